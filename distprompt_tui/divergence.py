@@ -1,0 +1,95 @@
+"""Entropies and divergences between a target p and what logits stand for. All in nats, reduced in float32 or better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """H(p) = −Σ p log p.
+
+    Args:
+        probabilities: (..., V), summing to 1 over the last axis.
+
+    Returns:
+        Entropy in nats, (...).
+    """
+    terms: Tensor = torch.special.entr(probabilities)
+    return terms.sum(-1)
+
+
+def forward_kl(target: Tensor, logits: Tensor) -> Tensor:
+    """Divergence of each row from the target.
+
+    Args:
+        target: p, (V,), probabilities; zero wherever logits are −inf.
+        logits: (batch, V), any floating dtype; reduced in fp32 (or in fp64 where they are).
+
+    Returns:
+        KL(p ‖ softmax(logits)) in nats, (batch,).
+    """
+    return logits_kl(target.to(_wide(logits)), _wide(logits), entropy(target))
+
+
+def logits_kl(target: Tensor, logits: Tensor, target_entropy: Tensor | float) -> Tensor:
+    """KL(p ‖ softmax(logits)) = logsumexp(logits) − p·logits − H(p), with H(p) given.
+
+    The largest logit is taken off first, so that no two large numbers are subtracted.
+
+    Args:
+        target: p, (V,), of the logits' dtype.
+        logits: (batch, V), float32 or float64; −inf where p is 0 is allowed.
+        target_entropy: H(p) in nats.
+
+    Returns:
+        (batch,) in nats.
+    """
+    shifted = logits - logits.detach().amax(-1, keepdim=True)
+    expected = torch.where(target > 0, target * shifted, 0).sum(-1)
+    return shifted.logsumexp(-1) - expected - target_entropy
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Read-outs of one achieved distribution against the target, in nats (`tv` in 0..1)."""
+
+    kl: float
+    entropy: float
+    reverse_kl: float
+    js: float
+    tv: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The read-outs, and the achieved distribution q that they are of, (V,) float64 on the CPU."""
+
+    numbers: Numbers
+    q: Tensor
+
+
+def compare(target: Tensor, logits: Tensor) -> Comparison:
+    """All read-outs for one row of logits, in float64 on the CPU.
+
+    Args:
+        target: p, (V,).
+        logits: (V,); −inf where a row stands for no token.
+
+    Returns:
+        Numbers and q. Reverse KL is infinite where q has mass and p has none.
+    """
+    p, z = target.double().cpu(), logits.cpu().double()
+    log_q = z.log_softmax(-1)
+    q = log_q.exp()
+    forward = torch.where(p > 0, p * (p.log() - log_q), 0).sum()
+    reverse = torch.where(q > 0, q * (log_q - p.log()), 0).sum()
+    js = entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2
+    tv = (p - q).abs().sum() / 2
+    return Comparison(Numbers(float(forward), float(entropy(q)), float(reverse), float(js), float(tv)), q)
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits if logits.dtype == torch.float64 else logits.float()

@@ -1,0 +1,115 @@
+"""A run without the app: start the worker, follow its events, show one progress line, sum up."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from distprompt_tui.errors import DistPromptError
+from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.process import send, start_run, worker_pid
+from distprompt_tui.runs.state import RunState, reduce_all
+from distprompt_tui.spec import RunSpec
+from distprompt_tui.tui.format import duration, nats, rate
+
+POLL_SECONDS = 0.1
+
+
+def run_to_end(spec: RunSpec, runs_dir: Path, console: Console) -> tuple[RunDirectory, RunState]:
+    """Run a spec in a worker and wait for its end. Ctrl-C asks the worker to stop and keeps what was found.
+
+    Args:
+        spec: what to run.
+        runs_dir: the folder of all runs.
+        console: for the progress line.
+
+    Returns:
+        The run and its last state; `reason` is "stopped" after a Ctrl-C.
+
+    Raises:
+        DistPromptError: the worker failed; the text is its own.
+    """
+    run = start_run(spec, runs_dir)
+    wishes = threading.Event()
+    previous = signal.signal(signal.SIGINT, lambda number, frame: wishes.set())
+    try:
+        with _progress_line(console) as show:
+            state = follow(run, wishes, show)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if state.error is not None:
+        raise DistPromptError(state.error)
+    return run, state
+
+
+def follow(run: RunDirectory, stop: threading.Event, show: Callable[[RunState], None]) -> RunState:
+    """Reduce a run's events until it has ended; pass on a wish to stop.
+
+    Raises:
+        DistPromptError: the worker died without a word; the text has the end of its log.
+    """
+    tailer, state = Tailer(run.events), RunState()
+    asked = False
+    while True:
+        alive = worker_pid(run) is not None  # before reading: what it wrote before it died is read below
+        state = reduce_all(tailer.read(), state)
+        show(state)
+        if state.phase == "ended":
+            return state
+        if not alive:
+            raise DistPromptError(f"the worker of {run.name} died: {last_log_line(run)}")
+        if stop.is_set() and not asked:
+            send(run, "stop")
+            asked = True
+        time.sleep(POLL_SECONDS)
+
+
+def last_log_line(run: RunDirectory) -> str:
+    """The last line that the worker wrote, or where to look."""
+    try:
+        lines = [line for line in run.log.read_text(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        lines = []
+    return lines[-1] if lines else f"{run.log} is empty; it was killed"
+
+
+class _progress_line:
+    """A context that gives a function which draws a state on one line; it draws nothing where there is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[detail]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("starting", total=None, detail="")
+
+    def __enter__(self) -> Callable[[RunState], None]:
+        self._progress.start()
+        return self._show
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def _show(self, state: RunState) -> None:
+        if state.progress is not None:
+            self._progress.update(self._task, description=state.progress.text, total=None, detail="")
+            return
+        if state.best_kl is None:
+            return
+        detail = f"best {nats(state.best_kl)}  uniform {nats(state.uniform)}  {rate(state.steps_per_second)}"
+        if state.seconds_left is not None:
+            detail += f"  eta {duration(state.seconds_left)}"
+        self._progress.update(
+            self._task, description=f"step {state.step}", total=state.steps_planned, completed=state.step, detail=detail
+        )

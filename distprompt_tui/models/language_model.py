@@ -1,0 +1,233 @@
+"""A loaded language model, reduced to the few things that a search touches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from distprompt_tui.errors import ModelError
+from distprompt_tui.models.head import Head, read_head
+from distprompt_tui.vocabulary import Vocabulary, load_vocabulary
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """The face of a model.
+
+    Attributes:
+        name: what the spec calls it.
+        body: input embeddings (batch, n, d) → `last_hidden_state` (batch, n, d), after the final norm.
+        head: last state → logits, with its parts.
+        embedding_matrix: (V, d) float32: what a token really enters the body as, scaled where the model scales.
+        vocabulary: its tokens.
+        max_length: the longest input that it takes, in tokens.
+        prefix_ids: fixed tokens before the prompt.
+        suffix_ids: fixed tokens after it.
+    """
+
+    name: str
+    body: nn.Module
+    head: Head
+    embedding_matrix: Tensor
+    vocabulary: Vocabulary
+    max_length: int
+    prefix_ids: tuple[int, ...] = ()
+    suffix_ids: tuple[int, ...] = ()
+
+    @property
+    def vocab_size(self) -> int:
+        """V: rows of the head."""
+        return self.head.weight.shape[0]
+
+    @property
+    def hidden_size(self) -> int:
+        """d: width of an input embedding."""
+        return self.embedding_matrix.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.embedding_matrix.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the body computes in; embeddings, logits and divergences are float32 whatever it is."""
+        return next(self.body.parameters()).dtype
+
+    def embedding(self, ids: Tensor) -> Tensor:
+        """Input embeddings of token ids: (...,) → (..., d), float32."""
+        return self.embedding_matrix[ids]
+
+    def next_token_logits(self, prompts: Tensor) -> Tensor:
+        """Logits of the token that follows each prompt in its context. Only the last position goes through the head.
+
+        Args:
+            prompts: ids (batch, n), or embeddings (batch, n, d) of any floating dtype.
+
+        Returns:
+            (batch, V), float32; −inf on rows that stand for no token.
+        """
+        embeds = prompts if prompts.is_floating_point() else self.embedding(prompts)
+        embeds = self._in_context(embeds.to(self.dtype))
+        hidden: Tensor = self.body(inputs_embeds=embeds, use_cache=False).last_hidden_state
+        return self.head.logits(hidden[:, -1])
+
+    def in_context(self, prefix: str, suffix: str) -> LanguageModel:
+        """The same model with fixed text around every prompt."""
+        encode = self.vocabulary.encode
+        return replace(self, prefix_ids=tuple(encode(prefix)), suffix_ids=tuple(encode(suffix)))
+
+    def check_length(self, length: int) -> None:
+        """Refuse a prompt that does not fit the model's context.
+
+        Raises:
+            ModelError: it is too long; the text says by how much.
+        """
+        around = len(self.prefix_ids) + len(self.suffix_ids)
+        if length + around > self.max_length:
+            raise ModelError(
+                f"{length} prompt tokens and {around} of context are too many: {self.name} takes {self.max_length}"
+            )
+
+    @torch.no_grad()
+    def next_token_probabilities(self, text: str) -> NDArray[np.float64]:
+        """The model's distribution after a text (without the spec's context), (V,).
+
+        Raises:
+            ModelError: the text is empty or longer than the model's context.
+        """
+        ids = self.vocabulary.encode(text)
+        bare = replace(self, prefix_ids=(), suffix_ids=())
+        if not ids:
+            raise ModelError("an empty text has no next token: write at least one token")
+        bare.check_length(len(ids))
+        return _probabilities(bare.next_token_logits(torch.tensor([ids], device=self.device)))
+
+    @torch.no_grad()
+    def random_prompt_probabilities(self, length: int, seed: int) -> NDArray[np.float64]:
+        """The distribution after a random soft prompt: normal vectors with the embeddings' mean and deviation, (V,)."""
+        self.check_length(length)
+        noise = torch.randn(1, length, self.hidden_size, generator=torch.Generator().manual_seed(seed))
+        matrix = self.embedding_matrix
+        prompt = matrix.mean(0) + matrix.std() * noise.to(self.device)
+        return _probabilities(self.next_token_logits(prompt))
+
+    def _in_context(self, embeds: Tensor) -> Tensor:
+        """Put prefix and suffix around (batch, n, d)."""
+        if not self.prefix_ids and not self.suffix_ids:
+            return embeds
+        batch = embeds.shape[0]
+        before, after = (
+            self.embedding(torch.tensor(ids, dtype=torch.long, device=self.device))
+            .to(embeds.dtype)
+            .expand(batch, -1, -1)
+            for ids in (self.prefix_ids, self.suffix_ids)
+        )
+        return torch.cat([before, embeds, after], dim=1)
+
+
+def load_language_model(name: str, folder: Path, device: str = "auto", dtype: str = "auto") -> LanguageModel:
+    """Load a prepared model, for inference only.
+
+    Args:
+        name: what the spec calls it.
+        folder: config, safetensors and tokenizer.
+        device: "auto", or a torch device: "cuda", "cuda:1", "mps", "cpu".
+        dtype: "auto" (bfloat16 on CUDA, float32 elsewhere), "float32", "bfloat16" or "float16".
+
+    Raises:
+        ModelError: there is no such device, or the folder cannot be loaded.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    place = choose_device(device)
+    number_type = choose_dtype(dtype, place)
+    try:
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=number_type, use_safetensors=True, trust_remote_code=False, local_files_only=True
+        )
+        model = model.to(place).eval().requires_grad_(False)
+    except torch.OutOfMemoryError as error:
+        raise ModelError(f"{name} does not fit into the memory of {place}") from error
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError(f"{name} cannot be loaded from {folder}: {str(error).splitlines()[0]}") from error
+    return wrap(name, model, load_vocabulary(folder, model.get_output_embeddings().weight.shape[0]))
+
+
+def wrap(name: str, model: Any, vocabulary: Vocabulary) -> LanguageModel:
+    """The face of a transformers causal language model that is already in memory.
+
+    Args:
+        name: what to call it.
+        model: on its device, in its dtype, without gradients for its weights.
+        vocabulary: of its tokenizer, `size` being the rows of its head.
+
+    Raises:
+        ModelError: its output layer is of an unknown kind.
+    """
+    body = model.base_model
+    allowed = torch.from_numpy(vocabulary.allowed).to(model.device)
+    return LanguageModel(
+        name=name,
+        body=body,
+        head=read_head(model, body, allowed),
+        embedding_matrix=_embedding_matrix(model),
+        vocabulary=vocabulary,
+        max_length=getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 20,
+    )
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device that a spec asks for.
+
+    Raises:
+        ModelError: it is not on this machine.
+    """
+    there = ["cpu"]
+    if torch.backends.mps.is_available():
+        there.insert(0, "mps")
+    if torch.cuda.is_available():
+        there.insert(0, "cuda")
+    if wanted == "auto":
+        return torch.device(there[0])
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise ModelError(f"{wanted!r} is no device; this machine has: {', '.join(there)}") from None
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if device.type not in there or (device.index or 0) >= count:
+        raise ModelError(f"no device {wanted!r} on this machine; it has: {', '.join(there)}")
+    return device
+
+
+def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
+    """The dtype that the body runs in: as asked, or bfloat16 on CUDA and float32 elsewhere."""
+    if wanted == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    dtype: torch.dtype = getattr(torch, wanted)
+    return dtype
+
+
+@torch.no_grad()
+def _embedding_matrix(model: Any) -> Tensor:
+    """(V, d) float32 of what each id enters as: through the embedding module, since some models scale there."""
+    layer = model.get_input_embeddings()
+    ids = torch.arange(layer.weight.shape[0], device=layer.weight.device)
+    if torch.equal(layer(ids[:64]), layer.weight[:64]):
+        plain: Tensor = layer.weight.detach()
+        return plain.float()  # no copy where the model runs in float32
+    scaled: Tensor = layer(ids)
+    return scaled.float()
+
+
+def _probabilities(logits: Tensor) -> NDArray[np.float64]:
+    """(1, V) logits → (V,) float64 probabilities; MPS has no float64, so the last step is the CPU's."""
+    return logits[0].cpu().double().softmax(-1).numpy()

@@ -1,0 +1,133 @@
+"""Make a model ready to load: convert a GGUF to safetensors once, or download it from the hub."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+
+from distprompt_tui import locations
+from distprompt_tui.errors import ModelError
+from distprompt_tui.files import write_json
+from distprompt_tui.models.registry import ModelEntry, check_folder, find_model
+
+Report = Callable[[str, float | None], None]
+"""Is told what happens, in words, and the share done (0..1) where it is known."""
+
+HUB_FILES = ["*.json", "*.safetensors", "tokenizer.model", "*.jinja"]
+
+
+def prepare(entry: ModelEntry, report: Report, revision: str | None = None) -> Path:
+    """The model's folder with config, safetensors and tokenizer; made or downloaded first where needed.
+
+    Two processes that prepare the same model at once do the work once: the second waits for the first.
+
+    Args:
+        entry: from the registry.
+        report: is told of progress.
+        revision: of a hub model.
+
+    Raises:
+        ModelError: it cannot be had or converted; the text says why.
+    """
+    if entry.folder is not None:
+        return entry.folder
+    if entry.status == "hub":
+        return _download(entry, report, revision)
+    assert entry.sha256 is not None
+    folder = locations.models_dir() / entry.sha256
+    with _one_at_a_time(folder):
+        if not folder.is_dir():
+            _convert(entry, folder, report)
+    return folder
+
+
+def prepare_by_name(name: str, report: Report, revision: str | None = None) -> Path:
+    """`prepare` for a name that the registry resolves."""
+    return prepare(find_model(name), report, revision)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _convert(entry: ModelEntry, folder: Path, report: Report) -> None:
+    """Convert into a temporary folder, then rename: `folder` is complete or not there."""
+    building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".building-"))
+    try:
+        gguf = entry.gguf
+        if gguf is None:
+            report("putting the model file together", 0.02)
+            gguf = import_module(str(entry.package).replace("-", "_")).assemble(building / "model.gguf")
+        _write_safetensors(entry, Path(gguf), building, report)
+        (building / "model.gguf").unlink(missing_ok=True)
+        building.rename(folder)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _write_safetensors(entry: ModelEntry, gguf: Path, folder: Path, report: Report) -> None:
+    """Read with transformers, write the state dict ourselves: `save_pretrained` refuses a model that came from GGUF."""
+    report("importing torch", 0.05)
+    import torch
+    from safetensors.torch import save_file
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        report("reading the tokenizer", 0.15)
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        report("converting the weights, once", 0.3)
+        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise ModelError(f"{gguf.name} cannot be read as GGUF: {str(error).splitlines()[0]}") from error
+    report("writing safetensors", 0.9)
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config  # the weights are plain float32 from here on
+    model.config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    save_file(_without_tied_copies(model.state_dict()), folder / "model.safetensors", metadata={"format": "pt"})
+    source = {
+        "name": entry.name,
+        "title": entry.title,
+        "file": gguf.name,
+        "parameters": model.num_parameters(),
+        "vocab_size": model.get_input_embeddings().weight.shape[0],
+    }
+    write_json(folder / "source.json", source)
+
+
+def _without_tied_copies(state: dict) -> dict:  # type: ignore[type-arg]
+    """Drop tensors that share memory with an earlier one: loading ties them again."""
+    seen: set[int] = set()
+    return {
+        name: tensor.contiguous()
+        for name, tensor in state.items()
+        if tensor.data_ptr() not in seen and not seen.add(tensor.data_ptr())  # type: ignore[func-returns-value]
+    }
+
+
+def _download(entry: ModelEntry, report: Report, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    assert entry.hub is not None
+    report(f"looking for {entry.hub}, downloading it where it is not here yet", None)
+    try:
+        folder = Path(snapshot_download(entry.hub, revision=revision, allow_patterns=HUB_FILES))
+    except RepositoryNotFoundError as error:
+        raise ModelError(f"the hub has no model {entry.hub}, or it needs a login (hf auth login)") from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{entry.hub} is not on this machine and could not be downloaded: {reason}") from error
+    check_folder(folder)
+    return folder

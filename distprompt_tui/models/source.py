@@ -1,0 +1,55 @@
+"""From a spec's model to a loaded one, and to what target families may ask of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distprompt_tui import spec
+from distprompt_tui.models.language_model import LanguageModel, load_language_model
+from distprompt_tui.models.prepare import Report, prepare_by_name
+from distprompt_tui.vocabulary import Vocabulary
+
+
+def load_by_name(model: spec.Model, report: Report) -> tuple[LanguageModel, Path]:
+    """Prepare and load a spec's model.
+
+    Args:
+        model: name, revision, device and dtype.
+        report: is told of progress.
+
+    Returns:
+        The model and the folder that it was loaded from.
+
+    Raises:
+        DistPromptError: it cannot be found, prepared or loaded.
+    """
+    folder = prepare_by_name(model.name, report, model.revision)
+    report(f"loading {model.name}", None)
+    return load_language_model(model.name, folder, model.device, model.dtype), folder
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Distributions for target families, `targets.DistributionSource`; another model is loaded when asked for."""
+
+    model: LanguageModel
+    settings: spec.Model
+    report: Report
+
+    def next_token_probabilities(self, text: str) -> NDArray[np.float64]:
+        """The model's distribution after a text, (V,)."""
+        return self.model.next_token_probabilities(text)
+
+    def random_prompt_probabilities(self, length: int, seed: int) -> NDArray[np.float64]:
+        """The model's distribution after a random soft prompt, (V,)."""
+        return self.model.random_prompt_probabilities(length, seed)
+
+    def other(self, name: str) -> tuple[ModelSource, Vocabulary]:
+        """Another model's distributions and tokens; on the same device, in the same dtype."""
+        settings = self.settings.model_copy(update={"name": name, "revision": None})
+        other, _ = load_by_name(settings, self.report)
+        return ModelSource(other, settings, self.report), other.vocabulary

@@ -1,0 +1,165 @@
+"""A run's folder: the one place where the worker and its viewers meet."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import tomllib
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import tomli_w
+from pydantic import ValidationError
+
+from distprompt_tui.errors import NotFoundError, UsageError, near_matches
+from distprompt_tui.files import write_atomically
+from distprompt_tui.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The paths inside one run's folder."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The run's id."""
+        return self.path.name
+
+    @property
+    def spec_file(self) -> Path:
+        """The full RunSpec, every default written out."""
+        return self.path / "spec.toml"
+
+    @property
+    def manifest(self) -> Path:
+        """Versions, model revision and weights' hash, device, seed, process, start time."""
+        return self.path / "manifest.json"
+
+    @property
+    def events(self) -> Path:
+        """What happened, appended by the worker."""
+        return self.path / "events.jsonl"
+
+    @property
+    def control(self) -> Path:
+        """What viewers asked for, read by the worker."""
+        return self.path / "control.jsonl"
+
+    @property
+    def trace(self) -> Path:
+        """The divergence of every step: float32, little endian, appended."""
+        return self.path / "trace.f32"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last complete state of the search."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def previous_checkpoint(self) -> Path:
+        """The one before it."""
+        return self.path / "checkpoint.previous.safetensors"
+
+    @property
+    def target(self) -> Path:
+        """p, (V,) float64."""
+        return self.path / "target.npy"
+
+    @property
+    def achieved(self) -> Path:
+        """The newest q, (V,) float32."""
+        return self.path / "achieved.npy"
+
+    @property
+    def best(self) -> Path:
+        """The best prompt so far and its result."""
+        return self.path / "best"
+
+    @property
+    def result(self) -> Path:
+        """Numbers of the best prompt so far."""
+        return self.best / "result.json"
+
+    @property
+    def log(self) -> Path:
+        """The worker's own output."""
+        return self.path / "worker.log"
+
+    @property
+    def heartbeat(self) -> Path:
+        """Its modification time says when the worker was last known to live."""
+        return self.path / "heartbeat"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the living worker; holds its process id."""
+        return self.path / "worker.lock"
+
+    def read_spec(self) -> RunSpec:
+        """The run's spec.
+
+        Raises:
+            UsageError: the file is missing or damaged.
+        """
+        try:
+            return RunSpec.model_validate(tomllib.loads(self.spec_file.read_text()))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
+            raise UsageError(f"{self.spec_file} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def create_run(spec: RunSpec, runs_dir: Path) -> RunDirectory:
+    """Make a run's folder, readable by its owner only, with its `spec.toml`.
+
+    Args:
+        spec: what to run.
+        runs_dir: the folder of all runs; made when missing.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    model = re.sub(r"[^A-Za-z0-9.-]+", "-", Path(spec.model.name).name)[:32]
+    preset = re.sub(r"[^A-Za-z0-9.-]+", "-", spec.preset or spec.target.family)[:32]
+    stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
+    run = RunDirectory(runs_dir.absolute() / f"{stamp}_{preset}_{model}_{spec.search.method}_{secrets.token_hex(2)}")
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        run.path.mkdir(mode=0o700)
+        run.best.mkdir(mode=0o700)
+        text = tomli_w.dumps(spec.model_dump(mode="json", exclude_none=True))
+        write_atomically(run.spec_file, lambda file: file.write(text.encode()))
+        os.close(os.open(run.control, os.O_CREAT | os.O_WRONLY, 0o600))
+    except OSError as error:
+        raise UsageError(f"no run can be written under {runs_dir}: {error.strerror}") from error
+    return run
+
+
+def list_runs(runs_dir: Path) -> list[RunDirectory]:
+    """All runs, newest first."""
+    if not runs_dir.is_dir():
+        return []
+    found = [RunDirectory(path) for path in runs_dir.iterdir() if (path / "spec.toml").is_file()]
+    return sorted(found, key=lambda run: run.name, reverse=True)
+
+
+def find_run(name: str, runs_dir: Path) -> RunDirectory:
+    """A run by its folder, its name, or the end or start of its name.
+
+    Raises:
+        NotFoundError: there is none, or several fit.
+    """
+    as_path = Path(name).expanduser()
+    if (as_path / "spec.toml").is_file():
+        return RunDirectory(as_path.absolute())
+    runs = list_runs(runs_dir)
+    fitting = [run for run in runs if run.name == name] or [
+        run for run in runs if run.name.startswith(name) or run.name.endswith(name)
+    ]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise NotFoundError(f"{name!r} fits {len(fitting)} runs: {', '.join(run.name for run in fitting[:4])}")
+    raise NotFoundError(f"no run {name!r} in {runs_dir}: {near_matches(name, [run.name for run in runs])}")

@@ -1,0 +1,89 @@
+"""The events of a run: one JSON object a line, appended by the worker, followed by any number of readers."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from distprompt_tui.files import append_line
+
+FORMAT_VERSION = 1
+
+Event = dict[str, Any]
+"""`v` (format version), `seq` (from 0, no gaps), `t` (Unix seconds), `type`, and the type's own fields."""
+
+
+class EventWriter:
+    """Appends events to a run's `events.jsonl`; safe to use from several threads of one process."""
+
+    def __init__(self, path: Path) -> None:
+        self._next = _last_sequence_number(path) + 1
+        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._lock = threading.Lock()
+
+    def write(self, kind: str, **fields: Any) -> None:
+        """Append one event. Numbers that are not finite become null."""
+        with self._lock:
+            header = {"v": FORMAT_VERSION, "seq": self._next, "t": round(time.time(), 3), "type": kind}
+            append_line(self._descriptor, header | _finite(fields))
+            self._next += 1
+
+
+class Tailer:
+    """Reads a growing file of JSON lines from where it stopped last.
+
+    A half-written last line is left for the next call; a line that is no JSON object is skipped and counted.
+    """
+
+    def __init__(self, path: Path, offset: int = 0) -> None:
+        self.path = path
+        self.damaged = 0
+        self._offset = offset
+
+    def read(self) -> list[Event]:
+        """The objects that were completed since the last call."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._offset)
+                data = file.read()
+        except FileNotFoundError:
+            return []
+        complete = data[: data.rfind(b"\n") + 1]
+        self._offset += len(complete)
+        return [event for line in complete.splitlines() if (event := self._parse(line)) is not None]
+
+    def _parse(self, line: bytes) -> Event | None:
+        try:
+            value = json.loads(line)
+        except ValueError:
+            value = None
+        if isinstance(value, dict):
+            return value
+        self.damaged += 1
+        return None
+
+
+def _last_sequence_number(path: Path) -> int:
+    """The highest `seq` in the file, or -1. A half-written last line is ended, so that the next one is whole."""
+    if not path.exists():
+        return -1
+    if (data := path.read_bytes()) and not data.endswith(b"\n"):
+        with path.open("ab") as file:
+            file.write(b"\n")
+    numbers = [event["seq"] for event in Tailer(path).read() if isinstance(event.get("seq"), int)]
+    return max(numbers, default=-1)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

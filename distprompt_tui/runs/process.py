@@ -1,0 +1,116 @@
+"""The worker as an operating-system process: start it, see whether it lives, ask it things, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Literal
+
+from distprompt_tui.errors import UsageError
+from distprompt_tui.files import append_line
+from distprompt_tui.runs.directory import RunDirectory, create_run
+from distprompt_tui.spec import RunSpec
+
+Command = Literal["pause", "resume", "stop"]
+
+WORKER_ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "passive"}
+"""OpenMP's idle threads sleep instead of spinning, so that a search does not slow the app beside it."""
+
+STOP_GRACE_SECONDS = 2.0
+"""How long a worker has after `stop` before it gets TERM, and after TERM before it gets KILL."""
+
+
+def start_run(spec: RunSpec, runs_dir: Path) -> RunDirectory:
+    """Make a run directory and start its worker, which outlives this process and this terminal."""
+    run = create_run(spec, runs_dir)
+    start_worker(run)
+    return run
+
+
+def start_worker(run: RunDirectory) -> None:
+    """Start a worker on an existing run directory, in a session of its own, its output in `worker.log`.
+
+    The run's lock is taken here and handed to the worker, so there is no moment at which a second one could start.
+
+    Raises:
+        UsageError: another worker holds the run.
+    """
+    lock = os.open(run.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with run.log.open("ab") as log:
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "distprompt_tui.worker", str(run.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=(lock,),
+                env=os.environ | WORKER_ENVIRONMENT,
+            )
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(worker.pid).encode(), 0)
+    except BlockingIOError:
+        raise UsageError(f"{run.name} already has a worker (process {worker_pid(run)})") from None
+    finally:
+        os.close(lock)
+
+
+def worker_pid(run: RunDirectory) -> int | None:
+    """The living worker's process id; None where no worker holds the run.
+
+    The lock dies with its process, whatever ended it, so a number that was given to another process since is never
+    mistaken for the worker.
+    """
+    try:
+        descriptor = os.open(run.lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return None
+    except BlockingIOError:
+        return int(os.read(descriptor, 32) or b"0") or None
+    finally:
+        os.close(descriptor)
+
+
+def send(run: RunDirectory, command: Command) -> None:
+    """Ask the worker for something; it answers with a `control` event."""
+    descriptor = os.open(run.control, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        append_line(descriptor, {"t": round(time.time(), 3), "command": command})
+    finally:
+        os.close(descriptor)
+
+
+def stop(run: RunDirectory, grace_seconds: float = STOP_GRACE_SECONDS) -> bool:
+    """End a run: ask first, then TERM, then KILL. Blocks until the worker is gone.
+
+    Returns:
+        Whether the worker ended without being killed.
+    """
+    send(run, "stop")
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if _gone(run, grace_seconds):
+            return True
+        if (pid := worker_pid(run)) is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+    _gone(run, grace_seconds)
+    return False
+
+
+def _gone(run: RunDirectory, within_seconds: float) -> bool:
+    deadline = time.monotonic() + within_seconds
+    while worker_pid(run) is not None:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

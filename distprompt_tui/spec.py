@@ -1,0 +1,255 @@
+"""The full description of one run, strictly validated. A preset is a TOML file of it.
+
+Everything that decides a result stands here, with its default written out, so that a run can be repeated from its
+`spec.toml` alone. This module imports nothing heavier than pydantic.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+SpecToken = Annotated[str | int, Field(union_mode="left_to_right")]
+"""A token: a string that is exactly one token (`" banana"`), or its id (`5231`; as a key: `"id:5231"`)."""
+
+Entropy = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+"""Entropy in nats."""
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class Strict(BaseModel):
+    """Base of every part: unknown fields are errors, values cannot change after validation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# Targets: one class a family. The recipes are in `distprompt_tui.targets`.
+
+
+class Vanilla(Strict):
+    """The paper's random target: normal logits, then gradient descent until the entropy is reached."""
+
+    family: Literal["vanilla"] = "vanilla"
+    entropy: Entropy
+    seed: Seed = 0
+
+
+class Temperature(Strict):
+    """Normal logits scaled until the entropy is reached."""
+
+    family: Literal["temperature"] = "temperature"
+    entropy: Entropy
+    seed: Seed = 0
+
+
+class Outlier(Strict):
+    """A few tokens carry (nearly) the largest mass that the entropy allows; the rest is spread by the vanilla recipe.
+
+    Either `tokens` names them, or `count` of them are drawn from the seed.
+    """
+
+    family: Literal["outlier"] = "outlier"
+    entropy: Entropy
+    tokens: tuple[SpecToken, ...] = ()
+    count: Annotated[int, Field(ge=1)] | None = None
+    delta: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _tokens_or_count(self) -> Outlier:
+        if bool(self.tokens) == (self.count is not None):
+            raise ValueError("name the outliers by 'tokens' or give their 'count', one of the two")
+        return self
+
+
+class Lm(Strict):
+    """A language model's own next-token distribution after a text.
+
+    `model` names another model than the run's (its distribution goes through a vocabulary transfer); `entropy`
+    rescales the distribution by temperature.
+    """
+
+    family: Literal["lm"] = "lm"
+    text: Annotated[str, Field(min_length=1)]
+    model: str | None = None
+    entropy: Entropy | None = None
+
+
+class Shuffled(Strict):
+    """An `lm` target whose probabilities are dealt to other tokens: same shape and entropy, no meaning."""
+
+    family: Literal["shuffled"] = "shuffled"
+    text: Annotated[str, Field(min_length=1)]
+    model: str | None = None
+    entropy: Entropy | None = None
+    seed: Seed = 0
+
+
+class Reachable(Strict):
+    """What a random soft prompt of the model gives: its floor is 0 and it can be reached. Controls the optimiser."""
+
+    family: Literal["reachable"] = "reachable"
+    length: Annotated[int, Field(ge=1, le=4096)] = 10
+    seed: Seed = 0
+
+
+class Explicit(Strict):
+    """Tokens and masses written by hand, or a file with the whole distribution; `rest` spreads what is left of 1.
+
+    `rest = "model"` spreads it in proportion to the model's own distribution after `text`.
+    """
+
+    family: Literal["explicit"] = "explicit"
+    masses: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
+    file: str | None = None
+    rest: Literal["uniform", "model"] = "uniform"
+    text: Annotated[str, Field(min_length=1)] = "\n"
+
+    @model_validator(mode="after")
+    def _masses_or_file(self) -> Explicit:
+        if bool(self.masses) == (self.file is not None):
+            raise ValueError("give 'masses' or a 'file', one of the two")
+        return self
+
+
+class Uniform(Strict):
+    """Every token alike."""
+
+    family: Literal["uniform"] = "uniform"
+
+
+class OneHot(Strict):
+    """All the mass on one token."""
+
+    family: Literal["one_hot"] = "one_hot"
+    token: SpecToken
+
+
+class Zipf(Strict):
+    """Mass falls as a power of the rank, ranks dealt to tokens from the seed; the exponent is fitted to an entropy."""
+
+    family: Literal["zipf"] = "zipf"
+    exponent: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    entropy: Entropy | None = None
+    seed: Seed = 0
+
+    @model_validator(mode="after")
+    def _exponent_or_entropy(self) -> Zipf:
+        if (self.exponent is None) == (self.entropy is None):
+            raise ValueError("give an 'exponent' or an 'entropy', one of the two")
+        return self
+
+
+class MixturePart(Strict):
+    """One component of a mixture."""
+
+    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    target: Target
+
+
+class Mixture(Strict):
+    """A weighted sum of other targets; the weights are normalised."""
+
+    family: Literal["mixture"] = "mixture"
+    parts: Annotated[tuple[MixturePart, ...], Field(min_length=1)]
+
+
+Target = Annotated[
+    Vanilla | Temperature | Outlier | Lm | Shuffled | Reachable | Explicit | Uniform | OneHot | Zipf | Mixture,
+    Field(discriminator="family"),
+]
+MixturePart.model_rebuild()
+Mixture.model_rebuild()
+
+
+# The rest of a run.
+
+
+class Model(Strict):
+    """Which model, and how it is run. `name`: a registry name, hub name, local folder or GGUF file."""
+
+    name: Annotated[str, Field(min_length=1)] = "smollm2"
+    revision: str | None = None
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+
+
+class Context(Strict):
+    """Fixed text around the prompt. Special tokens may be written out (`<|im_start|>user\\n`)."""
+
+    prefix: str = ""
+    suffix: str = ""
+
+
+class Soft(Strict):
+    """Gradient search over `length` vectors in embedding space.
+
+    `lr` is in units of the embeddings' standard deviation, so that it means the same on every model.
+    """
+
+    method: Literal["soft"] = "soft"
+    length: Annotated[int, Field(ge=1, le=4096)] = 10
+    init: Literal["vocabulary", "text", "random"] = "vocabulary"
+    init_text: str | None = None
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.5
+    warmup: Annotated[int, Field(ge=0)] = 10
+    decay: Literal["cosine", "none"] = "cosine"
+
+    @model_validator(mode="after")
+    def _text_for_init(self) -> Soft:
+        _check_init(self.init, self.init_text)
+        return self
+
+
+class Hard(Strict):
+    """Gradient-ranked token swaps.
+
+    A step measures `width` candidates out of the `top_k` best-ranked tokens of each position, then merges of the
+    `merge` best. `bank`: how many initial prompts are tried.
+    """
+
+    method: Literal["hard"] = "hard"
+    length: Annotated[int, Field(ge=1, le=4096)] = 10
+    init: Literal["bank", "random", "text"] = "bank"
+    init_text: str | None = None
+    width: Annotated[int, Field(ge=1)] = 64
+    top_k: Annotated[int, Field(ge=1)] = 256
+    merge: Annotated[int, Field(ge=0)] = 8
+    bank: Annotated[int, Field(ge=1)] = 160
+
+    @model_validator(mode="after")
+    def _text_for_init(self) -> Hard:
+        _check_init(self.init, self.init_text)
+        return self
+
+
+def _check_init(init: str, init_text: str | None) -> None:
+    if (init == "text") != (init_text is not None):
+        raise ValueError("init = 'text' goes with an 'init_text'")
+
+
+Search = Annotated[Soft | Hard, Field(discriminator="method")]
+
+
+class Budget(Strict):
+    """When a search ends. `until`: a divergence in nats that is good enough."""
+
+    steps: Annotated[int, Field(ge=0)] = 1000
+    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    until: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+
+
+class RunSpec(Strict):
+    """One search: what is asked of which model, how it is searched for, and when it ends."""
+
+    title: str = ""
+    description: str = ""
+    preset: str = ""
+    target: Target
+    search: Search = Soft()
+    budget: Budget = Budget()
+    model: Model = Model()
+    context: Context = Context()
+    seed: Seed = 0

@@ -1,0 +1,160 @@
+"""`explicit`: tokens and masses written by hand, or read from a file.
+
+Files: JSON, an object of token: mass; CSV, lines of token,mass (a first line `token,mass` is skipped); .npy, all V
+probabilities. A token is written as in the spec: `" yes"`, which must be one token, or `"id:5231"`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from math import fsum, inf
+from pathlib import Path
+
+import numpy as np
+
+from distprompt_tui.errors import NotFoundError, TargetError
+from distprompt_tui.spec import Explicit
+from distprompt_tui.targets.entropy import FloatArray
+from distprompt_tui.targets.language_model import on_tokens
+from distprompt_tui.targets.target import DistributionSource, Target, required, unique_ids
+from distprompt_tui.vocabulary import Vocabulary
+
+SUM_TOLERANCE = 1e-9  # relative: what rounding leaves of sixths and thirds that a person writes out
+FILE_SUM_TOLERANCE = 1e-6  # a (V,) file may come from float32
+
+
+def explicit(spec: Explicit, vocabulary: Vocabulary, model: DistributionSource | None) -> Target:
+    """Make an `explicit` target.
+
+    Raises:
+        TargetError: masses that are negative, not numbers or above 1 in sum; tokens that are unknown or named twice;
+            a file that cannot be understood or is for another vocabulary.
+        NotFoundError: there is no such file.
+    """
+    if spec.file is None:
+        return _from_masses(list(spec.masses.items()), "masses", spec, vocabulary, model)
+    path = Path(spec.file).expanduser()
+    if not path.is_file():
+        raise NotFoundError(f"there is no file {spec.file} to read the target from")
+    match path.suffix.lower():
+        case ".npy":
+            return _from_array(path, spec, vocabulary)
+        case ".json":
+            return _from_masses(_json_masses(path), path.name, spec, vocabulary, model)
+        case ".csv":
+            return _from_masses(_csv_masses(path), path.name, spec, vocabulary, model)
+        case _:
+            raise TargetError(f"{path.name} cannot be read as a target: give a .json, .csv or .npy file")
+
+
+def _from_masses(
+    masses: Sequence[tuple[str, float]],
+    where: str,
+    spec: Explicit,
+    vocabulary: Vocabulary,
+    model: DistributionSource | None,
+) -> Target:
+    """The named tokens hold their masses; the others share what is left of 1."""
+    for token, mass in masses:
+        if not 0 <= mass < inf:
+            raise TargetError(f"{where}: the mass of {token!r} is {mass}, it must be a number from 0 to 1")
+    ids = unique_ids([token for token, _ in masses], vocabulary)
+    total = fsum(mass for _, mass in masses)
+    if total > 1 + SUM_TOLERANCE:
+        raise TargetError(f"{where}: the masses sum to {total:.10g}, more than 1")
+    probabilities = np.zeros(vocabulary.size)
+    probabilities[ids] = [mass for _, mass in masses]
+    left = 1 - total
+    if left <= SUM_TOLERANCE:
+        spread = "nothing left to spread"
+        probabilities /= total
+    else:
+        how = "all alike" if spec.rest == "uniform" else f"in proportion to the model's own after {spec.text!r}"
+        spread = f"the remaining {left:.4g} spread over the other tokens, {how}"
+        probabilities += left * _rest(ids, spec, vocabulary, model)
+    recipe = f"Masses of {len(ids)} token(s) as written, {spread}, exactly."
+    return Target(probabilities, spec.family, recipe, {"named_mass": min(total, 1.0), "named_tokens": len(ids)})
+
+
+def _rest(ids: list[int], spec: Explicit, vocabulary: Vocabulary, model: DistributionSource | None) -> FloatArray:
+    """The distribution of the tokens that are not named, (V,)."""
+    if spec.rest == "model":
+        shares, _ = on_tokens(
+            required(model, "the rest of an explicit").next_token_probabilities(spec.text), vocabulary
+        )
+    else:
+        shares = vocabulary.allowed.astype(np.float64)
+    shares[ids] = 0.0
+    whole = shares.sum()
+    if whole <= 0:
+        raise TargetError("the masses sum to less than 1 and no other token can hold the rest: let them sum to 1")
+    shares /= whole
+    return shares
+
+
+def _json_masses(path: Path) -> list[tuple[str, float]]:
+    """The pairs of a JSON object, repeated keys included."""
+    try:
+        pairs = json.loads(path.read_bytes(), object_pairs_hook=list)
+    except (ValueError, RecursionError) as error:
+        raise TargetError(f"{path.name} is not JSON: {error}") from error
+    if not isinstance(pairs, list) or not pairs or not all(isinstance(pair, tuple) for pair in pairs):
+        raise TargetError(f'{path.name} must be one JSON object of tokens and masses: {{" yes": 0.7, " no": 0.3}}')
+    for token, mass in pairs:
+        if isinstance(mass, bool) or not isinstance(mass, int | float):
+            raise TargetError(f"{path.name}: the mass of {token!r} must be a number")
+    return pairs
+
+
+def _csv_masses(path: Path) -> list[tuple[str, float]]:
+    """The pairs of a CSV file, without its header."""
+    masses = []
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file, strict=True) if row]
+    except (ValueError, csv.Error) as error:
+        raise TargetError(f"{path.name} is not a CSV file in UTF-8: {error}") from error
+    if rows and [cell.strip().lower() for cell in rows[0]] == ["token", "mass"]:
+        del rows[0]
+    for row in rows:
+        try:
+            token, mass = row
+            masses.append((token, float(mass)))
+        except ValueError as error:
+            raise TargetError(f"{path.name}: {','.join(row)!r} is not a line of token,mass") from error
+    if not masses:
+        raise TargetError(f"{path.name} has no line of token,mass")
+    return masses
+
+
+def _from_array(path: Path, spec: Explicit, vocabulary: Vocabulary) -> Target:
+    """All V probabilities."""
+    try:
+        stored = np.lib.format.open_memmap(
+            path, mode="r"
+        )  # never unpickles, and reads nothing before the size is known
+    except (ValueError, EOFError) as error:
+        raise TargetError(f"{path.name} is not a .npy file of numbers: {error}") from error
+    if stored.ndim != 1 or stored.dtype.kind not in "fiu":
+        raise TargetError(f"{path.name} must hold one row of real numbers, not {stored.dtype} of shape {stored.shape}")
+    if stored.size != vocabulary.size:
+        raise TargetError(
+            f"{path.name} is for a vocabulary of {stored.size:,} tokens, but this model has {vocabulary.size:,}"
+        )
+    probabilities = np.array(stored, dtype=np.float64)
+    if not (np.isfinite(probabilities).all() and probabilities.min() >= 0):
+        raise TargetError(f"{path.name} has masses that are negative or not numbers")
+    total = float(probabilities.sum())
+    if abs(total - 1) > FILE_SUM_TOLERANCE:
+        raise TargetError(f"{path.name} sums to {total:.8g}, it must be 1 within {FILE_SUM_TOLERANCE:g}")
+    dropped = float(probabilities[~vocabulary.allowed].sum())
+    if dropped > FILE_SUM_TOLERANCE:
+        raise TargetError(f"{path.name} gives {dropped:.3g} to rows that stand for no token of this model")
+    probabilities[~vocabulary.allowed] = 0.0
+    recipe = (
+        f"All {stored.size:,} probabilities from {path.name}, renormalised; refused if their sum is more than "
+        f"{FILE_SUM_TOLERANCE:g} from 1."
+    )
+    return Target(probabilities / probabilities.sum(), spec.family, recipe, {"file_sum": total})

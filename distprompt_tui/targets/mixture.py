@@ -1,0 +1,29 @@
+"""`mixture`: a weighted sum of other targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from distprompt_tui.spec import Mixture
+from distprompt_tui.targets.target import Target
+
+
+def mixture(spec: Mixture, parts: Sequence[Target]) -> Target:
+    """Add up targets.
+
+    Args:
+        spec: has the weights, which are normalised.
+        parts: the targets of the spec's parts, in order.
+    """
+    weights = np.array([part.weight for part in spec.parts])
+    weights /= weights.max()  # first: the sum of huge weights would overflow
+    weights /= weights.sum()
+    probabilities = weights @ np.stack([part.probabilities for part in parts])
+    sentences = " ".join(f"{weight:.4g}: {part.recipe}" for weight, part in zip(weights, parts, strict=True))
+    notes: dict[str, float | str] = {}
+    for number, (weight, part) in enumerate(zip(weights, parts, strict=True), start=1):
+        notes[f"part_{number}_weight"] = float(weight)
+        notes |= {f"part_{number}_{key}": value for key, value in part.notes.items()}
+    return Target(probabilities, spec.family, f"The weighted sum, exactly, of {sentences}", notes)

@@ -1,0 +1,118 @@
+"""`outlier`: a few tokens chosen in advance carry (nearly) all the mass that the entropy allows them.
+
+The paper minimises a * (H - h)^2 - b * (mass of the outliers) and accepts what has mass >= m - delta. That descent
+often fails to use the outliers at all and misses the entropy, so this is our own construction of the same acceptance:
+the k outliers share a mass M in [m - delta, m] equally, and the other tokens share 1 - M by the vanilla recipe, at the
+entropy that makes the whole come out at h. M is the middle of the masses in that interval which leave the others an
+entropy between 0 and ln(n - k): m - delta/2, except close to h = ln k and h = ln n. Below ln k, equal outliers hold
+too much entropy: there the outliers have everything (m = 1), in geometric masses by the order in which they are named.
+"""
+
+from __future__ import annotations
+
+from math import log, log1p
+
+import numpy as np
+from numpy.random import PCG64, Generator
+
+from distprompt_tui.errors import TargetError
+from distprompt_tui.spec import Outlier
+from distprompt_tui.targets.entropy import (
+    ENTROPY_TOLERANCE,
+    FloatArray,
+    check_reach,
+    scale_to_entropy,
+    solve_decreasing,
+)
+from distprompt_tui.targets.target import Target, token_count, unique_ids
+from distprompt_tui.targets.vanilla import draw
+from distprompt_tui.vocabulary import Vocabulary
+
+
+def outlier(spec: Outlier, vocabulary: Vocabulary) -> Target:
+    """Make an `outlier` target.
+
+    Raises:
+        TargetError: the entropy is out of reach, a token is unknown or named twice, or there are too few tokens.
+    """
+    generator = Generator(PCG64(spec.seed))
+    size = token_count(vocabulary)
+    check_reach(spec.entropy, 0.0, log(size))
+    asked = min(spec.entropy, log(size))
+    ids = _outlier_ids(spec, vocabulary, generator)
+    others = vocabulary.allowed.copy()
+    others[ids] = False
+
+    bound = largest_mass(asked, len(ids), size)
+    mass = outlier_mass(asked, len(ids), size, spec.delta)
+    check_mass(mass, bound, spec.delta)
+    probabilities = np.zeros(vocabulary.size)
+    if mass < 1:
+        probabilities[ids] = mass / len(ids)
+        probabilities[others] = (1 - mass) * _rest(asked, mass, len(ids), size, generator)
+    else:
+        probabilities[ids], _ = scale_to_entropy(-np.arange(len(ids), dtype=np.float64), asked)
+
+    shares = "equal" if mass < 1 else "geometric"
+    recipe = (
+        f"{len(ids)} outlier token(s) hold {mass:.4f} in {shares} shares, at least m - {spec.delta:g} of the largest "
+        f"mass m = {bound:.4f} that {spec.entropy:g} nats allow; the rest by the vanilla recipe (seed {spec.seed}); "
+        f"refused if the entropy is more than {ENTROPY_TOLERANCE:g} nats off."
+    )
+    notes: dict[str, float | str] = {
+        "outlier_mass": mass,
+        "outlier_mass_bound": bound,
+        "outliers": ", ".join(repr(vocabulary.text(token_id)) for token_id in ids),
+    }
+    return Target(probabilities, spec.family, recipe, notes)
+
+
+def largest_mass(asked: float, count: int, size: int) -> float:
+    """m, the largest mass that `count` of `size` tokens can hold at an entropy of `asked` nats.
+
+    Source: the root above k/n of -m ln(m/k) - (1-m) ln((1-m)/(n-k)) = h; 1 where h <= ln k.
+    """
+    if asked <= log(count) or count == size:
+        return 1.0
+    return solve_decreasing(lambda mass: _two_level_entropy(mass, count, size), asked, count / size, 1.0)
+
+
+def outlier_mass(asked: float, count: int, size: int, delta: float) -> float:
+    """M, what the outliers hold together: between m - delta and m, with an entropy that the other tokens can have."""
+    bound = largest_mass(asked, count, size)
+    # With one other token, which has no entropy of its own, the bound is where the others' entropy falls to 0.
+    enough = largest_mass(asked, count, count + 1) if asked < log(count + 1) else 0.0
+    return (max(bound - delta, enough, count / size) + bound) / 2
+
+
+def check_mass(mass: float, bound: float, delta: float) -> None:
+    """Refuse outliers that hold too little.
+
+    Raises:
+        TargetError: mass < m - delta.
+    """
+    if not mass >= bound - delta:
+        raise TargetError(f"the outliers hold {mass:.4f}, less than {bound:.4f} - {delta:g}: a larger delta would do")
+
+
+def _rest(asked: float, mass: float, count: int, size: int, generator: Generator) -> FloatArray:
+    """A vanilla distribution of the tokens that are not outliers, (n - k,), which brings the whole to h nats."""
+    entropy = (asked - _two_level_entropy(mass, count, count + 1)) / (1 - mass)
+    return draw(generator, size - count, min(max(entropy, 0.0), log(size - count)))[0]
+
+
+def _two_level_entropy(mass: float, count: int, size: int) -> float:
+    """Entropy in nats where `count` tokens share `mass` equally and `size - count` others share the rest equally."""
+    held = mass * log(mass / count)
+    left = (1 - mass) * (log1p(-mass) - log(size - count)) if mass < 1 else 0.0
+    return -held - left
+
+
+def _outlier_ids(spec: Outlier, vocabulary: Vocabulary, generator: Generator) -> list[int]:
+    """The ids of the named tokens, or of `count` drawn ones; control tokens are not drawn."""
+    if spec.count is None:
+        return unique_ids(list(spec.tokens), vocabulary)
+    drawable = np.setdiff1d(np.flatnonzero(vocabulary.allowed), list(vocabulary.special_ids))
+    if spec.count > drawable.size:
+        raise TargetError(f"{spec.count:,} outliers cannot be drawn from {drawable.size:,} tokens: ask for fewer")
+    return [int(token_id) for token_id in generator.choice(drawable, spec.count, replace=False)]

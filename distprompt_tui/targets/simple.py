@@ -1,0 +1,66 @@
+"""The families that are one formula: `temperature`, `uniform`, `one_hot` and `zipf`."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.random import PCG64, Generator
+
+from distprompt_tui.spec import OneHot, Temperature, Uniform, Zipf
+from distprompt_tui.targets.entropy import ENTROPY_TOLERANCE, log_softmax, scale_to_entropy
+from distprompt_tui.targets.target import Target, over_tokens, token_count
+from distprompt_tui.vocabulary import Vocabulary
+
+
+def temperature(spec: Temperature, vocabulary: Vocabulary) -> Target:
+    """Normal logits, scaled.
+
+    Raises:
+        TargetError: the entropy is above ln(number of tokens).
+    """
+    logits = Generator(PCG64(spec.seed)).standard_normal(token_count(vocabulary))
+    probabilities, inverse = scale_to_entropy(logits, spec.entropy)
+    recipe = (
+        f"Normal logits (seed {spec.seed}) times {inverse:.4g}, which gives {spec.entropy:g} nats; refused if the "
+        f"entropy is more than {ENTROPY_TOLERANCE:g} nats off."
+    )
+    return Target(over_tokens(probabilities, vocabulary), spec.family, recipe, {"inverse_temperature": inverse})
+
+
+def uniform(spec: Uniform, vocabulary: Vocabulary) -> Target:
+    """Every token alike."""
+    size = token_count(vocabulary)
+    probabilities = np.full(size, 1 / size)
+    return Target(over_tokens(probabilities, vocabulary), spec.family, f"Each of the {size:,} tokens alike, exactly.")
+
+
+def one_hot(spec: OneHot, vocabulary: Vocabulary) -> Target:
+    """All the mass on one token.
+
+    Raises:
+        TargetError: there is no such token.
+    """
+    token_id = vocabulary.id_of(spec.token)
+    probabilities = np.zeros(vocabulary.size)
+    probabilities[token_id] = 1.0
+    return Target(
+        probabilities, spec.family, f"All the mass on {vocabulary.text(token_id)!r} (id {token_id}), exactly."
+    )
+
+
+def zipf(spec: Zipf, vocabulary: Vocabulary) -> Target:
+    """Mass rank^-exponent, with the ranks dealt to tokens from the seed; temperature is what fits the exponent.
+
+    Raises:
+        TargetError: the entropy is above ln(number of tokens).
+    """
+    size = token_count(vocabulary)
+    logits = -np.log(Generator(PCG64(spec.seed)).permutation(size) + 1.0)  # of exponent 1
+    if spec.exponent is not None:
+        exponent, fitted = spec.exponent, "as given"
+        probabilities = np.exp(log_softmax(exponent * logits))
+    else:
+        assert spec.entropy is not None  # the spec has one of the two
+        probabilities, exponent = scale_to_entropy(logits, spec.entropy)
+        fitted = f"fitted to {spec.entropy:g} nats; refused if the entropy is more than {ENTROPY_TOLERANCE:g} nats off"
+    recipe = f"Mass as rank^-{exponent:.4g}, ranks dealt to tokens (seed {spec.seed}), the exponent {fitted}."
+    return Target(over_tokens(probabilities, vocabulary), spec.family, recipe, {"exponent": exponent})

@@ -1,0 +1,96 @@
+"""`vanilla`: the paper's random targets (arXiv 2505.12244), and the recipe behind them, which `outlier` shares.
+
+Logits are drawn from N(0, 1) and moved by gradient descent on (H(softmax z) - h)^2. Optimiser, rate and tolerance are
+those of the public reproduction: Adam, 0.1, |H - h| <= 1e-4. They decide the shape: Adam acts like sign descent, so
+the tokens part into two bumps, one that rises and one that falls, which no temperature gives.
+
+What we add, so that every entropy from 0 to ln V is reached, and fast:
+- the rate is halved each time H crosses h, which ends the oscillation around it;
+- the descent ends after `MAX_STEPS`. That happens where the gradient vanishes: below 0.3 nats, with H at most 0.07 nats
+  from h, and within 0.005 nats of ln V, with H at most 0.003 nats from h (measured for V = 2 to 262,144);
+- temperature makes up for what the descent left, 1e-4 nats or less elsewhere. At its limits it gives all the mass to
+  the largest logit (h = 0), or the same to every token (h = ln V).
+"""
+
+from __future__ import annotations
+
+from math import log
+
+import numpy as np
+from numpy.random import PCG64, Generator
+
+from distprompt_tui.spec import Vanilla
+from distprompt_tui.targets.entropy import (
+    ENTROPY_TOLERANCE,
+    FloatArray,
+    check_reach,
+    entropy,
+    log_softmax,
+    scale_to_entropy,
+)
+from distprompt_tui.targets.target import Target, over_tokens, token_count
+from distprompt_tui.vocabulary import Vocabulary
+
+RATE = 0.1  # the public reproduction's
+DESCENT_TOLERANCE = 1e-4  # nats; the public reproduction's
+MAX_STEPS = 400  # a second or two for 262,144 tokens
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's usual values
+
+
+def vanilla(spec: Vanilla, vocabulary: Vocabulary) -> Target:
+    """Make a `vanilla` target.
+
+    Raises:
+        TargetError: the entropy is above ln(number of tokens).
+    """
+    generator = Generator(PCG64(spec.seed))
+    probabilities, left = draw(generator, token_count(vocabulary), spec.entropy)
+    recipe = (
+        f"Normal logits (seed {spec.seed}), then Adam (rate {RATE:g}, halved at each crossing, at most {MAX_STEPS} "
+        f"steps) on (H - {spec.entropy:g})^2 until |H - {spec.entropy:g}| <= {DESCENT_TOLERANCE:g} nats, the rest "
+        f"({left:.2g} nats) by temperature; refused if the entropy is more than {ENTROPY_TOLERANCE:g} nats off."
+    )
+    return Target(over_tokens(probabilities, vocabulary), spec.family, recipe, {"entropy_by_temperature": left})
+
+
+def draw(generator: Generator, size: int, asked: float) -> tuple[FloatArray, float]:
+    """A random distribution by the vanilla recipe.
+
+    Args:
+        generator: decides the logits.
+        size: n, the number of tokens.
+        asked: h, nats, 0 to ln n.
+
+    Returns:
+        The distribution, (n,), and by how many nats temperature had to finish the descent.
+
+    Raises:
+        TargetError: the entropy is above ln n.
+    """
+    check_reach(asked, 0.0, log(size))
+    logits = descend(generator.standard_normal(size), asked)
+    left = abs(entropy(np.exp(log_softmax(logits))) - asked)
+    probabilities, _ = scale_to_entropy(logits, asked)
+    return probabilities, left
+
+
+def descend(logits: FloatArray, asked: float) -> FloatArray:
+    """Adam on (H(softmax z) - h)^2, from logits z, (n,), to the entropy h = `asked` in nats or to `MAX_STEPS`."""
+    logits = logits.copy()
+    mean, square = np.zeros_like(logits), np.zeros_like(logits)
+    rate, last_error = RATE, 0.0
+    for step in range(1, MAX_STEPS + 1):
+        log_p = log_softmax(logits)
+        p = np.exp(log_p)
+        reached = -float(p @ log_p)
+        error = reached - asked
+        if abs(error) <= DESCENT_TOLERANCE:
+            break
+        if error * last_error < 0:
+            rate /= 2
+        last_error = error
+        gradient = p * (log_p + reached) * (-2 * error)  # dH/dz_i = -p_i (log p_i + H)
+        mean += (1 - _BETA1) * (gradient - mean)
+        square += (1 - _BETA2) * (gradient * gradient - square)
+        logits -= rate / (1 - _BETA1**step) * mean / (np.sqrt(square / (1 - _BETA2**step)) + _EPSILON)
+    return logits

@@ -1,0 +1,127 @@
+"""A model's tokens: ids, strings, and the bytes that they stand for. Without torch, so that the app can use it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from distprompt_tui.errors import ModelError, TargetError
+
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+_WORD_BOUNDARY = "\u2581"  # SentencePiece writes a space as "▁"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokens of one model.
+
+    Attributes:
+        tokenizer: the fast tokenizer, as `tokenizer.json` describes it.
+        size: V, the number of rows of the model's head; it may be larger than the number of tokens.
+    """
+
+    tokenizer: Tokenizer
+    size: int
+
+    @cached_property
+    def allowed(self) -> NDArray[np.bool_]:
+        """(V,) bool; False for padding rows, which stand for no token."""
+        known = np.zeros(self.size, dtype=bool)
+        ids = np.fromiter(self.tokenizer.get_vocab(with_added_tokens=True).values(), dtype=np.int64)
+        known[ids[ids < self.size]] = True
+        return known
+
+    @cached_property
+    def special_ids(self) -> frozenset[int]:
+        """Ids of control tokens, such as end-of-text."""
+        added = self.tokenizer.get_added_tokens_decoder()
+        return frozenset(token_id for token_id, token in added.items() if token.special and token_id < self.size)
+
+    @cached_property
+    def _added_ids(self) -> frozenset[int]:
+        return frozenset(self.tokenizer.get_added_tokens_decoder())  # a call takes milliseconds: not one a token
+
+    @cached_property
+    def _is_byte_level(self) -> bool:
+        return '"ByteLevel"' in json.dumps(json.loads(self.tokenizer.to_str()).get("decoder"))
+
+    def token_bytes(self, token_id: int) -> bytes | None:
+        """The bytes that a token stands for; None for control tokens and rows without a token."""
+        piece = self.tokenizer.id_to_token(token_id)
+        if piece is None or token_id in self.special_ids:
+            return None
+        if token_id in self._added_ids:
+            return piece.encode()
+        if self._is_byte_level:
+            return bytes(_BYTE_OF_CHAR[char] for char in piece if char in _BYTE_OF_CHAR)
+        if match := _BYTE_TOKEN.fullmatch(piece):
+            return bytes([int(match[1], 16)])
+        return piece.replace(_WORD_BOUNDARY, " ").encode()
+
+    def text(self, token_id: int) -> str:
+        """A token as text; bytes that are no UTF-8 of their own become U+FFFD, control tokens keep their name."""
+        raw = self.token_bytes(token_id)
+        return raw.decode("utf-8", errors="replace") if raw is not None else self.tokenizer.id_to_token(token_id) or ""
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, with no tokens added around it; written-out control tokens count as such."""
+        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of a sequence of ids, control tokens included."""
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
+
+    def id_of(self, token: str | int) -> int:
+        """The id that a person means by `" yes"`, `5231` or `"id:5231"`.
+
+        Raises:
+            TargetError: the string is not exactly one token, or the id stands for none.
+        """
+        if isinstance(token, str) and re.fullmatch(r"id:\d+", token):
+            token = int(token[3:])
+        if isinstance(token, int):
+            if not 0 <= token < self.size or not self.allowed[token]:
+                raise TargetError(f"token id {token} is outside this vocabulary of {int(self.allowed.sum()):,} tokens")
+            return token
+        ids = self.encode(token)
+        if len(ids) != 1:
+            pieces = " + ".join(repr(self.text(piece)) for piece in ids) or "nothing"
+            raise TargetError(f"{token!r} is not one token for this model but {len(ids)}: {pieces}")
+        return self.id_of(ids[0])  # a tokenizer may know more tokens than the head has rows
+
+
+def load_vocabulary(folder: Path, size: int) -> Vocabulary:
+    """Read a prepared model's tokens.
+
+    Args:
+        folder: holds `tokenizer.json`.
+        size: V, rows of the model's head.
+
+    Raises:
+        ModelError: there is no fast tokenizer in the folder.
+    """
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        raise ModelError(f"{folder} has no tokenizer.json: a fast tokenizer is needed")
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return Vocabulary(tokenizer, size)
+
+
+def _byte_level_alphabet() -> dict[str, int]:
+    """GPT-2's byte-level alphabet: printable bytes stand for themselves, the others are moved to U+0100 onwards."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(b): b for b in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}
+
+
+_BYTE_OF_CHAR = _byte_level_alphabet()

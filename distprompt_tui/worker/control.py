@@ -1,0 +1,52 @@
+"""What viewers ask of a running search: read between steps, answered by events."""
+
+from __future__ import annotations
+
+import time
+
+from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.events import EventWriter, Tailer
+
+POLL_SECONDS = 0.05
+
+
+class Control:
+    """Reads the run's `control.jsonl`. What was asked before this worker started is not its business."""
+
+    def __init__(self, run: RunDirectory, events: EventWriter) -> None:
+        self._tailer = Tailer(run.control)
+        self._tailer.read()
+        self._events = events
+        self._paused = False
+        self.stopping = False
+
+    def request_stop(self) -> None:
+        """Stop at the next chance; for signal handlers."""
+        self.stopping = True
+
+    def wait_while_paused(self) -> float:
+        """Obey what was asked since the last call; block while paused.
+
+        Returns:
+            Seconds spent paused.
+        """
+        began = time.monotonic()
+        self._obey()
+        if not self._paused:
+            return 0.0
+        while self._paused and not self.stopping:
+            time.sleep(POLL_SECONDS)
+            self._obey()
+        return time.monotonic() - began
+
+    def _obey(self) -> None:
+        for request in self._tailer.read():
+            command = request.get("command")
+            if command == "stop":
+                self.stopping = True
+                self._events.write("control", command=command, outcome="stopping")
+            elif command in ("pause", "resume"):
+                self._paused = command == "pause"
+                self._events.write("control", command=command, outcome="paused" if self._paused else "resumed")
+            else:
+                self._events.write("control", command=str(command), outcome="unknown")

@@ -1,0 +1,58 @@
+"""What a prompt and its distribution look like to a person: nearest tokens, largest tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.search.protocol import HardPrompt, Prompt
+from distprompt_tui.vocabulary import Vocabulary
+
+TOP_TOKENS = 30
+"""So many of the largest in target, in achieved and in share of the divergence go into a snapshot."""
+
+
+@torch.no_grad()
+def prompt_tokens(model: LanguageModel, prompt: Prompt) -> list[dict[str, Any]]:
+    """The prompt, position by position, in the form of `runs.state.PromptToken`.
+
+    A soft prompt's vectors are named by the nearest token by cosine; rows without direction (untrained, all zero) and
+    rows without a token are never the nearest.
+    """
+    text = model.vocabulary.text
+    if isinstance(prompt, HardPrompt):
+        ids = prompt.ids.tolist()
+        return [{"id": i, "text": text(i), "changed": step} for i, step in zip(ids, prompt.changed, strict=True)]
+    matrix = model.embedding_matrix
+    lengths = matrix.norm(dim=1)
+    usable = model.head.allowed & (lengths > 0)
+    vector_lengths = prompt.vectors.norm(dim=1)
+    cosines = (prompt.vectors @ matrix.T) / (vector_lengths[:, None] * lengths).clamp_min(1e-12)
+    best, ids_ = cosines.masked_fill(~usable, -torch.inf).max(dim=1)
+    norms = vector_lengths / lengths[usable].mean()
+    return [
+        {"id": i, "text": text(i), "cosine": round(c, 4), "norm": round(n, 3)}
+        for i, c, n in zip(ids_.tolist(), best.tolist(), norms.tolist(), strict=True)
+    ]
+
+
+def top_tokens(vocabulary: Vocabulary, target: Tensor, achieved: Tensor) -> list[list[Any]]:
+    """The largest tokens in the form of `runs.state.TokenMass`, by the larger of target and achieved.
+
+    Args:
+        vocabulary: names them.
+        target: p, (V,) float64 on the CPU.
+        achieved: q, (V,) float64 on the CPU.
+
+    Returns:
+        Rows of id, text, p, q and share of the divergence p·log(p/q) in nats.
+    """
+    q = achieved
+    share = torch.where(target > 0, target * (target.log() - q.log()), 0.0)
+    count = min(TOP_TOKENS, len(target))
+    ids = torch.cat([values.topk(count).indices for values in (target, q, share)]).unique()
+    ids = ids[torch.maximum(target[ids], q[ids]).argsort(descending=True, stable=True)]
+    return [[i, vocabulary.text(i), float(target[i]), float(q[i]), float(share[i])] for i in ids.tolist()]

@@ -1,0 +1,182 @@
+"""Writes what a search does into its run directory, at rates that a viewer and a disk can follow."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from distprompt_tui.divergence import Comparison, Numbers, compare
+from distprompt_tui.files import write_atomically, write_json
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.events import EventWriter
+from distprompt_tui.runs.state import Bounds
+from distprompt_tui.search.protocol import Best, HardPrompt, Prompt, Search, SoftPrompt, Step
+from distprompt_tui.spec import RunSpec
+from distprompt_tui.targets import Target
+from distprompt_tui.worker.checkpoint import Checkpoint
+from distprompt_tui.worker.readout import prompt_tokens, top_tokens
+
+INTERVALS = {"step": 0.1, "snapshot": 0.5, "files": 1.0}
+"""Seconds that lie between two events or replacements of a kind at least. Step 0 and the result are always written."""
+
+
+class Recorder:
+    """The run directory's side of one search.
+
+    Attributes:
+        idle_seconds: time that does not count as searching, such as a pause.
+        step: of the newest report.
+        best_kl: lowest divergence so far, in nats.
+    """
+
+    def __init__(
+        self, run: RunDirectory, events: EventWriter, model: LanguageModel, target: Target, spec: RunSpec
+    ) -> None:
+        self._run, self._events, self._model, self._target, self._spec = run, events, model, target, spec
+        self._p = torch.from_numpy(target.probabilities)
+        self._began = time.monotonic()
+        self._last: dict[str, float] = {}
+        self._positions = 0
+        self._saved_best = float("inf")
+        self._start_kl = float("nan")
+        self._trace = run.trace.open("ab")
+        self.idle_seconds = 0.0
+        self.step = 0
+        self.best_kl = float("inf")
+
+    @property
+    def seconds(self) -> float:
+        """Spent searching, over all workers of this run."""
+        return time.monotonic() - self._began - self.idle_seconds
+
+    def resume(self, saved: Checkpoint) -> None:
+        """Go on from a checkpoint: what was traced after it did not happen."""
+        self.idle_seconds -= saved.seconds
+        self._start_kl = float(np.fromfile(self._run.trace, dtype="<f4", count=1)[0])
+        self._trace.truncate(saved.step * np.dtype("<f4").itemsize)
+
+    def record(self, step: Step, search: Search) -> None:
+        """Take in one report; write what is due."""
+        self._trace.write(np.asarray(step.kls, dtype="<f4").tobytes())
+        if step.index == 0:
+            self._start_kl = step.kls[0]
+        self.step, self._positions = step.index, step.positions
+        self.best_kl = min(self.best_kl, *step.kls)
+        due = {what for what, seconds in INTERVALS.items() if self._due(what, seconds) or step.index == 0}
+        if not due:
+            return
+        prompt, logits = search.current
+        achieved = compare(self._p, logits)
+        if "step" in due:
+            self._write_step(step, search, achieved.numbers)
+        if "snapshot" in due:
+            self._write_snapshot(prompt, achieved)
+        if "files" in due:
+            self._write_achieved(achieved)
+            self._save_best(search)
+
+    def finish(self, search: Search, bounds: Bounds, reason: str) -> dict[str, Any]:
+        """Measure the best prompt once more, write it as the newest snapshot, and sum up.
+
+        Returns:
+            The result, as `best/result.json` and `--json` have it.
+        """
+        self._trace.close()
+        best = search.best
+        with torch.no_grad():
+            achieved = compare(self._p, self._model.next_token_logits(_as_input(best.prompt))[0])
+        self._write_snapshot(best.prompt, achieved)
+        self._write_achieved(achieved)
+        self._save_prompt(best.prompt)
+        result = self._result(best, achieved.numbers, bounds) | {"reason": reason}
+        write_json(self._run.result, result)
+        return result
+
+    def _due(self, what: str, seconds: float) -> bool:
+        now = time.monotonic()
+        if now - self._last.get(what, float("-inf")) < seconds:
+            return False
+        self._last[what] = now
+        return True
+
+    def _write_step(self, step: Step, search: Search, numbers: Numbers) -> None:
+        best = search.best
+        self._events.write(
+            "step",
+            step=step.index,
+            kl=step.kls[-1],
+            best_kl=best.kl,
+            best_step=best.step,
+            entropy=numbers.entropy,
+            seconds=round(self.seconds, 3),
+            positions=step.positions,
+        )
+
+    def _write_snapshot(self, prompt: Prompt, achieved: Comparison) -> None:
+        self._events.write(
+            "snapshot",
+            step=self.step,
+            **asdict(achieved.numbers),
+            prompt=prompt_tokens(self._model, prompt),
+            tokens=top_tokens(self._model.vocabulary, self._p, achieved.q),
+        )
+
+    def _write_achieved(self, achieved: Comparison) -> None:
+        q = achieved.q.numpy().astype(np.float32)
+        write_atomically(self._run.achieved, lambda file: np.save(file, q))
+
+    def _save_best(self, search: Search) -> None:
+        best = search.best
+        if best.kl < self._saved_best:
+            self._save_prompt(best.prompt)
+            self._events.write("best", step=best.step, kl=best.kl)
+            self._saved_best = best.kl
+
+    def _save_prompt(self, prompt: Prompt) -> None:
+        if isinstance(prompt, SoftPrompt):
+            data = save({"prompt_embeddings": prompt.vectors.cpu().contiguous()})
+            write_atomically(self._run.best / "prompt.safetensors", lambda file: file.write(data))
+        else:
+            ids = prompt.ids.tolist()
+            write_json(self._run.best / "prompt.json", {"ids": ids, "text": self._model.vocabulary.decode(ids)})
+
+    def _result(self, best: Best, numbers: Numbers, bounds: Bounds) -> dict[str, Any]:
+        ids = best.prompt.ids.tolist() if isinstance(best.prompt, HardPrompt) else None
+        left = closed = None
+        if bounds.head_limit is not None:
+            left = numbers.kl - bounds.head_limit
+            possible = self._start_kl - bounds.head_limit
+            closed = 1 - left / possible if possible > 0 else None
+        return {
+            "run": str(self._run.path),
+            "model": self._spec.model.name,
+            "preset": self._spec.preset or self._spec.target.family,
+            "method": self._spec.search.method,
+            "kl": numbers.kl,
+            "uniform": float(np.log(self._model.vocabulary.allowed.sum())) - self._target.entropy,
+            "floor": bounds.floor,
+            "gap": bounds.gap,
+            "head_limit": bounds.head_limit,
+            "agreement": bounds.agreement,
+            "left": left,
+            "closed": closed,
+            "entropy_target": self._target.entropy,
+            "entropy_achieved": numbers.entropy,
+            "prompt_ids": ids,
+            "prompt_text": None if ids is None else self._model.vocabulary.decode(ids),
+            "steps": self.step,
+            "best_step": best.step,
+            "seconds": round(self.seconds, 3),
+            "positions": self._positions,
+        }
+
+
+def _as_input(prompt: Prompt) -> Tensor:
+    return (prompt.vectors if isinstance(prompt, SoftPrompt) else prompt.ids)[None]

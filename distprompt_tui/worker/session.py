@@ -1,0 +1,195 @@
+"""One search from spec to result."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+import torch
+
+from distprompt_tui import __version__
+from distprompt_tui.errors import ModelError
+from distprompt_tui.files import write_atomically, write_json
+from distprompt_tui.models.fingerprint import weights_sha256
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.models.source import ModelSource, load_by_name
+from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.events import EventWriter
+from distprompt_tui.runs.state import Bounds
+from distprompt_tui.search import make_search
+from distprompt_tui.search.protocol import Search, Step
+from distprompt_tui.spec import Budget, RunSpec
+from distprompt_tui.targets import Target, make_target
+from distprompt_tui.worker.checkpoint import load_checkpoint, save_checkpoint
+from distprompt_tui.worker.control import Control
+from distprompt_tui.worker.recorder import Recorder
+
+CHECKPOINT_SECONDS = 30.0
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
+
+
+def run_session(run: RunDirectory, events: EventWriter) -> None:
+    """Do what the run's spec says, from its last checkpoint where there is one.
+
+    Raises:
+        DistPromptError: the model or the target cannot be had as asked, or the search failed.
+    """
+    spec = run.read_spec()
+
+    def report(text: str, fraction: float | None) -> None:
+        events.write("progress", stage="model", text=text, fraction=fraction)
+
+    with _out_of_memory_explained(spec):
+        model, folder = load_by_name(spec.model, report)
+        report("making the target", None)
+        target = make_target(spec.target, model.vocabulary, ModelSource(model, spec.model, report))
+        model = model.in_context(spec.context.prefix, spec.context.suffix)
+        search = make_search(model, torch.from_numpy(target.probabilities), spec)
+        write_atomically(run.target, lambda file: np.save(file, target.probabilities))
+        write_json(run.manifest, _manifest(run, spec, model, weights_sha256(folder), target))
+        _announce(events, run, spec, model, target, str(folder / "tokenizer.json"))
+        bounds = BoundsBeside(model, target, events)
+        recorder = Recorder(run, events, model, target, spec)
+        reason = _search(run, events, spec, search, recorder, bounds)
+        result = recorder.finish(search, bounds.wait(reason), reason)
+    events.write("ended", reason=reason, result=result)
+
+
+def _search(
+    run: RunDirectory, events: EventWriter, spec: RunSpec, search: Search, recorder: Recorder, bounds: BoundsBeside
+) -> str:
+    """Drive the search until its budget, its target, its own end or somebody's wish ends it; the reason."""
+    control = Control(run, events)
+    signal.signal(signal.SIGTERM, lambda number, frame: control.request_stop())
+    if saved := load_checkpoint(run, events):
+        search.restore(saved.search)
+        recorder.resume(saved)
+        events.write("resumed", step=saved.step)
+    saved_at = time.monotonic()
+    reason = "plateau"
+    for step in search.steps():
+        recorder.record(step, search)
+        bounds.start()
+        if reason_to_end := _reason_to_end(spec.budget, step, recorder):
+            reason = reason_to_end
+            break
+        recorder.idle_seconds += control.wait_while_paused()
+        if control.stopping:
+            reason = "stopped"
+            break
+        if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+            save_checkpoint(run, search.state(), step.index, recorder.seconds)
+            events.write("checkpoint", step=step.index)
+            saved_at = time.monotonic()
+    save_checkpoint(run, search.state(), recorder.step, recorder.seconds)
+    return reason
+
+
+def _reason_to_end(budget: Budget, step: Step, recorder: Recorder) -> str | None:
+    if not all(map(math.isfinite, step.kls)):
+        raise ModelError(f"the model gave no finite divergence at step {step.index}; the best prompt before it is kept")
+    if budget.until is not None and recorder.best_kl <= budget.until:
+        return "target reached"
+    if step.index >= budget.steps or (budget.seconds is not None and recorder.seconds >= budget.seconds):
+        return "budget"
+    return None
+
+
+class BoundsBeside:
+    """Floor and head limit, solved in a thread that starts after the search's first step and never holds it up."""
+
+    def __init__(self, model: LanguageModel, target: Target, events: EventWriter) -> None:
+        self._model, self._target, self._events = model, target, events
+        self._known = Bounds()
+        self._thread = threading.Thread(target=self._solve, daemon=True)
+
+    def start(self) -> None:
+        """Begin, if that was not done yet."""
+        if not self._thread.is_alive() and self._thread.ident is None:
+            self._thread.start()
+
+    def wait(self, reason: str) -> Bounds:
+        """What is known at the end of the search; waits for the rest, unless somebody wants to stop now."""
+        if reason != "stopped" and self._thread.is_alive():
+            self._events.write("progress", stage="bounds", text="solving floor and head limit", fraction=None)
+            self._thread.join()
+        return self._known
+
+    def _solve(self) -> None:
+        from distprompt_tui.bounds import solve_bounds
+
+        try:
+            for bounds in solve_bounds(self._model.head, torch.from_numpy(self._target.probabilities)):
+                self._known = bounds
+                self._events.write("bounds", **asdict(bounds))
+        except (ModelError, RuntimeError, ImportError) as error:
+            self._events.write("warning", text=f"no floor or head limit: {error}")
+
+
+def _announce(
+    events: EventWriter, run: RunDirectory, spec: RunSpec, model: LanguageModel, target: Target, tokenizer_file: str
+) -> None:
+    events.write(
+        "started",
+        run=run.name,
+        preset=spec.preset or spec.target.family,
+        model=spec.model.name,
+        method=spec.search.method,
+        length=spec.search.length,
+        device=str(model.device),
+        dtype=str(model.dtype).removeprefix("torch."),
+        vocab_size=int(model.vocabulary.allowed.sum()),
+        tokenizer_file=tokenizer_file,
+        recipe=target.recipe,
+        entropy_target=target.entropy,
+        uniform=math.log(model.vocabulary.allowed.sum()) - target.entropy,
+        budget=spec.budget.model_dump(),
+    )
+
+
+def _manifest(run: RunDirectory, spec: RunSpec, model: LanguageModel, sha256: str, target: Target) -> dict[str, Any]:
+    return {
+        "v": 1,
+        "run": run.name,
+        "started": time.time(),
+        "program": __version__,
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "model": spec.model.name,
+        "revision": spec.model.revision,
+        "weights_sha256": sha256,
+        "device": str(model.device),
+        "device_name": torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else platform.machine(),
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "seed": spec.seed,
+        "target_recipe": target.recipe,
+        "target_notes": target.notes,
+        "rows_without_token": int((~model.vocabulary.allowed).sum()),
+        "pid": os.getpid(),
+        "host": socket.gethostname(),
+        "argv": sys.argv,
+    }
+
+
+@contextmanager
+def _out_of_memory_explained(spec: RunSpec) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ModelError(
+            f"{spec.model.name} ran out of device memory with a prompt of {spec.search.length}: "
+            "a shorter prompt, a smaller width or --set model.dtype=bfloat16 needs less"
+        ) from error

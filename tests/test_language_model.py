@@ -1,0 +1,107 @@
+"""The face of a model gives what transformers gives, on every architecture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from distprompt_tui.errors import ModelError
+from distprompt_tui.models.language_model import LanguageModel, choose_device, load_language_model
+from distprompt_tui.search.initial import random_ids
+from tests.tiny_models import ARCHITECTURES
+
+
+@pytest.fixture(params=ARCHITECTURES)
+def pair(
+    request: pytest.FixtureRequest, tiny_models: dict[str, LanguageModel], tiny_folders: dict[str, Path]
+) -> tuple[LanguageModel, torch.nn.Module]:
+    """Our model, and transformers' own of the same folder in float64."""
+    plain = AutoModelForCausalLM.from_pretrained(tiny_folders[request.param], dtype=torch.float64)
+    return tiny_models[request.param], plain.eval()
+
+
+@torch.no_grad()
+def test_logits_are_those_of_transformers_in_float64(
+    pair: tuple[LanguageModel, torch.nn.Module], generator: torch.Generator
+) -> None:
+    model, plain = pair
+    ids = random_ids(model, (3, 7), generator)
+    ours = model.next_token_logits(ids)
+    expected = plain(ids).logits[:, -1]
+    allowed = model.head.allowed
+    torch.testing.assert_close(ours[:, allowed].double(), expected[:, allowed], rtol=1e-4, atol=1e-4)
+    assert (ours[:, ~allowed] == -torch.inf).all()
+
+
+@torch.no_grad()
+def test_embeddings_and_ids_are_two_roads_to_the_same_logits(
+    tiny_model: LanguageModel, generator: torch.Generator
+) -> None:
+    ids = random_ids(tiny_model, (2, 5), generator)
+    torch.testing.assert_close(
+        tiny_model.next_token_logits(tiny_model.embedding(ids)), tiny_model.next_token_logits(ids)
+    )
+
+
+@torch.no_grad()
+def test_context_stands_around_the_prompt(tiny_model: LanguageModel, generator: torch.Generator) -> None:
+    ids = random_ids(tiny_model, (2, 3), generator)
+    inside = tiny_model.in_context("The quick", " dog")
+    encode = tiny_model.vocabulary.encode
+    before, after = torch.tensor(encode("The quick")), torch.tensor(encode(" dog"))
+    whole = torch.cat([before.expand(2, -1), ids, after.expand(2, -1)], dim=1)
+    torch.testing.assert_close(inside.next_token_logits(ids), tiny_model.next_token_logits(whole))
+
+
+@torch.no_grad()
+def test_final_norm_hands_over_states_of_the_form_that_the_floor_assumes(
+    tiny_model: LanguageModel, generator: torch.Generator
+) -> None:
+    """h = gain ⊙ u + bias with ‖u‖ ≤ √d, and Σu = 0 after a LayerNorm: the floor is a bound only if this holds."""
+    norm = tiny_model.head.norm
+    assert norm is not None
+    vectors = tiny_model.embedding(random_ids(tiny_model, (4, 6), generator))
+    h = tiny_model.body(inputs_embeds=vectors, use_cache=False).last_hidden_state.flatten(0, 1)
+    u = (h - (norm.bias if norm.bias is not None else 0)) / norm.gain
+    radius = tiny_model.hidden_size**0.5
+    assert (u.norm(dim=1) <= radius * (1 + 1e-5)).all()
+    assert (u.norm(dim=1) > 0.95 * radius).all()
+    if norm.kind == "layer":
+        assert u.sum(1).abs().max() < 1e-2
+
+
+def test_norm_kinds(tiny_models: dict[str, LanguageModel]) -> None:
+    kinds = {name: model.head.norm.kind for name, model in tiny_models.items() if model.head.norm}
+    assert kinds == {"llama": "rms", "gpt2": "layer", "gpt_neox": "layer", "gemma3": "rms", "qwen2": "rms"}
+
+
+def test_a_device_that_is_not_there_is_not_replaced() -> None:
+    with pytest.raises(ModelError, match=r"no device 'cuda:99' on this machine; it has: .*cpu"):
+        choose_device("cuda:99")
+    with pytest.raises(ModelError, match="'gpu' is no device"):
+        choose_device("gpu")
+
+
+def test_a_folder_with_other_weights_only_is_refused(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
+    for file in tiny_folders["llama"].iterdir():
+        if file.suffix != ".safetensors":
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_language_model("broken", tmp_path, "cpu")
+
+
+def test_prompts_longer_than_the_context_are_refused(tiny_model: LanguageModel) -> None:
+    tiny_model.check_length(64)
+    with pytest.raises(ModelError, match=r"65 prompt tokens .* too many"):
+        tiny_model.check_length(65)
+
+
+@pytest.mark.real_model
+def test_smollm2_knows_food(smollm2: LanguageModel) -> None:
+    q = smollm2.next_token_probabilities("My favourite food is")
+    assert smollm2.vocabulary.text(int(q.argmax())) == " a"
+    assert abs(q.sum() - 1) < 1e-12
