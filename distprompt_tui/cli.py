@@ -15,6 +15,7 @@ from distprompt_tui.errors import DistPromptError, NotFoundError, UsageError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from distprompt_tui.runs.directory import RunDirectory
     from distprompt_tui.spec import RunSpec
 
 EXIT_CODES = """Exit codes: 0 well, 1 the run failed, 2 wrong usage or preset, 3 not found, 4 divergence of --until not
@@ -30,8 +31,10 @@ app = typer.Typer(
 )
 presets_app = typer.Typer(help="List the presets, or check a preset file.")
 models_app = typer.Typer(help="List the models, or prepare one.")
+runs_app = typer.Typer(help="List the runs; stop, resume or verify one.")
 app.add_typer(presets_app, name="presets")
 app.add_typer(models_app, name="models")
+app.add_typer(runs_app, name="runs")
 
 
 class Method(StrEnum):
@@ -41,6 +44,10 @@ class Method(StrEnum):
     HARD = "hard"
 
 
+PresetArgument = Annotated[str | None, typer.Argument(metavar="[PRESET]", help="A preset's name or TOML file.")]
+TargetOption = Annotated[
+    Path | None, typer.Option("--target", help="Instead of a preset: a distribution, .npy, .json, .csv or .toml.")
+]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Short name, hub name, folder or .gguf file.")]
 MethodOption = Annotated[Method | None, typer.Option("--method", help="Search for vectors or for tokens.")]
 StepsOption = Annotated[int | None, typer.Option("--steps", min=0, help="Budget: steps of the search.")]
@@ -51,6 +58,7 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Override any field: search.lr=0.2")
 ]
 RunsDirOption = Annotated[Path | None, typer.Option("--runs-dir", help="Where runs live.")]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, its name, or one end of its name.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, all else on stderr.")]
 
 
@@ -86,8 +94,8 @@ def open_app(
 
 @app.command()
 def run(
-    preset: Annotated[str | None, typer.Argument(help="A preset's name or TOML file.")] = None,
-    target: Annotated[Path | None, typer.Option("--target", help="A distribution: .npy, .json, .csv or .toml.")] = None,
+    preset: PresetArgument = None,
+    target: TargetOption = None,
     model: ModelOption = None,
     method: MethodOption = None,
     steps: StepsOption = None,
@@ -104,10 +112,8 @@ def run(
     from distprompt_tui.headless import run_to_end
     from distprompt_tui.printing import print_result
 
-    if (preset is None) == (target is None):
-        raise UsageError("name a preset or give a --target file, one of the two; 'distprompt-tui presets' lists them")
-    base = _preset(preset) if preset is not None else _target_file(target)
-    spec = Options(model, method, steps, seconds, until, seed, changes).apply(base)
+    options = Options(model, method, steps, seconds, until, seed, changes)
+    spec = options.apply(_asked(preset, target))
     run_directory, state = run_to_end(spec, _runs_dir(runs_dir), Console(stderr=True))
     if state.result is None:
         _fail(f"{run_directory.name} was stopped before it had searched", 130)
@@ -119,6 +125,54 @@ def run(
         raise typer.Exit(130)
     if until is not None and state.result["kl"] > until:
         _fail(f"the divergence ended at {state.result['kl']:.4f}, above --until {until}", 4)
+
+
+@app.command("target")
+def show_target(
+    preset: PresetArgument = None,
+    target: TargetOption = None,
+    model: ModelOption = None,
+    changes: SetOption = None,
+    save: Annotated[Path | None, typer.Option("--save", help="Write it: .npy, .json or .csv.")] = None,
+) -> None:
+    """Make a target and draw it: entropy, mass by rank, largest tokens, recipe."""
+    from distprompt_tui.models.source import make_target_by_name
+    from distprompt_tui.printing import print_target
+    from distprompt_tui.targets import save_target
+
+    spec = Options(model=model, changes=changes).apply(_asked(preset, target))
+    made, vocabulary = make_target_by_name(spec, _report)
+    print_target(_stdout(), made, vocabulary)
+    if save is not None:
+        save_target(made, save)
+        print(f"saved as {save}")
+
+
+@app.command()
+def floor(
+    preset: PresetArgument = None,
+    target: TargetOption = None,
+    model: ModelOption = None,
+    changes: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How close could any prompt come? The certified floor and the head limit of a target, in nats."""
+    import torch
+
+    from distprompt_tui.bounds import solve_bounds
+    from distprompt_tui.models.source import ModelSource, load_by_name
+    from distprompt_tui.printing import bounds_as_dict, print_bounds
+    from distprompt_tui.targets import make_target
+
+    spec = Options(model=model, changes=changes).apply(_asked(preset, target))
+    loaded, _ = load_by_name(spec.model, _report)
+    made = make_target(spec.target, loaded.vocabulary, ModelSource(loaded, spec.model, _report))
+    *_, bounds = solve_bounds(loaded.head, torch.from_numpy(made.probabilities))
+    numbers = bounds_as_dict(bounds, made, loaded.vocabulary)
+    if as_json:
+        print(json.dumps(numbers))
+    else:
+        print_bounds(_stdout(), numbers)
 
 
 @app.command()
@@ -188,18 +242,59 @@ def prepare_model(name: Annotated[str, typer.Argument()], as_json: JsonOption = 
     print(json.dumps({"folder": str(folder)}) if as_json else folder, flush=True)
 
 
+@runs_app.callback(invoke_without_command=True)
+def list_all_runs(context: typer.Context, runs_dir: RunsDirOption = None) -> None:
+    """List the runs, newest first."""
+    if context.invoked_subcommand is None:
+        from distprompt_tui.printing import print_runs
+        from distprompt_tui.runs.directory import list_runs
+
+        print_runs(_stdout(), list_runs(_runs_dir(runs_dir)))
+
+
+@runs_app.command("stop")
+def stop_run(name: RunArgument, runs_dir: RunsDirOption = None) -> None:
+    """End a living run; what it found is kept."""
+    from distprompt_tui.runs.process import stop
+
+    print("stopped" if stop(_run(name, runs_dir)) else "killed: it did not answer in time")
+
+
+@runs_app.command("resume")
+def resume_run(name: RunArgument, runs_dir: RunsDirOption = None) -> None:
+    """Go on from the last checkpoint, in the background; 'attach' shows it."""
+    from distprompt_tui.runs.process import start_worker
+
+    start_worker(_run(name, runs_dir))
+
+
+@runs_app.command("verify")
+def verify_run(name: RunArgument, runs_dir: RunsDirOption = None, as_json: JsonOption = False) -> None:
+    """Measure a run's best prompt anew: a fresh load, plain transformers, the text tokenised again."""
+    from dataclasses import asdict
+
+    from distprompt_tui.verify import verify
+
+    found = asdict(verify(_run(name, runs_dir)))
+    if as_json:
+        print(json.dumps(found))
+    else:
+        for label, value in found.items():
+            print(f"{label:10} {'-' if value is None else f'{value:.6f}'}")
+
+
 class Options:
     """The options that change a preset, as they were given."""
 
     def __init__(
         self,
-        model: str | None,
-        method: Method | None,
-        steps: int | None,
-        seconds: float | None,
-        until: float | None,
-        seed: int | None,
-        changes: list[str] | None,
+        model: str | None = None,
+        method: Method | None = None,
+        steps: int | None = None,
+        seconds: float | None = None,
+        until: float | None = None,
+        seed: int | None = None,
+        changes: list[str] | None = None,
     ) -> None:
         self._method = method
         self._fields: dict[str, Any] = {
@@ -218,12 +313,15 @@ class Options:
 
     def apply(self, spec: RunSpec) -> RunSpec:
         """The spec with the options in their places; `--set` has the last word."""
+        from distprompt_tui.models.registry import find_model
         from distprompt_tui.presets import override, with_method
 
         if self._method is not None:
             spec = with_method(spec, self._method.value)
         given = [f"{field}={json.dumps(value)}" for field, value in self._fields.items() if value is not None]
-        return override(spec, [*given, *self._changes])
+        spec = override(spec, [*given, *self._changes])
+        find_model(spec.model.name)  # an unknown one is told before anything is started
+        return spec
 
 
 def main() -> None:
@@ -253,21 +351,34 @@ def _runs_dir(given: Path | None) -> Path:
     return given.expanduser().absolute() if given is not None else runs_dir()
 
 
+def _run(name: str, runs_dir: Path | None) -> RunDirectory:
+    from distprompt_tui.runs.directory import find_run
+
+    return find_run(name, _runs_dir(runs_dir))
+
+
 def _preset(name: str) -> RunSpec:
     from distprompt_tui.presets import load_preset
 
     return load_preset(name).spec
 
 
-def _target_file(path: Path | None) -> RunSpec:
+def _asked(preset: str | None, target: Path | None) -> RunSpec:
+    """The spec of a preset, or of a file's distribution."""
     from distprompt_tui.spec import Explicit, RunSpec
 
-    assert path is not None
-    if path.suffix == ".toml":
-        return _preset(str(path.absolute()))
-    if not path.is_file():
-        raise NotFoundError(f"no target file {path}")
-    return RunSpec(preset=path.stem, target=Explicit(file=str(path.absolute())))
+    if (preset is None) == (target is None):
+        raise UsageError("name a preset or give a --target file, one of the two; 'distprompt-tui presets' lists them")
+    if target is None or target.suffix == ".toml":
+        return _preset(preset or str(target.absolute() if target else ""))
+    if not target.is_file():
+        raise NotFoundError(f"no target file {target}")
+    return RunSpec(preset=target.stem, target=Explicit(file=str(target.absolute())))
+
+
+def _report(text: str, fraction: float | None) -> None:
+    if sys.stderr.isatty():
+        print(text, file=sys.stderr)
 
 
 def _stdout() -> Console:

@@ -15,6 +15,11 @@ class DistPromptError(Exception):
 
     exit_code = 1
 
+    def __init__(self, text: str, exit_code: int | None = None) -> None:
+        super().__init__(text)
+        if exit_code is not None:
+            self.exit_code = exit_code
+
 
 class UsageError(DistPromptError):
     """The request itself is wrong: an option, a preset's field, a token string."""

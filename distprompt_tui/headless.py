@@ -45,7 +45,7 @@ def run_to_end(spec: RunSpec, runs_dir: Path, console: Console) -> tuple[RunDire
     finally:
         signal.signal(signal.SIGINT, previous)
     if state.error is not None:
-        raise DistPromptError(state.error)
+        raise DistPromptError(state.error, exit_code=state.exit_code)
     return run, state
 
 

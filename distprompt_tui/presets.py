@@ -170,6 +170,8 @@ def _location(error: ValidationError) -> list[str]:
     first = error.errors(include_url=False)[0]
     tags = {"soft", "hard"} | _families()
     parts = [str(part) for part in first["loc"]]
+    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        parts.append(first["ctx"]["discriminator"].strip("'"))
     return [part for index, part in enumerate(parts) if not (index == 1 and part in tags)]
 
 
@@ -181,17 +183,11 @@ def _explain(error: ValidationError, fields: dict[str, Any]) -> str:
     kind = first["type"]
     if kind == "extra_forbidden":
         return f"{name} is not a field; {near_matches(where[-1], _siblings(where, fields))}"
-    if kind == "missing":
+    if kind in ("missing", "union_tag_not_found"):
         return f"{name} is missing"
-    if kind == "union_tag_not_found":
-        tag = "family" if where[-1] == "target" else "method"
-        return f"{name}.{tag} is missing"
     if kind == "union_tag_invalid":
-        context = first["ctx"]
-        known = re.findall(r"'([^']+)'", context["expected_tags"])
-        return f"{name}: no such {context['discriminator'].strip(chr(39))} {context['tag']!r}; " + near_matches(
-            context["tag"], known
-        )
+        known = re.findall(r"'([^']+)'", first["ctx"]["expected_tags"])
+        return f"{name}: there is no {first['ctx']['tag']!r}; {near_matches(first['ctx']['tag'], known)}"
     message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     given = first.get("input")
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""

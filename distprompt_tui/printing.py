@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from distprompt_tui.models.registry import ModelEntry
 from distprompt_tui.presets import Preset
-from distprompt_tui.runs.state import RunState, TokenMass
+from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.process import worker_pid
+from distprompt_tui.runs.state import Bounds, RunState, TokenMass
+from distprompt_tui.targets import Target
 from distprompt_tui.tokens import fit, visible_token
-from distprompt_tui.tui.format import count, duration, gap, magnitude, mass, nats, percent, two_bars
+from distprompt_tui.tui.format import count, duration, gap, magnitude, mass, meter, nats, percent, two_bars
+from distprompt_tui.vocabulary import Vocabulary
 
 TABLE_ROWS = 12
 BAR_CELLS = 28
 TOKEN_CELLS = 16
+SMALLEST_DRAWN = 1e-9
 COLOURS = {"target": "cyan", "achieved": "yellow", "agreed": "green", "": ""}
 
 
@@ -102,4 +111,94 @@ def print_models(console: Console, models: Sequence[ModelEntry]) -> None:
             {"prepared": "ready", "installed": "to be converted once", "hub": "to be downloaded"}[model.status],
             Text(visible_token(model.source)),
         )
+    console.print(table)
+
+
+def print_runs(console: Console, runs: Sequence[RunDirectory]) -> None:
+    """One line a run: its name, whether it lives, its best divergence and the head limit, in nats."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("run", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    for name in ("KL", "limit", "steps"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in runs:
+        result = json.loads(run.result.read_text()) if run.result.is_file() else {}
+        table.add_row(
+            Text(run.name),
+            "living" if worker_pid(run) is not None else result.get("reason", "no result"),
+            *(nats(result.get(name)) for name in ("kl", "head_limit")),
+            count(result.get("steps")),
+        )
+    console.print(table)
+
+
+def print_target(console: Console, target: Target, vocabulary: Vocabulary) -> None:
+    """A target: its numbers, its recipe, its mass by rank as a curve, and its largest tokens."""
+    masses = np.sort(target.probabilities[vocabulary.allowed])[::-1]
+    uniform = math.log(len(masses)) - target.entropy
+    console.print(Text(f"entropy {nats(target.entropy)} of at most {nats(math.log(len(masses)))} nats", style="bold"))
+    console.print(
+        f"uniform line {nats(uniform)}   largest {mass(masses[0])}   tokens with mass {np.count_nonzero(masses):,}"
+    )
+    console.print(Text(target.recipe))
+    console.print(Text.from_ansi(_mass_by_rank(masses, min(console.width, 78))))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("token")
+    table.add_column("id", justify="right")
+    table.add_column("mass", justify="right")
+    table.add_column("")
+    for token in np.argsort(-target.probabilities, kind="stable")[:TABLE_ROWS].tolist():
+        p = float(target.probabilities[token])
+        cells = Text(meter(p / masses[0], BAR_CELLS), style=COLOURS["target"])
+        table.add_row(Text(fit(visible_token(vocabulary.text(token)), TOKEN_CELLS)), count(token), mass(p), cells)
+    console.print(table)
+
+
+def _mass_by_rank(masses: NDArray[np.float64], width: int) -> str:
+    """A log-log curve of mass over rank, drawn by plotext; a tail below `SMALLEST_DRAWN` of the largest is cut off."""
+    import plotext
+
+    ranks = np.unique(np.geomspace(1, len(masses), 2 * width).astype(int))
+    ranks = ranks[masses[ranks - 1] > SMALLEST_DRAWN * masses[0]]
+    drawn = masses[ranks - 1]
+    decades = range(math.ceil(math.log10(drawn[-1])), math.floor(math.log10(drawn[0])) + 1)
+    marks = [10**power for power in range(int(math.log10(ranks[-1])) + 1)]
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.plotsize(width, 12)
+    plotext.xscale("log")
+    plotext.yscale("log")
+    plotext.xticks(marks, [f"{mark:,}" for mark in marks])
+    plotext.yticks([10.0**power for power in decades], [f"1e{power}" for power in decades])
+    plotext.xlabel("rank")
+    plotext.ylabel("mass")
+    plotext.plot(ranks.tolist(), drawn.tolist(), marker="braille")
+    return str(plotext.build())
+
+
+def bounds_as_dict(bounds: Bounds, target: Target, vocabulary: Vocabulary) -> dict[str, Any]:
+    """What `floor --json` prints; nats, null where there is none."""
+    return {
+        "floor": bounds.floor,
+        "gap": bounds.gap,
+        "head_limit": bounds.head_limit,
+        "agreement": bounds.agreement,
+        "uniform": math.log(int(vocabulary.allowed.sum())) - target.entropy,
+        "norm_ratio": bounds.norm_ratio,
+        "seconds": bounds.seconds,
+        "why_no_floor": bounds.why_no_floor,
+    }
+
+
+def print_bounds(console: Console, numbers: dict[str, Any]) -> None:
+    """Floor, head limit and uniform line, each with what it means."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    floor = f"no prompt of any kind or length can be below (proved to within {nats(numbers['gap'])})"
+    table.add_row("floor", nats(numbers["floor"]), numbers["why_no_floor"] or floor)
+    agreement = f"lowest found over all states that the head can get ({percent(numbers['agreement'])} of starts agree)"
+    table.add_row("head limit", nats(numbers["head_limit"]), agreement)
+    table.add_row("uniform", nats(numbers["uniform"]), "of knowing nothing")
     console.print(table)

@@ -21,16 +21,12 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from distprompt_tui import spec
 from distprompt_tui.errors import DistPromptError, UsageError
+from distprompt_tui.targets.summary import describe
 from distprompt_tui.vocabulary import Vocabulary
-
-TOP_TOKENS = 200
-RANKS = 64
-"""Points of the curve of mass by rank; ranks are spaced evenly in the logarithm."""
 
 Answer = dict[str, Any]
 
@@ -86,14 +82,6 @@ def _answers(question: dict[str, Any], source: Any) -> Iterator[Answer]:
             yield {"entropy": float(-(masses * np.log(masses)).sum()), "done": True} | describe(q, vocabulary)
         case other:
             raise UsageError(f"no such question: {other}")
-
-
-def describe(probabilities: NDArray[np.float64], vocabulary: Vocabulary) -> Answer:
-    """A distribution's largest tokens (id, text, mass) and its masses by rank, for drawing."""
-    order = np.argsort(-probabilities, kind="stable")
-    top = [[int(i), vocabulary.text(int(i)), float(probabilities[i])] for i in order[:TOP_TOKENS]]
-    ranks = np.unique(np.geomspace(1, len(order), RANKS).astype(int)) - 1
-    return {"top": top, "by_rank": probabilities[order[ranks]].tolist()}
 
 
 def _target(question: dict[str, Any], source: Any) -> Any:

@@ -6,9 +6,9 @@ Everything that decides a result stands here, with its default written out, so t
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 SpecToken = Annotated[str | int, Field(union_mode="left_to_right")]
 """A token: a string that is exactly one token (`" banana"`), or its id (`5231`; as a key: `"id:5231"`)."""
@@ -253,3 +253,8 @@ class RunSpec(Strict):
     model: Model = Model()
     context: Context = Context()
     seed: Seed = 0
+
+    @field_validator("search", mode="before")
+    @classmethod
+    def _soft_where_no_method_is_named(cls, value: Any) -> Any:
+        return {"method": "soft"} | value if isinstance(value, dict) else value

@@ -135,6 +135,19 @@ def check_folder(folder: Path) -> None:
         raise ModelError(f"{folder} has no tokenizer.json: a fast tokenizer is needed")
 
 
+def head_rows(folder: Path) -> int:
+    """V, the rows of a prepared model's head, from its config.
+
+    Raises:
+        ModelError: the config does not say.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text())
+        return int(config.get("vocab_size") or config["text_config"]["vocab_size"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{folder / 'config.json'} does not give a vocab_size") from error
+
+
 def _known_entry(model: KnownModel) -> ModelEntry:
     common: dict[str, Any] = {
         "name": model.name,
@@ -196,6 +209,4 @@ def _prepared_folder(folder: Path, name: str | None = None) -> ModelEntry:
 
 
 def _folder_entry(name: str, folder: Path) -> ModelEntry:
-    config = json.loads((folder / "config.json").read_text())
-    vocab_size = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size")
-    return ModelEntry(name, folder.name, None, vocab_size, f"folder {folder}", "prepared", folder=folder)
+    return ModelEntry(name, folder.name, None, head_rows(folder), f"folder {folder}", "prepared", folder=folder)

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from distprompt_tui import spec
 from distprompt_tui.models.language_model import LanguageModel, load_language_model
 from distprompt_tui.models.prepare import Report, prepare_by_name
-from distprompt_tui.vocabulary import Vocabulary
+from distprompt_tui.models.registry import head_rows
+from distprompt_tui.targets import Target, make_target, needs_model
+from distprompt_tui.vocabulary import Vocabulary, load_vocabulary
 
 
 def load_by_name(model: spec.Model, report: Report) -> tuple[LanguageModel, Path]:
@@ -30,6 +32,20 @@ def load_by_name(model: spec.Model, report: Report) -> tuple[LanguageModel, Path
     folder = prepare_by_name(model.name, report, model.revision)
     report(f"loading {model.name}", None)
     return load_language_model(model.name, folder, model.device, model.dtype), folder
+
+
+def make_target_by_name(asked: spec.RunSpec, report: Report) -> tuple[Target, Vocabulary]:
+    """A spec's target and the tokens that it is over; the model is loaded only where the family needs it.
+
+    Raises:
+        DistPromptError: the model cannot be had, or the target cannot be made as asked.
+    """
+    if needs_model(asked.target):
+        model, _ = load_by_name(asked.model, report)
+        return make_target(asked.target, model.vocabulary, ModelSource(model, asked.model, report)), model.vocabulary
+    folder = prepare_by_name(asked.model.name, report, asked.model.revision)
+    vocabulary = load_vocabulary(folder, head_rows(folder))
+    return make_target(asked.target, vocabulary), vocabulary
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,7 @@ class RunState:
     reason: str | None = None
     result: dict[str, Any] | None = None
     error: str | None = None
+    exit_code: int = 0
     warnings: tuple[str, ...] = ()
 
     @property
@@ -288,6 +289,7 @@ def _ended(state: RunState, event: Event) -> RunState:
         reason=event["reason"],
         result=event.get("result"),
         error=event.get("error"),
+        exit_code=event.get("exit_code", 1 if event["reason"] == "error" else 0),
     )
 
 

@@ -8,7 +8,7 @@ from numpy.random import PCG64, Generator
 from distprompt_tui.errors import TargetError
 from distprompt_tui.spec import Lm, Reachable, Shuffled
 from distprompt_tui.targets.entropy import ENTROPY_TOLERANCE, FloatArray, entropy, rescale
-from distprompt_tui.targets.target import DistributionSource, Target
+from distprompt_tui.targets.target import DistributionSource, Notes, Target
 from distprompt_tui.targets.transfer import transfer
 from distprompt_tui.vocabulary import Vocabulary
 
@@ -57,7 +57,7 @@ def on_tokens(raw: FloatArray, vocabulary: Vocabulary) -> tuple[FloatArray, floa
         TargetError: `raw` is no distribution over this vocabulary.
     """
     if raw.shape != (vocabulary.size,):
-        raise TargetError(f"the model gave {raw.shape} probabilities for a vocabulary of {vocabulary.size:,} rows")
+        raise TargetError(f"the model gave {raw.size:,} probabilities, but its vocabulary has {vocabulary.size:,} rows")
     kept = np.where(vocabulary.allowed, raw, 0.0).astype(np.float64)
     total = float(kept.sum())
     if not (np.isfinite(total) and total > 0 and kept.min() >= 0):
@@ -67,12 +67,12 @@ def on_tokens(raw: FloatArray, vocabulary: Vocabulary) -> tuple[FloatArray, floa
 
 def _after_text(
     spec: Lm | Shuffled, vocabulary: Vocabulary, model: DistributionSource
-) -> tuple[FloatArray, str, dict[str, float | str]]:
+) -> tuple[FloatArray, str, Notes]:
     """The distribution after the text, (V,), carried over and rescaled as the spec asks; recipe and notes."""
     if spec.model is None:
         probabilities, dropped = on_tokens(model.next_token_probabilities(spec.text), vocabulary)
         recipe = f"The model's own next-token distribution after {spec.text!r}"
-        notes: dict[str, float | str] = {"mass_without_token": dropped}
+        notes: Notes = {"mass_without_token": dropped}
     else:
         source, source_vocabulary = model.other(spec.model)
         given, dropped = on_tokens(source.next_token_probabilities(spec.text), source_vocabulary)

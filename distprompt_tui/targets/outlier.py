@@ -24,7 +24,7 @@ from distprompt_tui.targets.entropy import (
     scale_to_entropy,
     solve_decreasing,
 )
-from distprompt_tui.targets.target import Target, token_count, unique_ids
+from distprompt_tui.targets.target import Notes, Target, token_count, unique_ids
 from distprompt_tui.targets.vanilla import draw
 from distprompt_tui.vocabulary import Vocabulary
 
@@ -59,7 +59,7 @@ def outlier(spec: Outlier, vocabulary: Vocabulary) -> Target:
         f"mass m = {bound:.4f} that {spec.entropy:g} nats allow; the rest by the vanilla recipe (seed {spec.seed}); "
         f"refused if the entropy is more than {ENTROPY_TOLERANCE:g} nats off."
     )
-    notes: dict[str, float | str] = {
+    notes: Notes = {
         "outlier_mass": mass,
         "outlier_mass_bound": bound,
         "outliers": ", ".join(repr(vocabulary.text(token_id)) for token_id in ids),

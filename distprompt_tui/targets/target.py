@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -12,7 +11,7 @@ from distprompt_tui.errors import TargetError
 from distprompt_tui.targets.entropy import FloatArray, entropy
 from distprompt_tui.vocabulary import Vocabulary
 
-Notes = Mapping[str, float | str]
+Notes = dict[str, float | str]
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,7 +37,7 @@ def main() -> int:
     except Terminated:
         events.write("ended", reason="stopped", result=None)
     except DistPromptError as error:
-        events.write("ended", reason="error", error=str(error), result=None)
+        events.write("ended", reason="error", error=str(error), exit_code=error.exit_code, result=None)
         return error.exit_code
     except Exception as error:
         traceback.print_exc()

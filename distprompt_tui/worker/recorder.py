@@ -24,7 +24,7 @@ from distprompt_tui.worker.checkpoint import Checkpoint
 from distprompt_tui.worker.readout import prompt_tokens, top_tokens
 
 INTERVALS = {"step": 0.1, "snapshot": 0.5, "files": 1.0}
-"""Seconds that lie between two events or replacements of a kind at least. Step 0 and the result are always written."""
+"""Least seconds between two events or replacements of a kind. The first and the last step are always written."""
 
 
 class Recorder:
@@ -46,6 +46,7 @@ class Recorder:
         self._positions = 0
         self._saved_best = float("inf")
         self._start_kl = float("nan")
+        self._unwritten: Step | None = None
         self._trace = run.trace.open("ab")
         self.idle_seconds = 0.0
         self.step = 0
@@ -69,6 +70,7 @@ class Recorder:
             self._start_kl = step.kls[0]
         self.step, self._positions = step.index, step.positions
         self.best_kl = min(self.best_kl, *step.kls)
+        self._unwritten = step
         due = {what for what, seconds in INTERVALS.items() if self._due(what, seconds) or step.index == 0}
         if not due:
             return
@@ -89,6 +91,8 @@ class Recorder:
             The result, as `best/result.json` and `--json` have it.
         """
         self._trace.close()
+        if self._unwritten is not None:
+            self._write_step(self._unwritten, search, compare(self._p, search.current[1]).numbers)
         best = search.best
         with torch.no_grad():
             achieved = compare(self._p, self._model.next_token_logits(_as_input(best.prompt))[0])
@@ -107,6 +111,7 @@ class Recorder:
         return True
 
     def _write_step(self, step: Step, search: Search, numbers: Numbers) -> None:
+        self._unwritten = None
         best = search.best
         self._events.write(
             "step",

@@ -1,0 +1,73 @@
+"""A finished run's divergence measured anew: another load, plain transformers, none of the search's code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from distprompt_tui.errors import NotFoundError
+from distprompt_tui.models.prepare import prepare_by_name
+from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.vocabulary import load_vocabulary
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Divergences in nats.
+
+    Attributes:
+        kl: as the run reported it.
+        kl_fresh: of the saved prompt (vectors or ids), measured by plain transformers in float32.
+        kl_string: of the prompt's text, tokenised again in its context; None for a soft prompt.
+    """
+
+    kl: float
+    kl_fresh: float
+    kl_string: float | None
+
+
+@torch.no_grad()
+def verify(run: RunDirectory) -> Verification:
+    """Load the run's model again and measure its best prompt.
+
+    Raises:
+        NotFoundError: the run has no result, or its model cannot be found.
+    """
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    if not run.result.is_file():
+        raise NotFoundError(f"{run.name} has no result yet")
+    spec = run.read_spec()
+    folder = prepare_by_name(spec.model.name, lambda text, fraction: None, spec.model.revision)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
+    embed = model.get_input_embeddings()
+    vocabulary = load_vocabulary(folder, embed.weight.shape[0])
+    before, after = vocabulary.encode(spec.context.prefix), vocabulary.encode(spec.context.suffix)
+    target = torch.from_numpy(np.load(run.target))
+
+    def divergence(embeds: Tensor) -> float:
+        logits = model(inputs_embeds=embeds[None]).logits[0, -1].double()
+        logits[torch.from_numpy(~vocabulary.allowed)] = -torch.inf
+        log_q = logits.log_softmax(-1)
+        inside = target > 0
+        return float((target[inside] * (target[inside].log() - log_q[inside])).sum())
+
+    kl = json.loads(run.result.read_text())["kl"]
+    soft_file = run.best / "prompt.safetensors"
+    if soft_file.is_file():
+        vectors = load_file(soft_file)["prompt_embeddings"]
+        around = [embed(torch.tensor(ids, dtype=torch.long)) for ids in (before, after)]
+        return Verification(kl, divergence(torch.cat([around[0], vectors, around[1]])), None)
+    prompt = json.loads((run.best / "prompt.json").read_text())
+    text = vocabulary.decode([*before, *prompt["ids"], *after])
+    by_ids, by_text = (
+        divergence(embed(torch.tensor(ids))) for ids in ([*before, *prompt["ids"], *after], vocabulary.encode(text))
+    )
+    return Verification(kl, by_ids, by_text)

@@ -1,0 +1,189 @@
+"""Workers as real processes: started, watched, stopped, killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distprompt_tui.errors import UsageError
+from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.process import send, start_run, start_worker, stop, worker_pid
+from distprompt_tui.runs.state import RunState, reduce_all
+from distprompt_tui.spec import RunSpec
+
+DEADLINE_SECONDS = 90
+
+
+def wait_for(run: RunDirectory, condition: Callable[[RunState], bool]) -> RunState:
+    """Follow a run until its state is as asked; fails with its log after the deadline."""
+    tailer, state = Tailer(run.events), RunState()
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition(state):
+        assert time.monotonic() < deadline, run.log.read_text()
+        state = reduce_all(tailer.read(), state)
+        time.sleep(0.02)
+    return state
+
+
+def gone(run: RunDirectory) -> bool:
+    """Whether no worker holds the run; waits a moment for one that is ending."""
+    deadline = time.monotonic() + 10
+    while worker_pid(run) is not None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return worker_pid(run) is None
+
+
+@pytest.fixture
+def spec(tiny_folders: dict[str, Path]) -> RunSpec:
+    """A search that does not end by itself within the test."""
+    return RunSpec.model_validate(
+        {
+            "preset": "test",
+            "model": {"name": str(tiny_folders["llama"]), "device": "cpu"},
+            "target": {"family": "outlier", "entropy": 3.0, "tokens": ["yes"]},
+            "search": {"method": "soft", "length": 4},
+            "budget": {"steps": 10_000_000},
+        }
+    )
+
+
+@pytest.fixture
+def run(spec: RunSpec, tmp_path: Path) -> RunDirectory:
+    """A started run."""
+    return start_run(spec, tmp_path)
+
+
+def test_a_run_to_its_end_leaves_everything_on_disk(spec: RunSpec, tmp_path: Path) -> None:
+    run = start_run(spec.model_copy(update={"budget": spec.budget.model_copy(update={"steps": 30})}), tmp_path)
+    state = wait_for(run, lambda state: state.phase == "ended")
+    assert gone(run)
+    assert state.reason == "budget"
+    result = json.loads(run.result.read_text())
+    assert result == state.result
+    assert result["steps"] == 30
+    trace = np.fromfile(run.trace, dtype="<f4")
+    assert len(trace) == 31
+    assert trace.min() == pytest.approx(result["kl"], abs=1e-5)
+    p, q = np.load(run.target), np.load(run.achieved)
+    inside = p > 0
+    assert (p[inside] * np.log(p[inside] / q[inside])).sum() == pytest.approx(result["kl"], abs=1e-4)
+    events = Tailer(run.events).read()
+    assert [event["seq"] for event in events] == list(range(len(events)))
+    assert run.read_spec().budget.steps == 30
+    manifest = json.loads(run.manifest.read_text())
+    assert len(manifest["weights_sha256"]) == 64
+    assert (run.path.stat().st_mode & 0o777, run.best.stat().st_mode & 0o777) == (0o700, 0o700)
+    assert result["head_limit"] is not None
+    assert result["floor"] <= result["head_limit"] + 1e-9
+    assert result["left"] == pytest.approx(result["kl"] - result["head_limit"])
+
+
+def test_pause_resume_and_stop(run: RunDirectory) -> None:
+    wait_for(run, lambda state: state.step > 5)
+    send(run, "pause")
+    paused = wait_for(run, lambda state: state.phase == "paused")
+    time.sleep(0.3)
+    assert wait_for(run, lambda state: state.phase == "paused").step == paused.step
+    send(run, "resume")
+    wait_for(run, lambda state: state.phase == "searching" and state.step > paused.step)
+    assert stop(run, grace_seconds=10)
+    state = wait_for(run, lambda state: state.phase == "ended")
+    assert state.reason == "stopped"
+    assert state.result is not None
+    assert state.result["kl"] == pytest.approx(state.best_kl, abs=1e-4)
+
+
+def test_stopping_a_paused_run(run: RunDirectory) -> None:
+    wait_for(run, lambda state: state.step > 0)
+    send(run, "pause")
+    wait_for(run, lambda state: state.phase == "paused")
+    assert stop(run, grace_seconds=10)
+    assert wait_for(run, lambda state: state.phase == "ended").reason == "stopped"
+
+
+def test_a_worker_that_does_not_answer_is_killed(run: RunDirectory) -> None:
+    wait_for(run, lambda state: state.step > 0)
+    pid = worker_pid(run)
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    assert not stop(run, grace_seconds=0.3)
+    assert gone(run)
+
+
+def test_term_before_the_search_begins_ends_the_worker_at_once(run: RunDirectory) -> None:
+    wait_for(run, lambda state: state.phase != "starting" or run.heartbeat.exists())
+    pid = worker_pid(run)
+    assert pid is not None
+    os.kill(pid, signal.SIGTERM)
+    assert wait_for(run, lambda state: state.phase == "ended").reason == "stopped"
+    assert gone(run)
+
+
+def test_a_second_worker_is_refused(run: RunDirectory) -> None:
+    with pytest.raises(UsageError, match="already has a worker"):
+        start_worker(run)
+    stop(run)
+
+
+def test_resumed_after_kill_equals_uninterrupted(spec: RunSpec, tmp_path: Path) -> None:
+    """Killed at some step after a stop's checkpoint; what the second worker finds is what one worker would have."""
+    spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"steps": 400})})
+    whole = start_run(spec, tmp_path)
+    expected = wait_for(whole, lambda state: state.phase == "ended").result
+    assert expected is not None
+    run = start_run(spec, tmp_path)
+    wait_for(run, lambda state: state.step > 50)
+    stop(run, grace_seconds=10)
+    assert gone(run)
+    start_worker(run)
+    wait_for(run, lambda state: state.phase == "searching")
+    assert gone(run) or worker_pid(run)
+    result = wait_for(run, lambda state: state.phase == "ended" and state.reason == "budget").result
+    assert result is not None
+    assert (result["kl"], result["steps"]) == (expected["kl"], expected["steps"])
+    assert np.array_equal(np.fromfile(run.trace, "<f4"), np.fromfile(whole.trace, "<f4"))
+
+
+def test_the_worker_outlives_whoever_started_it(spec: RunSpec, tmp_path: Path) -> None:
+    """The starter is a real process with a terminal session of its own, killed with KILL in the middle."""
+    code = (
+        "import sys, time, pathlib\n"
+        "from distprompt_tui.spec import RunSpec\n"
+        "from distprompt_tui.runs.process import start_run\n"
+        "start_run(RunSpec.model_validate_json(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
+        "time.sleep(1000)\n"
+    )
+    spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"steps": 300})})
+    starter = subprocess.Popen(
+        [sys.executable, "-c", code, spec.model_dump_json(), str(tmp_path)], start_new_session=True
+    )
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not (found := list(tmp_path.glob("*/events.jsonl"))):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(starter.pid, signal.SIGKILL)
+    starter.wait()
+    run = RunDirectory(found[0].parent)
+    assert worker_pid(run) is not None
+    state = wait_for(run, lambda state: state.phase == "ended")
+    assert (state.reason, state.step) == ("budget", 300)
+
+
+def test_a_failure_is_told_in_one_sentence(spec: RunSpec, tmp_path: Path) -> None:
+    target = spec.target.model_copy(update={"tokens": ("banana split",)})
+    run = start_run(spec.model_copy(update={"target": target}), tmp_path)
+    state = wait_for(run, lambda state: state.phase == "ended")
+    assert state.reason == "error"
+    assert state.error is not None
+    assert "is not one token for this model" in state.error
+    assert "\n" not in state.error

@@ -1,0 +1,90 @@
+"""The reducer: pure, tolerant, and bounded however long a run gets."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distprompt_tui.runs.state import MAX_CURVE_POINTS, RunState, reduce, reduce_all
+
+
+def started(**fields: Any) -> dict[str, Any]:
+    """A `started` event."""
+    return {
+        "type": "started", "t": 100.0, "run": "r", "preset": "outlier", "model": "m", "method": "soft", "length": 10,
+        "device": "cpu", "dtype": "float32", "vocab_size": 400, "tokenizer_file": "", "recipe": "",
+        "entropy_target": 2.0, "uniform": 4.0, "budget": {"steps": 100, "seconds": None, "until": None},
+    } | fields  # fmt: skip
+
+
+def step(index: int, kl: float, best: float | None = None) -> dict[str, Any]:
+    """A `step` event; a tenth of a second a step."""
+    best = kl if best is None else best
+    return {
+        "type": "step", "t": 100 + index / 10, "step": index, "kl": kl, "best_kl": best, "best_step": index,
+        "entropy": 1.0, "seconds": index / 10,
+    }  # fmt: skip
+
+
+def test_a_run_from_start_to_end() -> None:
+    state = reduce_all([{"type": "progress", "t": 99, "stage": "model", "text": "loading", "fraction": None}])
+    assert state.phase == "preparing"
+    state = reduce_all([started(), step(0, 3.0), step(1, 2.0), step(2, 2.5, best=2.0)], state)
+    assert (state.phase, state.step, state.kl, state.best_kl, state.start_kl) == ("searching", 2, 2.5, 2.0, 3.0)
+    assert state.best_step == 1
+    assert state.steps_per_second == pytest.approx(10)
+    assert state.seconds_left == pytest.approx(9.8)
+    state = reduce(state, {"type": "bounds", "floor": 0.5, "gap": 1e-6})
+    assert (state.bounds.floor, state.left) == (0.5, None)
+    state = reduce(state, {"type": "bounds", "floor": None, "head_limit": 1.0})
+    assert state.bounds.floor == 0.5
+    assert state.left == pytest.approx(1.0)
+    assert state.closed == pytest.approx(0.5)
+    state = reduce(state, {"type": "ended", "reason": "budget", "result": {"kl": 2.0}})
+    assert (state.phase, state.reason, state.result) == ("ended", "budget", {"kl": 2.0})
+
+
+def test_pause_and_resume() -> None:
+    state = reduce_all([started(), {"type": "control", "command": "pause", "outcome": "paused"}])
+    assert state.phase == "paused"
+    assert reduce(state, {"type": "control", "command": "resume", "outcome": "resumed"}).phase == "searching"
+
+
+def test_what_came_after_a_resumed_checkpoint_did_not_happen() -> None:
+    events = [started(), *(step(i, 3 - i / 10) for i in range(10)), {"type": "ended", "reason": "stopped"}]
+    state = reduce_all([*events, {"type": "resumed", "step": 4}])
+    assert (state.phase, state.step, state.reason) == ("searching", 4, None)
+    assert [point.step for point in state.curve] == [0, 1, 2, 3, 4]
+
+
+def test_the_curve_is_bounded_and_keeps_both_ends() -> None:
+    state = reduce_all([started(), *(step(i, 5.0 - i / 1e5) for i in range(3 * MAX_CURVE_POINTS))])
+    steps = [point.step for point in state.curve]
+    assert len(steps) <= MAX_CURVE_POINTS
+    assert steps == sorted(set(steps))
+    assert (steps[0], steps[-1]) == (0, 3 * MAX_CURVE_POINTS - 1)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3),
+    max_leaves=5,
+)
+KINDS = ["progress", "started", "step", "snapshot", "bounds", "control", "warning", "resumed", "ended", "news"]
+FIELDS = ["t", "step", "kl", "best_kl", "prompt", "tokens", "budget", "text", "stage", "floor", "reason", "outcome"]
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(FIELDS), json_values), max_size=4), st.sampled_from(KINDS))
+def test_no_event_breaks_a_viewer_and_reducing_changes_nothing_given(bodies: list[dict[str, Any]], kind: str) -> None:
+    state = reduce_all([started(), step(0, 1.0)])
+    for body in bodies:
+        event = body | {"type": kind}
+        before = copy.deepcopy(event)
+        after = reduce(state, event)
+        assert isinstance(after, RunState)
+        assert event == before
+        state = after

@@ -1,0 +1,102 @@
+"""Soft search: it descends, keeps its best, and does not depend on when it was stopped."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from distprompt_tui.divergence import forward_kl
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.search.protocol import SoftPrompt
+from distprompt_tui.search.soft import SoftSearch, initial_vectors, schedule
+from distprompt_tui.spec import Soft
+from tests.search.targets import outlier_target
+
+SETTINGS = Soft(length=4)
+STEPS = 40
+
+
+def search(model: LanguageModel, seed: int = 0, settings: Soft = SETTINGS, steps: int = STEPS) -> SoftSearch:
+    """A search on the outlier target."""
+    return SoftSearch(model, outlier_target(model), settings, steps, seed)
+
+
+def divergence_of(model: LanguageModel, prompt: SoftPrompt) -> float:
+    """Measured anew."""
+    with torch.no_grad():
+        return forward_kl(outlier_target(model), model.next_token_logits(prompt.vectors[None])).item()
+
+
+def test_descends_on_every_architecture(tiny_model: LanguageModel) -> None:
+    found = search(tiny_model)
+    kls = [step.kls[-1] for step in found.steps()]
+    assert len(kls) == STEPS + 1
+    assert found.best.kl == min(kls)
+    assert found.best.kl < 0.5 * kls[0]
+
+
+def test_best_is_monotone_and_is_what_its_prompt_gives(tiny_model: LanguageModel) -> None:
+    found = search(tiny_model, settings=Soft(length=4, lr=20, decay="none"))  # a rate at which it jumps about
+    bests = []
+    for step in found.steps():
+        bests.append(found.best.kl)
+        assert found.best.kl <= step.kls[-1]
+    assert bests == sorted(bests, reverse=True)
+    assert isinstance(found.best.prompt, SoftPrompt)
+    assert divergence_of(tiny_model, found.best.prompt) == pytest.approx(found.best.kl, abs=1e-5)
+
+
+def test_the_seed_decides_everything(tiny_models: dict[str, LanguageModel]) -> None:
+    model = tiny_models["llama"]
+    runs = [[step.kls for step in search(model, seed).steps()] for seed in (3, 3, 4)]
+    assert runs[0] == runs[1]
+    assert runs[0] != runs[2]
+
+
+def test_resumed_equals_uninterrupted_bit_for_bit(tiny_model: LanguageModel) -> None:
+    whole = search(tiny_model)
+    expected = [step.kls for step in whole.steps()]
+    first = search(tiny_model)
+    for step in first.steps():
+        if step.index == STEPS // 3:
+            break
+    second = search(tiny_model, seed=99)  # nothing of the seed may be left after restoring
+    second.restore(first.state())
+    again = [step.kls for step in second.steps()]
+    assert again == expected[STEPS // 3 :]
+    assert second.best.kl == whole.best.kl
+    assert torch.equal(second.best.prompt.vectors, whole.best.prompt.vectors)  # type: ignore[union-attr]
+
+
+def test_no_gradient_is_kept_for_weights(tiny_models: dict[str, LanguageModel]) -> None:
+    model = tiny_models["llama"]
+    list(search(model, steps=3).steps())
+    assert all(weight.grad is None for weight in model.body.parameters())
+
+
+def test_no_steps_measure_the_initial_prompt(tiny_models: dict[str, LanguageModel]) -> None:
+    model = tiny_models["llama"]
+    found = search(model, steps=0)
+    (step,) = found.steps()
+    assert step.index == 0
+    assert found.best.kl == step.kls[0]
+
+
+def test_inits(tiny_models: dict[str, LanguageModel]) -> None:
+    model = tiny_models["llama"]
+    matrix = model.embedding_matrix
+    vocabulary = initial_vectors(model, Soft(length=5), 0)
+    assert (vocabulary[:, None] == matrix).all(-1).any(1).all()
+    text = initial_vectors(model, Soft(length=5, init="text", init_text="yes"), 0)
+    ids = model.vocabulary.encode("yes")
+    assert torch.equal(text[: len(ids)], matrix[ids])
+    many = initial_vectors(model, Soft(length=60, init="random"), 0)
+    assert many.std().item() == pytest.approx(matrix.std().item(), rel=0.1)
+
+
+def test_schedule_warms_up_and_decays_to_nothing() -> None:
+    rates = [schedule(step, 100, Soft(warmup=10)) for step in range(101)]
+    assert rates[0] == pytest.approx(1 / 11)
+    assert max(rates) > 0.95
+    assert rates[100] == pytest.approx(0)
+    assert schedule(90, 100, Soft(warmup=10, decay="none")) == 1

@@ -1,0 +1,211 @@
+"""The command line as a process: what it prints where, its exit codes, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+Result = subprocess.CompletedProcess[str]
+
+
+def distprompt(*arguments: str, **environment: str) -> Result:
+    """Run the command without a terminal."""
+    return subprocess.run(
+        [sys.executable, "-m", "distprompt_tui", *arguments],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env=os.environ | environment,
+        check=False,
+        timeout=240,
+    )
+
+
+def one_line(result: Result) -> str:
+    """The only line on stderr; nothing on stdout."""
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("distprompt-tui: ")
+    return line.removeprefix("distprompt-tui: ")
+
+
+def run_json(*arguments: str) -> dict[str, Any]:
+    """`run … --json`, which prints exactly one object."""
+    result = distprompt("run", *arguments, "--json")
+    assert result.returncode == 0, result.stderr
+    (line,) = result.stdout.splitlines()
+    value: dict[str, Any] = json.loads(line)
+    return value
+
+
+def plain_kl(folder: Path, found: dict[str, Any]) -> float:
+    """The divergence of a run's saved prompt by plain transformers and numpy in float64."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
+    run = Path(found["run"])
+    with torch.no_grad():
+        if found["method"] == "soft":
+            vectors = load_file(run / "best" / "prompt.safetensors")["prompt_embeddings"].double()
+            logits = model(inputs_embeds=vectors[None]).logits[0, -1]
+        else:
+            ids = json.loads((run / "best" / "prompt.json").read_text())["ids"]
+            assert ids == found["prompt_ids"]
+            logits = model(torch.tensor([ids])).logits[0, -1]
+    p, log_q = np.load(run / "target.npy"), logits.log_softmax(-1).numpy()
+    inside = p > 0
+    return float((p[inside] * (np.log(p[inside]) - log_q[inside])).sum())
+
+
+@pytest.fixture
+def preset(tmp_path: Path, tiny_folders: dict[str, Path]) -> str:
+    """A preset on a tiny model."""
+    path = tmp_path / "tiny.toml"
+    path.write_text(
+        f"""
+        [target]
+        family = "outlier"
+        tokens = ["yes"]
+        entropy = 3.0
+        [model]
+        name = "{tiny_folders["llama"]}"
+        device = "cpu"
+        [search]
+        length = 4
+        [budget]
+        steps = 40
+        """
+    )
+    return str(path)
+
+
+@pytest.mark.parametrize("method", ["soft", "hard"])
+def test_run_prints_one_object_that_a_plain_forward_pass_confirms(
+    preset: str, method: str, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    found = run_json(preset, "--method", method, "--runs-dir", str(tmp_path / "runs"))
+    assert found["kl"] == pytest.approx(plain_kl(tiny_folders["llama"], found), abs=1e-4)
+    assert found["kl"] < 0.8 * found["uniform"]
+    assert found["uniform"] == pytest.approx(math.log(400) - found["entropy_target"])
+    assert (found["preset"], found["method"], found["reason"]) == ("tiny", method, "budget")
+    assert Path(found["run"]).is_absolute()
+    assert Path(found["run"]).parent == tmp_path / "runs"
+    assert (found["prompt_ids"] is None) == (method == "soft")
+    verified = distprompt("runs", "verify", found["run"], "--json")
+    numbers = json.loads(verified.stdout)
+    assert numbers["kl_fresh"] == pytest.approx(found["kl"], abs=1e-4)
+    if method == "hard":
+        assert numbers["kl_string"] == numbers["kl_fresh"]
+
+
+@pytest.mark.parametrize("method", ["soft", "hard"])
+def test_the_seed_decides_the_divergence_to_the_last_digit(preset: str, method: str) -> None:
+    first, again, other = (
+        run_json(preset, "--method", method, "--seed", seed, "--steps", "15")["kl"] for seed in ("3", "3", "4")
+    )
+    assert first == again
+    assert first != other
+
+
+def test_run_without_json_ends_in_a_table(preset: str) -> None:
+    result = distprompt("run", preset, "--steps", "5")
+    assert result.returncode == 0, result.stderr
+    assert "yes" in result.stdout
+    assert "target" in result.stdout
+    assert "█" in result.stdout or "▀" in result.stdout
+    assert "\x1b" not in result.stdout
+
+
+def test_budgets(preset: str) -> None:
+    until = run_json(preset, "--until", "2.5", "--steps", "5000")
+    assert until["reason"] == "target reached"
+    assert until["kl"] <= 2.5
+    assert run_json(preset, "--seconds", "0.5", "--steps", "1000000")["reason"] == "budget"
+    missed = distprompt("run", preset, "--until", "0.0", "--steps", "2")
+    assert missed.returncode == 4
+    assert "above --until" in missed.stderr
+
+
+def test_a_file_as_target(preset: str, tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
+    model = ("--model", str(tiny_folders["llama"]), "--set", "model.device=cpu")
+    for ending in (".npy", ".json", ".csv"):
+        file = str(tmp_path / f"target{ending}")
+        saved = distprompt("target", preset, "--save", file)
+        assert saved.returncode == 0, saved.stderr
+        found = run_json("--target", file, *model, "--steps", "3")
+        assert found["entropy_target"] == pytest.approx(3.0, abs=1e-3)
+        assert found["preset"] == "target"
+
+
+def test_floor(preset: str) -> None:
+    result = distprompt("floor", preset, "--json")
+    assert result.returncode == 0, result.stderr
+    numbers = json.loads(result.stdout)
+    assert 0 <= numbers["floor"] <= numbers["head_limit"] <= numbers["uniform"] + 1e-6
+    assert numbers["gap"] <= 1e-4
+    again = json.loads(distprompt("floor", preset, "--json").stdout)
+    assert again == numbers  # remembered, its seconds too
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "expected"),
+    [
+        (["run", "outlyer"], 3, "no preset 'outlyer'; did you mean 'outlier'"),
+        (["run"], 2, "name a preset or give a --target file"),
+        (["run", "outlier", "--target", "x.npy"], 2, "one of the two"),
+        (["run", "--target", "nowhere.npy"], 3, "no target file nowhere.npy"),
+        (["run", "outlier", "--model", "smolm2"], 3, "no model 'smolm2'; did you mean 'smollm2'"),
+        (["run", "outlier", "--set", "search.lrr=1"], 2, "search.lrr is not a field; did you mean 'lr'"),
+        (["run", "outlier", "--set", "search.length=0"], 2, "search.length: it should be greater than"),
+        (["presets", "check", "nowhere.toml"], 3, "no preset file nowhere.toml"),
+        (["attach", "nothing"], 3, "no run 'nothing'"),
+        (["--preset", "outlier"], 2, "the app needs a terminal; 'distprompt-tui run PRESET' searches without one"),
+        (["--steps", "5"], 2, "go with a --preset"),
+    ],
+)
+def test_mistakes_are_one_clear_line(arguments: list[str], exit_code: int, expected: str, tmp_path: Path) -> None:
+    result = distprompt(*arguments, DISTPROMPT_HOME=str(tmp_path))
+    assert expected in one_line(result)
+    assert result.returncode == exit_code
+
+
+def test_mistakes_that_only_the_model_can_tell(preset: str, tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    wrong = {
+        'target.tokens=["banana split"]': "is not one token for this model but",
+        "target.entropy=50": "entropy",
+        "model.device=cuda:7": "no device 'cuda:7' on this machine; it has: ",
+        "search.length=65": "65 prompt tokens and 0 of context are too many",
+    }
+    for change, expected in wrong.items():
+        result = distprompt("run", preset, "--set", change)
+        assert expected in one_line(result), change
+        assert result.returncode == (2 if change.startswith("target") else 1), change
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "config.json").write_text((tiny_folders["llama"] / "config.json").read_text())
+    assert "has no *.safetensors" in one_line(distprompt("run", preset, "--model", str(bare)))
+
+
+def test_lists(tmp_path: Path) -> None:
+    assert "outlier" in distprompt("presets").stdout
+    assert "smollm2" in distprompt("models").stdout
+    assert distprompt("runs", DISTPROMPT_HOME=str(tmp_path)).returncode == 0
+    assert distprompt("--version").stdout.startswith("distprompt-tui ")
+
+
+@pytest.mark.real_model
+@pytest.mark.parametrize(("method", "steps", "share"), [("soft", 100, 0.2), ("hard", 8, 0.5)])
+def test_the_outlier_preset_on_the_real_model(method: str, steps: int, share: float, smollm2_folder: Path) -> None:
+    found = run_json("outlier", "--method", method, "--steps", str(steps))
+    assert found["kl"] < share * found["uniform"]
+    assert found["kl"] == pytest.approx(plain_kl(smollm2_folder, found), abs=1e-4)
+    assert found["floor"] <= found["head_limit"] <= found["kl"]

@@ -1,0 +1,41 @@
+"""What may be imported where, seen in fresh interpreters: the linter reads the code, this runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+TORCH_FREE = [
+    "distprompt_tui.cli",
+    "distprompt_tui.headless",
+    "distprompt_tui.presets",
+    "distprompt_tui.printing",
+    "distprompt_tui.runs.process",
+    "distprompt_tui.runs.state",
+    "distprompt_tui.models.registry",
+    "distprompt_tui.targets",
+    "distprompt_tui.tokens",
+    "distprompt_tui.vocabulary",
+    "distprompt_tui.tui.app",
+]
+
+
+def modules_after(*imports: str) -> set[str]:
+    """Names of top-level packages that are loaded after some imports."""
+    code = f"import sys, {', '.join(imports)}; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_viewers_never_load_torch() -> None:
+    assert not modules_after(*TORCH_FREE) & {"torch", "transformers", "scipy"}
+
+
+def test_searching_never_loads_the_app() -> None:
+    assert not modules_after("distprompt_tui.worker.session", "distprompt_tui.probe") & {"textual", "typer"}
+
+
+@pytest.mark.parametrize("late", ["numpy", "tokenizers", "textual", "pydantic"])
+def test_help_needs_nothing_heavy(late: str) -> None:
+    assert late not in modules_after("distprompt_tui.cli")

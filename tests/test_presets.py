@@ -1,0 +1,157 @@
+"""Presets: what ships is right, and a mistake is told by file, line and field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distprompt_tui import locations
+from distprompt_tui.errors import DistPromptError, NotFoundError, UsageError
+from distprompt_tui.presets import list_presets, load_preset, override, save_preset, with_method
+from distprompt_tui.spec import RunSpec
+
+GOOD = """\
+title = "A coin"
+
+[target]
+family = "explicit"
+masses = { " heads" = 0.5, " tails" = 0.5 }
+
+[search]
+method = "soft"
+length = 4
+"""
+
+
+def write(tmp_path: Path, text: str) -> str:
+    """A preset file."""
+    path = tmp_path / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_what_ships() -> None:
+    names = {preset.name for preset in list_presets() if preset.shipped}
+    assert names >= {"outlier", "low-entropy", "mid-entropy", "high-entropy", "coin-flip", "die", "continuation"}
+    for preset in list_presets():
+        assert preset.spec.preset == preset.name
+        assert preset.spec.title
+        assert preset.spec.description.endswith(".")
+
+
+def test_a_file_is_read_with_its_name(tmp_path: Path) -> None:
+    preset = load_preset(write(tmp_path, GOOD))
+    assert (preset.name, preset.shipped, preset.spec.search.length) == ("mine", False, 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (("length = 4", "lenght = 4"), r"mine\.toml:9: search\.lenght is not a field; did you mean 'length'"),
+        (
+            ("length = 4", "length = 0"),
+            r"mine\.toml:9: search\.length: it should be greater than or equal to 1 \(given: 0",
+        ),
+        (("length = 4", 'length = "many"'), r"mine\.toml:9: search\.length: it should be a valid integer"),
+        (
+            ('family = "explicit"', 'family = "explizit"'),
+            r"mine\.toml:4: target\.family: there is no 'explizit'; did you mean",
+        ),
+        (('family = "explicit"\n', ""), r"mine\.toml:3: target\.family is missing"),
+        (
+            ('method = "soft"', 'method = "soggy"'),
+            r"mine\.toml:8: search\.method: there is no 'soggy'; there is: hard, soft",
+        ),
+        (("[search]", "[serch]"), r"mine\.toml:7: serch is not a field; did you mean 'search'"),
+        (('" heads" = 0.5', '" heads" = -0.5'), r"mine\.toml:5: target\.masses\. heads: it should be greater"),
+        (('title = "A coin"', "title = A coin"), r"mine\.toml: not TOML: .*line 1"),
+        (("masses", "mass"), r"mine\.toml:\d: target"),
+    ],
+)
+def test_a_mistake_is_told_by_file_line_and_field(tmp_path: Path, change: tuple[str, str], expected: str) -> None:
+    with pytest.raises(UsageError, match=expected) as caught:
+        load_preset(write(tmp_path, GOOD.replace(*change)))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_name_has_near_matches() -> None:
+    with pytest.raises(NotFoundError, match="did you mean 'outlier'"):
+        load_preset("outlyer")
+    with pytest.raises(NotFoundError, match=r"no preset file nowhere/at\.toml"):
+        load_preset("nowhere/at.toml")
+
+
+def test_files_that_are_no_presets(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="not UTF-8"):
+        load_preset(str(path))
+    path.write_bytes(b"#" * (1 << 21))
+    with pytest.raises(UsageError, match="larger than"):
+        load_preset(str(path))
+
+
+def test_override() -> None:
+    spec = load_preset("outlier").spec
+    changed = override(
+        spec, ["search.lr=0.2", "budget.steps=7", "model.name=some/model", "seed=5", 'target.tokens=[" a"]']
+    )
+    assert changed.search.lr == 0.2  # type: ignore[union-attr]
+    assert (changed.budget.steps, changed.model.name, changed.seed) == (7, "some/model", 5)
+    assert changed.target.tokens == (" a",)  # type: ignore[union-attr]
+    assert override(spec, []) == spec
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("search.lr", "not of the form field=value"),
+        ("search.lrr=1", "search.lrr is not a field; did you mean 'lr'"),
+        ("search.lr=fast", "search.lr: it should be a valid number"),
+        ("seed.x=1", "seed is a value"),
+        ("target.entropy=-1", "target.entropy: it should be greater than or equal to 0"),
+    ],
+)
+def test_a_wrong_override_is_told(change: str, expected: str) -> None:
+    with pytest.raises(UsageError, match=expected):
+        override(load_preset("outlier").spec, [change])
+
+
+def test_another_method_keeps_the_length() -> None:
+    spec = load_preset("outlier").spec
+    hard = with_method(override(spec, ["search.length=6", "search.lr=3"]), "hard")
+    assert (hard.search.method, hard.search.length) == ("hard", 6)
+    assert with_method(spec, "soft") is spec
+
+
+def test_saved_and_read_again(home: Path) -> None:
+    for preset in list_presets():
+        changed = override(with_method(preset.spec, "hard"), ["search.width=9", "budget.steps=77"])
+        path = save_preset("saved-by-test", changed)
+        assert path.parent == locations.user_presets_dir()
+        again = load_preset("saved-by-test").spec
+        assert again == changed.model_copy(update={"preset": "saved-by-test"})
+        path.unlink()
+
+
+@given(st.text(max_size=70))
+def test_no_name_escapes_its_folder(name: str) -> None:
+    spec = RunSpec.model_validate({"target": {"family": "uniform"}})
+    try:
+        path = save_preset(name, spec)
+    except UsageError:
+        return
+    assert path.parent == locations.user_presets_dir()
+    path.unlink()
+
+
+@given(st.text(max_size=200))
+def test_no_text_is_more_than_one_clear_line(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "fuzz.toml"
+    path.write_text(text, encoding="utf-8", errors="replace")
+    with pytest.raises(DistPromptError) as caught:
+        load_preset(str(path))
+    assert "\n" not in str(caught.value)
