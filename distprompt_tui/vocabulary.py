@@ -95,6 +95,8 @@ class Vocabulary:
         if len(ids) != 1:
             pieces = " + ".join(repr(self.text(piece)) for piece in ids) or "nothing"
             raise TargetError(f"{token!r} is not one token for this model but {len(ids)}: {pieces}")
+        if ids[0] in self.special_ids and self.text(ids[0]) != token:
+            raise TargetError(f"{token!r} is unknown to this model: its tokenizer gives {self.text(ids[0])!r}")
         return self.id_of(ids[0])  # a tokenizer may know more tokens than the head has rows
 
 

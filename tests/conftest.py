@@ -13,6 +13,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
 import torch
+from hypothesis import settings
 
 from distprompt_tui import locations
 from distprompt_tui.models.head import Head
@@ -20,6 +21,9 @@ from distprompt_tui.models.language_model import LanguageModel, load_language_mo
 from distprompt_tui.models.prepare import prepare_by_name
 from distprompt_tui.vocabulary import Vocabulary, load_vocabulary
 from tests.tiny_models import ARCHITECTURES, write_tiny_model
+
+settings.register_profile("no deadline", deadline=None)  # the cores are shared: a slow example says nothing
+settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tokenizers import Tokenizer, models
 
 from distprompt_tui.errors import ModelError, TargetError
 from distprompt_tui.models.language_model import LanguageModel
@@ -46,6 +47,15 @@ def test_id_of(tiny_models: dict[str, LanguageModel]) -> None:
     for outside in (-1, 10**9):
         with pytest.raises(TargetError, match="outside"):
             vocabulary.id_of(outside)
+
+
+def test_a_string_without_a_token_of_its_own() -> None:
+    words = Tokenizer(models.WordLevel({"<unk>": 0, "yes": 1}, unk_token="<unk>"))
+    words.add_special_tokens(["<unk>"])
+    vocabulary = Vocabulary(words, 2)
+    assert (vocabulary.id_of("yes"), vocabulary.id_of("<unk>")) == (1, 0)
+    with pytest.raises(TargetError, match="'☃' is unknown to this model: its tokenizer gives '<unk>'"):
+        vocabulary.id_of("☃")
 
 
 def test_a_folder_without_a_fast_tokenizer(tmp_path) -> None:  # type: ignore[no-untyped-def]

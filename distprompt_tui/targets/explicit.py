@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
-from math import fsum, inf
+from contextlib import suppress
+from math import fsum
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,24 @@ def explicit(spec: Explicit, vocabulary: Vocabulary, model: DistributionSource |
     """
     if spec.file is None:
         return _from_masses(list(spec.masses.items()), "masses", spec, vocabulary, model)
-    path = Path(spec.file).expanduser()
-    if not path.is_file():
-        raise NotFoundError(f"there is no file {spec.file} to read the target from")
+    path = _existing(spec.file)
+    try:
+        return _from_file(path, spec, vocabulary, model)
+    except OSError as error:
+        raise TargetError(f"{path.name} cannot be read: {error.strerror}") from error
+
+
+def _existing(file: str) -> Path:
+    """The path of a file that is there."""
+    with suppress(RuntimeError):  # `~name` where nobody has that name
+        path = Path(file).expanduser()
+        if path.is_file():
+            return path
+    raise NotFoundError(f"there is no file {file} to read the target from")
+
+
+def _from_file(path: Path, spec: Explicit, vocabulary: Vocabulary, model: DistributionSource | None) -> Target:
+    """By what the name ends in."""
     match path.suffix.lower():
         case ".npy":
             return _from_array(path, spec, vocabulary)
@@ -58,7 +74,7 @@ def _from_masses(
 ) -> Target:
     """The named tokens hold their masses; the others share what is left of 1."""
     for token, mass in masses:
-        if not 0 <= mass < inf:
+        if not 0 <= mass <= 1 + SUM_TOLERANCE:
             raise TargetError(f"{where}: the mass of {token!r} is {mass}, it must be a number from 0 to 1")
     ids = unique_ids([token for token, _ in masses], vocabulary)
     total = fsum(mass for _, mass in masses)
@@ -81,9 +97,8 @@ def _from_masses(
 def _rest(ids: list[int], spec: Explicit, vocabulary: Vocabulary, model: DistributionSource | None) -> FloatArray:
     """The distribution of the tokens that are not named, (V,)."""
     if spec.rest == "model":
-        shares, _ = on_tokens(
-            required(model, "the rest of an explicit").next_token_probabilities(spec.text), vocabulary
-        )
+        source = required(model, "the rest of an explicit")
+        shares, _ = on_tokens(source.next_token_probabilities(spec.text), vocabulary)
     else:
         shares = vocabulary.allowed.astype(np.float64)
     shares[ids] = 0.0
@@ -132,9 +147,8 @@ def _csv_masses(path: Path) -> list[tuple[str, float]]:
 def _from_array(path: Path, spec: Explicit, vocabulary: Vocabulary) -> Target:
     """All V probabilities."""
     try:
-        stored = np.lib.format.open_memmap(
-            path, mode="r"
-        )  # never unpickles, and reads nothing before the size is known
+        # Never unpickles, and reads nothing before the size is known.
+        stored = np.lib.format.open_memmap(path, mode="r")
     except (ValueError, EOFError) as error:
         raise TargetError(f"{path.name} is not a .npy file of numbers: {error}") from error
     if stored.ndim != 1 or stored.dtype.kind not in "fiu":

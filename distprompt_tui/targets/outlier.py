@@ -53,11 +53,11 @@ def outlier(spec: Outlier, vocabulary: Vocabulary) -> Target:
     else:
         probabilities[ids], _ = scale_to_entropy(-np.arange(len(ids), dtype=np.float64), asked)
 
-    shares = "equal" if mass < 1 else "geometric"
+    shares = f"equal shares, the others the rest by the vanilla recipe (seed {spec.seed})"
     recipe = (
-        f"{len(ids)} outlier token(s) hold {mass:.4f} in {shares} shares, at least m - {spec.delta:g} of the largest "
-        f"mass m = {bound:.4f} that {spec.entropy:g} nats allow; the rest by the vanilla recipe (seed {spec.seed}); "
-        f"refused if the entropy is more than {ENTROPY_TOLERANCE:g} nats off."
+        f"{len(ids)} outlier token(s) hold {mass:.4f} in {shares if mass < 1 else 'geometric shares'}; refused below "
+        f"{bound:.4f} - {spec.delta:g}, where {bound:.4f} is the largest mass that {spec.entropy:g} nats allow, or if "
+        f"the entropy is more than {ENTROPY_TOLERANCE:g} nats off."
     )
     notes: Notes = {
         "outlier_mass": mass,

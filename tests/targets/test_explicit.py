@@ -1,0 +1,209 @@
+"""`explicit`: masses by hand and from files, and each thing that is refused about them."""
+
+from __future__ import annotations
+
+from math import log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distprompt_tui.errors import NotFoundError, TargetError
+from distprompt_tui.spec import Explicit
+from distprompt_tui.targets import Target, make_target
+from distprompt_tui.vocabulary import Vocabulary
+
+
+@pytest.fixture(scope="module")
+def vocabulary(word_vocabulary: Any) -> Vocabulary:
+    made: Vocabulary = word_vocabulary(5, frozenset({3}))  # rows: t0 t1 t2 - t3 t4
+    return made
+
+
+def from_file(vocabulary: Vocabulary, path: Path, content: str | bytes) -> Target:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return make_target(Explicit(file=str(path)), vocabulary)
+
+
+def from_array(vocabulary: Vocabulary, folder: Path, array: Any) -> Target:
+    np.save(folder / "p.npy", array)
+    return make_target(Explicit(file=str(folder / "p.npy")), vocabulary)
+
+
+def test_masses_that_sum_to_one_are_all_there_is(vocabulary: Vocabulary) -> None:
+    target = make_target(Explicit(masses={"t1": 0.5, "id:4": 0.5}), vocabulary)
+    assert target.probabilities.tolist() == [0, 0.5, 0, 0, 0.5, 0]
+    assert target.entropy == pytest.approx(log(2))
+
+
+def test_the_rest_is_spread_over_the_other_tokens(vocabulary: Vocabulary) -> None:
+    target = make_target(Explicit(masses={"t1": 0.4, "t2": 0.0}), vocabulary)
+    np.testing.assert_allclose(target.probabilities, [0.2, 0.4, 0, 0, 0.2, 0.2])
+    assert target.notes["named_mass"] == pytest.approx(0.4)
+
+
+def test_the_rest_follows_the_model(vocabulary: Vocabulary, fake_model: Any) -> None:
+    model = fake_model({"\n": np.array([0.1, 0.2, 0.3, 0.1, 0.2, 0.1])})
+    target = make_target(Explicit(masses={"t1": 0.3}, rest="model"), vocabulary, model)
+    np.testing.assert_allclose(target.probabilities, [0.1, 0.3, 0.3, 0, 0.2, 0.1])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=4), st.floats(0, 1))
+def test_named_tokens_hold_what_was_written(vocabulary: Vocabulary, weights: list[float], total: float) -> None:
+    whole = sum(weights) or 1.0
+    masses = {f"t{number}": weight / whole * total for number, weight in enumerate(weights)}
+    p = make_target(Explicit(masses=masses), vocabulary).probabilities
+    assert p.sum() == pytest.approx(1, abs=1e-12)
+    assert p[3] == 0
+    for token, mass in masses.items():
+        assert p[vocabulary.id_of(token)] == pytest.approx(mass, rel=1e-8)
+
+
+def test_written_out_thirds_are_taken_as_one(vocabulary: Vocabulary) -> None:
+    target = make_target(Explicit(masses={"t0": 0.3333333333, "t1": 0.3333333333, "t2": 0.3333333333}), vocabulary)
+    assert np.count_nonzero(target.probabilities) == 3
+    assert target.probabilities.sum() == pytest.approx(1, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("masses", "complaint"),
+    [
+        ({"t0": 0.6, "t1": 0.5}, "sum to 1.1, more than 1"),
+        ({"t0": 1 + 2e-9}, "must be a number from 0 to 1"),
+        ({"t0": 0.5, "t1": 0.5 + 2e-9}, "more than 1"),
+        ({"t0": 1e308, "t1": 1e308}, "must be a number from 0 to 1"),
+        ({"t1": 0.1, "id:1": 0.1}, "'t1' and 'id:1' are the same token"),
+        ({"id:3": 0.1}, "outside this vocabulary of 5 tokens"),
+        ({"id:6": 0.1}, "outside this vocabulary of 5 tokens"),
+        ({"t0": 0.1, "t1": 0.1, "t2": 0.1, "t3": 0.1, "t4": 0.1}, "no other token can hold the rest"),
+    ],
+)
+def test_wrong_masses_are_refused(masses: dict[str, float], complaint: str, vocabulary: Vocabulary) -> None:
+    with pytest.raises(TargetError, match=complaint):
+        make_target(Explicit(masses=masses), vocabulary)
+
+
+def test_a_string_of_more_than_one_token_is_refused(byte_level: Vocabulary) -> None:
+    with pytest.raises(TargetError, match="not one token for this model but"):
+        make_target(Explicit(masses={" banana split": 0.5}), byte_level)
+
+
+def test_the_rest_that_the_model_gives_nothing_is_refused(vocabulary: Vocabulary, fake_model: Any) -> None:
+    model = fake_model({"\n": np.array([0.0, 1.0, 0.0, 0.0, 0.0, 0.0])})
+    with pytest.raises(TargetError, match="no other token can hold the rest"):
+        make_target(Explicit(masses={"t1": 0.3}, rest="model"), vocabulary, model)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("p.json", '{"t1": 0.75, "id:4": 0.25}'),
+        ("p.json", '{"t1": 0.75, "id:4": 0.25, "t0": 0}'),
+        ("p.csv", "t1,0.75\nid:4,0.25\n"),
+        ("p.csv", "token,mass\nt1,0.75\n\nid:4,0.25"),
+        ("P.CSV", '\ufeffToken,Mass\r\n"t1",0.75\r\n"id:4",2.5e-1\r\n'),
+    ],
+)
+def test_files_of_masses(name: str, content: str, vocabulary: Vocabulary, tmp_path: Path) -> None:
+    target = from_file(vocabulary, tmp_path / name, content)
+    assert target.probabilities.tolist() == [0, 0.75, 0, 0, 0.25, 0]
+
+
+def test_spaces_of_tokens_in_files_are_kept(byte_level: Vocabulary, tmp_path: Path) -> None:
+    for name, content in (("p.csv", " banana,1\n"), ("p.json", '{" banana": 1}')):
+        assert from_file(byte_level, tmp_path / name, content).probabilities[byte_level.id_of(" banana")] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("p.json", '{"t1": -0.1}', "mass of 't1' is -0.1"),
+        ("p.json", '{"t1": NaN}', "mass of 't1' is nan"),
+        ("p.json", '{"t1": 1e999}', "mass of 't1' is inf"),
+        ("p.json", '{"t1": 1' + "0" * 400 + "}", "mass of 't1' is 1000"),
+        ("p.json", '{"t1": "0.5"}', "mass of 't1' must be a number"),
+        ("p.json", '{"t1": true}', "mass of 't1' must be a number"),
+        ("p.json", '{"t1": {"t2": 0.5}}', "mass of 't1' must be a number"),
+        ("p.json", '{"t1": 0.2, "t1": 0.3}', "are the same token"),
+        ("p.json", '{"t1": 0.7, "t2": 0.7}', "p.json: the masses sum to 1.4"),
+        ("p.json", "[0.5, 0.5]", "must be one JSON object"),
+        ("p.json", '[{"t1": 0.5}]', "must be one JSON object"),
+        ("p.json", "{}", "must be one JSON object"),
+        ("p.json", "0.5", "must be one JSON object"),
+        ("p.json", '{"t1": 0.5', "is not JSON"),
+        ("p.json", b"\xff\xfe\xff", "is not JSON"),
+        ("p.json", "[" * 100_000, "is not JSON"),
+        ("p.csv", "t1,0.2\nt1,0.3\n", "are the same token"),
+        ("p.csv", "t1,O.5\n", "'t1,O.5' is not a line of token,mass"),
+        ("p.csv", "t1,0.5,0.5\n", "is not a line of token,mass"),
+        ("p.csv", "t1\n", "is not a line of token,mass"),
+        ("p.csv", "t1,nan\n", "mass of 't1' is nan"),
+        ("p.csv", "t1,-1\n", "mass of 't1' is -1"),
+        ("p.csv", "t1,0.9\nt2,0.9\n", "sum to 1.8"),
+        ("p.csv", "id:77,0.9\n", "outside this vocabulary"),
+        ("p.csv", "token,mass\n", "has no line"),
+        ("p.csv", "", "has no line"),
+        ("p.csv", b"\xff\xfe", "not a CSV file in UTF-8"),
+        ("p.csv", '"t1,0.5\n', "not a CSV file"),
+        ("p.npy", b"not an array", "not a .npy file"),
+        ("p.npy", b"", "not a .npy file"),
+        ("p.npy", b"PK\x03\x04", "not a .npy file"),
+        ("p.txt", "t1,0.5\n", "give a .json, .csv or .npy file"),
+    ],
+)
+def test_wrong_files_are_refused(
+    name: str, content: str | bytes, complaint: str, vocabulary: Vocabulary, tmp_path: Path
+) -> None:
+    with pytest.raises(TargetError, match=complaint):
+        from_file(vocabulary, tmp_path / name, content)
+
+
+def test_a_file_that_is_not_there(vocabulary: Vocabulary, tmp_path: Path) -> None:
+    for file in (str(tmp_path / "p.csv"), str(tmp_path), "~nobody-of-this-name/p.csv", "\0"):
+        with pytest.raises(NotFoundError, match="there is no file"):
+            make_target(Explicit(file=file), vocabulary)
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.json", "p.npy"])
+def test_a_file_that_may_not_be_read(
+    name: str, vocabulary: Vocabulary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / name).touch()
+    for reader in ("io.open", "builtins.open"):
+        monkeypatch.setattr(reader, refuse)
+    with pytest.raises(TargetError, match=rf"{name} cannot be read: Permission denied"):
+        make_target(Explicit(file=str(tmp_path / name)), vocabulary)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_a_whole_distribution_is_renormalised(dtype: type, vocabulary: Vocabulary, tmp_path: Path) -> None:
+    p = np.array([0.1, 0.2, 0.3, 0, 0.2, 0.2], dtype=dtype) * dtype(1 + 5e-7)
+    target = from_array(vocabulary, tmp_path, p)
+    np.testing.assert_allclose(target.probabilities, [0.1, 0.2, 0.3, 0, 0.2, 0.2], rtol=1e-6)
+    assert target.probabilities.sum() == pytest.approx(1, abs=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("array", "complaint"),
+    [
+        (np.full(7, 1 / 7), "for a vocabulary of 7 tokens, but this model has 6"),
+        (np.array([0.5, 0.5, 0.5, 0, -0.5, 0]), "negative or not numbers"),
+        (np.array([0.5, 0.5, np.nan, 0, 0, 0]), "negative or not numbers"),
+        (np.array([0.5, 0.5 + 2e-6, 0, 0, 0, 0]), "it must be 1 within 1e-06"),
+        (np.array([0.5, 0.4, 0, 0, 0, 0]), "sums to 0.9"),
+        (np.array([0.5, 0.4, 0, 0.1, 0, 0]), "gives 0.1 to rows that stand for no token"),
+        (np.full((2, 3), 1 / 6), "one row of real numbers"),
+        (np.full(6, 1 / 6 + 0j), "one row of real numbers"),
+        (np.array(["0.5"] * 6), "one row of real numbers"),
+        (np.array([None] * 6, dtype=object), "not a .npy file of numbers"),
+    ],
+)
+def test_wrong_distributions_are_refused(array: Any, complaint: str, vocabulary: Vocabulary, tmp_path: Path) -> None:
+    with pytest.raises(TargetError, match=complaint):
+        from_array(vocabulary, tmp_path, array)

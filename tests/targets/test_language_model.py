@@ -1,0 +1,136 @@
+"""`lm`, `shuffled` and `reachable`, with a stand-in for the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distprompt_tui.errors import TargetError
+from distprompt_tui.spec import Explicit, Lm, Mixture, MixturePart, Reachable, Shuffled, Uniform, Vanilla
+from distprompt_tui.targets import make_target, needs_model
+from distprompt_tui.vocabulary import Vocabulary
+
+
+def random_distribution(size: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).dirichlet(np.full(size, 0.3))
+
+
+def test_lm_is_the_models_own_without_padding_rows(word_vocabulary: Any, fake_model: Any) -> None:
+    own = random_distribution(51)
+    own[3] = 0.1
+    own /= own.sum()
+    target = make_target(Lm(text="hello"), word_vocabulary(50, frozenset({3})), fake_model({"hello": own}))
+    kept = np.delete(own, 3)
+    np.testing.assert_allclose(np.delete(target.probabilities, 3), kept / kept.sum())
+    assert target.probabilities[3] == 0
+    assert target.notes["mass_without_token"] == pytest.approx(own[3])
+    assert "'hello'" in target.recipe
+
+
+@given(asked=st.floats(0.01, 3.9))
+def test_lm_at_an_entropy(asked: float, word_vocabulary: Any, fake_model: Any) -> None:
+    own = random_distribution(50)
+    target = make_target(Lm(text="a", entropy=asked), word_vocabulary(50), fake_model({"a": own}))
+    assert target.entropy == pytest.approx(asked, abs=1e-6)
+    assert np.all(np.diff(target.probabilities[np.argsort(own)]) >= 0)
+
+
+def test_lm_out_of_reach_of_temperature_is_refused(word_vocabulary: Any, fake_model: Any) -> None:
+    own = np.array([0.5, 0.5, 0, 0, 0])
+    with pytest.raises(TargetError, match="out of reach"):
+        make_target(Lm(text="a", entropy=1.5), word_vocabulary(5), fake_model({"a": own}))
+    with pytest.raises(TargetError, match="out of reach"):
+        make_target(Lm(text="a", entropy=0.1), word_vocabulary(5), fake_model({"a": own}))
+
+
+@given(seed=st.integers(0, 2**63 - 1))
+def test_shuffled_deals_the_same_masses_to_other_tokens(seed: int, word_vocabulary: Any, fake_model: Any) -> None:
+    vocabulary = word_vocabulary(50, frozenset({3}))
+    model = fake_model({"a": random_distribution(51)})
+    own = make_target(Lm(text="a"), vocabulary, model)
+    dealt, again = (make_target(Shuffled(text="a", seed=seed), vocabulary, model) for _ in range(2))
+    np.testing.assert_array_equal(np.sort(dealt.probabilities), np.sort(own.probabilities))
+    np.testing.assert_array_equal(dealt.probabilities, again.probabilities)
+    assert dealt.probabilities[3] == 0
+    assert np.abs(dealt.probabilities - own.probabilities).max() > 0
+    assert dealt.entropy == pytest.approx(own.entropy)
+
+
+def test_shuffled_at_an_entropy(word_vocabulary: Any, fake_model: Any) -> None:
+    model = fake_model({"a": random_distribution(50)})
+    assert make_target(Shuffled(text="a", entropy=2.5), word_vocabulary(50), model).entropy == pytest.approx(2.5)
+
+
+def test_reachable_asks_for_a_random_prompt(word_vocabulary: Any, fake_model: Any) -> None:
+    own = random_distribution(50)
+    model = fake_model({"soft": own})
+    target = make_target(Reachable(length=4, seed=9), word_vocabulary(50), model)
+    np.testing.assert_allclose(target.probabilities, own)
+    assert model.calls == [(4, 9)]
+
+
+def test_another_models_distribution_is_carried_over(
+    byte_level: Vocabulary, sentencepiece: Vocabulary, fake_model: Any
+) -> None:
+    theirs = random_distribution(sentencepiece.size)
+    model = fake_model({}, {"theirs": (fake_model({"a": theirs}), sentencepiece)})
+    target = make_target(Lm(text="a", model="theirs", entropy=2.0), byte_level, model)
+    assert target.entropy == pytest.approx(2.0, abs=1e-6)
+    notes = target.notes
+    shares = [float(notes[f"{route}_mass"]) for route in ("matched", "prefix", "lost")]
+    assert sum(shares) == pytest.approx(1)
+    assert min(shares) > 0
+    assert notes["mass_without_token"] == pytest.approx(theirs[-1])
+    assert "theirs" in target.recipe
+
+
+@pytest.mark.parametrize(
+    ("own", "complaint"),
+    [
+        ([0.5, 0.5, 0.0], "3 probabilities"),
+        ([float("nan"), 0.5, 0.25, 0.25, 0.0], "no distribution"),
+        ([-0.5, 0.5, 0.5, 0.5, 0.0], "no distribution"),
+        ([0.0, 0.0, 0.0, 0.0, 0.0], "no distribution"),
+    ],
+)
+def test_what_is_no_distribution_is_refused(
+    own: list[float], complaint: str, word_vocabulary: Any, fake_model: Any
+) -> None:
+    with pytest.raises(TargetError, match=complaint):
+        make_target(Lm(text="a"), word_vocabulary(5), fake_model({"a": np.array(own)}))
+
+
+NEEDING = [
+    Lm(text="a"),
+    Shuffled(text="a"),
+    Reachable(),
+    Explicit(masses={"t1": 0.5}, rest="model"),
+    Mixture(
+        parts=(
+            MixturePart(weight=1, target=Uniform()),
+            MixturePart(weight=1, target=Mixture(parts=(MixturePart(weight=1, target=Reachable()),))),
+        )
+    ),
+]
+NOT_NEEDING = [
+    Vanilla(entropy=1),
+    Explicit(masses={"t1": 0.5}),
+    Mixture(parts=(MixturePart(weight=1, target=Uniform()),)),
+]
+
+
+@pytest.mark.parametrize("spec", NEEDING, ids=lambda spec: spec.family)
+def test_a_target_that_needs_a_model_is_refused_without_one(spec: Any, word_vocabulary: Any) -> None:
+    assert needs_model(spec)
+    with pytest.raises(TargetError, match="made by a language model"):
+        make_target(spec, word_vocabulary(50))
+
+
+@pytest.mark.parametrize("spec", NOT_NEEDING, ids=lambda spec: spec.family)
+def test_the_others_are_made_without_one(spec: Any, word_vocabulary: Any) -> None:
+    assert not needs_model(spec)
+    assert make_target(spec, word_vocabulary(50)).family == spec.family
