@@ -1,0 +1,210 @@
+"""The terminal app: themes, screens, quitting and hanging up. `run_app` is its entry."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import App, SystemCommand, get_system_commands_provider
+from textual.binding import BindingType
+from textual.filter import LineFilter
+from textual.screen import Screen
+
+from distprompt_tui.errors import DistPromptError
+from distprompt_tui.tui.ascii import AsciiFilter, locale_is_utf8
+from distprompt_tui.tui.background import in_thread
+from distprompt_tui.tui.hangup import watch_terminal
+from distprompt_tui.tui.keys import APP_KEYS, bindings
+from distprompt_tui.tui.themes import DARK, SIXTEEN_COLORS, THEMES, meaning_variables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from textual.command import Provider
+
+    from distprompt_tui.runs.directory import RunDirectory
+    from distprompt_tui.spec import RunSpec
+    from distprompt_tui.tui.screens.live import LiveScreen
+
+
+def palette_commands() -> type[Provider]:
+    """Called by Textual when the palette opens for the first time."""
+    from distprompt_tui.tui.commands import AppCommands
+
+    return AppCommands
+
+
+class DistPromptApp(App[int]):
+    """Start screen and live screens of one runs folder."""
+
+    TITLE = "distprompt"
+    CSS_PATH: ClassVar = ["app.tcss", "screens/start.tcss", "screens/live.tcss"]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(APP_KEYS)]
+    COMMANDS: ClassVar = {get_system_commands_provider, palette_commands}
+    updates_per_second = 2.0
+
+    def __init__(
+        self,
+        *,
+        runs_dir: Path,
+        spec: RunSpec | None = None,
+        attach: RunDirectory | None = None,
+        ascii_only: bool = False,
+        read_only: bool = False,
+    ) -> None:
+        self._ascii_filter = AsciiFilter() if ascii_only else None
+        super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
+        self.ascii_only = ascii_only
+        self.read_only = read_only
+        self.runs_dir = runs_dir
+        self._first_spec = spec
+        self._first_run = attach
+        self.animation_level = "none"
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = SIXTEEN_COLORS if self.no_color or self.console.color_system == "standard" else DARK
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Called by Textual: the colours that have a meaning, for every theme."""
+        return meaning_variables(self.current_theme)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Called by Textual for each line that is written."""
+        filters = super().get_line_filters()
+        return [*filters, self._ascii_filter] if self._ascii_filter else filters
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Called by Textual: of its own commands, those that are not in the key tables."""
+        yield SystemCommand("Theme", "Other colours, light ones too", self.action_change_theme)
+        yield SystemCommand("Save a screenshot", "This screen as an SVG file", self.deliver_screenshot)
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        if not self.is_headless:
+            watch_terminal(self)
+        if self._first_spec is not None:
+            from distprompt_tui.tui.screens.launch import LaunchScreen
+
+            self.push_screen(LaunchScreen())
+            self.start_search(self._first_spec, replace=True)
+        elif self._first_run is not None:
+            self.watch_run(self._first_run)
+        else:
+            self.push_screen(self._start_screen())
+
+    # Screens.
+
+    def start_search(self, spec: RunSpec, *, replace: bool = False) -> None:
+        """Start a search and watch it; `replace`: in the place of the present screen."""
+        self.run_worker(self._start_search(spec, replace))
+
+    async def _start_search(self, spec: RunSpec, replace: bool) -> None:
+        from distprompt_tui.runs.process import start_run
+
+        try:
+            run = await in_thread(start_run, spec, self.runs_dir)
+        except (DistPromptError, OSError) as error:
+            self.notify(f"The search could not be started: {error}", severity="error", timeout=10, markup=False)
+            if replace:
+                self.go_home()
+            return
+        self.watch_run(run, replace=replace)
+
+    def watch_run(self, run: RunDirectory, *, replace: bool = False) -> None:
+        """Open a run's live screen."""
+        screen = self._live_screen(run)
+        if replace:
+            self.switch_screen(screen)
+        else:
+            self.push_screen(screen)
+
+    def go_home(self) -> None:
+        """Back to the start screen; it is made where the app began with a run."""
+        from distprompt_tui.tui.screens.start import StartScreen
+
+        if isinstance(self.screen_stack[-2], StartScreen):
+            self.pop_screen()
+        else:
+            self.switch_screen(self._start_screen())
+
+    def _live_screen(self, run: RunDirectory) -> LiveScreen:
+        from distprompt_tui.tui.screens.live import LiveScreen
+
+        return LiveScreen(run, read_only=self.read_only, ascii_only=self.ascii_only)
+
+    def _start_screen(self) -> Screen[None]:
+        from distprompt_tui.tui.screens.start import StartScreen
+
+        return StartScreen(runs_dir=self.runs_dir, ascii_only=self.ascii_only)
+
+    # What can be done anywhere.
+
+    def action_help(self) -> None:
+        """The help of the present screen."""
+        from distprompt_tui.tui.screens.help import HelpScreen
+
+        keys = getattr(self.screen, "keys", None)
+        if keys is not None:
+            self.push_screen(HelpScreen((*keys, *APP_KEYS)))
+
+    async def action_quit(self) -> None:
+        """Leave; asks first where a search is running."""
+        from distprompt_tui.tui.screens.dialogs import Question, quit_question
+
+        if isinstance(self.screen, Question):
+            self.exit(0)
+        elif (live := self._watched()) is not None:
+            self.push_screen(quit_question(), lambda answer: self._quit(answer, live))
+        else:
+            self.exit(0)
+
+    def _watched(self) -> LiveScreen | None:
+        """The live screen of a search that is running and that this app may stop."""
+        from distprompt_tui.tui.screens.live import LiveScreen
+
+        for screen in self.screen_stack:
+            if isinstance(screen, LiveScreen) and screen.view.is_live and not screen.read_only:
+                return screen
+        return None
+
+    def _quit(self, answer: str | None, live: LiveScreen) -> None:
+        if answer == "detach":
+            self.exit(0)
+        elif answer == "stop":
+            self.run_worker(self._stop_and_quit(live))
+
+    async def _stop_and_quit(self, live: LiveScreen) -> None:
+        await live.stop_run()
+        self.exit(0)
+
+
+def run_app(
+    *,
+    spec: RunSpec | None,
+    runs_dir: Path,
+    attach: RunDirectory | None = None,
+    ascii_only: bool = False,
+    read_only: bool = False,
+) -> int:
+    """Run the app until the user leaves it.
+
+    Args:
+        spec: a search to start and watch at once; None opens the start screen.
+        runs_dir: the folder of all runs.
+        attach: a run to watch instead.
+        ascii_only: draw with ASCII only; also on where the locale is not UTF-8.
+        read_only: watch only: nothing can be paused or stopped.
+
+    Returns:
+        The exit code.
+    """
+    app = DistPromptApp(
+        runs_dir=runs_dir,
+        spec=spec,
+        attach=attach,
+        ascii_only=ascii_only or not locale_is_utf8(),
+        read_only=read_only,
+    )
+    app.run()
+    return app.return_code or 0

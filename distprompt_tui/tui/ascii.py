@@ -1,0 +1,48 @@
+"""ASCII mode: the finished screen, character by character, for terminals without UTF-8."""
+
+from __future__ import annotations
+
+import locale
+from functools import lru_cache
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from textual.color import Color
+from textual.filter import LineFilter
+
+_SIGNS = {
+    "▀": "=", "▄": "-", "█": "#", "▏": ":", "▎": ":", "▍": ":", "▌": "#", "▋": "#", "▊": "#", "▉": "#",
+    "▁": ".", "▂": ".", "▃": "-", "▅": "=", "▆": "=", "▇": "#", "▔": "-", "▪": "#", "░": ".", "▒": ":", "▓": "#",
+    "─": "-", "━": "-", "╌": ".", "│": "|", "┃": "|", "╎": ":", "┤": "+", "├": "+", "┬": "+", "┴": "+", "┼": "+",
+    "╭": "+", "╮": "+", "╰": "+", "╯": "+", "┌": "+", "┐": "+", "└": "+", "┘": "+",
+    "●": "*", "○": "o", "◐": "o", "■": "#", "◆": "*", "✕": "x", "›": ">", "‹": "<", "»": ">", "…": "~", "·": "-",
+    "−": "-", "–": "-", "—": "-", "×": "x", "‖": "|", "→": ">", "←": "<", "↑": "^", "↓": "v", "≥": ">", "≤": "<",
+    "≈": "~", "∞": "8", "’": "'", "“": '"', "”": '"', "\N{NO-BREAK SPACE}": " ",
+}  # fmt: skip
+
+
+def locale_is_utf8() -> bool:
+    """Whether the user's locale can show more than ASCII."""
+    return locale.getpreferredencoding(False).lower().replace("-", "") == "utf8"
+
+
+@lru_cache(4096)
+def to_ascii(text: str) -> str:
+    """A text of the same width in ASCII: the bars become `=` target, `-` achieved, `#` both."""
+    if text.isascii():
+        return text
+    return "".join(char if char.isascii() else _sign(char) for char in text)
+
+
+def _sign(char: str) -> str:
+    if "\u2800" <= char <= "\u28ff":  # Braille: the dots of a curve
+        return "*" if char != "\u2800" else " "
+    return _SIGNS.get(char, "?" * cell_len(char))
+
+
+class AsciiFilter(LineFilter):
+    """Applied by Textual to every line that it writes: borders, scrollbars and dialogs included."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """Replace each segment's text; styles stay."""
+        return [Segment(to_ascii(text), style, control) for text, style, control in segments]

@@ -1,0 +1,80 @@
+"""The command palette: every action of the screen below it, and every model, preset and run, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+
+from distprompt_tui.tui.background import in_thread
+from distprompt_tui.tui.keys import APP_KEYS, Key
+from distprompt_tui.tui.lines import plain, safe
+from distprompt_tui.tui.screens.start import StartScreen
+from distprompt_tui.tui.summaries import RunSummary, recent_runs
+from distprompt_tui.tui.widgets.status import title_line
+
+if TYPE_CHECKING:
+    from distprompt_tui.tui.app import DistPromptApp
+
+
+@dataclass(frozen=True)
+class Command:
+    """One line of the palette."""
+
+    name: str
+    help: str
+    run: Callable[[], Any]
+
+
+class AppCommands(Provider):
+    """What the key tables and the start screen's lists offer."""
+
+    async def startup(self) -> None:
+        """Called by Textual when the palette opens."""
+        self._runs = await in_thread(recent_runs, self._home.runs_dir)
+
+    async def discover(self) -> Hits:
+        """Called by Textual before anything is typed."""
+        for command in self._commands():
+            yield DiscoveryHit(Content(command.name), command.run, text=command.name, help=command.help)
+
+    async def search(self, query: str) -> Hits:
+        """Called by Textual while the person types."""
+        matcher = self.matcher(query)
+        for command in self._commands():
+            if (score := matcher.match(command.name)) > 0:
+                yield Hit(score, matcher.highlight(command.name), command.run, text=command.name, help=command.help)
+
+    @property
+    def _home(self) -> DistPromptApp:
+        return cast("DistPromptApp", self.app)
+
+    def _commands(self) -> Iterator[Command]:
+        keys: tuple[Key, ...] = getattr(self.screen, "keys", ())
+        for key in (*keys, *APP_KEYS):
+            if key.action and self.screen.check_action(key.action.partition("(")[0], ()):
+                yield Command(key.help, f"key {key.display}", partial(self._act, key.action))
+        if isinstance(self.screen, StartScreen):
+            for entry in self.screen.models:
+                choose = partial(self.screen.choose, "models", entry.name)
+                yield Command(f"Model: {safe(entry.name)}", safe(entry.title), choose)
+            for preset in self.screen.presets:
+                choose = partial(self.screen.choose, "presets", preset.name)
+                yield Command(f"Target: {safe(preset.name)}", safe(preset.spec.title), choose)
+        for summary in self._runs:
+            yield Command(f"Watch: {plain(title_line(summary.title))}", _about(summary), partial(self._watch, summary))
+
+    async def _act(self, action: str) -> None:
+        owner = self.screen if hasattr(self.screen, f"action_{action.partition('(')[0]}") else self.app
+        await self.app.run_action(action, owner)
+
+    def _watch(self, summary: RunSummary) -> None:
+        self._home.watch_run(summary.run, replace=not isinstance(self.screen, StartScreen))
+
+
+def _about(summary: RunSummary) -> str:
+    return f"{safe(summary.run.name)}, {safe(summary.state)}"

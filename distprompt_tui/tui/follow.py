@@ -1,0 +1,128 @@
+"""Following a run: its files become one frozen view, read in a thread at the pace of the interface."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.state import RunState, reduce_all
+
+if TYPE_CHECKING:
+    from distprompt_tui.runs.directory import RunDirectory
+
+SILENT_AFTER_SECONDS = 15
+"""A worker touches its heartbeat several times in this time; later, a viewer says that it hears nothing."""
+
+LOG_TAIL_BYTES = 65_536
+
+Health = Literal["alive", "silent", "crashed", "ended"]
+
+
+@dataclass(frozen=True)
+class RunTitle:
+    """What a run is, known from its spec before the worker has said anything."""
+
+    preset: str = ""
+    model: str = ""
+    method: str = ""
+    length: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class RunView:
+    """A run at one moment, as the live screen shows it.
+
+    Attributes:
+        title: from the spec.
+        state: what the events add up to.
+        health: `crashed` is a run that has not ended and that no worker holds.
+        silent_seconds: since the last sign of life of a silent worker, whole seconds.
+        log_tail: last lines of the worker's output, for a run that crashed.
+    """
+
+    title: RunTitle = field(default_factory=RunTitle)
+    state: RunState = field(default_factory=RunState)
+    health: Health = "alive"
+    silent_seconds: int | None = None
+    log_tail: tuple[str, ...] = ()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a worker is at work on it."""
+        return self.health in ("alive", "silent")
+
+
+class RunFollower:
+    """Reads one run's directory. Each `poll` blocks on files only: call it in a thread, one at a time."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        self.run = run
+        self._tailer = Tailer(run.events)
+        self._state = RunState()
+        self._title: RunTitle | None = None
+
+    def poll(self) -> RunView:
+        """The run now."""
+        from distprompt_tui.runs.process import worker_pid
+
+        if self._title is None:
+            self._title = read_title(self.run.spec_file)
+        # Before the events: a worker that ends in between has written its `ended` first.
+        alive = worker_pid(self.run) is not None
+        self._state = reduce_all(self._tailer.read(), self._state)
+        view = partial(RunView, self._title, self._state)
+        if self._state.phase == "ended":
+            return view("ended")
+        if not alive:
+            return view("crashed", log_tail=tuple(read_log(self.run.log)[-8:]))
+        silent = int(time.time() - self._last_sign_of_life())
+        if silent > SILENT_AFTER_SECONDS and self._state.phase != "paused":
+            return view("silent", silent_seconds=silent)
+        return view("alive")
+
+    def _last_sign_of_life(self) -> float:
+        signs = [self._state.updated_at or 0.0]
+        for path in (self.run.heartbeat, self.run.lock):
+            try:
+                signs.append(path.stat().st_mtime)
+            except OSError:
+                continue
+        return max(signs)
+
+
+def read_title(spec_file: Path) -> RunTitle:
+    """The run's title out of its `spec.toml`; empty where the file cannot be read."""
+    try:
+        return title_of(tomllib.loads(spec_file.read_text()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return RunTitle(preset=spec_file.parent.name)
+
+
+def title_of(spec: dict[str, Any]) -> RunTitle:
+    """The title of a spec as a plain dictionary."""
+    search = spec["search"]
+    return RunTitle(
+        preset=spec.get("preset") or spec["target"]["family"],
+        model=Path(spec["model"]["name"]).name,
+        method=search["method"],
+        length=search["length"],
+        seed=spec.get("seed", 0),
+    )
+
+
+def read_log(path: Path) -> list[str]:
+    """The last lines of a worker's output; none where there is no file. Not yet safe for a terminal."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(file.tell() - LOG_TAIL_BYTES, 0))
+            data = file.read()
+    except OSError:
+        return []
+    return [line for line in data.decode("utf-8", errors="replace").splitlines() if line.strip()]

@@ -1,0 +1,91 @@
+"""Every key of the app in one table: the bindings, the key bar, the help and the palette are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from textual.binding import Binding
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One thing that a key does.
+
+    Attributes:
+        keys: Textual's names of the keys, separated by commas.
+        action: what is called, `action_…` on the screen or the app; empty: described here, bound in a widget.
+        word: the one word in the key bar.
+        help: the sentence in the help and the palette.
+        group: its heading in the help.
+        bar: place in the key bar, lower first where room is short; None: not in it.
+        shown: how the key is written; made from `keys` where empty.
+    """
+
+    keys: str
+    action: str
+    word: str
+    help: str
+    group: str
+    bar: int | None = None
+    shown: str = ""
+
+    @property
+    def display(self) -> str:
+        """The key as a person would write it."""
+        return self.shown or self.keys.split(",")[0]
+
+
+APP_KEYS = (
+    Key("question_mark,f1", "help", "help", "All keys, and what the words and the bars mean", "Anywhere", 1, "?"),
+    Key("ctrl+p", "", "palette", "Everything by name: actions, presets, models, runs, themes", "Anywhere", 2, "^p"),
+    Key("q,ctrl+q,ctrl+c", "quit", "quit", "Leave; asks first when a search is running", "Anywhere", 3, "q"),
+)
+
+LIVE_KEYS = (
+    Key("space", "pause", "pause", "Pause the search, or let it go on", "The search", 4),
+    Key("s", "stop", "stop", "End the search; asks first, the best prompt is kept", "The search", 5),
+    Key("d,escape", "detach", "detach", "Back to the start screen; the search goes on", "The search", 6, "d"),
+    Key("r", "again", "again", "Start the same search with the next seed", "The search", 7),
+    Key("o", "order", "sort", "Sort tokens by share of KL, target, achieved or gap", "What is shown", 8),
+    Key("slash", "find", "find", "Show only tokens that hold a text, or one by its id", "What is shown", 9, "/"),
+    Key("l", "plot_scale", "log", "Logarithmic or linear divergence", "What is shown", 10),
+    Key("b", "bar_scale", "bars", "Linear or logarithmic bars", "What is shown", 12),
+    Key("1", "panel('plot')", "", "Show or hide the divergence", "What is shown"),
+    Key("2", "panel('gauges')", "", "Show or hide entropy and what is left", "What is shown"),
+    Key("3", "panel('prompt')", "", "Show or hide the prompt", "What is shown"),
+    Key("4", "panel('tokens')", "", "Show or hide the tokens", "What is shown"),
+    Key("z", "zoom", "zoom", "The panel in focus on the whole screen, and back", "What is shown", 13),
+    Key("0", "reset", "", "All panels as they were", "What is shown"),
+    Key("y", "copy", "copy", "Copy prompt, ids, result, command or path", "What is kept", 11),
+    Key("w", "log", "log", "The worker's own output", "What is kept", 14, "w"),
+    Key("tab,shift+tab", "", "", "The next panel", "Moving", None, "tab"),
+    Key("up,down", "", "", "Tokens and prompt: move; j and k do too", "Moving", None, "↑ ↓"),
+    Key("left,right", "", "", "Divergence: read off single steps; end follows the newest", "Moving", None, "← →"),
+)
+
+START_KEYS = (
+    Key("enter", "start", "start", "Start the search; on a run: watch it", "The search", 0),
+    Key("m", "method", "soft/hard", "Change between a soft and a hard prompt", "The search", 4),
+    Key("left_square_bracket", "length(-1)", "", "A shorter prompt", "The search", None, "["),
+    Key("right_square_bracket", "length(1)", "length", "A longer prompt", "The search", 5, "[ ]"),
+    Key("minus", "steps(-1)", "", "Fewer steps", "The search", None, "-"),
+    Key("plus,equals_sign", "steps(1)", "steps", "More steps", "The search", 6, "- +"),
+    Key("p", "prepare", "prepare", "Make the chosen model ready: converted once, kept", "The model", 7),
+    Key("tab,shift+tab", "", "next list", "Models, presets, search, runs", "Moving", 8, "tab"),
+    Key("up,down", "", "", "Choose in a list; j and k do too", "Moving", None, "↑ ↓"),
+    Key("ctrl+r", "reload", "", "Look again for models, presets and runs", "Anywhere", None, "^r"),
+)
+
+
+def bindings(keys: Iterable[Key]) -> list[Binding]:
+    """Textual's bindings of a table."""
+    return [Binding(key.keys, key.action, key.word or key.help, show=False) for key in keys if key.action]
+
+
+def grouped(keys: Iterable[Key]) -> dict[str, list[Key]]:
+    """The keys under their headings, both in the order of the table."""
+    groups: dict[str, list[Key]] = {}
+    for key in keys:
+        groups.setdefault(key.group, []).append(key)
+    return groups

@@ -1,0 +1,41 @@
+"""What all full screens share: where the layout breaks, and the sentence for a terminal that is too small."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from textual.screen import Screen
+from textual.widget import Widget
+
+if TYPE_CHECKING:
+    from distprompt_tui.tui.app import DistPromptApp
+
+MIN_COLUMNS, MIN_ROWS = 60, 16
+
+
+class TooSmall(Widget):
+    """Covers a screen that has no room to be drawn."""
+
+    def render(self) -> str:
+        """Called by Textual."""
+        size = self.app.size
+        return f"This terminal is {size.width} x {size.height}.\ndistprompt needs {MIN_COLUMNS} x {MIN_ROWS}."
+
+
+class AppScreen(Screen[None]):
+    """A full screen of the app."""
+
+    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
+        (0, "-no-columns"),
+        (MIN_COLUMNS, "-narrow"),
+        (100, "-wide"),
+        (170, "-huge"),
+    ]
+    VERTICAL_BREAKPOINTS = [(0, "-no-rows"), (MIN_ROWS, "-low"), (32, "-high")]  # noqa: RUF012
+
+    @property
+    def home(self) -> DistPromptApp:
+        """The app, as what it is."""
+        from distprompt_tui.tui.app import DistPromptApp
+
+        return cast(DistPromptApp, self.app)

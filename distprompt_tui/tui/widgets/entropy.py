@@ -1,0 +1,174 @@
+"""The entropies of both distributions on one scale, and what of the divergence is left to gain."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from distprompt_tui.runs.state import Bounds, RunState
+from distprompt_tui.tui import format
+from distprompt_tui.tui.lines import Line, cut, fitting, wrapped
+from distprompt_tui.tui.widgets.painted import Painted, label_border
+
+
+@dataclass(frozen=True)
+class EntropyData:
+    """In nats; `vocab_size` sets the end of the scale."""
+
+    target: float | None = None
+    achieved: float | None = None
+    vocab_size: int = 0
+
+
+class EntropyGauge(Painted[EntropyData]):
+    """Two bars on 0 … ln V."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(EntropyData(), id=id, classes=classes)
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        self.border_title = "Entropy, nats"
+
+    def show(self, data: EntropyData) -> None:
+        """Draw other entropies."""
+        super().show(data)
+        if data.vocab_size > 1:
+            scale = f"0 … ln {data.vocab_size:,} = {math.log(data.vocab_size):.2f}"
+            label_border(self, subtitle=[(scale, "border")])
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """What to draw."""
+        return entropy_lines(self.data, width)
+
+
+def entropy_lines(data: EntropyData, width: int) -> list[Line]:
+    """A line for the target, one for the achieved distribution."""
+    if data.target is None or data.vocab_size < 2:
+        return wrapped("Known when the target has been made.", width, "quiet")
+    top = math.log(data.vocab_size)
+    rows = (("target", data.target), ("achieved", data.achieved))
+    return [_gauge(name, value, top, width) for name, value in rows]
+
+
+def _gauge(name: str, value: float | None, top: float, width: int) -> Line:
+    label: Line = [(f"{name:<8} ", "quiet"), (f"{format.nats(value):>6} ", name)]
+    room = max(width - 16, 0)
+    return [*label, (format.meter(value / top, room) if value is not None else "", name)]
+
+
+_NOTHING_YET = "What is still to gain is known after the first step."
+
+
+@dataclass(frozen=True)
+class LeftData:
+    """What the split of the divergence is made from; nats."""
+
+    best_kl: float | None = None
+    start_kl: float | None = None
+    left: float | None = None
+    closed: float | None = None
+    bounds: Bounds = field(default_factory=Bounds)
+    entropy_target: float | None = None
+    entropy: float | None = None
+    bounds_expected: bool = True
+
+    @staticmethod
+    def of(state: RunState) -> LeftData:
+        """Out of a run's state."""
+        return LeftData(
+            state.best_kl,
+            state.start_kl,
+            state.left,
+            state.closed,
+            state.bounds,
+            state.entropy_target,
+            state.entropy,
+            state.phase != "ended",
+        )
+
+
+class LeftOnTheTable(Painted[LeftData]):
+    """KL = head limit + left, as numbers and as a bar."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(LeftData(), id=id, classes=classes)
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        self.border_title = "Left on the table"
+
+    def show(self, data: LeftData) -> None:
+        """Draw another split."""
+        super().show(data)
+        label_border(self, subtitle=_closed(data))
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """All in one line where there is no box around it, else the bar and the floor below it."""
+        return one_line(self.data, width) if not self.styles.border_left[0] else left_lines(self.data, width)
+
+
+def one_line(data: LeftData, width: int) -> list[Line]:
+    """The split, the closed share and the entropies, as far as they fit."""
+    if data.best_kl is None:
+        return wrapped(_NOTHING_YET, width, "quiet", max_lines=1)
+    return [fitting([_split(data), _closed(data), _entropies(data)], width, ("   ", ""))]
+
+
+def left_lines(data: LeftData, width: int) -> list[Line]:
+    """The split of the best divergence into the output layer's part and the prompt's."""
+    if data.best_kl is None:
+        return wrapped(_NOTHING_YET, width, "quiet")
+    lines = [cut(_split(data), width)]
+    if data.bounds.head_limit is not None and data.best_kl > 0:
+        lines.append(_split_bar(data.bounds.head_limit / data.best_kl, width))
+    return [*lines, *_explained(data, width)]
+
+
+def _split(data: LeftData) -> Line:
+    kl, limit = (format.nats(data.best_kl), "strong"), data.bounds.head_limit
+    if limit is None:
+        return [("best ", "quiet"), kl, (" nats", "quiet")]
+    return [
+        ("best ", "quiet"),
+        kl,
+        (" = ", "quiet"),
+        (f"head limit {format.nats(limit)}", "accent"),
+        (" + ", "quiet"),
+        (f"left {format.nats(data.left)}", "strong"),
+    ]
+
+
+def _closed(data: LeftData) -> Line:
+    return [("closed ", "quiet"), (format.closed(data.closed), "strong")] if data.closed is not None else []
+
+
+def _entropies(data: LeftData) -> Line:
+    if data.entropy is None or data.entropy_target is None:
+        return []
+    return [
+        ("H ", "quiet"),
+        (f"{data.entropy:.2f}", "achieved"),
+        (" of ", "quiet"),
+        (f"{data.entropy_target:.2f}", "target"),
+    ]
+
+
+def _split_bar(share: float, width: int) -> Line:
+    """The output layer's share of the best divergence, then the prompt's."""
+    cells = min(max(round(share * width), 0), width)
+    return [("█" * cells, "accent"), ("▒" * (width - cells), "strong")]
+
+
+def _explained(data: LeftData, width: int) -> list[Line]:
+    """Where the bounds stand: proven, measured, or why not."""
+    bounds = data.bounds
+    if bounds.why_no_floor:
+        return wrapped(f"No floor: {bounds.why_no_floor}", width, "quiet", max_lines=2)
+    if bounds.floor is None and bounds.head_limit is None:
+        expected = "Floor and head limit are being found beside the search."
+        return wrapped(expected if data.bounds_expected else "No bounds were found.", width, "quiet", max_lines=2)
+    parts = [f"floor {format.nats(bounds.floor)}: proven, no prompt is below it"]
+    if bounds.head_limit is None:
+        parts.append("head limit: not yet")
+    return wrapped("; ".join(parts), width, "quiet", max_lines=2)

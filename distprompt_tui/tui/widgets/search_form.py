@@ -1,0 +1,142 @@
+"""How to search: method, length, steps and seed, in one line of fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input, Label
+
+from distprompt_tui.tui.lines import content
+from distprompt_tui.tui.widgets.painted import label_border
+
+Method = Literal["soft", "hard"]
+
+LENGTHS = (1, 2, 3, 5, 8, 10, 15, 20, 30, 50, 100)
+STEPS = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+"""What the keys go through; the fields take any number."""
+
+
+@dataclass(frozen=True)
+class SearchChoice:
+    """The fields' values; a field that is empty is None."""
+
+    method: Method = "soft"
+    length: int | None = 10
+    steps: int | None = 1000
+    seed: int | None = 0
+
+
+class MethodField(Widget, can_focus=True):
+    """Soft or hard: ←, →, space or a click changes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("left,right,space,h,l", "change", "Change", show=False)]
+
+    class Changed(Message):
+        """The other method was chosen."""
+
+    def __init__(self) -> None:
+        super().__init__(id="method")
+        self.method: Method = "soft"
+
+    def render(self) -> Content:
+        """Called by Textual."""
+        line = []
+        for name in ("soft", "hard"):
+            chosen = name == self.method
+            line += [("● " if chosen else "○ ", "accent" if chosen else "faint")]
+            line += [(f"{name}  ", "strong" if chosen else "quiet")]
+        return content([line])
+
+    def set_method(self, method: Method) -> None:
+        """Show a method."""
+        self.method = method
+        self.refresh()
+
+    def action_change(self) -> None:
+        """Choose the other one."""
+        self.set_method("hard" if self.method == "soft" else "soft")
+        self.post_message(self.Changed())
+
+    def on_click(self, event: events.Click) -> None:
+        """Called by Textual."""
+        self.action_change()
+
+
+class SearchForm(Horizontal):
+    """Posts `Changed` when a value does."""
+
+    class Changed(Message):
+        """A field has another value."""
+
+    def __init__(self, *, id: str, classes: str) -> None:
+        super().__init__(id=id, classes=classes)
+        self._method = MethodField()
+        self._inputs = {name: Input(type="integer", id=name, max_length=6, compact=True) for name in _NUMBERS}
+
+    def compose(self) -> ComposeResult:
+        """Called by Textual."""
+        yield Label("method ", classes="label roomy")
+        yield self._method
+        for name, field in self._inputs.items():
+            field.set_class(name == "seed", "roomy")
+            yield Label(f"{name} ", classes="label roomy" if name == "seed" else "label")
+            yield field
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        self.border_title = "Search"
+
+    @property
+    def choice(self) -> SearchChoice:
+        """The values now."""
+        numbers = {name: int(field.value) if field.value.isdecimal() else None for name, field in self._inputs.items()}
+        return SearchChoice(self._method.method, numbers["length"], numbers["steps"], numbers["seed"])
+
+    def show(self, choice: SearchChoice) -> None:
+        """Put values into the fields."""
+        self._method.set_method(choice.method)
+        for name, value in (("length", choice.length), ("steps", choice.steps), ("seed", choice.seed)):
+            self._inputs[name].value = "" if value is None else str(value)
+
+    def toggle_method(self) -> None:
+        """Choose the other method."""
+        self._method.action_change()
+
+    def change(self, name: str, by: int) -> None:
+        """Go to the next usual value of a number."""
+        usual = LENGTHS if name == "length" else STEPS
+        field = self._inputs[name]
+        now = int(field.value) if field.value.isdecimal() else usual[0]
+        field.value = str(next_value(usual, now, by))
+
+    def say(self, text: str) -> None:
+        """A few words on the border: how long it takes, or what is wrong."""
+        label_border(self, subtitle=[(text, "border")])
+
+    def on_method_field_changed(self, event: MethodField.Changed) -> None:
+        """Called by Textual."""
+        event.stop()
+        self.post_message(self.Changed())
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Called by Textual."""
+        event.stop()
+        self.post_message(self.Changed())
+
+
+_NUMBERS = ("length", "steps", "seed")
+
+
+def next_value(usual: tuple[int, ...], now: int, by: int) -> int:
+    """The next larger or smaller of the usual values; the ends stay."""
+    if by > 0:
+        return next((value for value in usual if value > now), max(now, usual[-1]))
+    return next((value for value in reversed(usual) if value < now), min(now, usual[0]))

@@ -1,0 +1,189 @@
+"""The top line and the notice below it: how far the search is, what is going on, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from distprompt_tui.runs.state import RunState
+from distprompt_tui.tui import format
+from distprompt_tui.tui.follow import RunTitle, RunView
+from distprompt_tui.tui.lines import Line, Span, cut, fitting, joined, safe, spread, width_of, wrapped
+from distprompt_tui.tui.widgets.painted import Painted
+
+APP_NAME = "distprompt"
+
+REASONS = {
+    "target reached": "target reached",
+    "budget": "budget spent",
+    "stopped": "stopped",
+    "plateau": "no more gain",
+    "error": "failed",
+}
+"""A run's reasons to end, in the words of the screen."""
+
+_METER_FROM = 110
+_METER_CELLS = 12
+
+
+@dataclass(frozen=True)
+class StatusData:
+    """A run, and what was asked of it and not answered yet (`pausing…`)."""
+
+    view: RunView = field(default_factory=RunView)
+    pending: str = ""
+    read_only: bool = False
+
+
+class StatusLine(Painted[StatusData]):
+    """One line."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(StatusData(), id=id)
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """What to draw."""
+        return [status_line(self.data, width)]
+
+
+class Notice(Painted[StatusData]):
+    """Nothing while all goes well, up to four lines otherwise."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(StatusData(), id=id)
+        self._shown: list[Line] = []
+        self.display = False
+
+    def show(self, data: StatusData) -> None:
+        """Draw another state; takes no room when there is nothing to say."""
+        self.data = data
+        lines = notice_lines(data, max(self.screen.size.width - 2, 20))
+        if lines != self._shown:
+            self._shown = lines
+            self.display = bool(lines)
+            self.styles.height = len(lines)
+            self.refresh()
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """What to draw."""
+        return notice_lines(self.data, width)
+
+
+def status_line(data: StatusData, width: int) -> Line:
+    """Preset › model › method at the left; phase, step, speed and time left at the right."""
+    state = data.view.state
+    phase: Line = [_phase(data)]
+    right = [phase]
+    if state.curve and state.steps_planned is not None:
+        step: Line = [("step ", "quiet"), (f"{state.step:,}", "strong"), (f"/{state.steps_planned:,}", "quiet")]
+        if width >= _METER_FROM:
+            step += [("  ", ""), *_progress(state.step / max(state.steps_planned, 1))]
+        right.append(step)
+    if data.view.is_live and state.phase == "searching" and state.seconds_left is not None:
+        right.append([("eta ", "quiet"), (format.duration(state.seconds_left), "")])
+        right.append([(format.rate(state.steps_per_second), "quiet")])
+    elif state.curve:
+        right.append([("in ", "quiet"), (format.duration(state.seconds), "")])
+    title = title_line(data.view.title)
+    if data.read_only:
+        title += [("  read-only", "warning")]
+    if width_of(title) + len(APP_NAME) + 2 + width_of(joined(right)) < width:
+        title = [(f"{APP_NAME}  ", "heading"), *title]
+    room = max(width - min(width_of(title), width // 2) - 2, 0)
+    return spread(title, fitting(right, room), width)
+
+
+def title_line(title: RunTitle) -> Line:
+    """`outlier › smollm2 › soft n=10`."""
+    if not title.method:
+        return [(safe(title.preset), "strong")]
+    return [
+        (_name(title.preset), "strong"),
+        (" › ", "faint"),
+        (_name(title.model), "strong"),
+        (" › ", "faint"),
+        (f"{title.method} n={title.length}", "strong"),
+    ]
+
+
+def notice_lines(data: StatusData, width: int) -> list[Line]:
+    """What is going on where it is not plain searching, and what to do; none otherwise."""
+    view, state = data.view, data.view.state
+    if view.health == "crashed":
+        return _crashed(view, width)
+    if state.phase == "ended":
+        return _ended(state, width)
+    if view.health == "silent":
+        text = f"Nothing heard from the worker for {view.silent_seconds} s: it may be in a long step."
+        return [cut([(f"{text}   ", "warning"), *_next_steps("w its output   s stop")], width)]
+    if state.phase in ("starting", "preparing"):
+        return [_preparing(state, width)]
+    if state.progress is not None:
+        return [_preparing(state, width)]
+    return []
+
+
+def _phase(data: StatusData) -> Span:
+    view, state = data.view, data.view.state
+    if view.health == "crashed":
+        return "✕ crashed", "strong error"
+    if data.pending and view.is_live:
+        return f"◐ {data.pending}", "warning"
+    if state.phase == "ended":
+        words = REASONS.get(state.reason or "", state.reason or "")
+        return (f"✕ {words}", "strong error") if state.reason == "error" else (f"■ {words}", "accent")
+    if view.health == "silent":
+        return f"● no news for {view.silent_seconds} s", "warning"
+    return {
+        "starting": ("○ starting", "quiet"),
+        "preparing": ("◐ preparing", "quiet"),
+        "searching": ("● running", "good"),
+        "paused": ("‖ paused", "warning"),
+    }[state.phase]
+
+
+def _progress(fraction: float) -> Line:
+    done = round(min(max(fraction, 0.0), 1.0) * _METER_CELLS)
+    return [("━" * done, "accent"), ("━" * (_METER_CELLS - done), "faint")]
+
+
+def _preparing(state: RunState, width: int) -> Line:
+    if state.progress is None:
+        return cut([("The worker is starting: Python and the model's libraries take a few seconds.", "quiet")], width)
+    text = safe(state.progress.text) or state.progress.stage
+    line: Line = [(text, "quiet")]
+    if state.progress.fraction is not None:
+        line = [*_progress(state.progress.fraction), (f" {100 * state.progress.fraction:.0f} %  ", "strong"), *line]
+    return cut(line, width)
+
+
+def _ended(state: RunState, width: int) -> list[Line]:
+    if state.reason == "error":
+        text = f"The search failed: {safe(state.error or 'no reason was given')}"
+        return [*wrapped(text, width, "error", max_lines=2), _next_steps("w its output   r again   esc start screen")]
+    parts: Line = [("Best ", "quiet"), (format.nats(state.best_kl), "strong"), (" nats", "quiet")]
+    if state.best_step is not None:
+        parts += [(f" at step {state.best_step:,}", "quiet")]
+    if state.left is not None:
+        parts += [(", ", "quiet"), (format.nats(state.left), "strong"), (" above the head limit", "quiet")]
+    elif state.bounds.floor is not None and state.best_kl is not None:
+        parts += [(f", {format.nats(state.best_kl - state.bounds.floor)} above the floor", "quiet")]
+    steps = _next_steps("y copy the prompt   r again with the next seed   esc start screen")
+    return [cut(parts, width), cut(steps, width)]
+
+
+def _crashed(view: RunView, width: int) -> list[Line]:
+    text = "The worker is gone without saying why: it was killed, or it crashed. Its last words:"
+    last = [cut([(f"  {safe(line)}", "")], width) for line in view.log_tail[-2:]] or [[("  (none)", "quiet")]]
+    return [cut([(text, "error")], width), *last, _next_steps("w all its output   r start again   esc start screen")]
+
+
+def _next_steps(text: str) -> Line:
+    line: Line = []
+    for part in text.split("   "):
+        key, _, words = part.partition(" ")
+        line += [(f"{key} ", "key"), (f"{words}   ", "quiet")]
+    return line
+
+
+def _name(text: str) -> str:
+    return safe(text) or "?"

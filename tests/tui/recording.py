@@ -1,0 +1,159 @@
+"""A recorded run: what a worker would have left behind, small and with the worst token strings that there are."""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+
+from distprompt_tui.runs.directory import RunDirectory, create_run
+from distprompt_tui.runs.events import EventWriter
+from distprompt_tui.spec import Hard, Outlier, RunSpec, Soft
+
+HOSTILE = [
+    " banana",
+    "[/",
+    "[TODO] a",
+    "\x1b]0;owned\x07",
+    " 東京",
+    "\u0301x",
+    "\u202eright",
+    "\n",
+    "",
+    "[bold red]x[/]",
+]
+SIZE = 64
+"""Tokens of the recorded run's vocabulary: the hostile ones, then words."""
+
+UNIFORM = 1.5
+
+
+def strings() -> list[str]:
+    """The string of each token."""
+    return [HOSTILE[i] if i < len(HOSTILE) else f" word{i}" for i in range(SIZE)]
+
+
+def write_tokenizer(folder: Path) -> Path:
+    """A `tokenizer.json` of the recorded run's tokens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {text or "<nothing>": number for number, text in enumerate(strings())}
+    path = folder / "tokenizer.json"
+    Tokenizer(WordLevel(names, unk_token="<nothing>")).save(str(path))
+    return path
+
+
+def distributions(progress: float) -> tuple[np.ndarray, np.ndarray]:
+    """p and q, (SIZE,) each; q is uniform at progress 0 and p at progress 1."""
+    weights = np.exp(-np.arange(SIZE) / 5.0)
+    p = weights / weights.sum()
+    q = p**progress
+    return p, q / q.sum()
+
+
+class Recorder:
+    """Writes a run step by step, as a worker does."""
+
+    def __init__(self, runs_dir: Path, method: str = "soft", *, whole_vocabulary: bool = True) -> None:
+        search = Soft(length=10) if method == "soft" else Hard(length=10)
+        spec = RunSpec(preset="outlier", target=Outlier(entropy=3, count=1), search=search)
+        self.run = create_run(spec, runs_dir)
+        self.method = method
+        self.writer = EventWriter(self.run.events)
+        self._whole_vocabulary = whole_vocabulary
+        self._step = 0
+
+    def start(self) -> None:
+        """The events before the first step."""
+        tokenizer = write_tokenizer(self.run.path / "model") if self._whole_vocabulary else Path()
+        p, _ = distributions(0)
+        if self._whole_vocabulary:
+            np.save(self.run.target, p)
+        self.writer.write("progress", stage="model", text="loading", fraction=0.5)
+        self.writer.write(
+            "started",
+            run=self.run.name,
+            preset="outlier",
+            model="tiny",
+            method=self.method,
+            length=10,
+            device="cpu",
+            dtype="float32",
+            vocab_size=SIZE,
+            tokenizer_file=str(tokenizer),
+            recipe="falling by rank",
+            entropy_target=entropy(p),
+            uniform=UNIFORM,
+            budget={"steps": 100},
+        )
+
+    def steps(self, count: int) -> None:
+        """That many more steps, each with its snapshot; the divergence falls and stays above the head limit."""
+        for _ in range(count):
+            self._step += 1
+            p, q = distributions(1 - math.exp(-self._step / 20))
+            kl = float((p * np.log(p / q)).sum()) + 0.19
+            self.writer.write(
+                "step", step=self._step, kl=kl, best_kl=kl, best_step=self._step, entropy=entropy(q), seconds=self._step
+            )
+            self.writer.write("snapshot", **self._snapshot(p, q, kl))
+            if self._whole_vocabulary:
+                np.save(self.run.achieved, q.astype(np.float32))
+
+    def bounds(self) -> None:
+        """Floor and head limit."""
+        self.writer.write("bounds", floor=0.04, gap=1e-6, head_limit=0.19, agreement=0.9)
+
+    def end(self, reason: str = "budget", **fields: object) -> None:
+        """The last event."""
+        self.writer.write("ended", reason=reason, result={"kl": 0.2}, **fields)
+
+    @contextmanager
+    def living_worker(self) -> Iterator[None]:
+        """A worker (this process) holds the run."""
+        descriptor = os.open(self.run.lock, os.O_RDWR | os.O_CREAT)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _snapshot(self, p: np.ndarray, q: np.ndarray, kl: float) -> dict[str, object]:
+        texts = strings()
+        more = {"cosine": 0.5, "norm": 1.25} if self.method == "soft" else {}
+        prompt = [{"id": i, "text": texts[i], **more} for i in range(10)]
+        if self.method == "hard":
+            prompt = [{**token, "changed": self._step if token["id"] == 3 else 1} for token in prompt]
+        tokens = [[i, texts[i], p[i], q[i], p[i] * math.log(p[i] / q[i])] for i in range(20)]
+        return {
+            "step": self._step,
+            "kl": kl,
+            "entropy": entropy(q),
+            "reverse_kl": kl,
+            "js": 0.1,
+            "tv": 0.2,
+            "prompt": prompt,
+            "tokens": tokens,
+        }
+
+
+def recorded(runs_dir: Path, method: str = "soft", steps: int = 40) -> RunDirectory:
+    """A run that has ended."""
+    recorder = Recorder(runs_dir, method)
+    recorder.start()
+    recorder.steps(steps)
+    recorder.bounds()
+    recorder.end()
+    return recorder.run
+
+
+def entropy(p: np.ndarray) -> float:
+    """H(p) in nats, of positive masses."""
+    return float(-(p * np.log(p)).sum())

@@ -1,0 +1,122 @@
+"""Following runs and listing them: what files say about life, crash and end."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from distprompt_tui.tui import clipboard
+from distprompt_tui.tui.follow import SILENT_AFTER_SECONDS, RunFollower, RunTitle, read_log, read_title
+from distprompt_tui.tui.summaries import recent_runs, seconds_per_step, summarise
+from tests.tui.recording import Recorder, recorded
+
+
+def test_a_run_without_worker_has_crashed_until_it_says_that_it_ended(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    follower = RunFollower(recorder.run)
+    with recorder.living_worker():
+        recorder.start()
+        recorder.steps(3)
+        view = follower.poll()
+        assert (view.health, view.state.phase, view.state.step) == ("alive", "searching", 3)
+    recorder.run.log.write_text("Traceback\n\nMemoryError: no\n")
+    view = follower.poll()
+    assert view.health == "crashed"
+    assert view.log_tail == ("Traceback", "MemoryError: no")
+    recorder.end("stopped")
+    assert follower.poll().health == "ended"
+
+
+def test_the_title_is_known_before_the_worker_speaks(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, "hard")
+    assert RunFollower(recorder.run).poll().title == RunTitle("outlier", "smollm2", "hard", 10, 0)
+    recorder.run.spec_file.write_text("not toml at all [")
+    assert read_title(recorder.run.spec_file).preset == recorder.run.name
+
+
+def test_a_silent_worker_is_noticed_unless_it_pauses(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    recorder.start()
+    long_ago = time.time() - SILENT_AFTER_SECONDS - 10
+    with recorder.living_worker():
+        recorder.steps(1)
+        recorder.run.heartbeat.touch()
+        follower = RunFollower(recorder.run)
+        assert follower.poll().health == "alive"
+        for path in (recorder.run.heartbeat, recorder.run.lock):
+            os.utime(path, (long_ago, long_ago))
+        follower._state = follower._state.__class__(phase="searching", updated_at=long_ago)
+        view = follower.poll()
+        assert view.health == "silent"
+        assert view.silent_seconds >= SILENT_AFTER_SECONDS + 9
+        recorder.writer.write("control", command="pause", outcome="paused")
+        assert follower.poll().health == "alive"
+
+
+def test_a_log_that_is_not_there_or_not_text(tmp_path: Path) -> None:
+    assert read_log(tmp_path / "worker.log") == []
+    (tmp_path / "worker.log").write_bytes(b"\xff\xfe\n" + b"x" * 200_000)
+    assert len(read_log(tmp_path / "worker.log")[-1]) < 100_000
+
+
+@pytest.mark.parametrize("reason", ["budget", "stopped", "error"])
+def test_a_summary_of_an_ended_run(tmp_path: Path, reason: str) -> None:
+    recorder = Recorder(tmp_path)
+    recorder.start()
+    recorder.steps(4)
+    recorder.end(reason)
+    summary = summarise(recorder.run)
+    assert (summary.state, summary.step, summary.seconds_per_step) == (reason, 4, 1.0)
+    assert summary.best_kl is not None
+    assert not summary.is_live
+
+
+def test_living_runs_come_first(tmp_path: Path) -> None:
+    living = Recorder(tmp_path)
+    living.start()
+    ended = recorded(tmp_path)
+    with living.living_worker():
+        runs = recent_runs(tmp_path)
+        assert [summary.run.name for summary in runs] == [living.run.name, ended.name]
+        assert runs[0].state == "running"
+        living.writer.write("control", command="pause", outcome="paused")
+        assert summarise(living.run).state == "paused"
+    assert summarise(living.run).state == "crashed"
+
+
+def test_runs_with_damaged_files_are_still_listed(tmp_path: Path) -> None:
+    run = recorded(tmp_path)
+    run.events.write_bytes(b"\x00\xff{{{\n[1,2]\n")
+    run.spec_file.write_text("[[[")
+    (summary,) = recent_runs(tmp_path)
+    assert summary.state == "crashed"
+    assert summary.best_kl is None
+
+
+def test_no_folder_is_no_runs(tmp_path: Path) -> None:
+    assert recent_runs(tmp_path / "nowhere") == []
+
+
+def test_the_pace_is_of_the_same_model_and_method(tmp_path: Path) -> None:
+    recorded(tmp_path, "soft")
+    runs = recent_runs(tmp_path)
+    assert seconds_per_step(runs, RunTitle(model="smollm2", method="soft")) == 1.0
+    assert seconds_per_step(runs, RunTitle(model="smollm2", method="hard")) is None
+
+
+def test_what_can_be_copied(tmp_path: Path) -> None:
+    run = recorded(tmp_path, "hard")
+    state = RunFollower(run).poll().state
+    assert clipboard.text_of("path", run, state) == str(run.path)
+    assert run.name in clipboard.text_of("command", run, state)
+    assert clipboard.text_of("result", run, state) == ""
+    assert clipboard.text_of("ids", run, state) == "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]"
+    (run.best / "prompt.json").write_text('{"ids": [5, 6], "text": " so"}')
+    assert clipboard.text_of("ids", run, state) == "[5, 6]"
+    assert clipboard.text_of("text", run, state) == " so"
+    kept = clipboard.keep(" so", run)
+    assert kept is not None
+    assert kept.read_text() == " so"

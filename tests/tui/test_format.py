@@ -1,0 +1,120 @@
+"""Numbers and bars: fixed widths, honest signs, nothing shown as nothing that is something."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from distprompt_tui.tui import format
+from distprompt_tui.tui.lines import plain, width_of
+
+masses = st.floats(0, 1, allow_nan=False)
+numbers = st.floats(allow_nan=True, allow_infinity=True)
+widths = st.integers(0, 60)
+
+
+@given(masses)
+def test_masses_keep_their_column(value: float) -> None:
+    assert len(format.mass(value)) <= format.MASS_WIDTH
+    assert (format.mass(value) == "0") == (value == 0)
+
+
+@given(st.floats(-1, 1, allow_nan=False))
+def test_gaps_keep_their_column_and_their_sign(value: float) -> None:
+    text = format.gap(value)
+    assert len(text) <= format.GAP_WIDTH
+    assert text[0] == ("0" if value == 0 else "−" if value < 0 else "+")
+
+
+@given(numbers)
+def test_shares_keep_their_column(value: float) -> None:
+    assert len(format.percent(value)) <= format.SHARE_WIDTH
+
+
+@given(numbers)
+def test_no_number_breaks_a_text(value: float) -> None:
+    for text in (format.nats(value), format.mass(value), format.gap(value), format.percent(value)):
+        assert "nan" not in text
+        assert "inf" not in text
+
+
+def test_closed_never_rounds_up_to_all() -> None:
+    assert format.closed(0.99999) == "99.9 %"
+    assert format.closed(1.0) == "100.0 %"
+    assert format.closed(-0.25) == "−25.0 %"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, "—"), (math.inf, "—"), (7.9, "7 s"), (96, "1:36"), (7390, "2:03:10"), (-3, "0 s")]
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    assert format.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "—"), (999, "999"), (134_515_008, "135 M"), (1_700_000_000, "1.7 B")]
+)
+def test_magnitudes(value: int | None, text: str) -> None:
+    assert format.magnitude(value) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(5, "just now"), (185, "3 min ago"), (7201, "2 h ago"), (172_800, "2 d ago")]
+)
+def test_ages(seconds: float, text: str) -> None:
+    assert format.ago(seconds) == text
+
+
+@pytest.mark.parametrize(("speed", "text"), [(None, "—"), (6.12, "6.1/s"), (240.0, "240/s"), (0.2, "12.0/min")])
+def test_rates(speed: float | None, text: str) -> None:
+    assert format.rate(speed) == text
+
+
+@given(masses, masses, widths)
+def test_two_bars_say_which_distribution_reaches_further(target: float, achieved: float, width: int) -> None:
+    line = format.two_bars(target, achieved, width)
+    text = plain(line)
+    assert width_of(line) == width
+    longer_target = round(target * width) > round(achieved * width)
+    longer_achieved = round(achieved * width) > round(target * width)
+    assert ("▀" in text) == longer_target
+    assert ("▄" in text) == longer_achieved
+    assert text.count("█") == min(round(target * width), round(achieved * width))
+    if width and max(target, achieved) > 0:
+        assert text.strip()
+    if target == achieved == 0:
+        assert not text.strip()
+
+
+def test_two_bars_colour_repeats_the_sign() -> None:
+    roles = {text[0]: role for text, role in format.two_bars(0.8, 0.5, 10)}
+    assert roles["█"] == "agreed"
+    assert roles["▀"] == "target"
+    assert {text[0]: role for text, role in format.two_bars(0.1, 0.5, 10)}["▄"] == "achieved"
+
+
+@given(numbers, widths)
+def test_meters_are_as_wide_as_asked(fraction: float, width: int) -> None:
+    assert cell_len(format.meter(fraction, width)) == width
+
+
+@given(st.floats(0, 1, exclude_min=True), st.integers(1, 40))
+def test_meters_show_everything_above_nothing(fraction: float, width: int) -> None:
+    assert format.meter(fraction, width).strip()
+
+
+@given(st.lists(masses, max_size=80), widths)
+def test_levels_have_the_width_and_leave_zero_empty(values: list[float], width: int) -> None:
+    text = format.levels(values, width)
+    assert len(text) == width
+    if not any(values):
+        assert not text.strip()
+
+
+@given(masses, st.floats(1e-9, 0.1))
+def test_log_positions_are_fractions(value: float, low: float) -> None:
+    assert 0 <= format.log_position(value, low, 1.0) <= 1

@@ -1,0 +1,143 @@
+"""Entropy, what is left, prompt, key bar, help and the start screen's parts, as plain lines."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distprompt_tui.runs.state import Bounds, PromptToken
+from distprompt_tui.tui import keys
+from distprompt_tui.tui.lines import plain, width_of
+from distprompt_tui.tui.preview import FoundBounds, TargetPreview
+from distprompt_tui.tui.screens.help import help_lines
+from distprompt_tui.tui.widgets.entropy import EntropyData, LeftData, entropy_lines, left_lines, one_line
+from distprompt_tui.tui.widgets.keybar import fitting_keys
+from distprompt_tui.tui.widgets.prompt import PromptData, prompt_lines, prompt_title
+from distprompt_tui.tui.widgets.search_form import LENGTHS, next_value
+from distprompt_tui.tui.widgets.target_preview import PreviewData, preview_lines
+from tests.tui.recording import HOSTILE
+
+SPLIT = LeftData(
+    best_kl=0.231,
+    start_kl=4.8,
+    left=0.041,
+    closed=0.991,
+    bounds=Bounds(floor=0.038, head_limit=0.19),
+    entropy_target=6.0,
+    entropy=5.71,
+)
+
+
+def text(lines: list) -> str:
+    return "\n".join(plain(line) for line in lines)
+
+
+def test_both_entropies_share_a_scale() -> None:
+    target, achieved = entropy_lines(EntropyData(6.0, 3.0, 49_152), 80)
+    assert plain(target).count("█") == pytest.approx(2 * plain(achieved).count("█"), abs=1)
+    assert {role for _, role in target} >= {"target"}
+    assert {role for _, role in achieved} >= {"achieved"}
+
+
+def test_the_split_adds_up_in_words() -> None:
+    assert "best 0.231 = head limit 0.190 + left 0.041" in text(left_lines(SPLIT, 60))
+    assert "floor 0.038: proven" in text(left_lines(SPLIT, 60))
+    line = text(one_line(SPLIT, 78))
+    assert "closed 99.1 %" in line
+    assert "H 5.71 of 6.00" in line
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (LeftData(), "after the first step"),
+        (LeftData(best_kl=0.5), "being found"),
+        (LeftData(best_kl=0.5, bounds_expected=False), "No bounds were found"),
+        (LeftData(best_kl=0.5, bounds=Bounds(why_no_floor="soft-capping")), "No floor: soft-capping"),
+        (LeftData(best_kl=0.5, bounds=Bounds(floor=0.1)), "head limit: not yet"),
+    ],
+)
+def test_what_is_not_known_is_said(data: LeftData, words: str) -> None:
+    assert words in text(left_lines(data, 60))
+
+
+def hard(changed: list[int]) -> PromptData:
+    return PromptData("hard", 9, tuple(PromptToken(i, f" t{i}", changed=step) for i, step in enumerate(changed)))
+
+
+def test_the_change_that_was_last_stands_out() -> None:
+    data = hard([0, 7, 3])
+    assert prompt_title(data) == "Prompt  3 tokens, position 2 changed last, at step 7"
+    changed = [span for line in prompt_lines(data, 60, flowing=False) for span in line if span[1] == "changed"]
+    assert any("t1" in token for token, _ in changed)
+    assert not any("t2" in token for token, _ in changed)
+    assert prompt_title(hard([0, 0])) == "Prompt  2 tokens"
+
+
+@given(st.lists(st.sampled_from(HOSTILE), min_size=1, max_size=40), st.integers(30, 120), st.booleans())
+def test_prompts_fit_and_show_every_position(texts: list[str], width: int, flowing: bool) -> None:
+    tokens = tuple(PromptToken(i, token, cosine=0.41, norm=1.1) for i, token in enumerate(texts))
+    lines = prompt_lines(PromptData("soft", 1, tokens), width, flowing=flowing)
+    assert all(width_of(line) <= width for line in lines)
+    assert text(lines).count(".41") == len(texts)
+
+
+def test_the_key_bar_keeps_what_is_needed_most() -> None:
+    table = (*keys.LIVE_KEYS, *keys.APP_KEYS)
+    shown = [key for key in table if key.bar is not None]
+    narrow = fitting_keys(shown, {}, 30)
+    assert [key.word for key in narrow] == ["help", "palette", "quit"]
+    assert [key.action for key in fitting_keys(shown, {}, 500)] == [key.action for key in shown]
+    assert {"pause", "stop", "detach"} <= {key.action for key in fitting_keys(shown, {}, 78)}
+
+
+@pytest.mark.parametrize("table", [keys.LIVE_KEYS, keys.START_KEYS])
+def test_the_help_names_every_key(table: tuple[keys.Key, ...]) -> None:
+    lines = help_lines((*table, *keys.APP_KEYS), 72)
+    shown = text(lines)
+    assert all(key.help in shown and key.display in shown for key in table)
+    assert "head limit" in shown
+    assert all(width_of(line) <= 76 for line in lines)
+
+
+@pytest.mark.parametrize("table", [keys.LIVE_KEYS, keys.START_KEYS])
+def test_no_key_has_two_meanings(table: tuple[keys.Key, ...]) -> None:
+    bound = [name for key in (*table, *keys.APP_KEYS) if key.action for name in key.keys.split(",")]
+    assert len(bound) == len(set(bound))
+
+
+@given(st.integers(-5, 200))
+def test_usual_values_go_up_and_down(now: int) -> None:
+    assert next_value(LENGTHS, now, 1) >= min(now, LENGTHS[-1])
+    assert next_value(LENGTHS, now, -1) <= max(now, LENGTHS[0])
+
+
+TARGET = TargetPreview(
+    "falling by rank", 3.0, 1.5, tuple((i, token, 0.1) for i, token in enumerate(HOSTILE)), (0.5, 0.1, 0.0)
+)
+
+
+@pytest.mark.parametrize("height", [8, 16, 30])
+def test_a_preview_shows_numbers_and_tokens(height: int) -> None:
+    data = PreviewData("Title", "What it is", TARGET, bounds=FoundBounds(0.04, 0.19, None, True))
+    lines = preview_lines(data, 70, height)
+    shown = text(lines)
+    assert len(lines) <= height
+    assert all(width_of(line) <= 70 for line in lines)
+    for words in ("3.000", "uniform", "head limit    0.190", "floor         0.040", "·banana"):
+        assert words in shown
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (PreviewData(going_on="The target is being made…"), "being made"),
+        (PreviewData(going_on="no such token", failed=True), "no such token"),
+        (PreviewData(target=TARGET), "not yet"),
+        (PreviewData(target=TARGET, bounds_going_on="loading smollm2"), "loading smollm2"),
+        (PreviewData(target=TARGET, bounds=FoundBounds(why_no_floor="soft-capping", done=True)), "none: soft-capping"),
+    ],
+)
+def test_a_preview_says_what_is_missing(data: PreviewData, words: str) -> None:
+    assert words in text(preview_lines(data, 70, 20))

@@ -1,0 +1,107 @@
+"""The plot owns its input: no number raises, and marks stand where their values are."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distprompt_tui.tui.lines import plain, width_of
+from distprompt_tui.tui.plot import Mark, Reference, bucketed, plot_lines
+
+anything = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True), st.floats(-1, 10))
+FALLING = [(step, 5 * math.exp(-step / 30) + 0.2) for step in range(100)]
+HEAD_LIMIT = Reference("head limit 0.190", 0.19, "accent")
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(anything, max_size=40),
+    st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=3),
+    st.integers(0, 90),
+    st.integers(0, 20),
+    st.booleans(),
+)
+def test_no_number_and_no_size_raises(
+    values: list[float | None], bounds: list[float], width: int, height: int, log: bool
+) -> None:
+    references = [Reference(f"line {value}", value, "quiet") for value in bounds]
+    lines = plot_lines(list(enumerate(values)), references, [Mark("best", 1, 0.5)], width, height, log=log)
+    assert len(lines) == height
+    assert all(width_of(line) <= width for line in lines)
+
+
+@pytest.mark.parametrize("values", [[], [math.nan], [math.inf, None]])
+def test_nothing_to_draw_is_a_sentence(values: list[float | None]) -> None:
+    lines = plot_lines(list(enumerate(values)), [], [], 70, 10, log=True)
+    assert any("Nothing to draw yet" in plain(line) for line in lines)
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_a_constant_and_a_single_point_are_drawn(log: bool) -> None:
+    for points in ([(0, 0.5)], [(0, 0.5), (1, 0.5), (2, 0.5)]):
+        text = "".join(plain(line) for line in plot_lines(points, [], [], 60, 8, log=log))
+        assert any("\u2800" < char <= "\u28ff" for char in text)
+
+
+def test_a_gap_stays_empty() -> None:
+    points = [(step, None if 20 <= step < 80 else 1.0) for step in range(100)]
+    rows = [plain(line) for line in plot_lines(points, [], [], 70, 8, log=False)]
+    drawn = sorted({column for row in rows for column, char in enumerate(row) if "\u2800" < char <= "\u28ff"})
+    assert max(b - a for a, b in pairwise(drawn)) > 25
+
+
+def test_what_is_not_above_zero_is_a_gap_on_a_log_scale() -> None:
+    lines = plot_lines([(0, 1.0), (1, 0.0), (2, -1.0), (3, 1.0)], [], [], 60, 8, log=True)
+    assert len(lines) == 8
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_labels_stand_in_the_order_of_their_values(log: bool) -> None:
+    references = [
+        Reference("floor 0.038", 0.038, "quiet", "─"),
+        Reference("uniform 4.803", 4.803, "faint"),
+        HEAD_LIMIT,
+    ]
+    text = [plain(line) for line in plot_lines(FALLING, references, [Mark("best 0.2", 99, 0.2)], 90, 16, log=log)]
+    rows = [
+        next(row for row, line in enumerate(text) if name in line) for name in ("uniform", "best", "head", "floor 0")
+    ]
+    assert rows == sorted(rows)
+    assert len(set(rows)) == 4
+
+
+def test_a_mark_is_drawn_on_the_curve() -> None:
+    lines = plot_lines(FALLING, [], [Mark("best", 50, FALLING[50][1])], 80, 14, log=True)
+    (row,) = [plain(line) for line in lines if "◆" in plain(line)]
+    column = row.index("◆")
+    assert any("\u2800" < char <= "\u28ff" for char in row[column - 3 : column + 4])
+
+
+def test_a_line_far_below_the_curve_is_clamped_with_an_arrow() -> None:
+    lines = plot_lines(FALLING, [Reference("floor 0.000", 0.0, "quiet")], [], 80, 12, log=True)
+    assert "floor 0.000 ↓" in plain(lines[9])
+
+
+def test_the_cursor_is_a_column() -> None:
+    with_cursor = plot_lines(FALLING, [], [], 80, 12, log=True, cursor_step=60)
+    columns = {plain(line).rfind("│") for line in with_cursor[:4]}
+    assert len(columns) == 1
+    assert columns.pop() > 20
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=400), st.integers(1, 40))
+def test_buckets_keep_the_extremes_and_few_points(values: list[float], columns: int) -> None:
+    points = [(float(step), value) for step, value in enumerate(values)]
+    kept = bucketed(points, columns)
+    assert len(kept) <= max(2 * columns, 1) or len(kept) == len(points) <= 2 * columns
+    assert min(kept, key=lambda point: point[1])[1] == min(values)
+    assert max(kept, key=lambda point: point[1])[1] == max(values)
+    assert [step for step, _ in kept] == sorted(step for step, _ in kept)
+
+
+def test_narrow_plots_give_the_curve_all_the_room() -> None:
+    assert not any("head limit" in plain(line) for line in plot_lines(FALLING, [HEAD_LIMIT], [], 40, 10, log=True))

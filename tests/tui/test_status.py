@@ -1,0 +1,89 @@
+"""The status line and the notice: every state has words of its own and fits its width."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distprompt_tui.runs.state import Bounds, CurvePoint, Progress, RunState
+from distprompt_tui.tui.follow import RunTitle, RunView
+from distprompt_tui.tui.lines import plain, width_of
+from distprompt_tui.tui.widgets.status import StatusData, notice_lines, status_line
+
+TITLE = RunTitle("outlier", "smollm2", "soft", 10)
+CURVE = tuple(CurvePoint(step, 1.0, 1.0, 5.0, step / 6) for step in range(1, 50))
+SEARCHING = RunState(phase="searching", curve=CURVE, step=49, steps_planned=1000, best_kl=0.231, best_step=40)
+
+VIEWS = {
+    "starting": RunView(TITLE, RunState()),
+    "preparing": RunView(TITLE, RunState(phase="preparing", progress=Progress("model", "loading smollm2", 0.4))),
+    "running": RunView(TITLE, SEARCHING),
+    "paused": RunView(TITLE, replace(SEARCHING, phase="paused")),
+    "no news": RunView(TITLE, SEARCHING, "silent", 21),
+    "crashed": RunView(TITLE, SEARCHING, "crashed", None, ("Traceback", "MemoryError")),
+    "budget spent": RunView(TITLE, replace(SEARCHING, phase="ended", reason="budget"), "ended"),
+    "target reached": RunView(TITLE, replace(SEARCHING, phase="ended", reason="target reached"), "ended"),
+    "stopped": RunView(TITLE, replace(SEARCHING, phase="ended", reason="stopped"), "ended"),
+    "no more gain": RunView(TITLE, replace(SEARCHING, phase="ended", reason="plateau"), "ended"),
+    "failed": RunView(TITLE, replace(SEARCHING, phase="ended", reason="error", error="out of memory"), "ended"),
+}
+
+
+@pytest.mark.parametrize("word", VIEWS)
+@pytest.mark.parametrize("width", [60, 78, 118, 200])
+def test_every_state_says_its_word(word: str, width: int) -> None:
+    line = status_line(StatusData(VIEWS[word]), width)
+    assert word in plain(line)
+    assert width_of(line) <= width
+
+
+@given(st.sampled_from(sorted(VIEWS)), st.integers(20, 160))
+def test_everything_fits(word: str, width: int) -> None:
+    data = StatusData(VIEWS[word], pending="stopping… (2 s)", read_only=True)
+    assert width_of(status_line(data, width)) <= width
+    lines = notice_lines(data, width)
+    assert len(lines) <= 4
+    assert all(width_of(line) <= width for line in lines)
+
+
+def test_eighty_columns_hold_the_essentials() -> None:
+    text = plain(status_line(StatusData(VIEWS["running"]), 78))
+    assert text.startswith("outlier › smollm2 › soft n=10")
+    assert "step 49/1,000" in text
+    assert "eta 2:38" in text
+
+
+def test_plain_searching_needs_no_notice() -> None:
+    assert notice_lines(StatusData(VIEWS["running"]), 100) == []
+    assert notice_lines(StatusData(VIEWS["paused"]), 100) == []
+
+
+@pytest.mark.parametrize("word", [word for word in VIEWS if word not in ("running", "paused")])
+def test_all_other_states_are_explained(word: str) -> None:
+    assert notice_lines(StatusData(VIEWS[word]), 100)
+
+
+def test_a_crash_shows_the_workers_last_words() -> None:
+    text = " ".join(plain(line) for line in notice_lines(StatusData(VIEWS["crashed"]), 100))
+    assert "MemoryError" in text
+    assert "r start again" in text
+
+
+def test_what_a_worker_says_cannot_reach_the_terminal_raw() -> None:
+    state = replace(SEARCHING, phase="ended", reason="error", error="\x1b]0;owned\x07 boom")
+    view = RunView(replace(TITLE, preset="\x1b[2J"), state, "ended", None)
+    lines = [status_line(StatusData(view), 100), *notice_lines(StatusData(view), 100)]
+    assert all(char.isprintable() for line in lines for char in plain(line))
+
+
+def test_the_result_names_what_is_left() -> None:
+    state = replace(SEARCHING, phase="ended", reason="budget", start_kl=5.0, bounds=Bounds(floor=0.04, head_limit=0.19))
+    text = plain(notice_lines(StatusData(RunView(TITLE, state, "ended")), 100)[0])
+    assert text == "Best 0.231 nats at step 40, 0.041 above the head limit"
+
+
+def test_a_pending_command_is_seen_at_once() -> None:
+    assert "pausing…" in plain(status_line(StatusData(VIEWS["running"], "pausing…"), 100))

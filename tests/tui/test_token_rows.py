@@ -1,0 +1,71 @@
+"""A token's lines: the width they were given, the same columns in every row, nothing hostile in them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distprompt_tui.tui.lines import plain, width_of
+from distprompt_tui.tui.token_table import TokenRow
+from distprompt_tui.tui.widgets.token_rows import columns_for, header_line, row_lines
+from tests.tui.recording import HOSTILE
+
+masses = st.floats(0, 1, allow_nan=False)
+
+
+@given(st.text(max_size=20), masses, masses, st.floats(-2, 2), st.integers(46, 160), st.booleans(), st.booleans())
+def test_rows_have_the_width(
+    text: str, target: float, achieved: float, share: float, width: int, log: bool, marked: bool
+) -> None:
+    columns = columns_for(width)
+    row = TokenRow(123_456, text, target, achieved, share)
+    lines = row_lines(row, columns, 1.0, log=log, marked=marked, ascii_only=False)
+    assert len(lines) == columns.lines_per_row
+    assert [width_of(line) for line in lines] == [width] * len(lines)
+    assert width_of(header_line(columns, "share", 1.0, log)) == width or columns.two_lines
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("width", [56, 120])
+def test_hostile_tokens_are_told_apart_by_their_id(text: str, width: int) -> None:
+    lines = row_lines(
+        TokenRow(777, text, 0.4, 0.2, 0.5), columns_for(width), 0.4, log=False, marked=False, ascii_only=False
+    )
+    shown = "".join(plain(line) for line in lines)
+    assert "777" in shown
+    assert all(char.isprintable() for char in shown)
+
+
+def test_the_bar_stands_beside_the_numbers_where_there_is_room() -> None:
+    assert not columns_for(100).two_lines
+    assert columns_for(56).two_lines
+    assert columns_for(200).bar > columns_for(100).bar
+
+
+def test_a_small_mass_is_longer_on_a_log_scale() -> None:
+    def reach(log: bool) -> int:
+        (line,) = row_lines(
+            TokenRow(1, "a", 1e-3, 1e-3, 0.0), columns_for(100), 1.0, log=log, marked=False, ascii_only=False
+        )
+        return plain(line).count("█")
+
+    assert reach(log=False) == 0
+    assert reach(log=True) > 5
+
+
+def test_gaps_wear_the_colour_of_what_is_more() -> None:
+    def gap_role(target: float, achieved: float) -> str:
+        (line,) = row_lines(
+            TokenRow(1, "a", target, achieved, 0.0), columns_for(100), 1.0, log=False, marked=False, ascii_only=False
+        )
+        return next(role for text, role in line if text.strip().startswith(("+", "−")))
+
+    assert gap_role(0.5, 0.2) == "target"
+    assert gap_role(0.2, 0.5) == "achieved"
+
+
+def test_ascii_mode_writes_code_points() -> None:
+    row = TokenRow(1, " 東", 0.5, 0.5, 0.0)
+    (line,) = row_lines(row, columns_for(100), 1.0, log=False, marked=False, ascii_only=True)
+    assert "_<6771>" in plain(line)
