@@ -167,7 +167,7 @@ def floor(
     spec = Options(model=model, changes=changes).apply(_asked(preset, target))
     loaded, _ = load_by_name(spec.model, _report)
     made = make_target(spec.target, loaded.vocabulary, ModelSource(loaded, spec.model, _report))
-    *_, bounds = solve_bounds(loaded.head, torch.from_numpy(made.probabilities))
+    *_, bounds = solve_bounds(loaded.head, torch.tensor(made.probabilities))
     numbers = bounds_as_dict(bounds, made, loaded.vocabulary)
     if as_json:
         print(json.dumps(numbers))

@@ -151,7 +151,7 @@ def checked_target(head: AffineHead, target: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def solve_floor(head: Head, target: Tensor, *, tolerance_nats: float = 1e-5, max_iterations: int = 50) -> Floor:
+def solve_floor(head: Head, target: Tensor, *, tolerance_nats: float = 1e-4, max_iterations: int = 50) -> Floor:
     """Certified minimum over the ball ‖u‖ ≤ √d of KL(target ‖ softmax(logits of u)).
 
     Newton steps: the quadratic model at u is minimised over the ball, then a line search goes towards its minimum.

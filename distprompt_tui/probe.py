@@ -73,7 +73,7 @@ def _answers(question: dict[str, Any], source: Any) -> Iterator[Answer]:
             from distprompt_tui.bounds import solve_bounds
 
             target = _target(question, source)
-            for bounds in solve_bounds(source.model.head, torch.from_numpy(target.probabilities)):
+            for bounds in solve_bounds(source.model.head, torch.tensor(target.probabilities)):
                 yield asdict(bounds)
             yield {"done": True}
         case "distribution":

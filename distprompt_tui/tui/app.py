@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App, SystemCommand, get_system_commands_provider
@@ -39,7 +40,7 @@ class DistPromptApp(App[int]):
     """Start screen and live screens of one runs folder."""
 
     TITLE = "distprompt"
-    CSS_PATH: ClassVar = ["app.tcss", "screens/start.tcss", "screens/live.tcss"]
+    CSS_PATH: ClassVar = ["app.tcss", "screens/start.tcss", "screens/live.tcss", "screens/editor.tcss"]
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(APP_KEYS)]
     COMMANDS: ClassVar = {get_system_commands_provider, palette_commands}
     updates_per_second = 2.0
@@ -120,10 +121,10 @@ class DistPromptApp(App[int]):
             self.push_screen(screen)
 
     def go_home(self) -> None:
-        """Back to the start screen; it is made where the app began with a run."""
-        from distprompt_tui.tui.screens.start import StartScreen
+        """Back to where the search was started; the start screen is made where the app began with a run."""
+        from distprompt_tui.tui.screens.base import AppScreen
 
-        if isinstance(self.screen_stack[-2], StartScreen):
+        if isinstance(self.screen_stack[-2], AppScreen):
             self.pop_screen()
         else:
             self.switch_screen(self._start_screen())
@@ -146,14 +147,16 @@ class DistPromptApp(App[int]):
 
         keys = getattr(self.screen, "keys", None)
         if keys is not None:
-            self.push_screen(HelpScreen((*keys, *APP_KEYS)))
+            self.push_screen(HelpScreen((*keys, *getattr(self.screen, "app_keys", APP_KEYS))))
 
     async def action_quit(self) -> None:
-        """Leave; asks first where a search is running."""
+        """Leave; asks first where a search is running or something is not saved."""
         from distprompt_tui.tui.screens.dialogs import Question, quit_question
 
         if isinstance(self.screen, Question):
             self.exit(0)
+        elif getattr(self.screen, "has_changes", False):
+            self.screen.leave(partial(self.exit, 0))  # type: ignore[attr-defined]  # the editor, not imported for this
         elif (live := self._watched()) is not None:
             self.push_screen(quit_question(), lambda answer: self._quit(answer, live))
         else:

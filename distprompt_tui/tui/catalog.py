@@ -1,12 +1,15 @@
-"""What the start screen lists: models and presets. Slow to import (pydantic), so only ever called in a thread."""
+"""Models and presets on disk, as the screens need them. Slow to import (pydantic), so only ever called in a thread."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from distprompt_tui.models.registry import ModelEntry
     from distprompt_tui.presets import Preset
+    from distprompt_tui.spec import RunSpec
 
 
 def read_models() -> list[ModelEntry]:
@@ -29,3 +32,28 @@ def read_presets() -> list[Preset]:
     from distprompt_tui.presets import list_presets
 
     return list_presets()
+
+
+def preset_is_shipped(name: str) -> bool | None:
+    """Whether a preset of this name ships with the program; None where there is none of this name."""
+    from distprompt_tui import locations
+
+    for folder, shipped in ((locations.user_presets_dir(), False), (locations.shipped_presets_dir(), True)):
+        if name in {path.stem for path in folder.glob("*.toml")}:
+            return shipped
+    return None
+
+
+def write_preset(name: str, spec: RunSpec) -> Path:
+    """Save a spec as the user's preset.
+
+    Raises:
+        UsageError: the name cannot be a file's name, or the file cannot be written.
+    """
+    from distprompt_tui.errors import UsageError
+    from distprompt_tui.presets import save_preset
+
+    try:
+        return save_preset(name, spec)
+    except OSError as error:
+        raise UsageError(f"the preset cannot be written: {error.strerror}") from error

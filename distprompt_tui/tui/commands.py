@@ -13,6 +13,7 @@ from textual.content import Content
 from distprompt_tui.tui.background import in_thread
 from distprompt_tui.tui.keys import APP_KEYS, Key
 from distprompt_tui.tui.lines import plain, safe
+from distprompt_tui.tui.screens.live import LiveScreen
 from distprompt_tui.tui.screens.start import StartScreen
 from distprompt_tui.tui.summaries import RunSummary, recent_runs
 from distprompt_tui.tui.widgets.status import title_line
@@ -73,7 +74,7 @@ class AppCommands(Provider):
         await self.app.run_action(action, owner)
 
     def _watch(self, summary: RunSummary) -> None:
-        self._home.watch_run(summary.run, replace=not isinstance(self.screen, StartScreen))
+        self._home.watch_run(summary.run, replace=isinstance(self.screen, LiveScreen))
 
 
 def _about(summary: RunSummary) -> str:

@@ -15,6 +15,7 @@ from distprompt_tui.tui.subprocesses import Probe, prepare_model
 if TYPE_CHECKING:
     from distprompt_tui import spec
     from distprompt_tui.models.registry import ModelEntry
+    from distprompt_tui.vocabulary import Vocabulary
 
 REST_SECONDS = 0.35
 """How long a choice must stand before work is spent on it: browsing costs nothing."""
@@ -59,6 +60,16 @@ class TargetDesk:
         for target in targets:
             await self._make(_key(entry.name, target), entry, target, with_probe=False)
 
+    async def vocabulary(self, entry: ModelEntry) -> Vocabulary:
+        """The tokens of a prepared model.
+
+        Raises:
+            DistPromptError: they cannot be read.
+        """
+        assert entry.folder is not None
+        assert entry.vocab_size is not None
+        return await in_thread(self._maker.vocabulary, entry.folder, entry.vocab_size)
+
     async def close(self) -> None:
         """End the helper process."""
         probe, self._probe = self._probe, None
@@ -96,7 +107,8 @@ class TargetDesk:
         try:
             async for answer in (await self._probe_of(entry)).ask("bounds", target=target.model_dump(mode="json")):
                 self._probe_reports("" if answer.get("done") else "being found")
-                found = {name: answer[name] for name in ("floor", "head_limit", "why_no_floor") if answer.get(name)}
+                names = ("floor", "head_limit", "why_no_floor")
+                found = {name: answer[name] for name in names if answer.get(name) is not None}
                 bounds = replace(self._known[key].bounds, **found, done=bool(answer.get("done")))
                 self._learn(key, replace(self._known[key], bounds=bounds))
         except DistPromptError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from textual.binding import Binding
 
@@ -71,11 +71,34 @@ START_KEYS = (
     Key("right_square_bracket", "length(1)", "length", "A longer prompt", "The search", 5, "[ ]"),
     Key("minus", "steps(-1)", "", "Fewer steps", "The search", None, "-"),
     Key("plus,equals_sign", "steps(1)", "steps", "More steps", "The search", 6, "- +"),
+    Key("e", "edit", "edit", "Change the chosen target in the editor", "The target", 9),
+    Key("n", "blank", "new", "Write a target of your own: tokens and masses, or a text", "The target", 10),
     Key("p", "prepare", "prepare", "Make the chosen model ready: converted once, kept", "The model", 7),
     Key("tab,shift+tab", "", "next list", "Models, presets, search, runs", "Moving", 8, "tab"),
     Key("up,down", "", "", "Choose in a list; j and k do too", "Moving", None, "↑ ↓"),
     Key("ctrl+r", "reload", "", "Look again for models, presets and runs", "Anywhere", None, "^r"),
 )
+
+EDITOR_KEYS = (
+    Key("ctrl+g,f5", "start", "start", "Start a search for this target; F5 too", "The search", 0, "^g"),
+    Key("ctrl+s", "save", "save", "Save the target as a preset, under a name", "The target", 4, "^s"),
+    Key("escape", "back", "back", "Back; asks first when something is not saved", "Moving", 5, "esc"),
+    Key("ctrl+n", "rescale", "rescale", "Rescale the masses so that they sum to 1", "The target", 7, "^n"),
+    Key("ctrl+r", "rest", "rest", "Spread the rest evenly, or as the model does after a text", "The target", 8, "^r"),
+    Key("ctrl+t", "by_text", "text", "The model's own distribution after a text, or the rows", "The target", 6, "^t"),
+    Key("ctrl+o", "as_rows", "as rows", "Take the largest tokens after the text as rows", "The target", 7, "^o"),
+    Key("ctrl+l", "drop", "drop", "Take the row away", "The target", 9, "^l"),
+    Key("enter", "", "", "The next field; where a row is several tokens: take the first", "Moving"),
+    Key("tab,shift+tab", "", "", "The next or the last field", "Moving", None, "tab"),
+    Key("up,down", "", "", "The row above or below", "Moving", None, "↑ ↓"),
+)
+
+EDITOR_APP_KEYS = (
+    replace(APP_KEYS[0], shown="F1"),
+    APP_KEYS[1],
+    replace(APP_KEYS[2], shown="^q"),
+)
+"""Where letters are written into fields, only the other keys of these work."""
 
 
 def bindings(keys: Iterable[Key]) -> list[Binding]:

@@ -20,6 +20,9 @@ _SGR = re.compile(r"\x1b\[([0-9;]*)m")
 _DECADES_BELOW_CURVE = 1.0
 """A reference line further below the curve than this is clamped to the bottom row, so the curve keeps its room."""
 
+_LARGEST = 1e15
+"""Far above any divergence. What is above it could overflow in arithmetic: a gap, like what is not finite."""
+
 _MIN_PLOT_COLUMNS = 28
 """With fewer columns left, the labels leave the plot: the panel names the lines elsewhere."""
 
@@ -152,7 +155,7 @@ def _segments(points: Sequence[Point], log: bool) -> list[list[tuple[float, floa
 
 
 def _scaled(value: float | None, log: bool) -> float | None:
-    if value is None or not math.isfinite(value):
+    if value is None or not abs(value) < _LARGEST:
         return None
     if not log:
         return value

@@ -47,6 +47,19 @@ class TargetMaker:
         self._lock = threading.Lock()
         self._vocabularies: dict[Path, Vocabulary] = {}
 
+    def vocabulary(self, folder: Path, vocab_size: int) -> Vocabulary:
+        """The tokens of a prepared model.
+
+        Raises:
+            ModelError: they cannot be read.
+        """
+        from distprompt_tui.vocabulary import load_vocabulary
+
+        with self._lock:
+            if folder not in self._vocabularies:
+                self._vocabularies[folder] = load_vocabulary(folder, vocab_size)
+            return self._vocabularies[folder]
+
     def make(self, folder: Path, vocab_size: int, target: spec.Target) -> TargetPreview:
         """The preview of one target.
 
@@ -60,12 +73,9 @@ class TargetMaker:
         """
         from distprompt_tui.targets import make_target
         from distprompt_tui.targets.summary import describe
-        from distprompt_tui.vocabulary import load_vocabulary
 
+        vocabulary = self.vocabulary(folder, vocab_size)
         with self._lock:
-            if folder not in self._vocabularies:
-                self._vocabularies[folder] = load_vocabulary(folder, vocab_size)
-            vocabulary = self._vocabularies[folder]
             made = make_target(target, vocabulary)
         uniform = math.log(int(vocabulary.allowed.sum())) - made.entropy
         numbers = {"recipe": made.recipe, "entropy": made.entropy, "uniform": uniform}

@@ -40,7 +40,7 @@ class Recorder:
         self, run: RunDirectory, events: EventWriter, model: LanguageModel, target: Target, spec: RunSpec
     ) -> None:
         self._run, self._events, self._model, self._target, self._spec = run, events, model, target, spec
-        self._p = torch.from_numpy(target.probabilities)
+        self._p = torch.tensor(target.probabilities)
         self._began = time.monotonic()
         self._last: dict[str, float] = {}
         self._positions = 0

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from distprompt_tui import __version__
+from distprompt_tui.bounds import solve_bounds
 from distprompt_tui.errors import ModelError
 from distprompt_tui.files import write_atomically, write_json
 from distprompt_tui.models.fingerprint import weights_sha256
@@ -56,7 +57,7 @@ def run_session(run: RunDirectory, events: EventWriter) -> None:
         report("making the target", None)
         target = make_target(spec.target, model.vocabulary, ModelSource(model, spec.model, report))
         model = model.in_context(spec.context.prefix, spec.context.suffix)
-        search = make_search(model, torch.from_numpy(target.probabilities), spec)
+        search = make_search(model, torch.tensor(target.probabilities), spec)
         write_atomically(run.target, lambda file: np.save(file, target.probabilities))
         write_json(run.manifest, _manifest(run, spec, model, weights_sha256(folder), target))
         _announce(events, run, spec, model, target, str(folder / "tokenizer.json"))
@@ -128,13 +129,11 @@ class BoundsBeside:
         return self._known
 
     def _solve(self) -> None:
-        from distprompt_tui.bounds import solve_bounds
-
         try:
-            for bounds in solve_bounds(self._model.head, torch.from_numpy(self._target.probabilities)):
+            for bounds in solve_bounds(self._model.head, torch.tensor(self._target.probabilities)):
                 self._known = bounds
                 self._events.write("bounds", **asdict(bounds))
-        except (ModelError, RuntimeError, ImportError) as error:
+        except (ModelError, RuntimeError) as error:
             self._events.write("warning", text=f"no floor or head limit: {error}")
 
 

@@ -59,7 +59,7 @@ def test_the_split_adds_up_in_words() -> None:
     ],
 )
 def test_what_is_not_known_is_said(data: LeftData, words: str) -> None:
-    assert words in text(left_lines(data, 60))
+    assert words in text(left_lines(data, 80))
 
 
 def hard(changed: list[int]) -> PromptData:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distprompt_tui.runs.state import RunState, reduce_all
 from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.state import RunState, reduce_all
 from distprompt_tui.tui.token_table import ORDERS, Order, TokenSource, TokenTable
 from tests.tui.recording import HOSTILE, SIZE, Recorder, recorded
 
@@ -56,7 +56,7 @@ def test_masses_of_zero_are_no_error(source: TokenSource, state: RunState) -> No
 
 
 def test_finding_by_text_and_by_id(source: TokenSource, state: RunState) -> None:
-    assert source.build(state, "target", "WORD1").ids == [number for number in range(10, 20)]
+    assert source.build(state, "target", "WORD1").ids == list(range(10, 20))
     assert source.build(state, "target", "33").ids == [33]
     table = source.build(state, "target", "no such token")
     assert len(table) == 0

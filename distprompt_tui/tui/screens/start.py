@@ -68,6 +68,7 @@ class StartScreen(AppScreen):
         self._starts_when_ready = False
         self._form_of = ""
         self._problem = ""
+        self._choose_next = ""
 
     def compose(self) -> ComposeResult:
         """Called by Textual."""
@@ -125,6 +126,9 @@ class StartScreen(AppScreen):
                 problems.append(str(error))
         self._problem = "  ".join(problems)
         self._show_presets()
+        if self._choose_next:
+            self.choose("presets", self._choose_next)
+            self._choose_next = ""
         self._show_models()
         self._look()
 
@@ -162,7 +166,8 @@ class StartScreen(AppScreen):
 
     def _show_presets(self) -> None:
         model, rows, family = self.model, [], ""
-        for preset in sorted(self.presets, key=lambda preset: preset.spec.target.family):
+        families = list(dict.fromkeys(preset.spec.target.family for preset in self.presets))
+        for preset in sorted(self.presets, key=lambda preset: families.index(preset.spec.target.family)):
             if preset.spec.target.family != family:
                 family = preset.spec.target.family
                 rows.append(heading_row(family))
@@ -273,6 +278,34 @@ class StartScreen(AppScreen):
     def action_steps(self, by: int) -> None:
         """More or fewer steps."""
         self.query_one(SearchForm).change("steps", by)
+
+    # Editing.
+
+    def action_edit(self) -> None:
+        """Change the chosen target."""
+        if self.preset is None:
+            self.notify("Choose a target first, or press n for a blank one.", severity="warning")
+        else:
+            self._edit(self.preset.spec, self.preset.name)
+
+    def action_blank(self) -> None:
+        """Write a target."""
+        from distprompt_tui import spec
+
+        self._edit(spec.RunSpec(target=spec.Uniform()), "")
+
+    def _edit(self, base: spec.RunSpec, preset: str) -> None:
+        from distprompt_tui.tui.screens.editor import EditorScreen, Opening
+
+        model = self.model
+        if model is None or model.status != "prepared":
+            self.notify("The editor needs the model's tokens: choose a model that is prepared, or press p.")
+            return
+        opening = Opening(model, base, self.query_one(SearchForm).choice, preset)
+        self.home.push_screen(EditorScreen(opening, saved=self._will_choose, ascii_only=self._ascii_only))
+
+    def _will_choose(self, preset: str) -> None:
+        self._choose_next = preset
 
     # Starting.
 

@@ -42,7 +42,7 @@ class Bars(PaintedScroll):
         self.empty = "The tokens appear with the first snapshot."
         self._ascii_only = ascii_only
         self._cursor = 0
-        self._rows: dict[int, list[Line]] = {}
+        self._rows: dict[tuple[int, int], list[Line]] = {}
 
     def show(self, table: TokenTable, empty: str) -> None:
         """Draw another table."""
@@ -65,9 +65,11 @@ class Bars(PaintedScroll):
             return (wrapped(self.empty, width, "quiet") + [[]] * (index + 1))[index]
         columns = columns_for(width)
         number, part = divmod(index, columns.lines_per_row)
-        lines = self._rows.get(number)
+        if number >= len(self.table):
+            return []
+        lines = self._rows.get((number, width))
         if lines is None:
-            lines = self._rows[number] = row_lines(
+            lines = self._rows[number, width] = row_lines(
                 self.table.row(number),
                 columns,
                 self.table.largest,

@@ -159,7 +159,8 @@ def _preparing(state: RunState, width: int) -> Line:
 def _ended(state: RunState, width: int) -> list[Line]:
     if state.reason == "error":
         text = f"The search failed: {safe(state.error or 'no reason was given')}"
-        return [*wrapped(text, width, "error", max_lines=2), _next_steps("w its output   r again   esc start screen")]
+        steps = cut(_next_steps("w its output   r again   esc start screen"), width)
+        return [*wrapped(text, width, "error", max_lines=2), steps]
     parts: Line = [("Best ", "quiet"), (format.nats(state.best_kl), "strong"), (" nats", "quiet")]
     if state.best_step is not None:
         parts += [(f" at step {state.best_step:,}", "quiet")]
@@ -174,7 +175,8 @@ def _ended(state: RunState, width: int) -> list[Line]:
 def _crashed(view: RunView, width: int) -> list[Line]:
     text = "The worker is gone without saying why: it was killed, or it crashed. Its last words:"
     last = [cut([(f"  {safe(line)}", "")], width) for line in view.log_tail[-2:]] or [[("  (none)", "quiet")]]
-    return [cut([(text, "error")], width), *last, _next_steps("w all its output   r start again   esc start screen")]
+    steps = _next_steps("w all its output   r start again   esc start screen")
+    return [cut([(text, "error")], width), *last, cut(steps, width)]
 
 
 def _next_steps(text: str) -> Line:

