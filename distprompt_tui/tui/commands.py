@@ -27,8 +27,13 @@ class Command:
     """One line of the palette."""
 
     name: str
-    help: str
+    about: str
     run: Callable[[], Any]
+
+    @property
+    def help(self) -> str:
+        """`about` for Textual, which reads markup in it and has no escape that holds: `[` can stay no `[`."""
+        return self.about.replace("[", "(").replace("]", ")")
 
 
 class AppCommands(Provider):

@@ -286,7 +286,8 @@ def _check_rows(draft: Draft, vocabulary: Vocabulary) -> Report:
     if wrong or not masses:
         missing = "write a token and its mass: most words begin with a space, shown as ·"
         return Report(tuple(rows), total, problem=wrong or missing, is_wrong=bool(wrong))
-    target = spec.Explicit(masses=masses, rest=draft.rest, text=read_field(draft.text) or "\n")
+    text = read_field(draft.text) if draft.rest == "model" else ""
+    target = spec.Explicit(masses=masses, rest=draft.rest, text=text or "\n")
     unfinished = next((number for number, row in enumerate(rows, start=1) if _has_no_mass(row)), None)
     return Report(tuple(rows), total, target, f"row {unfinished} has no mass yet" if unfinished else "")
 

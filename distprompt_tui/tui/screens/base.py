@@ -34,6 +34,11 @@ class AppScreen(Screen[None]):
     VERTICAL_BREAKPOINTS = [(0, "-no-rows"), (MIN_ROWS, "-low"), (32, "-high")]  # noqa: RUF012
 
     @property
+    def is_drawn(self) -> bool:
+        """Whether its widgets are there: on the way out they go before the screen does."""
+        return self.is_attached and bool(self.children)
+
+    @property
     def home(self) -> DistPromptApp:
         """The app, as what it is."""
         from distprompt_tui.tui.app import DistPromptApp

@@ -179,7 +179,7 @@ class EditorScreen(AppScreen):
         await self._desk.look(self._model, target)
 
     def _desk_has_news(self) -> None:
-        if not self.is_attached:
+        if not self.is_drawn:
             return
         if self._rows_wanted_of is not None and (made := self._known(self._rows_wanted_of).target) is not None:
             self._take_rows(made)
@@ -198,7 +198,7 @@ class EditorScreen(AppScreen):
     # What is shown.
 
     def _show_all(self) -> None:
-        if not self.is_attached:
+        if not self.is_drawn:
             return
         self.query_one("#header", OneLine).show(self._title())
         self.form.report(self._report)

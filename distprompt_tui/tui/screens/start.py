@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
+from textual import events, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from distprompt_tui import spec
     from distprompt_tui.models.registry import ModelEntry
     from distprompt_tui.presets import Preset
+
+_SLIM_BELOW_COLUMNS = 76
 
 RUNS_SECONDS = 3.0
 """How often the list of runs is read again."""
@@ -95,6 +97,12 @@ class StartScreen(AppScreen):
             self.query_one(f"#{name}").border_title = title
         self.set_interval(RUNS_SECONDS, self._load_runs)
 
+    def on_resize(self, event: events.Resize) -> None:
+        """Called by Textual."""
+        slim = event.size.width < _SLIM_BELOW_COLUMNS
+        self.set_class(slim, "-slim")
+        self.query_one("#search").border_title = "Search: method, length, steps" if slim else "Search"
+
     def on_screen_resume(self) -> None:
         """Called by Textual: the screen comes into sight."""
         self.call_after_refresh(self.action_reload)
@@ -135,7 +143,7 @@ class StartScreen(AppScreen):
     @work(exclusive=True, group="runs")
     async def _load_runs(self) -> None:
         self.runs = await in_thread(recent_runs, self._runs_dir)
-        if self.is_attached:
+        if self.is_drawn:
             empty = "No runs yet. A search that you start goes on when you leave, and waits for you here."
             self.query_one("#runs", PickList).show([run_row(run) for run in self.runs], empty)
 
@@ -154,7 +162,7 @@ class StartScreen(AppScreen):
     # What is shown.
 
     def _show_models(self) -> None:
-        if not self.is_attached:
+        if not self.is_drawn:
             return
         busy = self._preparations.preparing
         rows = [
@@ -177,7 +185,7 @@ class StartScreen(AppScreen):
 
     def _show_choice(self) -> None:
         """Draw what is known of the chosen model and target."""
-        if not self.is_attached:
+        if not self.is_drawn:
             return
         model, preset = self.model, self.preset
         self.query_one("#news", OneLine).show(_news(self._problem, model, self._preparing()))

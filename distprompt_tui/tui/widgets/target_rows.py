@@ -45,8 +45,8 @@ class TargetRow(Horizontal):
 
     def __init__(self, row: Row, *, ascii_only: bool) -> None:
         super().__init__()
-        self.token = WrittenField(row.token, ascii_only=ascii_only)
-        self.mass = WrittenField(row.mass, ascii_only=ascii_only)
+        self.token = WrittenField(row.token, ascii_only=ascii_only, placeholder="token")
+        self.mass = WrittenField(row.mass, ascii_only=ascii_only, placeholder="mass")
         self.note = RowNote(RowReport())
         self.token.add_class("token")
         self.mass.add_class("mass")

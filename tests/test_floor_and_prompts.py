@@ -1,0 +1,68 @@
+"""The floor against what it speaks of: no prompt of any model goes below it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from distprompt_tui import spec as specs
+from distprompt_tui.floor import solve_floor
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.models.source import ModelSource
+from distprompt_tui.search.evaluate import divergences
+from distprompt_tui.search.hard import HardSearch
+from distprompt_tui.search.initial import random_ids
+from distprompt_tui.search.soft import SoftSearch
+from distprompt_tui.spec import Hard, Lm, Outlier, Soft, Target, Temperature, Vanilla
+from distprompt_tui.targets import make_target
+from tests.search.targets import outlier_target
+
+ROUNDING_NATS = 1e-5
+"""The floor is of exact arithmetic; a model computes in float32."""
+
+
+@torch.no_grad()
+def test_thousands_of_random_prompts(tiny_model: LanguageModel, generator: torch.Generator) -> None:
+    model = tiny_model
+    for token, mass in ((70, 0.05), (120, 0.6), (200, 0.999)):
+        target = outlier_target(model, token, mass)
+        floor = solve_floor(model.head, target).floor
+        entropy = float(torch.special.entr(target).sum())
+        for length in (1, 2, 7):
+            ids = random_ids(model, (400, length), generator)
+            vectors = 3 * torch.randn(400, length, model.hidden_size, generator=generator)
+            for prompts in (ids, vectors):
+                assert float(divergences(model, target.float(), entropy, prompts).min()) >= floor - ROUNDING_NATS
+
+
+def test_optimised_prompts(tiny_model: LanguageModel) -> None:
+    target = outlier_target(tiny_model, 90, 0.3)
+    floor = solve_floor(tiny_model.head, target).floor
+    soft = SoftSearch(tiny_model, target, Soft(length=6, lr=1.0), total_steps=150, seed=1)
+    hard = HardSearch(tiny_model, target, Hard(length=4, width=24, bank=24), total_steps=15, seed=1)
+    for search in (soft, hard):
+        for _ in search.steps():
+            pass
+        assert search.best.kl >= floor - ROUNDING_NATS
+    assert soft.best.kl < hard.best.kl + 0.5  # it did optimise
+
+
+@pytest.mark.real_model
+@pytest.mark.parametrize(
+    "spec",
+    [Vanilla(entropy=6), Temperature(entropy=2), Outlier(entropy=6, tokens=(" banana",)), Lm(text="Two plus two is")],
+    ids=lambda spec: spec.family,
+)
+def test_prompts_of_smollm2(spec: Target, smollm2: LanguageModel, generator: torch.Generator) -> None:
+    target = torch.tensor(
+        make_target(
+            spec, smollm2.vocabulary, ModelSource(smollm2, specs.Model(), lambda text, fraction: None)
+        ).probabilities
+    )
+    floor = solve_floor(smollm2.head, target).floor
+    entropy = float(torch.special.entr(target).sum())
+    ids = random_ids(smollm2, (96, 4), generator)
+    ids[:48, -1] = int(target.argmax())
+    assert float(divergences(smollm2, target.float(), entropy, ids).min()) >= floor - ROUNDING_NATS
+    search = SoftSearch(smollm2, target, Soft(length=5), total_steps=25, seed=0)
+    assert min(kl for step in search.steps() for kl in step.kls) >= floor - ROUNDING_NATS

@@ -1,0 +1,247 @@
+"""The target editor without a screen: what is written, what it means, and that no text breaks it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distprompt_tui.errors import TargetError
+from distprompt_tui.spec import Explicit, Lm, Outlier
+from distprompt_tui.targets import make_target
+from distprompt_tui.tui.editing import (
+    MAX_ROWS,
+    TOP_ROWS,
+    Draft,
+    Row,
+    check,
+    draft_of,
+    is_written_out,
+    read_field,
+    read_mass,
+    rescaled,
+    rows_of_tokens,
+    summary_of,
+    write_field,
+    write_token,
+)
+from distprompt_tui.vocabulary import Vocabulary
+from tests.tui.recording import HOSTILE
+from tests.tui.vocabularies import write_byte_level
+
+anything = st.text(max_size=30)
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
+    return write_byte_level(tmp_path_factory.mktemp("bytes"))
+
+
+def rows(*pairs: tuple[str, str]) -> Draft:
+    """A draft of rows."""
+    return Draft(rows=tuple(Row(token, mass) for token, mass in pairs))
+
+
+# Fields.
+
+
+@given(anything)
+def test_a_field_gives_back_what_was_written(text: str) -> None:
+    written = write_field(text)
+    assert read_field(written) == text
+    assert not {"\n", "\t"} & set(written)
+
+
+def test_every_token_can_be_written_and_read(vocabulary: Vocabulary) -> None:
+    for token_id in range(vocabulary.size):
+        written = write_token(token_id, vocabulary)
+        assert vocabulary.id_of(read_field(written)) == token_id
+        assert written.isprintable()
+
+
+@given(st.floats(0, 1e9))
+def test_masses_are_read_as_written(mass: float) -> None:
+    assert read_mass(f" {mass!r} ") == mass
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("half", "'half' is not a number"),
+        ("0,5", "'0,5' is not a number: write a mass like 0.25"),
+        ("nan", "nan is not a mass: write a number from 0 to 1"),
+        ("-inf", "-inf is not a mass"),
+        ("-0.1", "the mass -0.1 is negative"),
+    ],
+)
+def test_what_is_no_mass_is_told(written: str, expected: str) -> None:
+    with pytest.raises(TargetError, match=expected):
+        read_mass(written)
+
+
+# Rows.
+
+
+def test_rows_become_a_target(vocabulary: Vocabulary) -> None:
+    report = check(rows((" yes", "0.5"), ("", ""), (" no", ".3"), ("", "")), vocabulary)
+    assert report.problem == ""
+    assert report.total == pytest.approx(0.8)
+    assert report.target == Explicit(masses={" yes": 0.5, " no": 0.3})
+    assert report.rows[0].short == f"id {vocabulary.id_of(' yes')}"
+    made = make_target(report.target, vocabulary)
+    assert made.probabilities[vocabulary.id_of(" no")] == 0.3
+
+
+def test_the_rest_follows_a_text_only_where_it_is_asked_to(vocabulary: Vocabulary) -> None:
+    by_hand = Draft(rows=(Row(" yes", "0.5"),), text="Well\\n")
+    assert check(by_hand, vocabulary).target == Explicit(masses={" yes": 0.5})
+    model = Draft(rows=by_hand.rows, rest="model", text="Well\\n")
+    assert check(model, vocabulary).target == Explicit(masses={" yes": 0.5}, rest="model", text="Well\n")
+    new_line = Draft(rows=by_hand.rows, rest="model")
+    assert check(new_line, vocabulary).target == Explicit(masses={" yes": 0.5}, rest="model", text="\n")
+
+
+def test_several_tokens_offer_the_first(vocabulary: Vocabulary) -> None:
+    report = check(rows((" banana yes", "0.5")), vocabulary)
+    assert report.target is None
+    assert report.is_wrong
+    assert report.rows[0].short == "2 tokens"
+    assert "·banana·yes is 2 tokens: ·banana + ·yes; enter takes ·banana" in report.problem
+    assert report.rows[0].first_piece == " banana"
+
+
+def test_a_number_that_is_several_tokens_may_be_an_id(vocabulary: Vocabulary) -> None:
+    assert "id:5231 means the token of that number" in check(rows(("5231", "1")), vocabulary).problem
+
+
+def test_a_word_without_its_space_is_told_apart(vocabulary: Vocabulary) -> None:
+    with_space = vocabulary.id_of(" yes")
+    report = check(rows(("yes", "1"), (" yes", "0")), vocabulary)
+    assert not report.problem
+    assert f"·yes is another: {with_space}" in report.rows[0].sentence
+    assert "another" not in report.rows[1].sentence
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        ([(" yes", "-1")], "row 1: the mass -1 is negative"),
+        ([(" yes", "0.5"), (" no", "nan")], "row 2: nan is not a mass"),
+        ([(" yes", "0.7"), (" no", "0.7")], "the masses sum to 1.4, more than 1"),
+        ([(" yes", "7")], "the masses sum to 7, more than 1"),
+        ([(" yes", "1e308"), (" no", "1e308")], "the masses sum to inf, more than 1"),
+        ([("", "0.5")], "row 1: there is a mass but no token"),
+        ([("id:99999", "0.5")], "row 1: token id 99999 is outside this vocabulary"),
+        ([(f"id:{'9' * 5000}", "0.5")], "row 1: "),
+    ],
+)
+def test_mistakes_are_told_and_no_target_is_made(
+    vocabulary: Vocabulary, pairs: list[tuple[str, str]], expected: str
+) -> None:
+    report = check(rows(*pairs), vocabulary)
+    assert report.problem.startswith(expected)
+    assert report.is_wrong
+    assert report.target is None
+
+
+def test_a_token_and_its_id_are_the_same(vocabulary: Vocabulary) -> None:
+    token_id = vocabulary.id_of(" yes")
+    report = check(rows((" yes", "0.5"), (f"id:{token_id}", "0.1")), vocabulary)
+    assert report.problem == f"row 2: this is token {token_id}, which row 1 has already: name it once"
+    assert report.target is None
+
+
+def test_a_row_that_has_no_mass_yet_is_left_out(vocabulary: Vocabulary) -> None:
+    report = check(rows((" yes", "0.5"), (" no", "")), vocabulary)
+    assert report.target == Explicit(masses={" yes": 0.5})
+    assert report.problem == "row 2 has no mass yet"
+    assert not report.is_wrong
+    assert check(rows(("", "")), vocabulary).problem.startswith("write a token")
+
+
+@given(st.lists(st.tuples(st.one_of(anything, st.sampled_from(HOSTILE)), anything), max_size=4))
+def test_no_text_breaks_it(vocabulary: Vocabulary, pairs: list[tuple[str, str]]) -> None:
+    report = check(rows(*pairs), vocabulary)
+    assert len(report.rows) == len(pairs)
+    if report.target is not None:
+        make_target(report.target, vocabulary)
+    else:
+        assert report.problem
+
+
+# Rescaling.
+
+
+@given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=MAX_ROWS))
+def test_rescaled_masses_leave_nothing_to_spread(vocabulary: Vocabulary, masses: list[float]) -> None:
+    written = rescaled([Row(f"id:{number}", f"{mass!r}") for number, mass in enumerate(masses)])
+    report = check(Draft(rows=written), vocabulary)
+    assert report.problem == ""
+    assert report.target is not None
+    made = make_target(report.target, vocabulary)
+    assert "nothing left to spread" in made.recipe
+    for number, mass in enumerate(masses):
+        assert made.probabilities[number] == pytest.approx(mass / math.fsum(masses), rel=1e-8)
+
+
+def test_rescaling_leaves_unfinished_rows_alone() -> None:
+    assert rescaled([Row(" yes", "1"), Row(" no"), Row("", "3")]) == (
+        Row(" yes", "0.25"),
+        Row(" no"),
+        Row("", "0.75"),
+    )
+
+
+@pytest.mark.parametrize("masses", [[], ["0"], ["", ""], ["1", "x"], ["-1"], ["1e308", "1e308"]])
+def test_what_cannot_be_rescaled_is_told(masses: list[str]) -> None:
+    with pytest.raises(TargetError):
+        rescaled([Row(" yes", mass) for mass in masses])
+
+
+# Starting points.
+
+
+def test_a_written_target_opens_as_it_is(vocabulary: Vocabulary) -> None:
+    target = Explicit(masses={" yes": 1 / 6, "\n": 0.5}, rest="model", text="a\\b\n")
+    draft = draft_of(target)
+    assert draft.rows == (Row(" yes", "0.16666666666666666"), Row("\\n", "0.5"))
+    assert check(draft, vocabulary).target == target
+
+
+def test_other_targets_open_with_their_text_or_blank() -> None:
+    assert draft_of(Lm(text="Once\n", entropy=2.5)) == Draft(text="Once\\n", entropy="2.5")
+    assert draft_of(Outlier(entropy=3, count=1)) == Draft()
+    large = Explicit(masses={f"id:{number}": 0.001 for number in range(MAX_ROWS + 1)})
+    assert not is_written_out(large)
+    assert draft_of(large) == Draft()
+
+
+@given(st.lists(st.floats(1e-12, 1), min_size=1, max_size=30))
+def test_rows_of_a_target_never_sum_to_more(vocabulary: Vocabulary, weights: list[float]) -> None:
+    masses = sorted((weight / math.fsum(weights) for weight in weights), reverse=True)
+    made = rows_of_tokens([(number, "", mass) for number, mass in enumerate(masses)], vocabulary)
+    assert len(made) == min(len(weights), TOP_ROWS)
+    report = check(Draft(rows=made), vocabulary)
+    assert report.problem == ""
+    for row, mass in zip(made, masses, strict=False):
+        assert mass * 0.999 <= read_mass(row.mass) <= mass
+
+
+# A text.
+
+
+def test_a_text_becomes_the_models_own(vocabulary: Vocabulary) -> None:
+    draft = Draft(rows=(Row("nonsense row", "-1"),), by_text=True, text="Once \\n", entropy=" 2.5 ")
+    assert check(draft, vocabulary).target == Lm(text="Once \n", entropy=2.5)
+    assert check(Draft(by_text=True), vocabulary).problem.startswith("write a text")
+    for entropy in ("-1", "nan", "much", "inf"):
+        wrong = check(Draft(by_text=True, text="a", entropy=entropy), vocabulary)
+        assert wrong.is_wrong
+        assert "is not an entropy" in wrong.problem
+
+
+def test_summaries() -> None:
+    assert summary_of(Explicit(masses={" a": 1.0})) == "Masses of one token written by hand, the rest spread evenly."
+    assert summary_of(Lm(text="Hi", entropy=3)).endswith("after “Hi”, brought to 3 nats.")

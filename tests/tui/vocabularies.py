@@ -1,0 +1,32 @@
+"""A small byte-level vocabulary: strings of one token, of several, and bytes that are no text of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from distprompt_tui.vocabulary import Vocabulary, load_vocabulary
+
+CORPUS = [
+    "I say yes and you say no, yes or no, a banana or no banana, banana split",
+    "yes, no; banana!",
+    "\n\n\t日本",
+] * 4
+
+
+def write_byte_level(folder: Path) -> Vocabulary:
+    """Write its `tokenizer.json` into a folder, and load it: " yes", "yes" and " banana" are one token each."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=330,
+        special_tokens=["<|end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return load_vocabulary(folder, tokenizer.get_vocab_size())
