@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -39,6 +40,7 @@ class TargetDesk:
     def __init__(self, changed: Callable[[], None]) -> None:
         self.probe_says = ""
         self._known: dict[Key, Known] = {}
+        self._turns: dict[Key, asyncio.Lock] = {}
         self._changed = changed
         self._maker = TargetMaker()
         self._probe: Probe | None = None
@@ -78,28 +80,30 @@ class TargetDesk:
             await probe.close()
 
     async def _make(self, key: Key, entry: ModelEntry, target: spec.Target, *, with_probe: bool) -> None:
-        known = self._known.get(key, Known())
-        if known.target is not None or known.failure:
-            return
-        try:
-            if await in_thread(target_needs_model, target):
-                if not with_probe:
+        async with self._turns.setdefault(key, asyncio.Lock()):
+            known = self._known.get(key, Known())
+            if known.target is not None or known.failure:
+                return
+            try:
+                if not await in_thread(target_needs_model, target):
+                    assert entry.folder is not None
+                    assert entry.vocab_size is not None
+                    made = await in_thread(self._maker.make, entry.folder, entry.vocab_size, target)
+                elif with_probe:
+                    made = await self._ask_for_target(entry, target)
+                else:
                     return
-                made = await self._ask_for_target(entry, target)
+            except DistPromptError as error:
+                self._learn(key, replace(known, failure=str(error)))
             else:
-                assert entry.folder is not None
-                assert entry.vocab_size is not None
-                made = await in_thread(self._maker.make, entry.folder, entry.vocab_size, target)
-        except DistPromptError as error:
-            self._learn(key, replace(known, failure=str(error)))
-        else:
-            self._learn(key, replace(known, target=made))
+                self._learn(key, replace(known, target=made))
 
     async def _ask_for_target(self, entry: ModelEntry, target: spec.Target) -> TargetPreview:
-        async for answer in (await self._probe_of(entry)).ask("target", target=target.model_dump(mode="json")):
-            self._probe_reports("")
-            return preview_of(answer)
-        raise DistPromptError("the model gave no answer")
+        probe = await self._probe_of(entry)
+        async with aclosing(probe.ask("target", target=target.model_dump(mode="json"))) as answers:
+            answer = await anext(answers)
+        self._probe_reports("")
+        return preview_of(answer)
 
     async def _find_bounds(self, key: Key, entry: ModelEntry, target: spec.Target) -> None:
         if self._known[key].bounds.done:

@@ -34,6 +34,7 @@ _RESCALED_DIGITS = 10
 
 _SHORT_DIGITS = 4
 _MOST_PIECES = 4
+_NOTHING_YET = "write a token and its mass: most words begin with a space, shown as ·"
 _ESCAPES = {"\n": "\\n", "\t": "\\t", "\\": "\\\\"}
 
 
@@ -283,13 +284,15 @@ def _check_rows(draft: Draft, vocabulary: Vocabulary) -> Report:
     }
     if not wrong and total > 1 + SUM_TOLERANCE:
         wrong = f"the masses sum to {total:.10g}, more than 1: lower one, or rescale them all"
-    if wrong or not masses:
-        missing = "write a token and its mass: most words begin with a space, shown as ·"
-        return Report(tuple(rows), total, problem=wrong or missing, is_wrong=bool(wrong))
+    if wrong:
+        return Report(tuple(rows), total, problem=wrong, is_wrong=True)
+    number = next((number for number, report in enumerate(rows, start=1) if _has_no_mass(report)), None)
+    unfinished = f"row {number} has no mass yet" if number else ""
+    if not masses:
+        return Report(tuple(rows), total, problem=unfinished or _NOTHING_YET)
     text = read_field(draft.text) if draft.rest == "model" else ""
     target = spec.Explicit(masses=masses, rest=draft.rest, text=text or "\n")
-    unfinished = next((number for number, row in enumerate(rows, start=1) if _has_no_mass(row)), None)
-    return Report(tuple(rows), total, target, f"row {unfinished} has no mass yet" if unfinished else "")
+    return Report(tuple(rows), total, target, unfinished)
 
 
 def _check_row(row: Row, vocabulary: Vocabulary) -> RowReport:

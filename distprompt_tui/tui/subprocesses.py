@@ -7,7 +7,7 @@ import contextlib
 import json
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from distprompt_tui.errors import DistPromptError
@@ -62,7 +62,7 @@ class Probe:
         self._asked = 0
         self._is_owed_an_answer = False
 
-    async def ask(self, question: str, **fields: Any) -> AsyncIterator[dict[str, Any]]:
+    async def ask(self, question: str, **fields: Any) -> AsyncGenerator[dict[str, Any], None]:
         """All answers to a question, the last one with `done`.
 
         Raises:

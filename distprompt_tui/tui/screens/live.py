@@ -92,7 +92,7 @@ class LiveScreen(AppScreen):
             self.view = await in_thread(self._follower.poll)
         finally:
             self._polling = False
-        if not self.is_attached:
+        if not self.is_drawn:
             return
         self.control.settle(self.view)
         self._show(self.view)
@@ -127,7 +127,7 @@ class LiveScreen(AppScreen):
         self.query_one(KeyBar).show(words, frozenset(hidden | ({"pause", "stop"} if self.read_only else set())))
 
     def _show_table(self, table: TokenTable) -> None:
-        if not self.is_attached:
+        if not self.is_drawn:
             return
         empty = "The tokens appear with the first snapshot."
         if table.find:

@@ -1,0 +1,354 @@
+"""The target editor's screen: what a newcomer types, what is refused, what is kept, at every size."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from distprompt_tui.models.registry import ModelEntry
+from distprompt_tui.presets import Preset, load_preset
+from distprompt_tui.spec import Explicit, Lm, RunSpec, Temperature
+from distprompt_tui.tui import catalog
+from distprompt_tui.tui.app import DistPromptApp
+from distprompt_tui.tui.commands import AppCommands
+from distprompt_tui.tui.editing import TOP_ROWS, Draft, Row, RowReport
+from distprompt_tui.tui.keys import EDITOR_APP_KEYS, EDITOR_KEYS
+from distprompt_tui.tui.lines import plain, width_of
+from distprompt_tui.tui.screens.dialogs import Question
+from distprompt_tui.tui.screens.editor import EditorScreen
+from distprompt_tui.tui.screens.help import help_lines
+from distprompt_tui.tui.screens.live import LiveScreen
+from distprompt_tui.tui.screens.saving import NameDialog
+from distprompt_tui.tui.screens.start import StartScreen
+from distprompt_tui.tui.widgets.draft_form import DraftForm
+from distprompt_tui.tui.widgets.editor_lines import RestData, VerdictData, rest_lines, verdict_lines
+from distprompt_tui.tui.widgets.target_rows import note_line
+from distprompt_tui.tui.widgets.written import with_signs
+from tests.tui.conftest import FakeProbe, preset_spec, screen_text, until
+from tests.tui.recording import HOSTILE
+from tests.tui.vocabularies import write_byte_level
+
+Make = Callable[..., DistPromptApp]
+COIN = Explicit(masses={" yes": 0.5, " no": 0.5})
+SIZES = [(60, 16), (80, 24), (120, 40), (220, 60)]
+
+
+@pytest.fixture
+def started(small_world: list[RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunSpec]:
+    """The start screen's small world, with a model of several strings a token, and a place for presets."""
+    monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path / "home"))
+    vocabulary = write_byte_level(tmp_path / "bytes")
+    model = ModelEntry("tiny", "Tiny", 1_000_000, vocabulary.size, "folder", "prepared", tmp_path / "bytes")
+    targets = {"coin": COIN, "calm": Temperature(entropy=2.0), "echo": Lm(text="Once", entropy=3.0)}
+    shipped = [Preset(name, tmp_path, preset_spec(name, target), True) for name, target in targets.items()]
+
+    def read_presets() -> list[Preset]:
+        saved = (tmp_path / "home" / "presets").glob("*.toml")
+        return [*shipped, *(load_preset(str(path)) for path in saved)]
+
+    monkeypatch.setattr(catalog, "read_models", lambda: [model])
+    monkeypatch.setattr(catalog, "read_presets", read_presets)
+    return small_world
+
+
+@asynccontextmanager
+async def editor(app: DistPromptApp, preset: str = "", size: tuple[int, int] = (80, 24)) -> AsyncIterator[Pilot[int]]:
+    """The editor, opened with a preset or blank, ready to be typed into."""
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, StartScreen) and app.screen.presets and app.screen.model)
+        if preset:
+            app.screen.choose("presets", preset)  # type: ignore[attr-defined]
+            await pilot.pause()
+        await pilot.press("e" if preset else "n")
+        await until(pilot, lambda: isinstance(app.screen, EditorScreen) and "are being read" not in screen_text(app))
+        yield pilot
+
+
+async def write(pilot: Pilot[Any], *parts: str) -> None:
+    """Type texts; names in angle brackets are keys."""
+    for part in parts:
+        if part.startswith("<"):
+            await pilot.press(part.strip("<>"))
+        else:
+            await pilot.press(*("space" if char == " " else char for char in part))
+    await pilot.pause()
+
+
+def draft(app: DistPromptApp) -> Draft:
+    return app.screen.query_one(DraftForm).draft.trimmed()
+
+
+async def shown(pilot: Pilot[Any], text: str) -> None:
+    await until(pilot, lambda: text in screen_text(pilot.app))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_newcomer_writes_a_target_and_starts(
+    started: list[RunSpec], app_on: Make, size: tuple[int, int]
+) -> None:
+    app = app_on()
+    async with editor(app, size=size) as pilot:
+        await write(pilot, " yes", "<tab>", "0.5", "<enter>", " no", "<tab>", "0.3")
+        text = screen_text(app)
+        assert "·yes" in text
+        assert "0.2000 of 1" in text
+        await shown(pilot, "A search can be started on it")
+        await shown(pilot, "0.250")
+        assert "entropy" in screen_text(app)
+        await write(pilot, "<ctrl+g>")
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        (spec,) = started
+        assert spec.target == Explicit(masses={" yes": 0.5, " no": 0.3})
+        assert (spec.model.name, spec.search.method, spec.search.length, spec.preset) == ("tiny", "soft", 10, "")
+        await write(pilot, "<d>")
+        await until(pilot, lambda: isinstance(app.screen, EditorScreen))
+        assert draft(app).rows == (Row(" yes", "0.5"), Row(" no", "0.3"))
+
+
+async def test_several_tokens_are_shown_and_enter_takes_the_first(started: list[RunSpec], app_on: Make) -> None:
+    app = app_on()
+    async with editor(app) as pilot:
+        await write(pilot, " banana yes")
+        await shown(pilot, "·banana·yes is 2 tokens: ·banana + ·yes")
+        await write(pilot, "<ctrl+g>")
+        assert not started
+        await write(pilot, "<enter>")
+        assert draft(app).rows == (Row(" banana", ""),)
+        await write(pilot, "<enter>", "1", "<ctrl+g>")
+        await until(pilot, lambda: started)
+        assert started[0].target == Explicit(masses={" banana": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        ((" yes", "<tab>", "-1"), "Row 1: the mass -1 is negative"),
+        ((" yes", "<tab>", "nan"), "Row 1: nan is not a mass"),
+        ((" yes", "<tab>", "0.9", "<enter>", " no", "<tab>", "0.2"), "The masses sum to 1.1, more than 1"),
+        ((" yes", "<tab>", "0.1", "<enter>", " yes", "<tab>", "0.2"), "which row 1 has already"),
+        (("id:9999", "<tab>", "0.2"), "Row 1: token id 9999 is outside this vocabulary"),
+        ((" yes",), "Row 1 has no mass yet"),
+        ((), "Write a token and its mass"),
+    ],
+)
+async def test_mistakes_are_told_and_nothing_starts(
+    started: list[RunSpec], app_on: Make, parts: tuple[str, ...], sentence: str
+) -> None:
+    app = app_on()
+    async with editor(app) as pilot:
+        await write(pilot, *parts)
+        await shown(pilot, sentence)
+        await write(pilot, "<f5>")
+        await pilot.pause(0.05)
+        assert not started
+        assert isinstance(app.screen, EditorScreen)
+
+
+async def test_rows_are_rescaled_left_and_dropped(started: list[RunSpec], app_on: Make) -> None:
+    app = app_on()
+    async with editor(app) as pilot:
+        await write(pilot, " yes", "<tab>", "3", "<enter>", " no", "<tab>", "1")
+        await shown(pilot, "3.0000 too much")
+        await write(pilot, "<ctrl+n>")
+        assert draft(app).rows == (Row(" yes", "0.75"), Row(" no", "0.25"))
+        await shown(pilot, "nothing left")
+        await write(pilot, "<up>", "<ctrl+l>")
+        assert draft(app).rows == (Row(" no", "0.25"),)
+        await write(pilot, "<ctrl+r>")
+        assert (draft(app).rest, app.focused.id if app.focused else "") == ("model", "text")
+        await write(pilot, "Once", "<ctrl+g>")
+        await until(pilot, lambda: started)
+        assert started[0].target == Explicit(masses={" no": 0.25}, rest="model", text="Once")
+
+
+async def test_a_written_preset_opens_with_its_rows(started: list[RunSpec], app_on: Make) -> None:
+    app = app_on()
+    async with editor(app, "coin") as pilot:
+        await until(pilot, lambda: draft(app).rows == (Row(" yes", "0.5"), Row(" no", "0.5")))
+        assert "not saved" not in screen_text(app)
+        await write(pilot, "<ctrl+g>")
+        await until(pilot, lambda: started)
+        assert (started[0].target, started[0].preset, started[0].title) == (COIN, "coin", "The coin one")
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await write(pilot, "<d>")
+        await until(pilot, lambda: isinstance(app.screen, EditorScreen))
+        await write(pilot, "<escape>")
+        await until(pilot, lambda: isinstance(app.screen, StartScreen))
+
+
+@pytest.mark.parametrize(("preset", "count"), [("calm", TOP_ROWS), ("echo", 2)])
+async def test_other_presets_open_with_their_largest_tokens(
+    started: list[RunSpec], app_on: Make, preset: str, count: int
+) -> None:
+    app = app_on()
+    async with editor(app, preset) as pilot:
+        await until(pilot, lambda: len(draft(app).rows) == count)
+        await shown(pilot, "A search can be started")
+        assert draft(app).rest == "uniform"
+        assert draft(app).text == ("Once" if preset == "echo" else "")
+        await write(pilot, "<escape>")
+        await until(pilot, lambda: isinstance(app.screen, StartScreen))
+
+
+async def test_a_text_is_drawn_and_becomes_rows(started: list[RunSpec], app_on: Make) -> None:
+    app = app_on()
+    async with editor(app) as pilot:
+        await write(pilot, "<ctrl+t>", "My food is ")
+        await shown(pilot, "0.6000")
+        assert "My food is·" in screen_text(app)
+        await write(pilot, "<tab>", "2.5")
+        await until(pilot, lambda: ("target", "lm") in FakeProbe.questions)
+        assert draft(app).entropy == "2.5"
+        await shown(pilot, "0.6000")
+        await write(pilot, "<ctrl+o>")
+        assert [row.mass for row in draft(app).rows] == ["0.6", "0.4"]
+        await write(pilot, "<ctrl+t>", "<ctrl+g>")
+        await until(pilot, lambda: started)
+        assert started[0].target == Lm(text="My food is ", entropy=2.5)
+
+
+async def test_saving_under_a_name(started: list[RunSpec], app_on: Make, tmp_path: Path) -> None:
+    app = app_on()
+    async with editor(app) as pilot:
+        await write(pilot, " yes", "<tab>", "0.5", "<ctrl+s>")
+        await until(pilot, lambda: isinstance(app.screen, NameDialog))
+        await write(pilot, "no/name", "<enter>")
+        await shown(pilot, "'no/name' cannot be a preset's name")
+        await write(pilot, "<end>", "<ctrl+u>", "die", "<enter>")
+        await shown(pilot, "die comes with the program")
+        await write(pilot, "<x>")
+        await until(pilot, lambda: isinstance(app.screen, NameDialog))
+        await write(pilot, "<end>", "<ctrl+u>", "mine", "<enter>")
+        path = tmp_path / "home" / "presets" / "mine.toml"
+        await until(pilot, lambda: path.is_file() and isinstance(app.screen, EditorScreen))
+        saved = load_preset("mine").spec
+        assert (saved.target, saved.title) == (Explicit(masses={" yes": 0.5}), "mine")
+        assert saved.description.endswith(".")
+        await write(pilot, "<ctrl+s>")
+        await until(pilot, lambda: isinstance(app.screen, NameDialog))
+        await write(pilot, "mine", "<enter>")
+        await shown(pilot, "There is a preset mine already")
+        await write(pilot, "<r>")
+        await until(pilot, lambda: isinstance(app.screen, EditorScreen))
+        await write(pilot, "<escape>")
+        await until(pilot, lambda: isinstance(app.screen, StartScreen) and app.screen.preset is not None)
+        await until(pilot, lambda: app.screen.preset.name == "mine")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("key", ["<escape>", "<ctrl+q>"])
+async def test_unsaved_changes_are_asked_about(started: list[RunSpec], app_on: Make, key: str) -> None:
+    app = app_on()
+    async with editor(app) as pilot:
+        await write(pilot, " yes", key)
+        await until(pilot, lambda: isinstance(app.screen, Question))
+        await write(pilot, "<x>")
+        await until(pilot, lambda: isinstance(app.screen, EditorScreen))
+        assert draft(app).rows == (Row(" yes", ""),)
+        await write(pilot, key)
+        await until(pilot, lambda: isinstance(app.screen, Question))
+        await write(pilot, "<l>")
+        if key == "<escape>":
+            await until(pilot, lambda: isinstance(app.screen, StartScreen))
+        else:
+            await until(pilot, lambda: app.return_code == 0)
+
+
+async def test_every_key_is_in_the_help_and_the_palette(started: list[RunSpec], app_on: Make) -> None:
+    app = app_on()
+    text = "\n".join(plain(line) for line in help_lines((*EDITOR_KEYS, *EDITOR_APP_KEYS), 72))
+    async with editor(app) as pilot:
+        provider = AppCommands(app.screen)
+        await provider.startup()
+        names = {command.name for command in provider._commands()}
+        for key in EDITOR_KEYS:
+            assert key.help in text
+            if key.action and key.action != "as_rows":
+                assert key.help in names
+        await write(pilot, "<f1>")
+        await shown(pilot, "Rescale the masses")
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("ascii_only", [False, True])
+async def test_no_string_breaks_the_screen(
+    started: list[RunSpec], app_on: Make, size: tuple[int, int], ascii_only: bool
+) -> None:
+    app = app_on(ascii_only=ascii_only)
+    async with editor(app, size=size) as pilot:
+        written = tuple(Row(text, "0.01") for text in HOSTILE)
+        form = app.screen.query_one(DraftForm)
+        for rest in ("uniform", "model"):
+            form.write(Draft(rows=written, rest=rest, text="[/ \x1b]0;owned\x07 "))
+            await pilot.pause()
+            await write(pilot, "<down>", "<down>", "<tab>")
+            text = screen_text(app)
+            assert all(char.isprintable() or char == "\n" for char in text)
+
+
+async def test_nothing_blinks(started: list[RunSpec], app_on: Make) -> None:
+    app = app_on()
+    async with editor(app) as pilot:
+        await write(pilot, " yes", "<tab>", "0.5", "<enter>")
+        assert all(not field.cursor_blink for field in app.screen.query(Input))
+
+
+async def test_a_floor_of_nothing_is_a_floor(
+    started: list[RunSpec], app_on: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask(self: FakeProbe, question: str, **fields: Any) -> AsyncIterator[dict[str, Any]]:
+        yield {"floor": 0.0, "head_limit": None, "why_no_floor": None}
+        yield {"done": True}
+
+    monkeypatch.setattr(FakeProbe, "ask", ask)
+    app = app_on()
+    async with editor(app) as pilot:
+        await write(pilot, " yes", "<tab>", "0.5")
+        await shown(pilot, "floor         0.000")
+
+
+# Lines.
+
+
+@given(st.text(max_size=20), st.booleans())
+def test_signs_keep_every_position(text: str, all_spaces: bool) -> None:
+    shown = with_signs(text, space="·", all_spaces=all_spaces)
+    assert len(shown) == len(text)
+    assert all(char.isprintable() for char in shown)
+    assert not all_spaces or " " not in shown
+    assert not shown.startswith(" ")
+    assert not shown.endswith(" ")
+
+
+def test_signs_between_words_are_for_tokens_only() -> None:
+    assert with_signs(" a b ", space="·", all_spaces=True) == "·a·b·"
+    assert with_signs(" a b ", space="·", all_spaces=False) == "·a b·"
+
+
+@given(st.text(max_size=80), st.booleans(), st.text(max_size=80), st.integers(10, 120), st.integers(1, 3))
+def test_the_verdict_fits(problem: str, is_wrong: bool, row: str, width: int, height: int) -> None:
+    lines = verdict_lines(VerdictData(problem, is_wrong, row), width, height)
+    assert lines
+    assert all(width_of(line) <= width for line in lines)
+
+
+@given(st.floats(0, 1e9), st.integers(10, 80))
+def test_the_rest_fits(total: float, width: int) -> None:
+    lines = rest_lines(RestData(total), width)
+    assert len(lines) == 2
+    assert all(width_of(line) <= width for line in lines)
+    assert width < 40 or ("too much" in plain(lines[0])) == (total > 1 + 1e-9)
+
+
+def test_a_note_is_the_sentence_where_it_fits() -> None:
+    report = RowReport("2 tokens", "it is two tokens", is_wrong=True)
+    assert plain(note_line(report, 40)) == "✕ it is two tokens"
+    assert plain(note_line(report, 12)) == "✕ 2 tokens"
+    assert width_of(note_line(report, 5)) == 5
