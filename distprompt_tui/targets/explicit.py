@@ -90,7 +90,8 @@ def _from_masses(
         how = "all alike" if spec.rest == "uniform" else f"in proportion to the model's own after {spec.text!r}"
         spread = f"the remaining {left:.4g} spread over the other tokens, {how}"
         probabilities += left * _rest(ids, spec, vocabulary, model)
-    recipe = f"Masses of {len(ids)} token(s) as written, {spread}, exactly."
+    who = "The mass of 1 token" if len(ids) == 1 else f"The masses of {len(ids)} tokens"
+    recipe = f"{who} as written, exactly; {spread}."
     return Target(probabilities, spec.family, recipe, {"named_mass": min(total, 1.0), "named_tokens": len(ids)})
 
 

@@ -54,8 +54,9 @@ def outlier(spec: Outlier, vocabulary: Vocabulary) -> Target:
         probabilities[ids], _ = scale_to_entropy(-np.arange(len(ids), dtype=np.float64), asked)
 
     shares = f"equal shares, the others the rest by the vanilla recipe (seed {spec.seed})"
+    who = "1 outlier token holds" if len(ids) == 1 else f"{len(ids)} outlier tokens hold"
     recipe = (
-        f"{len(ids)} outlier token(s) hold {mass:.4f} in {shares if mass < 1 else 'geometric shares'}; refused below "
+        f"{who} {mass:.4f} in {shares if mass < 1 else 'geometric shares'}; refused below "
         f"{bound:.4f} - {spec.delta:g}, where {bound:.4f} is the largest mass that {spec.entropy:g} nats allow, or if "
         f"the entropy is more than {ENTROPY_TOLERANCE:g} nats off."
     )
