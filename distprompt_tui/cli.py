@@ -198,6 +198,17 @@ def attach(
     _open(folder, attach=found, ascii_only=ascii_only, read_only=read_only)
 
 
+@app.command()
+def doctor() -> None:
+    """Look at terminal, devices, disk, models and versions, and say what to do about what is wrong."""
+    from distprompt_tui.doctor import examine
+
+    for finding in examine():
+        print(f"{'!' if finding.advice else ' '} {finding.name:13} {finding.value}")
+        if finding.advice:
+            print(f"{'':16}{finding.advice}")
+
+
 @presets_app.callback(invoke_without_command=True)
 def list_all_presets(context: typer.Context) -> None:
     """List the presets."""

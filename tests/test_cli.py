@@ -203,6 +203,15 @@ def test_lists(tmp_path: Path) -> None:
     assert distprompt("--version").stdout.startswith("distprompt-tui ")
 
 
+def test_doctor_says_what_is_there_and_holds_no_secrets(tmp_path: Path) -> None:
+    result = distprompt("doctor", DISTPROMPT_HOME=str(tmp_path), SOME_TOKEN="s3cret", HOME=str(tmp_path), TERM="dumb")
+    assert result.returncode == 0, result.stderr
+    for word in ("distprompt-tui", "torch", "device", "dumb", "smollm2", "GiB free"):
+        assert word in result.stdout
+    assert "s3cret" not in result.stdout
+    assert str(tmp_path) not in result.stdout
+
+
 @pytest.mark.real_model
 @pytest.mark.parametrize(("method", "steps", "share"), [("soft", 100, 0.2), ("hard", 8, 0.5)])
 def test_the_outlier_preset_on_the_real_model(method: str, steps: int, share: float, smollm2_folder: Path) -> None:
