@@ -21,7 +21,8 @@ from distprompt_tui.floor import (
     affine_head,
     checked_target,
     curvature_eigh,
-    divergence,
+    cross_entropy,
+    entropy,
     line_search,
     linear_part,
     pull_back,
@@ -95,14 +96,14 @@ def solve_head_limit(
     affine = affine_head(head)
     target = checked_target(affine, target)
     centre = (floor or solve_floor(dataclasses.replace(head, softcap=None), target)).state[None]
-    _, q = divergence(affine, target, linear_part(affine, centre) + affine.offset)
+    _, q = cross_entropy(affine, target, linear_part(affine, centre) + affine.offset)
     eigenvalues, eigenvectors = curvature_eigh(affine, q[0])
     states = _pushed_out(centre[0], eigenvectors, starts, affine.radius)
     # Shifted by their mean: unshifted, a first step along the softest directions can land in the other sign's basin.
     states, values, iterations = _descend(
         affine, target, states, eigenvalues + eigenvalues.mean(), eigenvectors, tolerance_nats, max_iterations
     )
-    values = values + affine.rounding_nats
+    values = values - entropy(target) + affine.rounding_nats
     best = int(values.argmin())
     agreement = float((values <= values[best] + AGREEMENT_NATS).double().mean())
     seconds = time.perf_counter() - start
@@ -159,13 +160,13 @@ def _descend(
 
 
 def _objective(head: AffineHead, target: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
-    """Divergences, (k,), and their gradients with respect to A u, (k, V), of `products` = A u."""
+    """Cross-entropies, (k,), and their gradients with respect to A u, (k, V), of `products` = A u."""
     logits = products + head.offset
     if head.softcap is None:
-        values, q = divergence(head, target, logits)
+        values, q = cross_entropy(head, target, logits)
         return values, q - target
     saturation = (logits / head.softcap).tanh()
-    values, q = divergence(head, target, head.softcap * saturation)
+    values, q = cross_entropy(head, target, head.softcap * saturation)
     return values, (q - target) * (1 - saturation**2)
 
 

@@ -153,12 +153,13 @@ class DistPromptApp(App[int]):
         """Leave; asks first where a search is running or something is not saved."""
         from distprompt_tui.tui.screens.dialogs import Question, quit_question
 
+        unsaved = next((screen for screen in self.screen_stack if getattr(screen, "has_changes", False)), None)
         if isinstance(self.screen, Question):
             self.exit(0)
-        elif getattr(self.screen, "has_changes", False):
-            self.screen.leave(partial(self.exit, 0))  # type: ignore[attr-defined]  # the editor, not imported for this
         elif (live := self._watched()) is not None:
             self.push_screen(quit_question(), lambda answer: self._quit(answer, live))
+        elif unsaved is not None:
+            unsaved.leave(partial(self.exit, 0))  # type: ignore[attr-defined]  # the editor, not imported for this
         else:
             self.exit(0)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
 from collections.abc import Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -37,12 +37,12 @@ class Known:
 class TargetDesk:
     """Makes previews and asks for bounds; remembers both as long as the app runs."""
 
-    def __init__(self, changed: Callable[[], None]) -> None:
+    def __init__(self, changed: Callable[[], None], maker: TargetMaker | None = None) -> None:
         self.probe_says = ""
         self._known: dict[Key, Known] = {}
         self._turns: dict[Key, asyncio.Lock] = {}
         self._changed = changed
-        self._maker = TargetMaker()
+        self.maker = maker or TargetMaker()
         self._probe: Probe | None = None
 
     def known(self, model: str, target: spec.Target) -> Known:
@@ -70,7 +70,7 @@ class TargetDesk:
         """
         assert entry.folder is not None
         assert entry.vocab_size is not None
-        return await in_thread(self._maker.vocabulary, entry.folder, entry.vocab_size)
+        return await in_thread(self.maker.vocabulary, entry.folder, entry.vocab_size)
 
     async def close(self) -> None:
         """End the helper process."""
@@ -88,7 +88,7 @@ class TargetDesk:
                 if not await in_thread(target_needs_model, target):
                     assert entry.folder is not None
                     assert entry.vocab_size is not None
-                    made = await in_thread(self._maker.make, entry.folder, entry.vocab_size, target)
+                    made = await in_thread(self.maker.make, entry.folder, entry.vocab_size, target)
                 elif with_probe:
                     made = await self._ask_for_target(entry, target)
                 else:

@@ -286,8 +286,8 @@ def _check_rows(draft: Draft, vocabulary: Vocabulary) -> Report:
         wrong = f"the masses sum to {total:.10g}, more than 1: lower one, or rescale them all"
     if wrong:
         return Report(tuple(rows), total, problem=wrong, is_wrong=True)
-    number = next((number for number, report in enumerate(rows, start=1) if _has_no_mass(report)), None)
-    unfinished = f"row {number} has no mass yet" if number else ""
+    waiting = next((number for number, report in enumerate(rows, start=1) if _has_no_mass(report)), None)
+    unfinished = f"row {waiting} has no mass yet" if waiting else ""
     if not masses:
         return Report(tuple(rows), total, problem=unfinished or _NOTHING_YET)
     text = read_field(draft.text) if draft.rest == "model" else ""

@@ -67,6 +67,11 @@ class RunFollower:
         self._state = RunState()
         self._title: RunTitle | None = None
 
+    @property
+    def has_read(self) -> bool:
+        """Whether the files have been read at all."""
+        return self._title is not None
+
     def poll(self) -> RunView:
         """The run now."""
         from distprompt_tui.runs.process import worker_pid

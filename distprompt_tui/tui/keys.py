@@ -45,7 +45,7 @@ APP_KEYS = (
 LIVE_KEYS = (
     Key("space", "pause", "pause", "Pause the search, or let it go on", "The search", 4),
     Key("s", "stop", "stop", "End the search; asks first, the best prompt is kept", "The search", 5),
-    Key("d,escape", "detach", "detach", "Back to the start screen; the search goes on", "The search", 6, "d"),
+    Key("d,escape", "detach", "detach", "Back to where it was started; the search goes on", "The search", 6, "d"),
     Key("r", "again", "again", "Start the same search with the next seed", "The search", 7),
     Key("o", "order", "sort", "Sort tokens by share of KL, target, achieved or gap", "What is shown", 8),
     Key("slash", "find", "find", "Show only tokens that hold a text, or one by its id", "What is shown", 9, "/"),

@@ -90,12 +90,19 @@ def meaning_variables(theme: Theme) -> dict[str, str]:
         theme: any theme, ours or a built-in one.
 
     Returns:
-        `target`, `achieved`, `agreed` (where both distributions reach), `quiet` (labels) and `faint` (rules, scales).
+        `target`, `achieved`, `agreed` (where both distributions reach), `quiet` (labels), `faint` (rules, scales),
+        and `row-cursor` under the row that is chosen: bars keep their colours on it, so sixteen colours have none.
     """
     if theme.ansi:
-        return MEANINGS_ANSI | {"quiet": "ansi_default", "faint": "ansi_bright_black"}
+        plain = {"quiet": "ansi_default", "faint": "ansi_bright_black"}
+        return MEANINGS_ANSI | plain | {"row-cursor": "ansi_default", "row-cursor-blurred": "ansi_default"}
     colors = theme.to_color_system()
     background = colors.background or Color.parse("#121212" if theme.dark else "#efefef")
     foreground = colors.foreground or background.inverse
-    shades = {"quiet": background.blend(foreground, 0.62).hex, "faint": background.blend(foreground, 0.32).hex}
+    shades = {
+        "quiet": background.blend(foreground, 0.62).hex,
+        "faint": background.blend(foreground, 0.32).hex,
+        "row-cursor": background.blend(colors.primary, 0.22).hex,
+        "row-cursor-blurred": background.blend(foreground, 0.08).hex,
+    }
     return (MEANINGS_DARK if theme.dark else MEANINGS_LIGHT) | shades

@@ -12,8 +12,9 @@ from distprompt_tui.errors import UsageError
 from distprompt_tui.spec import RunSpec, Soft, Temperature
 from distprompt_tui.tui import catalog, desk
 from distprompt_tui.tui.app import DistPromptApp
+from distprompt_tui.tui.choice import chosen_spec
 from distprompt_tui.tui.screens.live import LiveScreen
-from distprompt_tui.tui.screens.start import StartScreen, chosen_spec
+from distprompt_tui.tui.screens.start import StartScreen
 from distprompt_tui.tui.widgets.lists import PickList
 from distprompt_tui.tui.widgets.search_form import SearchChoice, SearchForm
 from tests.tui.conftest import FakeProbe, preset_spec, screen_text, until

@@ -16,23 +16,24 @@ from textual.widgets import Input
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.tui import editing
 from distprompt_tui.tui.background import in_thread
+from distprompt_tui.tui.choice import chosen_spec
 from distprompt_tui.tui.desk import Known, TargetDesk
 from distprompt_tui.tui.editing import Draft, Report, Row
 from distprompt_tui.tui.keys import EDITOR_APP_KEYS, EDITOR_KEYS, bindings
 from distprompt_tui.tui.lines import Line, safe
 from distprompt_tui.tui.screens.base import AppScreen, TooSmall
 from distprompt_tui.tui.screens.saving import save_under_a_name, unsaved_question
-from distprompt_tui.tui.screens.start import OneLine, chosen_spec
 from distprompt_tui.tui.widgets.draft_form import DraftForm
 from distprompt_tui.tui.widgets.editor_lines import Verdict, VerdictData
 from distprompt_tui.tui.widgets.keybar import KeyBar
+from distprompt_tui.tui.widgets.news import OneLine
 from distprompt_tui.tui.widgets.search_form import SearchChoice, SearchForm
 from distprompt_tui.tui.widgets.target_preview import PreviewData, TargetView
 
 if TYPE_CHECKING:
     from distprompt_tui import spec
     from distprompt_tui.models.registry import ModelEntry
-    from distprompt_tui.tui.preview import TargetPreview
+    from distprompt_tui.tui.preview import TargetMaker, TargetPreview
     from distprompt_tui.vocabulary import Vocabulary
 
 _ACTIONS_ON_ROWS = frozenset({"rescale", "rest", "drop"})
@@ -46,12 +47,14 @@ class Opening:
         model: a prepared one.
         base: the spec that the edited target is put into.
         choice: method, length, steps and seed, as the start screen has them.
+        maker: has read the model's tokens already, which takes seconds for large vocabularies.
         preset: its name; empty: the editor opens blank.
     """
 
     model: ModelEntry
     base: spec.RunSpec
     choice: SearchChoice
+    maker: TargetMaker
     preset: str = ""
 
 
@@ -69,7 +72,7 @@ class EditorScreen(AppScreen):
         self._model = opening.model
         self._saved = saved
         self._ascii_only = ascii_only
-        self._desk = TargetDesk(self._desk_has_news)
+        self._desk = TargetDesk(self._desk_has_news, opening.maker)
         self._vocabulary: Vocabulary | None = None
         self._report = Report(problem="the model's tokens are being read…")
         self._last_made: TargetPreview | None = None
@@ -334,7 +337,7 @@ class EditorScreen(AppScreen):
         return True
 
     def action_back(self) -> None:
-        """Back to the start screen."""
+        """Back to the screen below."""
         self.leave(self.app.pop_screen)
 
     @work(exclusive=True, group="save")

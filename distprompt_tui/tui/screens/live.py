@@ -54,7 +54,7 @@ class LiveScreen(AppScreen):
         self._source = TokenSource(run)
         self._table = TableFeed(self._source, self._show_table)
         self._polling = False
-        self._warned = 0
+        self._warned: int | None = None
 
     def compose(self) -> ComposeResult:
         """Called by Textual."""
@@ -113,9 +113,13 @@ class LiveScreen(AppScreen):
                 PromptData(state.method or view.title.method, snapshot.step, snapshot.prompt, self._ascii_only)
             )
         self._show_keys()
-        for warning in state.warnings[self._warned :]:
+        self._tell_new_warnings(state.warnings)
+
+    def _tell_new_warnings(self, warnings: tuple[str, ...]) -> None:
+        """Those from before this screen was opened are in the log."""
+        for warning in warnings[self._warned :] if self._warned is not None else ():
             self.notify(safe(warning), severity="warning", markup=False)
-        self._warned = len(state.warnings)
+        self._warned = len(warnings) if self._follower.has_read else None
 
     def _show_keys(self) -> None:
         words = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,15 +13,16 @@ from textual.containers import Container
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.tui import format
 from distprompt_tui.tui.background import in_thread
+from distprompt_tui.tui.choice import chosen_spec
 from distprompt_tui.tui.desk import ModelDesk, Preparing, TargetDesk
 from distprompt_tui.tui.follow import RunTitle
 from distprompt_tui.tui.keys import APP_KEYS, START_KEYS, bindings
-from distprompt_tui.tui.lines import Line, cut, safe
+from distprompt_tui.tui.lines import safe
 from distprompt_tui.tui.screens.base import AppScreen, TooSmall
 from distprompt_tui.tui.summaries import RunSummary, recent_runs, seconds_per_step
 from distprompt_tui.tui.widgets.keybar import KeyBar
 from distprompt_tui.tui.widgets.lists import PickList, heading_row, model_row, preset_row, run_row
-from distprompt_tui.tui.widgets.painted import Painted
+from distprompt_tui.tui.widgets.news import WELCOME, OneLine, news_line, no_target_yet
 from distprompt_tui.tui.widgets.search_form import SearchChoice, SearchForm
 from distprompt_tui.tui.widgets.target_preview import PreviewData, TargetView
 
@@ -32,23 +32,10 @@ if TYPE_CHECKING:
     from distprompt_tui.presets import Preset
 
 _SLIM_BELOW_COLUMNS = 76
+_TIGHT_BELOW_COLUMNS = 116
 
 RUNS_SECONDS = 3.0
 """How often the list of runs is read again."""
-
-WELCOME: Line = [
-    ("distprompt  ", "heading"),
-    ("Can a model be prompted into this distribution?  ", ""),
-    ("Choose a model and a target, then press enter.", "quiet"),
-]
-
-
-class OneLine(Painted[Line]):
-    """A line of text."""
-
-    def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
-        return [cut(self.data, width)]
 
 
 class StartScreen(AppScreen):
@@ -101,6 +88,7 @@ class StartScreen(AppScreen):
         """Called by Textual."""
         slim = event.size.width < _SLIM_BELOW_COLUMNS
         self.set_class(slim, "-slim")
+        self.set_class(event.size.width < _TIGHT_BELOW_COLUMNS, "-tight")
         self.query_one("#search").border_title = "Search: method, length, steps" if slim else "Search"
 
     def on_screen_resume(self) -> None:
@@ -188,7 +176,7 @@ class StartScreen(AppScreen):
         if not self.is_drawn:
             return
         model, preset = self.model, self.preset
-        self.query_one("#news", OneLine).show(_news(self._problem, model, self._preparing()))
+        self.query_one("#news", OneLine).show(news_line(self._problem, model, self._preparing()))
         self.query_one("#news").display = bool(self.query_one("#news", OneLine).data)
         self._show_presets()
         if preset is None:
@@ -199,7 +187,7 @@ class StartScreen(AppScreen):
                 title=preset.spec.title or preset.name,
                 description=preset.spec.description,
                 target=known.target if known else None,
-                going_on=(known.failure if known else "") or _no_target_yet(model, self._targets.probe_says),
+                going_on=(known.failure if known else "") or no_target_yet(model, self._targets.probe_says),
                 bounds_going_on=self._targets.probe_says,
                 failed=bool(known and known.failure),
                 ascii_only=self._ascii_only,
@@ -309,7 +297,7 @@ class StartScreen(AppScreen):
         if model is None or model.status != "prepared":
             self.notify("The editor needs the model's tokens: choose a model that is prepared, or press p.")
             return
-        opening = Opening(model, base, self.query_one(SearchForm).choice, preset)
+        opening = Opening(model, base, self.query_one(SearchForm).choice, self._targets.maker, preset)
         self.home.push_screen(EditorScreen(opening, saved=self._will_choose, ascii_only=self._ascii_only))
 
     def _will_choose(self, preset: str) -> None:
@@ -345,50 +333,3 @@ class StartScreen(AppScreen):
                 self.notify(safe(str(error)), severity="error", markup=False)
                 return
             self.home.start_search(chosen)
-
-
-def chosen_spec(base: spec.RunSpec, model: str, choice: SearchChoice) -> spec.RunSpec:
-    """A preset's spec with what the person chose in its place.
-
-    Raises:
-        UsageError: a field is empty or out of its range.
-    """
-    from distprompt_tui.errors import UsageError
-    from distprompt_tui.presets import override, with_method
-
-    fields = {"search.length": choice.length, "budget.steps": choice.steps, "seed": choice.seed}
-    if None in fields.values():
-        raise UsageError("length, steps and seed must be whole numbers")
-    changes = [f"{field}={value}" for field, value in fields.items()]
-    return override(with_method(base, choice.method), [f"model.name={json.dumps(model)}", *changes])
-
-
-def _news(problem: str, model: ModelEntry | None, preparing: Preparing | None) -> Line:
-    """The line under the header: a preset that is wrong, a model that is not ready."""
-    if problem:
-        return [("! ", "error"), (safe(problem), "error")]
-    if model is None:
-        return []
-    name = safe(model.title or model.name)
-    if preparing is not None and preparing.failure:
-        return [("! ", "error"), (f"{name} could not be prepared: {safe(preparing.failure)}  p tries again", "error")]
-    if preparing is not None:
-        done = f" {100 * preparing.fraction:.0f} %" if preparing.fraction is not None else ""
-        return [
-            ("◐ ", "warning"),
-            (f"{name} is being prepared:{done} ", ""),
-            (f"{safe(preparing.text)}.  Done once, then it loads at once.", "quiet"),
-        ]
-    if model.status == "hub":
-        return [("○ ", "quiet"), (f"{name} is not on this machine: p downloads it from {safe(model.source)}.", "")]
-    if model.status == "missing":
-        return [("✕ ", "error"), (f"{name} cannot be used: {safe(model.source)}", "error")]
-    return []
-
-
-def _no_target_yet(model: ModelEntry | None, probe_says: str) -> str:
-    if model is None:
-        return "Choose a model: the target is drawn over its tokens."
-    if model.status != "prepared":
-        return "The target is drawn when the model has been prepared: it needs the model's tokens."
-    return f"The target is being made: {probe_says}." if probe_says else "The target is being made…"

@@ -88,7 +88,7 @@ class Verdict(Painted[VerdictData]):
 def verdict_lines(data: VerdictData, width: int, height: int) -> list[Line]:
     """The problem, or that there is none; then the row in focus, where the problem does not tell it already."""
     row = "" if data.row in data.problem else safe(data.row)
-    text = safe(data.problem[:1].upper() + data.problem[1:]) or "A search can be started on it."
+    text = safe(data.problem[:1].upper() + data.problem[1:]) or "A search can be started on it: ^g"
     sign, role = ("✕ ", "error") if data.is_wrong else ("○ ", "quiet") if data.problem else ("● ", "good")
     words = wrapped(text, width - 2, "error" if data.is_wrong else "", max_lines=1 if row else height)
     lines: list[Line] = [[(sign if number == 0 else "  ", role), *line] for number, line in enumerate(words)]

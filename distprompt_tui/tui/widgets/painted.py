@@ -118,7 +118,7 @@ class PaintedScroll(ScrollView, can_focus=True):
         if style is None:
             base = self.visual_style
             if marked:
-                base += Style.parse(f"on $block-cursor{'' if self.has_focus else '-blurred'}-background")
+                base += Style.parse("on $row-cursor" if self.has_focus else "on $row-cursor-blurred")
             style = (base + Style.parse(ROLES[role])).rich_style
             self._styles_of_roles[role, marked] = style
         return style
