@@ -58,7 +58,7 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Override any field: search.lr=0.2")
 ]
 RunsDirOption = Annotated[Path | None, typer.Option("--runs-dir", help="Where runs live.")]
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, its name, or one end of its name.")]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, its name, or a part of its name.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, all else on stderr.")]
 
 

@@ -1,11 +1,12 @@
 """The floor: a proven lower bound on the divergence that any prompt, soft or hard, of any length, can reach.
 
-Whatever the prompt, the final norm hands a state u with ‖u‖₂ ≤ √d to the output layer (LayerNorm: also Σu = 0). Over that
-ball f(u) = KL(p ‖ softmax(A u + b)) is convex, and its minimum is the floor. Newton's method finds it; what is reported is
-the certificate of `_certify`, which is true whether or not the iterations have converged.
+Whatever the prompt, the final norm hands a state u with ‖u‖₂ ≤ √d to the output layer (LayerNorm: also Σu = 0). Over
+that ball f(u) = KL(p ‖ softmax(A u + b)) is convex, and its minimum is the floor. Newton's method finds it; what is
+reported is the certificate of `_certify`, which is true whether or not the iterations have converged.
 
-The proof speaks of the head as it is stored, in exact arithmetic: a model that computes in fp32 or bf16 reports divergences
-with its own rounding on top. Here everything but the Hessian is float64, and its rounding is subtracted from the bound.
+The proof speaks of the head as it is stored, in exact arithmetic: a model that computes in fp32 or bf16 reports
+divergences with its own rounding on top. Here everything but the Hessian is float64, and its rounding is subtracted
+from the bound.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from distprompt_tui.divergence import entropy
 from distprompt_tui.errors import ModelError, TargetError
 from distprompt_tui.models.head import Head
 
 BLOCK_ROWS = 2048
-"""Rows of the weight held in float64 at a time: with d = 576 a block fits the cache (measured: 2.5x faster than 4,096)."""
+"""Rows of the weight held in float64 at a time: with d = 576 a block fits the cache (measured: 2.5x faster than
+4,096)."""
 SUM_TOLERANCE = 1e-5
 """How far a target's sum may be from 1: the rounding of a float32 softmax."""
 EXCLUDED_LOGIT = -1e30
@@ -217,16 +220,13 @@ def cross_entropy(head: AffineHead, target: Tensor, logits: Tensor) -> tuple[Ten
     return -log_q @ target, log_q.exp()
 
 
-def entropy(probabilities: Tensor) -> Tensor:
-    """H in nats over the last dimension."""
-    return torch.special.entr(probabilities).sum(dim=-1)
-
-
 def curvature_eigh(head: AffineHead, q: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues, (d,), ascending and positive, and eigenvectors, (d, d) columns, of f's Hessian where the softmax gives q, (V,).
+    """Eigenvalues, (d,), ascending and positive, and eigenvectors, (d, d) columns, of f's Hessian where the softmax
+    gives q, (V,).
 
-    The Hessian is the covariance of A's rows under q. It is summed in float32, twice as fast: its accuracy decides how fast the
-    iterations converge, not what they prove. Where states sum to 0, the direction (1, ..., 1) is made the stiffest.
+    The Hessian is the covariance of A's rows under q. It is summed in float32, twice as fast: its accuracy decides how
+    fast the iterations converge, not what they prove. Where states sum to 0, the direction (1, ..., 1) is made the
+    stiffest.
     """
     mean = _weighted_rows(head.weight, q[None])[0].float()
     root = q.sqrt().float()
@@ -258,26 +258,29 @@ def line_search(
     Returns:
         Step lengths, (k,); 0 where no trial was lower.
     """
-    low, high = torch.zeros_like(step), limit
+    low, low_slope = torch.zeros_like(step), slope
+    high, high_slope = limit, torch.zeros_like(slope)
     for _ in range(MAX_TRIALS):
         trial_value, trial_slope = evaluate(step)
         too_far = (trial_slope > -SLOPE_SHARE * slope) | (trial_value > value + VALUE_NOISE_NATS)
         too_near = ~too_far & (trial_slope < SLOPE_SHARE * slope) & (step < limit)
-        low = torch.where(too_near, step, low)
-        high = torch.where(too_far, step, high)
         if not bool((too_far | too_near).any()):
             break
-        longer = torch.where(high < limit, (low + high) / 2, torch.minimum(2 * step, limit))
-        step = torch.where(too_far, (low + high) / 2, torch.where(too_near, longer, step))
+        low, low_slope = torch.where(too_near, step, low), torch.where(too_near, trial_slope, low_slope)
+        high, high_slope = torch.where(too_far, step, high), torch.where(too_far, trial_slope, high_slope)
+        crossing = torch.where(high_slope > 0, low_slope / (low_slope - high_slope), 0.5).clamp(0.1, 0.9)
+        between = low + crossing * (high - low)
+        longer = torch.where(high < limit, between, torch.minimum(2 * step, limit))
+        step = torch.where(too_far, between, torch.where(too_near, longer, step))
     return torch.where(too_far, low, step)
 
 
 def _certify(head: AffineHead, target: Tensor, q: Tensor, gradient: Tensor) -> float:
     """Lower bound on f over the ball, from any distribution q.
 
-    By Gibbs' inequality logsumexp(z) ≥ q·z + H(q), so f(u) ≥ H(q) − H(p) + (q − p)·(A u + b), which over the ball is at least
-    H(q) − H(p) + (q − p)·b − √d ‖Aᵀ(q − p)‖. With q = softmax(A u + b) this is f(u) − g·u − √d ‖g‖, the Frank-Wolfe bound at u.
-    It holds for any q, so how exactly the logits were computed does not matter.
+    By Gibbs' inequality logsumexp(z) ≥ q·z + H(q), so f(u) ≥ H(q) − H(p) + (q − p)·(A u + b), which over the ball is
+    at least H(q) − H(p) + (q − p)·b − √d ‖Aᵀ(q − p)‖. With q = softmax(A u + b) this is f(u) − g·u − √d ‖g‖, the
+    Frank-Wolfe bound at u. It holds for any q, so how exactly the logits were computed does not matter.
     """
     bound = entropy(q) - entropy(target) + (q - target) @ head.offset - head.radius * gradient.norm()
     return float(bound) - head.rounding_nats
@@ -286,18 +289,21 @@ def _certify(head: AffineHead, target: Tensor, q: Tensor, gradient: Tensor) -> f
 def _rounding_bound(vocab_size: int, hidden_size: int, largest_logit: float) -> float:
     """Bounds the float64 rounding of `cross_entropy` and `_certify`, in nats.
 
-    n additions and multiplications in any order change a sum by at most n·2⁻⁵³ of its terms' absolute sum (Higham, Accuracy and
-    Stability of Numerical Algorithms, §3.1). The sums here have at most V + d terms, an entropy is at most ln V, and the other terms,
-    weighted by p and by q, are logits. Twice for p and q, twice for q's sum being 1 only up to rounding, twice for safety.
+    n additions and multiplications in any order change a sum by at most n·2⁻⁵³ of its terms' absolute sum (Higham,
+    Accuracy and Stability of Numerical Algorithms, §3.1). The sums here have at most V + d terms, an entropy is at
+    most ln V, and the other terms, weighted by p and by q, are logits. Twice for p and q, twice for q's sum being 1
+    only up to rounding, twice for safety.
     """
     unit_roundoff = torch.finfo(torch.float64).eps / 2
     return 8 * (vocab_size + hidden_size) * unit_roundoff * (math.log(vocab_size) + 1 + largest_logit)
 
 
 def _ball_minimum(radius: float, eigenvalues: Tensor, eigenvectors: Tensor, gradient: Tensor, state: Tensor) -> Tensor:
-    """Minimum over the ball of the quadratic model of f at `state`, (1, d): (H + μ) w = H u − g with μ ≥ 0 so that ‖w‖ ≤ √d.
+    """Minimum over the ball of the quadratic model of f at `state`, (1, d): (H + μ) w = H u − g with μ ≥ 0 so that ‖w‖
+    ≤ √d.
 
-    μ solves the secular equation 1/‖w(μ)‖ = 1/√d by Newton from 0, which converges monotonically (Moré and Sorensen 1983).
+    μ solves the secular equation 1/‖w(μ)‖ = 1/√d by Newton from 0, which converges monotonically (Moré and Sorensen
+    1983).
     """
     right_side = eigenvalues * (state[0] @ eigenvectors) - gradient[0] @ eigenvectors
     shift = torch.zeros_like(eigenvalues[0])
@@ -308,7 +314,8 @@ def _ball_minimum(radius: float, eigenvalues: Tensor, eigenvectors: Tensor, grad
             break
         shift = shift + norm**2 / (point**2 / (eigenvalues + shift)).sum() * (norm / radius - 1)
     point = point * (radius / norm).clamp(max=1)
-    return (eigenvectors @ point)[None]
+    minimum: Tensor = eigenvectors @ point
+    return minimum[None]
 
 
 def _step_length(
@@ -338,5 +345,3 @@ def _row_blocks(weight: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Ten
     for start in range(0, len(weight), BLOCK_ROWS):
         block = weight[start : start + BLOCK_ROWS]
         yield slice(start, start + len(block)), buffer[: len(block)].copy_(block)
-
-

@@ -146,7 +146,7 @@ def list_runs(runs_dir: Path) -> list[RunDirectory]:
 
 
 def find_run(name: str, runs_dir: Path) -> RunDirectory:
-    """A run by its folder, its name, or the end or start of its name.
+    """A run by its folder, its name, or a part of its name that only one has.
 
     Raises:
         NotFoundError: there is none, or several fit.
@@ -155,9 +155,7 @@ def find_run(name: str, runs_dir: Path) -> RunDirectory:
     if (as_path / "spec.toml").is_file():
         return RunDirectory(as_path.absolute())
     runs = list_runs(runs_dir)
-    fitting = [run for run in runs if run.name == name] or [
-        run for run in runs if run.name.startswith(name) or run.name.endswith(name)
-    ]
+    fitting = [run for run in runs if run.name == name] or [run for run in runs if name in run.name]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:

@@ -15,6 +15,7 @@ from distprompt_tui.tui.screens.live import LiveScreen
 from distprompt_tui.tui.screens.start import StartScreen
 from distprompt_tui.tui.widgets.bars import Bars
 from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
+from distprompt_tui.tui.widgets.keybar import KeyBar
 from tests.tui.conftest import screen_text, until
 from tests.tui.recording import Recorder, recorded
 
@@ -226,6 +227,33 @@ async def test_scales_change(tmp_path: Path, app_on: Make) -> None:
         await pilot.pause()
         assert "nats, linear" in screen_text(app)
         assert "log bars" in screen_text(app)
+
+
+async def test_the_key_bar_can_be_clicked(tmp_path: Path, app_on: Make) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: complete(app))
+        column = screen_text(app).split("\n")[-1].index("l linear")
+        await pilot.click(KeyBar, offset=(column, 0))
+        await until(pilot, lambda: "nats, linear" in screen_text(app))
+        await pilot.click(KeyBar, offset=(screen_text(app).split("\n")[-1].index("? help"), 0))
+        await until(pilot, lambda: "One bar, two distributions" in screen_text(app))
+
+
+async def test_old_warnings_stay_in_the_log(tmp_path: Path, app_on: Make) -> None:
+    recorder = Recorder(tmp_path / "runs")
+    recorder.start()
+    recorder.writer.write("warning", text="an old [/] warning")
+    app = app_on(attach=recorder.run)
+    app.updates_per_second = 20.0
+    with recorder.living_worker():
+        async with app.run_test(size=(120, 40), notifications=True) as pilot:
+            await until(pilot, lambda: "running" in screen_text(app))
+            recorder.writer.write("warning", text="a new [/] warning")
+            await until(pilot, lambda: "a new [/] warning" in screen_text(app))
+            assert "an old" not in screen_text(app)
+            await pilot.press("w")
+            await until(pilot, lambda: "an old [/] warning" in screen_text(app))
 
 
 async def test_the_plot_reads_off_single_steps(tmp_path: Path, app_on: Make) -> None:

@@ -42,7 +42,7 @@ def test_both_entropies_share_a_scale() -> None:
 
 def test_the_split_adds_up_in_words() -> None:
     assert "best 0.231 = head limit 0.190 + left 0.041" in text(left_lines(SPLIT, 60))
-    assert "floor 0.038: proven" in text(left_lines(SPLIT, 60))
+    assert "floor 0.038 proven; head limit: measured" in text(left_lines(SPLIT, 60))
     line = text(one_line(SPLIT, 78))
     assert "closed 99.1 %" in line
     assert "H 5.71 of 6.00" in line

@@ -80,6 +80,8 @@ class LiveScreen(AppScreen):
     def on_resize(self, event: events.Resize) -> None:
         """Called by Textual."""
         self.set_class(event.size.height < _FLAT_BELOW_ROWS, "-flat")
+        if self.is_drawn:
+            self.query_one(Notice).show(StatusData(self.view, self.control.pending, self.read_only))
 
     def tick(self) -> None:
         """The one clock of the screen: read what is new, then draw what changed."""

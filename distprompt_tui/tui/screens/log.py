@@ -49,5 +49,8 @@ class LogScreen(ModalScreen[None]):
         self._shown = text
         lines: list[Line] = [[("! ", "warning"), (safe(warning), "warning")] for warning in self._warnings]
         lines += [[(safe(line), "")] for line in text[-_MAX_LINES:]]
+        box = self.query_one(VerticalScroll)
+        follows = box.is_vertical_scroll_end
         self.query_one("#text", Static).update(content(lines or [[("The worker has written nothing.", "quiet")]]))
-        self.query_one(VerticalScroll).scroll_end(animate=False)
+        if follows:
+            box.scroll_end(animate=False)

@@ -168,7 +168,9 @@ def _explained(data: LeftData, width: int) -> list[Line]:
     if bounds.floor is None and bounds.head_limit is None:
         expected = "Floor and head limit are being found beside the search."
         return wrapped(expected if data.bounds_expected else "No bounds were found.", width, "quiet", max_lines=2)
-    parts = [f"floor {format.nats(bounds.floor)}: proven, no prompt is below it"]
     if bounds.head_limit is None:
-        parts.append("head limit: not yet")
-    return wrapped("; ".join(parts), width, "quiet", max_lines=2)
+        text = f"floor {format.nats(bounds.floor)}: proven, no prompt is below it; head limit: not yet"
+        return wrapped(text, width, "quiet", max_lines=2)
+    floor = f"floor {format.nats(bounds.floor)} proven" if bounds.floor is not None else "no floor"
+    measured = "measured" if bounds.agreement is None else f"{format.percent(bounds.agreement)} of starts agree"
+    return wrapped(f"{floor}; head limit: {measured}", width, "quiet", max_lines=2)
