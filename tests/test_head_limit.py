@@ -10,43 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from distprompt_tui.divergence import forward_kl
 from distprompt_tui.errors import ModelError
 from distprompt_tui.floor import solve_floor
 from distprompt_tui.head_limit import solve_head_limit
-from distprompt_tui.models.head import FinalNorm, Head
-
-VOCABULARY = 60
-
-
-def random_head(hidden: int, seed: int, kind: str = "rms", softcap: float | None = None) -> Head:
-    """A head with bias, scale and two rows without a token."""
-    generator = torch.Generator().manual_seed(seed)
-    normal = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
-    bias = normal(hidden) if kind == "layer" else None
-    allowed = torch.ones(VOCABULARY, dtype=torch.bool)
-    allowed[-2:] = False
-    norm = FinalNorm("layer" if kind == "layer" else "rms", 1 + 0.3 * normal(hidden), bias)
-    return Head(normal(VOCABULARY, hidden), 0.1 * normal(VOCABULARY), norm, 0.7, softcap, allowed)
-
-
-def random_target(seed: int, concentration: float) -> Tensor:
-    """A Dirichlet target over the allowed rows."""
-    torch.manual_seed(seed)
-    p = torch.distributions.Dirichlet(torch.full((VOCABULARY - 2,), concentration, dtype=torch.float64)).sample()
-    return torch.cat([p, torch.zeros(2, dtype=torch.float64)])
-
-
-def divergences_on_sphere(head: Head, target: Tensor, count: int) -> Tensor:
-    """At random states of the sphere, through the head's own code."""
-    assert head.norm is not None
-    hidden = head.weight.shape[1]
-    states = torch.randn(count, hidden, generator=torch.Generator().manual_seed(1))
-    if head.norm.kind == "layer":
-        states = states - states.mean(1, keepdim=True)
-    states *= math.sqrt(hidden) / states.norm(dim=1, keepdim=True)
-    h = states * head.norm.gain + (head.norm.bias if head.norm.bias is not None else 0)
-    return forward_kl(target, head.logits(h).double())
+from distprompt_tui.models.head import Head
+from tests.random_heads import divergences_at, random_head, random_target, states_on_sphere
 
 
 @pytest.mark.parametrize("softcap", [None, 4.0])
@@ -56,7 +24,7 @@ def test_brute_force_finds_nothing_lower(kind: str, softcap: float | None, seed:
     """In 3 dimensions 20,000 random states come within a hundredth of any minimum on the sphere."""
     head, target = random_head(3, seed, kind, softcap), random_target(seed, 0.3)
     limit = solve_head_limit(head, target)
-    brute = divergences_on_sphere(head, target, 20_000).min().item()
+    brute = divergences_at(head, target, states_on_sphere(head, 20_000)).min().item()
     assert limit.value <= brute + 1e-4
     assert limit.value >= brute - 0.02
 
@@ -68,7 +36,7 @@ def test_never_below_the_floor_nor_above_any_state(seed: int, kind: str, concent
     floor = solve_floor(head, target)
     limit = solve_head_limit(head, target, floor)
     assert limit.value >= floor.floor
-    assert limit.value <= divergences_on_sphere(head, target, 2_000).min().item() + 1e-4
+    assert limit.value <= divergences_at(head, target, states_on_sphere(head, 2_000)).min().item() + 1e-4
     assert limit.state.norm().item() == pytest.approx(math.sqrt(12))
     assert 0 < limit.agreement <= 1
     assert limit.values == tuple(sorted(limit.values))

@@ -1,0 +1,50 @@
+"""Floor and head limit of every shipped preset, and of an entropy sweep, on one model.
+
+    python tests/benchmarks/floor.py [MODEL]
+
+Nothing is taken from memory: each is solved anew. Prints nats and seconds.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+
+import torch
+
+from distprompt_tui import spec as specs
+from distprompt_tui.floor import solve_floor
+from distprompt_tui.head_limit import solve_head_limit
+from distprompt_tui.models.source import ModelSource, load_by_name
+from distprompt_tui.presets import list_presets
+from distprompt_tui.targets import make_target
+
+
+def main() -> None:
+    """Solve and print."""
+    settings = specs.Model(name=sys.argv[1] if len(sys.argv) > 1 else "smollm2", device="cpu")
+    model, _ = load_by_name(settings, lambda text, fraction: None)
+    source = ModelSource(model, settings, lambda text, fraction: None)
+    targets: dict[str, specs.Target] = {preset.name: preset.spec.target for preset in list_presets() if preset.shipped}
+    for entropy in (0.0, 0.5, 2.0, 4.0, 8.0):
+        targets[f"vanilla {entropy:g}"] = specs.Vanilla(entropy=entropy)
+        targets[f"temperature {entropy:g}"] = specs.Temperature(entropy=entropy)
+    seconds: list[float] = []
+    print(
+        f"{'target':16} {'floor':>9} {'gap':>8} {'limit':>9} {'agree':>6} {'‖u‖/√d':>7} {'floor s':>8} {'limit s':>8}"
+    )
+    for name, target in targets.items():
+        p = torch.tensor(make_target(target, model.vocabulary, source).probabilities)
+        floor = solve_floor(model.head, p)
+        limit = solve_head_limit(model.head, p, floor)
+        seconds.append(floor.seconds)
+        print(
+            f"{name:16} {floor.floor:9.5f} {floor.gap:8.1e} {limit.value:9.5f} {limit.agreement:6.2f} "
+            f"{floor.norm_ratio:7.3f} {floor.seconds:8.2f} {limit.seconds:8.2f}",
+            flush=True,
+        )
+    print(f"floor: median {statistics.median(seconds):.2f} s, worst {max(seconds):.2f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The floor is a bound: below an independent solver's minimum, below every state, whenever it was stopped."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+from torch import Tensor
+
+from distprompt_tui.errors import ModelError, TargetError
+from distprompt_tui.floor import solve_floor
+from distprompt_tui.head_limit import solve_head_limit
+from distprompt_tui.models.head import Head
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.spec import Outlier, Target, Temperature, Vanilla
+from distprompt_tui.targets import make_target
+from tests.random_heads import (
+    ROWS_WITHOUT_TOKEN,
+    VOCABULARY,
+    divergences_at,
+    random_head,
+    random_target,
+    states_on_sphere,
+)
+
+HIDDEN = 8
+kinds = st.sampled_from(["rms", "layer"])
+concentrations = st.sampled_from([0.01, 0.2, 3.0])
+
+
+def slow_minimum(head: Head, target: Tensor) -> float:
+    """The same minimum by SciPy's SLSQP on plain numpy float64, with an explicit constraint for the ball."""
+    assert head.norm is not None
+    rows = head.allowed.numpy()
+    weight, gain = head.weight.double().numpy()[rows], head.norm.gain.double().numpy()
+    shift = head.norm.bias.double().numpy() if head.norm.bias is not None else np.zeros(len(gain))
+    offset = head.bias.double().numpy()[rows] if head.bias is not None else np.zeros(len(weight))
+    p = target.numpy()[rows]
+    entropy = -sum(mass * math.log(mass) for mass in p if mass > 0)
+
+    def divergence(state: np.ndarray) -> float:
+        logits = head.scale * (weight @ (gain * state + shift) + offset)
+        top = logits.max()
+        return float(top + math.log(np.exp(logits - top).sum()) - p @ logits - entropy)
+
+    constraints = [{"type": "ineq", "fun": lambda u: len(u) - u @ u}]
+    if head.norm.kind == "layer":
+        constraints.append({"type": "eq", "fun": lambda u: u.sum()})
+    found = minimize(
+        divergence,
+        np.zeros(len(gain)),
+        method="SLSQP",
+        constraints=constraints,
+        options={"maxiter": 1000, "ftol": 1e-14},
+    )
+    inside = found.x - found.x.mean() if head.norm.kind == "layer" else found.x
+    inside = inside * min(1.0, math.sqrt(len(inside)) / np.linalg.norm(inside))
+    return divergence(inside)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10_000), kinds, concentrations)
+def test_equals_a_slow_solver_and_is_never_above_it(seed: int, kind: str, concentration: float) -> None:
+    head, target = random_head(HIDDEN, seed, kind), random_target(seed, concentration)
+    floor = solve_floor(head, target, tolerance_nats=1e-7)
+    slow = slow_minimum(head, target)
+    assert floor.floor <= slow + 1e-9
+    assert floor.upper == pytest.approx(slow, abs=1e-5)
+    assert floor.gap <= 1e-6
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 10_000), kinds, concentrations, st.integers(0, 3))
+def test_true_without_convergence(seed: int, kind: str, concentration: float, iterations: int) -> None:
+    head, target = random_head(HIDDEN, seed, kind), random_target(seed, concentration)
+    stopped = solve_floor(head, target, max_iterations=iterations)
+    assert stopped.iterations <= iterations
+    states = states_on_sphere(head, 3_000)
+    inner = states * torch.rand(len(states), 1, generator=torch.Generator().manual_seed(2))
+    for points in (states, inner):
+        assert stopped.floor <= divergences_at(head, target, points).min().item() + 1e-6
+    assert stopped.floor <= slow_minimum(head, target) + 1e-9
+    assert stopped.floor >= 0
+
+
+@pytest.mark.parametrize("kind", ["rms", "layer"])
+def test_both_ends_of_entropy(kind: str) -> None:
+    head = random_head(HIDDEN, 1, kind)
+    one_hot = torch.zeros(VOCABULARY, dtype=torch.float64)
+    one_hot[7] = 1
+    uniform = head.allowed.double() / (VOCABULARY - ROWS_WITHOUT_TOKEN)
+    for target in (one_hot, uniform):
+        floor = solve_floor(head, target)
+        assert math.isfinite(floor.floor)
+        assert 0 <= floor.floor <= floor.upper
+        assert floor.gap <= 1e-4
+        assert floor.norm_ratio <= 1 + 1e-9
+
+
+def test_what_the_head_gives_has_floor_zero() -> None:
+    head = random_head(HIDDEN, 3)
+    assert head.norm is not None
+    target = head.logits(states_on_sphere(head, 1) * head.norm.gain).double().softmax(-1)[0]
+    floor = solve_floor(head, target)
+    assert floor.floor == 0
+    assert floor.upper <= 1e-4
+
+
+def test_refusals() -> None:
+    target = random_target(0, 1.0)
+    with pytest.raises(ModelError, match="soft-capped at 30"):
+        solve_floor(random_head(HIDDEN, 0, softcap=30.0), target)
+    head = random_head(HIDDEN, 0)
+    with pytest.raises(TargetError, match="60 rows"):
+        solve_floor(head, target[:-1])
+    with pytest.raises(TargetError, match="no distribution"):
+        solve_floor(head, 2 * target)
+    with pytest.raises(TargetError, match="rows that stand for no token"):
+        solve_floor(head, target.flip(0))
+
+
+def both(model: LanguageModel, target: Target) -> tuple[float, float]:
+    """Floor and head limit of a target, nats."""
+    p = torch.tensor(make_target(target, model.vocabulary).probabilities)
+    floor = solve_floor(model.head, p)
+    assert floor.gap <= 1e-4
+    limit = solve_head_limit(model.head, p, floor)
+    assert limit.agreement >= 0.5
+    return floor.floor, limit.value
+
+
+@pytest.mark.real_model
+def test_two_findings_of_the_paper_without_any_search(smollm2: LanguageModel) -> None:
+    """Moderate entropies are the hardest, outliers are easier at equal entropy: both are the output layer's doing."""
+    vanilla = {entropy: both(smollm2, Vanilla(entropy=entropy)) for entropy in (1.0, 6.0, 10.5)}
+    outlier = both(smollm2, Outlier(entropy=6.0, tokens=(" banana",)))
+    for which in (0, 1):
+        low, middle, high = (vanilla[entropy][which] for entropy in (1.0, 6.0, 10.5))
+        assert middle > 3 * low
+        assert middle > 3 * high
+        assert outlier[which] < 0.2 * middle
+
+
+@pytest.mark.real_model
+@pytest.mark.parametrize("entropy", [0.0, 3.0])
+def test_the_gap_on_smollm2(smollm2: LanguageModel, entropy: float) -> None:
+    p = torch.tensor(make_target(Temperature(entropy=entropy), smollm2.vocabulary).probabilities)
+    assert solve_floor(smollm2.head, p).gap <= 1e-4
