@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distprompt_tui.divergence import compare, entropy, forward_kl, logits_kl
+from distprompt_tui.shares import kl_shares
 
 sizes = st.integers(2, 40)
 seeds = st.integers(0, 2**32 - 1)
@@ -94,3 +95,14 @@ def test_read_outs(size: int, seed: int, scale: float) -> None:
 def test_entropy_of_the_ends() -> None:
     assert entropy(torch.tensor([1.0, 0.0, 0.0])).item() == 0
     assert entropy(torch.full((7,), 1 / 7, dtype=torch.float64)).item() == pytest.approx(math.log(7))
+
+
+@given(sizes, seeds, scales)
+def test_shares_sum_to_the_divergence_and_none_is_negative(size: int, seed: int, scale: float) -> None:
+    p, z = random_pair(size, seed, min(scale, 20))
+    found = compare(p, z)
+    shares = kl_shares(p.numpy(), found.q.numpy())
+    assert shares.sum() == pytest.approx(found.numbers.kl, rel=1e-9, abs=1e-9)
+    assert shares.min() >= -1e-15
+    missing = p.numpy() == 0
+    np.testing.assert_array_equal(shares[missing], found.q.numpy()[missing])

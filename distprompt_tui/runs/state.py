@@ -46,7 +46,7 @@ class PromptToken:
 
 @dataclass(frozen=True, slots=True)
 class TokenMass:
-    """A token's mass in target and achieved, and its part of the divergence, p·log(p/q) in nats."""
+    """A token's mass in target and achieved, and its part of the divergence in nats (`shares.kl_shares`)."""
 
     id: int
     text: str

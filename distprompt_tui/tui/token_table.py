@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 Order = Literal["share", "target", "achieved", "gap"]
 ORDERS: tuple[Order, ...] = ("share", "target", "achieved", "gap")
 
-SMALLEST_MASS = 1.4e-45
-"""The smallest number above 0 that achieved.npy (float32) can hold: what a mass of 0 in it stands for."""
-
-
 Column: TypeAlias = "Sequence[float] | NDArray[np.float64]"
 
 
@@ -54,7 +50,7 @@ class TokenTable:
         ids: token ids, sorted and filtered; each other column is indexed by the same position.
         target: p of each.
         achieved: q of each.
-        shares: p·log(p/q) of each in nats.
+        shares: of the divergence, of each in nats (`shares.kl_shares`).
         kl: the divergence that the shares are parts of, nats.
         text: the string of an id, not yet safe for a terminal.
         total: tokens before the filter.
@@ -155,12 +151,13 @@ class TokenSource:
     ) -> TokenTable:
         import numpy as np
 
+        from distprompt_tui.shares import kl_shares
+
         assert self._vocabulary is not None
         q = achieved.astype(np.float64)
-        p = np.where(target > 0, target, 1.0)  # 0·log 0 = 0
-        shares = target * np.log(p / np.maximum(q, SMALLEST_MASS))
+        shares = kl_shares(target, q)
         gaps = np.abs(q - target)
-        ids = np.lexsort((-gaps, -{"share": np.abs(shares), "target": target, "achieved": q, "gap": gaps}[order]))
+        ids = np.lexsort((-gaps, -{"share": shares, "target": target, "achieved": q, "gap": gaps}[order]))
         if find:
             ids = ids[self._matches(find)[ids]]
         return TokenTable(
@@ -195,7 +192,7 @@ class TokenSource:
 def from_snapshot(snapshot: Snapshot, order: Order, find: str) -> TokenTable:
     """A table of the tokens that a snapshot names."""
     keys: dict[Order, Callable[[TokenMass], float]] = {
-        "share": lambda row: abs(row.share),
+        "share": lambda row: row.share,
         "target": lambda row: row.target,
         "achieved": lambda row: row.achieved,
         "gap": lambda row: abs(row.achieved - row.target),

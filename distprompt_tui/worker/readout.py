@@ -9,6 +9,7 @@ from torch import Tensor
 
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.protocol import HardPrompt, Prompt
+from distprompt_tui.shares import kl_shares
 from distprompt_tui.vocabulary import Vocabulary
 
 TOP_TOKENS = 30
@@ -48,11 +49,10 @@ def top_tokens(vocabulary: Vocabulary, target: Tensor, achieved: Tensor) -> list
         achieved: q, (V,) float64 on the CPU.
 
     Returns:
-        Rows of id, text, p, q and share of the divergence p·log(p/q) in nats.
+        Rows of id, text, p, q and share of the divergence in nats.
     """
-    q = achieved
-    share = torch.where(target > 0, target * (target.log() - q.log()), 0.0)
+    share = torch.from_numpy(kl_shares(target.numpy(), achieved.numpy()))
     count = min(TOP_TOKENS, len(target))
-    ids = torch.cat([values.topk(count).indices for values in (target, q, share)]).unique()
-    ids = ids[torch.maximum(target[ids], q[ids]).argsort(descending=True, stable=True)]
-    return [[i, vocabulary.text(i), float(target[i]), float(q[i]), float(share[i])] for i in ids.tolist()]
+    ids = torch.cat([values.topk(count).indices for values in (target, achieved, share)]).unique()
+    ids = ids[torch.maximum(target[ids], achieved[ids]).argsort(descending=True, stable=True)]
+    return [[i, vocabulary.text(i), float(target[i]), float(achieved[i]), float(share[i])] for i in ids.tolist()]

@@ -34,7 +34,7 @@ WORDS = (
     ("left", "divergence minus head limit: what a better prompt could still gain; the rest is the output layer's"),
     ("closed", "how much of the way from the first prompt to the head limit has been gone"),
     ("gap", "achieved minus target, for one token"),
-    ("share", "a token's part of the divergence, p·log(p/q); negative where the prompt gives more than is asked"),
+    ("share", "a token's part of the divergence, p·log(p/q) − p + q: never negative, and they sum to it"),
     ("cosine, × norm", "soft prompts: how near a vector is to a token, and its length against the vocabulary's mean"),
 )
 
