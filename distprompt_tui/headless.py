@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from distprompt_tui.errors import DistPromptError
+from distprompt_tui.format import duration, nats, rate
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.process import send, start_run, worker_pid
 from distprompt_tui.runs.state import RunState, reduce_all
 from distprompt_tui.spec import RunSpec
-from distprompt_tui.tui.format import duration, nats, rate
 
 POLL_SECONDS = 0.1
 

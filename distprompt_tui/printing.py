@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from distprompt_tui.format import count, duration, gap, magnitude, mass, meter, nats, percent, two_bars
 from distprompt_tui.models.registry import ModelEntry
 from distprompt_tui.presets import Preset
 from distprompt_tui.runs.directory import RunDirectory
@@ -20,7 +21,6 @@ from distprompt_tui.runs.process import worker_pid
 from distprompt_tui.runs.state import Bounds, RunState, TokenMass
 from distprompt_tui.targets import Target
 from distprompt_tui.tokens import fit, visible_token
-from distprompt_tui.tui.format import count, duration, gap, magnitude, mass, meter, nats, percent, two_bars
 from distprompt_tui.vocabulary import Vocabulary
 
 TABLE_ROWS = 12

@@ -7,12 +7,9 @@ from collections.abc import Iterable, Sequence
 from rich.cells import cell_len
 from textual.content import Content
 
+from distprompt_tui.format import Line as Line
+from distprompt_tui.format import Span as Span
 from distprompt_tui.tokens import visible_token
-
-Span = tuple[str, str]
-"""A text and its role, a key of `ROLES`."""
-
-Line = list[Span]
 
 ROLES = {
     "": "$foreground",

@@ -10,8 +10,8 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
 
+from distprompt_tui import format
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.tui import format
 from distprompt_tui.tui.background import in_thread
 from distprompt_tui.tui.choice import chosen_spec
 from distprompt_tui.tui.desk import ModelDesk, Preparing, TargetDesk

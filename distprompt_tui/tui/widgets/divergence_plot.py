@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
+from distprompt_tui import format
 from distprompt_tui.runs.state import Bounds, CurvePoint
-from distprompt_tui.tui import format
 from distprompt_tui.tui.lines import Line, wrapped
 from distprompt_tui.tui.plot import Mark, Reference, plot_lines
 from distprompt_tui.tui.widgets.painted import Painted, label_border

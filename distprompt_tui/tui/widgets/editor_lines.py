@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from textual import events
 from textual.message import Message
 
-from distprompt_tui.tui import format
+from distprompt_tui import format
 from distprompt_tui.tui.editing import Rest
 from distprompt_tui.tui.lines import Line, cut, joined, safe, spread, wrapped
 from distprompt_tui.tui.widgets.painted import Painted

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from distprompt_tui import format
 from distprompt_tui.runs.state import Bounds, RunState
-from distprompt_tui.tui import format
 from distprompt_tui.tui.lines import Line, cut, fitting, wrapped
 from distprompt_tui.tui.widgets.painted import Painted, label_border
 

@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from distprompt_tui.tui import format
+from distprompt_tui import format
 from distprompt_tui.tui.lines import Line, content, cut, fitting, safe, spread, width_of
 from distprompt_tui.tui.summaries import RunSummary
 from distprompt_tui.tui.widgets.status import REASONS, title_line

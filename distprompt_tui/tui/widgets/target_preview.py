@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from distprompt_tui import format
 from distprompt_tui.tokens import fit, visible_token
-from distprompt_tui.tui import format
 from distprompt_tui.tui.lines import Line, cut, safe, wrapped
 from distprompt_tui.tui.preview import FoundBounds, TargetPreview
 from distprompt_tui.tui.widgets.lists import mass_curve

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from distprompt_tui import format
 from distprompt_tui.tokens import fit, visible_token
-from distprompt_tui.tui import format
 from distprompt_tui.tui.lines import Line
 from distprompt_tui.tui.token_table import Order, TokenRow
 

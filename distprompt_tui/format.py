@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from distprompt_tui.tui.lines import Line
+Span = tuple[str, str]
+"""A text and the role that it is drawn in."""
+
+Line = list[Span]
 
 MASS_WIDTH = 7
 GAP_WIDTH = 8

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from distprompt_tui.tui import format
+from distprompt_tui import format
 from distprompt_tui.tui.lines import plain, width_of
 
 masses = st.floats(0, 1, allow_nan=False)
