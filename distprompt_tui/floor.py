@@ -24,8 +24,8 @@ from distprompt_tui.errors import ModelError, TargetError
 from distprompt_tui.models.head import Head
 
 BLOCK_ROWS = 2048
-"""Rows of the weight held in float64 at a time: with d = 576 a block fits the cache (measured: 2.5x faster than
-4,096)."""
+"""Rows of the weight held in float64 at a time: 10 MB with d = 576, which stays in the cache (measured on 2 cores:
+product 8 ms, against 12 ms with 4,096 rows and 73 ms without a buffer)."""
 SUM_TOLERANCE = 1e-5
 """How far a target's sum may be from 1: the rounding of a float32 softmax."""
 EXCLUDED_LOGIT = -1e30
@@ -105,7 +105,10 @@ def affine_head(head: Head) -> AffineHead:
         ModelError: the final norm was not recognised.
     """
     if head.norm is None:
-        raise ModelError(f"no floor or head limit for this model: {head.why_no_floor}")
+        raise ModelError(
+            "no floor or head limit for this model: the final norm is of an unknown kind, "
+            "so the last state is not known to be bounded"
+        )
     device = torch.device("cpu") if head.weight.device.type == "mps" else head.weight.device
     weight = head.weight.detach().to(device)
     vocab_size, hidden_size = weight.shape
@@ -145,8 +148,7 @@ def checked_target(head: AffineHead, target: Tensor) -> Tensor:
     vocab_size = len(head.weight)
     if target.shape != (vocab_size,):
         raise TargetError(f"the target has shape {tuple(target.shape)}, but this model's head has {vocab_size} rows")
-    target = target.detach().to(torch.float64) if target.device.type != "mps" else target.detach().cpu().double()
-    target = target.to(head.weight.device)
+    target = target.detach().to(head.weight.device).double()
     total = float(target.sum())
     if not bool((target >= 0).all()) or not abs(total - 1) <= SUM_TOLERANCE:
         raise TargetError(f"the target is no distribution: its masses must be ≥ 0 and sum to 1, they sum to {total:g}")
@@ -258,18 +260,17 @@ def line_search(
     Returns:
         Step lengths, (k,); 0 where no trial was lower.
     """
-    low, low_slope = torch.zeros_like(step), slope
-    high, high_slope = limit, torch.zeros_like(slope)
+    low, high = torch.zeros_like(step), limit
     for _ in range(MAX_TRIALS):
         trial_value, trial_slope = evaluate(step)
         too_far = (trial_slope > -SLOPE_SHARE * slope) | (trial_value > value + VALUE_NOISE_NATS)
         too_near = ~too_far & (trial_slope < SLOPE_SHARE * slope) & (step < limit)
         if not bool((too_far | too_near).any()):
             break
-        low, low_slope = torch.where(too_near, step, low), torch.where(too_near, trial_slope, low_slope)
-        high, high_slope = torch.where(too_far, step, high), torch.where(too_far, trial_slope, high_slope)
-        crossing = torch.where(high_slope > 0, low_slope / (low_slope - high_slope), 0.5).clamp(0.1, 0.9)
-        between = low + crossing * (high - low)
+        low = torch.where(too_near, step, low)
+        high = torch.where(too_far, step, high)
+        # Halving, not the secant: on a steep head the slope turns so sharply that the secant hardly moves.
+        between = (low + high) / 2
         longer = torch.where(high < limit, between, torch.minimum(2 * step, limit))
         step = torch.where(too_far, between, torch.where(too_near, longer, step))
     return torch.where(too_far, low, step)
@@ -292,10 +293,12 @@ def _rounding_bound(vocab_size: int, hidden_size: int, largest_logit: float) -> 
     n additions and multiplications in any order change a sum by at most n·2⁻⁵³ of its terms' absolute sum (Higham,
     Accuracy and Stability of Numerical Algorithms, §3.1). The sums here have at most V + d terms, an entropy is at
     most ln V, and the other terms, weighted by p and by q, are logits. Twice for p and q, twice for q's sum being 1
-    only up to rounding, twice for safety.
+    only up to rounding, twice for safety. A logit's own rounding makes q off by as many roundoffs as the logit is
+    large.
     """
     unit_roundoff = torch.finfo(torch.float64).eps / 2
-    return 8 * (vocab_size + hidden_size) * unit_roundoff * (math.log(vocab_size) + 1 + largest_logit)
+    operations = vocab_size + hidden_size + largest_logit
+    return 8 * operations * unit_roundoff * (math.log(vocab_size) + 1 + largest_logit)
 
 
 def _ball_minimum(radius: float, eigenvalues: Tensor, eigenvectors: Tensor, gradient: Tensor, state: Tensor) -> Tensor:

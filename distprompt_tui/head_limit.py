@@ -78,7 +78,7 @@ def solve_head_limit(
         head: the model's output layer, soft-capped or not.
         target: p, (V,), probabilities; no mass on rows that are not allowed.
         floor: the floor of this head and target, if it is known already.
-        starts: how many, at most 2 d.
+        starts: how many, at most 2 d (LayerNorm: 2 d − 2).
         tolerance_nats: stop when no start falls by more than this in a step.
         max_iterations: stop after this many steps.
 
@@ -115,7 +115,8 @@ def solve_head_limit(
 
 def _pushed_out(head: AffineHead, centre: Tensor, eigenvectors: Tensor, starts: int) -> Tensor:
     """Points on the sphere reached from `centre`, (d,), along ± the first eigenvectors: (starts, d)."""
-    axes = eigenvectors.T[: (starts + 1) // 2]
+    dimensions = len(centre) - 1 if head.centred else len(centre)
+    axes = eigenvectors.T[: min((starts + 1) // 2, dimensions)]
     directions = torch.stack([axes, -axes], dim=1).flatten(0, 1)[:starts]
     along = directions @ centre  # ‖centre + t·direction‖ = radius for t = −along + √(along² + radius² − ‖centre‖²)
     distance = -along + (along**2 + head.radius**2 - centre @ centre).clamp(min=0).sqrt()
@@ -233,5 +234,6 @@ def _on_sphere(head: AffineHead, vectors: Tensor) -> Tensor:
     """Vectors scaled to the length that the norm gives, (k, d); where states sum to 0, they do so exactly."""
     if head.centred:
         vectors = vectors - vectors.mean(dim=1, keepdim=True)
-    scale: Tensor = head.radius / vectors.norm(dim=1, keepdim=True)
-    return vectors * scale
+    # A zero stays zero: the gradient of a softmax that is one-hot to the last bit.
+    unit: Tensor = vectors / vectors.norm(dim=1, keepdim=True).clamp(min=torch.finfo(vectors.dtype).tiny)
+    return head.radius * unit

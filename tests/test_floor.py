@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -100,6 +101,28 @@ def test_both_ends_of_entropy(kind: str) -> None:
         assert 0 <= floor.floor <= floor.upper
         assert floor.gap <= 1e-4
         assert floor.norm_ratio <= 1 + 1e-9
+
+
+def test_a_steep_head_converges() -> None:
+    """Logits of thousands: along a Newton step the slope turns so sharply that most of a line search goes nowhere."""
+    head, target = replace(random_head(HIDDEN, 39), scale=100.0), random_target(39, 0.01)
+    floor = solve_floor(head, target)
+    assert floor.gap <= 1e-4
+    assert floor.floor <= slow_minimum(head, target) + 1e-9
+
+
+@pytest.mark.parametrize("kind", ["rms", "layer"])
+@pytest.mark.parametrize("hidden", [2, 16])
+def test_a_start_without_gradient_has_a_head_limit(kind: str, hidden: int) -> None:
+    """A softmax that is one-hot to the last bit, or a sphere of two points: nowhere to go, and nothing is NaN."""
+    head = replace(random_head(hidden, 0, kind), scale=3000.0)
+    target = torch.zeros(VOCABULARY, dtype=torch.float64)
+    target[3] = 1
+    floor = solve_floor(head, target)
+    limit = solve_head_limit(head, target, floor)
+    assert limit.value >= floor.floor
+    assert all(math.isfinite(value) for value in limit.values)
+    assert limit.state.norm().item() == pytest.approx(math.sqrt(hidden))
 
 
 def test_what_the_head_gives_has_floor_zero() -> None:

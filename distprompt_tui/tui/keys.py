@@ -47,7 +47,7 @@ LIVE_KEYS = (
     Key("s", "stop", "stop", "End the search; asks first, the best prompt is kept", "The search", 5),
     Key("d,escape", "detach", "detach", "Back to where it was started; the search goes on", "The search", 6, "d"),
     Key("r", "again", "again", "Start the same search with the next seed", "The search", 7),
-    Key("o", "order", "sort", "Sort tokens by share of KL, target, achieved or gap", "What is shown", 8),
+    Key("o", "order", "sort", "Sort tokens by mass, share of KL, target, achieved or gap", "What is shown", 8),
     Key("slash", "find", "find", "Show only tokens that hold a text, or one by its id", "What is shown", 9, "/"),
     Key("l", "plot_scale", "log", "Logarithmic or linear divergence", "What is shown", 10),
     Key("b", "bar_scale", "bars", "Linear or logarithmic bars", "What is shown", 12),

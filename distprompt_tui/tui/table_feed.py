@@ -17,7 +17,7 @@ class TableFeed:
     """Builds tables in a thread and hands them to the panel in the event loop."""
 
     def __init__(self, source: TokenSource, show: Callable[[TokenTable], None]) -> None:
-        self.order: Order = "share"
+        self.order: Order = ORDERS[0]
         self.find = ""
         self._source = source
         self._show = show

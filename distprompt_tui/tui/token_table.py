@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
     from distprompt_tui.vocabulary import Vocabulary
 
-Order = Literal["share", "target", "achieved", "gap"]
-ORDERS: tuple[Order, ...] = ("share", "target", "achieved", "gap")
+Order = Literal["mass", "share", "target", "achieved", "gap"]
+ORDERS: tuple[Order, ...] = ("mass", "share", "target", "achieved", "gap")
+"""`mass` is the larger of target and achieved: what either of them holds much of comes first."""
 
 Column: TypeAlias = "Sequence[float] | NDArray[np.float64]"
 
@@ -67,7 +68,7 @@ class TokenTable:
     text: Callable[[int], str] = str
     total: int = 0
     largest: float = 0.0
-    order: Order = "share"
+    order: Order = "mass"
     find: str = ""
     complete: bool = False
     version: object = None
@@ -157,7 +158,8 @@ class TokenSource:
         q = achieved.astype(np.float64)
         shares = kl_shares(target, q)
         gaps = np.abs(q - target)
-        ids = np.lexsort((-gaps, -{"share": shares, "target": target, "achieved": q, "gap": gaps}[order]))
+        keys = {"mass": np.maximum(target, q), "share": shares, "target": target, "achieved": q, "gap": gaps}
+        ids = np.lexsort((-gaps, -keys[order]))
         if find:
             ids = ids[self._matches(find)[ids]]
         return TokenTable(
@@ -192,6 +194,7 @@ class TokenSource:
 def from_snapshot(snapshot: Snapshot, order: Order, find: str) -> TokenTable:
     """A table of the tokens that a snapshot names."""
     keys: dict[Order, Callable[[TokenMass], float]] = {
+        "mass": lambda row: max(row.target, row.achieved),
         "share": lambda row: row.share,
         "target": lambda row: row.target,
         "achieved": lambda row: row.achieved,

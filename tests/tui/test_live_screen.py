@@ -42,7 +42,7 @@ async def test_a_run_is_shown_at_every_size(tmp_path: Path, app_on: Make, method
         assert "budget spent" in text
         assert "head limit 0.190" in text
         assert "·banana" in text
-        assert "Tokens  by share of KL" in text
+        assert "Tokens  by the larger mass" in text
         assert "█" in text
 
 
@@ -318,7 +318,7 @@ async def test_help_and_palette_know_the_keys(tmp_path: Path, app_on: Make) -> N
         await pilot.press("question_mark")
         await until(pilot, lambda: "One bar, two distributions" in screen_text(app))
         await pilot.press("escape", "ctrl+p")
-        await until(pilot, lambda: "Sort tokens by share" in screen_text(app))
+        await until(pilot, lambda: "Sort tokens by mass" in screen_text(app))
         assert "Pause the search" not in screen_text(app)  # the run has ended
         await pilot.press(*"logarithmic or", "enter")
         await until(pilot, lambda: "nats, linear" in screen_text(app))

@@ -33,10 +33,16 @@ class AppScreen(Screen[None]):
     ]
     VERTICAL_BREAKPOINTS = [(0, "-no-rows"), (MIN_ROWS, "-low"), (32, "-high")]  # noqa: RUF012
 
+    _composed = 1
+
+    def on_mount(self) -> None:
+        """Called by Textual, beside the `on_mount` of the screen itself."""
+        self._composed = len(self.children)
+
     @property
     def is_drawn(self) -> bool:
-        """Whether its widgets are there: on the way out they go before the screen does."""
-        return self.is_attached and bool(self.children)
+        """Whether its widgets are there: on the way out they go, one by one, before the screen does."""
+        return self.is_attached and len(self.children) >= self._composed
 
     @property
     def home(self) -> DistPromptApp:

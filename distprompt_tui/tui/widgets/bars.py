@@ -231,7 +231,13 @@ class TokensPanel(Vertical):
         title = "Tokens"
         if table.total:
             first, last = self.bars.visible_rows()
-            by = {"share": "by share of KL", "target": "by target", "achieved": "by achieved", "gap": "by gap"}
+            by = {
+                "mass": "by the larger mass",
+                "share": "by share of KL",
+                "target": "by target",
+                "achieved": "by achieved",
+                "gap": "by gap",
+            }
             of = f"of {len(table):,} found" if table.find else f"of {len(table):,}"
             title = f"Tokens  {by[table.order]}  {first:,}–{last:,} {of}"
             if not table.complete:
