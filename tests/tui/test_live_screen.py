@@ -50,7 +50,7 @@ async def test_hostile_tokens_are_shown_and_harmless(tmp_path: Path, app_on: Mak
     app = app_on(attach=recorded(tmp_path / "runs"))
     async with app.run_test(size=(120, 60)) as pilot:
         await until(pilot, lambda: complete(app))
-        await pilot.press("o")
+        await pilot.press("o", "o")
         await until(pilot, lambda: bars(app).table.order == "target")
         text = screen_text(app)
         for shown in ("[/", "[TODO]·a", "‹1B›]0;owned‹7›", "·東京", "‹202E›right", "⏎", "[bold·red]x[/]"):
@@ -199,7 +199,7 @@ async def test_sorting_finding_and_moving(tmp_path: Path, app_on: Make) -> None:
     app = app_on(attach=recorded(tmp_path / "runs"))
     async with app.run_test(size=(120, 30)) as pilot:
         await until(pilot, lambda: complete(app))
-        await pilot.press("o", "o")
+        await pilot.press("o", "o", "o")
         await until(pilot, lambda: bars(app).table.order == "achieved")
         await pilot.press("down", "down", "j")
         chosen = bars(app).current_token
