@@ -24,6 +24,11 @@ class Control:
         """Stop at the next chance; for signal handlers."""
         self.stopping = True
 
+    def asked_to_stop(self) -> bool:
+        """Obey what was asked since the last call; whether it is time to end."""
+        self._obey()
+        return self.stopping
+
     def wait_while_paused(self) -> float:
         """Obey what was asked since the last call; block while paused.
 

@@ -34,7 +34,7 @@ from distprompt_tui.search.protocol import Search, Step
 from distprompt_tui.spec import Budget, RunSpec
 from distprompt_tui.targets import Target, make_target
 from distprompt_tui.worker.checkpoint import load_checkpoint, save_checkpoint
-from distprompt_tui.worker.control import Control
+from distprompt_tui.worker.control import POLL_SECONDS, Control
 from distprompt_tui.worker.recorder import Recorder
 
 CHECKPOINT_SECONDS = 30.0
@@ -63,16 +63,22 @@ def run_session(run: RunDirectory, events: EventWriter) -> None:
         _announce(events, run, spec, model, target, str(folder / "tokenizer.json"))
         bounds = BoundsBeside(model, target, events)
         recorder = Recorder(run, events, model, target, spec)
-        reason = _search(run, events, spec, search, recorder, bounds)
-        result = recorder.finish(search, bounds.wait(reason), reason)
+        control = Control(run, events)
+        reason = _search(run, events, spec, search, recorder, bounds, control)
+        result = recorder.finish(search, bounds.wait(control), reason)
     events.write("ended", reason=reason, result=result)
 
 
 def _search(
-    run: RunDirectory, events: EventWriter, spec: RunSpec, search: Search, recorder: Recorder, bounds: BoundsBeside
+    run: RunDirectory,
+    events: EventWriter,
+    spec: RunSpec,
+    search: Search,
+    recorder: Recorder,
+    bounds: BoundsBeside,
+    control: Control,
 ) -> str:
     """Drive the search until its budget, its target, its own end or somebody's wish ends it; the reason."""
-    control = Control(run, events)
     signal.signal(signal.SIGTERM, lambda number, frame: control.request_stop())
     if saved := load_checkpoint(run, events):
         search.restore(saved.search)
@@ -121,11 +127,12 @@ class BoundsBeside:
         if not self._thread.is_alive() and self._thread.ident is None:
             self._thread.start()
 
-    def wait(self, reason: str) -> Bounds:
-        """What is known at the end of the search; waits for the rest, unless somebody wants to stop now."""
-        if reason != "stopped" and self._thread.is_alive():
+    def wait(self, control: Control) -> Bounds:
+        """What is known at the end of the search; waits for the rest until somebody wants to stop."""
+        if self._thread.is_alive():
             self._events.write("progress", stage="bounds", text="solving floor and head limit", fraction=None)
-            self._thread.join()
+        while self._thread.is_alive() and not control.asked_to_stop():
+            self._thread.join(POLL_SECONDS)
         return self._known
 
     def _solve(self) -> None:
