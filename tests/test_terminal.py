@@ -34,7 +34,9 @@ class Terminal:
             ["-m", "distprompt_tui", *arguments],
             dimensions=size,
             encoding="utf-8",
-            env=os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"} | environment,
+            env={name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+            | {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8"}
+            | environment,
         )
 
     @property
@@ -200,8 +202,7 @@ def test_ascii_mode_writes_nothing_else(preset: str, runs: Path) -> None:
     assert terminal.text.isascii(), terminal.text
 
 
-def test_the_start_screen_starts_a_search(preset: str, runs: Path, tmp_path: Path) -> None:
-    """The person's own preset is in the list, is found with two keys, and enter starts it."""
+def test_the_start_screen_lists_the_presets_of_the_user(preset: str, runs: Path, tmp_path: Path) -> None:
     folder = tmp_path / "home" / "presets"
     folder.mkdir(parents=True)
     (folder / "0-mine.toml").write_text(Path(preset).read_text())
