@@ -5,16 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-SMALLEST_MASS = 1.4e-45
-"""The smallest number above 0 that a float32 holds: what a mass of 0 in `achieved.npy` stands for."""
-
 
 def kl_shares(target: NDArray[np.float64], achieved: NDArray[np.floating]) -> NDArray[np.float64]:
     """p·log(p/q) − p + q of each token.
 
     The terms p·log(p/q) alone sum to KL(p‖q) too, but are negative where the prompt gives more than is asked and 0
     where nothing is asked. With q − p added, which sums to nothing, no term is negative (Csiszár's I-divergence), and a
-    token that has mass and should have none is seen.
+    token that has mass and should have none is seen. A q of 0 stands for the smallest number above 0 that its type
+    holds: `achieved.npy` is float32, and masses below 1.4e-45 are 0 there.
 
     Args:
         target: p, (V,).
@@ -23,7 +21,7 @@ def kl_shares(target: NDArray[np.float64], achieved: NDArray[np.floating]) -> ND
     Returns:
         Nats, (V,), none negative beyond rounding.
     """
-    q = np.maximum(achieved.astype(np.float64), SMALLEST_MASS)
+    q = np.maximum(achieved.astype(np.float64), np.finfo(achieved.dtype).smallest_subnormal)
     p = np.where(target > 0, target, 1.0)  # 0·log 0 = 0
     shares: NDArray[np.float64] = target * np.log(p / q) - target + achieved
     return shares

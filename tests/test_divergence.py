@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from distprompt_tui.divergence import compare, entropy, forward_kl, logits_kl
@@ -98,8 +98,9 @@ def test_entropy_of_the_ends() -> None:
 
 
 @given(sizes, seeds, scales)
+@example(28, 84, 18.0)  # holds a q below what a float32 can hold
 def test_shares_sum_to_the_divergence_and_none_is_negative(size: int, seed: int, scale: float) -> None:
-    p, z = random_pair(size, seed, min(scale, 20))
+    p, z = random_pair(size, seed, scale)
     found = compare(p, z)
     shares = kl_shares(p.numpy(), found.q.numpy())
     assert shares.sum() == pytest.approx(found.numbers.kl, rel=1e-9, abs=1e-9)
