@@ -92,6 +92,8 @@ def override(spec: RunSpec, changes: Sequence[str]) -> RunSpec:
         UsageError: no such field, or a value that does not fit; the text says which and what would.
     """
     fields = spec.model_dump(mode="json", exclude_none=True)
+    if "lr" not in spec.search.model_fields_set:
+        fields["search"].pop("lr", None)  # its default follows from the optimizer, which may be what changes
     for change in changes:
         path, equals, value = change.partition("=")
         if not equals or not path:

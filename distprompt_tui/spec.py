@@ -183,17 +183,27 @@ class Context(Strict):
     suffix: str = ""
 
 
+SOFT_LR = {"ggt": 0.2, "adam": 1.5}
+"""Where the soft search's `lr` is left out."""
+
+
 class Soft(Strict):
     """Gradient search over `length` vectors in embedding space.
 
-    `lr` is in units of the embeddings' standard deviation, so that it means the same on every model.
+    `optimizer`: "ggt" whitens the gradient by the last `memory` ones, "adam" scales each coordinate by itself. `lr` is
+    in units of the embeddings' standard deviation, so that it means the same on every model: GGT's every step has
+    that root mean square, Adam's no coordinate moves further. Left out, it is the optimizer's own.
     """
 
     method: Literal["soft"] = "soft"
     length: Annotated[int, Field(ge=1, le=4096)] = 10
     init: Literal["vocabulary", "text", "random"] = "vocabulary"
     init_text: str | None = None
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.5
+    optimizer: Literal["ggt", "adam"] = "ggt"
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        default_factory=lambda values: SOFT_LR[values.get("optimizer", "ggt")]
+    )
+    memory: Annotated[int, Field(ge=1)] = 64
     warmup: Annotated[int, Field(ge=0)] = 10
     decay: Literal["cosine", "none"] = "cosine"
 

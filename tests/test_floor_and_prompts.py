@@ -38,7 +38,7 @@ def test_thousands_of_random_prompts(tiny_model: LanguageModel, generator: torch
 def test_optimised_prompts(tiny_model: LanguageModel) -> None:
     target = outlier_target(tiny_model, 90, 0.3)
     floor = solve_floor(tiny_model.head, target).floor
-    soft = SoftSearch(tiny_model, target, Soft(length=6, lr=1.0), total_steps=150, seed=1)
+    soft = SoftSearch(tiny_model, target, Soft(length=6), total_steps=150, seed=1)
     hard = HardSearch(tiny_model, target, Hard(length=4, width=24, bank=24), total_steps=15, seed=1)
     for search in (soft, hard):
         for _ in search.steps():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from distprompt_tui import locations
 from distprompt_tui.errors import DistPromptError, NotFoundError, UsageError
 from distprompt_tui.presets import list_presets, load_preset, override, save_preset, with_method
-from distprompt_tui.spec import RunSpec
+from distprompt_tui.spec import SOFT_LR, RunSpec
 
 GOOD = """\
 title = "A coin"
@@ -100,6 +100,8 @@ def test_override() -> None:
         spec, ["search.lr=0.2", "budget.steps=7", "model.name=some/model", "seed=5", 'target.tokens=[" a"]']
     )
     assert changed.search.lr == 0.2  # type: ignore[union-attr]
+    adam = override(spec, ["search.optimizer=adam"])
+    assert (spec.search.lr, adam.search.lr) == (SOFT_LR["ggt"], SOFT_LR["adam"])  # type: ignore[union-attr]
     assert (changed.budget.steps, changed.model.name, changed.seed) == (7, "some/model", 5)
     assert changed.target.tokens == (" a",)  # type: ignore[union-attr]
     assert override(spec, []) == spec

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
+from torch import Tensor
 
 from distprompt_tui.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.protocol import SoftPrompt
-from distprompt_tui.search.soft import SoftSearch, initial_vectors, schedule
+from distprompt_tui.search.soft import SoftBatch, SoftSearch, initial_vectors, schedule
 from distprompt_tui.spec import Soft
 from tests.search.targets import outlier_target
 
@@ -66,6 +69,26 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tiny_model: LanguageModel) -> 
     assert again == expected[STEPS // 3 :]
     assert second.best.kl == whole.best.kl
     assert torch.equal(second.best.prompt.vectors, whole.best.prompt.vectors)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("optimizer", ["ggt", "adam"])
+def test_a_batch_gives_each_target_what_it_gets_alone(
+    optimizer: Literal["ggt", "adam"], tiny_models: dict[str, LanguageModel]
+) -> None:
+    model = tiny_models["llama"]
+    settings = Soft(length=4, optimizer=optimizer)
+    targets = torch.stack([outlier_target(model, token) for token in (70, 75, 80)])
+    prompts = torch.stack([initial_vectors(model, settings, seed) for seed in range(3)])
+
+    def ends(rows: slice) -> Tensor:
+        batch = SoftBatch(model, targets[rows], prompts[rows], settings, 15)
+        for _ in range(15):
+            batch.update(batch.measure())
+        batch.measure()
+        return batch.best_kls
+
+    alone = torch.cat([ends(slice(row, row + 1)) for row in range(3)])
+    torch.testing.assert_close(ends(slice(0, 3)), alone, rtol=1e-3, atol=1e-4)
 
 
 def test_no_gradient_is_kept_for_weights(tiny_models: dict[str, LanguageModel]) -> None:
