@@ -40,6 +40,7 @@ APP_KEYS = (
     Key("question_mark,f1", "help", "help", "All keys, and what the words and the bars mean", "Anywhere", 1, "?"),
     Key("ctrl+p", "", "palette", "Everything by name: actions, presets, models, runs, themes", "Anywhere", 2, "^p"),
     Key("q,ctrl+q,ctrl+c", "quit", "quit", "Leave; asks first when a search is running", "Anywhere", 3, "q"),
+    Key("comma", "settings", "settings", "Settings: theme, speed, how a run is shown at first", "Anywhere", 16, ","),
 )
 
 LIVE_KEYS = (
@@ -91,6 +92,13 @@ EDITOR_KEYS = (
     Key("enter", "", "", "The next field; where a row is several tokens: take the first", "Moving"),
     Key("tab,shift+tab", "", "", "The next or the last field", "Moving", None, "tab"),
     Key("up,down", "", "", "The row above or below", "Moving", None, "↑ ↓"),
+)
+
+SETTINGS_KEYS = (
+    Key("right,enter,space", "change(1)", "change", "The next value; it holds at once and is kept", "Settings", 0, "→"),
+    Key("left", "change(-1)", "", "The value before", "Settings", None, "←"),
+    Key("escape", "back", "back", "Back", "Moving", 4, "esc"),
+    Key("up,down", "", "", "Choose a setting; j and k do too", "Moving", None, "↑ ↓"),
 )
 
 EDITOR_APP_KEYS = (
