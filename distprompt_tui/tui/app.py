@@ -16,6 +16,7 @@ from textual.screen import Screen
 from textual.theme import Theme
 
 from distprompt_tui.errors import DistPromptError
+from distprompt_tui.runs.summary import RunSummary, read_runs
 from distprompt_tui.tui.ascii import AsciiFilter, locale_is_utf8
 from distprompt_tui.tui.background import in_thread
 from distprompt_tui.tui.hangup import watch_terminal
@@ -80,6 +81,7 @@ class DistPromptApp(App[int]):
         self.settings_problem = ""
         self.settings = self._read_settings()
         self.updates_per_second = self.settings.updates_per_second
+        self._runs: list[RunSummary] = []
         self._keeping_settings = asyncio.Lock()
         self.theme = self._first_theme = self._theme_to_start_with()
 
@@ -193,6 +195,11 @@ class DistPromptApp(App[int]):
         for _ in range(ORDERS.index(self.settings.token_order)):
             await screen.action_order()
 
+    async def read_runs(self) -> list[RunSummary]:
+        """All runs, the newest first; what was read before and has not changed is taken from memory."""
+        self._runs = await in_thread(read_runs, self.runs_dir, self._runs)
+        return self._runs
+
     def go_home(self) -> None:
         """Back to where the search was started; the start screen is made where the app began with a run."""
         from distprompt_tui.tui.screens.base import AppScreen
@@ -210,7 +217,7 @@ class DistPromptApp(App[int]):
     def _start_screen(self) -> Screen[None]:
         from distprompt_tui.tui.screens.start import StartScreen
 
-        return StartScreen(runs_dir=self.runs_dir, ascii_only=self.ascii_only)
+        return StartScreen(ascii_only=self.ascii_only)
 
     def _go_to(self, kind: type[Screen[None]], make: Callable[[], Screen[None]]) -> None:
         """Open a screen; one that lies below comes up again instead."""
