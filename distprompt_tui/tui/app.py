@@ -53,6 +53,8 @@ class DistPromptApp(App[int]):
         "screens/live.tcss",
         "screens/editor.tcss",
         "screens/settings.tcss",
+        "screens/runs.tcss",
+        "screens/compare.tcss",
     ]
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(APP_KEYS)]
     COMMANDS: ClassVar = {get_system_commands_provider, palette_commands}
@@ -228,6 +230,12 @@ class DistPromptApp(App[int]):
             below.pop_until_active()
 
     # What can be done anywhere.
+
+    def action_runs(self) -> None:
+        """All runs."""
+        from distprompt_tui.tui.screens.runs import RunsScreen
+
+        self._go_to(RunsScreen, RunsScreen)
 
     def action_settings(self) -> None:
         """What is kept from one time to the next."""

@@ -79,6 +79,7 @@ class SettingsScreen(AppScreen):
     def on_mount(self) -> None:
         """Called by Textual."""
         self.query_one("#settings").border_title = "Settings"
+        self.query_one(KeyBar).show({}, frozenset({"settings"}))
         self._show()
 
     def _show(self) -> None:

@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 from distprompt_tui import format
 from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.tui.lines import Line, content, cut, fitting, safe, spread, width_of
+from distprompt_tui.tui.widgets.run_rows import state_span
 from distprompt_tui.tui.widgets.status import REASONS, title_line
 
 CURVE_CELLS = 10
@@ -134,8 +135,7 @@ def heading_row(text: str) -> Row:
 
 def run_row(summary: RunSummary) -> Row:
     """A run: its state, what it is, how close it came, when."""
-    signs = {"running": ("●", "good"), "paused": ("‖", "warning"), "crashed": ("✕", "error"), "error": ("✕", "error")}
-    sign, role = signs.get(summary.state, ("■", "accent"))
+    sign, role = state_span(summary.state)
     state = REASONS.get(summary.state, summary.state)
     left: Line = [(f"{sign} ", role), *title_line(summary.title)]
     columns: tuple[Line, ...] = (
