@@ -199,14 +199,15 @@ def attach(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(as_json: JsonOption = False) -> None:
     """Look at terminal, devices, disk, models and versions, and say what to do about what is wrong."""
-    from distprompt_tui.doctor import examine
+    from dataclasses import asdict
 
-    for finding in examine():
-        print(f"{'!' if finding.advice else ' '} {finding.name:13} {finding.value}")
-        if finding.advice:
-            print(f"{'':16}{finding.advice}")
+    from distprompt_tui.doctor import examine
+    from distprompt_tui.findings import as_text
+
+    findings = examine()
+    print(json.dumps({"findings": [asdict(finding) for finding in findings]}) if as_json else as_text(findings))
 
 
 @presets_app.callback(invoke_without_command=True)

@@ -55,6 +55,7 @@ class DistPromptApp(App[int]):
         "screens/settings.tcss",
         "screens/runs.tcss",
         "screens/compare.tcss",
+        "screens/doctor.tcss",
     ]
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(APP_KEYS)]
     COMMANDS: ClassVar = {get_system_commands_provider, palette_commands}
@@ -250,6 +251,12 @@ class DistPromptApp(App[int]):
         keys = getattr(self.screen, "keys", None)
         if keys is not None:
             self.push_screen(HelpScreen((*keys, *getattr(self.screen, "app_keys", APP_KEYS))))
+
+    def action_doctor(self) -> None:
+        """What this terminal and this machine can do."""
+        from distprompt_tui.tui.screens.doctor import DoctorScreen
+
+        self._go_to(DoctorScreen, DoctorScreen)
 
     async def action_quit(self) -> None:
         """Leave; asks first where a search is running or something is not saved."""

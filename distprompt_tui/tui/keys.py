@@ -42,6 +42,7 @@ APP_KEYS = (
     Key("q,ctrl+q,ctrl+c", "quit", "quit", "Leave; asks first when a search is running", "Anywhere", 3, "q"),
     Key("u", "runs", "runs", "All runs: search, sort, compare, go on with one, delete", "Anywhere", 15),
     Key("comma", "settings", "settings", "Settings: theme, speed, how a run is shown at first", "Anywhere", 16, ","),
+    Key("D", "doctor", "doctor", "Doctor: what this terminal and this machine can do", "Anywhere", 17),
 )
 
 LIVE_KEYS = (
@@ -134,6 +135,13 @@ SETTINGS_KEYS = (
     Key("left", "change(-1)", "", "The value before", "Settings", None, "←"),
     Key("escape", "back", "back", "Back", "Moving", 4, "esc"),
     Key("up,down", "", "", "Choose a setting; j and k do too", "Moving", None, "↑ ↓"),
+)
+
+DOCTOR_KEYS = (
+    Key("y", "copy", "copy", "Copy the findings, for a bug report", "The doctor", 0),
+    Key("r", "again", "again", "Look again", "The doctor", 1),
+    Key("escape", "back", "back", "Back", "Moving", 2, "esc"),
+    Key("up,down", "", "", "Scroll", "Moving", None, "↑ ↓"),
 )
 
 EDITOR_APP_KEYS = (
