@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from distprompt_tui.runs.directory import RunDirectory
 
-REFRESH_SECONDS = 2.0
+REFRESH_SECONDS = 3.0
 
 MOST_MARKED = 6
 """More curves than this cannot be told apart."""
@@ -35,7 +35,7 @@ NO_RUNS = "No runs yet: a search that you start is kept here, and goes on when y
 
 
 class RunsScreen(AppScreen):
-    """The list is read in a thread every two seconds; what has not changed is not read again."""
+    """The list is read in a thread every three seconds; what has not changed is not read again."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(RUNS_KEYS)]
     AUTO_FOCUS = "#table"

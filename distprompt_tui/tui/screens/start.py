@@ -136,8 +136,8 @@ class StartScreen(AppScreen):
             empty = "No runs yet. A search that you start goes on when you leave, and waits for you here."
             runs = self.query_one("#runs", PickList)
             runs.show([run_row(run) for run in self.runs[:MAX_RUNS]], empty)
-            hidden = len(self.runs) - MAX_RUNS
-            label_border(runs, title=[(f"Runs{f', and {hidden:,} older ones: u' if hidden > 0 else ''}", "border")])
+            count = f"all {len(self.runs):,} runs" if len(self.runs) > 1 else ""
+            label_border(runs, subtitle=[("u ", "key"), (count, "border")] if count else [])
 
     @property
     def model(self) -> ModelEntry | None:
