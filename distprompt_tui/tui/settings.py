@@ -78,6 +78,7 @@ def write_settings(path: Path, settings: Settings) -> Path | None:
     import tomli_w
 
     text = tomli_w.dumps(asdict(settings))
+    path = path.resolve()  # a link into somebody's dotfiles stays one
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = _put_aside(path)

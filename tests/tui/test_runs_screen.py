@@ -149,6 +149,8 @@ async def test_deleting_asks_and_never_deletes_a_living_run(tmp_path: Path, app_
             assert "● 1 running" in screen_text(app)
             await pilot.press("x", "r")
             assert isinstance(app.screen, RunsScreen)
+            assert any("It is running: enter opens it" in notice.message for notice in app._notifications)
+            assert any("Only a run that was stopped" in notice.message for notice in app._notifications)
             await pilot.press("down", "x")
             await until(pilot, lambda: isinstance(app.screen, Question))
             await pilot.press("escape")
@@ -207,6 +209,7 @@ async def test_marks_keep_their_numbers_and_end_with_six(tmp_path: Path, app_on:
         await at_runs(app, pilot, MOST_MARKED + 1)
         await pilot.press("c")
         assert isinstance(app.screen, RunsScreen)
+        assert any("Mark two to 6 runs" in notice.message for notice in app._notifications)
         first = shown(app)[0]
         await pilot.press(*["space"] * (MOST_MARKED + 1))
         numbers = table(app).data.marked

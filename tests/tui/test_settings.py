@@ -34,6 +34,14 @@ def test_what_was_written_is_read_and_nobody_else_reads_it(tmp_path: Path) -> No
     assert [each.name for each in path.parent.iterdir()] == ["settings.toml"]
 
 
+def test_a_link_to_the_file_stays_a_link(tmp_path: Path) -> None:
+    link = tmp_path / "settings.toml"
+    link.symlink_to(tmp_path / "dotfiles.toml")
+    write_settings(link, OTHER)
+    assert link.is_symlink()
+    assert read_settings(tmp_path / "dotfiles.toml") == OTHER
+
+
 def test_a_file_may_say_less_and_whole_numbers(tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
     path.write_text("updates_per_second = 3\n")

@@ -31,6 +31,8 @@ REFRESH_SECONDS = 3.0
 MOST_MARKED = 6
 """More curves than this cannot be told apart."""
 
+_ON_A_RUN = ("open", "mark", "resume", "delete")
+
 NO_RUNS = "No runs yet: a search that you start is kept here, and goes on when you leave. Press esc and start one."
 
 
@@ -102,8 +104,16 @@ class RunsScreen(AppScreen):
         return parts
 
     def _show_keys(self) -> None:
-        hidden = {name for name in ("open", "mark", "resume", "delete", "compare") if not self.check_action(name, ())}
-        self.query_one(KeyBar).show({}, frozenset(hidden | {"runs"}))
+        current = self._current
+        useful = {
+            "open": current is not None,
+            "mark": current is not None,
+            "compare": len(self._marked) > 1,
+            "resume": current is not None and current.is_resumable and not self.home.read_only,
+            "delete": current is not None and not current.is_live and not self.home.read_only,
+            "runs": False,
+        }
+        self.query_one(KeyBar).show({}, frozenset(name for name, is_useful in useful.items() if not is_useful))
 
     def on_painted_table_moved(self, event: RunTable.Moved) -> None:
         """Called by Textual: another run can do other things."""
@@ -114,15 +124,10 @@ class RunsScreen(AppScreen):
         return self.query_one(RunTable).current
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What can be done depends on the run under the cursor."""
-        if action not in ("open", "mark", "resume", "delete", "compare"):
-            return True
-        current = self._current if self.is_drawn else None
-        if action == "compare":
-            return len(self._marked) > 1
-        if current is None or action in ("open", "mark"):
-            return current is not None
-        return not self.home.read_only and (current.is_resumable if action == "resume" else not current.is_live)
+        """Without a run under the cursor there is nothing to do with one; a viewer that may only look changes none."""
+        if action in ("resume", "delete") and self.home.read_only:
+            return False
+        return action not in _ON_A_RUN or (self.is_drawn and self._current is not None)
 
     # The list.
 
@@ -155,7 +160,7 @@ class RunsScreen(AppScreen):
         elif free:
             self._marked = {**self._marked, name: min(free)}
         else:
-            self.notify(f"{MOST_MARKED} runs are marked: that is as many as one plot holds.", severity="warning")
+            self._warn(f"{MOST_MARKED} runs are marked: that is as many as one plot holds.")
             return
         self.query_one(RunTable).action_move(1)
         self._show()
@@ -172,12 +177,18 @@ class RunsScreen(AppScreen):
         from distprompt_tui.runs.process import start_worker
 
         assert self._current is not None
+        if not self._current.is_resumable:
+            self._warn("Only a run that was stopped, failed or crashed can go on. From its own screen, r repeats it.")
+            return
         self._change(start_worker, self._current.run, "goes on from its last checkpoint: enter watches it.")
 
     def action_delete(self) -> None:
         """Delete the run, after a question."""
         assert self._current is not None
         run = self._current.run
+        if self._current.is_live:
+            self._warn("It is running: enter opens it, s stops it there.")
+            return
         self.app.push_screen(delete_question(safe(run.name)), lambda answer: self._delete(answer, run))
 
     def _delete(self, answer: str | None, run: RunDirectory) -> None:
@@ -202,6 +213,12 @@ class RunsScreen(AppScreen):
         """The marked runs on one plot."""
         from distprompt_tui.tui.screens.compare import CompareScreen
 
+        if len(self._marked) < 2:
+            self._warn(f"Mark two to {MOST_MARKED} runs with space first.")
+            return
         by_name = {summary.run.name: summary for summary in self._all}
         numbered = sorted((number, name) for name, number in self._marked.items())
         self.app.push_screen(CompareScreen([(number, by_name[name]) for number, name in numbered]))
+
+    def _warn(self, text: str) -> None:
+        self.notify(text, severity="warning", markup=False)

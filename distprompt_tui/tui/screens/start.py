@@ -83,7 +83,7 @@ class StartScreen(AppScreen):
             ("runs", "Runs"),
         ):
             self.query_one(f"#{name}").border_title = title
-        self.set_interval(RUNS_SECONDS, self._load_runs)
+        self.set_interval(RUNS_SECONDS, self._load_runs_in_sight)
 
     def on_resize(self, event: events.Resize) -> None:
         """Called by Textual."""
@@ -128,6 +128,10 @@ class StartScreen(AppScreen):
             self._choose_next = ""
         self._show_models()
         self._look()
+
+    def _load_runs_in_sight(self) -> None:
+        if self.is_current:
+            self._load_runs()
 
     @work(exclusive=True, group="runs")
     async def _load_runs(self) -> None:
