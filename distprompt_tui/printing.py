@@ -113,18 +113,17 @@ def print_models(console: Console, models: Sequence[ModelEntry]) -> None:
 
 
 def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
-    """One line a run: its name, its state, its best divergence and what of it is above the head limit, in nats."""
+    """One line a run: its name, its state, its best divergence and how far that is above the head limit, in nats."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("run", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    for name in ("step", "of", "KL", "left"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("run", overflow="fold")  # whole, over two lines where it must be: it is there to be copied
+    table.add_column("state", no_wrap=True, min_width=7)
+    for name in ("step", "KL", "left"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=5)
     for run in runs:
         table.add_row(
             Text(visible_token(run.run.name)),
             Text(visible_token(run.state)),
             count(run.step),
-            count(run.steps_planned),
             nats(run.best_kl),
             nats(run.left),
         )
