@@ -31,7 +31,7 @@ app = typer.Typer(
 )
 presets_app = typer.Typer(help="List the presets, or check a preset file.")
 models_app = typer.Typer(help="List the models, or prepare one.")
-runs_app = typer.Typer(help="List the runs; stop, resume or verify one.")
+runs_app = typer.Typer(help="List the runs; stop, resume, verify or delete one.")
 app.add_typer(presets_app, name="presets")
 app.add_typer(models_app, name="models")
 app.add_typer(runs_app, name="runs")
@@ -199,14 +199,15 @@ def attach(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(as_json: JsonOption = False) -> None:
     """Look at terminal, devices, disk, models and versions, and say what to do about what is wrong."""
-    from distprompt_tui.doctor import examine
+    from dataclasses import asdict
 
-    for finding in examine():
-        print(f"{'!' if finding.advice else ' '} {finding.name:13} {finding.value}")
-        if finding.advice:
-            print(f"{'':16}{finding.advice}")
+    from distprompt_tui.doctor import examine
+    from distprompt_tui.findings import as_text
+
+    findings = examine()
+    print(json.dumps({"findings": [asdict(finding) for finding in findings]}) if as_json else as_text(findings))
 
 
 @presets_app.callback(invoke_without_command=True)
@@ -257,10 +258,40 @@ def prepare_model(name: Annotated[str, typer.Argument()], as_json: JsonOption = 
 def list_all_runs(context: typer.Context, runs_dir: RunsDirOption = None) -> None:
     """List the runs, newest first."""
     if context.invoked_subcommand is None:
-        from distprompt_tui.printing import print_runs
-        from distprompt_tui.runs.directory import list_runs
+        list_runs(runs_dir)
 
-        print_runs(_stdout(), list_runs(_runs_dir(runs_dir)))
+
+@runs_app.command("list")
+def list_runs(runs_dir: RunsDirOption = None, as_json: JsonOption = False) -> None:
+    """List the runs, newest first."""
+    from distprompt_tui.runs.summary import as_dict, read_runs
+
+    runs = read_runs(_runs_dir(runs_dir))
+    if as_json:
+        print(json.dumps({"runs": [as_dict(run) for run in runs]}))
+    else:
+        from distprompt_tui.printing import print_runs
+
+        print_runs(_stdout(), runs)
+
+
+@runs_app.command("delete")
+def delete_run(
+    name: RunArgument,
+    runs_dir: RunsDirOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete an ended run for good: its events, its best prompt, its checkpoint."""
+    from distprompt_tui.runs.process import delete_run
+
+    found = _run(name, runs_dir)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("there is nobody to ask: --yes deletes without a question")
+        if not typer.confirm(f"Delete {found.path} for good?", err=True):
+            raise typer.Exit(1)
+    delete_run(found)
+    print(f"deleted {found.name}")
 
 
 @runs_app.command("stop")

@@ -6,25 +6,16 @@ import locale
 import os
 import platform
 import shutil
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from distprompt_tui import __version__, locations
 from distprompt_tui.errors import DistPromptError
+from distprompt_tui.findings import Finding
 
 PACKAGES = ("torch", "transformers", "tokenizers", "textual", "plotext", "numpy")
 SCARCE_BYTES = 2 << 30
 """A converted model of 135 million parameters takes half a gigabyte; below two, the next one may not fit."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at; `advice` is empty where all is well."""
-
-    name: str
-    value: str
-    advice: str = ""
 
 
 def examine() -> list[Finding]:

@@ -35,6 +35,11 @@ def user_presets_dir() -> Path:
     return _home("presets", platformdirs.user_config_dir(_APP) + "/presets")
 
 
+def settings_file() -> Path:
+    """What the app remembers of how the user likes it."""
+    return _home("settings.toml", platformdirs.user_config_dir(_APP) + "/settings.toml")
+
+
 def shipped_presets_dir() -> Path:
     """The presets that come with the program: beside the package in a checkout, inside it when installed."""
     package = Path(__file__).parent

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -16,9 +15,8 @@ from rich.text import Text
 from distprompt_tui.format import count, duration, gap, magnitude, mass, meter, nats, percent, two_bars
 from distprompt_tui.models.registry import ModelEntry
 from distprompt_tui.presets import Preset
-from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.runs.process import worker_pid
 from distprompt_tui.runs.state import Bounds, RunState, TokenMass
+from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.targets import Target
 from distprompt_tui.tokens import fit, visible_token
 from distprompt_tui.vocabulary import Vocabulary
@@ -114,20 +112,20 @@ def print_models(console: Console, models: Sequence[ModelEntry]) -> None:
     console.print(table)
 
 
-def print_runs(console: Console, runs: Sequence[RunDirectory]) -> None:
-    """One line a run: its name, whether it lives, its best divergence and the head limit, in nats."""
+def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
+    """One line a run: its name, its state, its best divergence and how far that is above the head limit, in nats."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("run", no_wrap=True)
-    table.add_column("state", no_wrap=True)
-    for name in ("KL", "limit", "steps"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("run", overflow="fold")  # whole, over two lines where it must be: it is there to be copied
+    table.add_column("state", no_wrap=True, min_width=7)
+    for name in ("step", "KL", "left"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=5)
     for run in runs:
-        result = json.loads(run.result.read_text()) if run.result.is_file() else {}
         table.add_row(
-            Text(run.name),
-            "living" if worker_pid(run) is not None else result.get("reason", "no result"),
-            *(nats(result.get(name)) for name in ("kl", "head_limit")),
-            count(result.get("steps")),
+            Text(visible_token(run.run.name)),
+            Text(visible_token(run.state)),
+            count(run.step),
+            nats(run.best_kl),
+            nats(run.left),
         )
     console.print(table)
 

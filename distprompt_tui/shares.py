@@ -23,5 +23,6 @@ def kl_shares(target: NDArray[np.float64], achieved: NDArray[np.floating]) -> ND
     """
     q = np.maximum(achieved.astype(np.float64), np.finfo(achieved.dtype).smallest_subnormal)
     p = np.where(target > 0, target, 1.0)  # 0·log 0 = 0
-    shares: NDArray[np.float64] = target * np.log(p / q) - target + achieved
+    # Not log(p / q): over the smallest numbers, p / q overflows.
+    shares: NDArray[np.float64] = target * (np.log(p) - np.log(q)) - target + achieved
     return shares

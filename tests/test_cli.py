@@ -16,6 +16,8 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
+from tests.tui.recording import Recorder, recorded
+
 Result = subprocess.CompletedProcess[str]
 
 
@@ -201,6 +203,24 @@ def test_lists(tmp_path: Path) -> None:
     assert "smollm2" in distprompt("models").stdout
     assert distprompt("runs", DISTPROMPT_HOME=str(tmp_path)).returncode == 0
     assert distprompt("--version").stdout.startswith("distprompt-tui ")
+
+
+def test_runs_are_listed_and_deleted_after_a_question(tmp_path: Path) -> None:
+    home = {"DISTPROMPT_HOME": str(tmp_path)}
+    runs = tmp_path / "runs"
+    run = recorded(runs)
+    listed = json.loads(distprompt("runs", "list", "--json", **home).stdout)
+    (line,) = listed["runs"]
+    assert (line["run"], line["state"], line["steps"]) == (str(run.path), "budget", 40)
+    assert run.name in distprompt("runs", **home).stdout
+    assert "--yes deletes without a question" in one_line(distprompt("runs", "delete", run.name, **home))
+    living = Recorder(runs)
+    with living.living_worker():
+        refused = distprompt("runs", "delete", living.run.name, "--yes", **home)
+    assert refused.returncode == 2
+    assert "is running" in one_line(refused)
+    assert distprompt("runs", "delete", run.name, "--yes", **home).stdout == f"deleted {run.name}\n"
+    assert [path.name for path in runs.iterdir()] == [living.run.name]
 
 
 def test_doctor_says_what_is_there_and_holds_no_secrets(tmp_path: Path) -> None:

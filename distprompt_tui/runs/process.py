@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,6 +80,30 @@ def worker_pid(run: RunDirectory) -> int | None:
         return int(os.read(descriptor, 32) or b"0") or None
     finally:
         os.close(descriptor)
+
+
+def delete_run(run: RunDirectory) -> None:
+    """Delete an ended run's folder, for good.
+
+    Its spec goes first, under the worker's lock: no worker can start on what is left, and what is left is no run.
+
+    Raises:
+        UsageError: a worker holds the run, the folder is none of a run, or it cannot be deleted.
+    """
+    if run.path.is_symlink() or not run.control.is_file():
+        raise UsageError(f"{run.path} is not deleted: it is not a run's own folder")
+    try:
+        lock = os.open(run.lock, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            run.spec_file.unlink()
+        finally:
+            os.close(lock)
+        shutil.rmtree(run.path)
+    except BlockingIOError:
+        raise UsageError(f"{run.name} is running (process {worker_pid(run)}): stop it first") from None
+    except OSError as error:
+        raise UsageError(f"{run.name} could not be deleted: {error.strerror}") from error
 
 
 def send(run: RunDirectory, command: Command) -> None:

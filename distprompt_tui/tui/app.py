@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,13 +13,18 @@ from textual.app import App, SystemCommand, get_system_commands_provider
 from textual.binding import BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
+from textual.theme import Theme
 
 from distprompt_tui.errors import DistPromptError
+from distprompt_tui.runs.summary import RunSummary, read_runs
 from distprompt_tui.tui.ascii import AsciiFilter, locale_is_utf8
 from distprompt_tui.tui.background import in_thread
 from distprompt_tui.tui.hangup import watch_terminal
 from distprompt_tui.tui.keys import APP_KEYS, bindings
-from distprompt_tui.tui.themes import DARK, SIXTEEN_COLORS, THEMES, meaning_variables
+from distprompt_tui.tui.lines import safe
+from distprompt_tui.tui.settings import Settings, read_settings, write_settings
+from distprompt_tui.tui.themes import SIXTEEN_COLORS, THEMES, meaning_variables
+from distprompt_tui.tui.token_table import ORDERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,10 +47,18 @@ class DistPromptApp(App[int]):
     """Start screen and live screens of one runs folder."""
 
     TITLE = "distprompt"
-    CSS_PATH: ClassVar = ["app.tcss", "screens/start.tcss", "screens/live.tcss", "screens/editor.tcss"]
+    CSS_PATH: ClassVar = [
+        "app.tcss",
+        "screens/start.tcss",
+        "screens/live.tcss",
+        "screens/editor.tcss",
+        "screens/settings.tcss",
+        "screens/runs.tcss",
+        "screens/compare.tcss",
+        "screens/doctor.tcss",
+    ]
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(APP_KEYS)]
     COMMANDS: ClassVar = {get_system_commands_provider, palette_commands}
-    updates_per_second = 2.0
 
     def __init__(
         self,
@@ -53,6 +68,7 @@ class DistPromptApp(App[int]):
         attach: RunDirectory | None = None,
         ascii_only: bool = False,
         read_only: bool = False,
+        settings_file: Path | None = None,
     ) -> None:
         self._ascii_filter = AsciiFilter() if ascii_only else None
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
@@ -64,7 +80,13 @@ class DistPromptApp(App[int]):
         self.animation_level = "none"
         for theme in THEMES:
             self.register_theme(theme)
-        self.theme = SIXTEEN_COLORS if self.no_color or self.console.color_system == "standard" else DARK
+        self.settings_file = settings_file
+        self.settings_problem = ""
+        self.settings = self._read_settings()
+        self.updates_per_second = self.settings.updates_per_second
+        self._runs: list[RunSummary] = []
+        self._keeping_settings = asyncio.Lock()
+        self.theme = self._first_theme = self._theme_to_start_with()
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Called by Textual: the colours that have a meaning, for every theme."""
@@ -84,6 +106,10 @@ class DistPromptApp(App[int]):
         """Called by Textual."""
         if not self.is_headless:
             watch_terminal(self)
+        self.theme_changed_signal.subscribe(self, self._remember_theme)
+        if self.settings_problem:
+            told = f"{safe(self.settings_problem)}. The defaults hold."
+            self.notify(told, severity="error", timeout=12, markup=False)
         if self._first_spec is not None:
             from distprompt_tui.tui.screens.launch import LaunchScreen
 
@@ -93,6 +119,50 @@ class DistPromptApp(App[int]):
             self.watch_run(self._first_run)
         else:
             self.push_screen(self._start_screen())
+
+    # Settings.
+
+    def change_settings(self, **changes: Any) -> None:
+        """Use other settings from now on, and keep them."""
+        self.settings = dataclasses.replace(self.settings, **changes)
+        self.updates_per_second = self.settings.updates_per_second
+        if self.settings_file is not None:
+            self.run_worker(self._keep_settings(self.settings_file))
+
+    async def _keep_settings(self, path: Path) -> None:
+        async with self._keeping_settings:
+            try:
+                aside = await in_thread(write_settings, path, self.settings)
+            except DistPromptError as error:
+                self.notify(safe(str(error)), severity="error", markup=False)
+                return
+        self.settings_problem = ""
+        if aside is not None:
+            self.notify(f"The damaged settings are now in {safe(str(aside))}.", timeout=10, markup=False)
+
+    def _read_settings(self) -> Settings:
+        if self.settings_file is None:
+            return Settings()
+        try:
+            return read_settings(self.settings_file)
+        except DistPromptError as error:
+            self.settings_problem = str(error)
+            return Settings()
+
+    def _theme_to_start_with(self) -> str:
+        """The one that is set; a terminal without colours of its own gets one that mixes none."""
+        theme = self.available_themes.get(self.settings.theme)
+        if theme is None:
+            self.settings_problem = f"{self.settings_file}: there is no theme {self.settings.theme!r}"
+            theme = self.available_themes[Settings.theme]
+        few_colors = self.no_color or self.console.color_system == "standard"
+        return SIXTEEN_COLORS if few_colors and not theme.ansi else theme.name
+
+    def _remember_theme(self, theme: Theme) -> None:
+        """Called by Textual after a change; the theme that the app started with is no choice of the person's."""
+        if theme.name not in (self._first_theme, self.settings.theme):
+            self.change_settings(theme=theme.name)
+        self._first_theme = ""
 
     # Screens.
 
@@ -115,10 +185,23 @@ class DistPromptApp(App[int]):
     def watch_run(self, run: RunDirectory, *, replace: bool = False) -> None:
         """Open a run's live screen."""
         screen = self._live_screen(run)
-        if replace:
-            self.switch_screen(screen)
-        else:
-            self.push_screen(screen)
+        shown = self.switch_screen(screen) if replace else self.push_screen(screen)
+        self.run_worker(self._begin_as_set(screen, shown))
+
+    async def _begin_as_set(self, screen: LiveScreen, shown: Awaitable[object]) -> None:
+        """Press the keys that bring a run's screen from its own beginning to the one that is set."""
+        await shown
+        if self.settings.divergence_scale == "linear":
+            screen.action_plot_scale()
+        if self.settings.bar_scale == "log":
+            screen.action_bar_scale()
+        for _ in range(ORDERS.index(self.settings.token_order)):
+            await screen.action_order()
+
+    async def read_runs(self) -> list[RunSummary]:
+        """All runs, the newest first; what was read before and has not changed is taken from memory."""
+        self._runs = await in_thread(read_runs, self.runs_dir, self._runs)
+        return self._runs
 
     def go_home(self) -> None:
         """Back to where the search was started; the start screen is made where the app began with a run."""
@@ -137,9 +220,29 @@ class DistPromptApp(App[int]):
     def _start_screen(self) -> Screen[None]:
         from distprompt_tui.tui.screens.start import StartScreen
 
-        return StartScreen(runs_dir=self.runs_dir, ascii_only=self.ascii_only)
+        return StartScreen(ascii_only=self.ascii_only)
+
+    def _go_to(self, kind: type[Screen[None]], make: Callable[[], Screen[None]]) -> None:
+        """Open a screen; one that lies below comes up again instead."""
+        below = next((screen for screen in self.screen_stack if type(screen) is kind), None)
+        if below is None:
+            self.push_screen(make())
+        else:
+            below.pop_until_active()
 
     # What can be done anywhere.
+
+    def action_runs(self) -> None:
+        """All runs."""
+        from distprompt_tui.tui.screens.runs import RunsScreen
+
+        self._go_to(RunsScreen, RunsScreen)
+
+    def action_settings(self) -> None:
+        """What is kept from one time to the next."""
+        from distprompt_tui.tui.screens.settings import SettingsScreen
+
+        self._go_to(SettingsScreen, SettingsScreen)
 
     def action_help(self) -> None:
         """The help of the present screen."""
@@ -148,6 +251,12 @@ class DistPromptApp(App[int]):
         keys = getattr(self.screen, "keys", None)
         if keys is not None:
             self.push_screen(HelpScreen((*keys, *getattr(self.screen, "app_keys", APP_KEYS))))
+
+    def action_doctor(self) -> None:
+        """What this terminal and this machine can do."""
+        from distprompt_tui.tui.screens.doctor import DoctorScreen
+
+        self._go_to(DoctorScreen, DoctorScreen)
 
     async def action_quit(self) -> None:
         """Leave; asks first where a search is running or something is not saved."""
@@ -203,8 +312,11 @@ def run_app(
     Returns:
         The exit code.
     """
+    from distprompt_tui.locations import settings_file
+
     app = DistPromptApp(
         runs_dir=runs_dir,
+        settings_file=settings_file(),
         spec=spec,
         attach=attach,
         ascii_only=ascii_only or not locale_is_utf8(),

@@ -35,7 +35,12 @@ def text_of(what: str, run: RunDirectory, state: RunState) -> str:
 
 def keep(text: str, run: RunDirectory) -> Path | None:
     """Write the text beside the run; None where that cannot be done."""
-    path = run.path / "last-copy.txt"
+    return keep_in(text, run.path)
+
+
+def keep_in(text: str, folder: Path) -> Path | None:
+    """Write the text into a folder; None where that cannot be done."""
+    path = folder / "last-copy.txt"
     try:
         path.write_text(text)
     except OSError:

@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any, cast
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
-from distprompt_tui.tui.background import in_thread
+from distprompt_tui.runs.summary import RunSummary, sorted_runs
 from distprompt_tui.tui.keys import APP_KEYS, Key
 from distprompt_tui.tui.lines import plain, safe
 from distprompt_tui.tui.screens.live import LiveScreen
 from distprompt_tui.tui.screens.start import StartScreen
-from distprompt_tui.tui.summaries import RunSummary, recent_runs
 from distprompt_tui.tui.widgets.status import title_line
 
 if TYPE_CHECKING:
     from distprompt_tui.tui.app import DistPromptApp
+
+MAX_RUNS = 60
+"""More lines than anybody scrolls through; the runs screen has them all."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class AppCommands(Provider):
 
     async def startup(self) -> None:
         """Called by Textual when the palette opens."""
-        self._runs = await in_thread(recent_runs, self._home.runs_dir)
+        self._runs = sorted_runs(await self._home.read_runs(), "newest")[:MAX_RUNS]
 
     async def discover(self) -> Hits:
         """Called by Textual before anything is typed."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-import tomllib
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.state import RunState, reduce_all
+from distprompt_tui.runs.summary import RunTitle, read_spec_fields, title_of
 
 if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
@@ -21,17 +21,6 @@ SILENT_AFTER_SECONDS = 15
 LOG_TAIL_BYTES = 65_536
 
 Health = Literal["alive", "silent", "crashed", "ended"]
-
-
-@dataclass(frozen=True)
-class RunTitle:
-    """What a run is, known from its spec before the worker has said anything."""
-
-    preset: str = ""
-    model: str = ""
-    method: str = ""
-    length: int = 0
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,7 +66,7 @@ class RunFollower:
         from distprompt_tui.runs.process import worker_pid
 
         if self._title is None:
-            self._title = read_title(self.run.spec_file)
+            self._title = title_of(read_spec_fields(self.run.spec_file), self.run.name)
         # Before the events: a worker that ends in between has written its `ended` first.
         alive = worker_pid(self.run) is not None
         self._state = reduce_all(self._tailer.read(), self._state)
@@ -99,26 +88,6 @@ class RunFollower:
             except OSError:
                 continue
         return max(signs)
-
-
-def read_title(spec_file: Path) -> RunTitle:
-    """The run's title out of its `spec.toml`; empty where the file cannot be read."""
-    try:
-        return title_of(tomllib.loads(spec_file.read_text()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return RunTitle(preset=spec_file.parent.name)
-
-
-def title_of(spec: dict[str, Any]) -> RunTitle:
-    """The title of a spec as a plain dictionary."""
-    search = spec["search"]
-    return RunTitle(
-        preset=spec.get("preset") or spec["target"]["family"],
-        model=Path(spec["model"]["name"]).name,
-        method=search["method"],
-        length=search["length"],
-        seed=spec.get("seed", 0),
-    )
 
 
 def read_log(path: Path) -> list[str]:

@@ -40,6 +40,9 @@ APP_KEYS = (
     Key("question_mark,f1", "help", "help", "All keys, and what the words and the bars mean", "Anywhere", 1, "?"),
     Key("ctrl+p", "", "palette", "Everything by name: actions, presets, models, runs, themes", "Anywhere", 2, "^p"),
     Key("q,ctrl+q,ctrl+c", "quit", "quit", "Leave; asks first when a search is running", "Anywhere", 3, "q"),
+    Key("u", "runs", "runs", "All runs: search, sort, compare, go on with one, delete", "Anywhere", 15),
+    Key("comma", "settings", "settings", "Settings: theme, speed, how a run is shown at first", "Anywhere", 16, ","),
+    Key("D", "doctor", "doctor", "Doctor: what this terminal and this machine can do", "Anywhere", 17),
 )
 
 LIVE_KEYS = (
@@ -91,6 +94,54 @@ EDITOR_KEYS = (
     Key("enter", "", "", "The next field; where a row is several tokens: take the first", "Moving"),
     Key("tab,shift+tab", "", "", "The next or the last field", "Moving", None, "tab"),
     Key("up,down", "", "", "The row above or below", "Moving", None, "↑ ↓"),
+)
+
+RUNS_KEYS = (
+    Key("enter", "open", "open", "Watch the run, living or ended", "The run", 0),
+    Key(
+        "r",
+        "resume",
+        "resume",
+        "Go on with a run that was stopped or that crashed",
+        "The run",
+        7,
+    ),
+    Key("x,delete", "delete", "delete", "Delete the run for good; asks first, never a running one", "The run", 8, "x"),
+    Key("space", "mark", "mark", "Mark the run, to compare it with others", "Several runs", 5),
+    Key("c", "compare", "compare", "Two to six marked runs on one plot; how their specs differ", "Several runs", 6),
+    Key(
+        "slash",
+        "find",
+        "find",
+        "Show only runs that hold words: state, target, model, method",
+        "The list",
+        4,
+        "/",
+    ),
+    Key("o", "order", "sort", "Newest first, or by best KL, left, target, model or state", "The list", 4),
+    Key("escape", "back", "back", "Out of a search for runs; then back", "Moving", 4, "esc"),
+    Key("up,down", "", "", "Choose a run; j and k do too", "Moving", None, "↑ ↓"),
+)
+
+COMPARE_KEYS = (
+    Key("l", "scale", "log", "Logarithmic or linear divergence", "What is shown", 0),
+    Key("t", "time", "seconds", "Over steps, or over the seconds that each has searched", "What is shown", 1),
+    Key("escape", "back", "back", "Back", "Moving", 2, "esc"),
+    Key("up,down", "", "", "Scroll what is different in their specs", "Moving", None, "↑ ↓"),
+)
+
+SETTINGS_KEYS = (
+    Key("right,enter,space", "change(1)", "change", "The next value; it holds at once and is kept", "Settings", 0, "→"),
+    Key("left", "change(-1)", "", "The value before", "Settings", None, "←"),
+    Key("escape", "back", "back", "Back", "Moving", 4, "esc"),
+    Key("up,down", "", "", "Choose a setting; j and k do too", "Moving", None, "↑ ↓"),
+)
+
+DOCTOR_KEYS = (
+    Key("y", "copy", "copy", "Copy the findings, for a bug report", "The doctor", 0),
+    Key("r", "again", "again", "Look again", "The doctor", 1),
+    Key("escape", "back", "back", "Back", "Moving", 2, "esc"),
+    Key("up,down", "", "", "Scroll", "Moving", None, "↑ ↓"),
 )
 
 EDITOR_APP_KEYS = (

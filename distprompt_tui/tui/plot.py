@@ -14,7 +14,6 @@ from distprompt_tui.tui.lines import Line
 Point = tuple[float, float | None]
 """Step and divergence; None or a number that is not finite is a gap."""
 
-_CURVE_COLOR = 1
 _DOTS_ACROSS, _DOTS_DOWN = 2, 4
 _SGR = re.compile(r"\x1b\[([0-9;]*)m")
 _DECADES_BELOW_CURVE = 1.0
@@ -25,6 +24,14 @@ _LARGEST = 1e15
 
 _MIN_PLOT_COLUMNS = 28
 """With fewer columns left, the labels leave the plot: the panel names the lines elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Points by rising step, and what they are drawn in."""
+
+    points: Sequence[Point]
+    role: str = "strong"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A named point on the curve."""
+    """A point on a curve; without a label it is only its sign."""
 
     label: str
     step: float
@@ -91,24 +98,40 @@ def plot_lines(
     Returns:
         `height` lines; a sentence where there is nothing to draw.
     """
-    segments = _segments(points, log)
+    return plot_curves([Curve(points)], references, marks, width, height, log=log, cursor_step=cursor_step)
+
+
+def plot_curves(
+    curves: Sequence[Curve],
+    references: Sequence[Reference],
+    marks: Sequence[Mark],
+    width: int,
+    height: int,
+    *,
+    log: bool,
+    cursor_step: float | None = None,
+) -> list[Line]:
+    """Draw several curves as `plot_lines` draws one; where two meet, the later one is seen."""
+    drawn = [(curve.role, _segments(curve.points, log)) for curve in curves]
+    segments = [segment for _, parts in drawn for segment in parts]
     if not segments:
         return _sentence("Nothing to draw yet: the first step has not been reported.", width, height)
     if width < 12 or height < 4:
         return _sentence("No room for the plot.", width, height)
     low, high = _limits([y for segment in segments for _, y in segment], references, log)
     named: list[Reference | Mark] = [*references, *marks]
-    labels = [_label(item, log, low) for item in named]
+    labels = [_label(item, log, low) for item in named if item.label]
     gutter = max((cell_len(label) for label, _, _ in labels), default=0) + 1 if labels else 0
     if width - gutter < _MIN_PLOT_COLUMNS:
         labels, gutter = [], 0
     y_ticks = _value_ticks(low, high, height - 2, log)
     tick_width = max(len(text) for _, text in y_ticks)
     columns, rows = width - gutter - tick_width - 1, height - 2
-    first, last = min(segments[0][0][0], 0.0), segments[-1][-1][0]
+    first = min(0.0, *(segment[0][0] for segment in segments))
+    last = max(segment[-1][0] for segment in segments)
     steps = _Axis(first, max(last, first + 1), columns, _DOTS_ACROSS)
     values = _Axis(low, high, rows, _DOTS_DOWN)
-    canvas = _draw(segments, steps, values, y_ticks, width - gutter, height)
+    canvas = _draw(drawn, steps, values, y_ticks, width - gutter, height)
     for item in references:
         level = _scaled(item.value, log)
         _overlay_row(canvas, rows - 1 - values.cell(low if level is None else max(level, low)), tick_width + 1, item)
@@ -222,14 +245,14 @@ def _step_ticks(steps: _Axis) -> list[float]:
 
 
 def _draw(
-    segments: list[list[tuple[float, float]]],
+    curves: list[tuple[str, list[list[tuple[float, float]]]]],
     steps: _Axis,
     values: _Axis,
     y_ticks: list[tuple[float, str]],
     width: int,
     height: int,
 ) -> list[list[tuple[str, str]]]:
-    """The curve and its axes as one (character, role) a cell."""
+    """Curves, as (role, segments), and axes as one (character, role) a cell."""
     import plotext
 
     plotext.clear_figure()
@@ -243,22 +266,24 @@ def _draw(
     x_ticks = _step_ticks(steps)
     plotext.xticks([steps.snapped(tick) for tick in x_ticks], [f"{tick:.0f}" for tick in x_ticks])
     plotext.yticks([values.snapped(tick) for tick, _ in y_ticks], [text for _, text in y_ticks])
-    for segment in segments:
-        kept = bucketed(segment, steps.cells)
-        plotext.plot([x for x, _ in kept], [y for _, y in kept], marker="braille", color=_CURVE_COLOR)
+    for color, (_, segments) in enumerate(curves, start=1):
+        for segment in segments:
+            kept = bucketed(segment, steps.cells)
+            plotext.plot([x for x, _ in kept], [y for _, y in kept], marker="braille", color=color)
     picture: str = plotext.build()
     plotext.clear_figure()
-    rows = [_cells(line, width) for line in picture.split("\n")]
+    roles = {f"38;5;{color}": role for color, (role, _) in enumerate(curves, start=1)}
+    rows = [_cells(line, width, roles) for line in picture.split("\n")]
     return (rows + [[(" ", "")] * width for _ in range(height)])[:height]
 
 
-def _cells(line: str, width: int) -> list[tuple[str, str]]:
+def _cells(line: str, width: int, roles: dict[str, str]) -> list[tuple[str, str]]:
     """A line of plotext's output; its colours are roles here."""
     cells: list[tuple[str, str]] = []
     role = "faint"
     for index, part in enumerate(_SGR.split(line)):
         if index % 2:
-            role = "strong" if part == f"38;5;{_CURVE_COLOR}" else "faint"
+            role = roles.get(part, "faint")
         else:
             cells.extend((char, role) for char in part)
     cells = [(char, "quiet") if char.isalnum() or char in ".-" else (char, role) for char, role in cells]

@@ -1,16 +1,18 @@
-"""Two helpers beside the app: one prepares a model, one answers questions about it. Both speak JSON lines."""
+"""Helpers beside the app: to prepare a model, to examine the machine, to answer questions. They speak JSON lines."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
+import os
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from distprompt_tui.errors import DistPromptError
+from distprompt_tui.findings import Finding
 
 _LINE_LIMIT = 1 << 22
 """Bytes of the longest answer: 200 tokens and a curve take some 20 kB."""
@@ -45,6 +47,34 @@ async def prepare_model(name: str, report: Report) -> None:
                     report(str(answer["progress"]), answer.get("fraction"))
             if await process.wait() != 0:
                 raise DistPromptError(_last_line(errors) or f"{name} could not be prepared")
+        finally:
+            await _end(process)
+
+
+async def examine_machine(columns: int, rows: int) -> list[Finding]:
+    """What `distprompt-tui doctor` finds in this terminal. Takes seconds: torch is imported for it.
+
+    Args:
+        columns: of the terminal, which the process itself does not see.
+        rows: of the terminal.
+
+    Raises:
+        DistPromptError: it did not work; the text is the reason.
+    """
+    with tempfile.TemporaryFile() as errors:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "distprompt_tui", "doctor", "--json"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            limit=_LINE_LIMIT,
+            env=os.environ | {"COLUMNS": str(columns), "LINES": str(rows)},
+        )
+        try:
+            answer = await _read(process)
+            if answer is None or await process.wait() != 0:
+                raise DistPromptError(_last_line(errors) or "the doctor ended without a word")
+            return [Finding(**finding) for finding in answer["findings"]]
         finally:
             await _end(process)
 

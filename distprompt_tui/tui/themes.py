@@ -15,6 +15,11 @@ MEANINGS_LIGHT = {"target": "#9a6200", "achieved": "#0a62c4", "agreed": "#6b7683
 MEANINGS_ANSI = {"target": "ansi_yellow", "achieved": "ansi_cyan", "agreed": "ansi_default"}
 """Amber and blue are told apart by every kind of colour vision, and stay apart when rounded to 16 colours."""
 
+SERIES_DARK = ("#4fc3b0", "#e08fc0", "#b5cf5a", "#a99bf0", "#ef8a62", "#d0d7de")
+SERIES_LIGHT = ("#00796b", "#a8327f", "#5c7a00", "#5a4fc0", "#b3461c", "#3c444d")
+SERIES_ANSI = ("ansi_green", "ansi_magenta", "ansi_red", "ansi_bright_blue", "ansi_bright_green", "ansi_default")
+"""Of runs side by side, none of them target's or achieved's. Each has a digit too: colour only repeats it."""
+
 THEMES = (
     Theme(
         name=DARK,
@@ -91,10 +96,12 @@ def meaning_variables(theme: Theme) -> dict[str, str]:
 
     Returns:
         `target`, `achieved`, `agreed` (where both distributions reach), `quiet` (labels), `faint` (rules, scales),
-        and `row-cursor` under the row that is chosen: bars keep their colours on it, so sixteen colours have none.
+        `series-1` and on (runs side by side), and `row-cursor` under the row that is chosen: bars keep their colours
+        on it, so sixteen colours have none.
     """
     if theme.ansi:
         plain = {"quiet": "ansi_default", "faint": "ansi_bright_black"}
+        plain |= _numbered(SERIES_ANSI)
         return MEANINGS_ANSI | plain | {"row-cursor": "ansi_default", "row-cursor-blurred": "ansi_default"}
     colors = theme.to_color_system()
     background = colors.background or Color.parse("#121212" if theme.dark else "#efefef")
@@ -105,4 +112,9 @@ def meaning_variables(theme: Theme) -> dict[str, str]:
         "row-cursor": background.blend(colors.primary, 0.22).hex,
         "row-cursor-blurred": background.blend(foreground, 0.08).hex,
     }
-    return (MEANINGS_DARK if theme.dark else MEANINGS_LIGHT) | shades
+    series = _numbered(SERIES_DARK if theme.dark else SERIES_LIGHT)
+    return (MEANINGS_DARK if theme.dark else MEANINGS_LIGHT) | shades | series
+
+
+def _numbered(colours: tuple[str, ...]) -> dict[str, str]:
+    return {f"series-{number}": colour for number, colour in enumerate(colours, start=1)}

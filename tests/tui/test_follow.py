@@ -6,11 +6,9 @@ import os
 import time
 from pathlib import Path
 
-import pytest
-
+from distprompt_tui.runs.summary import RunTitle
 from distprompt_tui.tui import clipboard
-from distprompt_tui.tui.follow import SILENT_AFTER_SECONDS, RunFollower, RunTitle, read_log, read_title
-from distprompt_tui.tui.summaries import recent_runs, seconds_per_step, summarise
+from distprompt_tui.tui.follow import SILENT_AFTER_SECONDS, RunFollower, read_log
 from tests.tui.recording import Recorder, recorded
 
 
@@ -34,7 +32,7 @@ def test_the_title_is_known_before_the_worker_speaks(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, "hard")
     assert RunFollower(recorder.run).poll().title == RunTitle("outlier", "smollm2", "hard", 10, 0)
     recorder.run.spec_file.write_text("not toml at all [")
-    assert read_title(recorder.run.spec_file).preset == recorder.run.name
+    assert RunFollower(recorder.run).poll().title.preset == recorder.run.name
 
 
 def test_a_silent_worker_is_noticed_unless_it_pauses(tmp_path: Path) -> None:
@@ -60,51 +58,6 @@ def test_a_log_that_is_not_there_or_not_text(tmp_path: Path) -> None:
     assert read_log(tmp_path / "worker.log") == []
     (tmp_path / "worker.log").write_bytes(b"\xff\xfe\n" + b"x" * 200_000)
     assert len(read_log(tmp_path / "worker.log")[-1]) < 100_000
-
-
-@pytest.mark.parametrize("reason", ["budget", "stopped", "error"])
-def test_a_summary_of_an_ended_run(tmp_path: Path, reason: str) -> None:
-    recorder = Recorder(tmp_path)
-    recorder.start()
-    recorder.steps(4)
-    recorder.end(reason)
-    summary = summarise(recorder.run)
-    assert (summary.state, summary.step, summary.seconds_per_step) == (reason, 4, 1.0)
-    assert summary.best_kl is not None
-    assert not summary.is_live
-
-
-def test_living_runs_come_first(tmp_path: Path) -> None:
-    living = Recorder(tmp_path)
-    living.start()
-    ended = recorded(tmp_path)
-    with living.living_worker():
-        runs = recent_runs(tmp_path)
-        assert [summary.run.name for summary in runs] == [living.run.name, ended.name]
-        assert runs[0].state == "running"
-        living.writer.write("control", command="pause", outcome="paused")
-        assert summarise(living.run).state == "paused"
-    assert summarise(living.run).state == "crashed"
-
-
-def test_runs_with_damaged_files_are_still_listed(tmp_path: Path) -> None:
-    run = recorded(tmp_path)
-    run.events.write_bytes(b"\x00\xff{{{\n[1,2]\n")
-    run.spec_file.write_text("[[[")
-    (summary,) = recent_runs(tmp_path)
-    assert summary.state == "crashed"
-    assert summary.best_kl is None
-
-
-def test_no_folder_is_no_runs(tmp_path: Path) -> None:
-    assert recent_runs(tmp_path / "nowhere") == []
-
-
-def test_the_pace_is_of_the_same_model_and_method(tmp_path: Path) -> None:
-    recorded(tmp_path, "soft")
-    runs = recent_runs(tmp_path)
-    assert seconds_per_step(runs, RunTitle(model="smollm2", method="soft")) == 1.0
-    assert seconds_per_step(runs, RunTitle(model="smollm2", method="hard")) is None
 
 
 def test_what_can_be_copied(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from distprompt_tui.spec import RunSpec, Soft, Temperature
 from distprompt_tui.tui import catalog, desk
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.choice import chosen_spec
+from distprompt_tui.tui.screens import start
 from distprompt_tui.tui.screens.live import LiveScreen
 from distprompt_tui.tui.screens.start import StartScreen
 from distprompt_tui.tui.widgets.lists import PickList
@@ -104,6 +105,27 @@ async def test_enter_on_a_run_watches_it(tmp_path: Path, app_on: Make, small_wor
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, LiveScreen))
         assert not small_world
+
+
+async def test_a_list_that_scrolls_cuts_no_column(tmp_path: Path, app_on: Make, small_world: Started) -> None:
+    for _ in range(20):
+        recorded(tmp_path / "runs", steps=1)
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: len(picks(app, "runs").options) == 20)
+        assert screen_text(app).count("step      1") > 5
+
+
+async def test_more_runs_than_the_list_takes_are_told(
+    tmp_path: Path, app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(start, "MAX_RUNS", 2)
+    for _ in range(3):
+        recorded(tmp_path / "runs", steps=1)
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "u all 3 runs" in screen_text(app))
+        assert len(picks(app, "runs").options) == 2
 
 
 async def test_the_first_time_is_explained(app_on: Make, small_world: Started) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distprompt_tui.runs.state import Bounds, CurvePoint, Progress, RunState
-from distprompt_tui.tui.follow import RunTitle, RunView
+from distprompt_tui.runs.summary import RunTitle
+from distprompt_tui.tui.follow import RunView
 from distprompt_tui.tui.lines import plain, width_of
 from distprompt_tui.tui.widgets.status import StatusData, notice_lines, status_line
 

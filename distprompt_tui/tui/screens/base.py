@@ -44,6 +44,10 @@ class AppScreen(Screen[None]):
         """Whether its widgets are there: on the way out they go, one by one, before the screen does."""
         return self.is_attached and len(self.children) >= self._composed
 
+    def action_back(self) -> None:
+        """Back to the screen below."""
+        self.app.pop_screen()
+
     @property
     def home(self) -> DistPromptApp:
         """The app, as what it is."""

@@ -83,6 +83,15 @@ def stop_question() -> Question:
     )
 
 
+def delete_question(name: str) -> Question:
+    """Whether a run may go."""
+    return Question(
+        "Delete a run",
+        f"{name}: its events, its best prompt and its checkpoint are deleted for good.",
+        [Answer("delete", "d", "Delete it"), Answer("keep", "x", "Keep it")],
+    )
+
+
 def copy_question() -> Question:
     """What to copy."""
     return Question(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, work
@@ -12,17 +11,17 @@ from textual.containers import Container
 
 from distprompt_tui import format
 from distprompt_tui.errors import DistPromptError
+from distprompt_tui.runs.summary import RunSummary, RunTitle, seconds_per_step, sorted_runs
 from distprompt_tui.tui.background import in_thread
 from distprompt_tui.tui.choice import chosen_spec
 from distprompt_tui.tui.desk import ModelDesk, Preparing, TargetDesk
-from distprompt_tui.tui.follow import RunTitle
 from distprompt_tui.tui.keys import APP_KEYS, START_KEYS, bindings
 from distprompt_tui.tui.lines import safe
 from distprompt_tui.tui.screens.base import AppScreen, TooSmall
-from distprompt_tui.tui.summaries import RunSummary, recent_runs, seconds_per_step
 from distprompt_tui.tui.widgets.keybar import KeyBar
 from distprompt_tui.tui.widgets.lists import PickList, heading_row, model_row, preset_row, run_row
 from distprompt_tui.tui.widgets.news import WELCOME, OneLine, news_line, no_target_yet
+from distprompt_tui.tui.widgets.painted import label_border
 from distprompt_tui.tui.widgets.search_form import SearchChoice, SearchForm
 from distprompt_tui.tui.widgets.target_preview import PreviewData, TargetView
 
@@ -37,6 +36,9 @@ _TIGHT_BELOW_COLUMNS = 116
 RUNS_SECONDS = 3.0
 """How often the list of runs is read again."""
 
+MAX_RUNS = 60
+"""The list is for what is going on; the runs screen has them all."""
+
 
 class StartScreen(AppScreen):
     """Lists are read in threads after the first paint; the target is made while the person looks around."""
@@ -45,9 +47,8 @@ class StartScreen(AppScreen):
     AUTO_FOCUS = "#presets"
     keys = START_KEYS
 
-    def __init__(self, *, runs_dir: Path, ascii_only: bool) -> None:
+    def __init__(self, *, ascii_only: bool) -> None:
         super().__init__()
-        self._runs_dir = runs_dir
         self._ascii_only = ascii_only
         self.models: list[ModelEntry] = []
         self.presets: list[Preset] = []
@@ -82,7 +83,7 @@ class StartScreen(AppScreen):
             ("runs", "Runs"),
         ):
             self.query_one(f"#{name}").border_title = title
-        self.set_interval(RUNS_SECONDS, self._load_runs)
+        self.set_interval(RUNS_SECONDS, self._load_runs_in_sight)
 
     def on_resize(self, event: events.Resize) -> None:
         """Called by Textual."""
@@ -128,12 +129,19 @@ class StartScreen(AppScreen):
         self._show_models()
         self._look()
 
+    def _load_runs_in_sight(self) -> None:
+        if self.is_current:
+            self._load_runs()
+
     @work(exclusive=True, group="runs")
     async def _load_runs(self) -> None:
-        self.runs = await in_thread(recent_runs, self._runs_dir)
+        self.runs = sorted_runs(await self.home.read_runs(), "newest")
         if self.is_drawn:
             empty = "No runs yet. A search that you start goes on when you leave, and waits for you here."
-            self.query_one("#runs", PickList).show([run_row(run) for run in self.runs], empty)
+            runs = self.query_one("#runs", PickList)
+            runs.show([run_row(run) for run in self.runs[:MAX_RUNS]], empty)
+            count = f"all {len(self.runs):,} runs" if len(self.runs) > 1 else ""
+            label_border(runs, subtitle=[("u ", "key"), (count, "border")] if count else [])
 
     @property
     def model(self) -> ModelEntry | None:

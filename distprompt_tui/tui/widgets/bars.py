@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
-from textual.geometry import Region
+from textual.containers import Vertical
 from textual.message import Message
-from textual.widgets import Input, Label
 
 from distprompt_tui.tui.lines import Line, wrapped
 from distprompt_tui.tui.token_table import TokenTable
-from distprompt_tui.tui.widgets.painted import Painted, PaintedScroll, label_border
+from distprompt_tui.tui.widgets.finder import Finder
+from distprompt_tui.tui.widgets.painted import Painted, label_border
+from distprompt_tui.tui.widgets.painted_table import PaintedTable
 from distprompt_tui.tui.widgets.token_rows import columns_for, header_line, row_lines
 
 LEGEND: Line = [("▀ target  ", "target"), ("▄ achieved  ", "achieved"), ("█ both", "agreed")]
 
 
-class Bars(PaintedScroll):
+class Bars(PaintedTable):
     """The rows. The cursor stays on its token when the order changes; at the top, it stays at the top."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(-1)", "Previous token", show=False),
-        Binding("down,j", "move(1)", "Next token", show=False),
-        Binding("pageup", "page(-1)", "A page up", show=False),
-        Binding("pagedown", "page(1)", "A page down", show=False),
-        Binding("home", "top", "First token", show=False),
-        Binding("end", "bottom", "Last token", show=False),
-    ]
-
-    class Moved(Message):
-        """Other rows came into sight, or the cursor moved."""
 
     def __init__(self, *, ascii_only: bool, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -41,23 +25,32 @@ class Bars(PaintedScroll):
         self.log_scale = False
         self.empty = "The tokens appear with the first snapshot."
         self._ascii_only = ascii_only
-        self._cursor = 0
         self._rows: dict[tuple[int, int], list[Line]] = {}
 
     def show(self, table: TokenTable, empty: str) -> None:
         """Draw another table."""
-        token = int(self.table.ids[self._cursor]) if 0 < self._cursor < len(self.table) else None
+        token = int(self.table.ids[self.cursor]) if 0 < self.cursor < len(self.table) else None
         self.table, self.empty = table, empty
         kept = table.index_of(token) if token is not None else 0
-        self._cursor = kept if kept is not None else min(self._cursor, max(len(table) - 1, 0))
+        self.cursor = kept if kept is not None else min(self.cursor, max(len(table) - 1, 0))
         if token is not None:
-            self._reveal()
-        self._redraw()
+            self.reveal()
+        self.redraw_all()
 
     def set_log_scale(self, log_scale: bool) -> None:
         """Draw the bars on the other scale."""
         self.log_scale = log_scale
-        self._redraw()
+        self.redraw_all()
+
+    @property
+    def row_count(self) -> int:
+        """How many tokens there are."""
+        return len(self.table)
+
+    @property
+    def lines_per_row(self) -> int:
+        """One line, or two where the panel is narrow."""
+        return columns_for(self.scrollable_content_region.width).lines_per_row
 
     def line(self, index: int, width: int) -> Line:
         """One line of the token that it belongs to."""
@@ -74,77 +67,25 @@ class Bars(PaintedScroll):
                 columns,
                 self.table.largest,
                 log=self.log_scale,
-                marked=number == self._cursor,
+                marked=number == self.cursor,
                 ascii_only=self._ascii_only,
             )
         return lines[part]
 
-    def is_marked(self, index: int) -> bool:
-        """Whether a line belongs to the token under the cursor."""
-        return len(self.table) > 0 and index // self._lines_per_row == self._cursor
-
-    def visible_rows(self) -> tuple[int, int]:
-        """The first and the last row in sight, counted from 1; (0, 0) without rows."""
-        if not len(self.table):
-            return 0, 0
-        first = self.scroll_offset.y // self._lines_per_row
-        last = (self.scroll_offset.y + self.scrollable_content_region.height) // self._lines_per_row
-        return first + 1, max(min(last, len(self.table)), first + 1)
-
     @property
     def current_token(self) -> int | None:
         """The id under the cursor."""
-        return int(self.table.ids[self._cursor]) if self._cursor < len(self.table) else None
+        return int(self.table.ids[self.cursor]) if self.cursor < len(self.table) else None
 
-    def action_move(self, by: int) -> None:
-        """Go to another row."""
-        self._go_to(self._cursor + by)
-
-    def action_page(self, by: int) -> None:
-        """Go a screenful on."""
-        self._go_to(self._cursor + by * max(self.scrollable_content_region.height // self._lines_per_row - 1, 1))
-
-    def action_top(self) -> None:
-        """Go to the first row, and stay there whatever token that is."""
-        self._go_to(0)
-
-    def action_bottom(self) -> None:
-        """Go to the last row."""
-        self._go_to(len(self.table) - 1)
-
-    def on_click(self, event: events.Click) -> None:
-        """Put the cursor where the mouse was pressed."""
-        self._go_to((event.y + self.scroll_offset.y) // self._lines_per_row)
-
-    def on_resize(self, event: events.Resize) -> None:
-        """Called by Textual."""
-        self._redraw()
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Called by Textual."""
-        super().watch_scroll_y(old_value, new_value)
-        if round(old_value) != round(new_value):
-            self.post_message(self.Moved())
-
-    @property
-    def _lines_per_row(self) -> int:
-        return columns_for(self.scrollable_content_region.width).lines_per_row
-
-    def _go_to(self, row: int) -> None:
-        self._cursor = min(max(row, 0), max(len(self.table) - 1, 0))
-        self._reveal()
+    def go_to(self, row: int) -> None:
+        """Put the cursor on a token."""
         self._rows.clear()
-        self.redraw()
-        self.post_message(self.Moved())
+        super().go_to(row)
 
-    def _reveal(self) -> None:
-        height = self._lines_per_row
-        self.scroll_to_region(Region(0, self._cursor * height, 1, height), animate=False, force=True, immediate=True)
-
-    def _redraw(self) -> None:
+    def redraw_all(self) -> None:
+        """Draw other tokens."""
         self._rows.clear()
-        self.set_line_count(len(self.table) * self._lines_per_row or 3)
-        self.post_message(self.Moved())
+        super().redraw_all()
 
 
 class BarsHeader(Painted[tuple[TokenTable, bool]]):
@@ -170,12 +111,10 @@ class TokensPanel(Vertical):
         super().__init__(id=id, classes=classes)
         self.bars = Bars(ascii_only=ascii_only, id="bars")
         self._header = BarsHeader((TokenTable(), False))
-        self._find = Input(placeholder="part of a token, or its id; esc shows all", id="find", compact=True)
-        self._finder = Horizontal(Label("/ "), self._find, id="finder")
+        self._finder = Finder("part of a token, or its id; esc shows all", self.bars)
 
     def compose(self) -> ComposeResult:
         """Called by Textual."""
-        self._finder.display = False
         yield self._header
         yield self.bars
         yield self._finder
@@ -199,29 +138,18 @@ class TokensPanel(Vertical):
 
     def open_find(self) -> None:
         """Let the user type what to find."""
-        self._finder.display = True
-        self._find.focus()
+        self._finder.open()
 
     def close_find(self) -> bool:
         """Show all tokens again. Returns whether the field was open."""
-        if not self._finder.display:
-            return False
-        self._finder.display = False
-        self._find.value = ""
-        self.bars.focus()
-        return True
+        return self._finder.close()
 
-    def on_input_changed(self, event: Input.Changed) -> None:
+    def on_finder_changed(self, event: Finder.Changed) -> None:
         """Called by Textual."""
         event.stop()
-        self.post_message(self.FindChanged(event.value))
+        self.post_message(self.FindChanged(event.find))
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Called by Textual."""
-        event.stop()
-        self.bars.focus()
-
-    def on_bars_moved(self, event: Bars.Moved) -> None:
+    def on_painted_table_moved(self, event: Bars.Moved) -> None:
         """Called by Textual."""
         event.stop()
         self._retitle()

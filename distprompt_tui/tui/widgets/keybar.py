@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.widget import Widget
 
-from distprompt_tui.tui.keys import Key
+from distprompt_tui.tui.keys import APP_KEYS, Key
 from distprompt_tui.tui.lines import ROLES
 
 _GAP = 2
@@ -55,6 +55,6 @@ def fitting_keys(keys: Sequence[Key], words: dict[str, str], width: int) -> list
 
 def _namespaced(key: Key) -> str:
     """The action as a click calls it: on the screen, or on the app for the keys that work anywhere."""
-    owner = "app" if key.group == "Anywhere" and key.action in ("help", "quit") else "screen"
+    owner = "app" if key.action in {own.action for own in APP_KEYS} else "screen"
     name, bracket, rest = key.action.partition("(")
     return f"{owner}.{name}{bracket}{rest}" if bracket else f"{owner}.{name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,8 +15,9 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from distprompt_tui import format
+from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.tui.lines import Line, content, cut, fitting, safe, spread, width_of
-from distprompt_tui.tui.summaries import RunSummary
+from distprompt_tui.tui.widgets.run_rows import state_span
 from distprompt_tui.tui.widgets.status import REASONS, title_line
 
 CURVE_CELLS = 10
@@ -133,14 +135,13 @@ def heading_row(text: str) -> Row:
 
 def run_row(summary: RunSummary) -> Row:
     """A run: its state, what it is, how close it came, when."""
-    signs = {"running": ("●", "good"), "paused": ("‖", "warning"), "crashed": ("✕", "error"), "error": ("✕", "error")}
-    sign, role = signs.get(summary.state, ("■", "accent"))
+    sign, role = state_span(summary.state)
     state = REASONS.get(summary.state, summary.state)
     left: Line = [(f"{sign} ", role), *title_line(summary.title)]
     columns: tuple[Line, ...] = (
         [(f"{safe(state):>14}", role if summary.is_live or role == "error" else "quiet")],
         [(f"KL {format.nats(summary.best_kl):>7}", "strong" if summary.best_kl is not None else "faint")],
-        [(f"{'now' if summary.is_live else format.ago(summary.age_seconds):>10}", "faint")],
+        [(f"{'now' if summary.is_live else format.ago(time.time() - summary.changed_at):>10}", "faint")],
         [(f"step {summary.step:>6,}", "quiet")],
     )
     return Row(summary.run.name, left, columns)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from distprompt_tui import format
 from distprompt_tui.runs.state import RunState
-from distprompt_tui.tui.follow import RunTitle, RunView
+from distprompt_tui.runs.summary import RunTitle
+from distprompt_tui.tui.follow import RunView
 from distprompt_tui.tui.lines import Line, Span, cut, fitting, joined, safe, spread, width_of, wrapped
 from distprompt_tui.tui.widgets.painted import Painted
 

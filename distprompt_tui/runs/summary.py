@@ -1,0 +1,282 @@
+"""Runs in a line each, living and ended: from their specs and the ends of their events, read again only where a file
+has changed."""
+
+from __future__ import annotations
+
+import json
+import time
+import tomllib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from distprompt_tui.runs.directory import RunDirectory
+
+_TAIL_BYTES = 131_072
+"""Holds at least one step event between two of the largest snapshots."""
+
+_SNAPSHOT, _BOUNDS = b'"type":"snapshot"', b'"type":"bounds"'
+_TYPE_WITHIN = 100
+"""An event's type stands in its first bytes. Snapshots are nine tenths of the file and tell nothing here."""
+
+Order = Literal["newest", "best", "left", "target", "model", "state"]
+ORDERS: tuple[Order, ...] = ("newest", "best", "left", "target", "model", "state")
+"""`newest`: the living ones first. Numbers: the smallest first, what is not known last."""
+
+
+@dataclass(frozen=True)
+class RunTitle:
+    """What a run is, known from its spec before the worker has said anything."""
+
+    preset: str = ""
+    model: str = ""
+    method: str = ""
+    length: int = 0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run; divergences and entropies in nats, None where they are not known (yet).
+
+    Attributes:
+        state: "running", "paused", "crashed", or the reason why it ended.
+        steps_planned: the budget.
+        entropy: of the achieved distribution.
+        seconds_per_step: None before the second step.
+        changed_at: its last event, Unix seconds.
+        version: what the files were when they were read.
+        scanned: bytes of the events in which the bounds were looked for.
+    """
+
+    run: RunDirectory
+    title: RunTitle
+    state: str
+    best_kl: float | None
+    head_limit: float | None
+    entropy: float | None
+    step: int
+    steps_planned: int | None
+    seconds_per_step: float | None
+    changed_at: float
+    version: object = None
+    scanned: int = 0
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a worker is at work on it."""
+        return self.state in ("running", "paused")
+
+    @property
+    def is_resumable(self) -> bool:
+        """Whether it ended before its time, so that a new worker would have something to do."""
+        return self.state in ("crashed", "stopped", "error")
+
+    @property
+    def left(self) -> float | None:
+        """Best divergence − head limit."""
+        return None if self.best_kl is None or self.head_limit is None else self.best_kl - self.head_limit
+
+
+def read_runs(runs_dir: Path, known: Iterable[RunSummary] = ()) -> list[RunSummary]:
+    """All runs, the newest first.
+
+    Args:
+        runs_dir: the folder of all runs.
+        known: from an earlier call: what has not changed since is not read again.
+    """
+    from distprompt_tui.runs.directory import list_runs
+
+    before = {summary.run.path: summary for summary in known}
+    return [summarise(run, before.get(run.path)) for run in list_runs(runs_dir)]
+
+
+def summarise(run: RunDirectory, known: RunSummary | None = None) -> RunSummary:
+    """A run's line. A damaged or half-written file leaves its part unknown."""
+    from distprompt_tui.runs.process import worker_pid
+
+    # Before the events: a worker that ends in between has written its `ended` first.
+    alive = worker_pid(run) is not None
+    changed = _change(run.events) or _change(run.spec_file)
+    version = (alive, changed)
+    if known is not None and known.version == version:
+        return known
+    newest = _newest_events(run.events)
+    step, ended = newest.get("step", {}), newest.get("ended", {})
+    result = ended["result"] if isinstance(ended.get("result"), dict) else {}
+    head_limit, scanned = (known.head_limit, known.scanned) if known is not None else (None, 0)
+    if head_limit is None and (head_limit := _number(result.get("head_limit"))) is None:
+        head_limit, scanned = _find_head_limit(run.events, scanned)
+    spec = read_spec_fields(run.spec_file)
+    seconds, steps = step.get("seconds"), _whole(step.get("step", result.get("steps"))) or 0
+    return RunSummary(
+        run=run,
+        title=title_of(spec, run.name),
+        state=_state(newest, alive),
+        best_kl=_number(step.get("best_kl", result.get("kl"))),
+        head_limit=head_limit,
+        entropy=_number(result.get("entropy_achieved", step.get("entropy"))),
+        step=steps,
+        steps_planned=_whole(_table(spec, "budget").get("steps")),
+        seconds_per_step=seconds / steps if steps and isinstance(seconds, int | float) else None,
+        changed_at=changed[0] / 1e9 if changed else time.time(),
+        version=version,
+        scanned=scanned,
+    )
+
+
+def as_dict(summary: RunSummary) -> dict[str, Any]:
+    """A run's line as JSON has it, with the names of `best/result.json`."""
+    title = summary.title
+    return {
+        "run": str(summary.run.path),
+        "state": summary.state,
+        "preset": title.preset,
+        "model": title.model,
+        "method": title.method,
+        "length": title.length,
+        "seed": title.seed,
+        "kl": summary.best_kl,
+        "head_limit": summary.head_limit,
+        "left": summary.left,
+        "entropy_achieved": summary.entropy,
+        "steps": summary.step,
+        "steps_planned": summary.steps_planned,
+        "changed": round(summary.changed_at, 3),
+    }
+
+
+def sorted_runs(runs: Iterable[RunSummary], order: Order) -> list[RunSummary]:
+    """The runs in another order; where two are alike, the newer one first."""
+    newest = sorted(runs, key=lambda summary: summary.run.name, reverse=True)
+    if order == "newest":
+        return sorted(newest, key=lambda summary: not summary.is_live)
+    if order in ("best", "left"):
+        numbers = {"best": lambda summary: summary.best_kl, "left": lambda summary: summary.left}
+        return sorted(newest, key=lambda summary: _unknown_last(numbers[order](summary)))
+    texts = {
+        "target": lambda summary: summary.title.preset,
+        "model": lambda summary: summary.title.model,
+        "state": lambda summary: summary.state,
+    }
+    return sorted(newest, key=lambda summary: texts[order](summary).casefold())
+
+
+def matching_runs(runs: Iterable[RunSummary], text: str) -> list[RunSummary]:
+    """The runs in whose state, target, model, method or name every word of a text occurs."""
+    words = text.casefold().split()
+    return [summary for summary in runs if all(word in _words_of(summary) for word in words)]
+
+
+def seconds_per_step(runs: Sequence[RunSummary], title: RunTitle) -> float | None:
+    """What a step took in the newest run of the same model and method; None where there was none."""
+    for summary in sorted(runs, key=lambda summary: -summary.changed_at):
+        same = (summary.title.model, summary.title.method) == (title.model, title.method)
+        if same and summary.seconds_per_step is not None:
+            return summary.seconds_per_step
+    return None
+
+
+def read_spec_fields(spec_file: Path) -> dict[str, Any]:
+    """A run's spec as plain values, for viewers that must show old and damaged ones too; empty where it is neither."""
+    try:
+        return tomllib.loads(spec_file.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def title_of(spec: dict[str, Any], name: str) -> RunTitle:
+    """The title of a spec as plain values; the run's name where they do not make one."""
+    try:
+        return RunTitle(
+            preset=str(spec.get("preset") or spec["target"]["family"]),
+            model=Path(spec["model"]["name"]).name,
+            method=str(spec["search"]["method"]),
+            length=int(spec["search"]["length"]),
+            seed=int(spec.get("seed", 0)),
+        )
+    except (KeyError, TypeError, ValueError):
+        return RunTitle(preset=name)
+
+
+def _state(newest: dict[str, dict[str, Any]], alive: bool) -> str:
+    if alive:
+        return "paused" if newest.get("control", {}).get("outcome") == "paused" else "running"
+    ended = newest.get("ended", {})
+    was_resumed = newest.get("resumed", {}).get("seq", -1) > ended.get("seq", 0)
+    if "reason" in ended and not was_resumed and ended.get("seq", -1) >= newest.get("step", {}).get("seq", 0):
+        return str(ended["reason"] or "ended")
+    return "crashed"
+
+
+def _newest_events(path: Path) -> dict[str, dict[str, Any]]:
+    """The newest event of each type near the end of the file, snapshots left out."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            start = max(file.tell() - _TAIL_BYTES, 0)
+            file.seek(start)
+            lines = file.read().split(b"\n")
+    except OSError:
+        return {}
+    newest = {}
+    for line in lines[1 if start else 0 :]:
+        event = None if _SNAPSHOT in line[:_TYPE_WITHIN] else _parsed(line)
+        if event is not None and isinstance(event.get("type"), str):
+            newest[event["type"]] = event
+    return newest
+
+
+def _find_head_limit(path: Path, start: int) -> tuple[float | None, int]:
+    """The head limit in the events from a byte on, and the byte up to which there was none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            for line in file:
+                found = (_parsed(line) or {}).get("head_limit") if _BOUNDS in line[:_TYPE_WITHIN] else None
+                if found is not None:
+                    return _number(found), start
+                start += len(line) if line.endswith(b"\n") else 0
+    except OSError:
+        pass
+    return None, start
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _change(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def _table(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    value = fields.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _unknown_last(value: float | None) -> tuple[bool, float]:
+    return value is None, value or 0.0
+
+
+def _words_of(summary: RunSummary) -> str:
+    title = summary.title
+    return " ".join((summary.state, title.preset, title.model, title.method, summary.run.name)).casefold()

@@ -1,0 +1,41 @@
+"""How specs differ: only the fields that do, in order, nested tables and odd keys included."""
+
+from __future__ import annotations
+
+from distprompt_tui.runs.compare import spec_differences
+
+
+def test_only_what_differs_is_there_in_the_order_of_the_specs() -> None:
+    first = {
+        "title": "One",
+        "seed": 0,
+        "target": {"family": "outlier", "tokens": [" é"], "entropy": 6.0},
+        "search": {"method": "soft", "lr": 1.5, "length": 10},
+    }
+    second = {
+        "title": "Two",
+        "seed": 1,
+        "target": {"family": "outlier", "tokens": [" b"], "entropy": 6.0},
+        "search": {"method": "hard", "length": 10, "width": 64},
+    }
+    assert spec_differences([first, second]) == {
+        "seed": ["0", "1"],
+        "target.tokens": ['[" é"]', '[" b"]'],
+        "search.method": ["soft", "hard"],
+        "search.lr": ["1.5", None],
+        "search.width": [None, "64"],
+    }
+
+
+def test_keys_that_are_no_words_are_written_out() -> None:
+    specs = [{"target": {"masses": {" heads": 0.5}}}, {"target": {"masses": {" heads": 0.25, "a.b": 1}}}, {}]
+    assert spec_differences(specs) == {
+        'target.masses." heads"': ["0.5", "0.25", None],
+        'target.masses."a.b"': [None, "1", None],
+    }
+
+
+def test_the_same_and_the_unreadable_do_not_differ() -> None:
+    assert spec_differences([{"seed": 1}, {"seed": 1}]) == {}
+    assert spec_differences([{}, {}]) == {}
+    assert spec_differences([]) == {}

@@ -1,0 +1,102 @@
+"""The doctor in the app: the command line's findings from a process of its own, and how they are copied."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from distprompt_tui.errors import DistPromptError
+from distprompt_tui.findings import Finding, as_text
+from distprompt_tui.tui import subprocesses
+from distprompt_tui.tui.app import DistPromptApp
+from distprompt_tui.tui.lines import plain, width_of
+from distprompt_tui.tui.screens import doctor
+from distprompt_tui.tui.screens.doctor import DoctorScreen, finding_lines
+from distprompt_tui.tui.screens.start import StartScreen
+from tests.tui.conftest import screen_text, until
+
+Make = Callable[..., DistPromptApp]
+
+FINDINGS = [
+    Finding("program", "distprompt-tui 1, " + "a long way to say it " * 8),
+    Finding("device", "cpu [/", "searches run on a GPU many times faster"),
+]
+
+
+def test_the_text_is_a_line_a_finding() -> None:
+    assert as_text([Finding("size", "80x24"), FINDINGS[1]]).splitlines() == [
+        "  size          80x24",
+        "! device        cpu [/",
+        "                searches run on a GPU many times faster",
+    ]
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_findings_are_wrapped_under_themselves(width: int) -> None:
+    lines = finding_lines(FINDINGS, width)
+    assert all(width_of(line) <= width for line in lines)
+    text = "\n".join(map(plain, lines))
+    assert " ".join(text.split()).count("a long way") == 8
+    assert text.splitlines()[1][:15].strip() in ("", "! device")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 16)])
+async def test_findings_are_seen_and_copied(
+    tmp_path: Path, app_on: Make, small_world: object, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    go_on, asked = asyncio.Event(), []
+
+    async def examine(columns: int, rows: int) -> list[Finding]:
+        asked.append((columns, rows))
+        await go_on.wait()
+        return FINDINGS
+
+    monkeypatch.setattr(doctor, "examine_machine", examine)
+    (tmp_path / "runs").mkdir()
+    app = app_on()
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, StartScreen))
+        await pilot.press("D")
+        await until(pilot, lambda: isinstance(app.screen, DoctorScreen) and "Looking at terminal" in screen_text(app))
+        await pilot.press("y")
+        assert app.clipboard == ""
+        go_on.set()
+        await until(pilot, lambda: "cpu [/" in screen_text(app))
+        assert "! 1 to look at" in screen_text(app)
+        await pilot.press("y")
+        await until(pilot, lambda: (tmp_path / "runs" / "last-copy.txt").exists())
+        assert app.clipboard == as_text(FINDINGS) == (tmp_path / "runs" / "last-copy.txt").read_text()
+        await pilot.press("r", "escape")
+        await until(pilot, lambda: isinstance(app.screen, StartScreen))
+    assert asked == [size, size]
+
+
+async def test_a_doctor_that_cannot_look_says_why(
+    app_on: Make, small_world: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def examine(columns: int, rows: int) -> list[Finding]:
+        raise DistPromptError("ImportError: no torch [/")
+
+    monkeypatch.setattr(doctor, "examine_machine", examine)
+    app = app_on()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, StartScreen))
+        await pilot.press("D")
+        await until(pilot, lambda: "could not look: ImportError: no torch [/" in screen_text(app))
+
+
+async def test_the_process_is_told_the_size_of_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = tmp_path / "python"
+    script.write_text(
+        '#!/bin/sh\necho warning >&2\n[ "$5" = "" ] && [ "$4" = --json ] || exit 3\n'
+        'echo "{\\"findings\\": [{\\"name\\": \\"size\\", \\"value\\": \\"${COLUMNS}x$LINES\\"}]}"\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr(subprocesses.sys, "executable", str(script))
+    assert await subprocesses.examine_machine(77, 23) == [Finding("size", "77x23")]
+    script.write_text("#!/bin/sh\necho 'ModuleNotFoundError: torch' >&2\nexit 1\n")
+    with pytest.raises(DistPromptError, match=r"^ModuleNotFoundError: torch$"):
+        await subprocesses.examine_machine(77, 23)

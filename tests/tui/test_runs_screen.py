@@ -1,0 +1,301 @@
+"""All runs: at every size, searched, sorted, opened, resumed, deleted, marked and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from distprompt_tui.runs.directory import RunDirectory, list_runs
+from distprompt_tui.runs.summary import RunSummary, RunTitle, read_runs
+from distprompt_tui.tui.app import DistPromptApp
+from distprompt_tui.tui.follow import RunFollower
+from distprompt_tui.tui.lines import plain, width_of
+from distprompt_tui.tui.screens.compare import CompareScreen
+from distprompt_tui.tui.screens.dialogs import Question
+from distprompt_tui.tui.screens.live import LiveScreen
+from distprompt_tui.tui.screens.runs import MOST_MARKED, RunsScreen
+from distprompt_tui.tui.screens.start import StartScreen
+from distprompt_tui.tui.widgets.comparison import Compared, ComparedCurves, PlotData
+from distprompt_tui.tui.widgets.run_rows import COLUMNS, header_line, layout_for, run_line
+from distprompt_tui.tui.widgets.run_table import RunTable
+from tests.tui.conftest import screen_text, until
+from tests.tui.recording import Recorder, recorded
+
+Make = Callable[..., DistPromptApp]
+SIZES = [(80, 24), (120, 40), (60, 16)]
+
+
+def table(app: DistPromptApp) -> RunTable:
+    return app.screen.query_one(RunTable)
+
+
+def shown(app: DistPromptApp) -> list[str]:
+    """The names of the runs in the table."""
+    return [summary.run.name for summary in table(app).data.runs]
+
+
+def current(app: DistPromptApp) -> str:
+    summary = table(app).current
+    return summary.run.name if summary else ""
+
+
+async def at_runs(app: DistPromptApp, pilot: object, count: int) -> None:
+    """From the start screen to the list of runs, read."""
+    await until(pilot, lambda: isinstance(app.screen, StartScreen))
+    await pilot.press("u")
+    await until(pilot, lambda: isinstance(app.screen, RunsScreen) and len(table(app).data.runs) == count)
+
+
+@pytest.mark.parametrize("width", range(20, 200, 7))
+def test_every_width_keeps_the_columns_that_matter_most(width: int) -> None:
+    layout = layout_for(width)
+    summary = RunSummary(
+        RunDirectory(Path("x")), RunTitle("a-very-long-name-of-a-target", "m" * 40, "soft", 10, 0), "plateau", 0.2, 0.1,
+        5.5, 123_456, 1_000_000, None, 0.0,
+    )  # fmt: skip
+    line = run_line(summary, layout, here=True, number=3, now=3_600.0)
+    assert width_of(line) == width_of(header_line(layout, "best"))
+    names = [column.name for column, _ in layout.columns]
+    assert names == [column.name for column in COLUMNS if column.name in names]
+    if width >= 50:
+        assert width_of(line) <= width
+        assert {"state", "target", "KL", "left"} <= set(names)
+        assert "0.200" in plain(line)
+    if width >= 112:
+        assert len(names) == len(COLUMNS)
+        assert "no more gain" in plain(line)
+        assert "1 h ago" in plain(line)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_list_is_shown_at_every_size(
+    tmp_path: Path, app_on: Make, small_world: object, size: tuple[int, int]
+) -> None:
+    recorded(tmp_path / "runs")
+    Recorder(tmp_path / "runs", "hard").start()
+    app = app_on()
+    async with app.run_test(size=size) as pilot:
+        await at_runs(app, pilot, 2)
+        text = screen_text(app)
+        assert "1–2 of 2" in text
+        assert "✕ crashed" in text
+        assert "■ budget" in text
+        assert "0.010" in text  # left
+        await pilot.press("u", "escape")
+        await until(pilot, lambda: isinstance(app.screen, StartScreen))
+
+
+async def test_no_runs_is_a_sentence(app_on: Make, small_world: object) -> None:
+    app = app_on()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at_runs(app, pilot, 0)
+        await until(pilot, lambda: "No runs yet" in screen_text(app))
+        await pilot.press("enter", "space", "c", "x", "r", "o", "down")
+        assert isinstance(app.screen, RunsScreen)
+
+
+async def test_searching_and_sorting(tmp_path: Path, app_on: Make, small_world: object) -> None:
+    soft = recorded(tmp_path / "runs", "soft", steps=10).name
+    hard = recorded(tmp_path / "runs", "hard", steps=60).name
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at_runs(app, pilot, 2)
+        await pilot.press("o")
+        assert shown(app) == [hard, soft]
+        assert "by best KL" in screen_text(app)
+        await pilot.press("slash")
+        await until(pilot, lambda: app.focused is not None and app.focused.id == "find")
+        await pilot.press(*"budget SOFT")
+        await until(pilot, lambda: shown(app) == [soft])
+        assert "1–1 of 1 found in 2" in screen_text(app)
+        await pilot.press("x", "x")
+        await until(pilot, lambda: "No run has 'budget SOFTxx'" in screen_text(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: shown(app) == [hard, soft])
+        assert isinstance(app.screen, RunsScreen)
+
+
+async def test_opening_a_run_and_coming_back_finds_the_cursor_where_it_was(
+    tmp_path: Path, app_on: Make, small_world: object
+) -> None:
+    for _ in range(3):
+        recorded(tmp_path / "runs", steps=2)
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at_runs(app, pilot, 3)
+        await pilot.press("j")
+        chosen = current(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        assert app.screen.directory.name == chosen
+        newer = recorded(tmp_path / "runs", "hard", steps=2).name
+        await pilot.press("u")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen) and newer in shown(app))
+        assert current(app) == chosen
+        assert len(app.screen_stack) == 3
+
+
+async def test_deleting_asks_and_never_deletes_a_living_run(tmp_path: Path, app_on: Make, small_world: object) -> None:
+    ended = recorded(tmp_path / "runs", steps=2)
+    living = Recorder(tmp_path / "runs")
+    living.start()
+    app = app_on()
+    with living.living_worker():
+        async with app.run_test(size=(120, 40)) as pilot:
+            await at_runs(app, pilot, 2)
+            assert current(app) == living.run.name
+            assert "● 1 running" in screen_text(app)
+            await pilot.press("x", "r")
+            assert isinstance(app.screen, RunsScreen)
+            assert any("It is running: enter opens it" in notice.message for notice in app._notifications)
+            assert any("Only a run that was stopped" in notice.message for notice in app._notifications)
+            await pilot.press("down", "x")
+            await until(pilot, lambda: isinstance(app.screen, Question))
+            await pilot.press("escape")
+            assert ended.path.exists()
+            await pilot.press("delete", "d")
+            await until(pilot, lambda: isinstance(app.screen, RunsScreen) and shown(app) == [living.run.name])
+            assert list_runs(tmp_path / "runs") == [living.run]
+
+
+async def test_a_run_that_cannot_be_deleted_says_why(tmp_path: Path, app_on: Make, small_world: object) -> None:
+    run = recorded(tmp_path / "runs", steps=2)
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at_runs(app, pilot, 1)
+        await pilot.press("x")
+        run.control.unlink()
+        await pilot.press("d")
+        await until(pilot, lambda: any("not a run's own folder" in notice.message for notice in app._notifications))
+        assert run.spec_file.exists()
+
+
+async def test_only_what_ended_too_early_is_resumed(
+    tmp_path: Path, app_on: Make, small_world: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resumed: list[RunDirectory] = []
+    monkeypatch.setattr("distprompt_tui.runs.process.start_worker", resumed.append)
+    spent = recorded(tmp_path / "runs", steps=2)
+    stopped = Recorder(tmp_path / "runs", "hard")
+    stopped.start()
+    stopped.end("stopped")
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at_runs(app, pilot, 2)
+        for name in (spent.name, stopped.run.name):
+            table(app).go_to(shown(app).index(name))
+            await pilot.press("r")
+        await until(pilot, lambda: resumed)
+        assert resumed == [stopped.run]
+
+
+async def test_read_only_changes_nothing(tmp_path: Path, app_on: Make, small_world: object) -> None:
+    recorded(tmp_path / "runs", steps=2)
+    app = app_on(read_only=True)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at_runs(app, pilot, 1)
+        await pilot.press("x")
+        assert isinstance(app.screen, RunsScreen)
+        assert "delete" not in screen_text(app)
+
+
+async def test_marks_keep_their_numbers_and_end_with_six(tmp_path: Path, app_on: Make, small_world: object) -> None:
+    for _ in range(MOST_MARKED + 1):
+        recorded(tmp_path / "runs", steps=1)
+    app = app_on()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at_runs(app, pilot, MOST_MARKED + 1)
+        await pilot.press("c")
+        assert isinstance(app.screen, RunsScreen)
+        assert any("Mark two to 6 runs" in notice.message for notice in app._notifications)
+        first = shown(app)[0]
+        await pilot.press(*["space"] * (MOST_MARKED + 1))
+        numbers = table(app).data.marked
+        assert [numbers.get(name) for name in shown(app)] == [1, 2, 3, 4, 5, 6, None]
+        assert any("as many as one plot holds" in notice.message for notice in app._notifications)
+        await pilot.press("home", "space")
+        assert first not in table(app).data.marked
+        await pilot.press("end", "space")
+        assert table(app).data.marked[shown(app)[-1]] == 1
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_marked_runs_are_compared(
+    tmp_path: Path, app_on: Make, small_world: object, size: tuple[int, int]
+) -> None:
+    recorded(tmp_path / "runs", "soft", steps=60)
+    growing = Recorder(tmp_path / "runs", "hard")
+    growing.start()
+    growing.steps(5)
+    app = app_on()
+    with growing.living_worker():
+        async with app.run_test(size=size) as pilot:
+            app.updates_per_second = 20.0
+            await at_runs(app, pilot, 2)
+            await pilot.press("space", "space", "c")
+            await until(pilot, lambda: isinstance(app.screen, CompareScreen) and "log, over steps" in screen_text(app))
+            text = screen_text(app)
+            assert any("\u2800" < char <= "\u28ff" for char in text)
+            assert "● running" in text
+            assert "■ budget" in text
+            if size[1] >= 24:
+                assert "search.method" in text
+                assert "soft" in text
+            growing.steps(30)
+            await until(pilot, lambda: app.screen._runs[0].summary.step == 35)
+            await pilot.press("l", "t")
+            await until(pilot, lambda: "linear, over seconds" in screen_text(app))
+            await pilot.press("escape")
+            await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+
+
+def test_each_curve_says_whose_it_is_without_colour(tmp_path: Path) -> None:
+    run = recorded(tmp_path)
+    curve = RunFollower(run).poll().state.curve
+    (summary,) = read_runs(tmp_path)
+    plot = ComparedCurves(PlotData([Compared(2, summary, curve), Compared(5, summary, curve), Compared(6, summary)]))
+    text = "\n".join(plain(line) for line in plot.lines(100, 20))
+    drawn = [line[8:85] for line in text.splitlines()[:-2]]
+    for number in "25":
+        assert sum(line.count(number) for line in drawn) >= 3
+        assert any(f"{number} 0.200" in line for line in text.splitlines())
+    assert text.count("head limit 0.190") == 1
+
+
+def test_nothing_to_compare_yet_is_a_sentence(tmp_path: Path) -> None:
+    recorded(tmp_path, steps=1)
+    (summary,) = read_runs(tmp_path)
+    plot = ComparedCurves(PlotData([Compared(1, summary), Compared(2, summary)]))
+    assert "Nothing to draw yet" in "\n".join(plain(line) for line in plot.lines(80, 10))
+
+
+async def test_without_colour_and_in_ascii(
+    tmp_path: Path, app_on: Make, small_world: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    for method in ("soft", "hard"):
+        recorded(tmp_path / "runs", method, steps=20)
+    app = app_on(ascii_only=True)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await at_runs(app, pilot, 2)
+        await pilot.press("space", "space")
+        assert screen_text(app).isascii()
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen) and "over steps" in screen_text(app))
+        assert screen_text(app).isascii()
+        strips = app.screen._compositor.render_strips()
+        assert {segment.style.color.name for strip in strips for segment in strip if segment.style.color} <= {"default"}
+
+
+async def test_the_palette_leads_to_the_runs(tmp_path: Path, app_on: Make) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs", steps=2))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await pilot.press("ctrl+p")
+        await pilot.pause()
+        await pilot.press(*"All runs")
+        await until(pilot, lambda: "All runs: search" in screen_text(app))
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen))
