@@ -31,7 +31,7 @@ app = typer.Typer(
 )
 presets_app = typer.Typer(help="List the presets, or check a preset file.")
 models_app = typer.Typer(help="List the models, or prepare one.")
-runs_app = typer.Typer(help="List the runs; stop, resume, verify or delete one.")
+runs_app = typer.Typer(help="List the runs; stop, resume, verify, export or delete one.")
 app.add_typer(presets_app, name="presets")
 app.add_typer(models_app, name="models")
 app.add_typer(runs_app, name="runs")
@@ -42,6 +42,14 @@ class Method(StrEnum):
 
     SOFT = "soft"
     HARD = "hard"
+
+
+class ExportFormat(StrEnum):
+    """What a prompt is exported as."""
+
+    PEFT = "peft"
+    SAFETENSORS = "safetensors"
+    JSON = "json"
 
 
 PresetArgument = Annotated[str | None, typer.Argument(metavar="[PRESET]", help="A preset's name or TOML file.")]
@@ -308,6 +316,19 @@ def resume_run(name: RunArgument, runs_dir: RunsDirOption = None) -> None:
     from distprompt_tui.runs.process import start_worker
 
     start_worker(_run(name, runs_dir))
+
+
+@runs_app.command("export")
+def export_run(
+    name: RunArgument,
+    form: Annotated[ExportFormat, typer.Option("--format", help="An adapter for peft, vectors, or everything.")],
+    out: Annotated[Path | None, typer.Option("--out", help="File or folder; in the run's folder if not given.")] = None,
+    runs_dir: RunsDirOption = None,
+) -> None:
+    """Write a run's best prompt in a form that other programs read."""
+    from distprompt_tui.runs.export import export_run
+
+    print(export_run(_run(name, runs_dir), form.value, out))
 
 
 @runs_app.command("verify")

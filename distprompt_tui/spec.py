@@ -197,8 +197,9 @@ class Soft(Strict):
 
     method: Literal["soft"] = "soft"
     length: Annotated[int, Field(ge=1, le=4096)] = 10
-    init: Literal["vocabulary", "text", "random"] = "vocabulary"
+    init: Literal["vocabulary", "text", "random", "prompt"] = "vocabulary"
     init_text: str | None = None
+    init_prompt: str | None = None
     optimizer: Literal["ggt", "adam"] = "ggt"
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default_factory=lambda values: SOFT_LR[values.get("optimizer", "ggt")]
@@ -208,8 +209,10 @@ class Soft(Strict):
     decay: Literal["cosine", "none"] = "cosine"
 
     @model_validator(mode="after")
-    def _text_for_init(self) -> Soft:
+    def _text_or_prompt_for_init(self) -> Soft:
         _check_init(self.init, self.init_text)
+        if (self.init == "prompt") != (self.init_prompt is not None):
+            raise ValueError("init = 'prompt' goes with an 'init_prompt': a run's folder, an adapter's, or a file")
         return self
 
 

@@ -1,12 +1,15 @@
-"""Where searches start: random tokens and texts."""
+"""Where searches start: random tokens, texts, and prompts that were found before."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.prompts import read_prompt
 
 
 def usable_ids(model: LanguageModel) -> Tensor:
@@ -33,3 +36,23 @@ def text_ids(model: LanguageModel, text: str, length: int) -> Tensor:
         raise UsageError(f"init_text {text!r} has no tokens")
     repeated = ids * (length // len(ids) + 1)
     return torch.tensor(repeated[:length], device=model.device)
+
+
+def prompt_vectors(model: LanguageModel, path: Path, length: int) -> Tensor:
+    """The vectors of a prompt in a file or folder, (length, d) float32; a hard prompt's are its tokens' embeddings.
+
+    Raises:
+        UsageError: there is no prompt, or it does not fit the model or the length.
+    """
+    found = read_prompt(path)
+    if isinstance(found, list):
+        if max(found) >= len(model.embedding_matrix):
+            raise UsageError(f"{path} holds the token {max(found)}, which {model.name} does not have")
+        vectors = model.embedding(torch.tensor(found, device=model.device))
+    else:
+        vectors = torch.from_numpy(found).to(model.device)
+    if vectors.shape[1] != model.hidden_size:
+        raise UsageError(f"{path} holds vectors of width {vectors.shape[1]}; {model.name} has {model.hidden_size}")
+    if len(vectors) != length:
+        raise UsageError(f"{path} holds {len(vectors)} vectors, not {length}: set search.length={len(vectors)}")
+    return vectors.clone()

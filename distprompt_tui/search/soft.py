@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from distprompt_tui.divergence import entropy, logits_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.ggt import GGT
-from distprompt_tui.search.initial import random_ids, text_ids
+from distprompt_tui.search.initial import prompt_vectors, random_ids, text_ids
 from distprompt_tui.search.protocol import Best, SearchState, SoftPrompt, Step
 from distprompt_tui.spec import Soft
 
@@ -184,15 +185,20 @@ def initial_vectors(model: LanguageModel, settings: Soft, seed: int) -> Tensor:
 
     Args:
         model: gives the embeddings.
-        settings: `init` is "vocabulary" (random tokens), "text" (repeated or cut to length) or "random" (normal, with
-            the embeddings' mean and deviation).
+        settings: `init` is "vocabulary" (random tokens), "text" (repeated or cut to length), "random" (normal, with
+            the embeddings' mean and deviation) or "prompt" (one that was found before, soft or hard).
         seed: for the random ones. Drawn on the CPU, so that every device starts from the same prompt.
+
+    Raises:
+        UsageError: the text has no tokens, or the prompt does not fit the model and the length.
     """
     generator = torch.Generator().manual_seed(seed)
     matrix = model.embedding_matrix
     if settings.init == "random":
         noise = torch.randn(settings.length, model.hidden_size, generator=generator)
         return matrix.mean(0) + matrix.std() * noise.to(model.device)
+    if settings.init_prompt is not None:
+        return prompt_vectors(model, Path(settings.init_prompt), settings.length)
     if settings.init_text is not None:
         return model.embedding(text_ids(model, settings.init_text, settings.length)).clone()
     return model.embedding(random_ids(model, (settings.length,), generator)).clone()

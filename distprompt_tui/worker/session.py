@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def run_session(run: RunDirectory, events: EventWriter) -> None:
         model = model.in_context(spec.context.prefix, spec.context.suffix)
         search = make_search(model, torch.tensor(target.probabilities), spec)
         write_atomically(run.target, lambda file: np.save(file, target.probabilities))
-        write_json(run.manifest, _manifest(run, spec, model, weights_sha256(folder), target))
+        write_json(run.manifest, _manifest(run, spec, model, folder, target))
         _announce(events, run, spec, model, target, str(folder / "tokenizer.json"))
         bounds = BoundsBeside(model, target, events)
         recorder = Recorder(run, events, model, target, spec)
@@ -165,7 +166,7 @@ def _announce(
     )
 
 
-def _manifest(run: RunDirectory, spec: RunSpec, model: LanguageModel, sha256: str, target: Target) -> dict[str, Any]:
+def _manifest(run: RunDirectory, spec: RunSpec, model: LanguageModel, folder: Path, target: Target) -> dict[str, Any]:
     return {
         "v": 1,
         "run": run.name,
@@ -175,7 +176,8 @@ def _manifest(run: RunDirectory, spec: RunSpec, model: LanguageModel, sha256: st
         "python": platform.python_version(),
         "model": spec.model.name,
         "revision": spec.model.revision,
-        "weights_sha256": sha256,
+        "model_folder": str(folder),
+        "weights_sha256": weights_sha256(folder),
         "device": str(model.device),
         "device_name": torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else platform.machine(),
         "dtype": str(model.dtype).removeprefix("torch."),

@@ -1,0 +1,44 @@
+"""Prompts in files: a run's best one, an adapter's, or a file of their kinds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from distprompt_tui.errors import UsageError
+
+VECTORS = "prompt_embeddings"
+"""The name of the one tensor, (n, d) float32, in a run's files and in PEFT's."""
+
+PLACES = ("best/prompt.safetensors", "adapter_model.safetensors", "best/prompt.json")
+"""Where a folder, of a run or of an adapter, keeps its prompt."""
+
+
+def read_prompt(path: Path) -> NDArray[np.float32] | list[int]:
+    """The prompt in a run's folder, an adapter's folder, a .safetensors or a prompt.json.
+
+    Returns:
+        Vectors, (n, d), or token ids.
+
+    Raises:
+        UsageError: there is none.
+    """
+    file = next((path / place for place in PLACES if (path / place).is_file()), path)
+    try:
+        found = json.loads(file.read_text())["ids"] if file.suffix == ".json" else load_file(file)[VECTORS]
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise UsageError(
+            f"{path} holds no prompt: a run's folder, an adapter's, a .safetensors or a prompt.json would"
+        ) from error
+    if isinstance(found, np.ndarray):
+        if found.ndim != 2 or not len(found):
+            raise UsageError(f"{file}: {VECTORS} has the shape {found.shape}, not (vectors, width)")
+        return found.astype(np.float32)
+    if not (isinstance(found, list) and found and all(type(i) is int and i >= 0 for i in found)):
+        raise UsageError(f"{file}: 'ids' is no list of token ids")
+    return found

@@ -1,0 +1,105 @@
+"""A run's best prompt as files that other programs read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from distprompt_tui.errors import NotFoundError, UsageError
+from distprompt_tui.files import write_atomically, write_json
+from distprompt_tui.models.registry import find_model
+from distprompt_tui.prompts import VECTORS, read_prompt
+from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.spec import RunSpec
+
+Format = Literal["peft", "safetensors", "json"]
+
+
+def export_run(run: RunDirectory, form: Format, destination: Path | None = None) -> Path:
+    """Write a run's best prompt.
+
+    Args:
+        run: with a result.
+        form: "peft", a folder that `peft.PeftModel.from_pretrained` loads; "safetensors", the vectors alone; "json",
+            spec, result and prompt.
+        destination: file or folder; beside the best prompt where none is given.
+
+    Returns:
+        Where it is.
+
+    Raises:
+        NotFoundError: the run has no result.
+        UsageError: the prompt cannot be had in this form.
+    """
+    if not run.result.is_file():
+        raise NotFoundError(f"{run.name} has no result yet: nothing to export")
+    spec = run.read_spec()
+    if form == "json":
+        return _write_json(run, spec, destination or run.path / "export.json")
+    if spec.search.method != "soft":
+        raise UsageError(f"{run.name} found tokens, not vectors: a hard prompt is exported as json")
+    vectors = read_prompt(run.path)
+    assert isinstance(vectors, np.ndarray)
+    if form == "peft":
+        return _write_adapter(run, spec, vectors, destination or run.path / "adapter")
+    path = destination or run.path / "export.safetensors"
+    _write_vectors(path, vectors)
+    return path
+
+
+def _write_json(run: RunDirectory, spec: RunSpec, path: Path) -> Path:
+    found = read_prompt(run.path)
+    prompt = {VECTORS: found.tolist()} if isinstance(found, np.ndarray) else {"ids": found}
+    result = json.loads(run.result.read_text(encoding="utf-8"))
+    write_json(path, {"spec": spec.model_dump(mode="json"), "result": result, "prompt": prompt})
+    return path
+
+
+def _write_vectors(path: Path, vectors: NDArray[np.float32]) -> None:
+    data = save({VECTORS: vectors})
+    write_atomically(path, lambda file: file.write(data))
+
+
+def _write_adapter(run: RunDirectory, spec: RunSpec, vectors: NDArray[np.float32], folder: Path) -> Path:
+    """A prompt-tuning adapter; PEFT puts its vectors before all text, so a prefix has no place."""
+    if spec.context.prefix:
+        raise UsageError("PEFT puts vectors before all text: a prompt that was searched with a prefix cannot be one")
+    manifest = json.loads(run.manifest.read_text(encoding="utf-8"))
+    entry = find_model(spec.model.name)
+    base = spec.model.name if entry.status == "hub" else manifest["model_folder"]  # a GGUF's weights are its own
+    folder.mkdir(parents=True, exist_ok=True)
+    adapter = {
+        "peft_type": "PROMPT_TUNING",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "revision": spec.model.revision,
+        "inference_mode": True,
+        "num_virtual_tokens": vectors.shape[0],
+        "token_dim": vectors.shape[1],
+        "num_transformer_submodules": 1,
+        "prompt_tuning_init": "RANDOM",
+    }
+    _write_vectors(folder / "adapter_model.safetensors", vectors)
+    write_json(folder / "adapter_config.json", adapter)
+    card = _card(run, spec, base, manifest["dtype"]).encode()
+    write_atomically(folder / "README.md", lambda file: file.write(card))
+    return folder
+
+
+def _card(run: RunDirectory, spec: RunSpec, base: str, dtype: str) -> str:
+    result = json.loads(run.result.read_text(encoding="utf-8"))
+    after = f", before the text {spec.context.suffix!r}" if spec.context.suffix else ", with no text after it"
+    return f"""---
+base_model: {json.dumps(base)}
+library_name: peft
+tags: [prompt-tuning, distribution-prompting]
+---
+{spec.search.length} vectors that make the model give a {spec.target.family} next-token distribution{after}.
+
+Divergence KL(target‖model): {result["kl"]:.6f} nats, measured in {dtype}.
+"""
