@@ -17,8 +17,6 @@ from distprompt_tui.tui.token_table import TokenTable
 from distprompt_tui.tui.widgets.painted import Painted, PaintedScroll, label_border
 from distprompt_tui.tui.widgets.token_rows import columns_for, header_line, row_lines
 
-LEGEND: Line = [("▀ target  ", "target"), ("▄ achieved  ", "achieved"), ("█ both", "agreed")]
-
 
 class Bars(PaintedScroll):
     """The rows. The cursor stays on its token when the order changes; at the top, it stays at the top."""
@@ -30,10 +28,18 @@ class Bars(PaintedScroll):
         Binding("pagedown", "page(1)", "A page down", show=False),
         Binding("home", "top", "First token", show=False),
         Binding("end", "bottom", "Last token", show=False),
+        Binding("enter,plus,equals_sign", "pin", "Pin the token", show=False),
     ]
 
     class Moved(Message):
         """Other rows came into sight, or the cursor moved."""
+
+    class Pinned(Message):
+        """A token is to stay at the top, or to go back to its place."""
+
+        def __init__(self, token: int) -> None:
+            super().__init__()
+            self.token = token
 
     def __init__(self, *, ascii_only: bool, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -45,10 +51,10 @@ class Bars(PaintedScroll):
         self._rows: dict[tuple[int, int], list[Line]] = {}
 
     def show(self, table: TokenTable, empty: str) -> None:
-        """Draw another table."""
-        token = int(self.table.ids[self._cursor]) if 0 < self._cursor < len(self.table) else None
+        """Draw another table. Where a pin moved the rows, the cursor stays on its row: the next pin is near."""
+        token = self.current_token if self._cursor and table.pinned == self.table.pinned else None
         self.table, self.empty = table, empty
-        kept = table.index_of(token) if token is not None else 0
+        kept = table.index_of(token) if token is not None else None
         self._cursor = kept if kept is not None else min(self._cursor, max(len(table) - 1, 0))
         if token is not None:
             self._reveal()
@@ -112,6 +118,11 @@ class Bars(PaintedScroll):
         """Go to the last row."""
         self._go_to(len(self.table) - 1)
 
+    def action_pin(self) -> None:
+        """Keep the token under the cursor at the top, or let it go."""
+        if self.current_token is not None:
+            self.post_message(self.Pinned(self.current_token))
+
     def on_click(self, event: events.Click) -> None:
         """Put the cursor where the mouse was pressed."""
         self._go_to((event.y + self.scroll_offset.y) // self._lines_per_row)
@@ -153,7 +164,7 @@ class BarsHeader(Painted[tuple[TokenTable, bool]]):
     def lines(self, width: int, height: int) -> list[Line]:
         """One line."""
         table, log = self.data
-        return [header_line(columns_for(width), table.order, table.largest, log)] if len(table) else []
+        return [header_line(columns_for(width), table.order, table.largest, log, table.second)] if len(table) else []
 
 
 class TokensPanel(Vertical):
@@ -182,7 +193,6 @@ class TokensPanel(Vertical):
 
     def on_mount(self) -> None:
         """Called by Textual."""
-        label_border(self, subtitle=LEGEND)
         self._retitle()
 
     def show(self, table: TokenTable, empty: str) -> None:
@@ -235,7 +245,7 @@ class TokensPanel(Vertical):
                 "mass": "by the larger mass",
                 "share": "by share of KL",
                 "target": "by target",
-                "achieved": "by achieved",
+                "achieved": f"by {table.second}",
                 "gap": "by gap",
             }
             of = f"of {len(table):,} found" if table.find else f"of {len(table):,}"
@@ -244,4 +254,5 @@ class TokensPanel(Vertical):
                 title += " largest"
         if self.bars.log_scale:
             title += "  log bars"
-        label_border(self, title=[(title, "border")])
+        legend: Line = [("▀ target  ", "target"), (f"▄ {table.second}  ", "achieved"), ("█ both", "agreed")]
+        label_border(self, title=[(title, "border")], subtitle=legend)
