@@ -37,11 +37,6 @@ class History:
         """What there is to look at."""
         return self._recording.places
 
-    @property
-    def position(self) -> tuple[int, int]:
-        """Which snapshot is looked at, counted from 1, and how many there are."""
-        return self._index + 1, len(self.places)
-
     async def go(self, index: int, run: RunState) -> None:
         """Look at a snapshot; the nearest end where there is none of that number.
 

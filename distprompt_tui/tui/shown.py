@@ -14,6 +14,7 @@ from distprompt_tui.tui.token_table import Source
 from distprompt_tui.tui.widgets.written import with_signs
 
 _TEXT_CELLS = 32
+_TOKEN_CELLS = 12
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,12 @@ def _base(run: RunState, held: RunState | None, history: History, asker: Asker) 
 
 
 def _history_note(history: History, moment: RunState, run: RunState) -> tuple[Span, ...]:
-    number, count = history.position
     where: Line = [("step ", "quiet"), (f"{moment.step:,}", "strong"), (f" of {run.step:,}, ", "quiet")]
     back = "esc back to live" if run.phase != "ended" else "esc back to the end"
     if history.is_playing:
         speed = (f"replay {history.speed}x", "strong")
-        return (("▶ ", "accent"), *where, speed, *_hints(f"p stand still   < > speed   {back}"))
-    snapshot = (f"snapshot {number:,} of {count:,}", "faint")
-    return (("‖ ", "accent"), *where, ("history", "strong"), *_hints(f"{back}   p replay"), snapshot)
+        return (("▶ ", "accent"), *where, speed, *_hints("p stand still   < > speed   esc back"))
+    return (("‖ ", "accent"), *where, ("history", "strong"), *_hints(f"{back}   p replay"))
 
 
 def _text_note(text: str, state: RunState) -> tuple[Span, ...]:
@@ -95,11 +94,11 @@ def _text_note(text: str, state: RunState) -> tuple[Span, ...]:
 
 
 def _about(influence: Influence) -> tuple[Span, ...]:
-    whose = "Best prompt, each" if influence.of_best else "Each"
+    whose = "; best prompt" if influence.of_best else ""
     return (
-        (f"{whose} position replaced by the mean embedding in turn: + it raises ", "quiet"),
-        (visible_token(influence.token), "strong"),
-        (", − it lowers it", "quiet"),
+        ("+ raises, − lowers ", "quiet"),
+        (fit_to(visible_token(influence.token), _TOKEN_CELLS), "strong"),
+        (f"; position replaced by mean embedding{whose}", "quiet"),
         *_hints("esc back"),
     )
 

@@ -55,7 +55,7 @@ class ForkDialog(ModalScreen["RunSpec | None"]):
                 with Horizontal(classes="field"):
                     yield Label(name)
                     yield field
-                    yield Static(content([[(HINTS[name], "quiet")]]), markup=False)
+                    yield Static(content([[(HINTS[name], "quiet")]]), classes="hint", markup=False)
             yield self._told
 
     def on_mount(self) -> None:
