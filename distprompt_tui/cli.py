@@ -67,6 +67,7 @@ SetOption = Annotated[
 ]
 RunsDirOption = Annotated[Path | None, typer.Option("--runs-dir", help="Where runs live.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, its name, or a part of its name.")]
+ReadOnlyOption = Annotated[bool, typer.Option("--read-only", help="Look at searches; start, pause or end none.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, all else on stderr.")]
 
 
@@ -83,6 +84,7 @@ def open_app(
     changes: SetOption = None,
     runs_dir: RunsDirOption = None,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters only.")] = False,
+    read_only: ReadOnlyOption = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Open the app."""
@@ -97,7 +99,9 @@ def open_app(
     spec = None if preset is None else options.apply(_preset(preset))
     if spec is None and options.any:
         raise UsageError("--model, --method, --steps and the like go with a --preset")
-    _open(runs_dir, spec=spec, ascii_only=ascii_only)
+    if spec is not None and read_only:
+        raise UsageError("--preset starts a search, which --read-only forbids")
+    _open(runs_dir, spec=spec, ascii_only=ascii_only, read_only=read_only)
 
 
 @app.command()
@@ -188,7 +192,7 @@ def attach(
     name: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Default: the newest living one.")] = None,
     runs_dir: RunsDirOption = None,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters only.")] = False,
-    read_only: Annotated[bool, typer.Option("--read-only", help="Look, but do not touch.")] = False,
+    read_only: ReadOnlyOption = False,
 ) -> None:
     """Open the app on a run, living or ended."""
     from distprompt_tui.runs.directory import find_run, list_runs

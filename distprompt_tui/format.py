@@ -29,6 +29,14 @@ def nats(value: float | None) -> str:
     return _minus(f"{value:.3f}")
 
 
+def signed(value: float) -> str:
+    """A difference in nats, at most 7 cells, with its sign: `+0.41`, `−12.03`, `0.00` where it rounds to that."""
+    if not math.isfinite(value):
+        return "—"
+    text = f"{value:+.2f}"
+    return "0.00" if text in ("+0.00", "-0.00") else _minus(text)
+
+
 def mass(value: float | None) -> str:
     """A probability, at most 7 cells: `0.4701`, `2.0e-05`, `0` only for nothing at all."""
     if value is None or not math.isfinite(value):

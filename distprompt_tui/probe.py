@@ -5,6 +5,8 @@ The app keeps one of these beside it: it asks before anything runs, for what onl
     {"id": 1, "ask": "target", "target": {…}}        → entropy, uniform, recipe, top tokens, masses by rank
     {"id": 2, "ask": "bounds", "target": {…}}        → the floor, then the head limit too
     {"id": 3, "ask": "distribution", "text": "…"}    → entropy and top tokens after a text
+    {"id": 4, "ask": "instead", "run": "…", "text": "…"}   → a snapshot, as runs record them, of a text as the prompt
+    {"id": 5, "ask": "influence", "run": "…", "token": 7, "ids": […]}   → what each position gives to a token
 
 Each question's last answer has `"done": true`; what goes wrong is answered by `error`, one sentence. The process ends
 when its standard input does.
@@ -18,6 +20,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +28,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from distprompt_tui import spec
 from distprompt_tui.errors import DistPromptError, UsageError
+from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.targets.summary import describe
 from distprompt_tui.vocabulary import Vocabulary
 
@@ -80,8 +84,72 @@ def _answers(question: dict[str, Any], source: Any) -> Iterator[Answer]:
             q = source.next_token_probabilities(question["text"])
             masses = q[q > 0]
             yield {"entropy": float(-(masses * np.log(masses)).sum()), "done": True} | describe(q, vocabulary)
+        case "instead":
+            yield _instead(RunDirectory(Path(question["run"])), question["text"], source.model) | {"done": True}
+        case "influence":
+            run = RunDirectory(Path(question["run"]))
+            yield {"influence": _influence(run, question["token"], question["ids"], source.model), "done": True}
         case other:
             raise UsageError(f"no such question: {other}")
+
+
+def _instead(run: RunDirectory, text: str, bare: Any) -> Answer:
+    """The model after a text in the place of the run's prompt, against the run's target."""
+    import torch
+
+    from distprompt_tui.divergence import compare
+    from distprompt_tui.search.protocol import HardPrompt
+    from distprompt_tui.worker.readout import prompt_tokens, top_tokens
+
+    ids = bare.vocabulary.encode(text)
+    if not ids:
+        raise UsageError("an empty text has no next token: write at least one token")
+    model = _in_context(run, bare, len(ids))
+    target = torch.tensor(_load_target(run, model.vocab_size))
+    with torch.no_grad():
+        achieved = compare(target, model.next_token_logits(torch.tensor([ids], device=model.device))[0])
+    numbers = {name: value if math.isfinite(value) else None for name, value in asdict(achieved.numbers).items()}
+    return numbers | {
+        "step": 0,
+        "prompt": prompt_tokens(model, HardPrompt(torch.tensor(ids), (0,) * len(ids))),
+        "tokens": top_tokens(model.vocabulary, target, achieved.q),
+    }
+
+
+def _influence(run: RunDirectory, token: int, ids: list[int] | None, bare: Any) -> list[float]:
+    """Of the prompt of these ids, or of the run's best soft prompt."""
+    import torch
+
+    from distprompt_tui.influence import influences
+
+    if ids is not None:
+        model = _in_context(run, bare, len(ids))
+        return influences(model, model.embedding(torch.tensor(ids, device=model.device)), token)
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        vectors = load_file(run.best / "prompt.safetensors")["prompt_embeddings"]
+    except (OSError, KeyError, SafetensorError) as error:
+        raise UsageError("the run has no best prompt yet: it comes with the first files, a second later") from error
+    return influences(_in_context(run, bare, len(vectors)), vectors.to(bare.device), token)
+
+
+def _in_context(run: RunDirectory, bare: Any, length: int) -> Any:
+    context = run.read_spec().context
+    model = bare.in_context(context.prefix, context.suffix)
+    model.check_length(length)
+    return model
+
+
+def _load_target(run: RunDirectory, size: int) -> Any:
+    try:
+        target = np.load(run.target, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the run's target cannot be read: {error}") from error
+    if target.shape != (size,):
+        raise UsageError(f"the run's target is over {target.size:,} tokens, the model has {size:,}")
+    return target
 
 
 def _target(question: dict[str, Any], source: Any) -> Any:

@@ -1,6 +1,8 @@
-"""Each token's part of the divergence. numpy, so that worker and viewers use the same."""
+"""Parts of the divergence, and those of knowing nothing. numpy, so that worker and viewers use the same."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,3 +28,27 @@ def kl_shares(target: NDArray[np.float64], achieved: NDArray[np.floating]) -> ND
     # Not log(p / q): over the smallest numbers, p / q overflows.
     shares: NDArray[np.float64] = target * (np.log(p) - np.log(q)) - target + achieved
     return shares
+
+
+def uniform_divergences(target: NDArray[np.float64], count: int) -> dict[str, float]:
+    """What the uniform distribution u would have, beside its KL(p‖u).
+
+    Args:
+        target: p, (V,).
+        count: tokens that u is over: all rows but those that stand for no token.
+
+    Returns:
+        `js` and `tv`, and `reverse_kl` where it is finite: where p has mass on each of the tokens.
+    """
+    p = target[target > 0]
+    absent, each = count - len(p), 1 / count
+    middle = (p + each) / 2
+    js = (
+        -float((middle * np.log(middle)).sum())
+        - absent * each / 2 * math.log(each / 2)
+        - (-float((p * np.log(p)).sum()) + math.log(count)) / 2
+    )
+    found = {"js": js, "tv": (float(np.abs(p - each).sum()) + absent * each) / 2}
+    if absent == 0:
+        found["reverse_kl"] = -math.log(count) - float(np.log(p).mean())
+    return found

@@ -41,3 +41,8 @@ def fit(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return set_cell_size(text, width)
     return set_cell_size(text, max(width - 1, 0)) + "…" if width > 0 else ""
+
+
+def fit_to(text: str, most: int) -> str:
+    """A string cut (with `…`) where it takes more than `most` terminal cells."""
+    return fit(text, min(cell_len(text), most))

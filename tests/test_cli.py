@@ -173,6 +173,7 @@ def test_floor(preset: str) -> None:
         (["attach", "nothing"], 3, "no run 'nothing'"),
         (["--preset", "outlier"], 2, "the app needs a terminal; 'distprompt-tui run PRESET' searches without one"),
         (["--steps", "5"], 2, "go with a --preset"),
+        (["--preset", "outlier", "--read-only"], 2, "--preset starts a search, which --read-only forbids"),
     ],
 )
 def test_mistakes_are_one_clear_line(arguments: list[str], exit_code: int, expected: str, tmp_path: Path) -> None:

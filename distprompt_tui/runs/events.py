@@ -7,6 +7,7 @@ import math
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,19 +48,26 @@ class Tailer:
 
     def read(self) -> list[Event]:
         """The objects that were completed since the last call."""
+        return [event for _, line in self.lines() if (event := self.parse(line)) is not None]
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """The lines that were completed since the last call, each with its place in the file."""
         try:
             with self.path.open("rb") as file:
                 file.seek(self._offset)
-                data = file.read()
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        return
+                    place = self._offset
+                    self._offset += len(line)
+                    yield place, line
         except FileNotFoundError:
-            return []
-        complete = data[: data.rfind(b"\n") + 1]
-        self._offset += len(complete)
-        return [event for line in complete.splitlines() if (event := self._parse(line)) is not None]
+            return
 
-    def _parse(self, line: bytes) -> Event | None:
+    def parse(self, line: bytes) -> Event | None:
+        """The object in a line; None, and one more damaged line, where there is none."""
         try:
-            value = json.loads(line)
+            value = json.loads(line.decode())  # of bytes, `loads` would guess the encoding first
         except ValueError:
             value = None
         if isinstance(value, dict):

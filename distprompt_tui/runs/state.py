@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, Literal
 
 from distprompt_tui.runs.events import Event
@@ -23,6 +25,17 @@ class CurvePoint:
     best_kl: float
     entropy: float
     seconds: float
+    best_step: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The other divergences at one snapshot; `reverse_kl` is None where it is infinite."""
+
+    step: int
+    reverse_kl: float | None
+    js: float
+    tv: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +139,7 @@ class RunState:
     entropy: float | None = None
     seconds: float = 0.0
     curve: tuple[CurvePoint, ...] = ()
+    readings: tuple[Reading, ...] = ()
     snapshot: Snapshot | None = None
     bounds: Bounds = Bounds()
     reason: str | None = None
@@ -170,23 +184,61 @@ class RunState:
 
 def reduce(state: RunState, event: Event) -> RunState:
     """The state after one event. An unknown type, or one that misses its fields, changes nothing but the time."""
-    handler = _HANDLERS.get(event.get("type", ""))
-    if isinstance(event.get("t"), int | float):
-        state = replace(state, updated_at=event["t"])
-    if handler is None:
-        return state
-    try:
-        return handler(state, event)
-    except (KeyError, TypeError, ValueError):
-        return state
+    return reduce_all((event,), state)
 
 
 def reduce_all(events: Iterable[Event], state: RunState | None = None) -> RunState:
-    """The state after many events."""
+    """The state after many events. A row of steps and snapshots costs one new state, not one each."""
     state = state or RunState()
-    for event in events:
-        state = reduce(state, event)
+    for is_rare, group in groupby(events, key=_is_rare):
+        if not is_rare:
+            state = _often(state, group)
+            continue
+        for event in group:
+            state = replace(state, updated_at=_time(event, state.updated_at))
+            try:
+                state = _HANDLERS[event["type"]](state, event)
+            except (KeyError, TypeError, ValueError):
+                continue
     return state
+
+
+def as_of(state: RunState, event: Event) -> RunState | None:
+    """The state as it stood at a recorded snapshot. The curves stay whole, and so do bounds and phase.
+
+    Args:
+        state: of the whole run.
+        event: the snapshot, whole.
+
+    Returns:
+        None where the event is damaged.
+    """
+    try:
+        snapshot = _read_snapshot(event)
+    except (KeyError, TypeError, ValueError):
+        return None
+    before = bisect_right(state.curve, snapshot.step, key=lambda point: point.step)
+    point = state.curve[before - 1] if before else None
+    return replace(
+        state,
+        snapshot=snapshot,
+        step=snapshot.step,
+        kl=snapshot.kl,
+        entropy=snapshot.entropy,
+        seconds=point.seconds if point else 0.0,
+        best_kl=point.best_kl if point else None,
+        best_step=point.best_step if point else None,
+    )
+
+
+def _is_rare(event: Event) -> bool:
+    kind = event.get("type")
+    return isinstance(kind, str) and kind in _HANDLERS
+
+
+def _time(event: Event, before: float | None) -> float | None:
+    moment = event.get("t")
+    return moment if isinstance(moment, int | float) else before
 
 
 def _progress(state: RunState, event: Event) -> RunState:
@@ -219,26 +271,58 @@ def _started(state: RunState, event: Event) -> RunState:
     )
 
 
-def _step(state: RunState, event: Event) -> RunState:
-    point = CurvePoint(event["step"], event["kl"], event["best_kl"], event["entropy"], event["seconds"])
-    curve = (*state.curve, point)
-    improved = state.best_kl is None or point.best_kl < state.best_kl
-    return replace(
-        state,
-        step=point.step,
-        kl=point.kl,
-        entropy=point.entropy,
-        seconds=point.seconds,
-        start_kl=point.kl if state.start_kl is None else state.start_kl,
-        best_kl=point.best_kl if improved else state.best_kl,
-        best_step=event["best_step"] if improved else state.best_step,
-        best_at=event["t"] if improved else state.best_at,
-        curve=curve if len(curve) <= MAX_CURVE_POINTS else (*curve[:-1:2], point),
+def _often(state: RunState, events: Iterable[Event]) -> RunState:
+    """Steps, snapshots, and events of which only the time counts: gathered in a dictionary, one new state at the end.
+
+    Copying the state for each of them would take seconds on a long run.
+    """
+    names = ("updated_at", "step", "kl", "start_kl", "best_kl", "best_step", "best_at", "entropy", "seconds")
+    now: dict[str, Any] = {name: getattr(state, name) for name in names}
+    now["snapshot"] = state.snapshot
+    curve, readings = list(state.curve), list(state.readings)
+    for event in events:
+        now["updated_at"] = _time(event, now["updated_at"])
+        try:
+            if event.get("type") == "step":
+                _step(now, curve, event)
+            elif event.get("type") == "snapshot":
+                _snapshot(now, readings, event)
+        except (KeyError, TypeError, ValueError):
+            continue
+    return replace(state, **now, curve=tuple(curve), readings=tuple(readings))
+
+
+def _step(now: dict[str, Any], curve: list[CurvePoint], event: Event) -> None:
+    point = CurvePoint(
+        event["step"], event["kl"], event["best_kl"], event["entropy"], event["seconds"], event["best_step"]
     )
+    if now["best_kl"] is None or point.best_kl < now["best_kl"]:
+        now |= {"best_kl": point.best_kl, "best_step": point.best_step, "best_at": event["t"]}
+    if now["start_kl"] is None:
+        now["start_kl"] = point.kl
+    now |= {"step": point.step, "kl": point.kl, "entropy": point.entropy, "seconds": point.seconds}
+    _append(curve, point)
 
 
-def _snapshot(state: RunState, event: Event) -> RunState:
-    snapshot = Snapshot(
+def _snapshot(now: dict[str, Any], readings: list[Reading], event: Event) -> None:
+    reading = Reading(event["step"], event["reverse_kl"], event["js"], event["tv"])
+    if readings and readings[-1].step == reading.step:
+        readings[-1] = reading  # the last word on a step: its end measures the best prompt
+    else:
+        _append(readings, reading)
+    if "prompt" in event:
+        now["snapshot"] = _read_snapshot(event)
+
+
+def _append(points: list[Any], point: Any) -> None:
+    """Every second point goes where there are too many; the first and the newest stay."""
+    points.append(point)
+    if len(points) > MAX_CURVE_POINTS:
+        points[:] = [*points[:-1:2], point]
+
+
+def _read_snapshot(event: Event) -> Snapshot:
+    return Snapshot(
         step=event["step"],
         kl=event["kl"],
         entropy=event["entropy"],
@@ -248,7 +332,6 @@ def _snapshot(state: RunState, event: Event) -> RunState:
         prompt=tuple(PromptToken(**token) for token in event["prompt"]),
         tokens=tuple(TokenMass(*row) for row in event["tokens"]),
     )
-    return replace(state, snapshot=snapshot)
 
 
 def _bounds(state: RunState, event: Event) -> RunState:
@@ -278,6 +361,7 @@ def _resumed(state: RunState, event: Event) -> RunState:
         error=None,
         step=event["step"],
         curve=tuple(point for point in state.curve if point.step <= event["step"]),
+        readings=tuple(reading for reading in state.readings if reading.step <= event["step"]),
     )
 
 
@@ -296,8 +380,6 @@ def _ended(state: RunState, event: Event) -> RunState:
 _HANDLERS: dict[str, Callable[[RunState, Event], RunState]] = {
     "progress": _progress,
     "started": _started,
-    "step": _step,
-    "snapshot": _snapshot,
     "bounds": _bounds,
     "control": _control,
     "warning": _warning,

@@ -20,7 +20,7 @@ from distprompt_tui.runs.summary import RunSummary, read_runs
 from distprompt_tui.tui.ascii import AsciiFilter, locale_is_utf8
 from distprompt_tui.tui.background import in_thread
 from distprompt_tui.tui.hangup import watch_terminal
-from distprompt_tui.tui.keys import APP_KEYS, bindings
+from distprompt_tui.tui.keys import APP_KEYS, READ_ONLY, bindings
 from distprompt_tui.tui.lines import safe
 from distprompt_tui.tui.settings import Settings, read_settings, write_settings
 from distprompt_tui.tui.themes import SIXTEEN_COLORS, THEMES, meaning_variables
@@ -173,6 +173,9 @@ class DistPromptApp(App[int]):
     async def _start_search(self, spec: RunSpec, replace: bool) -> None:
         from distprompt_tui.runs.process import start_run
 
+        if self.read_only:
+            self.notify(READ_ONLY, severity="warning")
+            return
         try:
             run = await in_thread(start_run, spec, self.runs_dir)
         except (DistPromptError, OSError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from distprompt_tui.runs.state import RunState
 
@@ -15,13 +15,24 @@ if TYPE_CHECKING:
 MAX_TERMINAL_BYTES = 70_000
 """Terminals and tmux drop longer OSC 52 sequences without a word."""
 
+_OPTIONS = {
+    "model.name": "--model",
+    "budget.steps": "--steps",
+    "budget.seconds": "--seconds",
+    "budget.until": "--until",
+    "seed": "--seed",
+}
+"""Fields that have an option of their own."""
+
 
 def text_of(what: str, run: RunDirectory, state: RunState) -> str:
     """The text of one of `copy_question`'s answers; empty where there is nothing yet."""
     if what == "path":
         return str(run.path)
-    if what == "command":
+    if what == "attach":
         return f"distprompt-tui attach {shlex.quote(run.name)}"
+    if what == "command":
+        return headless_command(run)
     if what == "result":
         return _read(run.result)
     best = _best_prompt(run)
@@ -46,6 +57,48 @@ def keep_in(text: str, folder: Path) -> Path | None:
     except OSError:
         return None
     return path
+
+
+def headless_command(run: RunDirectory) -> str:
+    """What repeats a run on the command line: its preset and what was changed of it, or else its own spec.
+
+    Raises:
+        UsageError: the run's spec cannot be read.
+    """
+    from distprompt_tui.errors import DistPromptError
+    from distprompt_tui.presets import load_preset, override, with_method
+
+    spec = run.read_spec()
+    try:
+        preset = load_preset(spec.preset).spec
+        named = {"title": spec.title, "description": spec.description, "preset": spec.preset, "target": spec.target}
+        base = with_method(preset, spec.search.method).model_copy(update=named)
+        changes = _changes(base.model_dump(mode="json"), spec.model_dump(mode="json"))
+        same_target = preset.target == spec.target
+        if same_target and override(base, [f"{field}={value}" for field, value in changes.items()]) == spec:
+            method = ["--method", spec.search.method] if preset.search.method != spec.search.method else []
+            return shlex.join(["distprompt-tui", "run", spec.preset, *method, *_options(changes)])
+    except DistPromptError:  # the preset is gone, or has changed into something else
+        pass
+    return shlex.join(["distprompt-tui", "run", str(run.spec_file)])
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any], under: str = "") -> dict[str, str]:
+    """Fields that have other values, by their path; the values as TOML, which for these is JSON."""
+    found: dict[str, str] = {}
+    for name, value in new.items():
+        if isinstance(value, dict) and isinstance(old.get(name), dict):
+            found |= _changes(old[name], value, f"{under}{name}.")
+        elif value != old.get(name):
+            found[under + name] = json.dumps(value, ensure_ascii=False)
+    return found
+
+
+def _options(changes: dict[str, str]) -> list[str]:
+    options: list[str] = []
+    for field, value in changes.items():
+        options += [_OPTIONS[field], value.strip('"')] if field in _OPTIONS else ["--set", f"{field}={value}"]
+    return options
 
 
 def _best_prompt(run: RunDirectory) -> dict[str, object]:

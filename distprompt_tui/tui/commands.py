@@ -64,7 +64,7 @@ class AppCommands(Provider):
     def _commands(self) -> Iterator[Command]:
         keys: tuple[Key, ...] = getattr(self.screen, "keys", ())
         for key in (*keys, *APP_KEYS):
-            if key.action and self.screen.check_action(key.action.partition("(")[0], ()):
+            if key.action and self.screen.check_action(key.method, ()):
                 yield Command(key.help, f"key {key.display}", partial(self._act, key.action))
         if isinstance(self.screen, StartScreen):
             for entry in self.screen.models:

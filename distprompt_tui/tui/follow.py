@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.recording import Recording
 from distprompt_tui.runs.state import RunState, reduce_all
 from distprompt_tui.runs.summary import RunTitle, read_spec_fields, title_of
 
@@ -52,7 +52,7 @@ class RunFollower:
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
-        self._tailer = Tailer(run.events)
+        self.recording = Recording(run.events)
         self._state = RunState()
         self._title: RunTitle | None = None
 
@@ -69,7 +69,7 @@ class RunFollower:
             self._title = title_of(read_spec_fields(self.run.spec_file), self.run.name)
         # Before the events: a worker that ends in between has written its `ended` first.
         alive = worker_pid(self.run) is not None
-        self._state = reduce_all(self._tailer.read(), self._state)
+        self._state = reduce_all(self.recording.read(), self._state)
         view = partial(RunView, self._title, self._state)
         if self._state.phase == "ended":
             return view("ended")

@@ -20,6 +20,7 @@ class Key:
         group: its heading in the help.
         bar: place in the key bar, lower first where room is short; None: not in it.
         shown: how the key is written; made from `keys` where empty.
+        first: it goes before the same key of the widget in focus.
     """
 
     keys: str
@@ -29,6 +30,12 @@ class Key:
     group: str
     bar: int | None = None
     shown: str = ""
+    first: bool = False
+
+    @property
+    def method(self) -> str:
+        """The action without its arguments."""
+        return self.action.partition("(")[0]
 
     @property
     def display(self) -> str:
@@ -50,21 +57,40 @@ LIVE_KEYS = (
     Key("s", "stop", "stop", "End the search; asks first, the best prompt is kept", "The search", 5),
     Key("d,escape", "detach", "detach", "Back to where it was started; the search goes on", "The search", 6, "d"),
     Key("r", "again", "again", "Start the same search with the next seed", "The search", 7),
+    Key("n", "fork", "fork", "Start a new search from this one, one setting changed", "The search", 14),
+    Key("h", "history", "history", "Stand still and go through what was recorded, or replay it", "What is shown", 9),
+    Key("f", "freeze", "freeze", "Hold the picture; the search goes on. Again: follow it", "What is shown", 15),
     Key("o", "order", "sort", "Sort tokens by mass, share of KL, target, achieved or gap", "What is shown", 8),
     Key("slash", "find", "find", "Show only tokens that hold a text, or one by its id", "What is shown", 9, "/"),
-    Key("l", "plot_scale", "log", "Logarithmic or linear divergence", "What is shown", 10),
-    Key("b", "bar_scale", "bars", "Linear or logarithmic bars", "What is shown", 12),
+    Key("m", "metric", "metric", "Divergence: KL, reverse KL, Jensen–Shannon, total variation", "What is shown", 10),
+    Key("l", "plot_scale", "log", "Logarithmic or linear divergence", "What is shown", 12),
+    Key("b", "bar_scale", "bars", "Linear or logarithmic bars", "What is shown", 13),
     Key("1", "panel('plot')", "", "Show or hide the divergence", "What is shown"),
     Key("2", "panel('gauges')", "", "Show or hide entropy and what is left", "What is shown"),
     Key("3", "panel('prompt')", "", "Show or hide the prompt", "What is shown"),
     Key("4", "panel('tokens')", "", "Show or hide the tokens", "What is shown"),
-    Key("z", "zoom", "zoom", "The panel in focus on the whole screen, and back", "What is shown", 13),
+    Key("z", "zoom", "zoom", "The panel in focus on the whole screen, and back", "What is shown", 16),
     Key("0", "reset", "", "All panels as they were", "What is shown"),
+    Key("t", "text", "text", "Type a text and see what the model gives after it", "The model", 12),
+    Key("a", "influence", "why", "Which position of the prompt moves the chosen token", "The model", 13),
     Key("y", "copy", "copy", "Copy prompt, ids, result, command or path", "What is kept", 11),
-    Key("w", "log", "log", "The worker's own output", "What is kept", 14, "w"),
+    Key("w", "log", "log", "The worker's own output", "What is kept", 17, "w"),
     Key("tab,shift+tab", "", "", "The next panel", "Moving", None, "tab"),
     Key("up,down", "", "", "Tokens and prompt: move; j and k do too", "Moving", None, "↑ ↓"),
     Key("left,right", "", "", "Divergence: read off single steps; end follows the newest", "Moving", None, "← →"),
+    Key("enter,plus", "", "", "Tokens: pin the chosen one to the top, or let it go", "Moving", None, "enter +"),
+)
+
+HISTORY_KEYS = (
+    Key("left", "past(-1)", "", "The snapshot before", "In history", None, "←", first=True),
+    Key("right", "past(1)", "snapshots", "The next snapshot", "In history", 0, "← →", first=True),
+    Key("home", "past_end('first')", "", "The first snapshot", "In history", None, first=True),
+    Key("end", "past_end('newest')", "", "The newest snapshot", "In history", None, first=True),
+    Key("pageup", "past_page(-1)", "", "A tenth of the way back", "In history", None, "pgup", first=True),
+    Key("pagedown", "past_page(1)", "", "A tenth of the way on", "In history", None, "pgdn", first=True),
+    Key("p", "play", "replay", "Replay from here, or stand still", "In history", 0),
+    Key("less_than_sign", "play_speed(-1)", "", "A slower replay: 1, 4, 16, 64 times", "In history", None, "<"),
+    Key("greater_than_sign", "play_speed(1)", "speed", "A faster replay", "In history", 1, "< >"),
 )
 
 START_KEYS = (
@@ -152,9 +178,17 @@ EDITOR_APP_KEYS = (
 """Where letters are written into fields, only the other keys of these work."""
 
 
+READ_ONLY = "This app is read-only: it looks at searches, and starts, pauses or ends none."
+"""What a key answers that would do more."""
+
+
 def bindings(keys: Iterable[Key]) -> list[Binding]:
     """Textual's bindings of a table."""
-    return [Binding(key.keys, key.action, key.word or key.help, show=False) for key in keys if key.action]
+    return [
+        Binding(key.keys, key.action, key.word or key.help, show=False, priority=key.first)
+        for key in keys
+        if key.action
+    ]
 
 
 def grouped(keys: Iterable[Key]) -> dict[str, list[Key]]:

@@ -120,6 +120,15 @@ def safe(text: str) -> str:
     return " ".join(visible_token(word) for word in text.split(" "))
 
 
+def key_hints(text: str) -> Line:
+    """Keys and what they do, out of `y copy   esc back`, each pair set apart from the next by three spaces."""
+    line: Line = []
+    for part in text.split("   "):
+        key, _, words = part.partition(" ")
+        line += [(f"{key} ", "key"), (f"{words}   ", "quiet")]
+    return line
+
+
 def _head(text: str, cells: int) -> str:
     """The longest start of a text that takes at most `cells`."""
     while text and cell_len(text) > cells:

@@ -5,7 +5,8 @@ numpy and the tokenizer are imported inside the functions, which run in a thread
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,21 @@ Order = Literal["mass", "share", "target", "achieved", "gap"]
 ORDERS: tuple[Order, ...] = ("mass", "share", "target", "achieved", "gap")
 """`mass` is the larger of target and achieved: what either of them holds much of comes first."""
 
+Source = Literal["newest", "held", "snapshot"]
+"""The distribution on disk; the one that was read from there last; the tokens of a snapshot."""
+
 Column: TypeAlias = "Sequence[float] | NDArray[np.float64]"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a person wants to see: the order, a text to find, tokens to keep on top, and out of what."""
+
+    order: Order = "mass"
+    find: str = ""
+    pins: frozenset[int] = frozenset()
+    source: Source = "newest"
+    second: str = "achieved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +51,7 @@ class TokenRow:
     target: float
     achieved: float
     share: float | None
+    is_pinned: bool = False
 
     @property
     def gap(self) -> float:
@@ -57,7 +73,9 @@ class TokenTable:
         total: tokens before the filter.
         largest: the largest mass of any token in either distribution: the length of a full bar.
         order: what the rows are sorted by, largest first; by size where there are signs, ties by the gap.
+        pinned: so many rows at the top stand there in every order and with every filter.
         complete: whether this is the whole vocabulary; False: the snapshot's tokens only.
+        second: what the distribution beside the target is called.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -70,8 +88,9 @@ class TokenTable:
     largest: float = 0.0
     order: Order = "mass"
     find: str = ""
+    pinned: int = 0
     complete: bool = False
-    version: object = None
+    second: str = "achieved"
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -86,6 +105,7 @@ class TokenTable:
             float(self.target[index]),
             float(self.achieved[index]),
             share / self.kl if self.kl else None,
+            index < self.pinned,
         )
 
     def index_of(self, token: int) -> int | None:
@@ -97,14 +117,20 @@ class TokenTable:
 
 
 class TokenSource:
-    """Builds token tables of one run. Not thread-safe: one `build` at a time, in a thread."""
+    """Builds token tables of one run. Not thread-safe: one `build` at a time, in a thread.
+
+    Attributes:
+        uniform: divergences of the uniform distribution, known as soon as the target is.
+    """
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
         self._vocabulary: Vocabulary | None = None
         self._target: NDArray[np.float64] | None = None
+        self._achieved: NDArray[np.float32] | None = None
         self._texts: list[str] | None = None
         self._why_incomplete = ""
+        self.uniform: dict[str, float] = {}
 
     @property
     def why_incomplete(self) -> str:
@@ -119,49 +145,59 @@ class TokenSource:
             return None
         return status.st_mtime_ns, status.st_ino
 
-    def build(self, state: RunState, order: Order, find: str) -> TokenTable:
+    def build(self, state: RunState, wish: Wish) -> TokenTable:
         """The table of the newest distribution on disk, or of the state's snapshot where a file is missing."""
-        version = self.version()
-        arrays = self._arrays(state)
-        if arrays is not None and self._vocabulary is not None:
-            return self._whole(*arrays, order, find, version)
+        arrays = self._arrays(state, reread=wish.source == "newest")
+        if wish.source != "snapshot" and arrays is not None and self._vocabulary is not None:
+            return self._whole(*arrays, wish)
         if state.snapshot is None:
-            return TokenTable(order=order, find=find)
-        return from_snapshot(state.snapshot, order, find)
+            return TokenTable(order=wish.order, find=wish.find)
+        return from_snapshot(state.snapshot, wish, self._unrecorded(state.snapshot, wish.pins))
 
-    def _arrays(self, state: RunState) -> tuple[NDArray[np.float64], NDArray[np.float32]] | None:
+    def _arrays(self, state: RunState, *, reread: bool) -> tuple[NDArray[np.float64], NDArray[np.float32]] | None:
         import numpy as np
+
+        from distprompt_tui.shares import uniform_divergences
 
         try:
             if self._vocabulary is None:
                 self._vocabulary = _load(state.tokenizer_file, state.vocab_size)
             if self._target is None:
                 self._target = np.load(self.run.target, allow_pickle=False)
-            achieved = np.load(self.run.achieved, allow_pickle=False)
+                self.uniform = uniform_divergences(self._target, state.vocab_size)
+            if self._achieved is None or reread:
+                self._achieved = np.load(self.run.achieved, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             self._why_incomplete = f"only the largest tokens: {_reason(error)}"
             return None
-        if self._target.shape != achieved.shape:
+        if self._target.shape != self._achieved.shape:
             self._why_incomplete = "only the largest tokens: target.npy and achieved.npy do not belong together"
             return None
         self._why_incomplete = ""
-        return self._target, achieved
+        return self._target, self._achieved
 
-    def _whole(
-        self, target: NDArray[np.float64], achieved: NDArray[np.float32], order: Order, find: str, version: object
-    ) -> TokenTable:
+    def _unrecorded(self, snapshot: Snapshot, pins: Collection[int]) -> list[TokenMass]:
+        """Pinned tokens that a snapshot does not name: how much was achieved on them is not known."""
+        missing = set(pins) - {row.id for row in snapshot.tokens}
+        if self._vocabulary is None or self._target is None:
+            return []
+        known = [token for token in missing if token < len(self._target)]
+        return [TokenMass(i, _text(self._vocabulary, i), float(self._target[i]), math.nan, math.nan) for i in known]
+
+    def _whole(self, target: NDArray[np.float64], achieved: NDArray[np.float32], wish: Wish) -> TokenTable:
         import numpy as np
 
         from distprompt_tui.shares import kl_shares
 
         assert self._vocabulary is not None
         q = achieved.astype(np.float64)
-        shares = kl_shares(target, q)
+        shares = kl_shares(target, achieved)
         gaps = np.abs(q - target)
         keys = {"mass": np.maximum(target, q), "share": shares, "target": target, "achieved": q, "gap": gaps}
-        ids = np.lexsort((-gaps, -keys[order]))
-        if find:
-            ids = ids[self._matches(find)[ids]]
+        ids = np.lexsort((-gaps, -keys[wish.order]))
+        is_pinned = np.isin(ids, list(wish.pins))
+        found = self._matches(wish.find)[ids] if wish.find else np.ones(len(ids), dtype=bool)
+        ids = np.concatenate([ids[is_pinned], ids[found & ~is_pinned]])
         return TokenTable(
             ids=ids.tolist(),
             target=target[ids],
@@ -171,10 +207,10 @@ class TokenSource:
             text=partial(_text, self._vocabulary),
             total=len(target),
             largest=float(max(target.max(), q.max())),
-            order=order,
-            find=find,
+            order=wish.order,
+            find=wish.find,
+            pinned=int(is_pinned.sum()),
             complete=True,
-            version=version,
         )
 
     def _matches(self, find: str) -> NDArray[np.bool_]:
@@ -191,8 +227,14 @@ class TokenSource:
         return found
 
 
-def from_snapshot(snapshot: Snapshot, order: Order, find: str) -> TokenTable:
-    """A table of the tokens that a snapshot names."""
+def from_snapshot(snapshot: Snapshot, wish: Wish, unrecorded: Sequence[TokenMass] = ()) -> TokenTable:
+    """A table of the tokens that a snapshot names.
+
+    Args:
+        snapshot: of one moment.
+        wish: how to sort and filter them.
+        unrecorded: pinned tokens that it does not name.
+    """
     keys: dict[Order, Callable[[TokenMass], float]] = {
         "mass": lambda row: max(row.target, row.achieved),
         "share": lambda row: row.share,
@@ -200,9 +242,10 @@ def from_snapshot(snapshot: Snapshot, order: Order, find: str) -> TokenTable:
         "achieved": lambda row: row.achieved,
         "gap": lambda row: abs(row.achieved - row.target),
     }
-    rows = sorted(snapshot.tokens, key=lambda row: (keys[order](row), keys["gap"](row)), reverse=True)
-    if find:
-        rows = [row for row in rows if find.casefold() in row.text.casefold() or find == str(row.id)]
+    ranked = sorted(snapshot.tokens, key=lambda row: (keys[wish.order](row), keys["gap"](row)), reverse=True)
+    pinned = [row for row in ranked if row.id in wish.pins] + list(unrecorded)
+    found = [row for row in ranked if row.id not in wish.pins and _is_sought(row, wish.find)]
+    rows = pinned + found
     texts = {row.id: row.text for row in rows}
     return TokenTable(
         ids=[row.id for row in rows],
@@ -213,10 +256,15 @@ def from_snapshot(snapshot: Snapshot, order: Order, find: str) -> TokenTable:
         text=texts.__getitem__,
         total=len(snapshot.tokens),
         largest=max((max(row.target, row.achieved) for row in snapshot.tokens), default=0.0),
-        order=order,
-        find=find,
-        version=snapshot.step,
+        order=wish.order,
+        find=wish.find,
+        pinned=len(pinned),
+        second=wish.second,
     )
+
+
+def _is_sought(row: TokenMass, find: str) -> bool:
+    return not find or find.casefold() in row.text.casefold() or find == str(row.id)
 
 
 def _text(vocabulary: Vocabulary, token: int) -> str:

@@ -68,6 +68,8 @@ class Recorder:
         self.writer = EventWriter(self.run.events)
         self._whole_vocabulary = whole_vocabulary
         self._step = 0
+        self.infinite_until = 0
+        """The last step at which the achieved has mass where the target has none."""
 
     def start(self) -> None:
         """The events before the first step."""
@@ -136,7 +138,7 @@ class Recorder:
             "step": self._step,
             "kl": kl,
             "entropy": entropy(q),
-            "reverse_kl": kl,
+            "reverse_kl": kl if self._step > self.infinite_until else None,
             "js": 0.1,
             "tv": 0.2,
             "prompt": prompt,

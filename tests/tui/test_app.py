@@ -78,7 +78,10 @@ async def test_ascii_mode_is_ascii_everywhere(tmp_path: Path, app_on: Make, smal
     app = app_on(attach=recorded(tmp_path / "runs", "hard"), ascii_only=True)
     async with app.run_test(size=(120, 60)) as pilot:
         await until(pilot, lambda: isinstance(app.screen, LiveScreen) and app.screen.query_one(Bars).table.complete)
-        for keys in ((), ("question_mark",), ("escape", "y"), ("escape", "w"), ("escape", "ctrl+p"), ("escape", "d")):
+        for keys in (
+            *((), ("question_mark",), ("escape", "y"), ("escape", "w"), ("escape", "ctrl+p")),
+            *(("escape", "n"), ("escape", "m", "enter", "h", "p"), ("escape", "t"), ("escape", "d")),
+        ):
             await pilot.press(*keys)
             await pilot.pause(0.1)
             text = screen_text(app)

@@ -6,6 +6,10 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
+from distprompt_tui.presets import load_preset, override, with_method
+from distprompt_tui.runs.directory import create_run
 from distprompt_tui.runs.summary import RunTitle
 from distprompt_tui.tui import clipboard
 from distprompt_tui.tui.follow import SILENT_AFTER_SECONDS, RunFollower, read_log
@@ -64,7 +68,7 @@ def test_what_can_be_copied(tmp_path: Path) -> None:
     run = recorded(tmp_path, "hard")
     state = RunFollower(run).poll().state
     assert clipboard.text_of("path", run, state) == str(run.path)
-    assert run.name in clipboard.text_of("command", run, state)
+    assert clipboard.text_of("attach", run, state) == f"distprompt-tui attach {run.name}"
     assert clipboard.text_of("result", run, state) == ""
     assert clipboard.text_of("ids", run, state) == "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]"
     (run.best / "prompt.json").write_text('{"ids": [5, 6], "text": " so"}')
@@ -73,3 +77,26 @@ def test_what_can_be_copied(tmp_path: Path) -> None:
     kept = clipboard.keep(" so", run)
     assert kept is not None
     assert kept.read_text() == " so"
+
+
+@pytest.mark.parametrize(
+    ("changes", "options"),
+    [
+        ([], ""),
+        (["seed=3", "budget.steps=20"], " --steps 20 --seed 3"),
+        (["search.lr=0.2", 'model.name="my model"'], " --set search.lr=0.2 --model 'my model'"),
+    ],
+)
+def test_the_headless_command_repeats_a_run(tmp_path: Path, changes: list[str], options: str) -> None:
+    run = create_run(override(load_preset("outlier").spec, changes), tmp_path)
+    assert clipboard.headless_command(run) == f"distprompt-tui run outlier{options}"
+
+
+def test_the_headless_command_of_another_method_or_target(tmp_path: Path) -> None:
+    preset = load_preset("outlier").spec
+    hard = create_run(override(with_method(preset, "hard"), ["search.width=8"]), tmp_path)
+    assert clipboard.headless_command(hard) == "distprompt-tui run outlier --method hard --set search.width=8"
+    for changed in (["target.seed=9"], ["preset=gone"]):
+        run = create_run(override(preset, changed), tmp_path)
+        assert clipboard.headless_command(run) == f"distprompt-tui run {run.spec_file}"
+        assert load_preset(str(run.spec_file)).spec.target == run.read_spec().target

@@ -316,7 +316,7 @@ async def test_help_and_palette_know_the_keys(tmp_path: Path, app_on: Make) -> N
     async with app.run_test(size=(120, 60)) as pilot:
         await until(pilot, lambda: complete(app))
         await pilot.press("question_mark")
-        await until(pilot, lambda: "One bar, two distributions" in screen_text(app))
+        await until(pilot, lambda: "Pause the search, or let it go on" in screen_text(app))
         await pilot.press("escape", "ctrl+p")
         await until(pilot, lambda: "Sort tokens by mass" in screen_text(app))
         assert "Pause the search" not in screen_text(app)  # the run has ended

@@ -92,7 +92,7 @@ def test_the_key_bar_keeps_what_is_needed_most() -> None:
     assert {"pause", "stop", "detach"} <= {key.action for key in fitting_keys(shown, {}, 78)}
 
 
-@pytest.mark.parametrize("table", [keys.LIVE_KEYS, keys.START_KEYS])
+@pytest.mark.parametrize("table", [(*keys.LIVE_KEYS, *keys.HISTORY_KEYS), keys.START_KEYS])
 def test_the_help_names_every_key(table: tuple[keys.Key, ...]) -> None:
     lines = help_lines((*table, *keys.APP_KEYS), 72)
     shown = text(lines)
@@ -101,7 +101,7 @@ def test_the_help_names_every_key(table: tuple[keys.Key, ...]) -> None:
     assert all(width_of(line) <= 76 for line in lines)
 
 
-@pytest.mark.parametrize("table", [keys.LIVE_KEYS, keys.START_KEYS])
+@pytest.mark.parametrize("table", [(*keys.LIVE_KEYS, *keys.HISTORY_KEYS), keys.START_KEYS])
 def test_no_key_has_two_meanings(table: tuple[keys.Key, ...]) -> None:
     bound = [name for key in (*table, *keys.APP_KEYS) if key.action for name in key.keys.split(",")]
     assert len(bound) == len(set(bound))

@@ -96,12 +96,13 @@ def copy_question() -> Question:
     """What to copy."""
     return Question(
         "Copy",
-        "To the clipboard of this terminal, and into last-copy.txt of the run.",
+        "To the clipboard of this terminal (OSC 52), and into last-copy.txt of the run.",
         [
             Answer("text", "t", "the prompt as text (soft: its nearest tokens)"),
             Answer("ids", "i", "the prompt as token ids"),
             Answer("result", "j", "the best result as JSON"),
-            Answer("command", "c", "the command that watches this run"),
+            Answer("command", "c", "the command that repeats this run without the app"),
+            Answer("attach", "a", "the command that watches this run"),
             Answer("path", "p", "the path of the run"),
         ],
     )

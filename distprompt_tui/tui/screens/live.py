@@ -1,163 +1,67 @@
-"""The live screen: one run, followed through its files at the pace of the interface."""
+"""The live screen: what a person can do with a run that is on the screen."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import events
-from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container, Vertical
+from textual.widgets import Input
 
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.tui import clipboard
+from distprompt_tui.tui import clipboard, panels
 from distprompt_tui.tui.background import in_thread
-from distprompt_tui.tui.control import RunControl
-from distprompt_tui.tui.follow import RunFollower, RunView
-from distprompt_tui.tui.keys import APP_KEYS, LIVE_KEYS, bindings
+from distprompt_tui.tui.keys import HISTORY_KEYS, READ_ONLY, bindings
 from distprompt_tui.tui.lines import safe
-from distprompt_tui.tui.screens.base import AppScreen, TooSmall
 from distprompt_tui.tui.screens.dialogs import copy_question, stop_question
-from distprompt_tui.tui.table_feed import TableFeed
-from distprompt_tui.tui.token_table import TokenSource, TokenTable
-from distprompt_tui.tui.widgets.bars import TokensPanel
-from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot, PlotData
-from distprompt_tui.tui.widgets.entropy import EntropyData, EntropyGauge, LeftData, LeftOnTheTable
-from distprompt_tui.tui.widgets.keybar import KeyBar
-from distprompt_tui.tui.widgets.prompt import PromptData, PromptView
-from distprompt_tui.tui.widgets.status import Notice, StatusData, StatusLine
+from distprompt_tui.tui.screens.run_view import RunScreen
+from distprompt_tui.tui.widgets.bars import Bars, TokensPanel
+from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
+from distprompt_tui.tui.widgets.text_line import TextLine
 
 if TYPE_CHECKING:
-    from distprompt_tui.runs.directory import RunDirectory
+    from distprompt_tui.spec import RunSpec
 
-_FLAT_BELOW_ROWS = 21
+NO_SNAPSHOT = "That comes with the first snapshot of the prompt."
 
-PANELS = ("plot", "gauges", "prompt", "tokens")
+_IN_HISTORY = frozenset(key.method for key in HISTORY_KEYS)
 
 
-class LiveScreen(AppScreen):
-    """Follows one run until the person leaves; the run itself does not depend on it."""
+class LiveScreen(RunScreen):
+    """Its keys, from searching to copying."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(LIVE_KEYS)]
-    AUTO_FOCUS = "#bars"
-    keys = LIVE_KEYS
-
-    def __init__(self, run: RunDirectory, *, read_only: bool, ascii_only: bool) -> None:
-        super().__init__()
-        self.directory = run
-        self.view = RunView()
-        self.read_only = read_only
-        self.control = RunControl(run)
-        self._ascii_only = ascii_only
-        self._follower = RunFollower(run)
-        self._source = TokenSource(run)
-        self._table = TableFeed(self._source, self._show_table)
-        self._polling = False
-        self._warned: int | None = None
-
-    def compose(self) -> ComposeResult:
-        """Called by Textual."""
-        yield StatusLine(id="status")
-        yield Notice(id="notice")
-        with Container(id="body"):
-            with Vertical(id="side"):
-                yield DivergencePlot(id="plot", classes="panel")
-                with Vertical(id="gauges"):
-                    yield EntropyGauge(id="entropy", classes="panel")
-                    yield LeftOnTheTable(id="left", classes="panel")
-                yield PromptView(id="prompt", classes="panel")
-            yield TokensPanel(ascii_only=self._ascii_only, id="tokens", classes="panel")
-        yield KeyBar((*LIVE_KEYS, *APP_KEYS))
-        yield TooSmall()
-
-    def on_mount(self) -> None:
-        """Called by Textual."""
-        self._show(self.view)
-        self.set_interval(1 / self.home.updates_per_second, self.tick)
-        self.call_after_refresh(self.tick)
-
-    def on_resize(self, event: events.Resize) -> None:
-        """Called by Textual."""
-        self.set_class(event.size.height < _FLAT_BELOW_ROWS, "-flat")
-        if self.is_drawn:
-            self.query_one(Notice).show(StatusData(self.view, self.control.pending, self.read_only))
-
-    def tick(self) -> None:
-        """The one clock of the screen: read what is new, then draw what changed."""
-        if not self._polling:
-            self._polling = True
-            self.run_worker(self._poll(), exit_on_error=True)
-
-    async def _poll(self) -> None:
-        try:
-            self.view = await in_thread(self._follower.poll)
-        finally:
-            self._polling = False
-        if not self.is_drawn:
-            return
-        self.control.settle(self.view)
-        self._show(self.view)
-        await self._table.update(self.view.state)
-
-    def _show(self, view: RunView) -> None:
-        state, snapshot = view.state, view.state.snapshot
-        status = StatusData(view, self.control.pending, self.read_only)
-        self.query_one(StatusLine).show(status)
-        self.query_one(Notice).show(status)
-        self.query_one(DivergencePlot).show(
-            PlotData(state.curve, state.uniform, state.bounds, state.best_kl, state.best_step)
-        )
-        self.query_one(EntropyGauge).show(EntropyData(state.entropy_target, state.entropy, state.vocab_size))
-        self.query_one(LeftOnTheTable).show(LeftData.of(state))
-        if snapshot is not None:
-            self.query_one(PromptView).show(
-                PromptData(state.method or view.title.method, snapshot.step, snapshot.prompt, self._ascii_only)
-            )
-        self._show_keys()
-        self._tell_new_warnings(state.warnings)
-
-    def _tell_new_warnings(self, warnings: tuple[str, ...]) -> None:
-        """Those from before this screen was opened are in the log."""
-        for warning in warnings[self._warned :] if self._warned is not None else ():
-            self.notify(safe(warning), severity="warning", markup=False)
-        self._warned = len(warnings) if self._follower.has_read else None
-
-    def _show_keys(self) -> None:
-        words = {
-            "pause": "resume" if self.view.state.phase == "paused" else "pause",
-            "plot_scale": "linear" if self.query_one(DivergencePlot).log_scale else "log",
-            "detach": "detach" if self.view.is_live else "back",
-        }
-        hidden = {"again"} if self.view.is_live else {"pause", "stop"}
-        self.query_one(KeyBar).show(words, frozenset(hidden | ({"pause", "stop"} if self.read_only else set())))
-
-    def _show_table(self, table: TokenTable) -> None:
-        if not self.is_drawn:
-            return
-        empty = "The tokens appear with the first snapshot."
-        if table.find:
-            empty = f"No token holds {safe(table.find)!r}: esc shows all of them."
-        self.query_one(TokensPanel).show(table, empty)
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(RunScreen.keys)]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What can be done with a run depends on whether it lives, and whose it is."""
+        """What can be done with a run depends on whether it lives, and on what is shown of it."""
         if action in ("pause", "stop"):
-            return self.view.is_live and not self.read_only
+            return self.view.is_live
         if action == "again":
             return not self.view.is_live
+        if action in _IN_HISTORY:
+            return self.history.is_open and not isinstance(self.focused, Input)
+        if action == "freeze":
+            return self.view.is_live and not self.history.is_open and self.asker.instead is None
         return True
 
     # The search.
 
+    def _refused(self) -> bool:
+        if self.read_only:
+            self.notify(READ_ONLY, severity="warning")
+        return self.read_only
+
     def action_pause(self) -> None:
         """Ask for a pause, or for the search to go on."""
-        self.control.toggle_pause(self.view)
-        self._show(self.view)
+        if not self._refused():
+            self.control.toggle_pause(self.view)
+            self.redraw()
 
     def action_stop(self) -> None:
         """End the search, after a question."""
-        self.app.push_screen(stop_question(), self._stop)
+        if not self._refused():
+            self.app.push_screen(stop_question(), self._stop)
 
     def _stop(self, answer: str | None) -> None:
         if answer == "stop":
@@ -167,38 +71,148 @@ class LiveScreen(AppScreen):
         """End the search and show how it goes."""
         stopping = asyncio.create_task(self.control.stop(self.view))
         await asyncio.sleep(0)  # let it ask, so that "stopping…" is shown at once
-        self._show(self.view)
+        self.redraw()
         if not await stopping:
             self.notify("The worker did not answer and was ended by force.", severity="warning")
         self.tick()
 
-    def action_detach(self) -> None:
-        """Leave the run alone: out of a zoom or a search first, then to the start screen."""
+    async def action_detach(self) -> None:
+        """Out of what was opened last: a field, an answer, history, a held view, a zoom; then to the start screen."""
         if self.query_one(TokensPanel).close_find():
             return
-        if self.has_class("-zoomed"):
+        if self.query_one(TextLine).close():
+            self.query_one(Bars).focus()
+        elif self.asker.forget():
+            self.workers.cancel_group(self, "asking")
+            await self.update_panels(asked=True)
+        elif self.history.is_open:
+            self.history.leave()
+            await self.update_panels(asked=True)
+        elif self.held is not None:
+            await self.action_freeze()
+        elif self.has_class("-zoomed"):
             self.action_zoom()
-            return
-        self.home.go_home()
+        else:
+            self.home.go_home()
 
     def action_again(self) -> None:
         """Start the same search with the next seed."""
-        self.run_worker(self._again())
+        if not self._refused():
+            self.run_worker(self._again())
 
     async def _again(self) -> None:
+        if (spec := await self._spec()) is not None:
+            self.home.start_search(spec.model_copy(update={"seed": spec.seed + 1}), replace=True)
+
+    def action_fork(self) -> None:
+        """Start a search that differs from this one in a setting."""
+        if not self._refused():
+            self.run_worker(self._fork())
+
+    async def _fork(self) -> None:
+        from distprompt_tui.tui.screens.fork import ForkDialog
+
+        if (spec := await self._spec()) is None:
+            return
+        if (forked := await self.app.push_screen_wait(ForkDialog(spec))) is not None:
+            self.home.start_search(forked, replace=True)
+
+    async def _spec(self) -> RunSpec | None:
+        """The run's spec; where it cannot be read, None, and the person is told."""
         try:
-            spec = await in_thread(self.directory.read_spec)
+            return await in_thread(self.directory.read_spec)
         except DistPromptError as error:
             self.notify(str(error), severity="error", markup=False)
+            return None
+
+    # What was.
+
+    async def action_history(self) -> None:
+        """Stand still at the newest snapshot, or go back to the run."""
+        if self.history.is_open:
+            self.history.leave()
+        elif not self.history.places:
+            self.notify(NO_SNAPSHOT)
             return
-        self.home.start_search(spec.model_copy(update={"seed": spec.seed + 1}), replace=True)
+        else:
+            await self.history.go(len(self.history.places) - 1, self.view.state)
+        self.asker.look_elsewhere()
+        await self.update_panels(asked=True)
+
+    async def action_past(self, by: int) -> None:
+        """A snapshot earlier or later."""
+        await self._go(self.history.move(by, self.view.state))
+
+    async def action_past_page(self, by: int) -> None:
+        """A tenth of the way."""
+        await self._go(self.history.move(by * self.history.page(), self.view.state))
+
+    async def action_past_end(self, which: str) -> None:
+        """The first or the newest snapshot."""
+        count = len(self.history.places)
+        await self._go(self.history.move(-count if which == "first" else count, self.view.state))
+
+    async def _go(self, moving: Awaitable[None]) -> None:
+        self.asker.look_elsewhere()
+        await moving
+        await self.update_panels(asked=True)
+
+    def action_play(self) -> None:
+        """Replay, or stand still."""
+        self.asker.look_elsewhere()
+        self.history.toggle_playing(self.view.state)
+        self.redraw()
+
+    def action_play_speed(self, by: int) -> None:
+        """A faster or slower replay."""
+        self.history.change_speed(by)
+        self.redraw()
+
+    async def action_freeze(self) -> None:
+        """Hold the picture, or follow the run again."""
+        self.held = None if self.held is not None else self.view.state
+        await self.update_panels(asked=True)
+
+    # What the model says.
+
+    def action_text(self) -> None:
+        """Let the person write a text."""
+        if self._can_ask():
+            self.query_one(TextLine).open()
+
+    def on_text_line_written(self, event: TextLine.Written) -> None:
+        """Called by Textual."""
+        self.query_one(TextLine).close()
+        self.query_one(Bars).focus()
+        run = self.view.state
+        self._ask(self.asker.try_text(event.text, run.model, run))
+
+    def action_influence(self) -> None:
+        """Ask which position of the prompt moves the chosen token."""
+        bars, what = self.query_one(Bars), self.shown
+        if self._can_ask() and (token := bars.current_token) is not None:
+            text = bars.table.text(token)
+            self._ask(self.asker.explain(token, text, self.view.state.model, what.state))
+
+    def _can_ask(self) -> bool:
+        if self.view.state.snapshot is None:
+            self.notify(NO_SNAPSHOT)
+        return self.view.state.snapshot is not None
+
+    def _ask(self, question: Awaitable[None]) -> None:
+        self.run_worker(self._answer(question), group="asking", exclusive=True)
+
+    async def _answer(self, question: Awaitable[None]) -> None:
+        await question
+        if self.is_drawn:
+            await self.update_panels(asked=True)
 
     # What is shown.
 
     async def action_order(self) -> None:
         """Sort by the next key."""
-        self._table.next_order()
-        await self._table.update(self.view.state, asked=True)
+        self.table.next_order()
+        await self.update_panels(asked=True)
 
     def action_find(self) -> None:
         """Search the vocabulary."""
@@ -206,13 +220,22 @@ class LiveScreen(AppScreen):
 
     async def on_tokens_panel_find_changed(self, event: TokensPanel.FindChanged) -> None:
         """Called by Textual."""
-        self._table.find = event.find
-        await self._table.update(self.view.state, asked=True)
+        self.table.wish_for(find=event.find)
+        await self.update_panels(asked=True)
+
+    async def on_bars_pinned(self, event: Bars.Pinned) -> None:
+        """Called by Textual."""
+        self.pins ^= {event.token}
+        await self.update_panels(asked=True)
+
+    def action_metric(self) -> None:
+        """Another divergence."""
+        self.query_one(DivergencePlot).next_metric()
 
     def action_plot_scale(self) -> None:
         """Logarithmic or linear divergence."""
         self.query_one(DivergencePlot).toggle_scale()
-        self._show_keys()
+        self.redraw()
 
     def action_bar_scale(self) -> None:
         """Linear or logarithmic bars."""
@@ -220,29 +243,15 @@ class LiveScreen(AppScreen):
 
     def action_panel(self, name: str) -> None:
         """Show or hide a panel; the last one stays."""
-        panel = self.query_one(f"#{name}")
-        others = [other for other in PANELS if other != name and not self.query_one(f"#{other}").has_class("-hidden")]
-        if others or panel.has_class("-hidden"):
-            panel.toggle_class("-hidden")
-            side = [self.query_one(f"#{other}").has_class("-hidden") for other in PANELS[:-1]]
-            self.query_one("#side").set_class(all(side), "-hidden")
+        panels.toggle_panel(self, name)
 
     def action_zoom(self) -> None:
         """The panel in focus on the whole screen, and back."""
-        zoom = not self.has_class("-zoomed")
-        focused = [name for name in PANELS if self.query_one(f"#{name}").has_focus_within]
-        chosen = focused[0] if focused else "tokens"
-        for name in (*PANELS, "side"):
-            kept = name == chosen or (name == "side" and chosen != "tokens")
-            self.query_one(f"#{name}").set_class(zoom and kept, "-kept").set_class(zoom and not kept, "-unzoomed")
-        self.set_class(zoom, "-zoomed")
+        panels.toggle_zoom(self)
 
     def action_reset(self) -> None:
         """All panels as they were."""
-        if self.has_class("-zoomed"):
-            self.action_zoom()
-        for name in (*PANELS, "side"):
-            self.query_one(f"#{name}").remove_class("-hidden")
+        panels.reset_panels(self)
 
     # What is kept.
 
@@ -251,18 +260,26 @@ class LiveScreen(AppScreen):
         self.app.push_screen(copy_question(), self._copy)
 
     def _copy(self, what: str | None) -> None:
-        if what is None:
+        if what is not None:
+            self.run_worker(self._copy_text(what))
+
+    async def _copy_text(self, what: str) -> None:
+        try:
+            text = await in_thread(clipboard.text_of, what, self.directory, self.shown.state)
+        except DistPromptError as error:
+            self.notify(str(error), severity="error", markup=False)
             return
-        text = clipboard.text_of(what, self.directory, self.view.state)
         if not text:
             self.notify("There is nothing to copy yet: it comes with the first best prompt.", severity="warning")
             return
-        kept = clipboard.keep(text, self.directory)
+        kept = None if self.read_only else clipboard.keep(text, self.directory)
         places = [f"in {safe(str(kept))}"] if kept else []
         if len(text.encode()) <= clipboard.MAX_TERMINAL_BYTES:
             self.app.copy_to_clipboard(text)
             places.insert(0, "sent to the terminal's clipboard (OSC 52)")
-        self.notify(f"{len(text):,} characters {' and '.join(places) or 'could not be kept anywhere'}.", markup=False)
+        else:
+            places.append("too many for the terminal's clipboard")
+        self.notify(f"{len(text):,} characters {' and '.join(places)}.", markup=False)
 
     def action_log(self) -> None:
         """The worker's output."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 
@@ -13,11 +16,20 @@ from distprompt_tui.tui.widgets.painted import Painted, label_border
 from distprompt_tui.tui.widgets.painted_table import PaintedTable
 from distprompt_tui.tui.widgets.token_rows import columns_for, header_line, row_lines
 
-LEGEND: Line = [("▀ target  ", "target"), ("▄ achieved  ", "achieved"), ("█ both", "agreed")]
-
 
 class Bars(PaintedTable):
     """The rows. The cursor stays on its token when the order changes; at the top, it stays at the top."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,plus,equals_sign", "pin", "Pin the token", show=False),
+    ]
+
+    class Pinned(Message):
+        """A token is to stay at the top, or to go back to its place."""
+
+        def __init__(self, token: int) -> None:
+            super().__init__()
+            self.token = token
 
     def __init__(self, *, ascii_only: bool, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -28,10 +40,10 @@ class Bars(PaintedTable):
         self._rows: dict[tuple[int, int], list[Line]] = {}
 
     def show(self, table: TokenTable, empty: str) -> None:
-        """Draw another table."""
-        token = int(self.table.ids[self.cursor]) if 0 < self.cursor < len(self.table) else None
+        """Draw another table. Where a pin moved the rows, the cursor stays on its row: the next pin is near."""
+        token = self.current_token if self.cursor and table.pinned == self.table.pinned else None
         self.table, self.empty = table, empty
-        kept = table.index_of(token) if token is not None else 0
+        kept = table.index_of(token) if token is not None else None
         self.cursor = kept if kept is not None else min(self.cursor, max(len(table) - 1, 0))
         if token is not None:
             self.reveal()
@@ -77,6 +89,11 @@ class Bars(PaintedTable):
         """The id under the cursor."""
         return int(self.table.ids[self.cursor]) if self.cursor < len(self.table) else None
 
+    def action_pin(self) -> None:
+        """Keep the token under the cursor at the top, or let it go."""
+        if self.current_token is not None:
+            self.post_message(self.Pinned(self.current_token))
+
     def go_to(self, row: int) -> None:
         """Put the cursor on a token."""
         self._rows.clear()
@@ -94,7 +111,7 @@ class BarsHeader(Painted[tuple[TokenTable, bool]]):
     def lines(self, width: int, height: int) -> list[Line]:
         """One line."""
         table, log = self.data
-        return [header_line(columns_for(width), table.order, table.largest, log)] if len(table) else []
+        return [header_line(columns_for(width), table.order, table.largest, log, table.second)] if len(table) else []
 
 
 class TokensPanel(Vertical):
@@ -121,7 +138,6 @@ class TokensPanel(Vertical):
 
     def on_mount(self) -> None:
         """Called by Textual."""
-        label_border(self, subtitle=LEGEND)
         self._retitle()
 
     def show(self, table: TokenTable, empty: str) -> None:
@@ -163,7 +179,7 @@ class TokensPanel(Vertical):
                 "mass": "by the larger mass",
                 "share": "by share of KL",
                 "target": "by target",
-                "achieved": "by achieved",
+                "achieved": f"by {table.second}",
                 "gap": "by gap",
             }
             of = f"of {len(table):,} found" if table.find else f"of {len(table):,}"
@@ -172,4 +188,5 @@ class TokensPanel(Vertical):
                 title += " largest"
         if self.bars.log_scale:
             title += "  log bars"
-        label_border(self, title=[(title, "border")])
+        legend: Line = [("▀ target  ", "target"), (f"▄ {table.second}  ", "achieved"), ("█ both", "agreed")]
+        label_border(self, title=[(title, "border")], subtitle=legend)

@@ -13,11 +13,12 @@ from distprompt_tui.tui.widgets.painted import Painted, label_border
 
 @dataclass(frozen=True)
 class EntropyData:
-    """In nats; `vocab_size` sets the end of the scale."""
+    """In nats; `vocab_size` sets the end of the scale, `second` is the name of what stands beside the target."""
 
     target: float | None = None
     achieved: float | None = None
     vocab_size: int = 0
+    second: str = "achieved"
 
 
 class EntropyGauge(Painted[EntropyData]):
@@ -47,14 +48,16 @@ def entropy_lines(data: EntropyData, width: int) -> list[Line]:
     if data.target is None or data.vocab_size < 2:
         return wrapped("Known when the target has been made.", width, "quiet")
     top = math.log(data.vocab_size)
-    rows = (("target", data.target), ("achieved", data.achieved))
-    return [_gauge(name, value, top, width) for name, value in rows]
+    return [
+        _gauge("target", data.target, top, width, "target"),
+        _gauge(data.second, data.achieved, top, width, "achieved"),
+    ]
 
 
-def _gauge(name: str, value: float | None, top: float, width: int) -> Line:
-    label: Line = [(f"{name:<8} ", "quiet"), (f"{format.nats(value):>6} ", name)]
+def _gauge(name: str, value: float | None, top: float, width: int, role: str) -> Line:
+    label: Line = [(f"{name:<8} ", "quiet"), (f"{format.nats(value):>6} ", role)]
     room = max(width - 16, 0)
-    return [*label, (format.meter(value / top, room) if value is not None else "", name)]
+    return [*label, (format.meter(value / top, room) if value is not None else "", role)]
 
 
 _NOTHING_YET = "What is still to gain is known after the first step."
@@ -62,7 +65,7 @@ _NOTHING_YET = "What is still to gain is known after the first step."
 
 @dataclass(frozen=True)
 class LeftData:
-    """What the split of the divergence is made from; nats."""
+    """What the split of the divergence is made from; nats. `name`: what `best_kl` is called."""
 
     best_kl: float | None = None
     start_kl: float | None = None
@@ -72,9 +75,10 @@ class LeftData:
     entropy_target: float | None = None
     entropy: float | None = None
     bounds_expected: bool = True
+    name: str = "best"
 
     @staticmethod
-    def of(state: RunState) -> LeftData:
+    def of(state: RunState, name: str = "best") -> LeftData:
         """Out of a run's state."""
         return LeftData(
             state.best_kl,
@@ -85,6 +89,7 @@ class LeftData:
             state.entropy_target,
             state.entropy,
             state.phase != "ended",
+            name,
         )
 
 
@@ -128,9 +133,9 @@ def left_lines(data: LeftData, width: int) -> list[Line]:
 def _split(data: LeftData) -> Line:
     kl, limit = (format.nats(data.best_kl), "strong"), data.bounds.head_limit
     if limit is None:
-        return [("best ", "quiet"), kl, (" nats", "quiet")]
+        return [(f"{data.name} ", "quiet"), kl, (" nats", "quiet")]
     return [
-        ("best ", "quiet"),
+        (f"{data.name} ", "quiet"),
         kl,
         (" = ", "quiet"),
         (f"head limit {format.nats(limit)}", "accent"),

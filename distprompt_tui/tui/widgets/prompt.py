@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from textual import events
 
+from distprompt_tui import format
 from distprompt_tui.runs.state import PromptToken
-from distprompt_tui.tokens import fit, visible_token
+from distprompt_tui.tokens import fit, fit_to, visible_token
+from distprompt_tui.tui.asking import Influence
 from distprompt_tui.tui.lines import Line, joined, width_of
 from distprompt_tui.tui.widgets.painted import PaintedScroll, label_border
 
@@ -16,12 +18,13 @@ _TOKEN_CELLS = 12
 
 @dataclass(frozen=True)
 class PromptData:
-    """The positions at one step."""
+    """The positions at one step, or what each of them gives to a token."""
 
     method: str = ""
     step: int = 0
     tokens: tuple[PromptToken, ...] = ()
     ascii_only: bool = False
+    influence: Influence | None = None
 
 
 class PromptView(PaintedScroll):
@@ -69,6 +72,9 @@ def prompt_title(data: PromptData) -> str:
     count = len(data.tokens)
     if not count:
         return "Prompt"
+    if data.influence is not None:
+        token = fit_to(visible_token(data.influence.token, ascii_only=data.ascii_only), _TOKEN_CELLS)
+        return f"Prompt  nats that each position gives to {token}"
     if data.method == "soft":
         return f"Prompt  {count} vectors: nearest token, cosine, × mean norm"
     changed = [position for position, token in enumerate(data.tokens, 1) if _changed_last(token, data.tokens)]
@@ -88,25 +94,42 @@ def prompt_lines(data: PromptData, width: int, *, flowing: bool) -> list[Line]:
     """
     if not data.tokens:
         return [[("The prompt appears with the first snapshot.", "quiet")]]
-    entries = [_entry(position, token, data, padded=not flowing) for position, token in enumerate(data.tokens, start=1)]
+    entry = _entry if data.influence is None else _moving_entry
+    entries = [entry(position, token, data, padded=not flowing) for position, token in enumerate(data.tokens, start=1)]
     return _flow(entries, width) if flowing else _grid(entries, width)
 
 
+def _moving_entry(position: int, token: PromptToken, data: PromptData, *, padded: bool) -> Line:
+    """A position and what it gives to the token; the one that gives most stands out."""
+    assert data.influence is not None
+    values = data.influence.values
+    if position > len(values):
+        return _start(position, token, data, padded=padded)
+    value, largest = values[position - 1], max(map(abs, values))
+    role = "strong" if abs(value) == largest else "quiet" if abs(value) < 0.1 * largest else ""
+    return [*_start(position, token, data, padded=padded), (f" {format.signed(value):>7}", role)]
+
+
 def _entry(position: int, token: PromptToken, data: PromptData, *, padded: bool) -> Line:
-    changed = _changed_last(token, data.tokens)
-    text = visible_token(token.text, ascii_only=data.ascii_only) or "(nothing)"
-    text = fit(text, _TOKEN_CELLS) if padded else fit(text, min(_TOKEN_CELLS, width_of([(text, "")])))
-    digits = len(str(len(data.tokens))) if padded else 0
-    line: Line = [
-        ("›" if changed else " " if padded else "", "changed"),
-        (f"{position:>{digits}} ", "faint"),
-        (text, "changed" if changed else "strong"),
-    ]
+    line = _start(position, token, data, padded=padded)
     if token.cosine is not None:
         line.append((f" {_short(token.cosine)}", "quiet"))
     if token.norm is not None and padded:
         line.append((f" ×{token.norm:<4.2f}"[:6], "faint"))
     return line
+
+
+def _start(position: int, token: PromptToken, data: PromptData, *, padded: bool) -> Line:
+    """Number and token; a sign where it changed last."""
+    changed = _changed_last(token, data.tokens)
+    text = visible_token(token.text, ascii_only=data.ascii_only) or "(nothing)"
+    text = fit(text, _TOKEN_CELLS) if padded else fit_to(text, _TOKEN_CELLS)
+    digits = len(str(len(data.tokens))) if padded else 0
+    return [
+        ("›" if changed else " " if padded else "", "changed"),
+        (f"{position:>{digits}} ", "faint"),
+        (text, "changed" if changed else "strong"),
+    ]
 
 
 def _changed_last(token: PromptToken, tokens: tuple[PromptToken, ...]) -> bool:

@@ -8,7 +8,7 @@ from distprompt_tui import format
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunTitle
 from distprompt_tui.tui.follow import RunView
-from distprompt_tui.tui.lines import Line, Span, cut, fitting, joined, safe, spread, width_of, wrapped
+from distprompt_tui.tui.lines import Line, Span, cut, fitting, joined, key_hints, safe, spread, width_of, wrapped
 from distprompt_tui.tui.widgets.painted import Painted
 
 APP_NAME = "distprompt"
@@ -28,11 +28,12 @@ _METER_CELLS = 12
 
 @dataclass(frozen=True)
 class StatusData:
-    """A run, and what was asked of it and not answered yet (`pausing…`)."""
+    """A run, what was asked of it and not answered yet (`pausing…`), and what is shown instead of it."""
 
     view: RunView = field(default_factory=RunView)
     pending: str = ""
     read_only: bool = False
+    note: tuple[Span, ...] = ()
 
 
 class StatusLine(Painted[StatusData]):
@@ -109,13 +110,15 @@ def title_line(title: RunTitle) -> Line:
 def notice_lines(data: StatusData, width: int) -> list[Line]:
     """What is going on where it is not plain searching, and what to do; none otherwise."""
     view, state = data.view, data.view.state
+    if data.note:
+        return [cut(list(data.note), width)]
     if view.health == "crashed":
         return _crashed(view, width)
     if state.phase == "ended":
         return _ended(state, width)
     if view.health == "silent":
         text = f"Nothing heard from the worker for {view.silent_seconds} s: it may be in a long step."
-        return [cut([(f"{text}   ", "warning"), *_next_steps("w its output   s stop")], width)]
+        return [cut([(f"{text}   ", "warning"), *key_hints("w its output   s stop")], width)]
     if state.phase in ("starting", "preparing"):
         return [_preparing(state, width)]
     if state.progress is not None:
@@ -160,7 +163,7 @@ def _preparing(state: RunState, width: int) -> Line:
 def _ended(state: RunState, width: int) -> list[Line]:
     if state.reason == "error":
         text = f"The search failed: {safe(state.error or 'no reason was given')}"
-        steps = cut(_next_steps("w its output   r again   esc start screen"), width)
+        steps = cut(key_hints("w its output   r again   esc start screen"), width)
         return [*wrapped(text, width, "error", max_lines=2), steps]
     parts: Line = [("Best ", "quiet"), (format.nats(state.best_kl), "strong"), (" nats", "quiet")]
     if state.best_step is not None:
@@ -169,23 +172,15 @@ def _ended(state: RunState, width: int) -> list[Line]:
         parts += [(", ", "quiet"), (format.nats(state.left), "strong"), (" above the head limit", "quiet")]
     elif state.bounds.floor is not None and state.best_kl is not None:
         parts += [(f", {format.nats(state.best_kl - state.bounds.floor)} above the floor", "quiet")]
-    steps = _next_steps("y copy the prompt   r again with the next seed   esc start screen")
+    steps = key_hints("y copy the prompt   r again with the next seed   esc start screen")
     return [cut(parts, width), cut(steps, width)]
 
 
 def _crashed(view: RunView, width: int) -> list[Line]:
     text = "The worker is gone without saying why: it was killed, or it crashed. Its last words:"
     last = [cut([(f"  {safe(line)}", "")], width) for line in view.log_tail[-2:]] or [[("  (none)", "quiet")]]
-    steps = _next_steps("w all its output   r start again   esc start screen")
+    steps = key_hints("w all its output   r start again   esc start screen")
     return [cut([(text, "error")], width), *last, cut(steps, width)]
-
-
-def _next_steps(text: str) -> Line:
-    line: Line = []
-    for part in text.split("   "):
-        key, _, words = part.partition(" ")
-        line += [(f"{key} ", "key"), (f"{words}   ", "quiet")]
-    return line
 
 
 def _name(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from distprompt_tui import format
@@ -44,8 +45,8 @@ def columns_for(width: int) -> Columns:
     return Columns(width, token, width - _MARK - token - 1 - _ID - _NUMBERS, two_lines=False)
 
 
-def header_line(columns: Columns, order: Order, largest: float, log: bool) -> Line:
-    """The columns' names; the one that the rows are sorted by stands out."""
+def header_line(columns: Columns, order: Order, largest: float, log: bool, second: str = "achieved") -> Line:
+    """The columns' names; the one that the rows are sorted by stands out. `second`: what is beside the target."""
 
     def name(text: str, width: int, key: str = "") -> tuple[str, str]:
         own = key if key in ("target", "achieved") else "quiet"
@@ -53,7 +54,7 @@ def header_line(columns: Columns, order: Order, largest: float, log: bool) -> Li
 
     numbers: Line = [
         name("target", format.MASS_WIDTH, "target"),
-        name("achieved", _ACHIEVED_WIDTH, "achieved"),
+        name(second, _ACHIEVED_WIDTH, "achieved"),
         name("gap", format.GAP_WIDTH, "gap"),
         name("share", format.SHARE_WIDTH, "share"),
     ]
@@ -81,7 +82,8 @@ def row_lines(
 ) -> list[Line]:
     """A token's line, or two."""
     text = visible_token(row.text, ascii_only=ascii_only) or "(no token)"
-    start: Line = [("› " if marked else "  ", "key"), (fit(text, columns.token), "strong")]
+    sign = ("›" if marked else " ") + ("*" if row.is_pinned else " ")
+    start: Line = [(sign, "key"), (fit(text, columns.token), "strong")]
     gap_role = "quiet" if abs(row.gap) < 1e-4 else "target" if row.gap < 0 else "achieved"
     token_id = (f" {row.id:>{_ID_WIDTH}}", "faint")
     numbers: Line = [
@@ -101,7 +103,7 @@ def row_lines(
 
 
 def _length(mass: float, largest: float, log: bool) -> float:
-    if largest <= 0:
+    if largest <= 0 or math.isnan(mass):
         return 0.0
     if not log:
         return mass / largest

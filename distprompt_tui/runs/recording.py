@@ -1,0 +1,90 @@
+"""A run's events for a viewer, who holds little of them in memory, however long the run has been.
+
+Snapshots, some 8 kB each, stay in the file: the newest is read whole; of each other its numbers are read and its place
+is kept. Of many steps every second is left out, then every second of those, as the curve would do anyway.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from distprompt_tui.runs.events import Event, Tailer
+from distprompt_tui.runs.state import MAX_CURVE_POINTS
+
+_STEP, _SNAPSHOT = b'"type":"step"', b'"type":"snapshot"'
+_HEADER_BYTES = 120
+"""The type stands behind three numbers at the beginning of a line."""
+
+_HEAVY = b',"prompt":'
+"""What comes behind it, prompt and tokens, is nearly all of a snapshot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A snapshot that was recorded: its step, and its line's offset in the file."""
+
+    step: int
+    offset: int
+
+
+class Recording:
+    """Reads a growing `events.jsonl`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.places: tuple[Place, ...] = ()
+        self._tailer = Tailer(path)
+        self._steps = 0
+
+    def read(self) -> Iterator[Event]:
+        """The events that were completed since the last call, thinned; the newest step and snapshot come last."""
+        places = list(self.places)
+        skipped = b""
+        for offset, line in self._tailer.lines():
+            if _STEP in line[:_HEADER_BYTES]:
+                self._steps += 1
+                skipped = line if self._steps % _stride(self._steps) else b""
+                if skipped:
+                    continue
+            event = self._tailer.parse(_light(line))
+            if event is None:
+                continue
+            kind, step = event.get("type"), event.get("step")
+            if kind == "snapshot" and isinstance(step, int):
+                places.append(Place(step, offset))
+            elif kind == "resumed" and isinstance(step, int):
+                places = [place for place in places if place.step <= step]  # the later ones did not happen
+                skipped = b""
+            yield event
+        if skipped and (event := self._tailer.parse(skipped)) is not None:
+            yield event
+        has_more = tuple(places) != self.places
+        self.places = tuple(places)
+        if has_more and places and (event := self.snapshot(places[-1])) is not None:
+            yield event
+
+    def snapshot(self, place: Place) -> Event | None:
+        """One snapshot, whole; None where the file has no such line any more."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(place.offset)
+                value = json.loads(file.readline())
+        except (OSError, ValueError):
+            return None
+        return value if isinstance(value, dict) else None
+
+
+def _stride(seen: int) -> int:
+    """1 for as many steps as twice a curve's points, then 2 for as many again, then 4 for twice as many, and so on."""
+    return 1 << max((seen // MAX_CURVE_POINTS).bit_length() - 1, 0)
+
+
+def _light(line: bytes) -> bytes:
+    """A snapshot's numbers as an object of their own; any other line as it is."""
+    if _SNAPSHOT not in line[:_HEADER_BYTES]:
+        return line
+    numbers, heavy, _ = line.partition(_HEAVY)
+    return numbers + b"}" if heavy else line

@@ -1,0 +1,181 @@
+"""A run on the screen: its panels, followed through the run's files at the pace of the interface."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Container, Vertical
+
+from distprompt_tui.tui.asking import Asker
+from distprompt_tui.tui.background import in_thread
+from distprompt_tui.tui.control import RunControl
+from distprompt_tui.tui.follow import RunFollower, RunView
+from distprompt_tui.tui.history import History
+from distprompt_tui.tui.keys import APP_KEYS, HISTORY_KEYS, LIVE_KEYS, Key
+from distprompt_tui.tui.lines import safe
+from distprompt_tui.tui.screens.base import AppScreen, TooSmall
+from distprompt_tui.tui.shown import Shown, what_is_shown
+from distprompt_tui.tui.table_feed import TableFeed
+from distprompt_tui.tui.token_table import TokenSource, TokenTable
+from distprompt_tui.tui.widgets.bars import TokensPanel
+from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot, PlotData
+from distprompt_tui.tui.widgets.entropy import EntropyData, EntropyGauge, LeftData, LeftOnTheTable
+from distprompt_tui.tui.widgets.keybar import KeyBar
+from distprompt_tui.tui.widgets.prompt import PromptData, PromptView
+from distprompt_tui.tui.widgets.status import Notice, StatusData, StatusLine
+from distprompt_tui.tui.widgets.text_line import TextLine
+
+if TYPE_CHECKING:
+    from distprompt_tui.runs.directory import RunDirectory
+    from distprompt_tui.runs.state import RunState
+
+_FLAT_BELOW_ROWS = 21
+
+
+class RunScreen(AppScreen):
+    """Follows one run until the person leaves; the run itself does not depend on it."""
+
+    AUTO_FOCUS = "#bars"
+    keys: ClassVar[tuple[Key, ...]] = (*LIVE_KEYS, *HISTORY_KEYS)
+
+    def __init__(self, run: RunDirectory, *, read_only: bool, ascii_only: bool) -> None:
+        super().__init__()
+        self.directory = run
+        self.view = RunView()
+        self.read_only = read_only
+        self.control = RunControl(run)
+        self._ascii_only = ascii_only
+        self._follower = RunFollower(run)
+        self._source = TokenSource(run)
+        self.table = TableFeed(self._source, self._show_table)
+        self.history = History(self._follower.recording)
+        self.asker = Asker(run, self.redraw)
+        self.held: RunState | None = None
+        self.pins: frozenset[int] = frozenset()
+        self._polling = False
+        self._polled_at = time.monotonic()
+        self._warned: int | None = None
+
+    def compose(self) -> ComposeResult:
+        """Called by Textual."""
+        yield StatusLine(id="status")
+        yield Notice(id="notice")
+        with Container(id="body"):
+            with Vertical(id="side"):
+                yield DivergencePlot(id="plot", classes="panel")
+                with Vertical(id="gauges"):
+                    yield EntropyGauge(id="entropy", classes="panel")
+                    yield LeftOnTheTable(id="left", classes="panel")
+                yield PromptView(id="prompt", classes="panel")
+            yield TokensPanel(ascii_only=self._ascii_only, id="tokens", classes="panel")
+        yield TextLine(ascii_only=self._ascii_only)
+        yield KeyBar((*self.keys, *APP_KEYS))
+        yield TooSmall()
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        self.redraw()
+        self.set_interval(1 / self.home.updates_per_second, self.tick)
+        self.call_after_refresh(self.tick)
+
+    async def on_unmount(self) -> None:
+        """Called by Textual."""
+        await self.asker.close()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Called by Textual."""
+        self.set_class(event.size.height < _FLAT_BELOW_ROWS, "-flat")
+        if self.is_drawn:
+            self.query_one(Notice).show(self._status(self.shown))
+
+    def tick(self) -> None:
+        """The one clock of the screen: read what is new, then draw what changed."""
+        if not self._polling:
+            self._polling = True
+            self.run_worker(self._poll(), exit_on_error=True)
+
+    async def _poll(self) -> None:
+        try:
+            self.view = await in_thread(self._follower.poll)
+            now, before = time.monotonic(), self._polled_at
+            self._polled_at = now
+            if was_playing := self.history.is_playing:
+                await self.history.play_on(now - before, self.view.state)
+        finally:
+            self._polling = False
+        if not self.is_drawn:
+            return
+        self.control.settle(self.view)
+        await self.update_panels(asked=was_playing)
+
+    @property
+    def shown(self) -> Shown:
+        """What the panels are drawn from."""
+        return what_is_shown(self.view.state, self.held, self.history, self.asker)
+
+    def _status(self, what: Shown) -> StatusData:
+        return StatusData(self.view, self.control.pending, self.read_only, what.note)
+
+    async def update_panels(self, *, asked: bool = False) -> None:
+        """Draw what is shown now; `asked`: the person waits for its tokens."""
+        what = self.shown
+        self._show(what)
+        self.table.wish_for(pins=self.pins, source=what.source, second=what.second)
+        await self.table.update(what.state, asked=asked)
+
+    def redraw(self) -> None:
+        """Draw what is shown now, the tokens as they are."""
+        if self.is_drawn:
+            self._show(self.shown)
+
+    def _show(self, what: Shown) -> None:
+        state, snapshot, run = what.state, what.state.snapshot, self.held or self.view.state
+        status = self._status(what)
+        self.query_one(StatusLine).show(status)
+        self.query_one(Notice).show(status)
+        uniform = self._source.uniform | ({"kl": run.uniform} if run.uniform is not None else {})
+        self.query_one(DivergencePlot).show(
+            PlotData(run.curve, run.readings, uniform, run.bounds, run.best_kl, run.best_step, what.cursor_step)
+        )
+        self.query_one(EntropyGauge).show(
+            EntropyData(state.entropy_target, state.entropy, state.vocab_size, what.second)
+        )
+        self.query_one(LeftOnTheTable).show(LeftData.of(state, "text" if what.second == "text" else "best"))
+        if snapshot is not None:
+            method = "hard" if what.second == "text" else state.method or self.view.title.method
+            self.query_one(PromptView).show(
+                PromptData(method, snapshot.step, snapshot.prompt, self._ascii_only, what.influence)
+            )
+        self._show_keys(what)
+        self._tell_new_warnings(self.view.state.warnings)
+
+    def _tell_new_warnings(self, warnings: tuple[str, ...]) -> None:
+        """Those from before this screen was opened are in the log."""
+        for warning in warnings[self._warned :] if self._warned is not None else ():
+            self.notify(safe(warning), severity="warning", markup=False)
+        self._warned = len(warnings) if self._follower.has_read else None
+
+    def _show_keys(self, what: Shown) -> None:
+        words = {
+            "pause": "resume" if self.view.state.phase == "paused" else "pause",
+            "plot_scale": "linear" if self.query_one(DivergencePlot).log_scale else "log",
+            "detach": "back" if what.note or not self.view.is_live else "detach",
+            "freeze": "follow" if self.held else "freeze",
+            "history": "live" if self.history.is_open else "history",
+            "play": "stand still" if self.history.is_playing else "replay",
+        }
+        useless = {key.action for key in self.keys if not self.check_action(key.method, ())}
+        if self.read_only:
+            useless |= {"pause", "stop", "again", "fork"}
+        self.query_one(KeyBar).show(words, frozenset(useless))
+
+    def _show_table(self, table: TokenTable) -> None:
+        if not self.is_drawn:
+            return
+        empty = "The tokens appear with the first snapshot."
+        if table.find:
+            empty = f"No token holds {safe(table.find)!r}: esc shows all of them."
+        self.query_one(TokensPanel).show(table, empty)

@@ -1,0 +1,176 @@
+"""Asking the model from the live screen: a text in the prompt's place, and which position moves a token."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from distprompt_tui.errors import DistPromptError
+from distprompt_tui.tui import asking
+from distprompt_tui.tui.app import DistPromptApp
+from distprompt_tui.tui.screens.live import LiveScreen
+from distprompt_tui.tui.widgets.bars import Bars
+from tests.tui.conftest import screen_text, until
+from tests.tui.recording import Recorder, recorded
+
+Make = Callable[..., DistPromptApp]
+
+
+class Answers:
+    """In the place of the model's process: answers at once, or when it is let."""
+
+    questions: ClassVar[list[dict[str, Any]]] = []
+    let: ClassVar[asyncio.Event]
+
+    def __init__(self, model: str, report: Callable[[str], None]) -> None:
+        self.model, self._report = model, report
+
+    async def ask(self, question: str, **fields: Any) -> AsyncIterator[dict[str, Any]]:
+        self._report("loading tiny")
+        self.questions.append({"model": self.model, "ask": question, **fields})
+        await self.let.wait()
+        if fields.get("text") == "":
+            raise DistPromptError("an empty [/] text")
+        if question == "influence":
+            yield {"influence": [0.5 * position - 1 for position in range(10)], "done": True}
+        else:
+            prompt = [{"id": 5, "text": "Once", "changed": 0}, {"id": 6, "text": " upon", "changed": 0}]
+            tokens = [[0, " banana", 0.18, 0.9, 0.3], [9, "[bold red]x[/]", 0.03, 0.1, 0.2]]
+            numbers = {"kl": 7.25, "entropy": 0.5, "reverse_kl": None, "js": 0.4, "tv": 0.7}
+            yield {"step": 0, "prompt": prompt, "tokens": tokens, "done": True, **numbers}
+
+    async def close(self) -> None:
+        """Nothing to end."""
+
+
+@pytest.fixture(autouse=True)
+def model(monkeypatch: pytest.MonkeyPatch) -> type[Answers]:
+    Answers.questions, Answers.let = [], asyncio.Event()
+    Answers.let.set()
+    monkeypatch.setattr(asking, "Probe", Answers)
+    return Answers
+
+
+def bars(app: DistPromptApp) -> Bars:
+    return app.screen.query_one(Bars)
+
+
+def complete(app: DistPromptApp) -> bool:
+    return isinstance(app.screen, LiveScreen) and bars(app).table.complete
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_a_text_takes_the_prompts_place(tmp_path: Path, app_on: Make, size: tuple[int, int]) -> None:
+    run = recorded(tmp_path / "runs")
+    app = app_on(attach=run)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: complete(app))
+        await pilot.press("t", *"Once upon", "enter")
+        await until(pilot, lambda: "after Once upon   KL 7.250   H 0.500" in screen_text(app))
+        assert Answers.questions == [{"model": "tiny", "ask": "instead", "run": str(run.path), "text": "Once upon"}]
+        text = screen_text(app)
+        assert "text 7.250 = head limit 0.190 + left 7.060" in text
+        assert "·upon" in text
+        assert len(bars(app).table) == 2
+        assert "target     text      gap" in text
+        await pilot.press("t", "end", *" a", "enter")  # the text is still there
+        await until(pilot, lambda: len(Answers.questions) == 2)
+        assert Answers.questions[1]["text"] == "Once upon a"
+        await pilot.press("escape")
+        await until(pilot, lambda: complete(app))
+        assert "target achieved      gap" in screen_text(app)
+        assert isinstance(app.screen, LiveScreen)
+
+
+async def test_a_text_that_has_no_answer_is_told(tmp_path: Path, app_on: Make) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: complete(app))
+        await pilot.press("t", "enter")
+        await until(pilot, lambda: "✕ an empty [/] text" in screen_text(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: "budget spent" in screen_text(app) and "✕" not in screen_text(app))
+
+
+async def test_waiting_for_the_model_can_be_given_up(tmp_path: Path, app_on: Make) -> None:
+    Answers.let.clear()
+    app = app_on(attach=recorded(tmp_path / "runs"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: complete(app))
+        await pilot.press("t", "x", "enter")
+        await until(pilot, lambda: "◐ loading tiny" in screen_text(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: "loading tiny" not in screen_text(app))
+        Answers.let.set()
+        await pilot.press("t", "y", "enter")
+        await until(pilot, lambda: "after y " in screen_text(app))
+
+
+@pytest.mark.parametrize("method", ["soft", "hard"])
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_positions_are_explained(tmp_path: Path, app_on: Make, method: str, size: tuple[int, int]) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs", method))
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: complete(app))
+        await pilot.press("down", "a")
+        await until(pilot, lambda: "−1.00" in screen_text(app) and "−0.50" in screen_text(app))
+        question = Answers.questions[0]
+        assert question["token"] == bars(app).table.ids[1]
+        assert question["ids"] == (None if method == "soft" else list(range(10)))
+        assert ("best prompt" in screen_text(app)) == (method == "soft")
+        assert "mean embedding" in screen_text(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: "−1.00" not in screen_text(app))
+
+
+async def test_a_living_prompt_is_held_while_it_is_explained(tmp_path: Path, app_on: Make) -> None:
+    recorder = Recorder(tmp_path / "runs", "hard")
+    recorder.start()
+    recorder.steps(4)
+    app = app_on(attach=recorder.run)
+    app.updates_per_second = 20.0
+    with recorder.living_worker():
+        async with app.run_test(size=(120, 40)) as pilot:
+            await until(pilot, lambda: complete(app))
+            await pilot.press("a")
+            await until(pilot, lambda: "+3.50" in screen_text(app))
+            recorder.steps(4)
+            await until(pilot, lambda: "step 8/100" in screen_text(app))
+            assert app.screen.shown.state.step == 4
+            assert "+3.50" in screen_text(app)
+            await pilot.press("escape")
+            await until(pilot, lambda: app.screen.shown.state.step == 8)
+            assert "+3.50" not in screen_text(app)
+
+
+async def test_a_moment_of_the_past_and_a_text_can_be_explained(tmp_path: Path, app_on: Make) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs", "hard"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: complete(app))
+        await pilot.press("h", "home", "a")
+        await until(pilot, lambda: "+3.50" in screen_text(app))
+        assert app.screen.shown.cursor_step == 1
+        await pilot.press("right")  # another moment, another prompt
+        await until(pilot, lambda: "step 2 of 40" in screen_text(app))
+        assert "+3.50" not in screen_text(app)
+        await pilot.press("t", "z", "enter")
+        await until(pilot, lambda: "after z " in screen_text(app))
+        await pilot.press("a")
+        await until(pilot, lambda: len(Answers.questions) == 3)
+        assert Answers.questions[2]["ids"] == [5, 6]
+
+
+async def test_nothing_is_asked_before_the_first_snapshot(tmp_path: Path, app_on: Make) -> None:
+    recorder = Recorder(tmp_path / "runs")
+    recorder.start()
+    app = app_on(attach=recorder.run)
+    with recorder.living_worker():
+        async with app.run_test(size=(100, 30), notifications=True) as pilot:
+            await until(pilot, lambda: "running" in screen_text(app))
+            await pilot.press("a", "t")
+            await until(pilot, lambda: "That comes with the first" in screen_text(app))
+            assert Answers.questions == []
