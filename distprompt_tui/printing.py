@@ -45,6 +45,12 @@ def print_result(console: Console, state: RunState, result: dict[str, Any]) -> N
     )
     if result["prompt_text"] is not None:
         console.print(Text("prompt  ") + Text(visible_token(result["prompt_text"]), style="bold"))
+    if result["projected_kl"] is not None:
+        console.print(
+            f"nearest tokens instead of the vectors: KL {nats(result['projected_kl'])}; the vectors lie "
+            f"{result['drift']:.3g} mean embedding norms from them (median)",
+            highlight=False,
+        )
     console.print(Text(f"run     {result['run']}"), soft_wrap=True)
 
 

@@ -48,6 +48,7 @@ class PromptToken:
         cosine: of the vector with that token's embedding; None in hard prompts.
         norm: length of the vector over the mean length of the vocabulary's; None in hard prompts.
         changed: the step that changed this position last; None in soft prompts.
+        distance: of the vector from that token's embedding, over that mean length; None in hard prompts.
     """
 
     id: int
@@ -55,6 +56,24 @@ class PromptToken:
     cosine: float | None = None
     norm: float | None = None
     changed: int | None = None
+    distance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """A soft prompt's nearest tokens, taken as a hard prompt: what is lost between vectors and tokens.
+
+    Attributes:
+        step: at which it was measured.
+        ids: the tokens.
+        kl: their divergence, nats.
+        drift: median distance of the vectors from their tokens' embeddings, over the vocabulary's mean norm.
+    """
+
+    step: int
+    ids: tuple[int, ...]
+    kl: float
+    drift: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +160,7 @@ class RunState:
     curve: tuple[CurvePoint, ...] = ()
     readings: tuple[Reading, ...] = ()
     snapshot: Snapshot | None = None
+    projection: Projection | None = None
     bounds: Bounds = Bounds()
     reason: str | None = None
     result: dict[str, Any] | None = None
@@ -225,6 +245,7 @@ def as_of(state: RunState, event: Event) -> RunState | None:
         step=snapshot.step,
         kl=snapshot.kl,
         entropy=snapshot.entropy,
+        projection=None,
         seconds=point.seconds if point else 0.0,
         best_kl=point.best_kl if point else None,
         best_step=point.best_step if point else None,
@@ -347,6 +368,11 @@ def _control(state: RunState, event: Event) -> RunState:
     return state
 
 
+def _projection(state: RunState, event: Event) -> RunState:
+    found = Projection(event["step"], tuple(event["ids"]), event["kl"], event["drift"])
+    return replace(state, projection=found)
+
+
 def _warning(state: RunState, event: Event) -> RunState:
     return replace(state, warnings=(*state.warnings[-19:], event["text"]))
 
@@ -382,6 +408,7 @@ _HANDLERS: dict[str, Callable[[RunState, Event], RunState]] = {
     "started": _started,
     "bounds": _bounds,
     "control": _control,
+    "projection": _projection,
     "warning": _warning,
     "resumed": _resumed,
     "ended": _ended,

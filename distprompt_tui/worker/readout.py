@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from distprompt_tui.divergence import compare
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.search.protocol import HardPrompt, Prompt
+from distprompt_tui.search.protocol import HardPrompt, Prompt, SoftPrompt
 from distprompt_tui.shares import kl_shares
 from distprompt_tui.vocabulary import Vocabulary
 
@@ -20,24 +22,63 @@ TOP_TOKENS = 30
 def prompt_tokens(model: LanguageModel, prompt: Prompt) -> list[dict[str, Any]]:
     """The prompt, position by position, in the form of `runs.state.PromptToken`.
 
-    A soft prompt's vectors are named by the nearest token by cosine; rows without direction (untrained, all zero) and
-    rows without a token are never the nearest.
+    A soft prompt's vectors are named by the nearest token by cosine.
     """
     text = model.vocabulary.text
     if isinstance(prompt, HardPrompt):
         ids = prompt.ids.tolist()
         return [{"id": i, "text": text(i), "changed": step} for i, step in zip(ids, prompt.changed, strict=True)]
+    nearest = nearest_tokens(model, prompt.vectors)
+    return [
+        {"id": i, "text": text(i), "cosine": round(c, 4), "norm": round(n, 3), "distance": round(distance, 3)}
+        for i, c, n, distance in zip(*(values.tolist() for values in astuple(nearest)), strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The nearest token of each of n vectors by cosine, (n,) each.
+
+    Attributes:
+        ids: the tokens.
+        cosines: with their embeddings.
+        norms: of the vectors, over the mean norm of the vocabulary's embeddings.
+        distances: from the tokens' embeddings, over the same.
+    """
+
+    ids: Tensor
+    cosines: Tensor
+    norms: Tensor
+    distances: Tensor
+
+
+def nearest_tokens(model: LanguageModel, vectors: Tensor) -> Nearest:
+    """Where vectors, (n, d), stand among the embeddings.
+
+    Rows without direction (untrained, all zero) and rows without a token are never the nearest.
+    """
     matrix = model.embedding_matrix
     lengths = matrix.norm(dim=1)
     usable = model.head.allowed & (lengths > 0)
-    vector_lengths = prompt.vectors.norm(dim=1)
-    cosines = (prompt.vectors @ matrix.T) / (vector_lengths[:, None] * lengths).clamp_min(1e-12)
-    best, ids_ = cosines.masked_fill(~usable, -torch.inf).max(dim=1)
-    norms = vector_lengths / lengths[usable].mean()
-    return [
-        {"id": i, "text": text(i), "cosine": round(c, 4), "norm": round(n, 3)}
-        for i, c, n in zip(ids_.tolist(), best.tolist(), norms.tolist(), strict=True)
-    ]
+    norms = vectors.norm(dim=1)
+    cosines = (vectors @ matrix.T) / (norms[:, None] * lengths).clamp_min(1e-12)
+    best, ids = cosines.masked_fill(~usable, -torch.inf).max(dim=1)
+    mean = lengths[usable].mean()
+    return Nearest(ids, best, norms / mean, (vectors - matrix[ids]).norm(dim=1) / mean)
+
+
+@torch.no_grad()
+def projection(model: LanguageModel, target: Tensor, prompt: SoftPrompt) -> dict[str, Any]:
+    """A soft prompt's nearest tokens as a hard prompt, in the form of `runs.state.Projection`.
+
+    Args:
+        model: in the run's context.
+        target: p, (V,) float64 on the CPU.
+        prompt: soft.
+    """
+    nearest = nearest_tokens(model, prompt.vectors)
+    kl = compare(target, model.next_token_logits(nearest.ids[None])[0]).numbers.kl
+    return {"ids": nearest.ids.tolist(), "kl": kl, "drift": round(float(nearest.distances.median()), 3)}
 
 
 def top_tokens(vocabulary: Vocabulary, target: Tensor, achieved: Tensor) -> list[list[Any]]:

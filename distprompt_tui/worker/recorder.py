@@ -21,9 +21,9 @@ from distprompt_tui.search.protocol import Best, HardPrompt, Prompt, Search, Sof
 from distprompt_tui.spec import RunSpec
 from distprompt_tui.targets import Target
 from distprompt_tui.worker.checkpoint import Checkpoint
-from distprompt_tui.worker.readout import prompt_tokens, top_tokens
+from distprompt_tui.worker.readout import projection, prompt_tokens, top_tokens
 
-INTERVALS = {"step": 0.1, "snapshot": 0.5, "files": 1.0}
+INTERVALS = {"step": 0.1, "snapshot": 0.5, "files": 1.0, "projection": 5.0}
 """Least seconds between two events or replacements of a kind. The first and the last step are always written."""
 
 
@@ -47,6 +47,7 @@ class Recorder:
         self._saved_best = float("inf")
         self._start_kl = float("nan")
         self._unwritten: Step | None = None
+        self._projected: dict[str, Any] = {"ids": None, "kl": None, "drift": None}
         self._trace = run.trace.open("ab")
         self.idle_seconds = 0.0
         self.step = 0
@@ -80,6 +81,8 @@ class Recorder:
             self._write_step(step, search, achieved.numbers)
         if "snapshot" in due:
             self._write_snapshot(prompt, achieved)
+        if "projection" in due and isinstance(prompt, SoftPrompt):
+            self._write_projection(prompt)
         if "files" in due:
             self._write_achieved(achieved)
             self._save_best(search)
@@ -97,6 +100,8 @@ class Recorder:
         with torch.no_grad():
             achieved = compare(self._p, self._model.next_token_logits(_as_input(best.prompt))[0])
         self._write_snapshot(best.prompt, achieved)
+        if isinstance(best.prompt, SoftPrompt):
+            self._write_projection(best.prompt)
         self._write_achieved(achieved)
         self._save_prompt(best.prompt)
         result = self._result(best, achieved.numbers, bounds) | {"reason": reason}
@@ -132,6 +137,10 @@ class Recorder:
             prompt=prompt_tokens(self._model, prompt),
             tokens=top_tokens(self._model.vocabulary, self._p, achieved.q),
         )
+
+    def _write_projection(self, prompt: SoftPrompt) -> None:
+        self._projected = projection(self._model, self._p, prompt)
+        self._events.write("projection", step=self.step, **self._projected)
 
     def _write_achieved(self, achieved: Comparison) -> None:
         q = achieved.q.numpy().astype(np.float32)
@@ -174,6 +183,9 @@ class Recorder:
             "closed": closed,
             "entropy_target": self._target.entropy,
             "entropy_achieved": numbers.entropy,
+            "projected_ids": self._projected["ids"],
+            "projected_kl": self._projected["kl"],
+            "drift": self._projected["drift"],
             "prompt_ids": ids,
             "prompt_text": None if ids is None else self._model.vocabulary.decode(ids),
             "steps": self.step,

@@ -82,20 +82,23 @@ def run(name: str, results: Path) -> None:
         found["head_limits"] = [list(solve_bounds(model.head, target))[-1].head_limit for target in targets]
     work = count_work(model)
     for arm in ORDER:
-        for seed in SEEDS:
-            key = f"{arm}, seed {seed}"
-            if key in found:
-                continue
-            began, work[0] = time.perf_counter(), 0
-            if arm == "recipe":
-                found[key] = {"best": [recipe(model, target, seed) for target in targets]}
-            elif arm == "quarter":
-                found[key] = {"best": quarter(model, targets, seed, found[f"recipe, seed {seed}"]["best"])}
-            else:
-                found[key] = {"best": descend(model, targets, seed, *ARMS[arm])}
-            found[key] |= {"positions": work[0], "seconds": round(time.perf_counter() - began, 1)}
-            results.write_text(json.dumps(found), encoding="utf-8")
-            print(key, found[key]["positions"], found[key]["seconds"], flush=True)
+        seeds = [seed for seed in SEEDS if f"{arm}, seed {seed}" not in found]
+        if not seeds:
+            continue
+        began, work[0] = time.perf_counter(), 0
+        if arm == "recipe":
+            traces = [[recipe(model, target, seed) for target in targets] for seed in seeds]
+        elif arm == "quarter":
+            traces = [quarter(model, targets, seed, found[f"recipe, seed {seed}"]["best"]) for seed in seeds]
+        else:
+            traces = descend(model, targets, seeds, *ARMS[arm])
+        share = {
+            "positions": work[0] / len(seeds),
+            "seconds": round((time.perf_counter() - began) / len(seeds), 1),
+        }
+        found |= {f"{arm}, seed {seed}": {"best": best, **share} for seed, best in zip(seeds, traces, strict=True)}
+        results.write_text(json.dumps(found), encoding="utf-8")
+        print(arm, seeds, share, flush=True)
 
 
 def count_work(model: LanguageModel) -> list[int]:
@@ -110,17 +113,22 @@ def count_work(model: LanguageModel) -> list[int]:
     return work
 
 
-def descend(model: LanguageModel, targets: Tensor, seed: int, settings: specs.Soft, steps: int) -> list[list[float]]:
-    """Best divergence of each target after 0, 1, ..., `steps` updates; all targets in one batch."""
-    prompts = torch.stack([initial_vectors(model, settings, 1000 * seed + index) for index in range(len(targets))])
-    batch = SoftBatch(model, targets, prompts, settings, steps)
+def descend(
+    model: LanguageModel, targets: Tensor, seeds: list[int], settings: specs.Soft, steps: int
+) -> list[list[list[float]]]:
+    """Best divergence after 0, 1, ..., `steps` updates, by seed and target; all of them advance in one batch."""
+    starts = [1000 * seed + index for seed in seeds for index in range(len(targets))]
+    prompts = torch.stack([initial_vectors(model, settings, start) for start in starts])
+    batch = SoftBatch(model, targets.repeat(len(seeds), 1), prompts, settings, steps)
     bests = []
     while True:
         kls = batch.measure()
         bests.append(batch.best_kls)
         if batch.step == steps:
-            return [[round(value, 6) for value in trace] for trace in torch.stack(bests).T.tolist()]
+            break
         batch.update(kls)
+    traces = [[round(value, 6) for value in trace] for trace in torch.stack(bests).T.tolist()]
+    return [traces[first : first + len(targets)] for first in range(0, len(traces), len(targets))]
 
 
 def recipe(model: LanguageModel, target: Tensor, seed: int) -> list[float]:
@@ -148,7 +156,7 @@ def quarter(model: LanguageModel, targets: Tensor, seed: int, recipes: list[list
     """Ours, planned for a quarter of the steps that the recipe took on each target."""
     traces = []
     for target, trace in zip(targets, recipes, strict=True):
-        traces += descend(model, target[None], seed, QUARTER, len(trace) // 4)
+        traces += descend(model, target[None], [seed], QUARTER, len(trace) // 4)[0]
     return traces
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from textual import events
 
 from distprompt_tui import format
-from distprompt_tui.runs.state import PromptToken
+from distprompt_tui.runs.state import Projection, PromptToken
 from distprompt_tui.tokens import fit, fit_to, visible_token
 from distprompt_tui.tui.asking import Influence
 from distprompt_tui.tui.lines import Line, joined, width_of
@@ -25,6 +25,7 @@ class PromptData:
     tokens: tuple[PromptToken, ...] = ()
     ascii_only: bool = False
     influence: Influence | None = None
+    projection: Projection | None = None
 
 
 class PromptView(PaintedScroll):
@@ -63,7 +64,8 @@ class PromptView(PaintedScroll):
             return
         self._laid_out = key
         self._lines = prompt_lines(self._data, width, flowing=flowing)
-        label_border(self, title=[(prompt_title(self._data), "border")])
+        projected = projection_note(self._data.projection)
+        label_border(self, title=[(prompt_title(self._data), "border")], subtitle=[(projected, "border")])
         self.set_line_count(len(self._lines))
 
 
@@ -82,6 +84,13 @@ def prompt_title(data: PromptData) -> str:
         return f"Prompt  {count} tokens"
     where = f"position {changed[0]}" if len(changed) == 1 else f"{len(changed)} positions"
     return f"Prompt  {count} tokens, {where} changed last, at step {data.tokens[changed[0] - 1].changed}"
+
+
+def projection_note(projection: Projection | None) -> str:
+    """What is lost where the vectors are replaced by their nearest tokens."""
+    if projection is None:
+        return ""
+    return f"as tokens KL {format.nats(projection.kl)}, {projection.drift:.2g} norms away"
 
 
 def prompt_lines(data: PromptData, width: int, *, flowing: bool) -> list[Line]:
