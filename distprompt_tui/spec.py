@@ -193,6 +193,8 @@ class Soft(Strict):
     `optimizer`: "ggt" whitens the gradient by the last `memory` ones, "adam" scales each coordinate by itself. `lr` is
     in units of the embeddings' standard deviation, so that it means the same on every model: GGT's every step has
     that root mean square, Adam's no coordinate moves further. Left out, it is the optimizer's own.
+    `restarts`: so many prompts start in one batch, and the one that is furthest behind is given up again and again,
+    until one is left after a fifth of the steps.
     """
 
     method: Literal["soft"] = "soft"
@@ -205,6 +207,7 @@ class Soft(Strict):
         default_factory=lambda values: SOFT_LR[values.get("optimizer", "ggt")]
     )
     memory: Annotated[int, Field(ge=1)] = 64
+    restarts: Annotated[int, Field(ge=1, le=256)] = 1
     warmup: Annotated[int, Field(ge=0)] = 10
     decay: Literal["cosine", "none"] = "cosine"
 

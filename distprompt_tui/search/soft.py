@@ -23,6 +23,10 @@ UPDATES_PER_REPORT_ON_GPU = 8
 """A report reads the divergence back, which makes the host wait for the GPU."""
 
 
+RACE_SHARE = 0.2
+"""Restarts are down to one after this share of the steps: who leads then mostly leads at the end."""
+
+
 class SoftBatch:
     """Prompts that descend together in one forward pass, each towards a target of its own.
 
@@ -30,14 +34,16 @@ class SoftBatch:
 
     Args:
         model: frozen.
-        targets: p of each prompt, (b, V), probabilities.
+        targets: p of each prompt, (b, V), probabilities; or (1, V), of all of them.
         prompts: where they start, (b, n, d).
         settings: from the spec.
         total_steps: updates that the schedule is laid out for.
 
     Attributes:
         step: updates made.
+        positions: work so far, in token positions through the body; a backward pass counts as two.
         prompts: the present ones, (b, n, d) float32.
+        kls: of the newest measurement, nats, (b,).
         logits: of the newest measurement, (b, V).
         best_kls: lowest divergence of each so far, nats, (b,).
         best_prompts: what gave them, (b, n, d).
@@ -55,27 +61,23 @@ class SoftBatch:
         self._total = total_steps
         self._lr = settings.lr * float(model.embedding_matrix.std())
         self.step = 0
+        self.positions = 0
         self.prompts = prompts.clone().requires_grad_()
         self._optimizer = _optimizer(settings, self.prompts, self._lr)
+        self.kls = torch.full((len(prompts),), torch.inf, device=model.device)
         self.logits = torch.zeros(len(prompts), model.vocab_size, device=model.device)
         self.best_kls = torch.full((len(prompts),), torch.inf, device=model.device)
         self.best_prompts = prompts.clone()
         self.best_steps = torch.zeros(len(prompts), dtype=torch.long, device=model.device)
-
-    @property
-    def positions(self) -> int:
-        """Work so far, in token positions through the body; a backward pass counts as two."""
-        context = len(self._model.prefix_ids) + len(self._model.suffix_ids)
-        return self.step * 3 * len(self.prompts) * (self._settings.length + context)
 
     def measure(self) -> Tensor:
         """The present prompts' divergences, (b,), with their graph; keeps the best."""
         logits = self._model.next_token_logits(self.prompts)
         kls = logits_kl(self._targets, logits, self._entropies)
         self.logits = logits.detach()
-        found = kls.detach()
-        better = found < self.best_kls
-        self.best_kls = torch.where(better, found, self.best_kls)
+        self.kls = kls.detach()
+        better = self.kls < self.best_kls
+        self.best_kls = torch.where(better, self.kls, self.best_kls)
         self.best_steps = torch.where(better, self.step, self.best_steps)
         self.best_prompts = torch.where(better[:, None, None], self.prompts.detach(), self.best_prompts)
         return kls
@@ -87,6 +89,21 @@ class SoftBatch:
         self._optimizer.param_groups[0]["lr"] = self._lr * schedule(self.step, self._total, self._settings)
         self._optimizer.step()
         self.step += 1
+        around = len(self._model.prefix_ids) + len(self._model.suffix_ids)
+        self.positions += 3 * len(self.prompts) * (self._settings.length + around)
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with some of the prompts only.
+
+        Args:
+            rows: which, (fewer,).
+        """
+        state = self.state()
+        kept = {name: tensor[rows] if tensor.ndim else tensor for name, tensor in state.tensors.items()}
+        self.restore(SearchState(kept, state.numbers))
+        self.kls, self.logits = self.kls[rows], self.logits[rows]
+        if len(self._targets) > 1:
+            self._targets, self._entropies = self._targets[rows], self._entropies[rows]
 
     def state(self) -> SearchState:
         """See `Search.state`."""
@@ -97,17 +114,19 @@ class SoftBatch:
             "best_steps": self.best_steps,
             **{f"optimizer.{name}": value for name, value in self._optimizer.state.get(self.prompts, {}).items()},
         }
-        return SearchState({name: tensor.clone() for name, tensor in tensors.items()}, {"step": self.step})
+        return SearchState(
+            {name: tensor.clone() for name, tensor in tensors.items()}, {"step": self.step, "positions": self.positions}
+        )
 
     def restore(self, state: SearchState) -> None:
         """See `Search.restore`."""
         device = self._model.device
-        self.step = state.numbers["step"]
+        self.step, self.positions = state.numbers["step"], state.numbers["positions"]
         self.best_prompts, self.best_kls, self.best_steps = (
             state.tensors[name].to(device) for name in ("best_prompts", "best_kls", "best_steps")
         )
-        with torch.no_grad():
-            self.prompts.copy_(state.tensors["prompts"])
+        self.prompts = state.tensors["prompts"].to(device).requires_grad_()
+        self._optimizer = _optimizer(self._settings, self.prompts, self._lr)
         own = {name.partition(".")[2]: value for name, value in state.tensors.items() if name.startswith("optimizer.")}
         if own:
             self._optimizer.state[self.prompts] = {
@@ -123,13 +142,14 @@ class SoftSearch:
         target: p, (V,), probabilities.
         settings: from the spec.
         total_steps: updates that the schedule is laid out for.
-        seed: decides the initial prompt, and so everything.
+        seed: decides the initial prompts, and so everything.
     """
 
     def __init__(self, model: LanguageModel, target: Tensor, settings: Soft, total_steps: int, seed: int) -> None:
-        prompt = initial_vectors(model, settings, seed)
-        self._batch = SoftBatch(model, target[None], prompt[None], settings, total_steps)
+        prompts = [initial_vectors(model, settings, seed + index) for index in range(settings.restarts)]
+        self._batch = SoftBatch(model, target[None], torch.stack(prompts), settings, total_steps)
         self._total = total_steps
+        self._race = race(settings.restarts, total_steps)
         self._updates_per_report = UPDATES_PER_REPORT_ON_GPU if model.device.type == "cuda" else 1
 
     def steps(self) -> Iterator[Step]:
@@ -138,24 +158,29 @@ class SoftSearch:
         unreported: list[Tensor] = []
         while True:
             kls = batch.measure()
-            unreported.append(kls.detach())
+            unreported.append(batch.kls.min())
             if len(unreported) >= self._updates_per_report or batch.step in (0, self._total):
-                yield Step(batch.step, tuple(torch.cat(unreported).tolist()), batch.positions)
+                yield Step(batch.step, tuple(torch.stack(unreported).tolist()), batch.positions)
                 unreported.clear()
             if batch.step >= self._total:
                 return
             batch.update(kls)
+            if batch.step in self._race:
+                batch.keep(batch.best_kls.argsort()[: self._race[batch.step]])
 
     @property
     def current(self) -> tuple[SoftPrompt, Tensor]:
         """See `Search.current`."""
-        return SoftPrompt(self._batch.prompts.detach()[0]), self._batch.logits[0]
+        leader = self._batch.kls.argmin()
+        return SoftPrompt(self._batch.prompts.detach()[leader]), self._batch.logits[leader]
 
     @property
     def best(self) -> Best:
         """See `Search.best`."""
-        batch = self._batch
-        return Best(float(batch.best_kls[0]), SoftPrompt(batch.best_prompts[0]), int(batch.best_steps[0]))
+        batch, leader = self._batch, self._batch.best_kls.argmin()
+        return Best(
+            float(batch.best_kls[leader]), SoftPrompt(batch.best_prompts[leader]), int(batch.best_steps[leader])
+        )
 
     def state(self) -> SearchState:
         """See `Search.state`."""
@@ -170,6 +195,11 @@ def _optimizer(settings: Soft, prompts: Tensor, lr: float) -> torch.optim.Optimi
     if settings.optimizer == "adam":
         return torch.optim.Adam([prompts], lr=lr, betas=BETAS)
     return GGT([prompts], lr=lr, memory=settings.memory)
+
+
+def race(restarts: int, total: int) -> dict[int, int]:
+    """After which steps how many prompts go on, so that one is left at `RACE_SHARE`."""
+    return {max(1, round(RACE_SHARE * total * rank / (restarts - 1))): restarts - rank for rank in range(1, restarts)}
 
 
 def schedule(step: int, total: int, settings: Soft) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor
 from distprompt_tui.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.protocol import SoftPrompt
-from distprompt_tui.search.soft import SoftBatch, SoftSearch, initial_vectors, schedule
+from distprompt_tui.search.soft import SoftBatch, SoftSearch, initial_vectors, race, schedule
 from distprompt_tui.spec import Soft
 from tests.search.targets import outlier_target
 
@@ -89,6 +89,33 @@ def test_a_batch_gives_each_target_what_it_gets_alone(
 
     alone = torch.cat([ends(slice(row, row + 1)) for row in range(3)])
     torch.testing.assert_close(ends(slice(0, 3)), alone, rtol=1e-3, atol=1e-4)
+
+
+def test_of_many_restarts_the_one_that_leads_goes_on(tiny_models: dict[str, LanguageModel]) -> None:
+    model = tiny_models["llama"]
+    settings = Soft(length=4, restarts=4)
+    assert race(4, 60) == {4: 3, 8: 2, 12: 1}
+    assert race(4, 5) == {1: 1}
+    found = search(model, settings=settings, steps=60)
+    steps = list(found.steps())
+    alone = [list(search(model, seed, SETTINGS, steps=60).steps()) for seed in range(4)]
+    assert steps[0].kls[0] == pytest.approx(min(run[0].kls[0] for run in alone), rel=1e-4)
+    assert steps[-1].positions == 3 * 4 * (4 * 4 + 4 * 3 + 4 * 2 + 48)
+    assert divergence_of(model, found.best.prompt) == pytest.approx(found.best.kl, abs=1e-5)  # type: ignore[arg-type]
+    ends = [run[-1].kls[-1] for run in alone]
+    assert any(steps[-1].kls[0] == pytest.approx(end, rel=1e-2) for end in ends)  # as if the others had not been
+
+
+def test_a_race_resumed_equals_one_uninterrupted(tiny_models: dict[str, LanguageModel]) -> None:
+    settings = Soft(length=4, restarts=3)
+    whole = search(tiny_models["llama"], settings=settings)
+    expected = [step.kls for step in whole.steps()]
+    for stop in (2, 5, 30):
+        first = search(tiny_models["llama"], settings=settings)
+        next(step for step in first.steps() if step.index == stop)
+        second = search(tiny_models["llama"], seed=99, settings=settings)
+        second.restore(first.state())
+        assert [step.kls for step in second.steps()] == expected[stop:]
 
 
 def test_no_gradient_is_kept_for_weights(tiny_models: dict[str, LanguageModel]) -> None:
