@@ -50,6 +50,7 @@ class ExportFormat(StrEnum):
     PEFT = "peft"
     SAFETENSORS = "safetensors"
     JSON = "json"
+    CSV = "csv"
 
 
 PresetArgument = Annotated[str | None, typer.Argument(metavar="[PRESET]", help="A preset's name or TOML file.")]
@@ -67,6 +68,7 @@ SetOption = Annotated[
 ]
 RunsDirOption = Annotated[Path | None, typer.Option("--runs-dir", help="Where runs live.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, its name, or a part of its name.")]
+NoMouseOption = Annotated[bool, typer.Option("--no-mouse", help="Leave the mouse to the terminal, for selecting text.")]
 ReadOnlyOption = Annotated[bool, typer.Option("--read-only", help="Look at searches; start, pause or end none.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, all else on stderr.")]
 
@@ -85,6 +87,7 @@ def open_app(
     runs_dir: RunsDirOption = None,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters only.")] = False,
     read_only: ReadOnlyOption = False,
+    no_mouse: NoMouseOption = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Open the app."""
@@ -101,7 +104,7 @@ def open_app(
         raise UsageError("--model, --method, --steps and the like go with a --preset")
     if spec is not None and read_only:
         raise UsageError("--preset starts a search, which --read-only forbids")
-    _open(runs_dir, spec=spec, ascii_only=ascii_only, read_only=read_only)
+    _open(runs_dir, spec=spec, ascii_only=ascii_only, read_only=read_only, mouse=not no_mouse)
 
 
 @app.command()
@@ -193,6 +196,7 @@ def attach(
     runs_dir: RunsDirOption = None,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters only.")] = False,
     read_only: ReadOnlyOption = False,
+    no_mouse: NoMouseOption = False,
 ) -> None:
     """Open the app on a run, living or ended."""
     from distprompt_tui.runs.directory import find_run, list_runs
@@ -207,7 +211,16 @@ def attach(
         if not runs:
             raise NotFoundError(f"there are no runs in {folder} yet")
         found = (living or runs)[0]
-    _open(folder, attach=found, ascii_only=ascii_only, read_only=read_only)
+    _open(folder, attach=found, ascii_only=ascii_only, read_only=read_only, mouse=not no_mouse)
+
+
+@app.command()
+def paths() -> None:
+    """Where everything lives on this machine; DISTPROMPT_HOME moves all of it."""
+    from distprompt_tui import locations
+
+    for what in ("runs_dir", "models_dir", "bounds_dir", "user_presets_dir", "settings_file", "shipped_presets_dir"):
+        print(f"{what.removesuffix('_dir').removesuffix('_file').replace('_', ' '):16} {getattr(locations, what)()}")
 
 
 @app.command()
@@ -325,7 +338,7 @@ def resume_run(name: RunArgument, runs_dir: RunsDirOption = None) -> None:
 @runs_app.command("export")
 def export_run(
     name: RunArgument,
-    form: Annotated[ExportFormat, typer.Option("--format", help="An adapter for peft, vectors, or everything.")],
+    form: Annotated[ExportFormat, typer.Option("--format", help="An adapter, its vectors, everything, or the steps.")],
     out: Annotated[Path | None, typer.Option("--out", help="File or folder; in the run's folder if not given.")] = None,
     runs_dir: RunsDirOption = None,
 ) -> None:

@@ -94,6 +94,11 @@ def magnitude(value: int | None) -> str:
     return str(value)
 
 
+def size(bytes_: int) -> str:
+    """Memory in three figures: `812 MiB`, `1.4 GiB`."""
+    return f"{bytes_ / 2**30:.1f} GiB" if bytes_ >= 1000 * 2**20 else f"{bytes_ / 2**20:.0f} MiB"
+
+
 def duration(seconds: float | None) -> str:
     """A length of time: `48 s`, `1:36`, `2:03:10`."""
     if seconds is None or not math.isfinite(seconds):

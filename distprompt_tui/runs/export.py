@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 from typing import Literal
@@ -15,9 +17,13 @@ from distprompt_tui.files import write_atomically, write_json
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.prompts import VECTORS, read_prompt
 from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.events import Tailer
 from distprompt_tui.spec import RunSpec
 
-Format = Literal["peft", "safetensors", "json"]
+Format = Literal["peft", "safetensors", "json", "csv"]
+
+COLUMNS = ("step", "kl", "best_kl", "best_step", "entropy", "seconds", "positions")
+"""Of the table: what the run recorded of its steps, divergences and entropy in nats."""
 
 
 def export_run(run: RunDirectory, form: Format, destination: Path | None = None) -> Path:
@@ -26,7 +32,7 @@ def export_run(run: RunDirectory, form: Format, destination: Path | None = None)
     Args:
         run: with a result.
         form: "peft", a folder that `peft.PeftModel.from_pretrained` loads; "safetensors", the vectors alone; "json",
-            spec, result and prompt.
+            spec, result and prompt; "csv", the recorded steps.
         destination: file or folder; beside the best prompt where none is given.
 
     Returns:
@@ -39,6 +45,8 @@ def export_run(run: RunDirectory, form: Format, destination: Path | None = None)
     if not run.result.is_file():
         raise NotFoundError(f"{run.name} has no result yet: nothing to export")
     spec = run.read_spec()
+    if form == "csv":
+        return _write_steps(run, destination or run.path / "export.csv")
     if form == "json":
         return _write_json(run, spec, destination or run.path / "export.json")
     if spec.search.method != "soft":
@@ -49,6 +57,16 @@ def export_run(run: RunDirectory, form: Format, destination: Path | None = None)
         return _write_adapter(run, spec, vectors, destination or run.path / "adapter")
     path = destination or run.path / "export.safetensors"
     _write_vectors(path, vectors)
+    return path
+
+
+def _write_steps(run: RunDirectory, path: Path) -> Path:
+    steps = [event for event in Tailer(run.events).read() if event["type"] == "step"]
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(COLUMNS)
+    writer.writerows([event.get(column) for column in COLUMNS] for event in steps)
+    write_atomically(path, lambda file: file.write(table.getvalue().encode()))
     return path
 
 

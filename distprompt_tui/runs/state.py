@@ -157,6 +157,7 @@ class RunState:
     best_at: float | None = None
     entropy: float | None = None
     seconds: float = 0.0
+    memory: int | None = None
     curve: tuple[CurvePoint, ...] = ()
     readings: tuple[Reading, ...] = ()
     snapshot: Snapshot | None = None
@@ -297,7 +298,7 @@ def _often(state: RunState, events: Iterable[Event]) -> RunState:
 
     Copying the state for each of them would take seconds on a long run.
     """
-    names = ("updated_at", "step", "kl", "start_kl", "best_kl", "best_step", "best_at", "entropy", "seconds")
+    names = ("updated_at", "step", "kl", "start_kl", "best_kl", "best_step", "best_at", "entropy", "seconds", "memory")
     now: dict[str, Any] = {name: getattr(state, name) for name in names}
     now["snapshot"] = state.snapshot
     curve, readings = list(state.curve), list(state.readings)
@@ -322,6 +323,7 @@ def _step(now: dict[str, Any], curve: list[CurvePoint], event: Event) -> None:
     if now["start_kl"] is None:
         now["start_kl"] = point.kl
     now |= {"step": point.step, "kl": point.kl, "entropy": point.entropy, "seconds": point.seconds}
+    now["memory"] = event.get("memory")
     _append(curve, point)
 
 

@@ -302,6 +302,7 @@ def run_app(
     attach: RunDirectory | None = None,
     ascii_only: bool = False,
     read_only: bool = False,
+    mouse: bool = True,
 ) -> int:
     """Run the app until the user leaves it.
 
@@ -311,6 +312,7 @@ def run_app(
         attach: a run to watch instead.
         ascii_only: draw with ASCII only; also on where the locale is not UTF-8.
         read_only: watch only: nothing can be paused or stopped.
+        mouse: listen to the mouse; without, the terminal selects text with it.
 
     Returns:
         The exit code.
@@ -325,5 +327,5 @@ def run_app(
         ascii_only=ascii_only or not locale_is_utf8(),
         read_only=read_only,
     )
-    app.run()
+    app.run(mouse=mouse)
     return app.return_code or 0

@@ -74,6 +74,7 @@ LIVE_KEYS = (
     Key("t", "text", "text", "Type a text and see what the model gives after it", "The model", 12),
     Key("a", "influence", "why", "Which position of the prompt moves the chosen token", "The model", 13),
     Key("y", "copy", "copy", "Copy prompt, ids, result, command or path", "What is kept", 11),
+    Key("e", "export", "export", "Write prompt, result or steps into a file", "What is kept", 15),
     Key("w", "log", "log", "The worker's own output", "What is kept", 17, "w"),
     Key("tab,shift+tab", "", "", "The next panel", "Moving", None, "tab"),
     Key("up,down", "", "", "Tokens and prompt: move; j and k do too", "Moving", None, "↑ ↓"),

@@ -18,6 +18,9 @@ from distprompt_tui.tui.token_table import ORDERS, Order
 Scale = Literal["log", "linear"]
 SCALES: tuple[Scale, ...] = ("log", "linear")
 
+Switch = Literal["off", "on"]
+SWITCHES: tuple[Switch, ...] = ("off", "on")
+
 SLOWEST, FASTEST = 0.5, 5.0
 """Updates a second. Above, drawing costs more than a slow line or a busy machine has to give."""
 
@@ -34,6 +37,7 @@ class Settings:
         token_order: what the tokens of a run are sorted by at first.
         divergence_scale: of the plot at first.
         bar_scale: of the tokens' bars at first.
+        bell: rung when a search that is watched ends.
     """
 
     theme: str = DARK
@@ -41,6 +45,7 @@ class Settings:
     token_order: Order = ORDERS[0]
     divergence_scale: Scale = "log"
     bar_scale: Scale = "linear"
+    bell: Switch = "off"
 
 
 def read_settings(path: Path) -> Settings:
@@ -111,6 +116,7 @@ _CHECKS: dict[str, Callable[[Any], str]] = {
     "token_order": _one_of(ORDERS),
     "divergence_scale": _one_of(SCALES),
     "bar_scale": _one_of(SCALES),
+    "bell": _one_of(SWITCHES),
 }
 """A setting's check: what is wrong with a value, or nothing."""
 

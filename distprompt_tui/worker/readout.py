@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 from typing import Any
 
+import psutil
 import torch
 from torch import Tensor
 
@@ -33,6 +34,15 @@ def prompt_tokens(model: LanguageModel, prompt: Prompt) -> list[dict[str, Any]]:
         {"id": i, "text": text(i), "cosine": round(c, 4), "norm": round(n, 3), "distance": round(distance, 3)}
         for i, c, n, distance in zip(*(values.tolist() for values in astuple(nearest)), strict=True)
     ]
+
+
+def memory_in_use(device: torch.device) -> int:
+    """Bytes that the search holds on its device; on the CPU, the whole process."""
+    if device.type == "cuda":
+        return int(torch.cuda.memory_reserved(device))
+    if device.type == "mps":
+        return int(torch.mps.driver_allocated_memory())
+    return int(psutil.Process().memory_info().rss)
 
 
 @dataclass(frozen=True)

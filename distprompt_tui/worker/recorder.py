@@ -21,7 +21,7 @@ from distprompt_tui.search.protocol import Best, HardPrompt, Prompt, Search, Sof
 from distprompt_tui.spec import RunSpec
 from distprompt_tui.targets import Target
 from distprompt_tui.worker.checkpoint import Checkpoint
-from distprompt_tui.worker.readout import projection, prompt_tokens, top_tokens
+from distprompt_tui.worker.readout import memory_in_use, projection, prompt_tokens, top_tokens
 
 INTERVALS = {"step": 0.1, "snapshot": 0.5, "files": 1.0, "projection": 5.0}
 """Least seconds between two events or replacements of a kind. The first and the last step are always written."""
@@ -127,6 +127,7 @@ class Recorder:
             entropy=numbers.entropy,
             seconds=round(self.seconds, 3),
             positions=step.positions,
+            memory=memory_in_use(self._model.device),
         )
 
     def _write_snapshot(self, prompt: Prompt, achieved: Comparison) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -105,6 +106,15 @@ def test_json_holds_spec_result_and_prompt(tiny_folders: dict[str, Path], tmp_pa
     for form in ("peft", "safetensors"):
         with pytest.raises(UsageError, match="exported as json"):
             export_run(hard, form)  # type: ignore[arg-type]
+
+
+def test_the_steps_as_a_table(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    run = searched(tiny_folders["llama"], tmp_path)
+    with export_run(run, "csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    trace = np.fromfile(run.trace, dtype="<f4")
+    assert (rows[0]["step"], rows[-1]["step"]) == ("0", "15")
+    assert [float(row["kl"]) for row in rows] == pytest.approx([trace[int(row["step"])] for row in rows])
 
 
 def test_what_cannot_be_exported_or_read_is_told(tiny_folders: dict[str, Path], tmp_path: Path) -> None:

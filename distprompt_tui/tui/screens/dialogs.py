@@ -92,6 +92,23 @@ def delete_question(name: str) -> Question:
     )
 
 
+def export_question(method: str) -> Question:
+    """What to write of a run."""
+    vectors = [
+        Answer("peft", "p", "the vectors as an adapter for peft"),
+        Answer("safetensors", "s", "the vectors alone, .safetensors"),
+    ]
+    return Question(
+        "Export",
+        "Into the run's folder; 'distprompt-tui runs export' writes elsewhere.",
+        [
+            *(vectors if method == "soft" else []),
+            Answer("json", "j", "spec, result and prompt, JSON"),
+            Answer("csv", "c", "the steps as a table, CSV"),
+        ],
+    )
+
+
 def copy_question() -> Question:
     """What to copy."""
     return Question(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.binding import BindingType
 from textual.widgets import Input
@@ -14,7 +14,7 @@ from distprompt_tui.tui import clipboard, panels
 from distprompt_tui.tui.background import in_thread
 from distprompt_tui.tui.keys import HISTORY_KEYS, READ_ONLY, bindings
 from distprompt_tui.tui.lines import safe
-from distprompt_tui.tui.screens.dialogs import copy_question, stop_question
+from distprompt_tui.tui.screens.dialogs import copy_question, export_question, stop_question
 from distprompt_tui.tui.screens.run_view import RunScreen
 from distprompt_tui.tui.widgets.bars import Bars, TokensPanel
 from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
@@ -280,6 +280,25 @@ class LiveScreen(RunScreen):
         else:
             places.append("too many for the terminal's clipboard")
         self.notify(f"{len(text):,} characters {' and '.join(places)}.", markup=False)
+
+    def action_export(self) -> None:
+        """Ask what to write."""
+        if not self._refused():
+            self.app.push_screen(export_question(self.view.title.method), self._export)
+
+    def _export(self, form: str | None) -> None:
+        if form is not None:
+            self.run_worker(self._write_export(form))
+
+    async def _write_export(self, form: str) -> None:
+        from distprompt_tui.runs.export import Format, export_run
+
+        try:
+            path = await in_thread(export_run, self.directory, cast(Format, form))
+        except (DistPromptError, OSError) as error:
+            self.notify(safe(str(error)), severity="error", markup=False)
+            return
+        self.notify(safe(str(path)), title="Exported", timeout=10, markup=False)
 
     def action_log(self) -> None:
         """The worker's output."""

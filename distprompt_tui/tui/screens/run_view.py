@@ -98,6 +98,7 @@ class RunScreen(AppScreen):
             self.run_worker(self._poll(), exit_on_error=True)
 
     async def _poll(self) -> None:
+        was_live = self.view.is_live
         try:
             self.view = await in_thread(self._follower.poll)
             now, before = time.monotonic(), self._polled_at
@@ -108,6 +109,8 @@ class RunScreen(AppScreen):
             self._polling = False
         if not self.is_drawn:
             return
+        if was_live and self.view.state.phase == "ended" and self.home.settings.bell == "on":
+            self.app.bell()
         self.control.settle(self.view)
         await self.update_panels(asked=was_playing)
 

@@ -13,7 +13,7 @@ from textual.containers import Vertical
 from distprompt_tui.tui.keys import APP_KEYS, SETTINGS_KEYS, bindings
 from distprompt_tui.tui.lines import Line, cut, safe, wrapped
 from distprompt_tui.tui.screens.base import AppScreen, TooSmall
-from distprompt_tui.tui.settings import SCALES, Settings
+from distprompt_tui.tui.settings import SCALES, SWITCHES, Settings
 from distprompt_tui.tui.token_table import ORDERS
 from distprompt_tui.tui.widgets.keybar import KeyBar
 from distprompt_tui.tui.widgets.lists import PickList, Row
@@ -48,6 +48,7 @@ CHOICES = (
     Choice("token_order", "Tokens sorted by", "What a run's screen begins with; o changes it there.", ORDERS),
     Choice("divergence_scale", "Divergence", "The plot's scale at first; l changes it there.", SCALES),
     Choice("bar_scale", "Bars", "The scale of the tokens' bars at first; b changes it there.", SCALES),
+    Choice("bell", "Bell", "Rung when a search that is on the screen ends.", SWITCHES),
 )
 
 

@@ -83,6 +83,8 @@ def status_line(data: StatusData, width: int) -> Line:
     if data.view.is_live and state.phase == "searching" and state.seconds_left is not None:
         right.append([("eta ", "quiet"), (format.duration(state.seconds_left), "")])
         right.append([(format.rate(state.steps_per_second), "quiet")])
+        if state.memory is not None:
+            right.append([(f"{state.device} {format.size(state.memory)}", "quiet")])
     elif state.curve:
         right.append([("in ", "quiet"), (format.duration(state.seconds), "")])
     title = title_line(data.view.title)
