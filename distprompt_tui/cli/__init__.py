@@ -1,0 +1,41 @@
+"""The command line: a command parses, calls one function and prints. Nothing heavy is imported before its time."""
+
+from __future__ import annotations
+
+import typer
+
+from distprompt_tui.cli.lists import doctor, models_app, paths, presets_app
+from distprompt_tui.cli.options import fail
+from distprompt_tui.cli.runs import runs_app
+from distprompt_tui.cli.searches import attach, floor, open_app, run, show_target
+from distprompt_tui.errors import DistPromptError
+
+EXIT_CODES = """Exit codes: 0 well, 1 the run failed, 2 wrong usage or preset, 3 not found, 4 divergence of --until not
+reached, 130 interrupted."""
+
+app = typer.Typer(
+    name="distprompt-tui",
+    help="Which next-token distributions can a language model be prompted into? Without a command: opens the app.",
+    epilog=EXIT_CODES,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.callback(invoke_without_command=True)(open_app)
+app.command()(run)
+app.command("target")(show_target)
+app.command()(floor)
+app.command()(attach)
+app.command()(doctor)
+app.command()(paths)
+app.add_typer(presets_app, name="presets")
+app.add_typer(models_app, name="models")
+app.add_typer(runs_app, name="runs")
+
+
+def main() -> None:
+    """Run the command line; a failure is one line on stderr and an exit code."""
+    try:
+        app(prog_name="distprompt-tui")
+    except DistPromptError as error:
+        fail(str(error), error.exit_code)

@@ -1,0 +1,78 @@
+"""What is there: presets, models, paths, and what the doctor finds."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distprompt_tui.cli.options import JsonOption, stdout
+
+presets_app = typer.Typer(help="List the presets, or check a preset file.")
+models_app = typer.Typer(help="List the models, or prepare one.")
+
+
+@presets_app.callback(invoke_without_command=True)
+def list_all_presets(context: typer.Context) -> None:
+    """List the presets."""
+    if context.invoked_subcommand is None:
+        from distprompt_tui.presets import list_presets
+        from distprompt_tui.printing import print_presets
+
+        print_presets(stdout(), list_presets())
+
+
+@presets_app.command("check")
+def check_preset(file: Annotated[Path, typer.Argument(help="A TOML file.")]) -> None:
+    """Say whether a preset file is right, or what is wrong in it and where."""
+    from distprompt_tui.presets import load_preset
+
+    spec = load_preset(str(file if file.suffix == ".toml" else Path(f"{file}/"))).spec
+    print(f"{file}: a {spec.target.family} target, searched by {spec.search.method} prompts")
+
+
+@models_app.callback(invoke_without_command=True)
+def list_all_models(context: typer.Context) -> None:
+    """List the models."""
+    if context.invoked_subcommand is None:
+        from distprompt_tui.models.registry import list_models
+        from distprompt_tui.printing import print_models
+
+        print_models(stdout(), list_models())
+
+
+@models_app.command("prepare")
+def prepare_model(name: Annotated[str, typer.Argument()], as_json: JsonOption = False) -> None:
+    """Convert or download a model now, so that the first run starts at once."""
+    from distprompt_tui.models.prepare import prepare_by_name
+
+    def report(text: str, fraction: float | None) -> None:
+        if as_json:
+            print(json.dumps({"progress": text, "fraction": fraction}), flush=True)
+        else:
+            print(text, file=sys.stderr)
+
+    folder = prepare_by_name(name, report)
+    print(json.dumps({"folder": str(folder)}) if as_json else folder, flush=True)
+
+
+def paths() -> None:
+    """Where everything lives on this machine; DISTPROMPT_HOME moves all of it."""
+    from distprompt_tui import locations
+
+    for what in ("runs_dir", "models_dir", "bounds_dir", "user_presets_dir", "settings_file", "shipped_presets_dir"):
+        print(f"{what.removesuffix('_dir').removesuffix('_file').replace('_', ' '):16} {getattr(locations, what)()}")
+
+
+def doctor(as_json: JsonOption = False) -> None:
+    """Look at terminal, devices, disk, models and versions, and say what to do about what is wrong."""
+    from dataclasses import asdict
+
+    from distprompt_tui.doctor import examine
+    from distprompt_tui.findings import as_text
+
+    findings = examine()
+    print(json.dumps({"findings": [asdict(finding) for finding in findings]}) if as_json else as_text(findings))

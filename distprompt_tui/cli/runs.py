@@ -1,0 +1,109 @@
+"""`distprompt-tui runs`: list the runs; stop, resume, verify, export or delete one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from distprompt_tui.cli.options import JsonOption, RunArgument, RunsDirOption, find, runs_folder, stdout
+from distprompt_tui.errors import UsageError
+
+runs_app = typer.Typer(help="List the runs; stop, resume, verify, export or delete one.")
+
+
+class ExportFormat(StrEnum):
+    """What a prompt is exported as."""
+
+    PEFT = "peft"
+    SAFETENSORS = "safetensors"
+    JSON = "json"
+    CSV = "csv"
+
+
+@runs_app.callback(invoke_without_command=True)
+def list_all_runs(context: typer.Context, runs_dir: RunsDirOption = None) -> None:
+    """List the runs, newest first."""
+    if context.invoked_subcommand is None:
+        list_runs(runs_dir)
+
+
+@runs_app.command("list")
+def list_runs(runs_dir: RunsDirOption = None, as_json: JsonOption = False) -> None:
+    """List the runs, newest first."""
+    from distprompt_tui.runs.summary import as_dict, read_runs
+
+    runs = read_runs(runs_folder(runs_dir))
+    if as_json:
+        print(json.dumps({"runs": [as_dict(run) for run in runs]}))
+    else:
+        from distprompt_tui.printing import print_runs
+
+        print_runs(stdout(), runs)
+
+
+@runs_app.command("delete")
+def delete_run(
+    name: RunArgument,
+    runs_dir: RunsDirOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete an ended run for good: its events, its best prompt, its checkpoint."""
+    from distprompt_tui.runs.process import delete_run
+
+    found = find(name, runs_dir)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("there is nobody to ask: --yes deletes without a question")
+        if not typer.confirm(f"Delete {found.path} for good?", err=True):
+            raise typer.Exit(1)
+    delete_run(found)
+    print(f"deleted {found.name}")
+
+
+@runs_app.command("stop")
+def stop_run(name: RunArgument, runs_dir: RunsDirOption = None) -> None:
+    """End a living run; what it found is kept."""
+    from distprompt_tui.runs.process import stop
+
+    print("stopped" if stop(find(name, runs_dir)) else "killed: it did not answer in time")
+
+
+@runs_app.command("resume")
+def resume_run(name: RunArgument, runs_dir: RunsDirOption = None) -> None:
+    """Go on from the last checkpoint, in the background; 'attach' shows it."""
+    from distprompt_tui.runs.process import start_worker
+
+    start_worker(find(name, runs_dir))
+
+
+@runs_app.command("export")
+def export_run(
+    name: RunArgument,
+    form: Annotated[ExportFormat, typer.Option("--format", help="An adapter, its vectors, everything, or the steps.")],
+    out: Annotated[Path | None, typer.Option("--out", help="File or folder; in the run's folder if not given.")] = None,
+    runs_dir: RunsDirOption = None,
+) -> None:
+    """Write a run's best prompt in a form that other programs read."""
+    from distprompt_tui.runs.export import export_run
+
+    print(export_run(find(name, runs_dir), form.value, out))
+
+
+@runs_app.command("verify")
+def verify_run(name: RunArgument, runs_dir: RunsDirOption = None, as_json: JsonOption = False) -> None:
+    """Measure a run's best prompt anew: a fresh load, plain transformers, the text tokenised again."""
+    from dataclasses import asdict
+
+    from distprompt_tui.verify import verify
+
+    found = asdict(verify(find(name, runs_dir)))
+    if as_json:
+        print(json.dumps(found))
+    else:
+        for label, value in found.items():
+            print(f"{label:10} {'-' if value is None else f'{value:.6f}'}")

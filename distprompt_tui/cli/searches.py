@@ -1,0 +1,178 @@
+"""The commands that search, and those that look at targets: the app, run, attach, target, floor."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from distprompt_tui.cli.options import (
+    JsonOption,
+    MethodOption,
+    ModelOption,
+    NoMouseOption,
+    Options,
+    PresetArgument,
+    ReadOnlyOption,
+    RunsDirOption,
+    SecondsOption,
+    SeedOption,
+    SetOption,
+    StepsOption,
+    TargetOption,
+    UntilOption,
+    asked_spec,
+    fail,
+    preset_spec,
+    report,
+    runs_folder,
+    stdout,
+)
+from distprompt_tui.errors import NotFoundError, UsageError
+
+
+def open_app(
+    context: typer.Context,
+    preset: Annotated[str | None, typer.Option("--preset", help="Start a search of this preset at once.")] = None,
+    model: ModelOption = None,
+    method: MethodOption = None,
+    steps: StepsOption = None,
+    seconds: SecondsOption = None,
+    until: UntilOption = None,
+    seed: SeedOption = None,
+    changes: SetOption = None,
+    runs_dir: RunsDirOption = None,
+    ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters only.")] = False,
+    read_only: ReadOnlyOption = False,
+    no_mouse: NoMouseOption = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Open the app."""
+    if context.invoked_subcommand is not None:
+        return
+    if version:
+        from distprompt_tui import __version__
+
+        print(f"distprompt-tui {__version__}")
+        return
+    options = Options(model, method, steps, seconds, until, seed, changes)
+    spec = None if preset is None else options.apply(preset_spec(preset))
+    if spec is None and options.any:
+        raise UsageError("--model, --method, --steps and the like go with a --preset")
+    if spec is not None and read_only:
+        raise UsageError("--preset starts a search, which --read-only forbids")
+    _open(runs_dir, spec=spec, ascii_only=ascii_only, read_only=read_only, mouse=not no_mouse)
+
+
+def run(
+    preset: PresetArgument = None,
+    target: TargetOption = None,
+    model: ModelOption = None,
+    method: MethodOption = None,
+    steps: StepsOption = None,
+    seconds: SecondsOption = None,
+    until: UntilOption = None,
+    seed: SeedOption = None,
+    changes: SetOption = None,
+    runs_dir: RunsDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run one search without the app, and print what it found."""
+    from rich.console import Console
+
+    from distprompt_tui.headless import run_to_end
+    from distprompt_tui.printing import print_result
+
+    options = Options(model, method, steps, seconds, until, seed, changes)
+    spec = options.apply(asked_spec(preset, target))
+    run_directory, state = run_to_end(spec, runs_folder(runs_dir), Console(stderr=True))
+    if state.result is None:
+        fail(f"{run_directory.name} was stopped before it had searched", 130)
+    if as_json:
+        print(json.dumps(state.result, allow_nan=False))
+    else:
+        print_result(Console(), state, state.result)
+    if state.reason == "stopped":
+        raise typer.Exit(130)
+    if until is not None and state.result["kl"] > until:
+        fail(f"the divergence ended at {state.result['kl']:.4f}, above --until {until}", 4)
+
+
+def show_target(
+    preset: PresetArgument = None,
+    target: TargetOption = None,
+    model: ModelOption = None,
+    changes: SetOption = None,
+    save: Annotated[Path | None, typer.Option("--save", help="Write it: .npy, .json or .csv.")] = None,
+) -> None:
+    """Make a target and draw it: entropy, mass by rank, largest tokens, recipe."""
+    from distprompt_tui.models.source import make_target_by_name
+    from distprompt_tui.printing import print_target
+    from distprompt_tui.targets import save_target
+
+    spec = Options(model=model, changes=changes).apply(asked_spec(preset, target))
+    made, vocabulary = make_target_by_name(spec, report)
+    print_target(stdout(), made, vocabulary)
+    if save is not None:
+        save_target(made, save)
+        print(f"saved as {save}")
+
+
+def floor(
+    preset: PresetArgument = None,
+    target: TargetOption = None,
+    model: ModelOption = None,
+    changes: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How close could any prompt come? The certified floor and the head limit of a target, in nats."""
+    import torch
+
+    from distprompt_tui.bounds import solve_bounds
+    from distprompt_tui.models.source import ModelSource, load_by_name
+    from distprompt_tui.printing import bounds_as_dict, print_bounds
+    from distprompt_tui.targets import make_target
+
+    spec = Options(model=model, changes=changes).apply(asked_spec(preset, target))
+    loaded, _ = load_by_name(spec.model, report)
+    made = make_target(spec.target, loaded.vocabulary, ModelSource(loaded, spec.model, report))
+    *_, bounds = solve_bounds(loaded.head, torch.tensor(made.probabilities))
+    numbers = bounds_as_dict(bounds, made, loaded.vocabulary)
+    if as_json:
+        print(json.dumps(numbers))
+    else:
+        print_bounds(stdout(), numbers)
+
+
+def attach(
+    name: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Default: the newest living one.")] = None,
+    runs_dir: RunsDirOption = None,
+    ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters only.")] = False,
+    read_only: ReadOnlyOption = False,
+    no_mouse: NoMouseOption = False,
+) -> None:
+    """Open the app on a run, living or ended."""
+    from distprompt_tui.runs.directory import find_run, list_runs
+    from distprompt_tui.runs.process import worker_pid
+
+    folder = runs_folder(runs_dir)
+    if name is not None:
+        found = find_run(name, folder)
+    else:
+        runs = list_runs(folder)
+        living = [run for run in runs if worker_pid(run) is not None]
+        if not runs:
+            raise NotFoundError(f"there are no runs in {folder} yet")
+        found = (living or runs)[0]
+    _open(folder, attach=found, ascii_only=ascii_only, read_only=read_only, mouse=not no_mouse)
+
+
+def _open(runs_dir: Path | None, **how: Any) -> None:
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("the app needs a terminal; 'distprompt-tui run PRESET' searches without one")
+    from distprompt_tui.tui.app import run_app
+
+    raise typer.Exit(run_app(runs_dir=runs_folder(runs_dir), **{"spec": None} | how))
