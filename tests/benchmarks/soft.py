@@ -1,6 +1,8 @@
 """Soft search against plain Adam and against the public reproduction's recipe, at equal work.
 
     python tests/benchmarks/soft.py run [MODEL]     adds what is missing to the results file; can be stopped and go on
+    python tests/benchmarks/soft.py reachable [MODEL]   ten targets that some soft prompt gives, 300 steps each
+    python tests/benchmarks/soft.py batch [MODEL]   eight targets at once against one by one: speed and results
     python tests/benchmarks/soft.py table [MODEL]   prints the verdicts and draws the curves from it
 
 Work is counted by a hook on the model's body: token positions, a backward pass as two. All prompts but the recipe's
@@ -15,7 +17,7 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +55,7 @@ ARMS = {
     "ours 1200": (specs.Soft(), 1200),
     "adam 1200": (specs.Soft(optimizer="adam"), 1200),
 }
-ORDER = ("ours 300", "adam 300", "recipe", "quarter", "ours 1200", "adam 1200")
+ORDER = ("ours 300", "adam 300", "ours 1200", "recipe", "quarter", "adam 1200")
 RECIPE_LENGTH, RECIPE_LR, RECIPE_STEPS, RECIPE_PATIENCE = 5, 0.1, 500, 20
 QUARTER = specs.Soft(length=RECIPE_LENGTH, warmup=2)
 """Ours at a quarter of the recipe's work: the same length, so that a step costs the same."""
@@ -65,18 +67,54 @@ def main() -> None:
     results = Path(__file__).parents[2] / "docs" / "benchmarks" / f"soft-{model}.json"
     if command == "run":
         run(model, results)
+    elif command == "reachable":
+        reachable(model)
+    elif command == "batch":
+        batch(model)
     else:
         table(json.loads(results.read_text(encoding="utf-8")))
 
 
-def run(name: str, results: Path) -> None:
-    """Every arm of every seed that the results file does not hold yet."""
+def load(name: str, asked: Iterable[specs.Target]) -> tuple[LanguageModel, Tensor]:
+    """A model, and targets on it, (count, V)."""
     settings = specs.Model(name=name, device="cpu")
     model, _ = load_by_name(settings, lambda text, fraction: None)
     source = ModelSource(model, settings, lambda text, fraction: None)
-    targets = torch.stack(
-        [torch.tensor(make_target(target, model.vocabulary, source).probabilities) for target in TARGETS.values()]
-    )
+    made = [make_target(target, model.vocabulary, source).probabilities for target in asked]
+    return model, torch.tensor(np.stack(made))
+
+
+def reachable(name: str) -> None:
+    """Targets with a floor of 0 that a soft prompt is known to reach."""
+    model, targets = load(name, [specs.Reachable(seed=seed) for seed in range(100, 110)])
+    (traces,) = descend(model, targets, [0], specs.Soft(), 300)
+    print("divergence after 300 steps:", *(f"{trace[-1]:.5f}" for trace in traces))
+
+
+def batch(name: str, count: int = 8, steps: int = 60) -> None:
+    """Seconds per target and step, alone and in a batch, turn by turn; and how far the results lie apart."""
+    model, targets = load(name, list(TARGETS.values())[:count])
+    seconds = {"alone": 0.0, "batch": 0.0}
+    ends: dict[str, list[float]] = {"alone": [], "batch": []}
+    prompts = torch.stack([initial_vectors(model, specs.Soft(), seed) for seed in range(count)])
+    for how, rows in (("alone", 1), ("batch", count)):
+        for first in range(0, count, rows):
+            group = SoftBatch(model, targets[first : first + rows], prompts[first : first + rows], specs.Soft(), steps)
+            began = time.perf_counter()
+            for _ in range(steps):
+                group.update(group.measure())
+            seconds[how] += time.perf_counter() - began
+            group.measure()
+            ends[how] += group.best_kls.tolist()
+    ratio = seconds["alone"] / seconds["batch"]
+    print(f"alone {seconds['alone']:.0f} s, in one batch {seconds['batch']:.0f} s: x{ratio:.2f}")
+    for name_, a, b in zip(TARGETS, ends["alone"], ends["batch"], strict=False):
+        print(f"{name_:24} {a:9.5f} {b:9.5f} {abs(a - b) / a:8.2%}")
+
+
+def run(name: str, results: Path) -> None:
+    """Every arm of every seed that the results file does not hold yet."""
+    model, targets = load(name, TARGETS.values())
     found: dict[str, Any] = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
     if "head_limits" not in found:
         found["head_limits"] = [list(solve_bounds(model.head, target))[-1].head_limit for target in targets]
@@ -87,7 +125,7 @@ def run(name: str, results: Path) -> None:
             continue
         began, work[0] = time.perf_counter(), 0
         if arm == "recipe":
-            traces = [[recipe(model, target, seed) for target in targets] for seed in seeds]
+            traces = recipe(model, targets, seeds)
         elif arm == "quarter":
             traces = [quarter(model, targets, seed, found[f"recipe, seed {seed}"]["best"]) for seed in seeds]
         else:
@@ -131,24 +169,39 @@ def descend(
     return [traces[first : first + len(targets)] for first in range(0, len(traces), len(targets))]
 
 
-def recipe(model: LanguageModel, target: Tensor, seed: int) -> list[float]:
-    """The public recipe's best divergence after each update, written out plainly."""
-    generator = torch.Generator().manual_seed(seed)
-    prompt = torch.randn(1, RECIPE_LENGTH, model.hidden_size, generator=generator).requires_grad_()
-    adam = torch.optim.Adam([prompt], lr=RECIPE_LR)
-    p, target_entropy = target.float(), float(entropy(target))
-    bests: list[float] = []
-    best, best_step = math.inf, 0
+def recipe(model: LanguageModel, targets: Tensor, seeds: list[int]) -> list[list[list[float]]]:
+    """The public recipe's best divergence after each update until its patience ends, by seed and target.
+
+    Written out plainly; Adam treats each number by itself, so all of them can share a forward pass.
+    """
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds for _ in targets]
+    shape = (RECIPE_LENGTH, model.hidden_size)
+    prompts = torch.stack([torch.randn(shape, generator=generator) for generator in generators]).requires_grad_()
+    adam = torch.optim.Adam([prompts], lr=RECIPE_LR)
+    p = targets.repeat(len(seeds), 1)
+    found: list[list[float]] = []
     for step in range(RECIPE_STEPS + 1):
-        kl = logits_kl(p, model.next_token_logits(prompt), target_entropy)[0]
-        if float(kl) < best:
-            best, best_step = float(kl), step
-        bests.append(round(best, 6))
-        if step - best_step >= RECIPE_PATIENCE:
+        kls = logits_kl(p.float(), model.next_token_logits(prompts), entropy(p).float())
+        found.append(kls.tolist())
+        if all(len(until_patience_ends(trace)) <= step for trace in zip(*found, strict=True)):
             break
         adam.zero_grad()
-        kl.backward()
+        kls.sum().backward()
         adam.step()
+    traces = [until_patience_ends(trace) for trace in zip(*found, strict=True)]
+    return [traces[first : first + len(targets)] for first in range(0, len(traces), len(targets))]
+
+
+def until_patience_ends(kls: Sequence[float]) -> list[float]:
+    """The best divergences so far, up to the step at which the recipe gives up."""
+    bests: list[float] = []
+    best_step = 0
+    for step, kl in enumerate(kls):
+        if not bests or kl < bests[-1]:
+            best_step = step
+        bests.append(round(min(kl, bests[-1]), 6) if bests else round(kl, 6))
+        if step - best_step >= RECIPE_PATIENCE:
+            break
     return bests
 
 
