@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plotext
 import torch
 from torch import Tensor
 
@@ -231,10 +232,27 @@ def table(found: dict[str, Any]) -> None:
             both = list(zip(pairs(found, plain), pairs(found, ours), strict=True))
             worse = sum(b[1] > a[1] for a, b in both)
             print(f"{ours} ends above {plain} on {worse} of {len(both)} pairs; {speedup(found, plain, ours)}")
+    curves(found, ("adam 300", "ours 300"))
     if "quarter" in arms(found):
         both = list(zip(pairs(found, "recipe"), pairs(found, "quarter"), strict=True))
         reached = sum(b[1] <= a[1] for a, b in both)
         print(f"a quarter of the recipe's work reaches what the recipe does on {reached} of {len(both)} pairs")
+
+
+def curves(found: dict[str, Any], drawn: Sequence[str]) -> None:
+    """What is left above the head limit after each step, the median of all pairs, on a logarithmic axis."""
+    limits = np.repeat(found["head_limits"], len(SEEDS))
+    plotext.clear_figure()
+    plotext.plotsize(100, 24)
+    plotext.theme("clear")
+    for arm, marker in zip(drawn, "·o", strict=True):
+        traces = [found[f"{arm}, seed {seed}"]["best"][index] for index in range(len(TARGETS)) for seed in SEEDS]
+        left = np.median(np.asarray(traces) - limits[:, None], axis=0)
+        plotext.plot(range(len(left)), np.log10(left).tolist(), marker=marker, label=arm)
+    ticks = (0.01, 0.03, 0.1, 0.3, 1, 3, 10)
+    plotext.yticks([math.log10(tick) for tick in ticks], [f"{tick:g}" for tick in ticks])
+    plotext.xlabel("steps")
+    print(plotext.uncolorize(plotext.build()))
 
 
 def arms(found: dict[str, Any]) -> list[str]:
