@@ -67,7 +67,8 @@ class GGT(torch.optim.Optimizer):
         newest = int(state["step"]) % group["memory"]
         state["gradients"][:, newest] = gradient
         state["step"] += 1
-        age = ((newest - torch.arange(group["memory"])) % group["memory"]).to(gradient)
+        slots = torch.arange(group["memory"], device=gradient.device, dtype=gradient.dtype)
+        age = (newest - slots) % group["memory"]
         fading = group["covariance_decay"] ** (age / 2)
         direction = whitened(state["gradients"] * fading[:, None], group["momentum"] ** age / fading)
         length = direction.norm(dim=1, keepdim=True).clamp_min(torch.finfo(direction.dtype).tiny)
