@@ -84,7 +84,7 @@ def test_what_can_be_copied(tmp_path: Path) -> None:
     [
         ([], ""),
         (["seed=3", "budget.steps=20"], " --steps 20 --seed 3"),
-        (["search.lr=0.2", 'model.name="my model"'], " --set search.lr=0.2 --model 'my model'"),
+        (["search.lr=0.3", 'model.name="my model"'], " --set search.lr=0.3 --model 'my model'"),
     ],
 )
 def test_the_headless_command_repeats_a_run(tmp_path: Path, changes: list[str], options: str) -> None:
