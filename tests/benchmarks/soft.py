@@ -56,7 +56,7 @@ ARMS = {
     "ours 1200": (specs.Soft(), 1200),
     "adam 1200": (specs.Soft(optimizer="adam"), 1200),
 }
-ORDER = ("ours 300", "adam 300", "ours 1200", "recipe", "quarter", "adam 1200")
+ORDER = ("ours 300", "adam 300", "recipe", "quarter", "ours 1200", "adam 1200")
 RECIPE_LENGTH, RECIPE_LR, RECIPE_STEPS, RECIPE_PATIENCE = 5, 0.1, 500, 20
 QUARTER = specs.Soft(length=RECIPE_LENGTH, warmup=2)
 """Ours at a quarter of the recipe's work: the same length, so that a step costs the same."""
