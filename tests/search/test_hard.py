@@ -57,7 +57,7 @@ def test_scores_are_the_derivative_by_one_hot_rows(tiny_model: LanguageModel) ->
     forward_kl(outlier_target(tiny_model), logits).sum().backward()
     assert one_hot.grad is not None
     expected = one_hot.grad - one_hot.grad.gather(1, ids[:, None])
-    scores = found._swap_scores()
+    scores = found._scores
     finite = torch.isfinite(scores)
     torch.testing.assert_close(scores[finite], expected[finite], rtol=1e-3, atol=1e-4)
     assert not finite.gather(1, ids[:, None]).any()  # what stands there already is no swap
@@ -65,31 +65,12 @@ def test_scores_are_the_derivative_by_one_hot_rows(tiny_model: LanguageModel) ->
     assert not finite[:, list(tiny_model.vocabulary.special_ids)].any()
 
 
-def test_nothing_is_measured_twice_between_two_moves(
-    tiny_models: dict[str, LanguageModel], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = search(tiny_models["gpt2"], steps=30)
-    measured: list[tuple[int, ...]] = []
-    measure = found._measure
-    monkeypatch.setattr(found, "_measure", lambda ids: measured.extend(map(tuple, ids.tolist())) or measure(ids))
-    at_this_prompt: set[tuple[int, ...]] = set()
-    before = None
-    for _ in found.steps():
-        singles = [ids for ids in measured if before and sum(a != b for a, b in zip(ids, before, strict=True)) == 1]
-        assert len(set(singles)) == len(singles)
-        assert not at_this_prompt & set(singles)
-        now = tuple(ids_of(found).tolist())
-        at_this_prompt = at_this_prompt | set(singles) if now == before else set()
-        before = now
-        measured.clear()
-
-
 def test_a_search_that_has_tried_every_swap_ends_at_a_local_optimum(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     found = search(model, settings=Hard(length=1, width=512, top_k=512, bank=4), steps=100)
     steps = list(found.steps())
     assert steps[-1].index < 100
-    usable = (~found._unusable).nonzero()
+    usable = found._allowed[:, None]
     pasteable = torch.tensor(surviving(model, usable.tolist()))
     with torch.no_grad():
         kls = forward_kl(outlier_target(model), model.next_token_logits(usable[pasteable]))
