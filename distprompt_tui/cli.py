@@ -42,6 +42,10 @@ class Method(StrEnum):
 
     SOFT = "soft"
     HARD = "hard"
+    GCG = "gcg"
+    HOTFLIP = "hotflip"
+    RANDOM = "random"
+    EXHAUSTIVE = "exhaustive"
 
 
 class ExportFormat(StrEnum):

@@ -283,7 +283,41 @@ class Hard(Swaps):
     merge: Annotated[int, Field(ge=0)] = 8
 
 
-Search = Annotated[Soft | Hard, Field(discriminator="method")]
+class Gcg(Swaps):
+    """Greedy coordinate gradient by the rules of nanoGCG.
+
+    A candidate has `n_replace` random positions replaced by random ones of their `top_k` best-ranked tokens.
+    """
+
+    method: Literal["gcg"] = "gcg"
+    width: Annotated[int, Field(ge=1)] = 512
+    top_k: Annotated[int, Field(ge=1)] = 256
+    n_replace: Annotated[int, Field(ge=1)] = 1
+
+
+class Hotflip(Swaps):
+    """The swaps that the gradient ranks first, from the `beam` best prompts."""
+
+    method: Literal["hotflip"] = "hotflip"
+    beam: Annotated[int, Field(ge=1)] = 4
+
+
+class RandomSwaps(Swaps):
+    """Random single swaps, taken where they help."""
+
+    method: Literal["random"] = "random"
+
+
+class Exhaustive(Tokens):
+    """Every prompt of one token; with more tokens, the `beam` best of the length before and every token behind them."""
+
+    method: Literal["exhaustive"] = "exhaustive"
+    length: Annotated[int, Field(ge=1, le=4096)] = 1
+    width: Annotated[int, Field(ge=1)] = 512
+    beam: Annotated[int, Field(ge=1)] = 4
+
+
+Search = Annotated[Soft | Hard | Gcg | Hotflip | RandomSwaps | Exhaustive, Field(discriminator="method")]
 
 
 class Budget(Strict):

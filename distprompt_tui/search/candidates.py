@@ -34,6 +34,35 @@ def best_swaps(scores: Tensor, top_k: int) -> Tensor:
     return torch.stack([positions, tokens[positions, columns]], dim=1)
 
 
+def best_overall(scores: Tensor, count: int) -> Tensor:
+    """The `count` best-ranked swaps of all that are not infinitely bad, the best first, (at most count, 2)."""
+    values, places = scores.flatten().topk(min(count, scores.numel()), largest=False)
+    places = places[torch.isfinite(values)]
+    return torch.stack([places // scores.shape[1], places % scores.shape[1]], dim=1)
+
+
+def random_replacements(
+    ids: Tensor, free: Tensor, tokens: Tensor, width: int, n_replace: int, generator: torch.Generator
+) -> Tensor:
+    """A prompt with `n_replace` random positions replaced by a random one of each position's tokens, `width` times.
+
+    Args:
+        ids: the prompt, (n,).
+        free: positions that may change, (count,).
+        tokens: what may be put at each position, (n, k).
+        width: prompts to make.
+        n_replace: positions to change in each.
+        generator: on the CPU.
+
+    Returns:
+        (width, n).
+    """
+    order = torch.rand(width, len(free), generator=generator).argsort(dim=1)[:, :n_replace]
+    columns = torch.randint(tokens.shape[1], order.shape, generator=generator).to(ids.device)
+    positions = free[order.to(ids.device)]
+    return ids.repeat(width, 1).scatter(1, positions, tokens[positions, columns])
+
+
 def swapped(ids: Tensor, swaps: Tensor) -> Tensor:
     """A prompt, (n,), with each of the swaps, (count, 2) of position and token, made; (count, n)."""
     prompts = ids.repeat(len(swaps), 1)

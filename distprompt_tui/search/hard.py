@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from distprompt_tui.search.candidates import best_swaps, first_changes, swap_scores, swapped
-from distprompt_tui.search.protocol import SearchState
+from distprompt_tui.search.candidates import best_swaps, first_changes, swapped
+from distprompt_tui.search.evaluate import Parent
 from distprompt_tui.search.token_search import SwapSearch
 from distprompt_tui.spec import Hard
 
@@ -18,32 +18,25 @@ from distprompt_tui.spec import Hard
 class HardSearch(SwapSearch[Hard]):
     """Gradient-ranked single swaps; see `TokenSearch`. The prompt only ever changes for a better one."""
 
-    def _move_to(self, ids: Tensor, kl: float) -> None:
-        super()._move_to(ids, kl)
-        self._rank([])
+    def _move_to(self, ids: Tensor, kl: float, parent: Parent | None = None) -> None:
+        super()._move_to(ids, kl, parent)
+        self._rank()
 
-    def state(self) -> SearchState:
-        """See `Search.state`."""
-        state = super().state()
-        state.tensors["tried"] = torch.cat([torch.zeros(0, 2, dtype=torch.long), *self._tried])
-        return state
+    def _own(self) -> dict[str, Tensor]:
+        return {"tried": torch.cat([torch.zeros(0, 2, dtype=torch.long), *self._tried])}
 
-    def restore(self, state: SearchState) -> None:
-        """See `Search.restore`."""
-        super().restore(state)
-        self._rank([state.tensors["tried"]])
+    def _take_up(self, own: dict[str, Tensor]) -> None:
+        self._rank()
+        self._strike(own["tried"].to(self._model.device))
 
-    def _rank(self, tried: list[Tensor]) -> None:
-        """Score every swap of the current prompt; those that were tried, (count, 2) each, are done with."""
+    def _rank(self) -> None:
+        """Score every swap of the current prompt; none was tried yet."""
         assert self._parent is not None
-        assert self._parent.gradient is not None
-        matrix = self._model.embedding_matrix
-        self._scores = swap_scores(self._parent.gradient, self._now.ids, matrix, self._barred)
+        self._scores = self._scored(self._parent)
         self._tried: list[Tensor] = []
-        for swaps in tried:
-            self._strike(swaps.to(self._model.device))
 
     def _strike(self, swaps: Tensor) -> None:
+        """These swaps, (count, 2), are done with."""
         self._scores[swaps[:, 0], swaps[:, 1]] = torch.inf
         self._tried.append(swaps.cpu())
 

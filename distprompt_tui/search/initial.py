@@ -22,8 +22,9 @@ PRINTABLE = frozenset(f"{string.ascii_letters}{string.digits}{string.punctuation
 TARGET_TOKEN_SHARE = 0.5
 """Chance that a position of a bank prompt is drawn from the target instead of from the whole vocabulary."""
 
-BANK_ROUNDS = 8
-"""How often prompts are drawn again to find enough whose text gives the same ids."""
+LEAST_DRAWN = 64
+DRAWS = 8
+"""So many prompts at least, and so often, are drawn to find enough whose text gives the same ids."""
 
 NEAREST = 64
 """So many of the nearest tokens are tried for a vector before one that does not survive being written is taken."""
@@ -91,8 +92,8 @@ def initial_prompts(
     bank = settings.init == "bank"
     wanted = settings.bank if bank else 1
     kept: list[Tensor] = []
-    for _ in range(BANK_ROUNDS):
-        drawn = draw(allowed, (wanted, settings.length), generator)
+    for _ in range(DRAWS):
+        drawn = draw(allowed, (max(wanted, LEAST_DRAWN), settings.length), generator)
         if bank:
             drawn = _partly_from_target(drawn, allowed, target, generator)
         kept += [ids for ids, good in zip(drawn, surviving(model, drawn.tolist()), strict=True) if good]

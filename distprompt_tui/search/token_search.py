@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.search.candidates import swap_scores
 from distprompt_tui.search.evaluate import Evaluator, Parent
 from distprompt_tui.search.initial import allowed_ids, initial_prompts
 from distprompt_tui.search.protocol import Best, HardPrompt, SearchState, Step
@@ -116,6 +117,7 @@ class TokenSearch(ABC, Generic[Settings]):
             "known_kls": kls,
             "now.ids": self._now.ids.clone(),
             "best.ids": self._best.ids.clone(),
+            **self._own(),
         }
         numbers = {
             "step": self._step,
@@ -144,13 +146,21 @@ class TokenSearch(ABC, Generic[Settings]):
         self._evaluator.batch = state.numbers["batch"]
         self._evaluator.restore_known(state.tensors["known_hashes"], state.tensors["known_kls"])
         self._parent = self._evaluator.parent(self._now.ids, with_gradient=self.with_gradient)
+        self._take_up(state.tensors)
         self._evaluator.positions = state.numbers["positions"]  # what was worked again is in the count already
+
+    def _own(self) -> dict[str, Tensor]:
+        """What the method itself has to remember, by name."""
+        return {}
+
+    def _take_up(self, own: dict[str, Tensor]) -> None:
+        """Go on from what `_own` gave; the current prompt and its parent are there already."""
 
     def _report(self) -> Step:
         return Step(self._step, (self._now.kl,), self._evaluator.positions)
 
-    def _move_to(self, ids: Tensor, kl: float) -> None:
-        """Make a measured prompt the current one, and the best one if it is."""
+    def _move_to(self, ids: Tensor, kl: float, parent: Parent | None = None) -> None:
+        """Make a measured prompt the current one, and the best one if it is; `parent`: where it was run already."""
         old = self._now
         changed = [self._step] * len(ids)
         if len(old.ids) == len(ids):
@@ -159,7 +169,7 @@ class TokenSearch(ABC, Generic[Settings]):
         self._now = Standing(ids, kl, self._step, tuple(changed))
         if kl < self._best.kl or self._parent is None:
             self._best = self._now
-        self._parent = self._evaluator.parent(ids, with_gradient=self.with_gradient)
+        self._parent = parent or self._evaluator.parent(ids, with_gradient=self.with_gradient)
 
 
 class SwapSearch(TokenSearch[SwapSettings]):
@@ -174,10 +184,19 @@ class SwapSearch(TokenSearch[SwapSettings]):
         self._move_to(ids, float(kls.min()))
 
     @property
+    def _free(self) -> Tensor:
+        """Positions that may change, rising, (count,)."""
+        free = sorted(set(range(self._settings.length)) - set(self._settings.locked))
+        return torch.tensor(free, device=self._model.device)
+
+    @property
     def _barred(self) -> Tensor:
         """Which token may not be put where, (n, V) bool."""
-        barred = torch.ones(self._model.vocab_size, dtype=torch.bool, device=self._model.device)
-        barred[self._allowed] = False
-        rows = barred.repeat(self._settings.length, 1)
-        rows[list(self._settings.locked)] = True
-        return rows
+        barred = torch.ones(self._settings.length, self._model.vocab_size, dtype=torch.bool, device=self._model.device)
+        barred[self._free[:, None], self._allowed] = False
+        return barred
+
+    def _scored(self, parent: Parent) -> Tensor:
+        """First-order change of the divergence for every swap of a parent, (n, V); see `swap_scores`."""
+        assert parent.gradient is not None
+        return swap_scores(parent.gradient, parent.ids, self._model.embedding_matrix, self._barred)
