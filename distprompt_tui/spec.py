@@ -275,12 +275,17 @@ class Hard(Swaps):
     """Gradient-ranked token swaps, taken only where they help.
 
     A step measures candidates out of the `top_k` best-ranked tokens of each position, then merges of the `merge` best.
+    One that does not help is followed by one that tries the `pairs` best swaps two at a time. After `patience` steps
+    that do not help, one measures the best prompt with `kick` random positions changed, and goes on from there.
     """
 
     method: Literal["hard"] = "hard"
     init: Literal["bank", "random", "text", "prompt"] = "bank"
     top_k: Annotated[int, Field(ge=1)] = 256
     merge: Annotated[int, Field(ge=0)] = 8
+    pairs: Annotated[int, Field(ge=0)] = 12
+    patience: Annotated[int, Field(ge=0)] = 8
+    kick: Annotated[int, Field(ge=1)] = 2
 
 
 class Gcg(Swaps):

@@ -70,6 +70,16 @@ def swapped(ids: Tensor, swaps: Tensor) -> Tensor:
     return prompts
 
 
+def in_pairs(ids: Tensor, swaps: Tensor) -> Tensor:
+    """A prompt, (n,), with every two of the swaps, (count, 2), made that are at different positions; (pairs, n)."""
+    first, second = torch.triu_indices(len(swaps), len(swaps), offset=1, device=ids.device)
+    apart = swaps[first, 0] != swaps[second, 0]
+    prompts = swapped(ids, swaps[first[apart]])
+    rows = torch.arange(len(prompts), device=ids.device)
+    prompts[rows, swaps[second[apart], 0]] = swaps[second[apart], 1]
+    return prompts
+
+
 def prompt_hashes(prompts: Tensor) -> list[int]:
     """A number of 64 bits for each prompt of (count, n): the same on every machine, two alike only by great chance."""
     rows = prompts.cpu().numpy().astype("<i4")

@@ -116,7 +116,7 @@ class Evaluator:
             new = {hashes[row]: kl for row, kl in zip(rows, kls.tolist(), strict=True)}
             self._remember(new)
             found |= new
-        return torch.tensor([found[value] for value in hashes])
+        return torch.tensor([found[value] for value in hashes], dtype=torch.float32)
 
     def parent(self, ids: Tensor, *, with_gradient: bool) -> Parent:
         """Run one prompt to make others from it, with what they will share and which way is down."""

@@ -6,26 +6,45 @@ prompts made of the target's own tokens, no candidate measured twice, and the be
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 import torch
 from torch import Tensor
 
-from distprompt_tui.search.candidates import best_swaps, first_changes, swapped
+from distprompt_tui.search.candidates import best_swaps, first_changes, in_pairs, swapped
 from distprompt_tui.search.evaluate import Parent
+from distprompt_tui.search.initial import draw, partly_from_target
 from distprompt_tui.search.token_search import SwapSearch
 from distprompt_tui.spec import Hard
 
+Kind = Literal["singles", "pairs", "variants"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
 
 class HardSearch(SwapSearch[Hard]):
-    """Gradient-ranked single swaps; see `TokenSearch`. The prompt only ever changes for a better one."""
+    """Gradient-ranked single swaps; see `TokenSearch`. The prompt changes for a better one.
+
+    A step that does not help is followed by one that tries its best swaps in pairs; after `patience` steps that do not
+    help, one goes on from the best of many variants of the best prompt, worse or not.
+    """
+
+    _kind: Kind = "singles"
+    """What the last step measured."""
 
     def _move_to(self, ids: Tensor, kl: float, parent: Parent | None = None) -> None:
         super()._move_to(ids, kl, parent)
+        self._fruitless = 0
         self._rank()
 
     def _own(self) -> dict[str, Tensor]:
-        return {"tried": torch.cat([torch.zeros(0, 2, dtype=torch.long), *self._tried])}
+        return {
+            "tried": torch.cat([torch.zeros(0, 2, dtype=torch.long), *self._tried]),
+            "fruitless": torch.tensor(self._fruitless),
+            "kind": torch.tensor(KINDS.index(self._kind)),
+        }
 
     def _take_up(self, own: dict[str, Tensor]) -> None:
+        self._fruitless, self._kind = int(own["fruitless"]), KINDS[int(own["kind"])]
         self._rank()
         self._strike(own["tried"].to(self._model.device))
 
@@ -41,6 +60,32 @@ class HardSearch(SwapSearch[Hard]):
         self._tried.append(swaps.cpu())
 
     def _propose(self) -> Tensor:
+        patience = self._settings.patience
+        if self._fruitless and self._kind == "singles":
+            self._kind = "pairs"
+            if len(prompts := self._pairs()):
+                return prompts
+        if not patience or self._fruitless < patience:
+            self._kind = "singles"
+            if len(prompts := self._singles()) or not patience:
+                return prompts
+        self._kind = "variants"
+        return self._variants()
+
+    def _take(self, prompts: Tensor) -> None:
+        """Measure them, and merges of the best swaps; move to the best of all where it is an improvement."""
+        kls = self._evaluator.measure(prompts, None if self._kind == "variants" else self._parent)
+        if self._kind == "singles":
+            merged = self._merges(prompts[kls.argsort().to(prompts.device)])
+            prompts = torch.cat([prompts, merged])
+            kls = torch.cat([kls, self._evaluator.measure(merged, self._parent)])
+        best = int(kls.argmin())
+        if self._kind == "variants" or float(kls[best]) < self._now.kl:
+            self._move_to(prompts[best], float(kls[best]))
+        else:
+            self._fruitless += 1
+
+    def _singles(self) -> Tensor:
         """Swapped prompts that are drawn from the best-ranked untried swaps."""
         found = [self._now.ids.new_empty(0, len(self._now.ids))]
         missing = self._settings.width
@@ -52,16 +97,25 @@ class HardSearch(SwapSearch[Hard]):
             missing -= len(found[-1])
         return torch.cat(found)
 
-    def _take(self, prompts: Tensor) -> None:
-        """Measure swaps and merges of the best ones; move to the best of all where it is an improvement."""
-        kls = self._evaluator.measure(prompts, self._parent)
-        merged = self._merges(prompts[kls.argsort().to(prompts.device)])
-        if len(merged):
-            prompts = torch.cat([prompts, merged])
-            kls = torch.cat([kls, self._evaluator.measure(merged, self._parent)])
-        best = int(kls.argmin())
-        if float(kls[best]) < self._now.kl:
-            self._move_to(prompts[best], float(kls[best]))
+    def _pairs(self) -> Tensor:
+        """The `pairs` best swaps that were measured, two at a time."""
+        tried = torch.cat(self._tried).to(self._model.device)
+        kls = self._evaluator.measure(swapped(self._now.ids, tried), self._parent)  # they are known
+        prompts = in_pairs(self._now.ids, tried[kls.argsort()[: self._settings.pairs].to(tried.device)])
+        return prompts[self._evaluator.fresh(prompts)]
+
+    def _variants(self) -> Tensor:
+        """The best prompt with `kick` random positions changed, `width` times."""
+        settings = self._settings
+        shape = (settings.width, settings.length)
+        others = partly_from_target(
+            draw(self._allowed, shape, self._generator), self._allowed, self._target, self._generator
+        )
+        free = self._free
+        order = torch.rand(settings.width, len(free), generator=self._generator).argsort(dim=1)[:, : settings.kick]
+        positions = free[order.to(free.device)]
+        prompts = self._best.ids.repeat(settings.width, 1).scatter(1, positions, others.gather(1, positions))
+        return prompts[self._evaluator.fresh(prompts)]
 
     def _merges(self, prompts: Tensor) -> Tensor:
         """The first two swaps at once, the first three, up to `merge`, each at a position of its own; (count, n).
@@ -79,7 +133,5 @@ class HardSearch(SwapSearch[Hard]):
                 used.add(position)
                 merged[position] = ids[position]
                 several.append(merged.clone())
-        if len(several) < 2:
-            return prompts[:0]
-        found = torch.stack(several[1:])
+        found = torch.stack(several[1:]) if len(several) > 1 else prompts[:0]
         return found[self._evaluator.fresh(found)]

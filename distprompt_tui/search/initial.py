@@ -95,14 +95,14 @@ def initial_prompts(
     for _ in range(DRAWS):
         drawn = draw(allowed, (max(wanted, LEAST_DRAWN), settings.length), generator)
         if bank:
-            drawn = _partly_from_target(drawn, allowed, target, generator)
+            drawn = partly_from_target(drawn, allowed, target, generator)
         kept += [ids for ids, good in zip(drawn, surviving(model, drawn.tolist()), strict=True) if good]
         if len(kept) >= wanted:
             break
     return torch.stack(kept[:wanted] or [drawn[0]])
 
 
-def _partly_from_target(drawn: Tensor, allowed: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
+def partly_from_target(drawn: Tensor, allowed: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
     """Prompts with about half of their tokens drawn from the target, where it has any that are allowed."""
     masses = target[allowed].cpu()
     if not masses.any():

@@ -21,7 +21,7 @@ from tests.search.targets import outlier_target
 from tests.search.work import Work
 
 SETTINGS: dict[str, specs.Tokens] = {
-    "hard": specs.Hard(length=4, width=16, top_k=32, bank=24),
+    "hard": specs.Hard(length=4, width=16, top_k=32, bank=24, pairs=6, patience=3),
     "gcg": specs.Gcg(length=4, width=24, top_k=32),
     "gcg, two at once": specs.Gcg(length=4, width=24, top_k=32, n_replace=2),
     "hotflip": specs.Hotflip(length=4, width=16, beam=3),
