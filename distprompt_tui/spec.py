@@ -284,7 +284,7 @@ class Hard(Swaps):
     top_k: Annotated[int, Field(ge=1)] = 256
     merge: Annotated[int, Field(ge=0)] = 8
     pairs: Annotated[int, Field(ge=0)] = 12
-    patience: Annotated[int, Field(ge=0)] = 8
+    patience: Annotated[int, Field(ge=0)] = 10
     kick: Annotated[int, Field(ge=1)] = 2
 
 
