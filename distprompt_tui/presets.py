@@ -170,7 +170,7 @@ def _set(fields: dict[str, Any], path: list[str], value: Any) -> None:
 def _location(error: ValidationError) -> list[str]:
     """The path of the first wrong field, without the tags that pydantic puts in for unions."""
     first = error.errors(include_url=False)[0]
-    tags = {"soft", "hard"} | _families()
+    tags = _tags()
     parts = [str(part) for part in first["loc"]]
     if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
         parts.append(first["ctx"]["discriminator"].strip("'"))
@@ -196,11 +196,14 @@ def _explain(error: ValidationError, fields: dict[str, Any]) -> str:
     return f"{name}: {message}{shown}"
 
 
-def _families() -> set[str]:
+def _tags() -> set[str]:
+    """The names of families and methods."""
     from distprompt_tui import spec
 
     parts = [value for value in vars(spec).values() if isinstance(value, type) and issubclass(value, spec.Strict)]
-    return {part.model_fields["family"].default for part in parts if "family" in part.model_fields}
+    return {
+        part.model_fields[key].default for part in parts for key in ("family", "method") if key in part.model_fields
+    }
 
 
 def _siblings(where: list[str], fields: dict[str, Any]) -> list[str]:

@@ -6,7 +6,8 @@ Everything that decides a result stands here, with its default written out, so t
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -213,40 +214,118 @@ class Soft(Strict):
 
     @model_validator(mode="after")
     def _text_or_prompt_for_init(self) -> Soft:
-        _check_init(self.init, self.init_text)
-        if (self.init == "prompt") != (self.init_prompt is not None):
-            raise ValueError("init = 'prompt' goes with an 'init_prompt': a run's folder, an adapter's, or a file")
+        _check_init(self.init, self.init_text, self.init_prompt)
         return self
 
 
-class Hard(Strict):
-    """Gradient-ranked token swaps.
+def _check_init(init: str, init_text: str | None, init_prompt: str | None) -> None:
+    if (init == "text") != (init_text is not None):
+        raise ValueError("init = 'text' goes with an 'init_text'")
+    if (init == "prompt") != (init_prompt is not None):
+        raise ValueError("init = 'prompt' goes with an 'init_prompt': a run's folder, an adapter's, or a file")
 
-    A step measures `width` candidates out of the `top_k` best-ranked tokens of each position, then merges of the
-    `merge` best. `bank`: how many initial prompts are tried.
+
+class Tokens(Strict):
+    """What all searches over tokens have in common.
+
+    A token may be put into the prompt where `allowed` holds it ("usable": stands for bytes; "printable": ASCII letters,
+    digits, punctuation and space only), its whole text matches `allow_regex` and `allow_tokens` names it, as far as
+    these are given. A step measures up to `width` candidates.
+    """
+
+    length: Annotated[int, Field(ge=1, le=4096)] = 10
+    width: Annotated[int, Field(ge=1)] = 64
+    allowed: Literal["usable", "printable"] = "usable"
+    allow_regex: str | None = None
+    allow_tokens: tuple[SpecToken, ...] = ()
+
+    @field_validator("allow_regex")
+    @classmethod
+    def _is_regex(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"no regular expression: {error}") from None
+        return value
+
+
+class Swaps(Tokens):
+    """What the searches that go from prompt to prompt have in common.
+
+    `init`: "bank" tries `bank` prompts made of the target's tokens and random ones, and starts from the best; "prompt"
+    takes one that was found before, a soft one by its nearest tokens. `locked` positions, counted from 0, never change.
+    """
+
+    init: Literal["bank", "random", "text", "prompt"] = "random"
+    init_text: str | None = None
+    init_prompt: str | None = None
+    bank: Annotated[int, Field(ge=1)] = 160
+    locked: tuple[Annotated[int, Field(ge=0)], ...] = ()
+
+    @model_validator(mode="after")
+    def _init_and_locks(self) -> Self:
+        _check_init(self.init, self.init_text, self.init_prompt)
+        if self.locked and self.init not in ("text", "prompt"):
+            raise ValueError("'locked' positions go with init = 'text' or 'prompt': there is nothing to keep otherwise")
+        if self.locked and max(self.locked) >= self.length:
+            raise ValueError(f"the locked position {max(self.locked)} is not in a prompt of {self.length}")
+        if len(set(self.locked)) == self.length:
+            raise ValueError("every position is locked: there is nothing to search")
+        return self
+
+
+class Hard(Swaps):
+    """Gradient-ranked token swaps, taken only where they help.
+
+    A step measures candidates out of the `top_k` best-ranked tokens of each position, then merges of the `merge` best.
+    One that does not help is followed by one that tries the `pairs` best swaps two at a time. After `patience` steps
+    that do not help, one measures the best prompt with `kick` random positions changed, and goes on from there.
     """
 
     method: Literal["hard"] = "hard"
-    length: Annotated[int, Field(ge=1, le=4096)] = 10
-    init: Literal["bank", "random", "text"] = "bank"
-    init_text: str | None = None
-    width: Annotated[int, Field(ge=1)] = 64
+    init: Literal["bank", "random", "text", "prompt"] = "bank"
     top_k: Annotated[int, Field(ge=1)] = 256
     merge: Annotated[int, Field(ge=0)] = 8
-    bank: Annotated[int, Field(ge=1)] = 160
-
-    @model_validator(mode="after")
-    def _text_for_init(self) -> Hard:
-        _check_init(self.init, self.init_text)
-        return self
+    pairs: Annotated[int, Field(ge=0)] = 12
+    patience: Annotated[int, Field(ge=0)] = 10
+    kick: Annotated[int, Field(ge=1)] = 2
 
 
-def _check_init(init: str, init_text: str | None) -> None:
-    if (init == "text") != (init_text is not None):
-        raise ValueError("init = 'text' goes with an 'init_text'")
+class Gcg(Swaps):
+    """Greedy coordinate gradient by the rules of nanoGCG.
+
+    A candidate has `n_replace` random positions replaced by random ones of their `top_k` best-ranked tokens.
+    """
+
+    method: Literal["gcg"] = "gcg"
+    width: Annotated[int, Field(ge=1)] = 512
+    top_k: Annotated[int, Field(ge=1)] = 256
+    n_replace: Annotated[int, Field(ge=1)] = 1
 
 
-Search = Annotated[Soft | Hard, Field(discriminator="method")]
+class Hotflip(Swaps):
+    """The swaps that the gradient ranks first, from the `beam` best prompts."""
+
+    method: Literal["hotflip"] = "hotflip"
+    beam: Annotated[int, Field(ge=1)] = 4
+
+
+class RandomSwaps(Swaps):
+    """Random single swaps, taken where they help."""
+
+    method: Literal["random"] = "random"
+
+
+class Exhaustive(Tokens):
+    """Every prompt of one token; with more tokens, the `beam` best of the length before and every token behind them."""
+
+    method: Literal["exhaustive"] = "exhaustive"
+    length: Annotated[int, Field(ge=1, le=4096)] = 1
+    width: Annotated[int, Field(ge=1)] = 512
+    beam: Annotated[int, Field(ge=1)] = 4
+
+
+Search = Annotated[Soft | Hard | Gcg | Hotflip | RandomSwaps | Exhaustive, Field(discriminator="method")]
 
 
 class Budget(Strict):

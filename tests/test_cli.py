@@ -90,7 +90,7 @@ def preset(tmp_path: Path, tiny_folders: dict[str, Path]) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("method", ["soft", "hard"])
+@pytest.mark.parametrize("method", ["soft", "hard", "gcg", "hotflip", "random"])
 def test_run_prints_one_object_that_a_plain_forward_pass_confirms(
     preset: str, method: str, tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -105,8 +105,12 @@ def test_run_prints_one_object_that_a_plain_forward_pass_confirms(
     verified = distprompt("runs", "verify", found["run"], "--json")
     numbers = json.loads(verified.stdout)
     assert numbers["kl_fresh"] == pytest.approx(found["kl"], abs=1e-4)
-    if method == "hard":
+    if method == "soft":
+        assert found["kl_ids"] is found["kl_string"] is None
+    else:
         assert numbers["kl_string"] == numbers["kl_fresh"]
+        assert found["kl_ids"] == found["kl"]
+        assert found["kl_string"] == pytest.approx(numbers["kl_string"], abs=1e-4)
 
 
 @pytest.mark.parametrize("method", ["soft", "hard"])

@@ -24,6 +24,10 @@ class Method(StrEnum):
 
     SOFT = "soft"
     HARD = "hard"
+    GCG = "gcg"
+    HOTFLIP = "hotflip"
+    RANDOM = "random"
+    EXHAUSTIVE = "exhaustive"
 
 
 PresetArgument = Annotated[str | None, typer.Argument(metavar="[PRESET]", help="A preset's name or TOML file.")]

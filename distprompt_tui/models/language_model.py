@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from distprompt_tui.errors import ModelError
 from distprompt_tui.models.head import Head, read_head
+from distprompt_tui.models.past import Past, past_of
 from distprompt_tui.vocabulary import Vocabulary, load_vocabulary
 
 
@@ -64,19 +66,30 @@ class LanguageModel:
         """Input embeddings of token ids: (...,) → (..., d), float32."""
         return self.embedding_matrix[ids]
 
-    def next_token_logits(self, prompts: Tensor) -> Tensor:
+    def next_token_logits(self, prompts: Tensor, past: Past | None = None) -> Tensor:
         """Logits of the token that follows each prompt in its context. Only the last position goes through the head.
 
         Args:
             prompts: ids (batch, n), or embeddings (batch, n, d) of any floating dtype.
+            past: of everything before them, the prefix included; then only these and the suffix are run.
 
         Returns:
             (batch, V), float32; −inf on rows that stand for no token.
         """
-        embeds = prompts if prompts.is_floating_point() else self.embedding(prompts)
-        embeds = self._in_context(embeds.to(self.dtype))
-        hidden: Tensor = self.body(inputs_embeds=embeds, use_cache=False).last_hidden_state
-        return self.head.logits(hidden[:, -1])
+        cache = None if past is None else past.cache(len(prompts))
+        return self._logits(self._in_context(prompts, () if past else self.prefix_ids), cache)
+
+    def logits_and_past(self, prompt: Tensor) -> tuple[Tensor, Past]:
+        """As `next_token_logits`, of one prompt, and the past of its prefix, itself and its suffix.
+
+        Raises:
+            ModelError: this model's past cannot be cut.
+        """
+        from transformers import DynamicCache
+
+        cache = DynamicCache()
+        embeds = self._in_context(prompt, self.prefix_ids)
+        return self._logits(embeds, cache), past_of(cache, embeds.shape[1])
 
     def in_context(self, prefix: str, suffix: str) -> LanguageModel:
         """The same model with fixed text around every prompt."""
@@ -118,16 +131,25 @@ class LanguageModel:
         prompt = matrix.mean(0) + matrix.std() * noise.to(self.device)
         return _probabilities(self.next_token_logits(prompt))
 
-    def _in_context(self, embeds: Tensor) -> Tensor:
-        """Put prefix and suffix around (batch, n, d)."""
-        if not self.prefix_ids and not self.suffix_ids:
+    def _logits(self, embeds: Tensor, cache: Any) -> Tensor:
+        """Run the body, behind what a transformers cache holds and into it; (batch, n, d) → (batch, V)."""
+        known = signature(self.body.forward).parameters
+        name = "cache" if "cache" in known else "past_key_values"  # as transformers called it until it was renamed
+        output = self.body(inputs_embeds=embeds, use_cache=cache is not None, **{name: cache})
+        hidden: Tensor = output.last_hidden_state
+        return self.head.logits(hidden[:, -1])
+
+    def _in_context(self, prompts: Tensor, prefix_ids: tuple[int, ...]) -> Tensor:
+        """What the body is given: the prompts' embeddings, (batch, n, d), with a prefix and the suffix around them."""
+        embeds = (prompts if prompts.is_floating_point() else self.embedding(prompts)).to(self.dtype)
+        if not prefix_ids and not self.suffix_ids:
             return embeds
         batch = embeds.shape[0]
         before, after = (
             self.embedding(torch.tensor(ids, dtype=torch.long, device=self.device))
             .to(embeds.dtype)
             .expand(batch, -1, -1)
-            for ids in (self.prefix_ids, self.suffix_ids)
+            for ids in (prefix_ids, self.suffix_ids)
         )
         return torch.cat([before, embeds, after], dim=1)
 

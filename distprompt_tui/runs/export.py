@@ -117,7 +117,8 @@ base_model: {json.dumps(base)}
 library_name: peft
 tags: [prompt-tuning, distribution-prompting]
 ---
-{spec.search.length} vectors that make the model give a next-token distribution of the family {spec.target.family}{after}.
+{spec.search.length} vectors that make the model give a next-token distribution of the family
+{spec.target.family}{after}.
 
 Divergence KL(target‖model): {result["kl"]:.6f} nats, measured in {dtype}.
 """

@@ -1,30 +1,238 @@
-"""Exact divergences of many hard prompts."""
+"""Exact divergences of many hard prompts: none twice, in batches that fit, and what they share only once."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from distprompt_tui.divergence import logits_kl
+from distprompt_tui.divergence import entropy, logits_kl
+from distprompt_tui.errors import ModelError
 from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.models.past import Past
+from distprompt_tui.search.candidates import bucket_starts, first_changes, prompt_hashes
+from distprompt_tui.search.initial import random_ids
+from distprompt_tui.search.retokenise import surviving
 
 MAX_LOGITS = 1 << 25
 """Logits that are alive at once: 128 MiB in float32. A vocabulary of 262,144 is measured 128 prompts at a time."""
 
+GROW_AFTER = 64
+"""Batches that fit before one of twice the size is tried again, where one did not fit before."""
 
-@torch.no_grad()
-def divergences(model: LanguageModel, target: Tensor, target_entropy: float, prompts: Tensor) -> Tensor:
-    """KL(p ‖ q) of each prompt.
+CALL_COSTS = {"cpu": 48}
+OTHER_CALL_COST = 4096
+"""What a call costs besides its positions, in positions. On two cores a call of SmolLM2 takes as long as some 30, and
+small ones use the cores less well; on a GPU it is the launches that cost."""
+
+MAX_KNOWN = 1 << 18
+"""Prompts whose divergence is remembered; beyond, the oldest are forgotten first. Some 40 MiB."""
+
+PROBES = 4
+"""Prompts on which it is tried out whether sharing changes anything."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A prompt that others are made from.
+
+    Attributes:
+        ids: (n,).
+        logits: (V,).
+        past: None where it is not shared.
+        gradient: of the divergence by its embeddings, (n, d); None where nobody asked.
+    """
+
+    ids: Tensor
+    logits: Tensor
+    past: Past | None
+    gradient: Tensor | None = None
+
+
+class Evaluator:
+    """Measures prompts and remembers what it measured.
+
+    That a shared beginning changes nothing is tried out once on this very model; where it does, nothing is shared and
+    that is told.
 
     Args:
         model: frozen.
-        target: p, (V,) float32 on the model's device.
-        target_entropy: H(p) in nats.
-        prompts: ids, (batch, n).
+        target: p, (V,), probabilities.
+        length: of the prompts to come.
+        warn: told why nothing is shared.
 
-    Returns:
-        Nats, (batch,) float32.
+    Attributes:
+        positions: work so far, in token positions through the body; a backward pass counts as two.
+        batch: prompts that are run at once; halved when memory runs out.
     """
-    chunk = max(1, MAX_LOGITS // model.vocab_size)
-    parts = [logits_kl(target, model.next_token_logits(part), target_entropy) for part in prompts.split(chunk)]
-    return torch.cat(parts)
+
+    def __init__(self, model: LanguageModel, target: Tensor, length: int, warn: Callable[[str], None]) -> None:
+        self._model = model
+        self._entropy = float(entropy(target.double()))
+        self._target = target.to(model.device, torch.float32)
+        self._known: dict[int, float] = {}
+        self._fitted = 0
+        self.positions = 0
+        self.batch = self._largest_batch = max(1, MAX_LOGITS // model.vocab_size)
+        self._shares = True
+        if trouble := self._trouble_with_sharing(length):
+            self._shares = False
+            warn(f"every candidate is run whole, which is slower: {trouble}")
+        self._root = self._prefix_alone()
+
+    def fresh(self, prompts: Tensor) -> Tensor:
+        """Which prompts' text gives their ids again and are not known yet, nor stand twice in these; (count,) bool.
+
+        Those whose text gives others are known from then on: as infinitely bad.
+        """
+        hashes = prompt_hashes(prompts)
+        new = {value: row for row, value in reversed(list(enumerate(hashes))) if value not in self._known}
+        rows = sorted(new.values())
+        survives = surviving(self._model, prompts[rows].tolist())
+        self._remember({hashes[row]: float("inf") for row, good in zip(rows, survives, strict=True) if not good})
+        fresh = torch.zeros(len(prompts), dtype=torch.bool)
+        fresh[rows] = torch.tensor(survives, dtype=torch.bool)
+        return fresh.to(prompts.device)
+
+    def measure(self, prompts: Tensor, parent: Parent | None = None) -> Tensor:
+        """KL(p ‖ q) of each prompt; those that are known, and the second of two alike, cost nothing.
+
+        Args:
+            prompts: ids, (count, n).
+            parent: what they were made from; they may be longer than it.
+
+        Returns:
+            Nats, (count,) float32 on the CPU.
+        """
+        hashes = prompt_hashes(prompts)
+        rows = list({value: row for row, value in enumerate(hashes) if value not in self._known}.values())
+        found = {value: self._known[value] for value in hashes if value in self._known}
+        if rows:
+            kls = self._measure_new(prompts[rows], parent or self._root)
+            new = {hashes[row]: kl for row, kl in zip(rows, kls.tolist(), strict=True)}
+            self._remember(new)
+            found |= new
+        return torch.tensor([found[value] for value in hashes], dtype=torch.float32)
+
+    def parent(self, ids: Tensor, *, with_gradient: bool) -> Parent:
+        """Run one prompt to make others from it, with what they will share and which way is down."""
+        embeds = self._model.embedding(ids)[None].requires_grad_(with_gradient)
+        with torch.set_grad_enabled(with_gradient):
+            logits, past = self._run_one(embeds)
+        self.positions += (3 if with_gradient else 1) * (len(ids) + self._around)
+        gradient = None
+        if with_gradient:
+            logits_kl(self._target, logits, self._entropy).sum().backward()
+            assert embeds.grad is not None
+            gradient = embeds.grad[0]
+        return Parent(ids, logits[0].detach(), past, gradient)
+
+    def known(self) -> tuple[Tensor, Tensor]:
+        """What is remembered: hashes, (count,) int64, and nats, (count,) float32."""
+        values = list(self._known.values())
+        return torch.tensor(list(self._known), dtype=torch.long), torch.tensor(values, dtype=torch.float32)
+
+    def restore_known(self, hashes: Tensor, kls: Tensor) -> None:
+        """Take up what `known` gave."""
+        self._known = dict(zip(hashes.tolist(), kls.tolist(), strict=True))
+
+    @property
+    def _around(self) -> int:
+        return len(self._model.prefix_ids) + len(self._model.suffix_ids)
+
+    def _remember(self, kls: dict[int, float]) -> None:
+        self._known |= kls
+        for oldest in list(islice(self._known, max(0, len(self._known) - MAX_KNOWN))):
+            del self._known[oldest]
+
+    def _run_one(self, embeds: Tensor) -> tuple[Tensor, Past | None]:
+        if self._shares:
+            return self._model.logits_and_past(embeds)
+        return self._model.next_token_logits(embeds), None
+
+    def _measure_new(self, prompts: Tensor, parent: Parent | None) -> Tensor:
+        """Divergences of prompts, (count,) float32 on the CPU, in buckets by where they begin to differ."""
+        if parent is None or parent.past is None:
+            return self._in_batches(prompts, None)
+        prefix, suffix = len(self._model.prefix_ids), len(self._model.suffix_ids)
+        length = prompts.shape[1]
+        last = length if suffix else length - 1  # something must be run
+        firsts = first_changes(parent.ids, prompts).clamp_max(last).cpu().numpy()
+        call_cost = CALL_COSTS.get(self._model.device.type, OTHER_CALL_COST)
+        starts = bucket_starts(firsts, length + suffix, call_cost)
+        kls = torch.empty(len(prompts))
+        for start, end in zip(starts, [*starts[1:], length + 1], strict=True):
+            rows = torch.from_numpy(np.flatnonzero((firsts >= start) & (firsts < end)))
+            past = parent.past.cropped(prefix + start) if prefix + start else None
+            kls[rows] = self._in_batches(prompts[rows.to(prompts.device), start:], past)
+        return kls
+
+    @torch.no_grad()
+    def _in_batches(self, prompts: Tensor, past: Past | None) -> Tensor:
+        """Divergences of prompts, or of what is left of them behind a past; as many at once as fit the memory."""
+        parts: list[Tensor] = []
+        done = 0
+        while done < len(prompts):
+            part = prompts[done : done + self.batch]
+            try:
+                logits = self._model.next_token_logits(part, past)
+                parts.append(logits_kl(self._target, logits, self._entropy).cpu())
+            except torch.OutOfMemoryError:
+                if len(part) == 1:
+                    raise
+                self.batch, self._fitted = (len(part) + 1) // 2, 0
+                continue
+            done += len(part)
+            self.positions += len(part) * (part.shape[1] + self._around - (len(self._model.prefix_ids) if past else 0))
+            self._grow()
+        return torch.cat(parts)
+
+    def _grow(self) -> None:
+        """Count a batch that fitted; after enough of them, try larger ones again."""
+        self._fitted += 1
+        if self.batch < self._largest_batch and self._fitted >= GROW_AFTER:
+            self.batch, self._fitted = min(2 * self.batch, self._largest_batch), 0
+
+    def _prefix_alone(self) -> Parent | None:
+        """What prompts without a parent share: the fixed prefix."""
+        if not self._shares or not self._model.prefix_ids:
+            return None
+        return self.parent(torch.zeros(0, dtype=torch.long, device=self._model.device), with_gradient=False)
+
+    def _trouble_with_sharing(self, length: int) -> str | None:
+        """Why sharing is left out, in words; None where it changes nothing but the last digits.
+
+        A few random prompts are measured both ways. Half of the dtype's digits must agree: other shapes of the same
+        products differ in the others.
+        """
+        generator = torch.Generator().manual_seed(0)
+        ids, *others = random_ids(self._model, (PROBES + 1, length), generator)
+        prompts = ids.repeat(PROBES, 1)
+        for row, other in enumerate(others):
+            start = (row + 1) * length // (PROBES + 1)
+            prompts[row, start:] = other[start:]
+        try:
+            parent = self.parent(ids, with_gradient=False)
+            shared = torch.cat([self._measure_new(prompt[None], parent) for prompt in prompts])
+        except (
+            ModelError,
+            AttributeError,
+            IndexError,
+            NotImplementedError,
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            return f"the model's past cannot be cut ({error})"
+        whole = self._in_batches(prompts, None)
+        tolerance = torch.finfo(self._model.dtype).eps ** 0.5 * max(1.0, float(whole.max()))
+        difference = float((shared - whole).abs().max())
+        if difference <= tolerance:
+            return None
+        return f"with a shared beginning its divergences are off by {difference:.2g} nats, more than {tolerance:.2g}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -164,6 +164,7 @@ class Recorder:
 
     def _result(self, best: Best, numbers: Numbers, bounds: Bounds) -> dict[str, Any]:
         ids = best.prompt.ids.tolist() if isinstance(best.prompt, HardPrompt) else None
+        kl_string = None if ids is None else self._kl_of_text(ids)
         left = closed = None
         if bounds.head_limit is not None:
             left = numbers.kl - bounds.head_limit
@@ -175,6 +176,8 @@ class Recorder:
             "preset": self._spec.preset or self._spec.target.family,
             "method": self._spec.search.method,
             "kl": numbers.kl,
+            "kl_ids": None if ids is None else numbers.kl,
+            "kl_string": kl_string,
             "uniform": float(np.log(self._model.vocabulary.allowed.sum())) - self._target.entropy,
             "floor": bounds.floor,
             "gap": bounds.gap,
@@ -194,6 +197,14 @@ class Recorder:
             "seconds": round(self.seconds, 3),
             "positions": self._positions,
         }
+
+    @torch.no_grad()
+    def _kl_of_text(self, ids: list[int]) -> float:
+        """Divergence of what somebody gets who pastes the prompt: its text in its context, tokenised again."""
+        model = self._model
+        again = model.vocabulary.encode(model.vocabulary.decode([*model.prefix_ids, *ids, *model.suffix_ids]))
+        bare = replace(model, prefix_ids=(), suffix_ids=())
+        return compare(self._p, bare.next_token_logits(torch.tensor([again], device=model.device))[0]).numbers.kl
 
 
 def _as_input(prompt: Prompt) -> Tensor:

@@ -58,7 +58,9 @@ def run_session(run: RunDirectory, events: EventWriter) -> None:
         report("making the target", None)
         target = make_target(spec.target, model.vocabulary, ModelSource(model, spec.model, report))
         model = model.in_context(spec.context.prefix, spec.context.suffix)
-        search = make_search(model, torch.tensor(target.probabilities), spec)
+        search = make_search(
+            model, torch.tensor(target.probabilities), spec, lambda text: events.write("warning", text=text)
+        )
         write_atomically(run.target, lambda file: np.save(file, target.probabilities))
         write_json(run.manifest, _manifest(run, spec, model, folder, target))
         _announce(events, run, spec, model, target, str(folder / "tokenizer.json"))

@@ -76,16 +76,9 @@ class ForkDialog(ModalScreen["RunSpec | None"]):
 
 def settings(spec: RunSpec) -> dict[str, str]:
     """The settings that a person changes most, by their short names."""
-    search = spec.search
-    own = {"lr": search.lr} if search.method == "soft" else {"width": search.width}
-    values = {
-        "method": search.method,
-        "length": search.length,
-        "init": search.init,
-        **own,
-        "steps": spec.budget.steps,
-        "seed": spec.seed,
-    }
+    search = spec.search.model_dump()
+    own = {name: search[name] for name in ("method", "length", "init", "lr", "width") if name in search}
+    values = {**own, "steps": spec.budget.steps, "seed": spec.seed}
     return {name: str(value) for name, value in values.items()}
 
 

@@ -17,7 +17,7 @@ from textual.widgets import Input, Label
 from distprompt_tui.tui.lines import content
 from distprompt_tui.tui.widgets.painted import label_border
 
-Method = Literal["soft", "hard"]
+Method = Literal["soft", "hard", "gcg", "hotflip", "random", "exhaustive"]
 
 LENGTHS = (1, 2, 3, 5, 8, 10, 15, 20, 30, 50, 100)
 STEPS = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
@@ -49,7 +49,7 @@ class MethodField(Widget, can_focus=True):
     def render(self) -> Content:
         """Called by Textual."""
         line = []
-        for name in ("soft", "hard"):
+        for name in ("soft", "hard" if self.method == "soft" else self.method):
             chosen = name == self.method
             line += [("● " if chosen else "○ ", "accent" if chosen else "faint")]
             line += [(f"{name}  ", "strong" if chosen else "quiet")]

@@ -1,0 +1,86 @@
+"""Every token there is, measured: exact for prompts of one token, a beam for longer ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from distprompt_tui.errors import UsageError
+from distprompt_tui.search.evaluate import Parent
+from distprompt_tui.search.token_search import TokenSearch
+from distprompt_tui.spec import Exhaustive
+
+
+class ExhaustiveSearch(TokenSearch[Exhaustive]):
+    """All prompts of one token, a step for each chunk of them; see `TokenSearch`.
+
+    Longer prompts are the `beam` best of the length before with every token behind them. The best prompt may be a
+    shorter one.
+    """
+
+    with_gradient = False
+
+    def _start(self) -> None:
+        self._stems = torch.zeros(1, 0, dtype=torch.long, device=self._model.device)
+        self._stem: Parent | None = None
+        self._chunk = 0
+        self._forget()
+        prompts = self._propose()
+        if not len(prompts):
+            raise UsageError("no single token survives being written as text and read again in this context")
+        self._take(prompts)
+
+    def _own(self) -> dict[str, Tensor]:
+        return {
+            "stems": self._stems,
+            "longest": self._longest,
+            "longest.kls": self._longest_kls,
+            "chunk": torch.tensor(self._chunk),
+        }
+
+    def _take_up(self, own: dict[str, Tensor]) -> None:
+        device = self._model.device
+        self._stems, self._longest = own["stems"].to(device), own["longest"].to(device)
+        self._longest_kls, self._chunk = own["longest.kls"], int(own["chunk"])
+        self._run_stem((self._chunk - 1) // self._chunks)
+
+    @property
+    def _chunks(self) -> int:
+        """Chunks to measure for each stem."""
+        return -(-len(self._allowed) // self._settings.width)
+
+    def _forget(self) -> None:
+        """No prompt of the present length was measured yet."""
+        self._longest = self._stems.new_empty(0, self._stems.shape[1] + 1)
+        self._longest_kls = torch.empty(0)
+
+    def _run_stem(self, index: int) -> None:
+        stem = self._stems[index]
+        self._stem = self._evaluator.parent(stem, with_gradient=False) if len(stem) else None
+
+    def _propose(self) -> Tensor:
+        """The next chunk of a stem's continuations, or of the first stem of the next length."""
+        while True:
+            if self._chunk == len(self._stems) * self._chunks:
+                if self._stems.shape[1] + 1 == self._settings.length or not len(self._longest):
+                    return self._longest[:0]
+                self._stems, self._chunk = self._longest, 0
+                self._forget()
+            index, offset = divmod(self._chunk, self._chunks)
+            if offset == 0:
+                self._run_stem(index)
+            self._chunk += 1
+            tokens = self._allowed[offset * self._settings.width :][: self._settings.width]
+            prompts = torch.cat([self._stems[index].expand(len(tokens), -1), tokens[:, None]], dim=1)
+            prompts = prompts[self._evaluator.fresh(prompts)]
+            if len(prompts):
+                return prompts
+
+    def _take(self, prompts: Tensor) -> None:
+        kls = self._evaluator.measure(prompts, self._stem)
+        best = int(kls.argmin())
+        if float(kls[best]) < self._now.kl:
+            self._move_to(prompts[best], float(kls[best]))
+        kls, order = torch.cat([self._longest_kls, kls]).sort(stable=True)
+        self._longest_kls = kls[: self._settings.beam]
+        self._longest = torch.cat([self._longest, prompts])[order[: self._settings.beam].to(prompts.device)]

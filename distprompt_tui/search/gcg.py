@@ -1,0 +1,40 @@
+"""Greedy coordinate gradient (Zou et al. 2023) by the rules of nanoGCG: what other searches are measured against."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from distprompt_tui.search.candidates import random_replacements
+from distprompt_tui.search.retokenise import surviving
+from distprompt_tui.search.token_search import SwapSearch
+from distprompt_tui.spec import Gcg
+
+DRAWS = 8
+"""How often candidates are drawn again where the text of none gives its ids again."""
+
+
+class GcgSearch(SwapSearch[Gcg]):
+    """Random swaps out of each position's `top_k` by the gradient; see `TokenSearch`.
+
+    Every step goes to the best of them, also where it is worse; the best prompt of all is kept beside.
+    """
+
+    def _propose(self) -> Tensor:
+        assert self._parent is not None
+        assert self._parent.gradient is not None
+        change = (self._parent.gradient @ self._model.embedding_matrix.T)[:, self._allowed]
+        best = change.topk(min(self._settings.top_k, len(self._allowed)), largest=False).indices
+        settings, tokens = self._settings, self._allowed[best]
+        for _ in range(DRAWS):
+            prompts = random_replacements(
+                self._now.ids, self._free, tokens, settings.width, settings.n_replace, self._generator
+            )
+            survives = surviving(self._model, prompts.tolist())
+            if any(survives):
+                break
+        return prompts[torch.tensor(survives, device=prompts.device)]
+
+    def _take(self, prompts: Tensor) -> None:
+        kls = self._evaluator.measure(prompts, self._parent)
+        self._move_to(prompts[int(kls.argmin())], float(kls.min()))

@@ -1,0 +1,38 @@
+"""Random single swaps, taken where they help: what a gradient has to beat."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from distprompt_tui.search.candidates import swapped
+from distprompt_tui.search.initial import draw
+from distprompt_tui.search.token_search import SwapSearch
+from distprompt_tui.spec import RandomSwaps
+
+DRAWS = 8
+"""How often candidates are drawn again to find enough that are new and survive being written as text."""
+
+
+class RandomSearch(SwapSearch[RandomSwaps]):
+    """Any token at any position; see `TokenSearch`."""
+
+    with_gradient = False
+
+    def _propose(self) -> Tensor:
+        found = [self._now.ids.new_empty(0, self._settings.length)]
+        missing = self._settings.width
+        for _ in range(DRAWS):
+            swaps = [draw(choices, (missing,), self._generator) for choices in (self._free, self._allowed)]
+            prompts = swapped(self._now.ids, torch.stack(swaps, dim=1))
+            found.append(prompts[self._evaluator.fresh(prompts)])
+            missing -= len(found[-1])
+            if not missing:
+                break
+        distinct: Tensor = torch.cat(found).unique(dim=0)
+        return distinct
+
+    def _take(self, prompts: Tensor) -> None:
+        kls = self._evaluator.measure(prompts, self._parent)
+        if float(kls.min()) < self._now.kl:
+            self._move_to(prompts[int(kls.argmin())], float(kls.min()))

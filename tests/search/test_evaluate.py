@@ -1,0 +1,211 @@
+"""Measuring candidates: shared beginnings change nothing, no prompt runs twice, memory may run out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import wraps
+from itertools import combinations
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from distprompt_tui.divergence import forward_kl
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.search import evaluate
+from distprompt_tui.search.candidates import bucket_starts, first_changes, prompt_hashes
+from distprompt_tui.search.evaluate import Evaluator
+from distprompt_tui.search.initial import random_ids
+from tests.search.targets import outlier_target
+from tests.search.work import Work
+
+
+def evaluator(model: LanguageModel, length: int) -> Evaluator:
+    """One that must not warn."""
+    return Evaluator(model, outlier_target(model), length, pytest.fail)
+
+
+def relatives(model: LanguageModel, ids: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Prompts that differ from one at random positions and behind."""
+    starts = torch.randint(len(ids) + 1, (count, 1), generator=generator)
+    keep = torch.rand(count, len(ids), generator=generator) < 0.5
+    keep |= torch.arange(len(ids)) < starts
+    return torch.where(keep, ids, random_ids(model, (count, len(ids)), generator))
+
+
+def plain(model: LanguageModel, prompts: Tensor) -> Tensor:
+    """Divergences without any of the machinery."""
+    with torch.no_grad():
+        return forward_kl(outlier_target(model), model.next_token_logits(prompts))
+
+
+@pytest.mark.parametrize("around", [("", ""), ("The quick ", ""), ("", " dog"), ("The quick ", " dog")])
+@pytest.mark.parametrize("call_cost", [0, 96])
+@pytest.mark.parametrize("length", [1, 6, 40])  # 40 is beyond the sliding window
+def test_what_is_shared_changes_no_divergence(
+    tiny_model: LanguageModel,
+    around: tuple[str, str],
+    call_cost: int,
+    length: int,
+    generator: torch.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(evaluate.CALL_COSTS, "cpu", call_cost)
+    model = tiny_model.in_context(*around)
+    ids = random_ids(model, (length,), generator)
+    prompts = relatives(model, ids, 40, generator)
+    found = evaluator(model, length)
+    work = Work(model)
+    before = found.positions
+    shared = found.measure(prompts, found.parent(ids, with_gradient=True))
+    torch.testing.assert_close(shared, plain(model, prompts), rtol=1e-4, atol=1e-4)
+    assert found.positions - before == work.stop() - 40 * (length + len(model.prefix_ids) + len(model.suffix_ids))
+
+
+def test_a_longer_prompt_runs_only_what_its_parent_lacks(tiny_model: LanguageModel, generator: torch.Generator) -> None:
+    ids = random_ids(tiny_model, (5,), generator)
+    found = evaluator(tiny_model, 5)
+    parent = found.parent(ids[:4], with_gradient=False)
+    longer = torch.cat([ids[:4].expand(30, -1), random_ids(tiny_model, (30, 1), generator)], dim=1).unique(dim=0)
+    before = found.positions
+    torch.testing.assert_close(found.measure(longer, parent), plain(tiny_model, longer), rtol=1e-4, atol=1e-4)
+    assert found.positions == before + len(longer)
+
+
+def test_a_prefix_runs_once_for_all_prompts(tiny_models: dict[str, LanguageModel], generator: torch.Generator) -> None:
+    model = tiny_models["llama"].in_context("The quick brown fox jumps over ", "")
+    found = evaluator(model, 3)
+    before = found.positions
+    prompts = random_ids(model, (10, 3), generator)
+    torch.testing.assert_close(found.measure(prompts), plain(model, prompts), rtol=1e-4, atol=1e-4)
+    assert found.positions == before + 30
+
+
+def test_nothing_is_run_twice(tiny_models: dict[str, LanguageModel], generator: torch.Generator) -> None:
+    model = tiny_models["gpt2"]
+    found = evaluator(model, 3)
+    prompts = random_ids(model, (8, 3), generator)
+    first = found.measure(torch.cat([prompts, prompts.flip(0)]))
+    assert torch.equal(first[:8], first[8:].flip(0))
+    before = found.positions
+    assert torch.equal(found.measure(prompts), first[:8])
+    assert found.positions == before
+    assert not found.fresh(prompts).any()
+    other = evaluator(model, 3)
+    other.restore_known(*found.known())
+    before = other.positions
+    assert torch.equal(other.measure(prompts), first[:8])
+    assert other.positions == before
+
+
+def test_the_oldest_are_forgotten_first(
+    tiny_models: dict[str, LanguageModel], generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "MAX_KNOWN", 5)
+    model = tiny_models["gpt2"]
+    found = evaluator(model, 3)
+    prompts = random_ids(model, (8, 3), generator)
+    found.measure(prompts)
+    assert found.known()[0].tolist() == prompt_hashes(prompts[3:])
+
+
+def test_fresh_prompts_are_distinct_and_survive_being_read_again(tiny_models: dict[str, LanguageModel]) -> None:
+    model = tiny_models["gpt2"]
+    vocabulary = model.vocabulary
+    good = vocabulary.encode("yes")
+    spelt = [vocabulary.id_of(char) for char in "yes"]  # reads as the tokens of "yes"
+    bad = spelt[: len(good)] if len(good) < 3 else spelt
+    length = max(len(good), len(bad))
+    assert length == len(good) == len(bad)
+    found = evaluator(model, length)
+    prompts = torch.tensor([good, bad, good])
+    assert found.fresh(prompts).tolist() == [True, vocabulary.encode(vocabulary.decode(bad)) == bad, False]
+
+
+def test_batches_are_halved_when_memory_runs_out_and_grow_back(
+    tiny_models: dict[str, LanguageModel], generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_models["llama"]
+    found = evaluator(model, 3)
+    prompts = random_ids(model, (100, 3), generator)
+    fits = 20
+    body = model.body.forward
+
+    @wraps(body)
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        if len(kwargs["inputs_embeds"]) > fits:
+            raise torch.OutOfMemoryError
+        return body(*args, **kwargs)
+
+    monkeypatch.setattr(model.body, "forward", limited)
+    monkeypatch.setattr(evaluate, "GROW_AFTER", 10)
+    kls = found.measure(prompts)
+    assert found.batch == 13  # of 100, 50, 25 and 13
+    fits = 1000
+    torch.testing.assert_close(kls, plain(model, prompts), rtol=1e-4, atol=1e-4)
+    found.measure(random_ids(model, (100, 3), generator))
+    assert found.batch > 13
+    fits = 0
+    with pytest.raises(torch.OutOfMemoryError):
+        found.measure(random_ids(model, (4, 3), generator))
+
+
+def test_a_model_whose_past_misleads_shares_nothing_and_tells(
+    tiny_models: dict[str, LanguageModel], generator: torch.Generator
+) -> None:
+    model = tiny_models["llama"]
+
+    class Forgetful(torch.nn.Module):
+        """Takes a cache, and does not look at it."""
+
+        def forward(self, inputs_embeds: Tensor, use_cache: bool, cache: Any) -> Any:
+            looks = cache is not None and not cache.get_seq_length()
+            return model.body(inputs_embeds=inputs_embeds, use_cache=looks, cache=cache if looks else None)
+
+    class Recurrent(torch.nn.Module):
+        """Leaves nothing in the cache."""
+
+        def forward(self, inputs_embeds: Tensor, use_cache: bool, cache: Any) -> Any:
+            return model.body(inputs_embeds=inputs_embeds, use_cache=False)
+
+    prompts = random_ids(model, (8, 6), generator)
+    for body, word in ((Forgetful(), "off by"), (Recurrent(), "cannot be cut")):
+        wrong = replace(model, body=body)
+        wrong.body.register_parameter("weight", torch.nn.Parameter(torch.zeros(1)))
+        told: list[str] = []
+        found = Evaluator(wrong, outlier_target(model), 6, told.append)
+        assert len(told) == 1
+        assert word in told[0]
+        before = found.positions
+        kls = found.measure(prompts, found.parent(prompts[0], with_gradient=False))
+        torch.testing.assert_close(kls, plain(model, prompts), rtol=1e-4, atol=1e-4)
+        assert found.positions == before + 9 * 6
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=30), st.integers(0, 3), st.sampled_from([0.0, 1.0, 7.0, 50.0]))
+def test_buckets_cost_least_of_all(firsts: list[int], suffix: int, call_cost: float) -> None:
+    length = 7 + suffix
+
+    def cost(starts: tuple[int, ...]) -> float:
+        inside = [max(start for start in starts if start <= first) for first in firsts]
+        return sum(length - start for start in inside) + call_cost * len(starts)
+
+    distinct = sorted(set(firsts))
+    others = [(distinct[0], *more) for count in range(len(distinct)) for more in combinations(distinct[1:], count)]
+    starts = bucket_starts(firsts, length, call_cost)
+    assert starts == sorted(set(starts))
+    assert cost(tuple(starts)) == min(map(cost, others))
+
+
+def test_first_changes_and_hashes() -> None:
+    parent = torch.tensor([1, 2, 3])
+    prompts = torch.tensor([[1, 2, 3], [9, 2, 3], [1, 9, 9], [1, 2, 9]])
+    assert first_changes(parent, prompts).tolist() == [3, 0, 1, 2]
+    assert first_changes(parent[:2], prompts).tolist() == [2, 0, 1, 2]
+    assert first_changes(parent[:0], prompts).tolist() == [0, 0, 0, 0]
+    every = torch.cartesian_prod(torch.arange(40), torch.arange(40))
+    assert len(set(prompt_hashes(every))) == 1600
+    assert prompt_hashes(every[:7]) == prompt_hashes(every)[:7]

@@ -1,0 +1,205 @@
+"""What holds for every search over tokens, and what each of them promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+
+from distprompt_tui import spec as specs
+from distprompt_tui.divergence import forward_kl
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.search import make_search
+from distprompt_tui.search.evaluate import Evaluator
+from distprompt_tui.search.protocol import HardPrompt
+from distprompt_tui.search.retokenise import surviving
+from distprompt_tui.search.token_search import TokenSearch
+from tests.search.targets import outlier_target
+from tests.search.work import Work
+
+SETTINGS: dict[str, specs.Tokens] = {
+    "hard": specs.Hard(length=4, width=16, top_k=32, bank=24, pairs=6, patience=3),
+    "gcg": specs.Gcg(length=4, width=24, top_k=32),
+    "gcg, two at once": specs.Gcg(length=4, width=24, top_k=32, n_replace=2),
+    "hotflip": specs.Hotflip(length=4, width=16, beam=3),
+    "random": specs.RandomSwaps(length=4, width=16),
+    "exhaustive": specs.Exhaustive(length=2, width=100, beam=2),
+}
+STEPS = 12
+
+
+def search(model: LanguageModel, settings: specs.Tokens, seed: int = 0, steps: int = STEPS) -> TokenSearch[Any]:
+    """A search on the outlier target that must not warn."""
+    spec = specs.RunSpec.model_validate(
+        {
+            "target": {"family": "uniform"},
+            "search": settings.model_dump(),
+            "budget": {"steps": steps},
+            "seed": seed,
+        }
+    )
+    found = make_search(model, outlier_target(model), spec, pytest.fail)
+    assert isinstance(found, TokenSearch)
+    return found
+
+
+def ids_of(found: TokenSearch[Any]) -> torch.Tensor:
+    """The best prompt's ids."""
+    prompt = found.best.prompt
+    assert isinstance(prompt, HardPrompt)
+    return prompt.ids
+
+
+@pytest.fixture(params=list(SETTINGS))
+def settings(request: pytest.FixtureRequest) -> specs.Tokens:
+    """Each method in turn."""
+    return SETTINGS[request.param]
+
+
+@pytest.fixture(params=["", "The quick "])
+def model(request: pytest.FixtureRequest, tiny_models: dict[str, LanguageModel]) -> LanguageModel:
+    """A tiny model, with and without a prefix."""
+    return tiny_models["llama"].in_context(request.param, "")
+
+
+def test_the_best_is_kept_is_true_and_survives(tiny_model: LanguageModel, settings: specs.Tokens) -> None:
+    for inside in (tiny_model, tiny_model.in_context("The quick ", " dog")):
+        found = search(inside, settings)
+        reported: list[float] = []
+        for step in found.steps():
+            reported += step.kls
+            assert found.best.kl == min(reported)
+            assert surviving(inside, [ids_of(found).tolist()]) == [True]
+        assert found.best.kl < reported[0] or isinstance(settings, specs.Exhaustive)
+        with torch.no_grad():
+            again = forward_kl(outlier_target(inside), inside.next_token_logits(ids_of(found)[None])).item()
+        assert found.best.kl == pytest.approx(again, abs=1e-4)
+
+
+def test_the_work_is_counted_truly_and_nothing_is_measured_twice(
+    model: LanguageModel, settings: specs.Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[tuple[int, ...]] = []
+    measure = Evaluator._measure_new
+
+    def watched(self: Evaluator, prompts: torch.Tensor, *rest: Any) -> torch.Tensor:
+        measured.extend(map(tuple, prompts.tolist()))
+        return measure(self, prompts, *rest)
+
+    work = Work(model)
+    found = search(model, settings)
+    probes = found._evaluator.positions
+    monkeypatch.setattr(Evaluator, "_measure_new", watched)
+    for step in found.steps():
+        assert step.positions == work.positions
+    assert work.stop() > probes
+    assert len(measured) > STEPS
+    assert len(set(measured)) == len(measured)
+
+
+def test_resumed_equals_uninterrupted_bit_for_bit(model: LanguageModel, settings: specs.Tokens) -> None:
+    whole = search(model, settings)
+    expected = list(whole.steps())
+    for stop_at in (0, 3, 8):
+        first = search(model, settings)
+        for step in first.steps():
+            if step.index == stop_at:
+                break
+        second = search(model, settings, seed=99)
+        second.restore(first.state())
+        assert list(second.steps()) == expected[stop_at:]
+        assert torch.equal(ids_of(second), ids_of(whole))
+        assert second.best.step == whole.best.step
+        assert second.state().numbers == whole.state().numbers
+
+
+def test_the_seed_decides_everything(model: LanguageModel, settings: specs.Tokens) -> None:
+    runs = [[step.kls for step in search(model, settings, seed).steps()] for seed in (3, 3, 4)]
+    assert runs[0] == runs[1]
+    assert (runs[0] != runs[2]) == (settings.method != "exhaustive")  # type: ignore[attr-defined]
+
+
+def walk(found: TokenSearch[Any]) -> Iterator[tuple[list[int], float]]:
+    """The current prompt and its divergence after each step."""
+    for step in found.steps():
+        prompt, _ = found.current
+        assert isinstance(prompt, HardPrompt)
+        yield prompt.ids.tolist(), step.kls[-1]
+
+
+def test_gcg_changes_one_position_a_step_and_goes_uphill_too(tiny_models: dict[str, LanguageModel]) -> None:
+    found = search(tiny_models["gpt2"], specs.Gcg(length=4, width=12, top_k=32), steps=40)
+    places = list(walk(found))
+    for (before, _), (after, _) in pairwise(places):
+        assert sum(a != b for a, b in zip(before, after, strict=True)) <= 1
+    kls = [kl for _, kl in places]
+    assert kls != sorted(kls, reverse=True)
+
+
+def test_gcg_candidates_are_each_positions_best_ranked(tiny_models: dict[str, LanguageModel]) -> None:
+    model = tiny_models["gpt2"]
+    found = search(model, specs.Gcg(length=4, width=400, top_k=5), steps=0)
+    list(found.steps())
+    assert found._parent is not None
+    assert found._parent.gradient is not None
+    gradient, ids = found._parent.gradient, found._parent.ids
+    change = (gradient @ model.embedding_matrix.T)[:, found._allowed]
+    best = found._allowed[change.topk(5, largest=False).indices]
+    drawn = found._propose()
+    for prompt in drawn:
+        for position in (prompt != ids).nonzero()[:, 0].tolist():
+            assert int(prompt[position]) in best[position].tolist()
+
+
+def test_hotflip_measures_the_best_ranked_first(tiny_models: dict[str, LanguageModel]) -> None:
+    model = tiny_models["gpt2"]
+    found = search(model, specs.Hotflip(length=4, width=16, beam=1), steps=0)
+    list(found.steps())
+    assert found._parent is not None
+    scores = found._scored(found._parent)
+    first, second = found._propose(), found._propose()
+    assert torch.equal(first, second)  # proposed is not measured yet
+
+    def scores_of(prompts: torch.Tensor) -> torch.Tensor:
+        rows, positions = (prompts != found._now.ids).nonzero(as_tuple=True)
+        return scores[positions, prompts[rows, positions]]
+
+    ranked = scores_of(first)
+    assert torch.equal(ranked, ranked.sort().values)
+    found._take(first)
+    if torch.equal(found._beam[0].parent.ids, found._now.ids) and found._now.step == 0:
+        assert scores_of(found._propose()).min() >= ranked.max()
+
+
+def test_random_only_takes_what_helps(tiny_models: dict[str, LanguageModel]) -> None:
+    kls = [kl for _, kl in walk(search(tiny_models["qwen2"], SETTINGS["random"], steps=30))]
+    assert kls == sorted(kls, reverse=True)
+
+
+def every_token(model: LanguageModel, found: TokenSearch[Any], stem: list[int]) -> tuple[list[list[int]], torch.Tensor]:
+    """All prompts of one more token that survive, and their divergences."""
+    prompts = [[*stem, token] for token in found._allowed.tolist()]
+    prompts = [ids for ids, good in zip(prompts, surviving(model, prompts), strict=True) if good]
+    with torch.no_grad():
+        return prompts, forward_kl(outlier_target(model), model.next_token_logits(torch.tensor(prompts)))
+
+
+def test_exhaustive_is_exact_for_one_token_and_a_step_is_a_chunk(tiny_model: LanguageModel) -> None:
+    found = search(tiny_model, specs.Exhaustive(width=64), steps=1000)
+    steps = list(found.steps())
+    prompts, kls = every_token(tiny_model, found, [])
+    assert len(steps) == len({found._allowed.tolist().index(token) // 64 for (token,) in prompts})
+    assert found.best.kl == pytest.approx(kls.min().item(), abs=1e-5)
+
+
+def test_exhaustive_extends_the_best_exactly(tiny_models: dict[str, LanguageModel]) -> None:
+    model = tiny_models["llama"]
+    found = search(model, specs.Exhaustive(length=2, width=64, beam=3), steps=1000)
+    list(found.steps())
+    prompts, kls = every_token(model, found, [])
+    stems = [prompts[row] for row in kls.topk(3, largest=False).indices.tolist()]
+    lowest = min(every_token(model, found, stem)[1].min().item() for stem in stems)
+    assert found.best.kl == pytest.approx(min(lowest, kls.min().item()), abs=1e-5)

@@ -1,0 +1,27 @@
+"""Counting the work of a search by what its model's body is really given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from distprompt_tui.models.language_model import LanguageModel
+
+
+class Work:
+    """Token positions through a body, a backward pass as two; counted by a hook until `stop`."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.positions = 0
+        self._hook = model.body.register_forward_pre_hook(self._count, with_kwargs=True)
+
+    def stop(self) -> int:
+        """Count no more; the positions."""
+        self._hook.remove()
+        return self.positions
+
+    def _count(self, module: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        embeds: Tensor = kwargs["inputs_embeds"]
+        self.positions += embeds.shape[0] * embeds.shape[1] * (3 if embeds.requires_grad else 1)
