@@ -78,7 +78,7 @@ def settings(spec: RunSpec) -> dict[str, str]:
     """The settings that a person changes most, by their short names."""
     search = spec.search.model_dump()
     own = {name: search[name] for name in ("method", "length", "init", "lr", "width") if name in search}
-    values = {**own, "steps": spec.budget.steps, "seed": spec.seed}
+    values: dict[str, object] = {**own, "steps": spec.budget.steps, "seed": spec.seed}
     return {name: str(value) for name, value in values.items()}
 
 
