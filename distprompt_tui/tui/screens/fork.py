@@ -76,10 +76,9 @@ class ForkDialog(ModalScreen["RunSpec | None"]):
 
 def settings(spec: RunSpec) -> dict[str, str]:
     """The settings that a person changes most, by their short names."""
-    search = spec.search.model_dump()
+    search: dict[str, object] = dict(spec.search)
     own = {name: search[name] for name in ("method", "length", "init", "lr", "width") if name in search}
-    values: dict[str, object] = {**own, "steps": spec.budget.steps, "seed": spec.seed}
-    return {name: str(value) for name, value in values.items()}
+    return {name: str(value) for name, value in {**own, "steps": spec.budget.steps, "seed": spec.seed}.items()}
 
 
 def forked(spec: RunSpec, values: dict[str, str]) -> RunSpec:
