@@ -74,11 +74,15 @@ class ForkDialog(ModalScreen["RunSpec | None"]):
         self._told.update(content(lines))
 
 
+SHOWN = ("method", "length", "init", "lr", "width")
+"""Of a search's settings, as far as its method has them."""
+
+
 def settings(spec: RunSpec) -> dict[str, str]:
     """The settings that a person changes most, by their short names."""
-    search: dict[str, object] = dict(spec.search)
-    own = {name: search[name] for name in ("method", "length", "init", "lr", "width") if name in search}
-    return {name: str(value) for name, value in {**own, "steps": spec.budget.steps, "seed": spec.seed}.items()}
+    search = spec.search.model_dump()
+    values: dict[str, object] = {key: value for key, value in search.items() if key in SHOWN}
+    return {name: str(value) for name, value in (values | {"steps": spec.budget.steps, "seed": spec.seed}).items()}
 
 
 def forked(spec: RunSpec, values: dict[str, str]) -> RunSpec:
