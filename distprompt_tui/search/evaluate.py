@@ -68,6 +68,7 @@ class Evaluator:
     Attributes:
         positions: work so far, in token positions through the body; a backward pass counts as two.
         batch: prompts that are run at once; halved when memory runs out.
+        fitted: batches of this size that memory was enough for.
     """
 
     def __init__(self, model: LanguageModel, target: Tensor, length: int, warn: Callable[[str], None]) -> None:
@@ -75,8 +76,8 @@ class Evaluator:
         self._entropy = float(entropy(target.double()))
         self._target = target.to(model.device, torch.float32)
         self._known: dict[int, float] = {}
-        self._fitted = 0
         self.positions = 0
+        self.fitted = 0
         self.batch = self._largest_batch = max(1, MAX_LOGITS // model.vocab_size)
         self._shares = True
         if trouble := self._trouble_with_sharing(length):
@@ -184,7 +185,7 @@ class Evaluator:
             except torch.OutOfMemoryError:
                 if len(part) == 1:
                     raise
-                self.batch, self._fitted = (len(part) + 1) // 2, 0
+                self.batch, self.fitted = (len(part) + 1) // 2, 0
                 continue
             done += len(part)
             self.positions += len(part) * (part.shape[1] + self._around - (len(self._model.prefix_ids) if past else 0))
@@ -193,9 +194,9 @@ class Evaluator:
 
     def _grow(self) -> None:
         """Count a batch that fitted; after enough of them, try larger ones again."""
-        self._fitted += 1
-        if self.batch < self._largest_batch and self._fitted >= GROW_AFTER:
-            self.batch, self._fitted = min(2 * self.batch, self._largest_batch), 0
+        self.fitted += 1
+        if self.batch < self._largest_batch and self.fitted >= GROW_AFTER:
+            self.batch, self.fitted = min(2 * self.batch, self._largest_batch), 0
 
     def _prefix_alone(self) -> Parent | None:
         """What prompts without a parent share: the fixed prefix."""
@@ -218,17 +219,9 @@ class Evaluator:
         try:
             parent = self.parent(ids, with_gradient=False)
             shared = torch.cat([self._measure_new(prompt[None], parent) for prompt in prompts])
-        except (
-            ModelError,
-            AttributeError,
-            IndexError,
-            NotImplementedError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-        ) as error:
-            if isinstance(error, torch.OutOfMemoryError):
-                raise
+        except torch.OutOfMemoryError:
+            raise
+        except (ModelError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
             return f"the model's past cannot be cut ({error})"
         whole = self._in_batches(prompts, None)
         tolerance = torch.finfo(self._model.dtype).eps ** 0.5 * max(1.0, float(whole.max()))

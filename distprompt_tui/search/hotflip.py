@@ -68,8 +68,10 @@ class HotflipSearch(SwapSearch[Hotflip]):
             for children, member in zip(self._children, self._beam, strict=True)
         ]
         staying: list[tuple[float, Tensor, Parent | None]] = [(at.kl, at.parent.ids, at.parent) for at in self._beam]
-        coming = [(kl, ids, None) for kl, ids in zip(torch.cat(kls).tolist(), prompts, strict=True)]
-        best = sorted([*staying, *coming], key=lambda place: place[0])[: self._settings.beam]
+        distinct = {
+            tuple(ids.tolist()): (kl, ids, None) for kl, ids in zip(torch.cat(kls).tolist(), prompts, strict=True)
+        }
+        best = sorted([*staying, *distinct.values()], key=lambda place: place[0])[: self._settings.beam]
         self._beam = [Member(kl, parent or self._run(ids)) for kl, ids, parent in best]
         if self._beam[0].kl < self._now.kl:
             self._move_to(self._beam[0].parent.ids, self._beam[0].kl, self._beam[0].parent)

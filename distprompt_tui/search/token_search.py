@@ -123,6 +123,7 @@ class TokenSearch(ABC, Generic[Settings]):
             "step": self._step,
             "positions": self._evaluator.positions,
             "batch": self._evaluator.batch,
+            "fitted": self._evaluator.fitted,
             **{
                 name: {"kl": place.kl, "step": place.step, "changed": list(place.changed)}
                 for name, place in (("now", self._now), ("best", self._best))
@@ -143,7 +144,7 @@ class TokenSearch(ABC, Generic[Settings]):
         )
         self._step = state.numbers["step"]
         self._generator.set_state(state.tensors["generator"].cpu())
-        self._evaluator.batch = state.numbers["batch"]
+        self._evaluator.batch, self._evaluator.fitted = state.numbers["batch"], state.numbers["fitted"]
         self._evaluator.restore_known(state.tensors["known_hashes"], state.tensors["known_kls"])
         self._parent = self._evaluator.parent(self._now.ids, with_gradient=self.with_gradient)
         self._take_up(state.tensors)

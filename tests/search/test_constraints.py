@@ -15,9 +15,11 @@ from safetensors.torch import save_file
 from distprompt_tui import spec as specs
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.search.hard import HardSearch
 from distprompt_tui.search.initial import allowed_ids, nearest_ids
 from distprompt_tui.search.protocol import HardPrompt
 from distprompt_tui.search.retokenise import surviving
+from tests.search.targets import outlier_target
 from tests.search.test_methods import SETTINGS, search
 
 SWAPS = [name for name, settings in SETTINGS.items() if isinstance(settings, specs.Swaps)]
@@ -106,6 +108,19 @@ def test_starts_from_a_hard_prompt_of_before(tiny_models: dict[str, LanguageMode
     assert prompts_of(model, settings)[0] == ids
     with pytest.raises(UsageError, match=rf"{len(ids)} tokens, not 30: set search.length={len(ids)}"):
         prompts_of(model, settings.model_copy(update={"length": 30}))
+
+
+def test_a_start_that_cannot_be_pasted_is_told_of(tiny_models: dict[str, LanguageModel], tmp_path: Path) -> None:
+    model = tiny_models["gpt2"]
+    ids = [model.vocabulary.id_of(char) for char in "the"]
+    assert model.vocabulary.encode("the") != ids
+    file = tmp_path / "prompt.json"
+    file.write_text(json.dumps({"ids": ids, "text": "the"}))
+    told: list[str] = []
+    settings = specs.Hard(length=3, init="prompt", init_prompt=str(file))
+    found = HardSearch(model, outlier_target(model), settings, 0, 0, told.append)
+    list(found.steps())
+    assert told == ["the prompt that the search starts from does not survive being written as text and read again"]
 
 
 def test_starts_from_the_nearest_tokens_of_a_soft_prompt(tiny_model: LanguageModel, tmp_path: Path) -> None:
