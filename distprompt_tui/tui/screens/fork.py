@@ -80,9 +80,9 @@ SHOWN = ("method", "length", "init", "lr", "width")
 
 def settings(spec: RunSpec) -> dict[str, str]:
     """The settings that a person changes most, by their short names."""
-    search = spec.search.model_dump()
-    values: dict[str, object] = {key: value for key, value in search.items() if key in SHOWN}
-    return {name: str(value) for name, value in (values | {"steps": spec.budget.steps, "seed": spec.seed}).items()}
+    search: dict[str, object] = {**spec.search.model_dump()}
+    values = {name: search[name] for name in SHOWN if name in search}
+    return {name: str(value) for name, value in {**values, "steps": spec.budget.steps, "seed": spec.seed}.items()}
 
 
 def forked(spec: RunSpec, values: dict[str, str]) -> RunSpec:
