@@ -10,7 +10,7 @@ demo: setup ## set up, then open the app on a search
 setup: .venv/ready ## everything that the program needs, in .venv
 
 test: .venv/ready-for-tests lint ## set up, then check and test everything
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/ready-for-tests
 	$(BIN)/ruff check .

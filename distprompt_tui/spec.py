@@ -233,6 +233,7 @@ class Tokens(Strict):
     these are given. A step measures up to `width` candidates.
     """
 
+    method: str
     length: Annotated[int, Field(ge=1, le=4096)] = 10
     width: Annotated[int, Field(ge=1)] = 64
     allowed: Literal["usable", "printable"] = "usable"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 # Before torch is imported anywhere: idle threads must not spin, tests run beside worker processes on few cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # of several test processes, each has a core
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 

@@ -90,7 +90,7 @@ def preset(tmp_path: Path, tiny_folders: dict[str, Path]) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("method", ["soft", "hard", "gcg", "hotflip", "random"])
+@pytest.mark.parametrize("method", ["soft", "hard", "gcg"])
 def test_run_prints_one_object_that_a_plain_forward_pass_confirms(
     preset: str, method: str, tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -238,7 +238,7 @@ def test_doctor_says_what_is_there_and_holds_no_secrets(tmp_path: Path) -> None:
 
 
 @pytest.mark.real_model
-@pytest.mark.parametrize(("method", "steps", "share"), [("soft", 100, 0.2), ("hard", 8, 0.5)])
+@pytest.mark.parametrize(("method", "steps", "share"), [("soft", 50, 0.2), ("hard", 8, 0.5)])
 def test_the_outlier_preset_on_the_real_model(method: str, steps: int, share: float, smollm2_folder: Path) -> None:
     found = run_json("outlier", "--method", method, "--steps", str(steps))
     assert found["kl"] < share * found["uniform"]
