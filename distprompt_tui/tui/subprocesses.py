@@ -8,8 +8,8 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import IO, Any
 
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.findings import Finding
@@ -33,22 +33,12 @@ async def prepare_model(name: str, report: Report) -> None:
     Raises:
         DistPromptError: it did not work; the text is the reason.
     """
-    with tempfile.TemporaryFile() as errors:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "distprompt_tui", "models", "prepare", name, "--json"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=errors,
-            limit=_LINE_LIMIT,
-        )
-        try:
-            while (answer := await _read(process)) is not None:
-                if "progress" in answer:
-                    report(str(answer["progress"]), answer.get("fraction"))
-            if await process.wait() != 0:
-                raise DistPromptError(_last_line(errors) or f"{name} could not be prepared")
-        finally:
-            await _end(process)
+    async with _command("models", "prepare", name) as (process, errors):
+        while (answer := await _read(process)) is not None:
+            if "progress" in answer:
+                report(str(answer["progress"]), answer.get("fraction"))
+        if await process.wait() != 0:
+            raise DistPromptError(_last_line(errors) or f"{name} could not be prepared")
 
 
 async def examine_machine(columns: int, rows: int) -> list[Finding]:
@@ -61,22 +51,11 @@ async def examine_machine(columns: int, rows: int) -> list[Finding]:
     Raises:
         DistPromptError: it did not work; the text is the reason.
     """
-    with tempfile.TemporaryFile() as errors:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "distprompt_tui", "doctor", "--json"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=errors,
-            limit=_LINE_LIMIT,
-            env=os.environ | {"COLUMNS": str(columns), "LINES": str(rows)},
-        )
-        try:
-            answer = await _read(process)
-            if answer is None or await process.wait() != 0:
-                raise DistPromptError(_last_line(errors) or "the doctor ended without a word")
-            return [Finding(**finding) for finding in answer["findings"]]
-        finally:
-            await _end(process)
+    async with _command("doctor", COLUMNS=str(columns), LINES=str(rows)) as (process, errors):
+        answer = await _read(process)
+        if answer is None or await process.wait() != 0:
+            raise DistPromptError(_last_line(errors) or "the doctor ended without a word")
+        return [Finding(**finding) for finding in answer["findings"]]
 
 
 class Probe:
@@ -168,6 +147,24 @@ class Probe:
                     await self._next_answer(self._process)
         except TimeoutError:
             await self.close()
+
+
+@contextlib.asynccontextmanager
+async def _command(*arguments: str, **environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, IO[bytes]]]:
+    """`distprompt-tui … --json` as a process, and the file with what it writes to stderr. Ended on the way out."""
+    with tempfile.TemporaryFile() as errors:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "distprompt_tui", *arguments, "--json"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            limit=_LINE_LIMIT,
+            env=os.environ | environment,
+        )
+        try:
+            yield process, errors
+        finally:
+            await _end(process)
 
 
 async def _read(process: asyncio.subprocess.Process) -> dict[str, Any] | None:
