@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -24,7 +24,6 @@ from distprompt_tui.tui.keys import APP_KEYS, READ_ONLY, bindings
 from distprompt_tui.tui.lines import safe
 from distprompt_tui.tui.settings import Settings, read_settings, write_settings
 from distprompt_tui.tui.themes import SIXTEEN_COLORS, THEMES, meaning_variables
-from distprompt_tui.tui.token_table import ORDERS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -188,18 +187,10 @@ class DistPromptApp(App[int]):
     def watch_run(self, run: RunDirectory, *, replace: bool = False) -> None:
         """Open a run's live screen."""
         screen = self._live_screen(run)
-        shown = self.switch_screen(screen) if replace else self.push_screen(screen)
-        self.run_worker(self._begin_as_set(screen, shown))
-
-    async def _begin_as_set(self, screen: LiveScreen, shown: Awaitable[object]) -> None:
-        """Press the keys that bring a run's screen from its own beginning to the one that is set."""
-        await shown
-        if self.settings.divergence_scale == "linear":
-            screen.action_plot_scale()
-        if self.settings.bar_scale == "log":
-            screen.action_bar_scale()
-        for _ in range(ORDERS.index(self.settings.token_order)):
-            await screen.action_order()
+        if replace:
+            self.switch_screen(screen)
+        else:
+            self.push_screen(screen)
 
     async def read_runs(self) -> list[RunSummary]:
         """All runs, the newest first; what was read before and has not changed is taken from memory."""

@@ -76,7 +76,13 @@ class RunScreen(AppScreen):
         yield TooSmall()
 
     def on_mount(self) -> None:
-        """Called by Textual."""
+        """Called by Textual: begin as the settings say."""
+        settings = self.home.settings
+        self.table.wish_for(order=settings.token_order)
+        if settings.divergence_scale == "linear":
+            self.query_one(DivergencePlot).toggle_scale()
+        if settings.bar_scale == "log":
+            self.query_one(TokensPanel).toggle_scale()
         self.redraw()
         self.set_interval(1 / self.home.updates_per_second, self.tick)
         self.call_after_refresh(self.tick)
