@@ -28,6 +28,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from distprompt_tui import spec
 from distprompt_tui.errors import DistPromptError, UsageError
+from distprompt_tui.prompts import read_prompt
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.targets.summary import describe
 from distprompt_tui.vocabulary import Vocabulary
@@ -125,14 +126,12 @@ def _influence(run: RunDirectory, token: int, ids: list[int] | None, bare: Any) 
     if ids is not None:
         model = _in_context(run, bare, len(ids))
         return influences(model, model.embedding(torch.tensor(ids, device=model.device)), token)
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        vectors = load_file(run.best / "prompt.safetensors")["prompt_embeddings"]
-    except (OSError, KeyError, SafetensorError) as error:
+        vectors = read_prompt(run.best / "prompt.safetensors")
+    except UsageError as error:
         raise UsageError("the run has no best prompt yet: it comes with the first files, a second later") from error
-    return influences(_in_context(run, bare, len(vectors)), vectors.to(bare.device), token)
+    model = _in_context(run, bare, len(vectors))
+    return influences(model, torch.tensor(vectors, device=model.device), token)
 
 
 def _in_context(run: RunDirectory, bare: Any, length: int) -> Any:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from distprompt_tui.errors import NotFoundError
 from distprompt_tui.models.prepare import prepare_by_name
+from distprompt_tui.prompts import read_prompt
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.vocabulary import load_vocabulary
 
@@ -60,14 +60,12 @@ def verify(run: RunDirectory) -> Verification:
         return float((target[inside] * (target[inside].log() - log_q[inside])).sum())
 
     kl = json.loads(run.result.read_text())["kl"]
-    soft_file = run.best / "prompt.safetensors"
-    if soft_file.is_file():
-        vectors = load_file(soft_file)["prompt_embeddings"]
-        around = [embed(torch.tensor(ids, dtype=torch.long)) for ids in (before, after)]
+    prompt = read_prompt(run.path)
+    if not isinstance(prompt, list):
+        vectors = torch.from_numpy(prompt)
+        around = [embed(torch.tensor(text_ids, dtype=torch.long)) for text_ids in (before, after)]
         return Verification(kl, divergence(torch.cat([around[0], vectors, around[1]])), None)
-    prompt = json.loads((run.best / "prompt.json").read_text())
-    text = vocabulary.decode([*before, *prompt["ids"], *after])
-    by_ids, by_text = (
-        divergence(embed(torch.tensor(ids))) for ids in ([*before, *prompt["ids"], *after], vocabulary.encode(text))
-    )
+    ids = [*before, *prompt, *after]
+    text = vocabulary.decode(ids)
+    by_ids, by_text = (divergence(embed(torch.tensor(tokens))) for tokens in (ids, vocabulary.encode(text)))
     return Verification(kl, by_ids, by_text)

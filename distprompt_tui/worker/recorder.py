@@ -14,6 +14,7 @@ from torch import Tensor
 from distprompt_tui.divergence import Comparison, Numbers, compare
 from distprompt_tui.files import write_atomically, write_json
 from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.prompts import VECTORS
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.runs.state import Bounds
@@ -156,7 +157,7 @@ class Recorder:
 
     def _save_prompt(self, prompt: Prompt) -> None:
         if isinstance(prompt, SoftPrompt):
-            data = save({"prompt_embeddings": prompt.vectors.cpu().contiguous()})
+            data = save({VECTORS: prompt.vectors.cpu().contiguous()})
             write_atomically(self._run.best / "prompt.safetensors", lambda file: file.write(data))
         else:
             ids = prompt.ids.tolist()
