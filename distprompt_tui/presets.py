@@ -201,9 +201,8 @@ def _tags() -> set[str]:
     from distprompt_tui import spec
 
     parts = [value for value in vars(spec).values() if isinstance(value, type) and issubclass(value, spec.Strict)]
-    return {
-        part.model_fields[key].default for part in parts for key in ("family", "method") if key in part.model_fields
-    }
+    fields = [part.model_fields[key] for part in parts for key in ("family", "method") if key in part.model_fields]
+    return {field.default for field in fields if not field.is_required()}
 
 
 def _siblings(where: list[str], fields: dict[str, Any]) -> list[str]:

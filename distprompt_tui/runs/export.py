@@ -61,7 +61,7 @@ def export_run(run: RunDirectory, form: Format, destination: Path | None = None)
 
 
 def _write_steps(run: RunDirectory, path: Path) -> Path:
-    steps = [event for event in Tailer(run.events).read() if event["type"] == "step"]
+    steps = [event for event in Tailer(run.events).read() if event.get("type") == "step"]
     table = io.StringIO(newline="")
     writer = csv.writer(table)
     writer.writerow(COLUMNS)
