@@ -20,17 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from soft import TARGETS, count_work
+from soft import TARGETS, count_work, load
 from torch import Tensor
 
 from distprompt_tui import spec as specs
 from distprompt_tui.bounds import solve_bounds
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.models.source import ModelSource, load_by_name
 from distprompt_tui.search import make_search
-from distprompt_tui.targets import make_target
 
 ARMS: dict[str, specs.Search] = {
     "hard": specs.Hard(),
@@ -64,13 +61,8 @@ def main() -> None:
 
 def run(name: str, results: Path, positions: int) -> None:
     """Every arm of every target and seed that the results file does not hold yet."""
-    settings = specs.Model(name=name, device="cpu")
-    model, _ = load_by_name(settings, lambda text, fraction: None)
-    source = ModelSource(model, settings, lambda text, fraction: None)
-    targets = {
-        target: torch.tensor(make_target(spec, model.vocabulary, source).probabilities)
-        for target, spec in TARGETS.items()
-    }
+    model, made = load(name, TARGETS.values())
+    targets = dict(zip(TARGETS, made, strict=True))
     found: dict[str, Any] = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
     if found.setdefault("positions", positions) != positions:
         sys.exit(f"{results} is of {found['positions']} positions, not {positions}")

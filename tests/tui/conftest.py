@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,7 +17,7 @@ from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.spec import Lm, RunSpec, Temperature
 from distprompt_tui.tui import catalog, desk
 from distprompt_tui.tui.app import DistPromptApp
-from tests.tui.recording import SIZE, write_tokenizer
+from tests.tui.recording import SIZE, Recorder, write_tokenizer
 
 Wait = Callable[[Pilot[Any], Callable[[], object]], Any]
 
@@ -34,6 +35,18 @@ async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
 def screen_text(app: DistPromptApp) -> str:
     """What the terminal shows now."""
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+@asynccontextmanager
+async def watched(
+    recorder: Recorder, app_on: Callable[..., DistPromptApp], **how: Any
+) -> AsyncIterator[tuple[DistPromptApp, Pilot[Any]]]:
+    """An app on a run that lives and grows; `how` is what the terminal is like."""
+    app = app_on(attach=recorder.run)
+    app.updates_per_second = 20.0
+    with recorder.living_worker():
+        async with app.run_test(**how) as pilot:
+            yield app, pilot
 
 
 class FakeProbe:

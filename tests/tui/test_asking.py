@@ -14,7 +14,7 @@ from distprompt_tui.tui import asking
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.screens.live import LiveScreen
 from distprompt_tui.tui.widgets.bars import Bars
-from tests.tui.conftest import screen_text, until
+from tests.tui.conftest import screen_text, until, watched
 from tests.tui.recording import Recorder, recorded
 
 Make = Callable[..., DistPromptApp]
@@ -131,20 +131,17 @@ async def test_a_living_prompt_is_held_while_it_is_explained(tmp_path: Path, app
     recorder = Recorder(tmp_path / "runs", "hard")
     recorder.start()
     recorder.steps(4)
-    app = app_on(attach=recorder.run)
-    app.updates_per_second = 20.0
-    with recorder.living_worker():
-        async with app.run_test(size=(120, 40)) as pilot:
-            await until(pilot, lambda: complete(app))
-            await pilot.press("a")
-            await until(pilot, lambda: "+3.50" in screen_text(app))
-            recorder.steps(4)
-            await until(pilot, lambda: "step 8/100" in screen_text(app))
-            assert app.screen.shown.state.step == 4
-            assert "+3.50" in screen_text(app)
-            await pilot.press("escape")
-            await until(pilot, lambda: app.screen.shown.state.step == 8)
-            assert "+3.50" not in screen_text(app)
+    async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
+        await until(pilot, lambda: complete(app))
+        await pilot.press("a")
+        await until(pilot, lambda: "+3.50" in screen_text(app))
+        recorder.steps(4)
+        await until(pilot, lambda: "step 8/100" in screen_text(app))
+        assert app.screen.shown.state.step == 4
+        assert "+3.50" in screen_text(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen.shown.state.step == 8)
+        assert "+3.50" not in screen_text(app)
 
 
 async def test_a_moment_of_the_past_and_a_text_can_be_explained(tmp_path: Path, app_on: Make) -> None:

@@ -16,7 +16,7 @@ from distprompt_tui.tui.screens.start import StartScreen
 from distprompt_tui.tui.widgets.bars import Bars
 from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
 from distprompt_tui.tui.widgets.keybar import KeyBar
-from tests.tui.conftest import screen_text, until
+from tests.tui.conftest import screen_text, until, watched
 from tests.tui.recording import Recorder, recorded
 
 Make = Callable[..., DistPromptApp]
@@ -79,22 +79,19 @@ async def test_a_terminal_that_is_too_small_says_so(tmp_path: Path, app_on: Make
 
 async def test_a_growing_run_is_followed(tmp_path: Path, app_on: Make) -> None:
     recorder = Recorder(tmp_path / "runs")
-    app = app_on(attach=recorder.run)
-    app.updates_per_second = 20.0
-    with recorder.living_worker():
-        async with app.run_test(size=(120, 40)) as pilot:
-            await until(pilot, lambda: "The worker is starting" in screen_text(app))
-            recorder.start()
-            await until(pilot, lambda: "running" in screen_text(app))
-            recorder.steps(3)
-            await until(pilot, lambda: "step 3/100" in screen_text(app))
-            assert "being found beside the search" in screen_text(app)
-            recorder.bounds()
-            recorder.steps(4)
-            await until(pilot, lambda: "step 7/100" in screen_text(app) and "left" in screen_text(app))
-            recorder.end("target reached")
-            await until(pilot, lambda: "target reached" in screen_text(app))
-            assert "y copy the prompt" in screen_text(app)
+    async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
+        await until(pilot, lambda: "The worker is starting" in screen_text(app))
+        recorder.start()
+        await until(pilot, lambda: "running" in screen_text(app))
+        recorder.steps(3)
+        await until(pilot, lambda: "step 3/100" in screen_text(app))
+        assert "being found beside the search" in screen_text(app)
+        recorder.bounds()
+        recorder.steps(4)
+        await until(pilot, lambda: "step 7/100" in screen_text(app) and "left" in screen_text(app))
+        recorder.end("target reached")
+        await until(pilot, lambda: "target reached" in screen_text(app))
+        assert "y copy the prompt" in screen_text(app)
 
 
 async def test_a_crash_is_told_with_the_workers_last_words(tmp_path: Path, app_on: Make) -> None:
@@ -244,16 +241,13 @@ async def test_old_warnings_stay_in_the_log(tmp_path: Path, app_on: Make) -> Non
     recorder = Recorder(tmp_path / "runs")
     recorder.start()
     recorder.writer.write("warning", text="an old [/] warning")
-    app = app_on(attach=recorder.run)
-    app.updates_per_second = 20.0
-    with recorder.living_worker():
-        async with app.run_test(size=(120, 40), notifications=True) as pilot:
-            await until(pilot, lambda: "running" in screen_text(app))
-            recorder.writer.write("warning", text="a new [/] warning")
-            await until(pilot, lambda: "a new [/] warning" in screen_text(app))
-            assert "an old" not in screen_text(app)
-            await pilot.press("w")
-            await until(pilot, lambda: "an old [/] warning" in screen_text(app))
+    async with watched(recorder, app_on, size=(120, 40), notifications=True) as (app, pilot):
+        await until(pilot, lambda: "running" in screen_text(app))
+        recorder.writer.write("warning", text="a new [/] warning")
+        await until(pilot, lambda: "a new [/] warning" in screen_text(app))
+        assert "an old" not in screen_text(app)
+        await pilot.press("w")
+        await until(pilot, lambda: "an old [/] warning" in screen_text(app))
 
 
 async def test_the_plot_reads_off_single_steps(tmp_path: Path, app_on: Make) -> None:

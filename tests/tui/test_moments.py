@@ -16,7 +16,7 @@ from distprompt_tui.tui.screens.live import LiveScreen
 from distprompt_tui.tui.screens.start import StartScreen
 from distprompt_tui.tui.widgets.bars import Bars
 from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
-from tests.tui.conftest import screen_text, until
+from tests.tui.conftest import screen_text, until, watched
 from tests.tui.recording import SIZE, Recorder, recorded
 
 Make = Callable[..., DistPromptApp]
@@ -70,20 +70,17 @@ async def test_a_living_run_goes_on_behind_its_history(tmp_path: Path, app_on: M
     recorder = Recorder(tmp_path / "runs")
     recorder.start()
     recorder.steps(5)
-    app = app_on(attach=recorder.run)
-    app.updates_per_second = 20.0
-    with recorder.living_worker():
-        async with app.run_test(size=(120, 40)) as pilot:
-            await until(pilot, lambda: complete(app))
-            await pilot.press("h", "left")
-            await until(pilot, lambda: "step 4 of 5, history" in screen_text(app))
-            recorder.steps(3)
-            await until(pilot, lambda: "step 4 of 8, history" in screen_text(app))
-            assert "step 8/100" in screen_text(app)
-            await pilot.press("end")
-            await until(pilot, lambda: "step 8 of 8" in screen_text(app))
-            await pilot.press("escape")
-            await until(pilot, lambda: complete(app) and "history   esc" not in screen_text(app))
+    async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
+        await until(pilot, lambda: complete(app))
+        await pilot.press("h", "left")
+        await until(pilot, lambda: "step 4 of 5, history" in screen_text(app))
+        recorder.steps(3)
+        await until(pilot, lambda: "step 4 of 8, history" in screen_text(app))
+        assert "step 8/100" in screen_text(app)
+        await pilot.press("end")
+        await until(pilot, lambda: "step 8 of 8" in screen_text(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: complete(app) and "history   esc" not in screen_text(app))
 
 
 async def test_there_is_no_history_before_the_first_snapshot(tmp_path: Path, app_on: Make) -> None:
@@ -154,24 +151,21 @@ async def test_a_held_view_says_how_far_the_run_went_on(tmp_path: Path, app_on: 
     recorder = Recorder(tmp_path / "runs")
     recorder.start()
     recorder.steps(4)
-    app = app_on(attach=recorder.run)
-    app.updates_per_second = 20.0
-    with recorder.living_worker():
-        async with app.run_test(size=(120, 40)) as pilot:
-            await until(pilot, lambda: complete(app))
-            await pilot.press("f")
-            await until(pilot, lambda: "view paused, +0 steps" in screen_text(app))
-            before = bars(app).table.row(0).achieved
-            recorder.steps(12)
-            await until(pilot, lambda: "view paused, +12 steps" in screen_text(app))
-            await pilot.press("o")  # sorting does not let the newer distribution in
-            await until(pilot, lambda: bars(app).table.order == "share")
-            row = bars(app).table.index_of(0)
-            assert row is not None
-            assert bars(app).table.row(row).achieved == before
-            await pilot.press("f")
-            await until(pilot, lambda: bars(app).table.row(bars(app).table.index_of(0) or 0).achieved > before)
-            assert "view paused" not in screen_text(app)
+    async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
+        await until(pilot, lambda: complete(app))
+        await pilot.press("f")
+        await until(pilot, lambda: "view paused, +0 steps" in screen_text(app))
+        before = bars(app).table.row(0).achieved
+        recorder.steps(12)
+        await until(pilot, lambda: "view paused, +12 steps" in screen_text(app))
+        await pilot.press("o")  # sorting does not let the newer distribution in
+        await until(pilot, lambda: bars(app).table.order == "share")
+        row = bars(app).table.index_of(0)
+        assert row is not None
+        assert bars(app).table.row(row).achieved == before
+        await pilot.press("f")
+        await until(pilot, lambda: bars(app).table.row(bars(app).table.index_of(0) or 0).achieved > before)
+        assert "view paused" not in screen_text(app)
 
 
 async def test_the_plot_shows_other_divergences(tmp_path: Path, app_on: Make) -> None:
@@ -193,18 +187,15 @@ async def test_an_infinite_reverse_divergence_is_a_gap(tmp_path: Path, app_on: M
     recorder.start()
     recorder.infinite_until = 3
     recorder.steps(3)
-    app = app_on(attach=recorder.run)
-    app.updates_per_second = 20.0
-    with recorder.living_worker():
-        async with app.run_test(size=(120, 40)) as pilot:
-            await until(pilot, lambda: complete(app))
-            await pilot.press("m")
-            await until(pilot, lambda: "Reverse KL is infinite at every step" in screen_text(app))
-            recorder.steps(5)
-            await until(pilot, lambda: "gaps: infinite" in screen_text(app))
-            app.screen.query_one(DivergencePlot).focus()
-            await pilot.press("home")
-            await until(pilot, lambda: "Step 1  reverse KL(q‖p) infinite" in screen_text(app))
+    async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
+        await until(pilot, lambda: complete(app))
+        await pilot.press("m")
+        await until(pilot, lambda: "Reverse KL is infinite at every step" in screen_text(app))
+        recorder.steps(5)
+        await until(pilot, lambda: "gaps: infinite" in screen_text(app))
+        app.screen.query_one(DivergencePlot).focus()
+        await pilot.press("home")
+        await until(pilot, lambda: "Step 1  reverse KL(q‖p) infinite" in screen_text(app))
 
 
 async def test_pinned_tokens_stay_on_top(tmp_path: Path, app_on: Make) -> None:
