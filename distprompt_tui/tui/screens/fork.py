@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _WIDTH = 58
 
 HINTS = {
-    "method": "soft or hard, with its own settings",
+    "method": "soft, hard, gcg, hotflip, random, exhaustive",
     "length": "positions of the prompt",
     "init": "soft: vocabulary, random; hard: bank, random",
     "lr": "in the embeddings' standard deviations",
