@@ -133,9 +133,8 @@ class LanguageModel:
 
     def _logits(self, embeds: Tensor, cache: Any) -> Tensor:
         """Run the body, behind what a transformers cache holds and into it; (batch, n, d) → (batch, V)."""
-        known = signature(self.body.forward).parameters
-        name = "cache" if "cache" in known else "past_key_values"  # as transformers called it until it was renamed
-        output = self.body(inputs_embeds=embeds, use_cache=cache is not None, **{name: cache})
+        kept = {} if cache is None else {_cache_argument(self.body): cache}
+        output = self.body(inputs_embeds=embeds, use_cache=cache is not None, **kept)
         hidden: Tensor = output.last_hidden_state
         return self.head.logits(hidden[:, -1])
 
@@ -152,6 +151,11 @@ class LanguageModel:
             for ids in (prefix_ids, self.suffix_ids)
         )
         return torch.cat([before, embeds, after], dim=1)
+
+
+def _cache_argument(body: nn.Module) -> str:
+    """What a body calls the cache that it is given; transformers has renamed it."""
+    return "cache" if "cache" in signature(body.forward).parameters else "past_key_values"
 
 
 def load_language_model(name: str, folder: Path, device: str = "auto", dtype: str = "auto") -> LanguageModel:

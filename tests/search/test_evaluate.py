@@ -161,14 +161,14 @@ def test_a_model_whose_past_misleads_shares_nothing_and_tells(
     class Forgetful(torch.nn.Module):
         """Takes a cache, and does not look at it."""
 
-        def forward(self, inputs_embeds: Tensor, use_cache: bool, cache: Any) -> Any:
+        def forward(self, inputs_embeds: Tensor, use_cache: bool, cache: Any = None) -> Any:
             looks = cache is not None and not cache.get_seq_length()
             return model.body(inputs_embeds=inputs_embeds, use_cache=looks, cache=cache if looks else None)
 
     class Recurrent(torch.nn.Module):
         """Leaves nothing in the cache."""
 
-        def forward(self, inputs_embeds: Tensor, use_cache: bool, cache: Any) -> Any:
+        def forward(self, inputs_embeds: Tensor, use_cache: bool, cache: Any = None) -> Any:
             return model.body(inputs_embeds=inputs_embeds, use_cache=False)
 
     prompts = random_ids(model, (8, 6), generator)
