@@ -24,8 +24,11 @@ from distprompt_tui.models.prepare import prepare_by_name
 from distprompt_tui.vocabulary import Vocabulary, load_vocabulary
 from tests.tiny_models import ARCHITECTURES, write_tiny_model
 
-settings.register_profile("no deadline", deadline=None)  # the cores are shared: a slow example says nothing
-settings.load_profile("no deadline")
+# The cores are shared, so a slow example says nothing. The suite tries the same examples every time: a failure is of
+# the change at hand. New ones are looked for with `pytest --hypothesis-profile=explore`.
+settings.register_profile("suite", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=1000, print_blob=True)
+settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -20,8 +20,9 @@ DAMPING = 1e-6
 """Part of the covariance's norm that is added to its diagonal: directions whose gradients are a thousandth of the
 largest are not amplified further."""
 
-ROOT_ITERATIONS = 18
-"""Newton–Schulz steps; 15 bring a matrix damped by 1e-6 to float32's accuracy."""
+ROOT_ITERATIONS = 22
+"""Newton–Schulz steps. Each multiplies a small eigenvalue by 2.25, up from the damping's 1e-6, and near 1 they converge
+quadratically: 21 give float32's accuracy over the whole spectrum, 22 float64's."""
 
 
 class GGT(torch.optim.Optimizer):
