@@ -7,6 +7,18 @@ import unicodedata
 from rich.cells import cell_len, set_cell_size
 
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+_UNSETTLED_CATEGORY = "Mc"
+"""Marks that take a cell of their own in some terminals and none in others, such as the vowel signs of Devanagari."""
+
+_UNSETTLED = (
+    (0x1160, 0x11FF),  # Hangul vowels and finals, drawn into the syllable before them, or not
+    (0xFE00, 0xFE0F),  # variation selectors: the sign before them becomes an emoji of two cells, or stays one of one
+    (0x1F1E6, 0x1F1FF),  # regional indicators: two of them are a flag, or two letters
+    (0x1F3FB, 0x1F3FF),  # skin tones: they colour the emoji before them, or stand beside it
+)
+"""Characters of which terminals disagree how many cells they take, first and last: one of them moves a whole row."""
+
 _SIGNS = {" ": "·", "\n": "⏎", "\t": "⇥", "\r": "␍"}
 _ASCII_SIGNS = {" ": "_", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
@@ -19,8 +31,9 @@ def visible_token(text: str, *, ascii_only: bool = False) -> str:
         ascii_only: write what is not ASCII as its code point, for terminals without UTF-8.
 
     Returns:
-        A string of printable characters: a space is `·`, a newline `⏎`, a control, format or unassigned character
-        `‹1B›`; combining marks at the start get a dotted circle to sit on.
+        A string of printable characters that take the same cells in every terminal: a space is `·`, a newline `⏎`; a
+        control, format or unassigned character, and one whose width is not settled, `‹1B›`; combining marks at the
+        start get a dotted circle to sit on.
     """
     signs = _ASCII_SIGNS if ascii_only else _SIGNS
     left, right = ("<", ">") if ascii_only else ("‹", "›")
@@ -28,12 +41,19 @@ def visible_token(text: str, *, ascii_only: bool = False) -> str:
     for char in text:
         if char in signs:
             shown.append(signs[char])
-        elif unicodedata.category(char) in _INVISIBLE or (ascii_only and not char.isascii()) or char.isspace():
+        elif (ascii_only and not char.isascii()) or not is_settled(char):
             shown.append(f"{left}{ord(char):X}{right}")
         else:
             shown.append(char)
     result = "".join(shown)
     return "◌" + result if result and unicodedata.combining(result[0]) else result
+
+
+def is_settled(char: str) -> bool:
+    """Whether a character is visible, and as wide in one terminal as in another."""
+    category, code = unicodedata.category(char), ord(char)
+    is_odd = category in _INVISIBLE or category == _UNSETTLED_CATEGORY or char.isspace()
+    return not is_odd and not any(first <= code <= last for first, last in _UNSETTLED)
 
 
 def fit(text: str, width: int) -> str:

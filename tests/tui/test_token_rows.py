@@ -5,13 +5,19 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
+from wcwidth import wcwidth
 
+from distprompt_tui.tokens import fit, visible_token
 from distprompt_tui.tui.lines import plain, width_of
 from distprompt_tui.tui.token_table import TokenRow
 from distprompt_tui.tui.widgets.token_rows import columns_for, header_line, row_lines
+from distprompt_tui.vocabulary import Vocabulary
 from tests.tui.recording import HOSTILE
 
 masses = st.floats(0, 1, allow_nan=False)
+
+TOKEN_CELLS = columns_for(80).token
 
 
 @given(st.text(max_size=20), masses, masses, st.floats(-2, 2), st.integers(46, 160), st.booleans(), st.booleans())
@@ -24,6 +30,26 @@ def test_rows_have_the_width(
     assert len(lines) == columns.lines_per_row
     assert [width_of(line) for line in lines] == [width] * len(lines)
     assert width_of(header_line(columns, "share", 1.0, log)) == width or columns.two_lines
+
+
+@pytest.mark.real_model
+@pytest.mark.parametrize("which", ["smollm2_vocabulary", "gemma_vocabulary"])
+def test_every_token_of_the_real_vocabularies_keeps_its_column(which: str, request: pytest.FixtureRequest) -> None:
+    """Nothing reaches the terminal raw; one that goes character by character sees the column as wide as the app."""
+    vocabulary: Vocabulary = request.getfixturevalue(which)
+    for token in range(vocabulary.size):
+        whole = visible_token(vocabulary.text(token))
+        assert whole.isprintable(), token
+        for text in (whole, fit(whole, TOKEN_CELLS)):
+            assert sum(map(wcwidth, text)) == cell_len(text), (token, text)
+        assert cell_len(text) == TOKEN_CELLS
+
+
+@pytest.mark.parametrize(
+    "text", ["क\u093e", "\u2764\ufe0f", "\U0001f64f\U0001f3fb", "\U0001f1f7\U0001f1fa", "\u1100\u1161"]
+)
+def test_what_terminals_do_not_agree_on_is_written_out(text: str) -> None:
+    assert visible_token(text).endswith(f"‹{ord(text[-1]):X}›")
 
 
 @pytest.mark.parametrize("text", HOSTILE)

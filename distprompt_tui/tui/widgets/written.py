@@ -8,6 +8,8 @@ from rich.highlighter import Highlighter
 from rich.text import Text
 from textual.widgets import Input
 
+from distprompt_tui.tokens import is_settled
+
 _UNPRINTABLE = "▯"
 
 
@@ -57,7 +59,7 @@ def with_signs(text: str, *, space: str, all_spaces: bool) -> str:
         space
         if char == " " and (all_spaces or not start <= index < end)
         else char
-        if char == " " or (char.isprintable() and not unicodedata.combining(char))
+        if char == " " or (is_settled(char) and not unicodedata.combining(char))
         else _UNPRINTABLE
         for index, char in enumerate(text)
     )
