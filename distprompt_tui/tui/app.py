@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import events
 from textual.app import App, SystemCommand, get_system_commands_provider
 from textual.binding import BindingType
 from textual.filter import LineFilter
+from textual.message import Message
 from textual.screen import Screen
 from textual.theme import Theme
 
@@ -24,6 +26,7 @@ from distprompt_tui.tui.keys import APP_KEYS, READ_ONLY, bindings
 from distprompt_tui.tui.lines import safe
 from distprompt_tui.tui.settings import Settings, read_settings, write_settings
 from distprompt_tui.tui.themes import SIXTEEN_COLORS, THEMES, meaning_variables
+from distprompt_tui.tui.turns import Turns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,7 +88,15 @@ class DistPromptApp(App[int]):
         self.updates_per_second = self.settings.updates_per_second
         self._runs: list[RunSummary] = []
         self._keeping_settings = asyncio.Lock()
+        self._turns = Turns(self, super().post_message)
         self.theme = self._first_theme = self._theme_to_start_with()
+
+    def post_message(self, message: Message) -> bool:
+        """Called by Textual. Keys of the terminal go on in turn; a test's pilot waits between its keys by itself."""
+        if isinstance(message, events.Key) and not message.is_forwarded and not self.is_headless:
+            self._turns.take(message)
+            return True
+        return super().post_message(message)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Called by Textual: the colours that have a meaning, for every theme."""

@@ -132,7 +132,7 @@ async def test_the_first_time_is_explained(app_on: Make, small_world: Started) -
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: "No runs yet" in screen_text(app))
-        assert "Choose a model and a target, then press enter" in screen_text(app)
+        assert "enter searches for the chosen target" in screen_text(app)
 
 
 async def test_a_model_is_prepared_while_one_looks_on(

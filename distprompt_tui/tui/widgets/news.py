@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 
 WELCOME: Line = [
     ("distprompt  ", "heading"),
-    ("Can a model be prompted into this distribution?  ", ""),
-    ("Choose a model and a target, then press enter.", "quiet"),
+    ("enter", "key"),
+    (" searches for the chosen target, ", ""),
+    ("n", "key"),
+    (" writes one of your own.", ""),
+    ("  Can a model be prompted into it?", "quiet"),
 ]
+"""What a person does first, in 80 columns."""
 
 
 class OneLine(Painted[Line]):
