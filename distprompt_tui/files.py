@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import tempfile
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_atomically(path: Path, write: Callable[[BinaryIO], object], keep: Path | None = None) -> None:
     """Write to a temporary file beside `path`, flush it to disk and rename it into place.
 
     Args:
         path: the file to replace.
         write: is handed the open temporary file.
+        keep: where the file that is replaced goes, once the new one is safe.
     """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -23,6 +25,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            path.replace(keep)
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -37,5 +41,8 @@ def write_json(path: Path, value: Any) -> None:
 
 def append_line(descriptor: int, value: dict[str, Any]) -> None:
     """Append one JSON object as a line, in a single write, so that lines of two writers never mix."""
-    line = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
-    os.write(descriptor, line.encode())
+    line = (json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n").encode()
+    written = os.write(descriptor, line)
+    if written < len(line):  # the disk is full: half a line would spoil the next one
+        os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -20,10 +20,15 @@ Event = dict[str, Any]
 
 
 class EventWriter:
-    """Appends events to a run's `events.jsonl`; safe to use from several threads of one process."""
+    """Appends events to a run's `events.jsonl`; safe to use from several threads of one process.
+
+    Attributes:
+        continues: whether another worker has written there before.
+    """
 
     def __init__(self, path: Path) -> None:
         self._next = _last_sequence_number(path) + 1
+        self.continues = self._next > 0
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._lock = threading.Lock()
 

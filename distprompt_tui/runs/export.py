@@ -17,7 +17,7 @@ from distprompt_tui.files import write_atomically, write_json
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.prompts import VECTORS, read_prompt
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.events import Event, Tailer
 from distprompt_tui.spec import RunSpec
 
 Format = Literal["peft", "safetensors", "json", "csv"]
@@ -61,11 +61,17 @@ def export_run(run: RunDirectory, form: Format, destination: Path | None = None)
 
 
 def _write_steps(run: RunDirectory, path: Path) -> Path:
-    steps = [event for event in Tailer(run.events).read() if event.get("type") == "step"]
+    steps: dict[int, Event] = {}
+    for event in Tailer(run.events).read():
+        kind, step = event.get("type"), event.get("step")
+        if kind == "step" and isinstance(step, int):
+            steps[step] = event
+        elif kind == "resumed" and isinstance(step, int):  # from there on all was done again
+            steps = {index: before for index, before in steps.items() if index < step}
     table = io.StringIO(newline="")
     writer = csv.writer(table)
     writer.writerow(COLUMNS)
-    writer.writerows([event.get(column) for column in COLUMNS] for event in steps)
+    writer.writerows([event.get(column) for column in COLUMNS] for event in steps.values())
     write_atomically(path, lambda file: file.write(table.getvalue().encode()))
     return path
 

@@ -20,6 +20,8 @@ from distprompt_tui.spec import RunSpec
 
 Command = Literal["pause", "resume", "stop"]
 
+WORKER_MODULE = "distprompt_tui.worker"
+
 WORKER_ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "passive"}
 """OpenMP's idle threads sleep instead of spinning, so that a search does not slow the app beside it."""
 
@@ -47,7 +49,7 @@ def start_worker(run: RunDirectory) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with run.log.open("ab") as log:
             worker = subprocess.Popen(
-                [sys.executable, "-m", "distprompt_tui.worker", str(run.path)],
+                [sys.executable, "-m", WORKER_MODULE, str(run.path)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

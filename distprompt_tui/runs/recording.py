@@ -56,7 +56,7 @@ class Recording:
             if kind == "snapshot" and isinstance(step, int):
                 places.append(Place(step, offset))
             elif kind == "resumed" and isinstance(step, int):
-                places = [place for place in places if place.step <= step]  # the later ones did not happen
+                places = [place for place in places if place.step < step]  # from there on all is done again
                 skipped = b""
             yield event
         if skipped and (event := self._tailer.parse(skipped)) is not None:

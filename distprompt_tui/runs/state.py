@@ -380,16 +380,23 @@ def _warning(state: RunState, event: Event) -> RunState:
 
 
 def _resumed(state: RunState, event: Event) -> RunState:
-    """A worker took the run up again at `step`: what came after that step did not happen."""
+    """A worker took the run up again at `step`: that step and what came after it is reported again."""
+    step = event["step"]
+    curve = tuple(point for point in state.curve if point.step < step)
+    kept = state.best_step is not None and state.best_step < step
     return replace(
         state,
         phase="searching",
         reason=None,
         result=None,
         error=None,
-        step=event["step"],
-        curve=tuple(point for point in state.curve if point.step <= event["step"]),
-        readings=tuple(reading for reading in state.readings if reading.step <= event["step"]),
+        exit_code=0,
+        step=step,
+        best_kl=state.best_kl if kept else None,
+        best_step=state.best_step if kept else None,
+        start_kl=state.start_kl if step else None,
+        curve=curve,
+        readings=tuple(reading for reading in state.readings if reading.step < step),
     )
 
 

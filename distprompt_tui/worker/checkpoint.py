@@ -1,54 +1,116 @@
-"""A search's state on disk: one safetensors file, replaced atomically, the one before it kept."""
+"""A search's state on disk: one safetensors file with a checksum, replaced atomically, the one before it kept."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
+from distprompt_tui.errors import DistPromptError
 from distprompt_tui.files import write_atomically
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.search.protocol import SearchState
 
+SECONDS = 30.0
+"""At most so much work is lost to whatever ends the worker, and at most `STEPS` where steps are quick."""
+
+STEPS = 1000
+SHARE_OF_TIME = 0.01
+"""Checkpoints by steps are further apart where they would take more of the search's time than this."""
+
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A search's state, the step it was taken at and the seconds searched until then."""
+    """A search's state, and what the recorder has to know besides.
+
+    Attributes:
+        search: as `Search.state` gave it.
+        step: it was taken at.
+        seconds: searched until then.
+        start_kl: divergence of the initial prompt, nats.
+    """
 
     search: SearchState
     step: int
     seconds: float
+    start_kl: float
 
 
-def save_checkpoint(run: RunDirectory, state: SearchState, step: int, seconds: float) -> None:
-    """Replace the run's checkpoint; numbers stand in the file's metadata, so that one rename replaces all of it."""
-    metadata = {"numbers": json.dumps(state.numbers), "step": str(step), "seconds": repr(seconds)}
-    tensors = {name: tensor.contiguous().cpu() for name, tensor in state.tensors.items()}
-    data = save(tensors, metadata)
-    if run.checkpoint.exists():
-        run.checkpoint.replace(run.previous_checkpoint)
-    write_atomically(run.checkpoint, lambda file: file.write(data))
+class Timetable:
+    """When the next checkpoint is due: by the clock, and by steps where they are quick."""
+
+    def __init__(self) -> None:
+        self._step = 0
+        self._at = time.monotonic()
+        self._cost = 0.0
+
+    def is_due(self, step: int) -> bool:
+        """Whether it is time, after `step`."""
+        since = time.monotonic() - self._at
+        return since >= SECONDS or (step - self._step >= STEPS and since * SHARE_OF_TIME >= self._cost)
+
+    def saved(self, step: int, cost: float) -> None:
+        """One was taken at `step`, in `cost` seconds."""
+        self._step, self._at, self._cost = step, time.monotonic(), cost
+
+
+def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> None:
+    """Replace the run's checkpoint; everything stands in one file, so that one rename replaces all of it."""
+    rest = {"step": checkpoint.step, "seconds": checkpoint.seconds, "start_kl": checkpoint.start_kl}
+    numbers = json.dumps(rest | {"search": checkpoint.search.numbers})
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in checkpoint.search.tensors.items()}
+    data = save(tensors, {"numbers": numbers, "sha256": _digest(numbers, tensors)})
+    write_atomically(run.checkpoint, lambda file: file.write(data), keep=run.previous_checkpoint)
 
 
 def load_checkpoint(run: RunDirectory, events: EventWriter) -> Checkpoint | None:
-    """The newest checkpoint that can be read; a damaged one is told of and the one before it is taken."""
-    for path in (run.checkpoint, run.previous_checkpoint):
-        if path.exists():
-            try:
-                return _read(path)
-            except (SafetensorError, KeyError, ValueError) as error:
-                events.write("warning", text=f"{path.name} is damaged ({error}): the one before it is used")
-    return None
+    """The newest checkpoint that is whole; a damaged one is told of and the one before it is taken.
+
+    Raises:
+        DistPromptError: there are checkpoints, and none is whole. Nothing was touched.
+    """
+    paths = (run.checkpoint, run.previous_checkpoint)
+    if not any(path.exists() for path in paths):
+        return None
+    troubles = []
+    for path in paths:
+        try:
+            found = _read(path)
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            what = f"damaged ({error})" if path.exists() else "missing"
+            troubles.append(f"{path.name} is {what}")
+            continue
+        if troubles:
+            events.write("warning", text=f"{troubles[0]}: the one before it is used, of step {found.step}")
+        return found
+    raise DistPromptError(
+        f"{run.name} cannot go on: {' and '.join(troubles)}. What it found is still there; "
+        "fork it to search on from its best prompt, or delete its checkpoints to begin again at step 0"
+    )
 
 
 def _read(path: Path) -> Checkpoint:
     with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
+        metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    return Checkpoint(
-        SearchState(tensors, json.loads(metadata["numbers"])), int(metadata["step"]), float(metadata["seconds"])
-    )
+    if metadata["sha256"] != _digest(metadata["numbers"], tensors):
+        raise ValueError("its checksum is wrong")
+    numbers = json.loads(metadata["numbers"])
+    return Checkpoint(SearchState(tensors, numbers["search"]), numbers["step"], numbers["seconds"], numbers["start_kl"])
+
+
+def _digest(numbers: str, tensors: dict[str, Tensor]) -> str:
+    """SHA-256 of all that a checkpoint says; safetensors writes the order of its metadata as it likes."""
+    digest = hashlib.sha256(numbers.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict, replace
 from typing import Any
@@ -21,11 +22,13 @@ from distprompt_tui.runs.state import Bounds
 from distprompt_tui.search.protocol import Best, HardPrompt, Prompt, Search, SoftPrompt, Step
 from distprompt_tui.spec import RunSpec
 from distprompt_tui.targets import Target
-from distprompt_tui.worker.checkpoint import Checkpoint
+from distprompt_tui.worker.checkpoint import Checkpoint, Timetable, save_checkpoint
 from distprompt_tui.worker.readout import memory_in_use, projection, prompt_tokens, top_tokens
 
 INTERVALS = {"step": 0.1, "snapshot": 0.5, "files": 1.0, "projection": 5.0}
 """Least seconds between two events or replacements of a kind. The first and the last step are always written."""
+
+TRACE_TYPE = np.dtype("<f4")
 
 
 class Recorder:
@@ -50,6 +53,7 @@ class Recorder:
         self._unwritten: Step | None = None
         self._projected: dict[str, Any] = {"ids": None, "kl": None, "drift": None}
         self._trace = run.trace.open("ab")
+        self._timetable = Timetable()
         self.idle_seconds = 0.0
         self.step = 0
         self.best_kl = float("inf")
@@ -59,15 +63,39 @@ class Recorder:
         """Spent searching, over all workers of this run."""
         return time.monotonic() - self._began - self.idle_seconds
 
-    def resume(self, saved: Checkpoint) -> None:
-        """Go on from a checkpoint: what was traced after it did not happen."""
-        self.idle_seconds -= saved.seconds
-        self._start_kl = float(np.fromfile(self._run.trace, dtype="<f4", count=1)[0])
-        self._trace.truncate(saved.step * np.dtype("<f4").itemsize)
+    def go_on_from(self, saved: Checkpoint | None) -> None:
+        """Go on from a checkpoint, or from nothing: what an earlier worker recorded after it did not happen."""
+        traced, step = self._trace.tell() // TRACE_TYPE.itemsize, 0
+        if saved is None and not traced and not self._events.continues:
+            return
+        if saved is not None:
+            step, self._start_kl = saved.step, saved.start_kl
+            self.idle_seconds -= saved.seconds
+        self._trace.truncate(min(step, traced) * TRACE_TYPE.itemsize)
+        if traced < step:
+            self._trace.write(np.full(step - traced, np.nan, TRACE_TYPE).tobytes())
+            text = f"{self._run.trace.name} lacks {step - traced} steps: they stand as NaN in it"
+            self._events.write("warning", text=text)
+        self._timetable.saved(step, 0.0)
+        self._events.write("resumed", step=step)
+
+    def checkpoint(self, search: Search) -> None:
+        """Save the search's state; the trace up to it is on the disk before."""
+        began = time.monotonic()
+        self._trace.flush()
+        os.fsync(self._trace.fileno())
+        save_checkpoint(self._run, Checkpoint(search.state(), self.step, self.seconds, self._start_kl))
+        self._timetable.saved(self.step, time.monotonic() - began)
+
+    def checkpoint_if_due(self, search: Search) -> None:
+        """Save the search's state where it is time for it."""
+        if self._timetable.is_due(self.step):
+            self.checkpoint(search)
+            self._events.write("checkpoint", step=self.step)
 
     def record(self, step: Step, search: Search) -> None:
         """Take in one report; write what is due."""
-        self._trace.write(np.asarray(step.kls, dtype="<f4").tobytes())
+        self._trace.write(np.asarray(step.kls, dtype=TRACE_TYPE).tobytes())
         if step.index == 0:
             self._start_kl = step.kls[0]
         self.step, self._positions = step.index, step.positions

@@ -34,11 +34,10 @@ from distprompt_tui.search import make_search
 from distprompt_tui.search.protocol import Search, Step
 from distprompt_tui.spec import Budget, RunSpec
 from distprompt_tui.targets import Target, make_target
-from distprompt_tui.worker.checkpoint import load_checkpoint, save_checkpoint
+from distprompt_tui.worker.checkpoint import load_checkpoint
 from distprompt_tui.worker.control import POLL_SECONDS, Control
 from distprompt_tui.worker.recorder import Recorder
 
-CHECKPOINT_SECONDS = 30.0
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 
 
@@ -85,9 +84,8 @@ def _search(
     signal.signal(signal.SIGTERM, lambda number, frame: control.request_stop())
     if saved := load_checkpoint(run, events):
         search.restore(saved.search)
-        recorder.resume(saved)
-        events.write("resumed", step=saved.step)
-    saved_at = time.monotonic()
+        recorder.best_kl = search.best.kl
+    recorder.go_on_from(saved)
     reason = "plateau"
     for step in search.steps():
         recorder.record(step, search)
@@ -99,11 +97,8 @@ def _search(
         if control.stopping:
             reason = "stopped"
             break
-        if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
-            save_checkpoint(run, search.state(), step.index, recorder.seconds)
-            events.write("checkpoint", step=step.index)
-            saved_at = time.monotonic()
-    save_checkpoint(run, search.state(), recorder.step, recorder.seconds)
+        recorder.checkpoint_if_due(search)
+    recorder.checkpoint(search)
     return reason
 
 

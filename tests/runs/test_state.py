@@ -58,7 +58,11 @@ def test_what_came_after_a_resumed_checkpoint_did_not_happen() -> None:
     events = [started(), *(step(i, 3 - i / 10) for i in range(10)), {"type": "ended", "reason": "stopped"}]
     state = reduce_all([*events, {"type": "resumed", "step": 4}])
     assert (state.phase, state.step, state.reason) == ("searching", 4, None)
-    assert [point.step for point in state.curve] == [0, 1, 2, 3, 4]
+    assert [point.step for point in state.curve] == [0, 1, 2, 3]  # the search reports step 4 again
+    assert (state.best_kl, state.best_step) == (None, None)
+    again = reduce(state, step(4, 2.6))
+    assert [point.step for point in again.curve] == [0, 1, 2, 3, 4]
+    assert again.best_kl == 2.6
 
 
 def test_the_curve_is_bounded_and_keeps_both_ends() -> None:

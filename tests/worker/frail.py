@@ -1,0 +1,64 @@
+"""Real worker processes that start at once and are frail in the ways that a test asks for.
+
+They are forked from a process that has torch already, so that many of them can be started and killed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import multiprocessing
+import os
+import signal
+import sys
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+
+from distprompt_tui.runs.directory import RunDirectory
+
+PRELOADED = ["tests.worker.frail_inside", "transformers.models.llama.modeling_llama"]
+
+
+@dataclass(frozen=True)
+class Frailty:
+    """What is different from a real worker.
+
+    Attributes:
+        seconds: between two checkpoints, instead of `checkpoint.SECONDS`.
+        steps: instead of `checkpoint.STEPS`.
+        share: instead of `checkpoint.SHARE_OF_TIME`.
+    """
+
+    seconds: float = 0.3
+    steps: int = 50
+    share: float = 0.3
+
+
+def start_frail(run: RunDirectory, frailty: Frailty = Frailty()) -> BaseProcess:
+    """Start one on an existing run directory."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    worker = context.Process(target=_work, args=(run, frailty))
+    worker.start()
+    return worker
+
+
+def kill(worker: BaseProcess) -> bool:
+    """Kill it with KILL; whether it was still at work."""
+    worker.kill()
+    worker.join()
+    return worker.exitcode == -signal.SIGKILL
+
+
+def _work(run: RunDirectory, frailty: Frailty) -> None:
+    from distprompt_tui.worker.__main__ import main
+    from tests.worker.frail_inside import weaken
+
+    lock = os.open(run.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.pwrite(lock, str(os.getpid()).encode(), 0)
+    log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    weaken(frailty)
+    sys.argv = ["worker", str(run.path)]
+    sys.exit(main())

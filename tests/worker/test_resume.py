@@ -1,0 +1,147 @@
+"""Real workers that are killed and resumed: what they end with is what an uninterrupted one ends with, to the bit."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distprompt_tui.runs.directory import RunDirectory, create_run
+from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.export import export_run
+from distprompt_tui.runs.recording import Recording
+from distprompt_tui.runs.state import RunState, reduce_all
+from tests.tiny_runs import SEARCHES, outcome, tiny_spec, until
+from tests.worker.frail import Frailty, kill, start_frail
+
+STEPS = 90
+
+
+def seen(run: RunDirectory) -> RunState:
+    """The run as a viewer has it who comes now."""
+    return reduce_all(Recording(run.events).read())
+
+
+def steps_of(run: RunDirectory) -> list[int]:
+    return [point.step for point in seen(run).curve]
+
+
+@pytest.mark.parametrize("search", list(SEARCHES))
+def test_killed_and_resumed_equals_uninterrupted(search: str, tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
+    spec = tiny_spec(tiny_folders["llama"], search, STEPS)
+    whole, run = create_run(spec, tmp_path), create_run(spec, tmp_path)
+    start_frail(whole).join()
+    for after in (STEPS // 3, STEPS // 2):
+        worker = start_frail(run, Frailty(steps=10, share=1e9))
+        until(lambda after=after: seen(run).step >= after, "no step")
+        assert kill(worker)
+    start_frail(run).join()
+    assert outcome(run) == outcome(whole)
+    state = seen(run)
+    assert (state.phase, state.reason) == ("ended", seen(whole).reason)
+    assert (state.best_kl, state.best_step, state.start_kl) == (
+        seen(whole).best_kl, seen(whole).best_step, seen(whole).start_kl,
+    )  # fmt: skip
+    assert [event["type"] for event in Tailer(run.events).read()].count("resumed") == 2
+
+
+def test_a_viewer_sees_each_step_once_and_no_hole(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
+    run = create_run(tiny_spec(tiny_folders["llama"], steps=400), tmp_path)
+    watched, state = Recording(run.events), RunState()
+    for _ in range(3):
+        worker = start_frail(run, Frailty(seconds=0.1))
+        before = seen(run).step
+        until(lambda before=before: seen(run).step > before + 20, "no step")
+        kill(worker)
+        state = reduce_all(watched.read(), state)
+    start_frail(run).join()
+    state = reduce_all(watched.read(), state)
+    for curve in (steps_of(run), [point.step for point in state.curve]):
+        assert curve == sorted(set(curve))
+        assert (curve[0], curve[-1]) == (0, 400)
+    table = export_run(run, "csv").read_text().splitlines()[1:]
+    assert [int(line.partition(",")[0]) for line in table] == steps_of(run)
+    assert len(np.fromfile(run.trace, "<f4")) == 401
+
+
+def test_killed_before_the_first_checkpoint_begins_again(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
+    spec = tiny_spec(tiny_folders["llama"], steps=60)
+    whole, run = create_run(spec, tmp_path), create_run(spec, tmp_path)
+    start_frail(whole).join()
+    worker = start_frail(run, Frailty(seconds=1e9, steps=10**9))
+    until(lambda: seen(run).step > 10)
+    kill(worker)
+    assert not run.checkpoint.exists()
+    start_frail(run).join()
+    assert outcome(run) == outcome(whole)
+    assert steps_of(run) == sorted(set(steps_of(run)))
+
+
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
+    tmp_path: Path, tiny_folders: dict[str, Path]
+) -> None:
+    spec = tiny_spec(tiny_folders["llama"], steps=200)
+    whole, run = create_run(spec, tmp_path), create_run(spec, tmp_path)
+    start_frail(whole).join()
+    worker = start_frail(run, Frailty(steps=20, share=1e9))
+    until(run.previous_checkpoint.exists)
+    kill(worker)
+    run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:-100])
+    start_frail(run).join()
+    assert outcome(run) == outcome(whole)
+    assert any("checkpoint.safetensors is damaged" in warning for warning in seen(run).warnings)
+
+
+def test_two_damaged_checkpoints_end_the_run_in_one_line_and_destroy_nothing(
+    tmp_path: Path, tiny_folders: dict[str, Path]
+) -> None:
+    run = create_run(tiny_spec(tiny_folders["llama"]), tmp_path)
+    worker = start_frail(run, Frailty(steps=20, share=1e9))
+    until(run.previous_checkpoint.exists)
+    kill(worker)
+    for path in (run.checkpoint, run.previous_checkpoint):
+        path.write_bytes(path.read_bytes()[:100])
+    kept = [run.checkpoint, run.previous_checkpoint, run.trace, *run.best.iterdir()]
+    before = [path.read_bytes() for path in kept]
+    start_frail(run).join()
+    assert [path.read_bytes() for path in kept] == before
+    state = seen(run)
+    assert state.reason == "error"
+    assert state.error is not None
+    assert "cannot go on" in state.error
+    assert "\n" not in state.error
+
+
+def test_a_few_kills_at_random_moments(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
+    """`tests/benchmarks/kills.py` makes 200."""
+    chance = random.Random(1)
+    spec = tiny_spec(tiny_folders["llama"], "soft, restarts", steps=150)
+    whole, run = create_run(spec, tmp_path), create_run(spec, tmp_path)
+    began = time.monotonic()
+    start_frail(whole).join()
+    took = time.monotonic() - began
+    for _ in range(6):
+        worker = start_frail(run, Frailty(seconds=0.05))
+        time.sleep(chance.uniform(0, took))
+        if not kill(worker):
+            break
+    else:
+        start_frail(run).join()
+    assert outcome(run) == outcome(whole)
+
+
+def test_a_trace_that_was_lost_is_told_of(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
+    run = create_run(tiny_spec(tiny_folders["llama"], steps=80), tmp_path)
+    worker = start_frail(run, Frailty(steps=20, share=1e9))
+    until(run.checkpoint.exists)
+    kill(worker)
+    run.trace.unlink()
+    start_frail(run).join()
+    trace = np.fromfile(run.trace, "<f4")
+    assert len(trace) == 81
+    assert np.isnan(trace[0])
+    assert np.isfinite(trace[-1])
+    assert any("lacks" in warning for warning in seen(run).warnings)
