@@ -36,6 +36,11 @@ def visible_token(text: str, *, ascii_only: bool = False) -> str:
     return "◌" + result if result and unicodedata.combining(result[0]) else result
 
 
+def safe(text: str) -> str:
+    """A sentence, a name or a path from outside: what is invisible is made visible, its spaces stay spaces."""
+    return " ".join(visible_token(word) for word in text.split(" "))
+
+
 def fit(text: str, width: int) -> str:
     """A string cut (with `…`) or padded to exactly `width` terminal cells."""
     if cell_len(text) <= width:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import asdict, replace
 from typing import Any
@@ -12,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from distprompt_tui.divergence import Comparison, Numbers, compare
-from distprompt_tui.files import write_atomically, write_json
+from distprompt_tui.files import open_own, write_atomically, write_json
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.prompts import VECTORS
 from distprompt_tui.runs.directory import RunDirectory
@@ -49,7 +50,7 @@ class Recorder:
         self._start_kl = float("nan")
         self._unwritten: Step | None = None
         self._projected: dict[str, Any] = {"ids": None, "kl": None, "drift": None}
-        self._trace = run.trace.open("ab")
+        self._trace = os.fdopen(open_own(run.trace, os.O_WRONLY | os.O_APPEND), "ab")
         self.idle_seconds = 0.0
         self.step = 0
         self.best_kl = float("inf")
