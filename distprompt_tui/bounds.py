@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -12,11 +11,12 @@ import torch
 from torch import Tensor
 
 from distprompt_tui import locations
-from distprompt_tui.files import write_json
+from distprompt_tui.errors import UsageError
+from distprompt_tui.files import read_json, write_json
 from distprompt_tui.floor import solve_floor
 from distprompt_tui.head_limit import solve_head_limit
 from distprompt_tui.models.head import Head
-from distprompt_tui.runs.state import Bounds
+from distprompt_tui.runs.state import Bounds, read_bounds
 
 CACHE_VERSION = 1
 """Part of every key: raised when the way of solving changes the numbers."""
@@ -55,8 +55,8 @@ def solve_bounds(head: Head, target: Tensor) -> Iterator[Bounds]:
 
 def _recall(memory: Path) -> Bounds | None:
     try:
-        return Bounds(**json.loads(memory.read_text()))
-    except (OSError, ValueError, TypeError):
+        return read_bounds(read_json(memory))
+    except (UsageError, ValueError):
         return None
 
 

@@ -20,7 +20,8 @@ SCARCE_BYTES = 2 << 30
 
 def examine() -> list[Finding]:
     """Look at terminal, devices, disk, models and versions. Imports torch, which takes seconds."""
-    return [*_versions(), *_terminal(), *_devices(), *_places(), *_models()]
+    found = [*_versions(), *_terminal(), *_devices(), *_places(), *_models()]
+    return [Finding(one.name, _without_home(one.value), _without_home(one.advice)) for one in found]
 
 
 def _versions() -> list[Finding]:
@@ -81,7 +82,7 @@ def _places() -> list[Finding]:
         advice = "" if free > SCARCE_BYTES else "little room is left; DISTPROMPT_HOME moves everything elsewhere"
         if not os.access(there, os.W_OK):
             advice = "it cannot be written; DISTPROMPT_HOME or --runs-dir names another place"
-        findings.append(Finding(name, f"{_without_home(path)}, {free / 2**30:.1f} GiB free", advice))
+        findings.append(Finding(name, f"{path}, {free / 2**30:.1f} GiB free", advice))
     return findings
 
 
@@ -100,7 +101,7 @@ def _models() -> list[Finding]:
     return [Finding("known models", known, advice)]
 
 
-def _without_home(path: Path) -> str:
-    """A path without the user's name in it."""
-    home = Path.home()
-    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+def _without_home(text: str) -> str:
+    """A text in which no path has the user's name in it."""
+    home = str(Path.home())
+    return text if home == "/" else text.replace(home, "~")

@@ -41,6 +41,11 @@ class ModelError(DistPromptError):
     """A model that cannot be prepared, loaded or run as asked."""
 
 
+def first_line(error: BaseException) -> str:
+    """What a library's error says first; its kind where it says nothing."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 def near_matches(name: str, known: Iterable[str]) -> str:
     """A half sentence with the closest known names, or with all of them.
 

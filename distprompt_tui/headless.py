@@ -15,9 +15,11 @@ from distprompt_tui.errors import DistPromptError
 from distprompt_tui.format import duration, nats, rate
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.log import read_log
 from distprompt_tui.runs.process import send, start_run, worker_pid
 from distprompt_tui.runs.state import RunState, reduce_all
 from distprompt_tui.spec import RunSpec
+from distprompt_tui.tokens import safe
 
 POLL_SECONDS = 0.1
 
@@ -73,10 +75,7 @@ def follow(run: RunDirectory, stop: threading.Event, show: Callable[[RunState], 
 
 def last_log_line(run: RunDirectory) -> str:
     """The last line that the worker wrote, or where to look."""
-    try:
-        lines = [line for line in run.log.read_text(errors="replace").splitlines() if line.strip()]
-    except OSError:
-        lines = []
+    lines = read_log(run.log)
     return lines[-1] if lines else f"{run.log} is empty; it was killed"
 
 
@@ -85,9 +84,9 @@ class _progress_line:
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.fields[detail]}", markup=False),
             console=console,
             transient=True,
             disable=not console.is_terminal,
@@ -103,7 +102,7 @@ class _progress_line:
 
     def _show(self, state: RunState) -> None:
         if state.progress is not None:
-            self._progress.update(self._task, description=state.progress.text, total=None, detail="")
+            self._progress.update(self._task, description=safe(state.progress.text), total=None, detail="")
             return
         if state.best_kl is None:
             return

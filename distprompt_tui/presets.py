@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,7 @@ from distprompt_tui import locations
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
 from distprompt_tui.files import write_atomically
 from distprompt_tui.spec import RunSpec
-
-MAX_PRESET_BYTES = 1 << 20
-"""A preset is written by hand; a larger file is something else."""
+from distprompt_tui.toml import parse_toml, read_toml
 
 
 @dataclass(frozen=True)
@@ -130,17 +127,7 @@ def _with_tags(fields: dict[str, Any], spec: RunSpec) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Preset:
-    try:
-        if path.stat().st_size > MAX_PRESET_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_PRESET_BYTES:,} bytes: it is no preset")
-        text = path.read_text(encoding="utf-8")
-        fields = tomllib.loads(text)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not TOML: {error}") from error
+    fields, text = read_toml(path)
     try:
         spec = RunSpec.model_validate(fields)
     except ValidationError as error:
@@ -154,8 +141,8 @@ def _read(path: Path) -> Preset:
 
 def _toml_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}")["value"]
+    except ValueError:
         return text
 
 

@@ -18,7 +18,7 @@ from distprompt_tui.presets import Preset
 from distprompt_tui.runs.state import Bounds, RunState, TokenMass
 from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.targets import Target
-from distprompt_tui.tokens import fit, visible_token
+from distprompt_tui.tokens import fit, safe, visible_token
 from distprompt_tui.vocabulary import Vocabulary
 
 TABLE_ROWS = 12
@@ -42,6 +42,7 @@ def print_result(console: Console, state: RunState, result: dict[str, Any]) -> N
         f"entropy {nats(result['entropy_achieved'])} of {nats(result['entropy_target'])}   {result['steps']} steps in "
         f"{duration(result['seconds'])}   {result['reason']}",
         highlight=False,
+        markup=False,
     )
     if result["prompt_text"] is not None:
         console.print(Text("prompt  ") + Text(visible_token(result["prompt_text"]), style="bold"))
@@ -51,7 +52,7 @@ def print_result(console: Console, state: RunState, result: dict[str, Any]) -> N
             f"{result['drift']:.3g} mean embedding norms from them (median)",
             highlight=False,
         )
-    console.print(Text(f"run     {result['run']}"), soft_wrap=True)
+    console.print(Text(safe(f"run     {result['run']}")), soft_wrap=True)
 
 
 def token_table(rows: Sequence[TokenMass], kl: float) -> Table:
@@ -96,7 +97,7 @@ def print_presets(console: Console, presets: Sequence[Preset]) -> None:
             preset.spec.target.family,
             "" if asked is None else nats(asked),
             preset.spec.search.method,
-            Text(preset.spec.description),
+            Text(safe(preset.spec.description)),
         )
     console.print(table)
 
@@ -108,8 +109,8 @@ def print_models(console: Console, models: Sequence[ModelEntry]) -> None:
         table.add_column(name)
     for model in models:
         table.add_row(
-            Text(model.name, style="bold"),
-            model.title,
+            Text(visible_token(model.name), style="bold"),
+            Text(safe(model.title)),
             magnitude(model.parameters),
             count(model.vocab_size),
             {"prepared": "ready", "installed": "to be converted once", "hub": "to be downloaded"}[model.status],
@@ -144,7 +145,7 @@ def print_target(console: Console, target: Target, vocabulary: Vocabulary) -> No
     console.print(
         f"uniform line {nats(uniform)}   largest {mass(masses[0])}   tokens with mass {np.count_nonzero(masses):,}"
     )
-    console.print(Text(target.recipe))
+    console.print(Text(safe(target.recipe)))
     console.print(Text.from_ansi(_mass_by_rank(masses, min(console.width, 78))))
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("token")
@@ -201,7 +202,7 @@ def print_bounds(console: Console, numbers: dict[str, Any]) -> None:
     table.add_column(justify="right")
     table.add_column(style="dim")
     floor = f"no prompt of any kind or length can be below (proved to within {nats(numbers['gap'])})"
-    table.add_row("floor", nats(numbers["floor"]), numbers["why_no_floor"] or floor)
+    table.add_row("floor", nats(numbers["floor"]), Text(safe(numbers["why_no_floor"] or floor)))
     agreement = f"lowest found over all states that the head can get ({percent(numbers['agreement'])} of starts agree)"
     table.add_row("head limit", nats(numbers["head_limit"]), agreement)
     table.add_row("uniform", nats(numbers["uniform"]), "of knowing nothing")

@@ -27,6 +27,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from distprompt_tui import spec
+from distprompt_tui.arrays import read_target
 from distprompt_tui.errors import DistPromptError, UsageError
 from distprompt_tui.prompts import read_prompt
 from distprompt_tui.runs.directory import RunDirectory
@@ -142,10 +143,7 @@ def _in_context(run: RunDirectory, bare: Any, length: int) -> Any:
 
 
 def _load_target(run: RunDirectory, size: int) -> Any:
-    try:
-        target = np.load(run.target, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"the run's target cannot be read: {error}") from error
+    target = read_target(run.target)
     if target.shape != (size,):
         raise UsageError(f"the run's target is over {target.size:,} tokens, the model has {size:,}")
     return target

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file
+from safetensors.numpy import load
 
 from distprompt_tui.errors import UsageError
+from distprompt_tui.files import read_json, read_whole
 
 VECTORS = "prompt_embeddings"
 """The name of the one tensor, (n, d) float32, in a run's files and in PEFT's."""
+
+MAX_BYTES = 1 << 28
+"""4,096 vectors of a width of 16,384 in float32, the longest prompts of the widest models."""
+
+LARGEST_ID = 1 << 31
+"""Far beyond every vocabulary; a tensor of ids still holds it."""
 
 PLACES = ("best/prompt.safetensors", "adapter_model.safetensors", "best/prompt.json")
 """Where a folder, of a run or of an adapter, keeps its prompt."""
@@ -30,15 +36,18 @@ def read_prompt(path: Path) -> NDArray[np.float32] | list[int]:
     """
     file = next((path / place for place in PLACES if (path / place).is_file()), path)
     try:
-        found = json.loads(file.read_text())["ids"] if file.suffix == ".json" else load_file(file)[VECTORS]
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        found = read_json(file)["ids"] if file.suffix == ".json" else load(read_whole(file, MAX_BYTES))[VECTORS]
+    except (UsageError, OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise UsageError(
             f"{path} holds no prompt: a run's folder, an adapter's, a .safetensors or a prompt.json would"
         ) from error
     if isinstance(found, np.ndarray):
         if found.ndim != 2 or not len(found):
             raise UsageError(f"{file}: {VECTORS} has the shape {found.shape}, not (vectors, width)")
-        return found.astype(np.float32)
-    if not (isinstance(found, list) and found and all(type(i) is int and i >= 0 for i in found)):
+        vectors = found.astype(np.float32)
+        if not np.isfinite(vectors).all():
+            raise UsageError(f"{file}: {VECTORS} has numbers that are infinite or none")
+        return vectors
+    if not (isinstance(found, list) and found and all(type(i) is int and 0 <= i < LARGEST_ID for i in found)):
         raise UsageError(f"{file}: 'ids' is no list of token ids")
     return found

@@ -56,6 +56,11 @@ def is_settled(char: str) -> bool:
     return not is_odd and not any(first <= code <= last for first, last in _UNSETTLED)
 
 
+def safe(text: str) -> str:
+    """A sentence, a name or a path from outside: what is invisible is made visible, its spaces stay spaces."""
+    return " ".join(visible_token(word) for word in text.split(" "))
+
+
 def fit(text: str, width: int) -> str:
     """A string cut (with `…`) or padded to exactly `width` terminal cells."""
     if cell_len(text) <= width:

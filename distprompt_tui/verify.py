@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from distprompt_tui.errors import NotFoundError
+from distprompt_tui.arrays import read_target
+from distprompt_tui.errors import NotFoundError, UsageError
+from distprompt_tui.fields import field, number
+from distprompt_tui.files import read_json
 from distprompt_tui.models.prepare import prepare_by_name
 from distprompt_tui.prompts import read_prompt
 from distprompt_tui.runs.directory import RunDirectory
@@ -46,11 +47,13 @@ def verify(run: RunDirectory) -> Verification:
         raise NotFoundError(f"{run.name} has no result yet")
     spec = run.read_spec()
     folder = prepare_by_name(spec.model.name, lambda text, fraction: None, spec.model.revision)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True
+    ).eval()
     embed = model.get_input_embeddings()
     vocabulary = load_vocabulary(folder, embed.weight.shape[0])
     before, after = vocabulary.encode(spec.context.prefix), vocabulary.encode(spec.context.suffix)
-    target = torch.from_numpy(np.load(run.target))
+    target = torch.from_numpy(read_target(run.target))
 
     def divergence(embeds: Tensor) -> float:
         logits = model(inputs_embeds=embeds[None]).logits[0, -1].double()
@@ -59,7 +62,8 @@ def verify(run: RunDirectory) -> Verification:
         inside = target > 0
         return float((target[inside] * (target[inside].log() - log_q[inside])).sum())
 
-    kl = json.loads(run.result.read_text())["kl"]
+    if (kl := field(number, read_json(run.result), "kl")) is None:
+        raise UsageError(f"{run.result} has no divergence")
     prompt = read_prompt(run.path)
     if not isinstance(prompt, list):
         vectors = torch.from_numpy(prompt)

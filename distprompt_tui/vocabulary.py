@@ -13,7 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from distprompt_tui.errors import ModelError, TargetError
+from distprompt_tui.errors import ModelError, TargetError, first_line
+from distprompt_tui.files import read_whole
+
+MAX_TOKENIZER_BYTES = 1 << 28
+"""The largest tokenizer.json, of Gemma 3, takes an eighth of it."""
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _WORD_BOUNDARY = "\u2581"  # SentencePiece writes a space as "▁"
@@ -113,9 +117,14 @@ def load_vocabulary(folder: Path, size: int) -> Vocabulary:
     file = folder / "tokenizer.json"
     if not file.is_file():
         raise ModelError(f"{folder} has no tokenizer.json: a fast tokenizer is needed")
-    tokenizer = Tokenizer.from_file(str(file))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    try:
+        tokenizer = Tokenizer.from_str(read_whole(file, MAX_TOKENIZER_BYTES).decode())
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read: {error.strerror}") from error
+    except Exception as error:  # the library's own errors are of no narrower kind
+        raise ModelError(f"{file} is no tokenizer: {first_line(error)}") from error
     return Vocabulary(tokenizer, size)
 
 

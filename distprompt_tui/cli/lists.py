@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from distprompt_tui.cli.options import JsonOption, stdout
+from distprompt_tui.cli.options import JsonOption, say, stdout
+from distprompt_tui.tokens import safe
 
 presets_app = typer.Typer(help="List the presets, or check a preset file.")
 models_app = typer.Typer(help="List the models, or prepare one.")
@@ -31,7 +32,7 @@ def check_preset(file: Annotated[Path, typer.Argument(help="A TOML file.")]) -> 
     from distprompt_tui.presets import load_preset
 
     spec = load_preset(str(file if file.suffix == ".toml" else Path(f"{file}/"))).spec
-    print(f"{file}: a {spec.target.family} target, searched by {spec.search.method} prompts")
+    say(f"{file}: a {spec.target.family} target, searched by {spec.search.method} prompts")
 
 
 @models_app.callback(invoke_without_command=True)
@@ -53,10 +54,10 @@ def prepare_model(name: Annotated[str, typer.Argument()], as_json: JsonOption = 
         if as_json:
             print(json.dumps({"progress": text, "fraction": fraction}), flush=True)
         else:
-            print(text, file=sys.stderr)
+            print(safe(text), file=sys.stderr)
 
     folder = prepare_by_name(name, report)
-    print(json.dumps({"folder": str(folder)}) if as_json else folder, flush=True)
+    say(json.dumps({"folder": str(folder)}) if as_json else str(folder))
 
 
 def paths() -> None:
@@ -64,7 +65,7 @@ def paths() -> None:
     from distprompt_tui import locations
 
     for what in ("runs_dir", "models_dir", "bounds_dir", "user_presets_dir", "settings_file", "shipped_presets_dir"):
-        print(f"{what.removesuffix('_dir').removesuffix('_file').replace('_', ' '):16} {getattr(locations, what)()}")
+        say(f"{what.removesuffix('_dir').removesuffix('_file').replace('_', ' '):16} {getattr(locations, what)()}")
 
 
 def doctor(as_json: JsonOption = False) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from distprompt_tui.errors import NotFoundError, UsageError
+from distprompt_tui.tokens import safe
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,8 +94,13 @@ class Options:
 
 def fail(text: str, exit_code: int) -> NoReturn:
     """End with one line on stderr."""
-    print(f"distprompt-tui: {text}", file=sys.stderr)
+    print(f"distprompt-tui: {safe(text)}", file=sys.stderr)
     sys.exit(exit_code)
+
+
+def say(text: str) -> None:
+    """Print a line with names and paths in it. A terminal gets them made safe, a program gets them as they are."""
+    print(safe(text) if sys.stdout.isatty() else text, flush=True)
 
 
 def runs_folder(given: Path | None) -> Path:
@@ -134,7 +140,7 @@ def asked_spec(preset: str | None, target: Path | None) -> RunSpec:
 def report(text: str, fraction: float | None) -> None:
     """Say what is going on, where somebody reads along."""
     if sys.stderr.isatty():
-        print(text, file=sys.stderr)
+        print(safe(text), file=sys.stderr)
 
 
 def stdout() -> Console:

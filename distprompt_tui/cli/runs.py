@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from distprompt_tui.cli.options import JsonOption, RunArgument, RunsDirOption, find, runs_folder, stdout
+from distprompt_tui.cli.options import JsonOption, RunArgument, RunsDirOption, find, runs_folder, say, stdout
 from distprompt_tui.errors import UsageError
+from distprompt_tui.tokens import safe
 
 runs_app = typer.Typer(help="List the runs; stop, resume, verify, export or delete one.")
 
@@ -59,10 +60,10 @@ def delete_run(
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("there is nobody to ask: --yes deletes without a question")
-        if not typer.confirm(f"Delete {found.path} for good?", err=True):
+        if not typer.confirm(f"Delete {safe(str(found.path))} for good?", err=True):
             raise typer.Exit(1)
     delete_run(found)
-    print(f"deleted {found.name}")
+    say(f"deleted {found.name}")
 
 
 @runs_app.command("stop")
@@ -91,7 +92,7 @@ def export_run(
     """Write a run's best prompt in a form that other programs read."""
     from distprompt_tui.runs.export import export_run
 
-    print(export_run(find(name, runs_dir), form.value, out))
+    say(str(export_run(find(name, runs_dir), form.value, out)))
 
 
 @runs_app.command("verify")

@@ -29,6 +29,7 @@ from distprompt_tui.cli.options import (
     preset_spec,
     report,
     runs_folder,
+    say,
     stdout,
 )
 from distprompt_tui.errors import NotFoundError, UsageError
@@ -118,7 +119,7 @@ def show_target(
     print_target(stdout(), made, vocabulary)
     if save is not None:
         save_target(made, save)
-        print(f"saved as {save}")
+        say(f"saved as {save}")
 
 
 def floor(

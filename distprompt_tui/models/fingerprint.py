@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 from distprompt_tui import locations
-from distprompt_tui.files import write_json
+from distprompt_tui.errors import UsageError
+from distprompt_tui.files import read_json, write_json
 
 
 def file_sha256(path: Path) -> str:
@@ -40,7 +40,6 @@ def weights_sha256(folder: Path) -> str:
 
 def _read(memory: Path) -> dict[str, str]:
     try:
-        value = json.loads(memory.read_text())
-    except (OSError, ValueError):
+        return {key: digest for key, digest in read_json(memory).items() if isinstance(digest, str)}
+    except UsageError:
         return {}
-    return value if isinstance(value, dict) else {}

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from distprompt_tui.errors import ModelError
+from distprompt_tui.errors import ModelError, first_line
+from distprompt_tui.models.folder import own_code_of
 from distprompt_tui.models.head import Head, read_head
 from distprompt_tui.models.past import Past, past_of
 from distprompt_tui.vocabulary import Vocabulary, load_vocabulary
@@ -170,10 +171,15 @@ def load_language_model(name: str, folder: Path, device: str = "auto", dtype: st
     Raises:
         ModelError: there is no such device, or the folder cannot be loaded.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    if (kind := own_code_of(folder)) is not None and kind not in CONFIG_MAPPING:
+        raise ModelError(
+            f"{name} is of the type {kind!r}, which brings its own code, and foreign code is never run: "
+            "only types that transformers itself knows can be loaded"
+        )
     place = choose_device(device)
     number_type = choose_dtype(dtype, place)
     try:
@@ -183,8 +189,8 @@ def load_language_model(name: str, folder: Path, device: str = "auto", dtype: st
         model = model.to(place).eval().requires_grad_(False)
     except torch.OutOfMemoryError as error:
         raise ModelError(f"{name} does not fit into the memory of {place}") from error
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelError(f"{name} cannot be loaded from {folder}: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # a damaged file raises anything in its readers
+        raise ModelError(f"{name} cannot be loaded from {folder}: {first_line(error)}") from error
     return wrap(name, model, load_vocabulary(folder, model.get_output_embeddings().weight.shape[0]))
 
 

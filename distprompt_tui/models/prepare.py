@@ -11,9 +11,10 @@ from importlib import import_module
 from pathlib import Path
 
 from distprompt_tui import locations
-from distprompt_tui.errors import ModelError
+from distprompt_tui.errors import ModelError, first_line
 from distprompt_tui.files import write_json
-from distprompt_tui.models.registry import ModelEntry, check_folder, find_model
+from distprompt_tui.models.folder import check_folder
+from distprompt_tui.models.registry import ModelEntry, find_model
 
 Report = Callable[[str, float | None], None]
 """Is told what happens, in words, and the share done (0..1) where it is known."""
@@ -63,12 +64,14 @@ def _convert(entry: ModelEntry, folder: Path, report: Report) -> None:
     """Convert into a temporary folder, then rename: `folder` is complete or not there."""
     building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".building-"))
     try:
-        gguf = entry.gguf
-        if gguf is None:
+        alone = building / "model.gguf"  # whatever lies beside a foreign file is not looked at
+        if entry.gguf is None:
             report("putting the model file together", 0.02)
-            gguf = import_module(str(entry.package).replace("-", "_")).assemble(building / "model.gguf")
-        _write_safetensors(entry, Path(gguf), building, report)
-        (building / "model.gguf").unlink(missing_ok=True)
+            import_module(str(entry.package).replace("-", "_")).assemble(alone)
+        else:
+            alone.symlink_to(entry.gguf.absolute())
+        _write_safetensors(entry, alone, building, report)
+        alone.unlink()
         building.rename(folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -83,13 +86,15 @@ def _write_safetensors(entry: ModelEntry, gguf: Path, folder: Path, report: Repo
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    file = entry.gguf.name if entry.gguf is not None else gguf.name
     try:
         report("reading the tokenizer", 0.15)
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        where = {"gguf_file": gguf.name, "local_files_only": True, "trust_remote_code": False}
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **where)
         report("converting the weights, once", 0.3)
-        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise ModelError(f"{gguf.name} cannot be read as GGUF: {str(error).splitlines()[0]}") from error
+        model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **where)
+    except Exception as error:  # a damaged file raises anything in its readers
+        raise ModelError(f"{file} cannot be read as GGUF: {first_line(error)}") from error
     report("writing safetensors", 0.9)
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config  # the weights are plain float32 from here on
@@ -99,7 +104,7 @@ def _write_safetensors(entry: ModelEntry, gguf: Path, folder: Path, report: Repo
     source = {
         "name": entry.name,
         "title": entry.title,
-        "file": gguf.name,
+        "file": file,
         "parameters": model.num_parameters(),
         "vocab_size": model.get_input_embeddings().weight.shape[0],
     }
@@ -127,7 +132,8 @@ def _download(entry: ModelEntry, report: Report, revision: str | None) -> Path:
     except RepositoryNotFoundError as error:
         raise ModelError(f"the hub has no model {entry.hub}, or it needs a login (hf auth login)") from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"{entry.hub} is not on this machine and could not be downloaded: {reason}") from error
+        raise ModelError(
+            f"{entry.hub} is not on this machine and could not be downloaded: {first_line(error)}"
+        ) from error
     check_folder(folder)
     return folder

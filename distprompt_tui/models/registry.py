@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
 from distprompt_tui import locations
-from distprompt_tui.errors import ModelError, NotFoundError, near_matches
+from distprompt_tui.errors import ModelError, NotFoundError, UsageError, near_matches
+from distprompt_tui.fields import text, whole
+from distprompt_tui.files import read_json
 from distprompt_tui.models.fingerprint import file_sha256
+from distprompt_tui.models.folder import check_folder, head_rows
 
 Status = Literal["prepared", "installed", "hub", "missing"]
 
@@ -112,6 +114,8 @@ def find_model(name: str) -> ModelEntry:
     if path.is_dir():
         check_folder(path)
         return _folder_entry(name, path.absolute())
+    if path.is_file():
+        raise ModelError(f"{name} is not loaded: a model is a folder with *.safetensors, or a .gguf file")
     for folder in locations.models_dir().glob("*/source.json"):
         if (entry := _prepared_folder(folder.parent)).name == name:
             return entry
@@ -119,33 +123,6 @@ def find_model(name: str) -> ModelEntry:
         return ModelEntry(name, name, None, None, f"hub {name}", "hub", hub=name)
     hint = near_matches(name, [model.name for model in KNOWN])
     raise NotFoundError(f"no model {name!r}; {hint} A hub name (owner/model), a folder or a .gguf file works too")
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be loaded.
-
-    Raises:
-        ModelError: config, safetensors or tokenizer are missing.
-    """
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder} is no model folder: it has no config.json")
-    if not any(folder.glob("*.safetensors")):
-        raise ModelError(f"{folder} has no *.safetensors: weights in other formats are not loaded, convert them first")
-    if not (folder / "tokenizer.json").is_file():
-        raise ModelError(f"{folder} has no tokenizer.json: a fast tokenizer is needed")
-
-
-def head_rows(folder: Path) -> int:
-    """V, the rows of a prepared model's head, from its config.
-
-    Raises:
-        ModelError: the config does not say.
-    """
-    try:
-        config = json.loads((folder / "config.json").read_text())
-        return int(config.get("vocab_size") or config["text_config"]["vocab_size"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{folder / 'config.json'} does not give a vocab_size") from error
 
 
 def _known_entry(model: KnownModel) -> ModelEntry:
@@ -195,17 +172,20 @@ def _gguf_entry(name: str, path: Path) -> ModelEntry:
 
 
 def _prepared_folder(folder: Path, name: str | None = None) -> ModelEntry:
-    source = json.loads((folder / "source.json").read_text())
-    return ModelEntry(
-        name=name or source["name"],
-        title=source["title"],
-        parameters=source["parameters"],
-        vocab_size=source["vocab_size"],
-        source=f"file {source['file']}",
-        status="prepared",
-        folder=folder,
-        sha256=folder.name,
-    )
+    try:
+        source = read_json(folder / "source.json")
+        return ModelEntry(
+            name=name or text(source["name"]),
+            title=text(source["title"]),
+            parameters=whole(source["parameters"]),
+            vocab_size=whole(source["vocab_size"]),
+            source=f"file {text(source['file'])}",
+            status="prepared",
+            folder=folder,
+            sha256=folder.name,
+        )
+    except (UsageError, KeyError, ValueError) as error:
+        raise ModelError(f"{folder} is damaged ({error}): delete it, it is made again from its GGUF") from error
 
 
 def _folder_entry(name: str, folder: Path) -> ModelEntry:

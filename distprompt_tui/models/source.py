@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distprompt_tui import spec
+from distprompt_tui.models.folder import head_rows
 from distprompt_tui.models.language_model import LanguageModel, load_language_model
 from distprompt_tui.models.prepare import Report, prepare_by_name
-from distprompt_tui.models.registry import head_rows
 from distprompt_tui.targets import Target, make_target, needs_model
 from distprompt_tui.vocabulary import Vocabulary, load_vocabulary
 

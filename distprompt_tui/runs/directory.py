@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import tomllib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,8 +13,9 @@ import tomli_w
 from pydantic import ValidationError
 
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
-from distprompt_tui.files import write_atomically
+from distprompt_tui.files import open_own, write_atomically
 from distprompt_tui.spec import RunSpec
+from distprompt_tui.toml import read_toml
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,16 @@ class RunDirectory:
         """Held by the living worker; holds its process id."""
         return self.path / "worker.lock"
 
+    def refuse_links(self) -> None:
+        """Before anything is written: what goes into the folder must not land elsewhere.
+
+        Raises:
+            UsageError: one of its files is a symbolic link.
+        """
+        for path in (self.best, *self.path.glob("*"), *self.best.glob("*")):
+            if path.is_symlink():
+                raise UsageError(f"{path} is a symbolic link: nothing is written into a run whose files are elsewhere")
+
     def read_spec(self) -> RunSpec:
         """The run's spec.
 
@@ -106,8 +116,8 @@ class RunDirectory:
             UsageError: the file is missing or damaged.
         """
         try:
-            return RunSpec.model_validate(tomllib.loads(self.spec_file.read_text()))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ValidationError) as error:
+            return RunSpec.model_validate(read_toml(self.spec_file)[0])
+        except ValidationError as error:
             raise UsageError(f"{self.spec_file} cannot be read: {str(error).splitlines()[0]}") from error
 
 
@@ -131,7 +141,7 @@ def create_run(spec: RunSpec, runs_dir: Path) -> RunDirectory:
         run.best.mkdir(mode=0o700)
         text = tomli_w.dumps(spec.model_dump(mode="json", exclude_none=True))
         write_atomically(run.spec_file, lambda file: file.write(text.encode()))
-        os.close(os.open(run.control, os.O_CREAT | os.O_WRONLY, 0o600))
+        os.close(open_own(run.control, os.O_WRONLY))
     except OSError as error:
         raise UsageError(f"no run can be written under {runs_dir}: {error.strerror}") from error
     return run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import threading
@@ -11,9 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from distprompt_tui.files import append_line
+from distprompt_tui.fields import field, whole
+from distprompt_tui.files import append_line, open_own, open_regular, parse_json
 
 FORMAT_VERSION = 1
+
+MAX_LINE_BYTES = 1 << 22
+"""Of one event; a snapshot of a prompt of 4,096 tokens takes half a megabyte. A longer line is passed over."""
 
 Event = dict[str, Any]
 """`v` (format version), `seq` (from 0, no gaps), `t` (Unix seconds), `type`, and the type's own fields."""
@@ -29,7 +32,7 @@ class EventWriter:
     def __init__(self, path: Path) -> None:
         self._next = _last_sequence_number(path) + 1
         self.continues = self._next > 0
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        self._descriptor = open_own(path, os.O_WRONLY | os.O_APPEND)
         self._lock = threading.Lock()
 
     def write(self, kind: str, **fields: Any) -> None:
@@ -43,13 +46,15 @@ class EventWriter:
 class Tailer:
     """Reads a growing file of JSON lines from where it stopped last.
 
-    A half-written last line is left for the next call; a line that is no JSON object is skipped and counted.
+    A half-written last line is left for the next call; a line that is too long or no JSON object is skipped and
+    counted.
     """
 
     def __init__(self, path: Path, offset: int = 0) -> None:
         self.path = path
         self.damaged = 0
         self._offset = offset
+        self._in_long_line = False
 
     def read(self) -> list[Event]:
         """The objects that were completed since the last call."""
@@ -58,21 +63,25 @@ class Tailer:
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """The lines that were completed since the last call, each with its place in the file."""
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 file.seek(self._offset)
-                for line in file:
-                    if not line.endswith(b"\n"):
+                while line := file.readline(MAX_LINE_BYTES):
+                    is_ended = line.endswith(b"\n")
+                    if not is_ended and len(line) < MAX_LINE_BYTES:
                         return
-                    place = self._offset
+                    place, is_whole = self._offset, is_ended and not self._in_long_line
                     self._offset += len(line)
-                    yield place, line
-        except FileNotFoundError:
+                    self.damaged += not is_ended and not self._in_long_line
+                    self._in_long_line = not is_ended
+                    if is_whole:
+                        yield place, line
+        except OSError:  # there is none yet, or none that can be read
             return
 
     def parse(self, line: bytes) -> Event | None:
         """The object in a line; None, and one more damaged line, where there is none."""
         try:
-            value = json.loads(line.decode())  # of bytes, `loads` would guess the encoding first
+            value = parse_json(line.decode())
         except ValueError:
             value = None
         if isinstance(value, dict):
@@ -88,8 +97,9 @@ def _last_sequence_number(path: Path) -> int:
     if (data := path.read_bytes()) and not data.endswith(b"\n"):
         with path.open("ab") as file:
             file.write(b"\n")
-    numbers = [event["seq"] for event in Tailer(path).read() if isinstance(event.get("seq"), int)]
-    return max(numbers, default=-1)
+    tailer = Tailer(path)
+    events = (tailer.parse(line) or {} for _, line in tailer.lines())
+    return max((field(whole, event, "seq") or 0 for event in events), default=-1)
 
 
 def _finite(value: Any) -> Any:

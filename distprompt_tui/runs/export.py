@@ -5,20 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from distprompt_tui.errors import NotFoundError, UsageError
-from distprompt_tui.files import write_atomically, write_json
+from distprompt_tui.fields import field, number, text
+from distprompt_tui.files import read_json, write_atomically, write_json
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.prompts import VECTORS, read_prompt
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Event, Tailer
 from distprompt_tui.spec import RunSpec
+
+T = TypeVar("T")
 
 Format = Literal["peft", "safetensors", "json", "csv"]
 
@@ -40,19 +44,26 @@ def export_run(run: RunDirectory, form: Format, destination: Path | None = None)
 
     Raises:
         NotFoundError: the run has no result.
-        UsageError: the prompt cannot be had in this form.
+        UsageError: the prompt cannot be had in this form, the run is damaged, or the place cannot be written.
     """
     if not run.result.is_file():
         raise NotFoundError(f"{run.name} has no result yet: nothing to export")
-    spec = run.read_spec()
+    if destination is None:
+        run.refuse_links()
+    try:
+        return _export(run, run.read_spec(), form, destination)
+    except OSError as error:
+        raise UsageError(f"{destination or run.path} cannot be written: {error.strerror}") from error
+
+
+def _export(run: RunDirectory, spec: RunSpec, form: Format, destination: Path | None) -> Path:
     if form == "csv":
         return _write_steps(run, destination or run.path / "export.csv")
     if form == "json":
         return _write_json(run, spec, destination or run.path / "export.json")
-    if spec.search.method != "soft":
-        raise UsageError(f"{run.name} found tokens, not vectors: a hard prompt is exported as json")
     vectors = read_prompt(run.path)
-    assert isinstance(vectors, np.ndarray)
+    if isinstance(vectors, list):
+        raise UsageError(f"{run.name} found tokens, not vectors: a hard prompt is exported as json")
     if form == "peft":
         return _write_adapter(run, spec, vectors, destination or run.path / "adapter")
     path = destination or run.path / "export.safetensors"
@@ -63,15 +74,15 @@ def export_run(run: RunDirectory, form: Format, destination: Path | None = None)
 def _write_steps(run: RunDirectory, path: Path) -> Path:
     steps: dict[int, Event] = {}
     for event in Tailer(run.events).read():
-        kind, step = event.get("type"), event.get("step")
-        if kind == "step" and isinstance(step, int):
+        kind, step = event.get("type"), field(whole, event, "step")
+        if kind == "step" and step is not None:
             steps[step] = event
-        elif kind == "resumed" and isinstance(step, int):  # from there on all was done again
+        elif kind == "resumed" and step is not None:  # from there on all was done again
             steps = {index: before for index, before in steps.items() if index < step}
     table = io.StringIO(newline="")
     writer = csv.writer(table)
     writer.writerow(COLUMNS)
-    writer.writerows([event.get(column) for column in COLUMNS] for event in steps.values())
+    writer.writerows([field(number, event, column) for column in COLUMNS] for event in steps.values())
     write_atomically(path, lambda file: file.write(table.getvalue().encode()))
     return path
 
@@ -79,9 +90,17 @@ def _write_steps(run: RunDirectory, path: Path) -> Path:
 def _write_json(run: RunDirectory, spec: RunSpec, path: Path) -> Path:
     found = read_prompt(run.path)
     prompt = {VECTORS: found.tolist()} if isinstance(found, np.ndarray) else {"ids": found}
-    result = json.loads(run.result.read_text(encoding="utf-8"))
+    result = read_json(run.result)
     write_json(path, {"spec": spec.model_dump(mode="json"), "result": result, "prompt": prompt})
     return path
+
+
+def _required(read: Callable[[Any], T], file: Path, name: str) -> T:
+    """A field of one of the run's files."""
+    value = field(read, read_json(file), name)
+    if value is None:
+        raise UsageError(f"{file} is damaged: it has no {name}")
+    return value
 
 
 def _write_vectors(path: Path, vectors: NDArray[np.float32]) -> None:
@@ -93,10 +112,11 @@ def _write_adapter(run: RunDirectory, spec: RunSpec, vectors: NDArray[np.float32
     """A prompt-tuning adapter; PEFT puts its vectors before all text, so a prefix has no place."""
     if spec.context.prefix:
         raise UsageError("PEFT puts vectors before all text: a prompt that was searched with a prefix cannot be one")
-    manifest = json.loads(run.manifest.read_text(encoding="utf-8"))
-    entry = find_model(spec.model.name)
-    base = spec.model.name if entry.status == "hub" else manifest["model_folder"]  # a GGUF's weights are its own
-    folder.mkdir(parents=True, exist_ok=True)
+    base, dtype = (_required(text, run.manifest, name) for name in ("model_folder", "dtype"))
+    if find_model(spec.model.name).status == "hub":
+        base = spec.model.name  # only a GGUF's weights are its own
+    card = _card(run, spec, base, dtype).encode()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     adapter = {
         "peft_type": "PROMPT_TUNING",
         "task_type": "CAUSAL_LM",
@@ -110,13 +130,12 @@ def _write_adapter(run: RunDirectory, spec: RunSpec, vectors: NDArray[np.float32
     }
     _write_vectors(folder / "adapter_model.safetensors", vectors)
     write_json(folder / "adapter_config.json", adapter)
-    card = _card(run, spec, base, manifest["dtype"]).encode()
     write_atomically(folder / "README.md", lambda file: file.write(card))
     return folder
 
 
 def _card(run: RunDirectory, spec: RunSpec, base: str, dtype: str) -> str:
-    result = json.loads(run.result.read_text(encoding="utf-8"))
+    kl = _required(number, run.result, "kl")
     after = f", before the text {spec.context.suffix!r}" if spec.context.suffix else ", with no text after it"
     return f"""---
 base_model: {json.dumps(base)}
@@ -126,5 +145,5 @@ tags: [prompt-tuning, distribution-prompting]
 {spec.search.length} vectors that make the model give a next-token distribution of the family
 {spec.target.family}{after}.
 
-Divergence KL(target‖model): {result["kl"]:.6f} nats, measured in {dtype}.
+Divergence KL(target‖model): {kl:.6f} nats, measured in {dtype}.
 """

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from distprompt_tui.errors import UsageError
-from distprompt_tui.files import append_line
+from distprompt_tui.files import append_line, open_own
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.spec import RunSpec
 
@@ -44,10 +44,11 @@ def start_worker(run: RunDirectory) -> None:
     Raises:
         UsageError: another worker holds the run.
     """
-    lock = os.open(run.lock, os.O_RDWR | os.O_CREAT, 0o600)
+    run.refuse_links()
+    lock = open_own(run.lock, os.O_RDWR)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        with run.log.open("ab") as log:
+        with os.fdopen(open_own(run.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
             worker = subprocess.Popen(
                 [sys.executable, "-m", WORKER_MODULE, str(run.path)],
                 stdin=subprocess.DEVNULL,
@@ -72,14 +73,15 @@ def worker_pid(run: RunDirectory) -> int | None:
     mistaken for the worker.
     """
     try:
-        descriptor = os.open(run.lock, os.O_RDONLY)
-    except FileNotFoundError:
+        descriptor = os.open(run.lock, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:  # there is none, or none that a worker of ours could hold
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return None
     except BlockingIOError:
-        return int(os.read(descriptor, 32) or b"0") or None
+        written = os.read(descriptor, 32)
+        return int(written) if written.isdigit() else None
     finally:
         os.close(descriptor)
 
@@ -95,7 +97,7 @@ def delete_run(run: RunDirectory) -> None:
     if run.path.is_symlink() or not run.control.is_file():
         raise UsageError(f"{run.path} is not deleted: it is not a run's own folder")
     try:
-        lock = os.open(run.lock, os.O_RDWR | os.O_CREAT, 0o600)
+        lock = open_own(run.lock, os.O_RDWR)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             run.spec_file.unlink()
@@ -110,7 +112,7 @@ def delete_run(run: RunDirectory) -> None:
 
 def send(run: RunDirectory, command: Command) -> None:
     """Ask the worker for something; it answers with a `control` event."""
-    descriptor = os.open(run.control, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = open_own(run.control, os.O_WRONLY | os.O_APPEND)
     try:
         append_line(descriptor, {"t": round(time.time(), 3), "command": command})
     finally:

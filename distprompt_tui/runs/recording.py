@@ -6,12 +6,13 @@ is kept. Of many steps every second is left out, then every second of those, as 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from distprompt_tui.runs.events import Event, Tailer
+from distprompt_tui.fields import field, whole
+from distprompt_tui.files import open_regular
+from distprompt_tui.runs.events import MAX_LINE_BYTES, Event, Tailer
 from distprompt_tui.runs.state import MAX_CURVE_POINTS
 
 _STEP, _SNAPSHOT = b'"type":"step"', b'"type":"snapshot"'
@@ -52,10 +53,10 @@ class Recording:
             event = self._tailer.parse(_light(line))
             if event is None:
                 continue
-            kind, step = event.get("type"), event.get("step")
-            if kind == "snapshot" and isinstance(step, int):
+            kind, step = event.get("type"), field(whole, event, "step")
+            if kind == "snapshot" and step is not None:
                 places.append(Place(step, offset))
-            elif kind == "resumed" and isinstance(step, int):
+            elif kind == "resumed" and step is not None:
                 places = [place for place in places if place.step < step]  # from there on all is done again
                 skipped = b""
             yield event
@@ -69,12 +70,11 @@ class Recording:
     def snapshot(self, place: Place) -> Event | None:
         """One snapshot, whole; None where the file has no such line any more."""
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 file.seek(place.offset)
-                value = json.loads(file.readline())
-        except (OSError, ValueError):
+                return self._tailer.parse(file.readline(MAX_LINE_BYTES))
+        except OSError:
             return None
-        return value if isinstance(value, dict) else None
 
 
 def _stride(seen: int) -> int:

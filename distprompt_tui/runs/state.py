@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from typing import Any, Literal
 
+from distprompt_tui.fields import items, maybe, number, positive, table, text, whole
 from distprompt_tui.runs.events import Event
 
 MAX_CURVE_POINTS = 4096
@@ -204,7 +205,8 @@ class RunState:
 
 
 def reduce(state: RunState, event: Event) -> RunState:
-    """The state after one event. An unknown type, or one that misses its fields, changes nothing but the time."""
+    """The state after one event. An unknown type, or one with a field missing or of another kind than it should be,
+    changes nothing but the time."""
     return reduce_all((event,), state)
 
 
@@ -259,37 +261,34 @@ def _is_rare(event: Event) -> bool:
 
 
 def _time(event: Event, before: float | None) -> float | None:
-    moment = event.get("t")
-    return moment if isinstance(moment, int | float) else before
+    try:
+        return positive(event.get("t"))
+    except ValueError:
+        return before
 
 
 def _progress(state: RunState, event: Event) -> RunState:
-    progress = Progress(event["stage"], event["text"], event.get("fraction"))
+    progress = Progress(text(event["stage"]), text(event["text"]), maybe(number, event.get("fraction")))
     return replace(state, progress=progress, phase="preparing" if state.phase == "starting" else state.phase)
 
 
 def _started(state: RunState, event: Event) -> RunState:
-    budget = event["budget"]
+    budget = table(event["budget"])
+    words = ("run", "preset", "model", "method", "device", "dtype", "tokenizer_file", "recipe")
+    written: dict[str, Any] = {name: text(event[name]) for name in words}
     return replace(
         state,
         phase="searching",
         progress=None,
-        run=event["run"],
-        preset=event["preset"],
-        model=event["model"],
-        method=event["method"],
-        length=event["length"],
-        device=event["device"],
-        dtype=event["dtype"],
-        vocab_size=event["vocab_size"],
-        tokenizer_file=event["tokenizer_file"],
-        recipe=event["recipe"],
-        entropy_target=event["entropy_target"],
-        uniform=event["uniform"],
-        steps_planned=budget.get("steps"),
-        seconds_planned=budget.get("seconds"),
-        until=budget.get("until"),
-        started_at=event["t"],
+        **written,
+        length=whole(event["length"]),
+        vocab_size=whole(event["vocab_size"]),
+        entropy_target=number(event["entropy_target"]),
+        uniform=number(event["uniform"]),
+        steps_planned=maybe(whole, budget.get("steps")),
+        seconds_planned=maybe(positive, budget.get("seconds")),
+        until=maybe(number, budget.get("until")),
+        started_at=positive(event["t"]),
     )
 
 
@@ -316,25 +315,30 @@ def _often(state: RunState, events: Iterable[Event]) -> RunState:
 
 def _step(now: dict[str, Any], curve: list[CurvePoint], event: Event) -> None:
     point = CurvePoint(
-        event["step"], event["kl"], event["best_kl"], event["entropy"], event["seconds"], event["best_step"]
+        step=whole(event["step"]),
+        kl=number(event["kl"]),
+        best_kl=number(event["best_kl"]),
+        entropy=number(event["entropy"]),
+        seconds=positive(event["seconds"]),
+        best_step=whole(event["best_step"]),
     )
+    moment, memory = positive(event["t"]), maybe(whole, event.get("memory"))
     if now["best_kl"] is None or point.best_kl < now["best_kl"]:
-        now |= {"best_kl": point.best_kl, "best_step": point.best_step, "best_at": event["t"]}
+        now |= {"best_kl": point.best_kl, "best_step": point.best_step, "best_at": moment}
     if now["start_kl"] is None:
         now["start_kl"] = point.kl
-    now |= {"step": point.step, "kl": point.kl, "entropy": point.entropy, "seconds": point.seconds}
-    now["memory"] = event.get("memory")
+    now |= {"step": point.step, "kl": point.kl, "entropy": point.entropy, "seconds": point.seconds, "memory": memory}
     _append(curve, point)
 
 
 def _snapshot(now: dict[str, Any], readings: list[Reading], event: Event) -> None:
-    reading = Reading(event["step"], event["reverse_kl"], event["js"], event["tv"])
+    reading = Reading(whole(event["step"]), **_divergences(event))
+    snapshot = _read_snapshot(event) if "prompt" in event else now["snapshot"]
     if readings and readings[-1].step == reading.step:
         readings[-1] = reading  # the last word on a step: its end measures the best prompt
     else:
         _append(readings, reading)
-    if "prompt" in event:
-        now["snapshot"] = _read_snapshot(event)
+    now["snapshot"] = snapshot
 
 
 def _append(points: list[Any], point: Any) -> None:
@@ -344,21 +348,53 @@ def _append(points: list[Any], point: Any) -> None:
         points[:] = [*points[:-1:2], point]
 
 
+def _divergences(event: Event) -> dict[str, Any]:
+    return {
+        "reverse_kl": maybe(number, event["reverse_kl"]),
+        "js": number(event["js"]),
+        "tv": number(event["tv"]),
+    }
+
+
 def _read_snapshot(event: Event) -> Snapshot:
     return Snapshot(
-        step=event["step"],
-        kl=event["kl"],
-        entropy=event["entropy"],
-        reverse_kl=event["reverse_kl"],
-        js=event["js"],
-        tv=event["tv"],
-        prompt=tuple(PromptToken(**token) for token in event["prompt"]),
-        tokens=tuple(TokenMass(*row) for row in event["tokens"]),
+        step=whole(event["step"]),
+        kl=number(event["kl"]),
+        entropy=number(event["entropy"]),
+        **_divergences(event),
+        prompt=tuple(map(_prompt_token, items(event["prompt"]))),
+        tokens=tuple(map(_token_mass, items(event["tokens"]))),
     )
 
 
+def _prompt_token(values: Any) -> PromptToken:
+    fields = table(values)
+    return PromptToken(
+        id=whole(fields["id"]),
+        text=text(fields["text"]),
+        changed=maybe(whole, fields.get("changed")),
+        **{name: maybe(number, fields.get(name)) for name in ("cosine", "norm", "distance")},
+    )
+
+
+def _token_mass(values: Any) -> TokenMass:
+    token, string, target, achieved, share = items(values)
+    return TokenMass(whole(token), text(string), positive(target), positive(achieved), number(share))
+
+
+def read_bounds(fields: dict[str, Any]) -> Bounds:
+    """The bounds in a table; what it does not have is not known.
+
+    Raises:
+        ValueError: a field is of another kind than it should be.
+    """
+    why = maybe(text, fields.get("why_no_floor"))
+    numbers = ("floor", "gap", "head_limit", "agreement", "norm_ratio", "seconds")
+    return Bounds(why_no_floor=why, **{name: maybe(number, fields.get(name)) for name in numbers})
+
+
 def _bounds(state: RunState, event: Event) -> RunState:
-    known = {name: event[name] for name in Bounds.__slots__ if event.get(name) is not None}
+    known = {name: value for name, value in asdict(read_bounds(event)).items() if value is not None}
     return replace(state, bounds=replace(state.bounds, **known))
 
 
@@ -371,17 +407,18 @@ def _control(state: RunState, event: Event) -> RunState:
 
 
 def _projection(state: RunState, event: Event) -> RunState:
-    found = Projection(event["step"], tuple(event["ids"]), event["kl"], event["drift"])
+    ids = tuple(map(whole, items(event["ids"])))
+    found = Projection(whole(event["step"]), ids, number(event["kl"]), number(event["drift"]))
     return replace(state, projection=found)
 
 
 def _warning(state: RunState, event: Event) -> RunState:
-    return replace(state, warnings=(*state.warnings[-19:], event["text"]))
+    return replace(state, warnings=(*state.warnings[-19:], text(event["text"])))
 
 
 def _resumed(state: RunState, event: Event) -> RunState:
     """A worker took the run up again at `step`: that step and what came after it is reported again."""
-    step = event["step"]
+    step = whole(event["step"])
     curve = tuple(point for point in state.curve if point.step < step)
     kept = state.best_step is not None and state.best_step < step
     return replace(
@@ -405,10 +442,10 @@ def _ended(state: RunState, event: Event) -> RunState:
         state,
         phase="ended",
         progress=None,
-        reason=event["reason"],
-        result=event.get("result"),
-        error=event.get("error"),
-        exit_code=event.get("exit_code", 1 if event["reason"] == "error" else 0),
+        reason=text(event["reason"]),
+        result=maybe(table, event.get("result")),
+        error=maybe(text, event.get("error")),
+        exit_code=whole(event.get("exit_code", 1 if event["reason"] == "error" else 0)),
     )
 
 

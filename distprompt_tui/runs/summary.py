@@ -3,16 +3,21 @@ has changed."""
 
 from __future__ import annotations
 
-import json
 import time
-import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from distprompt_tui.errors import UsageError
+from distprompt_tui.fields import field, number, positive, table, text, whole
+from distprompt_tui.files import open_regular
+from distprompt_tui.runs.events import Tailer
 
 if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
+
+T = TypeVar("T")
 
 _TAIL_BYTES = 131_072
 """Holds at least one step event between two of the largest snapshots."""
@@ -105,22 +110,22 @@ def summarise(run: RunDirectory, known: RunSummary | None = None) -> RunSummary:
         return known
     newest = _newest_events(run.events)
     step, ended = newest.get("step", {}), newest.get("ended", {})
-    result = ended["result"] if isinstance(ended.get("result"), dict) else {}
+    result = field(table, ended, "result") or {}
     head_limit, scanned = (known.head_limit, known.scanned) if known is not None else (None, 0)
-    if head_limit is None and (head_limit := _number(result.get("head_limit"))) is None:
+    if head_limit is None and (head_limit := field(number, result, "head_limit")) is None:
         head_limit, scanned = _find_head_limit(run.events, scanned)
     spec = read_spec_fields(run.spec_file)
-    seconds, steps = step.get("seconds"), _whole(step.get("step", result.get("steps"))) or 0
+    steps, seconds = _first(whole, (step, "step"), (result, "steps")) or 0, field(positive, step, "seconds")
     return RunSummary(
         run=run,
         title=title_of(spec, run.name),
         state=_state(newest, alive),
-        best_kl=_number(step.get("best_kl", result.get("kl"))),
+        best_kl=_first(number, (step, "best_kl"), (result, "kl")),
         head_limit=head_limit,
-        entropy=_number(result.get("entropy_achieved", step.get("entropy"))),
+        entropy=_first(number, (result, "entropy_achieved"), (step, "entropy")),
         step=steps,
-        steps_planned=_whole(_table(spec, "budget").get("steps")),
-        seconds_per_step=seconds / steps if steps and isinstance(seconds, int | float) else None,
+        steps_planned=field(whole, field(table, spec, "budget") or {}, "steps"),
+        seconds_per_step=seconds / steps if steps and seconds is not None else None,
         changed_at=changed[0] / 1e9 if changed else time.time(),
         version=version,
         scanned=scanned,
@@ -181,9 +186,11 @@ def seconds_per_step(runs: Sequence[RunSummary], title: RunTitle) -> float | Non
 
 def read_spec_fields(spec_file: Path) -> dict[str, Any]:
     """A run's spec as plain values, for viewers that must show old and damaged ones too; empty where it is neither."""
+    from distprompt_tui.toml import read_toml
+
     try:
-        return tomllib.loads(spec_file.read_text())
-    except (OSError, ValueError):
+        return read_toml(spec_file)[0]
+    except UsageError:
         return {}
 
 
@@ -191,11 +198,11 @@ def title_of(spec: dict[str, Any], name: str) -> RunTitle:
     """The title of a spec as plain values; the run's name where they do not make one."""
     try:
         return RunTitle(
-            preset=str(spec.get("preset") or spec["target"]["family"]),
-            model=Path(spec["model"]["name"]).name,
-            method=str(spec["search"]["method"]),
-            length=int(spec["search"]["length"]),
-            seed=int(spec.get("seed", 0)),
+            preset=text(spec.get("preset") or spec["target"]["family"]),
+            model=Path(text(spec["model"]["name"])).name,
+            method=text(spec["search"]["method"]),
+            length=whole(spec["search"]["length"]),
+            seed=whole(spec.get("seed", 0)),
         )
     except (KeyError, TypeError, ValueError):
         return RunTitle(preset=name)
@@ -205,16 +212,18 @@ def _state(newest: dict[str, dict[str, Any]], alive: bool) -> str:
     if alive:
         return "paused" if newest.get("control", {}).get("outcome") == "paused" else "running"
     ended = newest.get("ended", {})
-    was_resumed = newest.get("resumed", {}).get("seq", -1) > ended.get("seq", 0)
-    if "reason" in ended and not was_resumed and ended.get("seq", -1) >= newest.get("step", {}).get("seq", 0):
-        return str(ended["reason"] or "ended")
+    reason = field(text, ended, "reason")
+    last, began, stepped = (field(whole, newest.get(kind, {}), "seq") for kind in ("ended", "resumed", "step"))
+    went_on = began is not None and began > (last or 0)
+    if reason is not None and not went_on and (stepped is None or (last is not None and last >= stepped)):
+        return reason or "ended"
     return "crashed"
 
 
 def _newest_events(path: Path) -> dict[str, dict[str, Any]]:
     """The newest event of each type near the end of the file, snapshots left out."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(0, 2)
             start = max(file.tell() - _TAIL_BYTES, 0)
             file.seek(start)
@@ -222,8 +231,9 @@ def _newest_events(path: Path) -> dict[str, dict[str, Any]]:
     except OSError:
         return {}
     newest = {}
+    tailer = Tailer(path)
     for line in lines[1 if start else 0 :]:
-        event = None if _SNAPSHOT in line[:_TYPE_WITHIN] else _parsed(line)
+        event = None if _SNAPSHOT in line[:_TYPE_WITHIN] else tailer.parse(line)
         if event is not None and isinstance(event.get("type"), str):
             newest[event["type"]] = event
     return newest
@@ -231,25 +241,13 @@ def _newest_events(path: Path) -> dict[str, dict[str, Any]]:
 
 def _find_head_limit(path: Path, start: int) -> tuple[float | None, int]:
     """The head limit in the events from a byte on, and the byte up to which there was none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(start)
-            for line in file:
-                found = (_parsed(line) or {}).get("head_limit") if _BOUNDS in line[:_TYPE_WITHIN] else None
-                if found is not None:
-                    return _number(found), start
-                start += len(line) if line.endswith(b"\n") else 0
-    except OSError:
-        pass
+    tailer = Tailer(path, start)
+    for place, line in tailer.lines():
+        found = field(number, tailer.parse(line) or {}, "head_limit") if _BOUNDS in line[:_TYPE_WITHIN] else None
+        if found is not None:
+            return found, place
+        start = place + len(line)
     return None, start
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _change(path: Path) -> tuple[int, int] | None:
@@ -260,17 +258,10 @@ def _change(path: Path) -> tuple[int, int] | None:
     return status.st_mtime_ns, status.st_size
 
 
-def _table(fields: dict[str, Any], name: str) -> dict[str, Any]:
-    value = fields.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _whole(value: Any) -> int | None:
-    return value if isinstance(value, int) else None
+def _first(read: Callable[[Any], T], *places: tuple[dict[str, Any], str]) -> T | None:
+    """The first of several fields that is there."""
+    found = (field(read, fields, name) for fields, name in places)
+    return next((value for value in found if value is not None), None)
 
 
 def _unknown_last(value: float | None) -> tuple[bool, float]:

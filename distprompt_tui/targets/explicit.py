@@ -7,6 +7,7 @@ probabilities. A token is written as in the spec: `" yes"`, which must be one to
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,7 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from distprompt_tui.arrays import open_row
 from distprompt_tui.errors import NotFoundError, TargetError
+from distprompt_tui.files import read_whole
 from distprompt_tui.spec import Explicit
 from distprompt_tui.targets.entropy import FloatArray
 from distprompt_tui.targets.language_model import on_tokens
@@ -24,6 +27,9 @@ from distprompt_tui.vocabulary import Vocabulary
 
 SUM_TOLERANCE = 1e-9  # relative: what rounding leaves of sixths and thirds that a person writes out
 FILE_SUM_TOLERANCE = 1e-6  # a (V,) file may come from float32
+
+MAX_FILE_BYTES = 1 << 26
+"""Of a JSON or CSV file; one with every token of the largest vocabularies takes a fifth of it."""
 
 
 def explicit(spec: Explicit, vocabulary: Vocabulary, model: DistributionSource | None) -> Target:
@@ -113,7 +119,7 @@ def _rest(ids: list[int], spec: Explicit, vocabulary: Vocabulary, model: Distrib
 def _json_masses(path: Path) -> list[tuple[str, float]]:
     """The pairs of a JSON object, repeated keys included."""
     try:
-        pairs = json.loads(path.read_bytes(), object_pairs_hook=list)
+        pairs = json.loads(read_whole(path, MAX_FILE_BYTES), object_pairs_hook=list)
     except (ValueError, RecursionError) as error:
         raise TargetError(f"{path.name} is not JSON: {error}") from error
     if not isinstance(pairs, list) or not pairs or not all(isinstance(pair, tuple) for pair in pairs):
@@ -128,8 +134,8 @@ def _csv_masses(path: Path) -> list[tuple[str, float]]:
     """The pairs of a CSV file, without its header."""
     masses = []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file, strict=True) if row]
+        text = read_whole(path, MAX_FILE_BYTES).decode("utf-8-sig")
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     except (ValueError, csv.Error) as error:
         raise TargetError(f"{path.name} is not a CSV file in UTF-8: {error}") from error
     if rows and [cell.strip().lower() for cell in rows[0]] == ["token", "mass"]:
@@ -148,12 +154,9 @@ def _csv_masses(path: Path) -> list[tuple[str, float]]:
 def _from_array(path: Path, spec: Explicit, vocabulary: Vocabulary) -> Target:
     """All V probabilities."""
     try:
-        # Never unpickles, and reads nothing before the size is known.
-        stored = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError) as error:
-        raise TargetError(f"{path.name} is not a .npy file of numbers: {error}") from error
-    if stored.ndim != 1 or stored.dtype.kind not in "fiu":
-        raise TargetError(f"{path.name} must hold one row of real numbers, not {stored.dtype} of shape {stored.shape}")
+        stored = open_row(path)
+    except ValueError as error:
+        raise TargetError(str(error)) from error
     if stored.size != vocabulary.size:
         raise TargetError(
             f"{path.name} is for a vocabulary of {stored.size:,} tokens, but this model has {vocabulary.size:,}"

@@ -189,7 +189,9 @@ class DistPromptApp(App[int]):
         try:
             run = await in_thread(start_run, spec, self.runs_dir)
         except (DistPromptError, OSError) as error:
-            self.notify(f"The search could not be started: {error}", severity="error", timeout=10, markup=False)
+            self.notify(
+                f"The search could not be started: {safe(str(error))}", severity="error", timeout=10, markup=False
+            )
             if replace:
                 self.go_home()
             return

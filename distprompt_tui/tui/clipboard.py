@@ -7,6 +7,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distprompt_tui.errors import UsageError
+from distprompt_tui.files import MAX_JSON_BYTES, read_json, read_whole, write_atomically
 from distprompt_tui.runs.state import RunState
 
 if TYPE_CHECKING:
@@ -53,8 +55,8 @@ def keep_in(text: str, folder: Path) -> Path | None:
     """Write the text into a folder; None where that cannot be done."""
     path = folder / "last-copy.txt"
     try:
-        path.write_text(text)
-    except OSError:
+        write_atomically(path, lambda file: file.write(text.encode()))
+    except (OSError, UnicodeEncodeError):
         return None
     return path
 
@@ -103,14 +105,13 @@ def _options(changes: dict[str, str]) -> list[str]:
 
 def _best_prompt(run: RunDirectory) -> dict[str, object]:
     try:
-        value = json.loads(_read(run.best / "prompt.json") or "{}")
-    except ValueError:
+        return read_json(run.best / "prompt.json")
+    except UsageError:
         return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
-    except OSError:
+        return read_whole(path, MAX_JSON_BYTES).decode()
+    except (OSError, UnicodeDecodeError):
         return ""

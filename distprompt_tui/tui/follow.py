@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from distprompt_tui.runs.log import read_log
 from distprompt_tui.runs.recording import Recording
 from distprompt_tui.runs.state import RunState, reduce_all
 from distprompt_tui.runs.summary import RunTitle, read_spec_fields, title_of
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 SILENT_AFTER_SECONDS = 15
 """A worker touches its heartbeat several times in this time; later, a viewer says that it hears nothing."""
-
-LOG_TAIL_BYTES = 65_536
 
 Health = Literal["alive", "silent", "crashed", "ended"]
 
@@ -88,15 +86,3 @@ class RunFollower:
             except OSError:
                 continue
         return max(signs)
-
-
-def read_log(path: Path) -> list[str]:
-    """The last lines of a worker's output; none where there is no file. Not yet safe for a terminal."""
-    try:
-        with path.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(file.tell() - LOG_TAIL_BYTES, 0))
-            data = file.read()
-    except OSError:
-        return []
-    return [line for line in data.decode("utf-8", errors="replace").splitlines() if line.strip()]

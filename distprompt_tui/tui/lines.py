@@ -9,7 +9,7 @@ from textual.content import Content
 
 from distprompt_tui.format import Line as Line
 from distprompt_tui.format import Span as Span
-from distprompt_tui.tokens import visible_token
+from distprompt_tui.tokens import safe as safe
 
 ROLES = {
     "": "$foreground",
@@ -113,11 +113,6 @@ def wrapped(text: str, width: int, role: str = "", max_lines: int | None = None)
     if max_lines is not None and len(lines) > max_lines:
         lines = [*lines[: max_lines - 1], " ".join(lines[max_lines - 1 :])]
     return [cut([(line, role)], width) for line in lines]
-
-
-def safe(text: str) -> str:
-    """A sentence, a name or a path from outside: what is invisible is made visible, its spaces stay spaces."""
-    return " ".join(visible_token(word) for word in text.split(" "))
 
 
 def key_hints(text: str) -> Line:

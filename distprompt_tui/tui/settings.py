@@ -4,7 +4,6 @@ first paint."""
 from __future__ import annotations
 
 import time
-import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Literal
 
 from distprompt_tui.errors import UsageError, near_matches
 from distprompt_tui.files import write_atomically
+from distprompt_tui.toml import read_toml
 from distprompt_tui.tui.themes import DARK
 from distprompt_tui.tui.token_table import ORDERS, Order
 
@@ -23,8 +23,6 @@ SWITCHES: tuple[Switch, ...] = ("off", "on")
 
 SLOWEST, FASTEST = 0.5, 5.0
 """Updates a second. Above, drawing costs more than a slow line or a busy machine has to give."""
-
-MAX_BYTES = 65_536
 
 
 @dataclass(frozen=True)
@@ -54,20 +52,9 @@ def read_settings(path: Path) -> Settings:
     Raises:
         UsageError: the file cannot be read or says something that is no setting; the text names it.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_BYTES:,} bytes: these are no settings")
-        values = tomllib.loads(data.decode())
-    except FileNotFoundError:
+    if not path.exists():
         return Settings()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not TOML: {error}") from error
+    values, _ = read_toml(path)
     return Settings(**{name: _checked(path, name, value) for name, value in values.items()})
 
 

@@ -157,16 +157,17 @@ class TokenSource:
     def _arrays(self, state: RunState, *, reread: bool) -> tuple[NDArray[np.float64], NDArray[np.float32]] | None:
         import numpy as np
 
+        from distprompt_tui.arrays import read_row
         from distprompt_tui.shares import uniform_divergences
 
         try:
             if self._vocabulary is None:
                 self._vocabulary = _load(state.tokenizer_file, state.vocab_size)
             if self._target is None:
-                self._target = np.load(self.run.target, allow_pickle=False)
+                self._target = read_row(self.run.target)
                 self.uniform = uniform_divergences(self._target, state.vocab_size)
             if self._achieved is None or reread:
-                self._achieved = np.load(self.run.achieved, allow_pickle=False)
+                self._achieved = read_row(self.run.achieved).astype(np.float32)
         except (OSError, ValueError, EOFError) as error:
             self._why_incomplete = f"only the largest tokens: {_reason(error)}"
             return None

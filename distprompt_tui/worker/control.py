@@ -9,6 +9,9 @@ from distprompt_tui.runs.events import EventWriter, Tailer
 
 POLL_SECONDS = 0.05
 
+LONGEST_SHOWN = 40
+"""So many characters of a command that is not known stand in the answer to it."""
+
 
 class Control:
     """Reads the run's `control.jsonl`. What was asked before this worker started is not its business."""
@@ -54,4 +57,5 @@ class Control:
                 self._paused = command == "pause"
                 self._events.write("control", command=command, outcome="paused" if self._paused else "resumed")
             else:
-                self._events.write("control", command=str(command), outcome="unknown")
+                shown = command[:LONGEST_SHOWN] if isinstance(command, str) else type(command).__name__
+                self._events.write("control", command=shown, outcome="unknown")

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from distprompt_tui.divergence import Comparison, Numbers, compare
-from distprompt_tui.files import write_atomically, write_json
+from distprompt_tui.files import open_own, write_atomically, write_json
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.prompts import VECTORS
 from distprompt_tui.runs.directory import RunDirectory
@@ -52,7 +52,7 @@ class Recorder:
         self._start_kl = float("nan")
         self._unwritten: Step | None = None
         self._projected: dict[str, Any] = {"ids": None, "kl": None, "drift": None}
-        self._trace = run.trace.open("ab")
+        self._trace = os.fdopen(open_own(run.trace, os.O_WRONLY | os.O_APPEND), "ab")
         self._timetable = Timetable()
         self.idle_seconds = 0.0
         self.step = 0

@@ -10,9 +10,10 @@ import pytest
 
 from distprompt_tui.presets import load_preset, override, with_method
 from distprompt_tui.runs.directory import create_run
+from distprompt_tui.runs.log import read_log
 from distprompt_tui.runs.summary import RunTitle
 from distprompt_tui.tui import clipboard
-from distprompt_tui.tui.follow import SILENT_AFTER_SECONDS, RunFollower, read_log
+from distprompt_tui.tui.follow import SILENT_AFTER_SECONDS, RunFollower
 from tests.tui.recording import Recorder, recorded
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from distprompt_tui.errors import UsageError
+from distprompt_tui.toml import MAX_TOML_BYTES
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.screens.live import LiveScreen
 from distprompt_tui.tui.screens.settings import SPEEDS, SettingsScreen, next_of
@@ -53,7 +54,7 @@ def test_a_file_may_say_less_and_whole_numbers(tmp_path: Path) -> None:
     [
         (b"theme = ", "not TOML"),
         (b"\xff\xfe", "is not UTF-8"),
-        (b"x" * 70_000, "larger than"),
+        (b"x" * (MAX_TOML_BYTES + 1), "larger than"),
         (b"themes = 'x'", "themes is not a setting; did you mean 'theme'?"),
         (b"theme = 3", "theme: it should be the name of a theme (given: 3)"),
         (b"updates_per_second = 50", "it should be a number from 0.5 to 5.0 (given: 50)"),

@@ -122,7 +122,7 @@ class LiveScreen(RunScreen):
         try:
             return await in_thread(self.directory.read_spec)
         except DistPromptError as error:
-            self.notify(str(error), severity="error", markup=False)
+            self.notify(safe(str(error)), severity="error", markup=False)
             return None
 
     # What was.
@@ -267,7 +267,7 @@ class LiveScreen(RunScreen):
         try:
             text = await in_thread(clipboard.text_of, what, self.directory, self.shown.state)
         except DistPromptError as error:
-            self.notify(str(error), severity="error", markup=False)
+            self.notify(safe(str(error)), severity="error", markup=False)
             return
         if not text:
             self.notify("There is nothing to copy yet: it comes with the first best prompt.", severity="warning")

@@ -11,8 +11,8 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from distprompt_tui.runs.log import read_log
 from distprompt_tui.tui.background import in_thread
-from distprompt_tui.tui.follow import read_log
 from distprompt_tui.tui.lines import Line, content, safe
 
 _REFRESH_SECONDS = 1.0

@@ -1,0 +1,66 @@
+"""Fields of events and other tables. A reader trusts none: each is what is asked for, or a `ValueError`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+LARGEST = 2**53
+"""Whole numbers up to here are exact in float64. Nothing that is measured comes near, and arithmetic stays finite."""
+
+
+def number(value: Any) -> float:
+    """A finite number."""
+    if type(value) not in (int, float) or not -LARGEST <= value <= LARGEST:
+        raise ValueError("not a finite number")
+    return value  # type: ignore[no-any-return]
+
+
+def positive(value: Any) -> float:
+    """A finite number that is not negative, such as a probability or a length of time."""
+    if number(value) < 0:
+        raise ValueError("negative")
+    return value  # type: ignore[no-any-return]
+
+
+def whole(value: Any) -> int:
+    """A whole number from 0, such as a step or a token's id."""
+    if type(value) is not int or not 0 <= value <= LARGEST:
+        raise ValueError("not a whole number from 0")
+    return value
+
+
+def text(value: Any) -> str:
+    """A string; what is invisible in it is still to be made visible."""
+    if not isinstance(value, str):
+        raise ValueError("not a string")
+    return value
+
+
+def table(value: Any) -> dict[str, Any]:
+    """An object."""
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    return value
+
+
+def items(value: Any) -> list[Any]:
+    """An array."""
+    if not isinstance(value, list):
+        raise ValueError("not an array")
+    return value
+
+
+def maybe(read: Callable[[Any], T], value: Any) -> T | None:
+    """What `read` makes of a value that may be null."""
+    return None if value is None else read(value)
+
+
+def field(read: Callable[[Any], T], fields: Mapping[str, Any], name: str) -> T | None:
+    """A field of a table that may be damaged: None where it is missing or something else."""
+    try:
+        return maybe(read, fields.get(name))
+    except ValueError:
+        return None

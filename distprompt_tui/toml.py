@@ -1,0 +1,42 @@
+"""TOML files, whose authors are not trusted: presets, specs of runs, settings."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from distprompt_tui.errors import UsageError
+from distprompt_tui.files import read_whole
+
+MAX_TOML_BYTES = 1 << 20
+"""Such a file is written by hand, or holds as much; a larger one is something else."""
+
+
+def read_toml(path: Path) -> tuple[dict[str, Any], str]:
+    """What a TOML file says, and its text.
+
+    Raises:
+        UsageError: it cannot be read, is too large or no TOML; the text names it.
+    """
+    try:
+        text = read_whole(path, MAX_TOML_BYTES).decode()
+        return parse_toml(text), text
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text") from error
+    except ValueError as error:
+        raise UsageError(f"{path}: not TOML: {error}") from error
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises:
+        ValueError: it is no TOML, holds a number of thousands of digits, or is nested too deeply.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
