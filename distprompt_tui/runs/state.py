@@ -49,6 +49,8 @@ class PromptToken:
         norm: length of the vector over the mean length of the vocabulary's; None in hard prompts.
         changed: the step that changed this position last; None in soft prompts.
         distance: of the vector from that token's embedding, over that mean length; None in hard prompts.
+        gained: nats by which the divergence fell when this position changed last; None where it has never changed.
+        locked: whether the search leaves it alone.
     """
 
     id: int
@@ -57,6 +59,32 @@ class PromptToken:
     norm: float | None = None
     changed: int | None = None
     distance: float | None = None
+    gained: float | None = None
+    locked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TriedToken:
+    """A token that was tried at a position, and the divergence of the prompt with it there, nats."""
+
+    id: int
+    text: str
+    kl: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What was tried at a position of a hard prompt.
+
+    Attributes:
+        step: when the newest was measured.
+        kl: divergence of the prompt then, nats.
+        tokens: the best first; the one that stood there among them.
+    """
+
+    step: int
+    kl: float
+    tokens: tuple[TriedToken, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +119,8 @@ class TokenMass:
 class Snapshot:
     """The prompt and the two distributions' largest tokens at one step; divergences in nats.
 
-    `reverse_kl` is None where it is infinite: the achieved has mass where the target has none.
+    `reverse_kl` is None where it is infinite: the achieved has mass where the target has none. `candidates`: what was
+    tried at each position of a hard prompt, None where nothing was; empty where it was not recorded.
     """
 
     step: int
@@ -102,6 +131,7 @@ class Snapshot:
     tv: float
     prompt: tuple[PromptToken, ...]
     tokens: tuple[TokenMass, ...]
+    candidates: tuple[Tried | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,7 +384,15 @@ def _read_snapshot(event: Event) -> Snapshot:
         tv=event["tv"],
         prompt=tuple(PromptToken(**token) for token in event["prompt"]),
         tokens=tuple(TokenMass(*row) for row in event["tokens"]),
+        candidates=tuple(map(_read_tried, event.get("candidates", ()))),
     )
+
+
+def _read_tried(row: list[Any] | None) -> Tried | None:
+    if row is None:
+        return None
+    step, kl, tokens = row
+    return Tried(step, kl, tuple(TriedToken(*token) for token in tokens))
 
 
 def _bounds(state: RunState, event: Event) -> RunState:
@@ -365,6 +403,8 @@ def _bounds(state: RunState, event: Event) -> RunState:
 def _control(state: RunState, event: Event) -> RunState:
     if event["outcome"] == "paused":
         return replace(state, phase="paused")
+    if event["outcome"] == "refused":
+        return _warning(state, {"text": event["why"]})
     if event["outcome"] == "resumed" and state.phase == "paused":
         return replace(state, phase="searching")
     return state
