@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from distprompt_tui.errors import NotFoundError, UsageError
-from distprompt_tui.fields import field, number, text
+from distprompt_tui.fields import field, number, text, whole
 from distprompt_tui.files import read_json, write_atomically, write_json
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.prompts import VECTORS, read_prompt

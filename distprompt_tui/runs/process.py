@@ -18,7 +18,10 @@ from distprompt_tui.files import append_line, open_own
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.spec import RunSpec
 
-Command = Literal["pause", "resume", "stop"]
+Change = Literal["lock", "unlock", "edit"]
+"""What can be done to the prompt: `position` says where, counted from 0; with "edit", `token` is the id to put in."""
+
+Command = Literal["pause", "resume", "stop", Change]
 
 WORKER_MODULE = "distprompt_tui.worker"
 
@@ -110,11 +113,11 @@ def delete_run(run: RunDirectory) -> None:
         raise UsageError(f"{run.name} could not be deleted: {error.strerror}") from error
 
 
-def send(run: RunDirectory, command: Command) -> None:
+def send(run: RunDirectory, command: Command, **fields: int) -> None:
     """Ask the worker for something; it answers with a `control` event."""
     descriptor = open_own(run.control, os.O_WRONLY | os.O_APPEND)
     try:
-        append_line(descriptor, {"t": round(time.time(), 3), "command": command})
+        append_line(descriptor, {"t": round(time.time(), 3), "command": command, **fields})
     finally:
         os.close(descriptor)
 

@@ -50,6 +50,8 @@ class PromptToken:
         norm: length of the vector over the mean length of the vocabulary's; None in hard prompts.
         changed: the step that changed this position last; None in soft prompts.
         distance: of the vector from that token's embedding, over that mean length; None in hard prompts.
+        gained: nats by which the divergence fell when this position changed last; None where it has never changed.
+        locked: whether the search leaves it alone.
     """
 
     id: int
@@ -58,6 +60,32 @@ class PromptToken:
     norm: float | None = None
     changed: int | None = None
     distance: float | None = None
+    gained: float | None = None
+    locked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TriedToken:
+    """A token that was tried at a position, and the divergence of the prompt with it there, nats."""
+
+    id: int
+    text: str
+    kl: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """What was tried at a position of a hard prompt.
+
+    Attributes:
+        step: when the newest was measured.
+        kl: divergence of the prompt then, nats.
+        tokens: the best first; the one that stood there among them.
+    """
+
+    step: int
+    kl: float
+    tokens: tuple[TriedToken, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +120,8 @@ class TokenMass:
 class Snapshot:
     """The prompt and the two distributions' largest tokens at one step; divergences in nats.
 
-    `reverse_kl` is None where it is infinite: the achieved has mass where the target has none.
+    `reverse_kl` is None where it is infinite: the achieved has mass where the target has none. `candidates`: what was
+    tried at each position of a hard prompt, None where nothing was; empty where it was not recorded.
     """
 
     step: int
@@ -103,6 +132,7 @@ class Snapshot:
     tv: float
     prompt: tuple[PromptToken, ...]
     tokens: tuple[TokenMass, ...]
+    candidates: tuple[Tried | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +394,7 @@ def _read_snapshot(event: Event) -> Snapshot:
         **_divergences(event),
         prompt=tuple(map(_prompt_token, items(event["prompt"]))),
         tokens=tuple(map(_token_mass, items(event["tokens"]))),
+        candidates=tuple(map(_tried, items(event.get("candidates", [])))),
     )
 
 
@@ -373,13 +404,26 @@ def _prompt_token(values: Any) -> PromptToken:
         id=whole(fields["id"]),
         text=text(fields["text"]),
         changed=maybe(whole, fields.get("changed")),
-        **{name: maybe(number, fields.get(name)) for name in ("cosine", "norm", "distance")},
+        locked=fields.get("locked") is True,
+        **{name: maybe(number, fields.get(name)) for name in ("cosine", "norm", "distance", "gained")},
     )
 
 
 def _token_mass(values: Any) -> TokenMass:
     token, string, target, achieved, share = items(values)
     return TokenMass(whole(token), text(string), positive(target), positive(achieved), number(share))
+
+
+def _tried(values: Any) -> Tried | None:
+    if values is None:
+        return None
+    step, kl, tokens = items(values)
+    return Tried(whole(step), number(kl), tuple(map(_tried_token, items(tokens))))
+
+
+def _tried_token(values: Any) -> TriedToken:
+    token, string, kl = items(values)
+    return TriedToken(whole(token), text(string), number(kl))
 
 
 def read_bounds(fields: dict[str, Any]) -> Bounds:
@@ -401,6 +445,8 @@ def _bounds(state: RunState, event: Event) -> RunState:
 def _control(state: RunState, event: Event) -> RunState:
     if event["outcome"] == "paused":
         return replace(state, phase="paused")
+    if event["outcome"] == "refused":
+        return _warning(state, {"text": event["why"]})
     if event["outcome"] == "resumed" and state.phase == "paused":
         return replace(state, phase="searching")
     return state

@@ -221,7 +221,10 @@ def _state(newest: dict[str, dict[str, Any]], alive: bool) -> str:
 
 
 def _newest_events(path: Path) -> dict[str, dict[str, Any]]:
-    """The newest event of each type near the end of the file, snapshots left out."""
+    """The newest event of each type near the end of the file, snapshots left out.
+
+    What was done to the prompt is left out too: it says nothing of how the run is.
+    """
     try:
         with open_regular(path) as file:
             file.seek(0, 2)
@@ -234,9 +237,14 @@ def _newest_events(path: Path) -> dict[str, dict[str, Any]]:
     tailer = Tailer(path)
     for line in lines[1 if start else 0 :]:
         event = None if _SNAPSHOT in line[:_TYPE_WITHIN] else tailer.parse(line)
-        if event is not None and isinstance(event.get("type"), str):
+        if event is not None and isinstance(event.get("type"), str) and not _is_of_the_prompt(event):
             newest[event["type"]] = event
     return newest
+
+
+def _is_of_the_prompt(event: dict[str, Any]) -> bool:
+    """Whether it answers a wish for another prompt."""
+    return event["type"] == "control" and event.get("command") in ("lock", "unlock", "edit")
 
 
 def _find_head_limit(path: Path, start: int) -> tuple[float | None, int]:

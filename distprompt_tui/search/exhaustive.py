@@ -77,7 +77,7 @@ class ExhaustiveSearch(TokenSearch[Exhaustive]):
                 return prompts
 
     def _take(self, prompts: Tensor) -> None:
-        kls = self._evaluator.measure(prompts, self._stem)
+        kls = self._measure(prompts, self._stem)
         best = int(kls.argmin())
         if float(kls[best]) < self._now.kl:
             self._move_to(prompts[best], float(kls[best]))

@@ -36,5 +36,5 @@ class GcgSearch(SwapSearch[Gcg]):
         return prompts[torch.tensor(survives, device=prompts.device)]
 
     def _take(self, prompts: Tensor) -> None:
-        kls = self._evaluator.measure(prompts, self._parent)
+        kls = self._measure(prompts, self._parent)
         self._move_to(prompts[int(kls.argmin())], float(kls.min()))

@@ -36,9 +36,13 @@ class HardSearch(SwapSearch[Hard]):
         self._fruitless = 0
         self._rank()
 
+    def _changed_by_hand(self) -> None:
+        self._fruitless, self._kind = 0, "singles"
+        self._rank()
+
     def _own(self) -> dict[str, Tensor]:
         return {
-            "tried": torch.cat([torch.zeros(0, 2, dtype=torch.long), *self._tried]),
+            "tried": torch.cat([torch.zeros(0, 2, dtype=torch.long), *self._struck]),
             "fruitless": torch.tensor(self._fruitless),
             "kind": torch.tensor(KINDS.index(self._kind)),
         }
@@ -52,15 +56,15 @@ class HardSearch(SwapSearch[Hard]):
         """Score every swap of the current prompt; none was tried yet."""
         assert self._parent is not None
         self._scores = self._scored(self._parent)
-        self._tried: list[Tensor] = []
+        self._struck: list[Tensor] = []
 
     def _strike(self, swaps: Tensor) -> None:
         """These swaps, (count, 2), are done with."""
         self._scores[swaps[:, 0], swaps[:, 1]] = torch.inf
-        self._tried.append(swaps.cpu())
+        self._struck.append(swaps.cpu())
 
     def _propose(self) -> Tensor:
-        patience = self._settings.patience
+        patience = self._settings.patience if len(self._free) > 1 else 0  # of one position, swaps are all there is
         if self._fruitless and self._kind == "singles":
             self._kind = "pairs"
             if len(prompts := self._pairs()):
@@ -74,7 +78,7 @@ class HardSearch(SwapSearch[Hard]):
 
     def _take(self, prompts: Tensor) -> None:
         """Measure them, and merges of the best swaps; move to the best of all where it is an improvement."""
-        kls = self._evaluator.measure(prompts, None if self._kind == "variants" else self._parent)
+        kls = self._measure(prompts, None if self._kind == "variants" else self._parent)
         if self._kind == "singles":
             merged = self._merges(prompts[kls.argsort().to(prompts.device)])
             prompts = torch.cat([prompts, merged])
@@ -99,13 +103,13 @@ class HardSearch(SwapSearch[Hard]):
 
     def _pairs(self) -> Tensor:
         """The `pairs` best swaps that were measured, two at a time."""
-        tried = torch.cat(self._tried).to(self._model.device)
+        tried = torch.cat(self._struck).to(self._model.device)
         kls = self._evaluator.measure(swapped(self._now.ids, tried), self._parent)  # they are known
         prompts = in_pairs(self._now.ids, tried[kls.argsort()[: self._settings.pairs].to(tried.device)])
         return prompts[self._evaluator.fresh(prompts)]
 
     def _variants(self) -> Tensor:
-        """The best prompt with `kick` random positions changed, `width` times."""
+        """The best prompt, with what is locked now, and `kick` random positions changed, `width` times."""
         settings = self._settings
         shape = (settings.width, settings.length)
         others = partly_from_target(
@@ -114,7 +118,8 @@ class HardSearch(SwapSearch[Hard]):
         free = self._free
         order = torch.rand(settings.width, len(free), generator=self._generator).argsort(dim=1)[:, : settings.kick]
         positions = free[order.to(free.device)]
-        prompts = self._best.ids.repeat(settings.width, 1).scatter(1, positions, others.gather(1, positions))
+        best = self._now.ids.scatter(0, free, self._best.ids[free])
+        prompts = best.repeat(settings.width, 1).scatter(1, positions, others.gather(1, positions))
         return prompts[self._evaluator.fresh(prompts)]
 
     def _merges(self, prompts: Tensor) -> Tensor:

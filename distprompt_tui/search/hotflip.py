@@ -42,6 +42,10 @@ class HotflipSearch(SwapSearch[Hotflip]):
         prompts = own["beam.ids"].to(self._model.device)
         self._beam = [Member(kl, self._run(ids)) for ids, kl in zip(prompts, own["beam.kls"].tolist(), strict=True)]
 
+    def _changed_by_hand(self) -> None:
+        assert self._parent is not None
+        self._beam = [Member(self._now.kl, self._parent)]
+
     def _run(self, ids: Tensor) -> Parent:
         return self._evaluator.parent(ids, with_gradient=True)
 
@@ -64,8 +68,7 @@ class HotflipSearch(SwapSearch[Hotflip]):
 
     def _take(self, prompts: Tensor) -> None:
         kls = [
-            self._evaluator.measure(children, member.parent)
-            for children, member in zip(self._children, self._beam, strict=True)
+            self._measure(children, member.parent) for children, member in zip(self._children, self._beam, strict=True)
         ]
         staying: list[tuple[float, Tensor, Parent | None]] = [(at.kl, at.parent.ids, at.parent) for at in self._beam]
         distinct = {

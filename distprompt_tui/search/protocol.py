@@ -17,11 +17,38 @@ class SoftPrompt:
 
 
 @dataclass(frozen=True)
+class Tried:
+    """Tokens that were tried at one position of a prompt.
+
+    Attributes:
+        step: when the newest of them was measured.
+        kl: divergence of the prompt then, nats.
+        tokens: each with the divergence of the prompt that has it there, the best first; the prompt's own among them.
+    """
+
+    step: int
+    kl: float
+    tokens: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
 class HardPrompt:
-    """Token ids, (n,), and the step that changed each position last."""
+    """A prompt of tokens.
+
+    Attributes:
+        ids: (n,).
+        changed: the step that changed each position last.
+        gained: nats by which the divergence fell when it did; None where it has stood since the start. Positions that
+            changed together have the same gain.
+        locked: positions that must not change, counted from 0.
+        tried: what was tried at each position; empty where nobody kept it.
+    """
 
     ids: Tensor
     changed: tuple[int, ...]
+    gained: tuple[float | None, ...] = ()
+    locked: frozenset[int] = frozenset()
+    tried: tuple[Tried | None, ...] = ()
 
 
 Prompt = SoftPrompt | HardPrompt

@@ -33,6 +33,6 @@ class RandomSearch(SwapSearch[RandomSwaps]):
         return distinct
 
     def _take(self, prompts: Tensor) -> None:
-        kls = self._evaluator.measure(prompts, self._parent)
+        kls = self._measure(prompts, self._parent)
         if float(kls.min()) < self._now.kl:
             self._move_to(prompts[int(kls.argmin())], float(kls.min()))

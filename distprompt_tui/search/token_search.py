@@ -10,12 +10,14 @@ from typing import ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from distprompt_tui.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.candidates import swap_scores
 from distprompt_tui.search.evaluate import Evaluator, Parent
-from distprompt_tui.search.initial import allowed_ids, initial_prompts
+from distprompt_tui.search.initial import allowed_ids, initial_prompts, usable_ids
 from distprompt_tui.search.protocol import Best, HardPrompt, SearchState, Step
 from distprompt_tui.search.retokenise import surviving
+from distprompt_tui.search.tried import TriedTokens
 from distprompt_tui.spec import Swaps, Tokens
 
 Settings = TypeVar("Settings", bound=Tokens)
@@ -24,12 +26,13 @@ SwapSettings = TypeVar("SwapSettings", bound=Swaps)
 
 @dataclass(frozen=True)
 class Standing:
-    """A prompt, its divergence in nats, the step that came to it and the steps that changed its positions last."""
+    """A prompt, its divergence in nats, the step that came to it, and `changed` and `gained` of `HardPrompt`."""
 
     ids: Tensor
     kl: float
     step: int
     changed: tuple[int, ...]
+    gained: tuple[float | None, ...]
 
 
 class TokenSearch(ABC, Generic[Settings]):
@@ -68,8 +71,11 @@ class TokenSearch(ABC, Generic[Settings]):
         self._allowed = allowed_ids(model, settings)
         self._evaluator = Evaluator(model, target, settings.length, warn)
         self._step = 0
-        self._now = self._best = Standing(torch.zeros(0, dtype=torch.long, device=model.device), float("inf"), 0, ())
+        nowhere = torch.zeros(0, dtype=torch.long, device=model.device)
+        self._now = self._best = Standing(nowhere, float("inf"), 0, (), ())
         self._parent: Parent | None = None
+        self._locked: frozenset[int] = frozenset()
+        self._tried = TriedTokens()
 
     @abstractmethod
     def _start(self) -> None:
@@ -87,26 +93,25 @@ class TokenSearch(ABC, Generic[Settings]):
         """See `Search.steps`."""
         if self._parent is None:
             self._start()
-        yield self._report()
+        yield self.report()
         while self._step < self._total:
             prompts = self._propose()
             if not len(prompts):
                 return
             self._step += 1
             self._take(prompts)
-            yield self._report()
+            yield self.report()
 
     @property
     def current(self) -> tuple[HardPrompt, Tensor]:
         """See `Search.current`."""
         assert self._parent is not None
-        return HardPrompt(self._now.ids, self._now.changed), self._parent.logits
+        return self._as_prompt(self._now), self._parent.logits
 
     @property
     def best(self) -> Best:
         """See `Search.best`."""
-        best = self._best
-        return Best(best.kl, HardPrompt(best.ids, best.changed), best.step)
+        return Best(self._best.kl, self._as_prompt(self._best), self._best.step)
 
     def state(self) -> SearchState:
         """See `Search.state`."""
@@ -124,9 +129,10 @@ class TokenSearch(ABC, Generic[Settings]):
             "positions": self._evaluator.positions,
             "batch": self._evaluator.batch,
             "fitted": self._evaluator.fitted,
+            "locked": sorted(self._locked),
             **{
-                name: {"kl": place.kl, "step": place.step, "changed": list(place.changed)}
-                for name, place in (("now", self._now), ("best", self._best))
+                name: {"kl": at.kl, "step": at.step, "changed": list(at.changed), "gained": list(at.gained)}
+                for name, at in (("now", self._now), ("best", self._best))
             },
         }
         return SearchState(tensors, numbers)
@@ -139,9 +145,11 @@ class TokenSearch(ABC, Generic[Settings]):
                 state.numbers[name]["kl"],
                 state.numbers[name]["step"],
                 tuple(state.numbers[name]["changed"]),
+                tuple(state.numbers[name]["gained"]),
             )
             for name in ("now", "best")
         )
+        self._locked = frozenset(state.numbers["locked"])
         self._step = state.numbers["step"]
         self._generator.set_state(state.tensors["generator"].cpu())
         self._evaluator.batch, self._evaluator.fitted = state.numbers["batch"], state.numbers["fitted"]
@@ -157,26 +165,83 @@ class TokenSearch(ABC, Generic[Settings]):
     def _take_up(self, own: dict[str, Tensor]) -> None:
         """Go on from what `_own` gave; the current prompt and its parent are there already."""
 
-    def _report(self) -> Step:
+    def report(self) -> Step:
+        """Where the search is."""
         return Step(self._step, (self._now.kl,), self._evaluator.positions)
+
+    def _as_prompt(self, at: Standing) -> HardPrompt:
+        tried = tuple(map(self._tried.at, range(len(at.ids))))
+        return HardPrompt(at.ids, at.changed, at.gained, self._locked, tried)
+
+    def _measure(self, prompts: Tensor, parent: Parent | None) -> Tensor:
+        """As `Evaluator.measure`, kept for whoever looks on."""
+        kls = self._evaluator.measure(prompts, parent)
+        self._tried.note(self._now.ids, self._now.kl, self._step, prompts, kls)
+        return kls
 
     def _move_to(self, ids: Tensor, kl: float, parent: Parent | None = None) -> None:
         """Make a measured prompt the current one, and the best one if it is; `parent`: where it was run already."""
         old = self._now
-        changed = [self._step] * len(ids)
+        changed: list[int] = [self._step] * len(ids)
+        gained: list[float | None] = [None] * len(ids)
         if len(old.ids) == len(ids):
-            same = (ids == old.ids).tolist()
-            changed = [before if kept else self._step for kept, before in zip(same, old.changed, strict=True)]
-        self._now = Standing(ids, kl, self._step, tuple(changed))
+            for position, is_kept in enumerate((ids == old.ids).tolist()):
+                changed[position] = old.changed[position] if is_kept else self._step
+                gained[position] = old.gained[position] if is_kept else old.kl - kl
+        self._now = Standing(ids, kl, self._step, tuple(changed), tuple(gained))
         if kl < self._best.kl or self._parent is None:
             self._best = self._now
         self._parent = parent or self._evaluator.parent(ids, with_gradient=self.with_gradient)
 
 
 class SwapSearch(TokenSearch[SwapSettings]):
-    """A search that goes from prompt to prompt of the same length."""
+    """A search that goes from prompt to prompt of the same length.
+
+    A person may lock positions and put tokens in by hand, between two steps. The best prompt stays the best of all,
+    whatever is locked since.
+    """
+
+    def lock(self, position: int, *, locked: bool) -> Step:
+        """Leave a position alone from now on, or let it change again.
+
+        Raises:
+            UsageError: there is no such position, or nothing would be left to search.
+        """
+        self._check_position(position)
+        now = self._locked | {position} if locked else self._locked - {position}
+        if len(now) == self._settings.length:
+            raise UsageError("every other position is locked: there would be nothing left to search")
+        self._locked = now
+        self._changed_by_hand()
+        return self.report()
+
+    def edit(self, position: int, token: int) -> Step:
+        """Put a token in and go on from there, better or worse.
+
+        Raises:
+            UsageError: there is no such position or token, or the prompt could not be pasted any more.
+        """
+        self._check_position(position)
+        if token not in usable_ids(self._model).tolist():
+            raise UsageError(f"token {token} cannot stand in a prompt: it is a control token, or there is none")
+        ids = self._now.ids.clone()
+        ids[position] = token
+        if not all(surviving(self._model, [ids.tolist()])):
+            text = self._model.vocabulary.text(token)
+            raise UsageError(f"with {text!r} there, the prompt's text would be read as other tokens: try another")
+        self._move_to(ids, float(self._measure(ids[None], self._parent)))
+        self._changed_by_hand()
+        return self.report()
+
+    def _check_position(self, position: int) -> None:
+        if not 0 <= position < self._settings.length:
+            raise UsageError(f"there is no position {position + 1} in a prompt of {self._settings.length}")
+
+    def _changed_by_hand(self) -> None:
+        """Go on from the current prompt alone, with its locks: somebody has set it."""
 
     def _start(self) -> None:
+        self._locked = frozenset(self._settings.locked)
         prompts = initial_prompts(self._model, self._settings, self._allowed, self._target, self._generator)
         kls = self._evaluator.measure(prompts)
         ids = prompts[int(kls.argmin())]
@@ -187,7 +252,7 @@ class SwapSearch(TokenSearch[SwapSettings]):
     @property
     def _free(self) -> Tensor:
         """Positions that may change, rising, (count,)."""
-        free = sorted(set(range(self._settings.length)) - set(self._settings.locked))
+        free = sorted(set(range(self._settings.length)) - self._locked)
         return torch.tensor(free, device=self._model.device)
 
     @property

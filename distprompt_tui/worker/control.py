@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any, get_args
 
+from distprompt_tui.errors import UsageError
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.runs.events import EventWriter, Tailer
+from distprompt_tui.runs.events import Event, EventWriter, Tailer
+from distprompt_tui.runs.process import Change
 
 POLL_SECONDS = 0.05
 
@@ -14,12 +18,19 @@ LONGEST_SHOWN = 40
 
 
 class Control:
-    """Reads the run's `control.jsonl`. What was asked before this worker started is not its business."""
+    """Reads the run's `control.jsonl`. What was asked before this worker started is not its business.
 
-    def __init__(self, run: RunDirectory, events: EventWriter) -> None:
+    Args:
+        run: whose control file is read.
+        events: for the answers.
+        change: does what is asked of the prompt and returns what the answer says, or refuses by a UsageError.
+    """
+
+    def __init__(self, run: RunDirectory, events: EventWriter, change: Callable[[Event], dict[str, Any]]) -> None:
         self._tailer = Tailer(run.control)
         self._tailer.read()
         self._events = events
+        self._change = change
         self._paused = False
         self.stopping = False
 
@@ -56,6 +67,14 @@ class Control:
             elif command in ("pause", "resume"):
                 self._paused = command == "pause"
                 self._events.write("control", command=command, outcome="paused" if self._paused else "resumed")
+            elif command in get_args(Change):
+                self._events.write("control", command=command, **self._answer(request))
             else:
                 shown = command[:LONGEST_SHOWN] if isinstance(command, str) else type(command).__name__
                 self._events.write("control", command=shown, outcome="unknown")
+
+    def _answer(self, request: Event) -> dict[str, Any]:
+        try:
+            return self._change(request)
+        except UsageError as error:
+            return {"outcome": "refused", "why": str(error)}

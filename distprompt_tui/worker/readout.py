@@ -11,7 +11,7 @@ from torch import Tensor
 
 from distprompt_tui.divergence import compare
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.search.protocol import HardPrompt, Prompt, SoftPrompt
+from distprompt_tui.search.protocol import HardPrompt, Prompt, SoftPrompt, Tried
 from distprompt_tui.shares import kl_shares
 from distprompt_tui.vocabulary import Vocabulary
 
@@ -27,13 +27,33 @@ def prompt_tokens(model: LanguageModel, prompt: Prompt) -> list[dict[str, Any]]:
     """
     text = model.vocabulary.text
     if isinstance(prompt, HardPrompt):
-        ids = prompt.ids.tolist()
-        return [{"id": i, "text": text(i), "changed": step} for i, step in zip(ids, prompt.changed, strict=True)]
+        return [_prompt_token(prompt, position, text(i)) for position, i in enumerate(prompt.ids.tolist())]
     nearest = nearest_tokens(model, prompt.vectors)
     return [
         {"id": i, "text": text(i), "cosine": round(c, 4), "norm": round(n, 3), "distance": round(distance, 3)}
         for i, c, n, distance in zip(*(values.tolist() for values in astuple(nearest)), strict=True)
     ]
+
+
+def _prompt_token(prompt: HardPrompt, position: int, text: str) -> dict[str, Any]:
+    token = {"id": int(prompt.ids[position]), "text": text, "changed": prompt.changed[position]}
+    if prompt.gained and (gained := prompt.gained[position]) is not None:
+        token["gained"] = round(gained, 6)
+    if position in prompt.locked:
+        token["locked"] = True
+    return token
+
+
+def tried_tokens(vocabulary: Vocabulary, prompt: Prompt) -> list[list[Any] | None]:
+    """What was tried at each position of a hard prompt, in the form of `runs.state.Tried`; of a soft one, nothing."""
+    if not isinstance(prompt, HardPrompt):
+        return []
+    return [None if tried is None else _tried_row(vocabulary, tried) for tried in prompt.tried]
+
+
+def _tried_row(vocabulary: Vocabulary, tried: Tried) -> list[Any]:
+    tokens = [[i, vocabulary.text(i), round(kl, 6)] for i, kl in tried.tokens]
+    return [tried.step, round(tried.kl, 6), tokens]
 
 
 def memory_in_use(device: torch.device) -> int:

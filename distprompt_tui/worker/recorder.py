@@ -23,7 +23,7 @@ from distprompt_tui.search.protocol import Best, HardPrompt, Prompt, Search, Sof
 from distprompt_tui.spec import RunSpec
 from distprompt_tui.targets import Target
 from distprompt_tui.worker.checkpoint import Checkpoint, Timetable, save_checkpoint
-from distprompt_tui.worker.readout import memory_in_use, projection, prompt_tokens, top_tokens
+from distprompt_tui.worker.readout import memory_in_use, projection, prompt_tokens, top_tokens, tried_tokens
 
 INTERVALS = {"step": 0.1, "snapshot": 0.5, "files": 1.0, "projection": 5.0}
 """Least seconds between two events or replacements of a kind. The first and the last step are always written."""
@@ -116,6 +116,17 @@ class Recorder:
             self._write_achieved(achieved)
             self._save_best(search)
 
+    def show(self, step: Step, search: Search) -> None:
+        """Write at once how the prompt does that a person has just changed: another report of the same step."""
+        self._positions = step.positions
+        self.best_kl = min(self.best_kl, *step.kls)
+        prompt, logits = search.current
+        achieved = compare(self._p, logits)
+        self._write_step(step, search, achieved.numbers)
+        self._write_snapshot(prompt, achieved)
+        self._write_achieved(achieved)
+        self._save_best(search)
+
     def finish(self, search: Search, bounds: Bounds, reason: str) -> dict[str, Any]:
         """Measure the best prompt once more, write it as the newest snapshot, and sum up.
 
@@ -166,6 +177,7 @@ class Recorder:
             **asdict(achieved.numbers),
             prompt=prompt_tokens(self._model, prompt),
             tokens=top_tokens(self._model.vocabulary, self._p, achieved.q),
+            candidates=tried_tokens(self._model.vocabulary, prompt),
         )
 
     def _write_projection(self, prompt: SoftPrompt) -> None:

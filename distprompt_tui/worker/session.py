@@ -28,7 +28,7 @@ from distprompt_tui.models.fingerprint import weights_sha256
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.source import ModelSource, load_by_name
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.runs.events import EventWriter
+from distprompt_tui.runs.events import Event, EventWriter
 from distprompt_tui.runs.state import Bounds
 from distprompt_tui.search import make_search
 from distprompt_tui.search.protocol import Search, Step
@@ -36,6 +36,7 @@ from distprompt_tui.spec import Budget, RunSpec
 from distprompt_tui.targets import Target, make_target
 from distprompt_tui.worker.checkpoint import load_checkpoint
 from distprompt_tui.worker.control import POLL_SECONDS, Control
+from distprompt_tui.worker.hands import change_prompt
 from distprompt_tui.worker.recorder import Recorder
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
@@ -65,7 +66,13 @@ def run_session(run: RunDirectory, events: EventWriter) -> None:
         _announce(events, run, spec, model, target, str(folder / "tokenizer.json"))
         bounds = BoundsBeside(model, target, events)
         recorder = Recorder(run, events, model, target, spec)
-        control = Control(run, events)
+
+        def change(request: Event) -> dict[str, Any]:
+            report, answer = change_prompt(search, request)
+            recorder.show(report, search)
+            return answer
+
+        control = Control(run, events, change)
         reason = _search(run, events, spec, search, recorder, bounds, control)
         result = recorder.finish(search, bounds.wait(control), reason)
     events.write("ended", reason=reason, result=result)

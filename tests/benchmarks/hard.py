@@ -2,6 +2,7 @@
 
     python tests/benchmarks/hard.py run [MODEL [POSITIONS]]    adds what is missing; can be stopped and go on
     python tests/benchmarks/hard.py table [MODEL]              prints the verdicts on what is there
+    python tests/benchmarks/hard.py exhaustive [MODEL]         the best one-token prompts, by a plain loop and by search
 
 Work is counted by a hook on the model's body: token positions, a backward pass as two. Every method has its defaults,
 ten tokens, and this program's evaluator: gcg too shares beginnings and pays for no prompt twice, so that what is
@@ -20,14 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from soft import TARGETS, count_work, load
 from torch import Tensor
 
 from distprompt_tui import spec as specs
 from distprompt_tui.bounds import solve_bounds
+from distprompt_tui.divergence import entropy, logits_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search import make_search
+from distprompt_tui.search.initial import usable_ids
+from distprompt_tui.search.retokenise import surviving
 
 ARMS: dict[str, specs.Search] = {
     "hard": specs.Hard(),
@@ -43,6 +48,10 @@ POINTS = 60
 FIRST_POINT = 1 / 300
 """The curve's points are spaced by a constant factor, from this share of the work to all of it."""
 
+ONE_TOKEN_TARGETS = tuple(target for target in TARGETS if target not in ("temperature, H=8", "vanilla, H=6"))
+SAME_NATS = 1e-4
+LOOP_BATCH = 256
+
 RESAMPLES = 10_000
 LEAST_LEFT = 1e-6
 """What is left above the head limit is divided by; nats."""
@@ -53,7 +62,9 @@ def main() -> None:
     command, *rest = sys.argv[1:]
     model = rest[0] if rest else "smollm2"
     results = Path(__file__).parents[2] / "docs" / "benchmarks" / f"hard-{model}.json"
-    if command == "run":
+    if command == "exhaustive":
+        exhaustive(model)
+    elif command == "run":
         run(model, results, int(rest[1]) if len(rest) > 1 else POSITIONS)
     else:
         table(json.loads(results.read_text(encoding="utf-8")))
@@ -99,6 +110,43 @@ def search(
         if len(curve) == POINTS:
             break
     return {"curve": curve + [best] * (POINTS - len(curve)), "steps": steps}
+
+
+def exhaustive(name: str) -> None:
+    """Which targets' best prompt of one token the hard search finds, and with how much of the vocabulary measured.
+
+    The truth is a plain loop over all tokens that survive being written as text, one forward pass for all targets.
+    """
+    model, made = load(name, (TARGETS[target] for target in ONE_TOKEN_TARGETS))
+    tokens = [[token] for token in usable_ids(model).tolist()]
+    tokens = [ids for ids, good in zip(tokens, surviving(model, tokens), strict=True) if good]
+    lowest, places = plain_loop(model, made.float(), torch.tensor(tokens)).min(dim=1)
+    truth = dict(zip(ONE_TOKEN_TARGETS, zip(places.tolist(), lowest.tolist(), strict=True), strict=True))
+    print(f"{len(tokens):,} tokens", flush=True)
+    found = 0
+    for (target, (place, kl)), p in zip(truth.items(), made, strict=True):
+        spec = specs.RunSpec(target=specs.Uniform(), search=specs.Hard(length=1))
+        running = make_search(model, p, spec, print)
+        last = next((step for step in running.steps() if running.best.kl <= kl + SAME_NATS), None)
+        found += last is not None
+        when = "never" if last is None else f"at step {last.index}, {last.positions / len(tokens):.0%} measured"
+        text = model.vocabulary.text(tokens[place][0])
+        print(f"{target:24} {text!r:16} {kl:.4f}  hard {running.best.kl:.4f} {when}", flush=True)
+    print(f"hard finds the best of all on {found} of {len(truth)} targets")
+    spec = specs.RunSpec(target=specs.Uniform(), search=specs.Exhaustive())
+    running = make_search(model, made[0], spec, print)
+    list(running.steps())
+    print(f"exhaustive, {ONE_TOKEN_TARGETS[0]}: {running.best.kl:.4f}")
+
+
+@torch.no_grad()
+def plain_loop(model: LanguageModel, targets: Tensor, prompts: Tensor) -> Tensor:
+    """Divergence of every prompt from every target, (targets, prompts), float32."""
+    parts = []
+    for chunk in prompts.split(LOOP_BATCH):
+        logits = model.next_token_logits(chunk)
+        parts.append(torch.stack([logits_kl(p, logits, entropy(p)) for p in targets]))
+    return torch.cat(parts, dim=1)
 
 
 def points_of(positions: int) -> NDArray[np.float64]:

@@ -19,7 +19,8 @@ from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.process import send, start_run, start_worker, stop, worker_pid
 from distprompt_tui.runs.state import RunState, reduce_all
-from distprompt_tui.spec import RunSpec
+from distprompt_tui.runs.summary import summarise
+from distprompt_tui.spec import Hard, RunSpec
 
 DEADLINE_SECONDS = 90
 
@@ -187,3 +188,32 @@ def test_a_failure_is_told_in_one_sentence(spec: RunSpec, tmp_path: Path) -> Non
     assert state.error is not None
     assert "is not one token for this model" in state.error
     assert "\n" not in state.error
+
+
+def test_a_prompt_is_changed_by_hand_while_paused(spec: RunSpec, tmp_path: Path) -> None:
+    hard = Hard(length=4, init="text", init_text="yes or no, heads", locked=(0,), width=8)
+    run = start_run(spec.model_copy(update={"search": hard}), tmp_path)
+    wait_for(run, lambda state: state.step > 3)
+    send(run, "pause")
+    paused = wait_for(run, lambda state: state.phase == "paused")
+    assert paused.snapshot is not None
+    assert paused.snapshot.prompt[0].locked
+    token = paused.snapshot.prompt[0].id
+    send(run, "edit", position=2, token=token)
+    edited = wait_for(run, lambda state: state.snapshot is not None and state.snapshot.prompt[2].id == token)
+    assert edited.snapshot is not None
+    assert edited.snapshot.prompt[2].changed == edited.step
+    assert edited.kl == pytest.approx(edited.snapshot.kl, abs=1e-4)
+    send(run, "lock", position=2)
+    wait_for(run, lambda state: state.snapshot is not None and state.snapshot.prompt[2].locked)
+    send(run, "edit", position=9, token=token)
+    refused = wait_for(run, lambda state: bool(state.warnings))
+    assert refused.warnings == ("there is no position 10 in a prompt of 4",)
+    assert refused.phase == "paused"
+    assert summarise(run).state == "paused"
+    send(run, "resume")
+    later = wait_for(run, lambda state: state.step > edited.step + 10 and bool(state.snapshot))
+    assert later.snapshot is not None
+    assert later.snapshot.prompt[2].id == token
+    assert any(tried is not None and len(tried.tokens) > 1 for tried in later.snapshot.candidates)
+    assert stop(run, grace_seconds=10)

@@ -1,0 +1,201 @@
+"""A person's hand in a search: positions locked and let go, tokens put in, and what was tried where."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from distprompt_tui import spec as specs
+from distprompt_tui.divergence import forward_kl
+from distprompt_tui.errors import UsageError
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.search.protocol import HardPrompt
+from distprompt_tui.search.retokenise import surviving
+from distprompt_tui.search.soft import SoftSearch
+from distprompt_tui.search.token_search import SwapSearch
+from distprompt_tui.search.tried import MOST_EACH, MOST_IN_ALL, TriedTokens
+from distprompt_tui.worker.hands import change_prompt
+from tests.search.targets import outlier_target
+from tests.search.test_methods import SETTINGS, search
+
+SWAPS = [name for name, settings in SETTINGS.items() if isinstance(settings, specs.Swaps)]
+
+
+def started(model: LanguageModel, name: str, steps: int = 30) -> tuple[SwapSearch[Any], Any]:
+    """A search after three steps, and the rest of its steps."""
+    found = search(model, SETTINGS[name], steps=steps)
+    assert isinstance(found, SwapSearch)
+    reports = found.steps()
+    for _ in range(4):
+        next(reports)
+    return found, reports
+
+
+def current(found: SwapSearch[Any]) -> HardPrompt:
+    """The prompt as a viewer sees it."""
+    prompt, _ = found.current
+    assert isinstance(prompt, HardPrompt)
+    return prompt
+
+
+def another_token(model: LanguageModel, ids: list[int], position: int) -> int:
+    """One that can be pasted there."""
+    for token in range(60, 200):
+        changed = [*ids[:position], token, *ids[position + 1 :]]
+        if token != ids[position] and surviving(model, [changed]) == [True]:
+            return token
+    raise AssertionError
+
+
+@pytest.mark.parametrize("name", SWAPS)
+def test_a_lock_holds_from_the_next_step_until_it_is_lifted(name: str, tiny_models: dict[str, LanguageModel]) -> None:
+    found, reports = started(tiny_models["llama"], name, steps=60)
+    locked = (0, 3)
+    kept = [int(current(found).ids[position]) for position in locked]
+    for position in locked:
+        found.lock(position, locked=True)
+    assert current(found).locked == set(locked)
+    prompts = []
+    for _ in range(20):
+        next(reports)
+        prompts.append(current(found).ids.tolist())
+        assert [prompts[-1][position] for position in locked] == kept
+    assert len({tuple(ids) for ids in prompts}) > 1
+    found.lock(1, locked=True)
+    with pytest.raises(UsageError, match="nothing left to search"):
+        found.lock(2, locked=True)
+    for position in (*locked, 1):
+        found.lock(position, locked=False)
+    assert current(found).locked == set()
+    assert found._free.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("name", SWAPS)
+def test_the_search_goes_on_from_what_was_put_in(name: str, tiny_models: dict[str, LanguageModel]) -> None:
+    model = tiny_models["llama"]
+    found, reports = started(model, name)
+    best = found.best.kl
+    before = current(found).ids.tolist()
+    token = another_token(model, before, 1)
+    found.lock(1, locked=True)
+    report = found.edit(1, token)  # a lock holds the search back, not the person
+    prompt = current(found)
+    assert prompt.ids.tolist() == [before[0], token, *before[2:]]
+    _, logits = found.current
+    expected = forward_kl(outlier_target(model), logits[None]).item()
+    assert report.kls[-1] == pytest.approx(expected, abs=1e-4)
+    assert prompt.changed[1] == report.index
+    assert found.best.kl == min(best, report.kls[-1])
+    for _ in reports:
+        assert int(current(found).ids[1]) == token
+        assert surviving(model, [current(found).ids.tolist()]) == [True]
+
+
+def test_an_edit_and_its_lock_are_resumed(tiny_models: dict[str, LanguageModel]) -> None:
+    model = tiny_models["gpt2"]
+    for name in SWAPS:
+        first, reports = started(model, name)
+        first.edit(2, another_token(model, current(first).ids.tolist(), 2))
+        first.lock(2, locked=True)
+        second = search(model, SETTINGS[name], seed=99, steps=30)
+        second.restore(first.state())
+        assert [first.report(), *reports] == list(second.steps())
+        assert first.state().numbers == second.state().numbers
+
+
+def test_what_cannot_be_put_in_is_refused_and_changes_nothing(tiny_models: dict[str, LanguageModel]) -> None:
+    model = tiny_models["gpt2"]
+    found, _ = started(model, "hard")
+    ids = current(found).ids.tolist()
+    spelt = model.vocabulary.encode("The")
+    for position, token, words in [
+        (4, 70, "no position 5 in a prompt of 4"),
+        (-1, 70, "no position 0"),
+        (0, min(model.vocabulary.special_ids), "cannot stand in a prompt"),
+        (0, model.vocab_size + 7, "cannot stand in a prompt"),
+    ]:
+        with pytest.raises(UsageError, match=words):
+            found.edit(position, token)
+    found.edit(0, model.vocabulary.id_of("T"))
+    assert len(spelt) < 3
+    with pytest.raises(UsageError, match="read as other tokens"):
+        found.edit(1, model.vocabulary.id_of("he"))
+    assert current(found).ids.tolist()[1:] == ids[1:]
+
+
+def test_a_wish_is_answered_with_what_it_did(tiny_models: dict[str, LanguageModel]) -> None:
+    model = tiny_models["llama"]
+    found, _ = started(model, "hard")
+    token = another_token(model, current(found).ids.tolist(), 0)
+    before = found.report().kls[-1]
+    report, answer = change_prompt(found, {"command": "edit", "position": 0, "token": token})
+    assert answer == {"position": 0, "token": token, "outcome": "edited", "before": before, "kl": report.kls[-1]}
+    assert change_prompt(found, {"command": "lock", "position": 0})[1] == {"position": 0, "outcome": "locked"}
+    assert change_prompt(found, {"command": "unlock", "position": 0})[1] == {"position": 0, "outcome": "unlocked"}
+    for request in ({"command": "edit", "position": 0}, {"command": "lock"}, {"command": "lock", "position": True}):
+        with pytest.raises(UsageError, match="a whole number"):
+            change_prompt(found, request)
+    soft = SoftSearch(model, outlier_target(model), specs.Soft(length=2), 3, 0)
+    with pytest.raises(UsageError, match="only a search that swaps tokens"):
+        change_prompt(soft, {"command": "lock", "position": 0})
+
+
+@pytest.mark.parametrize("name", [name for name in SETTINGS if name != "gcg, two at once"])
+def test_scores_of_what_was_tried_are_exact(name: str, tiny_models: dict[str, LanguageModel]) -> None:
+    """A step's scores are those of the prompt before it with the token at that position."""
+    model = tiny_models["gpt2"]
+    found = search(model, SETTINGS[name])
+    seen, before = 0, torch.zeros(0)
+    for step in found.steps():
+        prompt, _ = found.current
+        assert isinstance(prompt, HardPrompt)
+        for position, tried in enumerate(prompt.tried):
+            if tried is None or tried.step != step.index or len(before) != len(prompt.ids):
+                continue
+            assert list(tried.tokens) == sorted(tried.tokens, key=lambda item: item[1])
+            prompts = before.repeat(len(tried.tokens), 1)
+            prompts[:, position] = torch.tensor([token for token, _ in tried.tokens])
+            with torch.no_grad():
+                expected = forward_kl(outlier_target(model), model.next_token_logits(prompts))
+            assert [kl for _, kl in tried.tokens] == pytest.approx(expected.tolist(), abs=1e-4)
+            seen += len(tried.tokens)
+        before = prompt.ids
+    assert seen > 10
+
+
+def test_the_best_few_are_kept_while_the_rest_stays() -> None:
+    tried = TriedTokens()
+    ids = torch.tensor([1, 2, 3])
+    prompts = torch.tensor([[1, 9, 3], [1, 8, 3], [1, 7, 4], [5, 2, 3]])
+    tried.note(ids, 1.0, 6, prompts, torch.tensor([0.5, 2.0, 0.1, 3.0]))
+    first, second = tried.at(0), tried.at(1)
+    assert first is not None
+    assert second is not None
+    assert first.tokens == ((1, 1.0), (5, 3.0))
+    assert second.tokens == ((9, 0.5), (2, 1.0), (8, 2.0))
+    assert tried.at(2) is None
+    moved = torch.tensor([1, 9, 3])
+    more = moved.repeat(20, 1)
+    more[:, 1] = torch.arange(20, 40)
+    tried.note(moved, 0.5, 7, more, torch.arange(20.0) / 4)
+    again = tried.at(1)
+    assert again is not None
+    assert again.step == 7
+    assert len(again.tokens) == MOST_EACH
+    assert again.tokens[:4] == ((20, 0.0), (21, 0.25), (9, 0.5), (22, 0.5))
+    assert tried.at(0) == first  # what was tried there was tried beside the 2
+    tried.note(moved, 0.5, 8, torch.tensor([[6, 9, 3]]), torch.tensor([4.0]))
+    newest = tried.at(0)
+    assert newest is not None
+    assert newest.tokens == ((1, 0.5), (6, 4.0))
+
+
+def test_a_long_prompt_keeps_little_of_each_position() -> None:
+    tried = TriedTokens()
+    ids = torch.zeros(MOST_IN_ALL, dtype=torch.long)
+    prompts = ids.repeat(MOST_IN_ALL, 1) + torch.eye(MOST_IN_ALL, dtype=torch.long)
+    tried.note(ids, 1.0, 1, prompts, torch.zeros(len(prompts)))
+    kept = [tried.at(position) for position in range(len(ids))]
+    assert sum(len(one.tokens) for one in kept if one is not None) == MOST_IN_ALL
