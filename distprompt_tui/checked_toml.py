@@ -81,8 +81,9 @@ def _location(error: ValidationError, fields: dict[str, Any]) -> list[str]:
     path: list[str] = []
     value: Any = fields
     for index, part in enumerate(first["loc"]):
-        if isinstance(value, dict) and part not in value and index < len(first["loc"]) - 1:
-            continue  # nothing can be wrong below a key that is not there: it is a tag
+        is_missing = first["type"] == "missing" and index == len(first["loc"]) - 1
+        if isinstance(value, dict) and part not in value and not is_missing:
+            continue
         path.append(str(part))
         if isinstance(value, dict):
             value = value.get(part)
