@@ -1,0 +1,56 @@
+"""One row of a sweep's table: a search that has ended, and what it was asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """One search of a sweep. Divergences and entropies are in nats."""
+
+    key: str
+    """Digest of the search's spec: the same spec has the same key on every machine."""
+    model: str
+    series: str
+    """The sweep's name for this kind of target: "vanilla", "outlier, 1 token", "lm, other tokenizer"."""
+    family: str
+    method: str
+    length: int
+    entropy_asked: float | None
+    """The grid's entropy; None where the target was taken as it comes."""
+    target_index: int
+    """Which of the targets at this point of the grid: rows of two series that share it are a pair."""
+    seed: int
+    kl: float
+    kl_string: float | None
+    """Hard prompts: the divergence of the decoded string, tokenised again."""
+    floor: float | None
+    """None where the head has no proven floor."""
+    head_limit: float | None
+    uniform: float
+    """ln V - H(p)."""
+    start: float
+    """Divergence of the initial prompt."""
+    entropy: float
+    """H(p) of the target as made."""
+    entropy_achieved: float
+    steps: int
+    positions: int
+    """Token positions through the model's body, a backward pass as two."""
+    seconds: float
+    """This search's share of the time that its batch took."""
+    versions: str
+    """Program, torch and transformers, as "0.1.0 torch 2.13.0 transformers 5.24.0"."""
+
+    @property
+    def left(self) -> float | None:
+        """Divergence above the head limit."""
+        return None if self.head_limit is None else self.kl - self.head_limit
+
+    @property
+    def closed(self) -> float | None:
+        """Share of the way from the initial prompt to the head limit that was gone."""
+        if self.head_limit is None or self.start <= self.head_limit:
+            return None
+        return 1 - (self.kl - self.head_limit) / (self.start - self.head_limit)
