@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 NAME_CELLS = 13
-"""The longest name of a finding and a space."""
+"""The longest name of a check and a space."""
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """One thing looked at; `advice` is empty where all is well."""
 
     name: str
@@ -19,11 +19,11 @@ class Finding:
     advice: str = ""
 
 
-def as_text(findings: Sequence[Finding]) -> str:
-    """A line a finding, `!` before those with advice, which stands below."""
+def as_text(checks: Sequence[Check]) -> str:
+    """A line a check, `!` before those with advice, which stands below."""
     lines = []
-    for finding in findings:
-        lines.append(f"{'!' if finding.advice else ' '} {finding.name:{NAME_CELLS}} {finding.value}")
-        if finding.advice:
-            lines.append(" " * (NAME_CELLS + 3) + finding.advice)
+    for check in checks:
+        lines.append(f"{'!' if check.advice else ' '} {check.name:{NAME_CELLS}} {check.value}")
+        if check.advice:
+            lines.append(" " * (NAME_CELLS + 3) + check.advice)
     return "\n".join(lines)
