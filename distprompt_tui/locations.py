@@ -20,6 +20,11 @@ def runs_dir() -> Path:
     return _home("runs", platformdirs.user_data_dir(_APP) + "/runs")
 
 
+def sweeps_dir() -> Path:
+    """Sweeps' folders."""
+    return _home("sweeps", platformdirs.user_data_dir(_APP) + "/sweeps")
+
+
 def models_dir() -> Path:
     """Models converted to safetensors."""
     return _home("models", platformdirs.user_cache_dir(_APP) + "/models")

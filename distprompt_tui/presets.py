@@ -1,4 +1,4 @@
-"""Presets: TOML files of a RunSpec, shipped or saved by the user. Mistakes are told by file, line and field."""
+"""Presets: TOML files of a RunSpec, shipped or saved by the user."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from distprompt_tui import locations
+from distprompt_tui.checked_toml import checked, read_checked
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
 from distprompt_tui.files import write_atomically
 from distprompt_tui.spec import RunSpec
-
-MAX_PRESET_BYTES = 1 << 20
-"""A preset is written by hand; a larger file is something else."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +97,7 @@ def override(spec: RunSpec, changes: Sequence[str]) -> RunSpec:
         if not equals or not path:
             raise UsageError(f"{change!r} is not of the form field=value, such as search.lr=0.2")
         _set(fields, path.strip().split("."), _toml_value(value))
-    try:
-        return RunSpec.model_validate(fields)
-    except ValidationError as error:
-        raise UsageError(_explain(error, fields)) from error
+    return checked(fields, RunSpec)
 
 
 def with_method(spec: RunSpec, method: str) -> RunSpec:
@@ -111,10 +106,7 @@ def with_method(spec: RunSpec, method: str) -> RunSpec:
         return spec
     fields = spec.model_dump(mode="json", exclude_none=True)
     fields["search"] = {"method": method, "length": spec.search.length}
-    try:
-        return RunSpec.model_validate(fields)
-    except ValidationError as error:
-        raise UsageError(_explain(error, fields)) from error
+    return checked(fields, RunSpec)
 
 
 def _with_tags(fields: dict[str, Any], spec: RunSpec) -> dict[str, Any]:
@@ -130,24 +122,7 @@ def _with_tags(fields: dict[str, Any], spec: RunSpec) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Preset:
-    try:
-        if path.stat().st_size > MAX_PRESET_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_PRESET_BYTES:,} bytes: it is no preset")
-        text = path.read_text(encoding="utf-8")
-        fields = tomllib.loads(text)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not TOML: {error}") from error
-    try:
-        spec = RunSpec.model_validate(fields)
-    except ValidationError as error:
-        where = _location(error)
-        line = _line_of(text, where)
-        at = f"{path}:{line}" if line else str(path)
-        raise UsageError(f"{at}: {_explain(error, fields)}") from error
+    spec = read_checked(path, RunSpec)
     shipped = path.parent == locations.shipped_presets_dir()
     return Preset(path.stem, path, spec.model_copy(update={"preset": path.stem}), shipped)
 
@@ -165,75 +140,3 @@ def _set(fields: dict[str, Any], path: list[str], value: Any) -> None:
         if not isinstance(fields, dict):
             raise UsageError(f"{'.'.join(path)}: {key} is a value, it has no fields")
     fields[path[-1]] = value
-
-
-def _location(error: ValidationError) -> list[str]:
-    """The path of the first wrong field, without the tags that pydantic puts in for unions."""
-    first = error.errors(include_url=False)[0]
-    tags = _tags()
-    parts = [str(part) for part in first["loc"]]
-    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        parts.append(first["ctx"]["discriminator"].strip("'"))
-    return [part for index, part in enumerate(parts) if not (index == 1 and part in tags)]
-
-
-def _explain(error: ValidationError, fields: dict[str, Any]) -> str:
-    """One sentence for the first mistake: the field, what is wrong, and the near matches of an unknown name."""
-    first = error.errors(include_url=False)[0]
-    where = _location(error)
-    name = ".".join(where) or "the file"
-    kind = first["type"]
-    if kind == "extra_forbidden":
-        return f"{name} is not a field; {near_matches(where[-1], _siblings(where, fields))}"
-    if kind in ("missing", "union_tag_not_found"):
-        return f"{name} is missing"
-    if kind == "union_tag_invalid":
-        known = re.findall(r"'([^']+)'", first["ctx"]["expected_tags"])
-        return f"{name}: there is no {first['ctx']['tag']!r}; {near_matches(first['ctx']['tag'], known)}"
-    message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
-    given = first.get("input")
-    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
-    return f"{name}: {message}{shown}"
-
-
-def _tags() -> set[str]:
-    """The names of families and methods."""
-    from distprompt_tui import spec
-
-    parts = [value for value in vars(spec).values() if isinstance(value, type) and issubclass(value, spec.Strict)]
-    fields = [part.model_fields[key] for part in parts for key in ("family", "method") if key in part.model_fields]
-    return {field.default for field in fields if not field.is_required()}
-
-
-def _siblings(where: list[str], fields: dict[str, Any]) -> list[str]:
-    """The names that would be known where an unknown one stands."""
-    from distprompt_tui import spec
-
-    if len(where) == 1:
-        return list(RunSpec.model_fields)
-    section = fields.get(where[0], {})
-    for part in vars(spec).values():
-        if isinstance(part, type) and issubclass(part, spec.Strict):
-            tags = [part.model_fields[key].default for key in ("family", "method") if key in part.model_fields]
-            if tags and tags[0] in (section.get("family"), section.get("method")):
-                return list(part.model_fields)
-    annotation = RunSpec.model_fields[where[0]].annotation
-    return list(getattr(annotation, "model_fields", {}))
-
-
-def _line_of(text: str, where: list[str]) -> int | None:
-    """The line of a field in a TOML text: the key inside its table, else the table, else nothing."""
-    table: list[str] = []
-    table_line = None
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
-            table = [part.strip(" \"'") for part in header[1].split(".")]
-            if table == where:
-                return number
-            if where[: len(table)] == table:
-                table_line = number
-        elif key := re.match(r"\s*(\"[^\"]*\"|'[^']*'|[A-Za-z0-9_-]+)\s*=", line):
-            path = [*table, key[1].strip("\"'")]
-            if where[: len(path)] == path:
-                return number
-    return table_line

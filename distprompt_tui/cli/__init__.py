@@ -8,6 +8,7 @@ from distprompt_tui.cli.lists import doctor, models_app, paths, presets_app
 from distprompt_tui.cli.options import fail
 from distprompt_tui.cli.runs import runs_app
 from distprompt_tui.cli.searches import attach, floor, open_app, run, show_target
+from distprompt_tui.cli.sweeps import sweep
 from distprompt_tui.errors import DistPromptError
 
 EXIT_CODES = """Exit codes: 0 well, 1 the run failed, 2 wrong usage or preset, 3 not found, 4 divergence of --until not
@@ -26,6 +27,7 @@ app.command()(run)
 app.command("target")(show_target)
 app.command()(floor)
 app.command()(attach)
+app.command()(sweep)
 app.command()(doctor)
 app.command()(paths)
 app.add_typer(presets_app, name="presets")

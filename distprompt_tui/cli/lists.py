@@ -63,7 +63,8 @@ def paths() -> None:
     """Where everything lives on this machine; DISTPROMPT_HOME moves all of it."""
     from distprompt_tui import locations
 
-    for what in ("runs_dir", "models_dir", "bounds_dir", "user_presets_dir", "settings_file", "shipped_presets_dir"):
+    places = ("runs_dir", "sweeps_dir", "models_dir", "bounds_dir", "user_presets_dir", "settings_file")
+    for what in (*places, "shipped_presets_dir"):
         print(f"{what.removesuffix('_dir').removesuffix('_file').replace('_', ' '):16} {getattr(locations, what)()}")
 
 

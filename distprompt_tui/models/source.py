@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,9 @@ def make_target_by_name(asked: spec.RunSpec, report: Report) -> tuple[Target, Vo
     return make_target(asked.target, vocabulary), vocabulary
 
 
+Load = Callable[[spec.Model, Report], tuple[LanguageModel, Path]]
+
+
 @dataclass(frozen=True)
 class ModelSource:
     """Distributions for target families, `targets.DistributionSource`; another model is loaded when asked for."""
@@ -55,6 +59,7 @@ class ModelSource:
     model: LanguageModel
     settings: spec.Model
     report: Report
+    load: Load = load_by_name
 
     def next_token_probabilities(self, text: str) -> NDArray[np.float64]:
         """The model's distribution after a text, (V,)."""
@@ -67,5 +72,5 @@ class ModelSource:
     def other(self, name: str) -> tuple[ModelSource, Vocabulary]:
         """Another model's distributions and tokens; on the same device, in the same dtype."""
         settings = self.settings.model_copy(update={"name": name, "revision": None})
-        other, _ = load_by_name(settings, self.report)
-        return ModelSource(other, settings, self.report), other.vocabulary
+        other, _ = self.load(settings, self.report)
+        return ModelSource(other, settings, self.report, self.load), other.vocabulary

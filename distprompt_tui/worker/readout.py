@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import psutil
@@ -89,6 +89,20 @@ def projection(model: LanguageModel, target: Tensor, prompt: SoftPrompt) -> dict
     nearest = nearest_tokens(model, prompt.vectors)
     kl = compare(target, model.next_token_logits(nearest.ids[None])[0]).numbers.kl
     return {"ids": nearest.ids.tolist(), "kl": kl, "drift": round(float(nearest.distances.median()), 3)}
+
+
+@torch.no_grad()
+def kl_of_text(model: LanguageModel, target: Tensor, ids: list[int]) -> float:
+    """Divergence of what somebody gets who pastes a hard prompt: its text in its context, tokenised again.
+
+    Args:
+        model: in the run's context.
+        target: p, (V,) float64 on the CPU.
+        ids: of the prompt.
+    """
+    again = model.vocabulary.encode(model.vocabulary.decode([*model.prefix_ids, *ids, *model.suffix_ids]))
+    bare = replace(model, prefix_ids=(), suffix_ids=())
+    return compare(target, bare.next_token_logits(torch.tensor([again], device=model.device))[0]).numbers.kl
 
 
 def top_tokens(vocabulary: Vocabulary, target: Tensor, achieved: Tensor) -> list[list[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from distprompt_tui.search.protocol import Best, HardPrompt, Prompt, Search, Sof
 from distprompt_tui.spec import RunSpec
 from distprompt_tui.targets import Target
 from distprompt_tui.worker.checkpoint import Checkpoint
-from distprompt_tui.worker.readout import memory_in_use, projection, prompt_tokens, top_tokens
+from distprompt_tui.worker.readout import kl_of_text, memory_in_use, projection, prompt_tokens, top_tokens
 
 INTERVALS = {"step": 0.1, "snapshot": 0.5, "files": 1.0, "projection": 5.0}
 """Least seconds between two events or replacements of a kind. The first and the last step are always written."""
@@ -165,7 +165,7 @@ class Recorder:
 
     def _result(self, best: Best, numbers: Numbers, bounds: Bounds) -> dict[str, Any]:
         ids = best.prompt.ids.tolist() if isinstance(best.prompt, HardPrompt) else None
-        kl_string = None if ids is None else self._kl_of_text(ids)
+        kl_string = None if ids is None else kl_of_text(self._model, self._p, ids)
         left = closed = None
         if bounds.head_limit is not None:
             left = numbers.kl - bounds.head_limit
@@ -198,14 +198,6 @@ class Recorder:
             "seconds": round(self.seconds, 3),
             "positions": self._positions,
         }
-
-    @torch.no_grad()
-    def _kl_of_text(self, ids: list[int]) -> float:
-        """Divergence of what somebody gets who pastes the prompt: its text in its context, tokenised again."""
-        model = self._model
-        again = model.vocabulary.encode(model.vocabulary.decode([*model.prefix_ids, *ids, *model.suffix_ids]))
-        bare = replace(model, prefix_ids=(), suffix_ids=())
-        return compare(self._p, bare.next_token_logits(torch.tensor([again], device=model.device))[0]).numbers.kl
 
 
 def _as_input(prompt: Prompt) -> Tensor:

@@ -1,0 +1,94 @@
+"""`distprompt-tui sweep`: carry out a grid of searches, or go on with one; nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from distprompt_tui.cli.options import JsonOption, stdout
+from distprompt_tui.errors import UsageError
+
+if TYPE_CHECKING:
+    from distprompt_tui.sweeps.directory import SweepDirectory
+    from distprompt_tui.sweeps.executors.protocol import Executor
+    from distprompt_tui.sweeps.grid import Sweep
+
+
+class ExecutorName(StrEnum):
+    """Who carries the tasks out."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+def sweep(
+    name: Annotated[str, typer.Argument(metavar="SWEEP", help="A shipped sweep's name, or a TOML file.")],
+    quick: Annotated[bool, typer.Option("--quick", help="The small size that the file gives.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only the first task of each kind; then what the rest will take.")
+    ] = False,
+    executor: Annotated[ExecutorName, typer.Option("--executor", help="Who does it.")] = ExecutorName.LOCAL,
+    address: Annotated[str, typer.Option("--address", help="Of a Ray cluster; 'local' starts one here.")] = "local",
+    gpus: Annotated[float, typer.Option("--gpus", min=0, help="Of each Ray task; fractions share one.")] = 0.0,
+    models: Annotated[list[str] | None, typer.Option("--model", help="Instead of the file's; may be repeated.")] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Local processes; each loads the model.")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a grid of searches, or go on with it; the same command again does only what is missing."""
+    from distprompt_tui.locations import sweeps_dir
+    from distprompt_tui.sweeps.carry_out import Conduct
+    from distprompt_tui.sweeps.directory import make_directory
+    from distprompt_tui.sweeps.terminal import as_dict, print_end, progress_line
+
+    directory = make_directory(_asked(name, quick, models or []), sweeps_dir())
+    with directory.locked():
+        conduct = Conduct(directory)
+        tasks = conduct.firsts() if dry_run else conduct.missing()
+        stopped = False
+        if tasks:
+            worker = _executor(executor, directory, workers, address, gpus)
+            try:
+                with progress_line(conduct) as show:
+                    conduct.carry_out(tasks, worker, show)
+            except KeyboardInterrupt:
+                stopped = True
+            finally:
+                worker.close()
+        directory.write_table()
+    if as_json:
+        print(json.dumps(as_dict(directory, conduct, stopped=stopped), allow_nan=False))
+    else:
+        print_end(stdout(), directory, conduct, stopped=stopped, with_estimates=dry_run)
+    if stopped:
+        raise typer.Exit(130)
+    if conduct.given_up:
+        raise typer.Exit(1)
+
+
+def _asked(name: str, quick: bool, models: list[str]) -> Sweep:
+    """The sweep as resolved; an unknown model is told before anything is started."""
+    from distprompt_tui.models.registry import find_model
+    from distprompt_tui.sweeps.shipped import load_sweep
+
+    asked = load_sweep(name)
+    if quick and not asked.quick:
+        raise UsageError(f"{name} has no [quick] size")
+    asked = asked.quickened() if quick else asked
+    asked = asked.with_models(models) if models else asked
+    for model in asked.models:
+        find_model(model)
+    return asked
+
+
+def _executor(name: ExecutorName, directory: SweepDirectory, workers: int, address: str, gpus: float) -> Executor:
+    threads = directory.read_sweep().threads
+    if name is ExecutorName.RAY:
+        from distprompt_tui.sweeps.executors.ray import RayExecutor
+
+        return RayExecutor(address, threads, gpus)
+    from distprompt_tui.sweeps.executors.local import LocalExecutor
+
+    return LocalExecutor(workers, threads, directory.log)

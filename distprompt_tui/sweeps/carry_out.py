@@ -1,0 +1,108 @@
+"""Carrying a sweep out: what is missing goes to an executor, what comes back is written down, what fails is retried."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+from distprompt_tui.sweeps.costs import Cost, Estimate, estimates, read_costs, seconds_left
+from distprompt_tui.sweeps.directory import Failure, SweepDirectory, SweepWriter, append_lines
+from distprompt_tui.sweeps.executors.protocol import Executor, Report
+from distprompt_tui.sweeps.tasks import Task, all_tasks
+
+ATTEMPTS = 2
+"""At a task, before it is given up."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a sweep is after a report.
+
+    Attributes:
+        report: of the attempt that has just ended.
+        done: searches that need no more work.
+        total: searches of the grid.
+        seconds_left: until the tasks in hand are done; None where nothing was measured yet.
+    """
+
+    report: Report
+    done: int
+    total: int
+    seconds_left: float | None
+
+
+Show = Callable[[Progress], None]
+
+
+class Conduct:
+    """The work on one sweep, for who holds its lock.
+
+    Attributes:
+        given_up: failures of this time; those of an earlier time are tried again.
+    """
+
+    def __init__(self, directory: SweepDirectory) -> None:
+        self._directory = directory
+        self._tasks = all_tasks(directory.read_sweep())
+        self._writer = SweepWriter(directory)
+        self._costs = read_costs(directory)
+        self.given_up: list[Failure] = []
+
+    @property
+    def total(self) -> int:
+        """Searches of the grid."""
+        return sum(len(task.searches) for task in self._tasks)
+
+    @property
+    def done(self) -> int:
+        """Searches that need no more work."""
+        return len(self._writer.settled)
+
+    def estimates(self) -> list[Estimate]:
+        """What the missing tasks will take."""
+        return estimates(self._costs, self.missing())
+
+    def missing(self) -> list[Task]:
+        """The tasks of which a search at least has not ended. They are done whole: a batch's company matters."""
+        settled = self._writer.settled
+        return [task for task in self._tasks if not settled.issuperset(task.keys)]
+
+    def firsts(self) -> list[Task]:
+        """The first task of each kind that nothing was measured of."""
+        known = {cost.kind for cost in self._costs}
+        firsts = {task.kind: task for task in reversed(self.missing()) if task.kind not in known}
+        return list(reversed(firsts.values()))
+
+    def carry_out(self, tasks: Sequence[Task], executor: Executor, show: Show) -> None:
+        """Have tasks done; each outcome is on disk before the next report is asked for.
+
+        Args:
+            tasks: of this sweep.
+            executor: who does them.
+            show: told after each attempt.
+        """
+        attempts: Counter[str] = Counter()
+        in_hand = {task.keys[0]: task for task in tasks}
+        for task in tasks:
+            executor.submit(task)
+        while in_hand:
+            report = executor.wait()
+            name = report.task.keys[0]
+            attempts[name] += 1
+            if report.error is None:
+                self._commit(report)
+                del in_hand[name]
+            elif attempts[name] < ATTEMPTS:
+                executor.submit(report.task)
+            else:
+                self.given_up += self._writer.give_up(report.task.keys, attempts[name], report.error)
+                del in_hand[name]
+            left = seconds_left(self._costs, list(in_hand.values()), executor.width)
+            show(Progress(report, self.done, self.total, left))
+
+    def _commit(self, report: Report) -> None:
+        self._writer.commit(report.outcomes)
+        cost = Cost(*report.task.kind, len(report.task.searches), report.seconds, report.peak_bytes)
+        append_lines(self._directory.tasks_file, [asdict(cost)])
+        self._costs.append(cost)

@@ -1,0 +1,82 @@
+"""What tasks took, and what those that are left will take by that measure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from distprompt_tui.sweeps.directory import SweepDirectory, read_lines
+from distprompt_tui.sweeps.tasks import Kind, Task
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one finished task took; `peak_bytes` as in `executors.protocol.Report`."""
+
+    method: str
+    model: str
+    length: int
+    searches: int
+    seconds: float
+    peak_bytes: int
+
+    @property
+    def kind(self) -> Kind:
+        """Of its searches."""
+        return Kind(self.method, self.model, self.length)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What is left to do of one kind; None where nothing of it was measured yet.
+
+    Attributes:
+        searches: that are left.
+        seconds_each: a search took.
+        seconds: all of them would take one worker.
+        peak_bytes: of a worker.
+    """
+
+    kind: Kind
+    tasks: int
+    searches: int
+    seconds_each: float | None
+    seconds: float | None
+    peak_bytes: int | None
+
+
+def read_costs(directory: SweepDirectory) -> list[Cost]:
+    """What each finished task of a sweep took."""
+    return [Cost(**line) for line in read_lines(directory.tasks_file)]
+
+
+def estimates(costs: Sequence[Cost], tasks: Sequence[Task]) -> list[Estimate]:
+    """What tasks will take, kind by kind."""
+    found = []
+    for kind in dict.fromkeys(task.kind for task in tasks):
+        own = [task for task in tasks if task.kind == kind]
+        searches = sum(len(task.searches) for task in own)
+        measured = [cost for cost in costs if cost.kind == kind]
+        each = _seconds_each(measured)
+        peak = max((cost.peak_bytes for cost in measured), default=None)
+        found.append(Estimate(kind, len(own), searches, each, None if each is None else each * searches, peak))
+    return found
+
+
+def seconds_left(costs: Sequence[Cost], tasks: Sequence[Task], width: int) -> float | None:
+    """Seconds that tasks will take `width` workers; kinds that were not measured count like the others' mean.
+
+    Returns:
+        None where nothing was measured.
+    """
+    mean = _seconds_each(costs)
+    if mean is None:
+        return None
+    parts = estimates(costs, tasks)
+    seconds = sum(mean * part.searches if part.seconds is None else part.seconds for part in parts)
+    return seconds / max(min(width, len(tasks)), 1)
+
+
+def _seconds_each(costs: Sequence[Cost]) -> float | None:
+    searches = sum(cost.searches for cost in costs)
+    return sum(cost.seconds for cost in costs) / searches if searches else None

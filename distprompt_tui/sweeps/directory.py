@@ -1,0 +1,245 @@
+"""A sweep's folder: what was asked, a row for each search that has ended, and what could not be done.
+
+`sweep.toml` is the resolved grid; `rows.jsonl` has a line for each ended search, written once; `results/KEY.json`
+holds what a report shows of it and is there before its row; `failures.jsonl` tells what was refused or given up,
+`tasks.jsonl` what each task took; `results.csv` is the table of the rows, `worker.log` what workers printed.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from distprompt_tui.checked_toml import read_checked
+from distprompt_tui.errors import NotFoundError, UsageError, near_matches
+from distprompt_tui.files import write_atomically, write_json
+from distprompt_tui.sweeps.grid import Sweep
+from distprompt_tui.sweeps.row import Row
+from distprompt_tui.sweeps.tasks import Outcome, all_searches
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A search without a row.
+
+    Attributes:
+        attempts: how often it was tried before it was given up; 0 where its target was refused, which no second try
+            would change.
+        error: one sentence.
+    """
+
+    key: str
+    attempts: int
+    error: str
+
+
+@dataclass(frozen=True)
+class SweepDirectory:
+    """The paths inside one sweep's folder, and what stands in them."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The sweep's name and digest."""
+        return self.path.name
+
+    @property
+    def sweep_file(self) -> Path:
+        """The resolved grid."""
+        return self.path / "sweep.toml"
+
+    @property
+    def rows_file(self) -> Path:
+        """A line for each search that has ended."""
+        return self.path / "rows.jsonl"
+
+    @property
+    def failures_file(self) -> Path:
+        """A line for each search that was refused or given up."""
+        return self.path / "failures.jsonl"
+
+    @property
+    def tasks_file(self) -> Path:
+        """What each finished task took."""
+        return self.path / "tasks.jsonl"
+
+    @property
+    def results(self) -> Path:
+        """Prompts and largest tokens, a file for each row."""
+        return self.path / "results"
+
+    @property
+    def table(self) -> Path:
+        """The rows for other programs."""
+        return self.path / "results.csv"
+
+    @property
+    def log(self) -> Path:
+        """What workers printed."""
+        return self.path / "worker.log"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that carries the sweep out; holds its id."""
+        return self.path / "lock"
+
+    def read_sweep(self) -> Sweep:
+        """The resolved grid.
+
+        Raises:
+            UsageError: the file is missing or damaged.
+        """
+        return read_checked(self.sweep_file, Sweep)
+
+    def read_rows(self) -> list[Row]:
+        """The rows so far, in the order of the grid."""
+        rows = {line["key"]: Row(**line) for line in read_lines(self.rows_file)}
+        return [rows[search.key] for search in all_searches(self.read_sweep()) if search.key in rows]
+
+    def read_failures(self) -> list[Failure]:
+        """What was refused or given up and has no row, the newest word on each search."""
+        failures = {line["key"]: Failure(**line) for line in read_lines(self.failures_file)}
+        done = {line["key"] for line in read_lines(self.rows_file)}
+        return [failure for failure in failures.values() if failure.key not in done]
+
+    def read_result(self, key: str) -> dict[str, Any]:
+        """What a report shows of a search with a row: spec, prompt and largest tokens."""
+        result: dict[str, Any] = json.loads((self.results / f"{key}.json").read_text(encoding="utf-8"))
+        return result
+
+    def write_table(self) -> None:
+        """Make `results.csv` anew from the rows."""
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow([*(field.name for field in fields(Row)), "left", "closed"])
+        writer.writerows([*asdict(row).values(), row.left, row.closed] for row in self.read_rows())
+        write_atomically(self.table, lambda file: file.write(text.getvalue().encode()))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the sweep; no other process can meanwhile.
+
+        Raises:
+            UsageError: another process holds it.
+        """
+        descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            yield
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode()
+            raise UsageError(f"{self.name} is being carried out already (process {holder})") from None
+        finally:
+            os.close(descriptor)
+
+
+class SweepWriter:
+    """Writes what comes in, each search once. Only for who holds the sweep's lock.
+
+    Attributes:
+        done: keys of the searches with a row.
+        refused: keys of those whose target was refused.
+    """
+
+    def __init__(self, directory: SweepDirectory) -> None:
+        self._directory = directory
+        for file in (directory.rows_file, directory.failures_file, directory.tasks_file):
+            drop_half_line(file)
+        self.done = {line["key"] for line in read_lines(directory.rows_file)}
+        self.refused = {failure.key for failure in directory.read_failures() if failure.attempts == 0}
+
+    @property
+    def settled(self) -> set[str]:
+        """Keys of the searches that need no more work."""
+        return self.done | self.refused
+
+    def commit(self, outcomes: Iterable[Outcome]) -> None:
+        """Write the outcomes of a task: results first, then all rows at once."""
+        new = [outcome for outcome in outcomes if outcome.key not in self.settled]
+        rows = [outcome.row for outcome in new if outcome.row is not None]
+        for outcome in new:
+            if outcome.result is not None:
+                write_json(self._directory.results / f"{outcome.key}.json", outcome.result)
+        append_lines(self._directory.rows_file, [asdict(row) for row in rows])
+        self.done |= {row.key for row in rows}
+        refused = [Failure(outcome.key, 0, outcome.refused) for outcome in new if outcome.refused is not None]
+        append_lines(self._directory.failures_file, [asdict(failure) for failure in refused])
+        self.refused |= {failure.key for failure in refused}
+
+    def give_up(self, keys: Iterable[str], attempts: int, error: str) -> list[Failure]:
+        """Write down that searches without a row are not tried again."""
+        failures = [Failure(key, attempts, error) for key in keys if key not in self.settled]
+        append_lines(self._directory.failures_file, [asdict(failure) for failure in failures])
+        return failures
+
+
+def make_directory(sweep: Sweep, sweeps_dir: Path) -> SweepDirectory:
+    """The folder of a resolved sweep, readable by its owner only; the one that is there already, if it is.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    directory = SweepDirectory(sweeps_dir.absolute() / sweep.folder_name)
+    try:
+        sweeps_dir.mkdir(parents=True, exist_ok=True)
+        directory.path.mkdir(mode=0o700, exist_ok=True)
+        directory.results.mkdir(mode=0o700, exist_ok=True)
+        if not directory.sweep_file.exists():
+            write_atomically(directory.sweep_file, lambda file: file.write(sweep.resolved().encode()))
+    except OSError as error:
+        raise UsageError(f"no sweep can be written under {sweeps_dir}: {error.strerror}") from error
+    return directory
+
+
+def find_sweep(name: str, sweeps_dir: Path) -> SweepDirectory:
+    """A sweep's folder by its path, its name, or a part of its name; of several that fit, the one written to last.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    as_path = Path(name).expanduser()
+    if (as_path / "sweep.toml").is_file():
+        return SweepDirectory(as_path.absolute())
+    there = [path.parent for path in sweeps_dir.glob("*/sweep.toml")]
+    fitting = [path for path in there if path.name == name] or [path for path in there if name in path.name]
+    if not fitting:
+        raise NotFoundError(f"no sweep {name!r} in {sweeps_dir}: {near_matches(name, [path.name for path in there])}")
+    return SweepDirectory(max(fitting, key=lambda path: path.stat().st_mtime))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The JSON objects of a file of lines; a last line that was not finished counts for nothing."""
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+
+
+def append_lines(path: Path, values: Sequence[dict[str, Any]]) -> None:
+    """Append JSON objects in one write and flush them to disk."""
+    if not values:
+        return
+    lines = "".join(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n" for value in values)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "wb", buffering=0) as file:
+        file.write(lines.encode())
+        os.fsync(descriptor)
+
+
+def drop_half_line(path: Path) -> None:
+    """Cut off a last line that was not finished, so that the next one begins where it should."""
+    if path.exists():
+        with path.open("r+b") as file:
+            file.truncate(file.read().rfind(b"\n") + 1)

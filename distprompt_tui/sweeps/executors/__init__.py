@@ -1,0 +1,1 @@
+"""Who carries tasks out: worker processes of this machine, or a Ray cluster."""

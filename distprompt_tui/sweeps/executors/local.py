@@ -1,0 +1,114 @@
+"""Tasks in worker processes of this machine. A worker loads a model once and takes one task after another."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+from typing import IO
+
+from distprompt_tui.runs.process import WORKER_ENVIRONMENT
+from distprompt_tui.sweeps.executors.protocol import Report, report_of
+from distprompt_tui.sweeps.tasks import Task
+
+
+class LocalExecutor:
+    """See `executors.protocol.Executor`. Workers are started when there is something to do for them.
+
+    Args:
+        workers: how many processes.
+        threads: of each.
+        log: takes what they print.
+    """
+
+    def __init__(self, workers: int, threads: int, log: Path) -> None:
+        self.width = workers
+        self._threads, self._log = threads, log
+        self._waiting: deque[Task] = deque()
+        self._workers: list[_Worker] = []
+        self._ended: queue.SimpleQueue[tuple[_Worker, str]] = queue.SimpleQueue()
+
+    def submit(self, task: Task) -> None:
+        """See `Executor.submit`."""
+        self._waiting.append(task)
+
+    def wait(self) -> Report:
+        """See `Executor.wait`."""
+        while True:
+            self._hand_out()
+            worker, line = self._ended.get()
+            task, worker.task = worker.task, None
+            if not line:
+                self._workers.remove(worker)
+            if task is not None:
+                return report_of(task, json.loads(line) if line else {"error": worker.last_words()})
+
+    def close(self) -> None:
+        """See `Executor.close`."""
+        for worker in self._workers:
+            worker.kill()
+        self._workers.clear()
+
+    def _hand_out(self) -> None:
+        """Give waiting tasks to workers that have none, to new ones where all have."""
+        while self._waiting:
+            idle = next((worker for worker in self._workers if worker.task is None), None)
+            if idle is None:
+                if len(self._workers) >= self.width:
+                    return
+                idle = _Worker(self._threads, self._log, self._ended)
+                self._workers.append(idle)
+            idle.give(self._waiting.popleft())
+
+
+class _Worker:
+    """One worker process; each line that it answers, and "" at its end, goes to `ended`.
+
+    Attributes:
+        task: that it is at work on.
+    """
+
+    def __init__(self, threads: int, log: Path, ended: queue.SimpleQueue[tuple[_Worker, str]]) -> None:
+        self.task: Task | None = None
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "distprompt_tui.sweeps.worker", str(threads)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                text=True,
+                encoding="utf-8",
+                start_new_session=True,  # Ctrl-C is for the process that waits; it ends its workers itself
+                env=os.environ | WORKER_ENVIRONMENT,
+            )
+        threading.Thread(target=self._listen, args=(self._process.stdout, ended), daemon=True).start()
+
+    def give(self, task: Task) -> None:
+        """Start it on a task; one that is dying says so by its end."""
+        self.task = task
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(task.model_dump_json() + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass
+
+    def last_words(self) -> str:
+        """How a process that has ended ended."""
+        code = self._process.wait()
+        return f"its worker was killed by signal {-code}" if code < 0 else f"its worker ended with exit code {code}"
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.wait()
+
+    def _listen(self, answers: IO[str], ended: queue.SimpleQueue[tuple[_Worker, str]]) -> None:
+        for line in answers:
+            ended.put((self, line))
+        ended.put((self, ""))

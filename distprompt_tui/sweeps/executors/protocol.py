@@ -1,0 +1,53 @@
+"""What an executor is to the sweep that it works for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from distprompt_tui.sweeps.tasks import Outcome, Task
+
+
+@dataclass(frozen=True)
+class Report:
+    """How one attempt at a task ended.
+
+    Attributes:
+        outcomes: of its searches; none where it failed.
+        error: why it failed, in one sentence; None where it did not.
+        seconds: wall-clock time of the attempt, the loading of the model left out.
+        peak_bytes: most memory that the worker's process has had; on a GPU, that its tensors have had there.
+    """
+
+    task: Task
+    outcomes: tuple[Outcome, ...] = ()
+    error: str | None = None
+    seconds: float = 0.0
+    peak_bytes: int = 0
+
+
+class Executor(Protocol):
+    """Takes tasks and gives reports, in whatever order they end."""
+
+    @property
+    def width(self) -> int:
+        """How many tasks it can carry out at a time."""
+        ...
+
+    def submit(self, task: Task) -> None:
+        """Take a task; returns at once."""
+        ...
+
+    def wait(self) -> Report:
+        """The next attempt that has ended; blocks until there is one. One task at least must be submitted."""
+        ...
+
+    def close(self) -> None:
+        """End everything that was started, finished or not."""
+        ...
+
+
+def report_of(task: Task, answer: dict[str, Any]) -> Report:
+    """The report of what a worker answered."""
+    outcomes = tuple(Outcome.model_validate(outcome) for outcome in answer.get("outcomes", ()))
+    return Report(task, outcomes, answer.get("error"), answer.get("seconds", 0.0), answer.get("peak_bytes", 0))

@@ -1,0 +1,100 @@
+"""Tasks on a Ray cluster: one that is there, or one of this machine alone for as long as the sweep takes.
+
+Rows come back to the process that asked, which writes them: whatever node is lost, each is there once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from distprompt_tui.errors import UsageError
+from distprompt_tui.sweeps.executors.protocol import Report, report_of
+from distprompt_tui.sweeps.tasks import Task
+
+LOCAL = "local"
+NODE_LOSSES = 5
+"""So often Ray itself starts a task again because its node or its process is gone; that is no failed attempt."""
+
+
+class RayExecutor:
+    """See `executors.protocol.Executor`.
+
+    Args:
+        address: of a cluster ("host:6379", "ray://host:10001"), or "local".
+        threads: of each task; it takes as many CPUs.
+        gpus: of each task; several tasks share a GPU where this is a fraction.
+
+    Raises:
+        UsageError: Ray is not installed, the cluster cannot be reached, or none of its nodes could take a task.
+    """
+
+    def __init__(self, address: str, threads: int, gpus: float) -> None:
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is sent anywhere
+        try:
+            import ray
+        except ImportError:
+            raise UsageError("the ray executor needs Ray: pip install 'distprompt-tui[ray]'") from None
+        self._ray: Any = ray
+        self._threads = threads
+        self._tasks: dict[Any, Task] = {}
+        _connect(ray, address, threads)
+        self.width = _places(ray.nodes(), threads, gpus)
+        if not self.width:
+            self.close()
+            raise UsageError(f"no node of the cluster {address} has {threads} CPUs and {gpus:g} GPUs for a task")
+        self._answer = ray.remote(_answer).options(num_cpus=threads, num_gpus=gpus, max_retries=NODE_LOSSES)
+
+    def submit(self, task: Task) -> None:
+        """See `Executor.submit`."""
+        self._tasks[self._answer.remote(task.model_dump(mode="json"), self._threads)] = task
+
+    def wait(self) -> Report:
+        """See `Executor.wait`."""
+        (reference,), _ = self._ray.wait(list(self._tasks), num_returns=1)
+        task = self._tasks.pop(reference)
+        try:
+            return report_of(task, self._ray.get(reference))
+        except self._ray.exceptions.RayError as error:
+            return Report(task, error=f"{type(error).__name__}: {str(error).splitlines()[0]}")
+
+    def close(self) -> None:
+        """See `Executor.close`; a cluster that was there before stays, without the sweep's tasks."""
+        self._tasks.clear()
+        self._ray.shutdown()
+
+
+def _connect(ray: Any, address: str, threads: int) -> None:
+    """Join a cluster, or start one that nobody outside this machine can reach."""
+    here: dict[str, Any] = {
+        "num_cpus": max(threads, os.cpu_count() or 1),
+        "include_dashboard": False,
+        "_node_ip_address": "127.0.0.1",
+    }
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **(here if address == LOCAL else {}),
+        )
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise UsageError(f"no Ray cluster at {address}: {str(error).splitlines()[0]}") from error
+
+
+def _places(nodes: list[dict[str, Any]], threads: int, gpus: float) -> int:
+    """How many tasks the living nodes could take at a time."""
+    places = 0
+    for node in nodes:
+        has = node["Resources"] if node["Alive"] else {}
+        by_gpu = has.get("GPU", 0) / gpus if gpus else float("inf")
+        places += int(min(has.get("CPU", 0) // threads, by_gpu))
+    return places
+
+
+def _answer(fields: dict[str, Any], threads: int) -> dict[str, Any]:
+    """A worker's answer to a task, on its node."""
+    from distprompt_tui.sweeps.work import answer
+
+    return answer(fields, threads)

@@ -1,0 +1,145 @@
+"""From a grid to searches with keys, and from searches to the tasks that workers are given."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from itertools import groupby, pairwise
+from typing import Any, NamedTuple
+
+from distprompt_tui.errors import UsageError
+from distprompt_tui.spec import RunSpec, Strict
+from distprompt_tui.sweeps.grid import Method, Series, Sweep
+from distprompt_tui.sweeps.row import Row
+
+SEED_STRIDE = 1000
+"""Initial prompts of two seeds of the grid are never the same: a point has no more targets."""
+
+KEY_DIGITS = 16
+
+
+class Kind(NamedTuple):
+    """What decides how long a search takes and what it needs."""
+
+    method: str
+    model: str
+    length: int
+
+
+class Search(Strict):
+    """One search of a sweep: its place in the grid, and its spec.
+
+    Attributes:
+        key: digest of the spec.
+        seed: the grid's; the spec's own differs from target to target too.
+    """
+
+    key: str
+    series: str
+    entropy_asked: float | None
+    target_index: int
+    seed: int
+    spec: RunSpec
+
+    @property
+    def kind(self) -> Kind:
+        """Its method, model and length."""
+        return Kind(self.spec.search.method, self.spec.model.name, self.spec.search.length)
+
+
+class Task(Strict):
+    """Searches of one kind that one worker does together; they are written down together too."""
+
+    searches: tuple[Search, ...]
+
+    @property
+    def kind(self) -> Kind:
+        """Of all its searches."""
+        return self.searches[0].kind
+
+    @property
+    def keys(self) -> list[str]:
+        """Of its searches."""
+        return [search.key for search in self.searches]
+
+
+class Outcome(Strict):
+    """How one search ended: with a row and what a report shows of it, or refused before it began, with the reason."""
+
+    key: str
+    row: Row | None = None
+    result: dict[str, Any] | None = None
+    refused: str | None = None
+
+
+def all_searches(sweep: Sweep) -> list[Search]:
+    """Every search of a grid, kind by kind, in the order of the file.
+
+    Raises:
+        UsageError: two series ask for the same.
+    """
+    searches = [
+        search
+        for model in sweep.models
+        for method in sweep.methods
+        for length in sweep.lengths
+        for search in _of_one_kind(sweep, model, method, length)
+    ]
+    known: dict[str, str] = {}
+    for search in searches:
+        if (other := known.setdefault(search.key, search.series)) != search.series:
+            raise UsageError(f"the series {other!r} and {search.series!r} of {sweep.name} ask for the same targets")
+    return searches
+
+
+def all_tasks(sweep: Sweep) -> list[Task]:
+    """The searches of a grid in tasks; which ones stand together depends on the grid alone.
+
+    Soft searches of one kind go in batches of about the same size, at most `sweep.batch`; hard ones by themselves.
+    """
+    tasks: list[Task] = []
+    for kind, group in groupby(all_searches(sweep), lambda search: search.kind):
+        searches = list(group)
+        tasks += [Task(searches=part) for part in _parts(searches, sweep.batch if kind.method == "soft" else 1)]
+    return tasks
+
+
+def spec_key(spec: RunSpec) -> str:
+    """Digest of all of a spec that decides its result."""
+    fields = spec.model_dump(mode="json", exclude={"title", "description", "preset"})
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
+
+
+def _of_one_kind(sweep: Sweep, model: str, method: Method, length: int) -> Iterator[Search]:
+    settings = sweep.soft if method == "soft" else sweep.hard
+    common = {
+        "search": settings.model_dump(exclude={"steps"}) | {"length": length},
+        "budget": {"steps": settings.steps},
+        "model": {"name": model, "device": sweep.device, "dtype": sweep.dtype},
+    }
+    for seed, series, entropy, index in _places(sweep, model):
+        target = sweep.target_fields(series, entropy, index)
+        title = f"{sweep.name}: {series.name}"
+        spec = RunSpec.model_validate(common | {"title": title, "target": target, "seed": SEED_STRIDE * seed + index})
+        yield Search(
+            key=spec_key(spec), series=series.name, entropy_asked=entropy, target_index=index, seed=seed, spec=spec
+        )
+
+
+def _places(sweep: Sweep, model: str) -> Iterator[tuple[int, Series, float | None, int]]:
+    """Seed, series, entropy and target of every search of a model by one method at one length."""
+    for seed in sweep.seeds:
+        for series in sweep.series:
+            if series.models is None or model in series.models:
+                for entropy in sweep.points(series):
+                    for index in range(sweep.target_count(series)):
+                        yield seed, series, entropy, index
+
+
+def _parts(searches: Sequence[Search], most: int) -> Iterator[tuple[Search, ...]]:
+    """Runs of `searches`, at most `most` long, whose lengths differ by at most one."""
+    count = -(-len(searches) // most)
+    edges = [round(len(searches) * part / count) for part in range(count + 1)]
+    for first, last in pairwise(edges):
+        yield tuple(searches[first:last])
