@@ -26,7 +26,7 @@ is made of their values covers it: with fewer than six, that alone is more than 
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Average:
     """A mean, or a sum of weighted means, in nats.
 
     Attributes:
@@ -49,7 +49,7 @@ class Estimate:
         return "does not hold" if self.high is not None and self.high < 0 else "undecided"
 
 
-def estimate(values: NDArray[np.float64], weights: NDArray[np.float64]) -> Estimate | None:
+def average(values: NDArray[np.float64], weights: NDArray[np.float64]) -> Average | None:
     """Σ weight · (mean of a column over its targets), with a 95 % interval.
 
     The interval is the percentile bootstrap's, widened for few targets: plain percentiles of ten targets are a sixth
@@ -77,15 +77,15 @@ def estimate(values: NDArray[np.float64], weights: NDArray[np.float64]) -> Estim
 
     value = float(contrast(np.ones((1, count)))[0])
     if count == 1:
-        return Estimate(value, None, None, count)
+        return Average(value, None, None, count)
     tail = expanded_tail(count)
     low, high = np.nanquantile(contrast(_draws(count)), [tail, 1 - tail])
-    return Estimate(value, float(low), float(high), count)
+    return Average(value, float(low), float(high), count)
 
 
-def mean(values: NDArray[np.float64]) -> Estimate | None:
+def mean(values: NDArray[np.float64]) -> Average | None:
     """The mean of one number a target, (targets,), with its interval; NaN where a target has none."""
-    return estimate(values[:, None], np.ones(1))
+    return average(values[:, None], np.ones(1))
 
 
 @cache

@@ -23,11 +23,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from distprompt_tui.sweeps.bootstrap import FEWEST_TARGETS, Estimate, Outcome, estimate
+from distprompt_tui.sweeps.bootstrap import FEWEST_TARGETS, Average, Outcome, average
 from distprompt_tui.sweeps.cells import Measure, Setting, by_setting, entropies_of, table, targets_of
+from distprompt_tui.sweeps.grid import Finding
 from distprompt_tui.sweeps.row import Row
-
-Finding = Literal["entropy", "outliers", "lm-targets"]
 
 CLAIMS: dict[Finding, str] = {
     "entropy": "moderate entropy is harder than very low and very high entropy",
@@ -48,9 +47,9 @@ class Contrast:
     """
 
     name: str
-    kl: Estimate
-    head_limit: Estimate | None = None
-    left: Estimate | None = None
+    kl: Average
+    head_limit: Average | None = None
+    left: Average | None = None
 
     @property
     def share(self) -> float | None:
@@ -88,7 +87,7 @@ class Verdict:
         effect = self.effect("kl")
         return "not tested" if effect is None else effect.outcome
 
-    def effect(self, measure: Literal["kl", "head_limit", "left"]) -> Estimate | None:
+    def effect(self, measure: Literal["kl", "head_limit", "left"]) -> Average | None:
         """The smallest of the differences, its interval made of the smaller ends: above zero only if all are."""
         known = [found for contrast in self.contrasts if (found := getattr(contrast, measure)) is not None]
         if not known or len(known) < len(self.contrasts):
@@ -96,7 +95,7 @@ class Verdict:
         lows = [each.low for each in known if each.low is not None]
         highs = [each.high for each in known if each.high is not None]
         whole = len(lows) == len(known)
-        return Estimate(
+        return Average(
             min(each.value for each in known),
             min(lows) if whole else None,
             min(highs) if whole else None,
@@ -207,5 +206,5 @@ def _contrast(
 ) -> Contrast | None:
     """The weighted sum of the columns' means; None where the divergences do not give it."""
     used = weights != 0
-    kl, head_limit, left = (estimate(tables[measure][:, used], weights[used]) for measure in _SPLIT)
+    kl, head_limit, left = (average(tables[measure][:, used], weights[used]) for measure in _SPLIT)
     return None if kl is None else Contrast(name, kl, head_limit, left)

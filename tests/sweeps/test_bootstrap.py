@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from distprompt_tui.sweeps.bootstrap import RESAMPLES, estimate, expanded_tail, mean
+from distprompt_tui.sweeps.bootstrap import RESAMPLES, average, expanded_tail, mean
 
 NATS = st.floats(-20, 20, allow_nan=False, width=32)
 TABLES = arrays(np.float64, st.tuples(st.integers(2, 12), st.integers(1, 5)), elements=NATS)
@@ -30,7 +30,7 @@ def test_it_is_scipys_percentile_bootstrap_at_the_expanded_level() -> None:
 def test_a_sum_of_columns_is_scipys_paired_bootstrap() -> None:
     columns = np.random.default_rng(0).normal([0, 1, 3], size=(9, 3))
     weights = np.array([-1.0, 0.5, 0.5])
-    ours = estimate(columns, weights)
+    ours = average(columns, weights)
     theirs = scipy.stats.bootstrap(
         tuple(columns.T),
         lambda *samples, axis: sum(w * np.mean(s, axis=axis) for w, s in zip(weights, samples, strict=True)),
@@ -62,7 +62,7 @@ def test_the_interval_covers_the_mean_nineteen_times_in_twenty(count: int) -> No
 @given(TABLES)
 def test_the_opposite_values_have_the_opposite_interval(values: np.ndarray) -> None:
     weights = np.linspace(1, 2, values.shape[1])
-    one, other = estimate(values, weights), estimate(-values, weights)
+    one, other = average(values, weights), average(-values, weights)
     assert one is not None
     assert other is not None
     assert (one.value, one.low, one.high) == pytest.approx((-other.value, -other.high, -other.low), abs=1e-9)  # type: ignore[operator]
@@ -72,7 +72,7 @@ def test_the_opposite_values_have_the_opposite_interval(values: np.ndarray) -> N
 @given(TABLES, NATS, st.floats(0.125, 8, width=32))
 def test_it_moves_and_stretches_with_the_values(values: np.ndarray, shift: float, scale: float) -> None:
     weights = np.full(values.shape[1], 1 / values.shape[1])
-    plain, moved = estimate(values, weights), estimate(scale * values + shift, weights)
+    plain, moved = average(values, weights), average(scale * values + shift, weights)
     assert plain is not None
     assert moved is not None
     ends = [scale * end + shift for end in (plain.value, plain.low, plain.high)]  # type: ignore[operator]
@@ -81,7 +81,7 @@ def test_it_moves_and_stretches_with_the_values(values: np.ndarray, shift: float
 
 def test_a_target_that_misses_a_column_counts_in_the_others() -> None:
     values = np.array([[1.0, 5.0], [3.0, np.nan], [np.nan, 7.0], [np.nan, np.nan]])
-    found = estimate(values, np.array([-1.0, 1.0]))
+    found = average(values, np.array([-1.0, 1.0]))
     assert found is not None
     assert found.value == 4.0
     assert found.targets == 3
@@ -94,4 +94,4 @@ def test_one_target_gives_no_interval_and_none_gives_nothing() -> None:
     assert (found.value, found.low, found.high, found.outcome) == (3.0, None, None, "undecided")
     assert mean(np.array([np.nan])) is None
     assert mean(np.array([])) is None
-    assert estimate(np.array([[1.0, np.nan], [2.0, np.nan]]), np.array([1.0, 1.0])) is None
+    assert average(np.array([[1.0, np.nan], [2.0, np.nan]]), np.array([1.0, 1.0])) is None
