@@ -94,8 +94,8 @@ def distribution(rows: Sequence[TokenBars]) -> Markup:
 def distribution_key() -> Markup:
     """What the three bars of a token are."""
     names = (("target", "target"), ("after", "after the search"), ("before", "before it"))
-    spans = [element("span", element("i", class_=f"key {style}"), f"{words}   ") for style, words in names]
-    return element("p", spans, class_="note")
+    spans = [element("span", element("i", class_=f"key {style}"), f"{words}  ") for style, words in names]
+    return element("p", spans, "In numbers: target → after.", class_="note")
 
 
 def prompt(tokens: Sequence[Mapping[str, object]]) -> Markup:

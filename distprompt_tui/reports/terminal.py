@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from distprompt_tui.format import nats, percent
-from distprompt_tui.printing import print_result
+from distprompt_tui.format import closed, nats
+from distprompt_tui.printing import TABLE_ROWS, print_result, token_table
 from distprompt_tui.reports import words
-from distprompt_tui.reports.axes import ticks
+from distprompt_tui.reports.axes import log_ticks, ticks
 from distprompt_tui.reports.run_report import RunReport
 from distprompt_tui.reports.sweep_report import SweepReport
 from distprompt_tui.sweeps.points import Curve, Panel
@@ -113,19 +113,12 @@ def print_run_report(console: Console, report: RunReport) -> None:
     if len(report.curve) > 1:
         console.print(Text.from_ansi(_trace(report, min(console.width, PLOT_COLUMNS))))
     if report.first is not None:
-        words_before = f"before the search: KL {nats(report.first.kl)}, entropy {nats(report.first.entropy)}"
-        console.print(Text(words_before, style="bold"))
-        console.print(_tokens_before(report))
+        console.print(Text(f"before: KL {nats(report.first.kl)}, entropy {nats(report.first.entropy)}", style="bold"))
+        console.print(token_table(report.first.tokens[:TABLE_ROWS], report.first.kl))
+        console.print(Text("after", style="bold"))
     print_result(console, report.state, report.result)
     if report.state.closed is not None:
-        console.print(f"closed  {percent(report.state.closed)} of what is possible", highlight=False)
-
-
-def _tokens_before(report: RunReport) -> Table:
-    from distprompt_tui.printing import TABLE_ROWS, token_table
-
-    assert report.first is not None
-    return token_table(report.first.tokens[:TABLE_ROWS], report.first.kl)
+        console.print(f"closed  {closed(report.state.closed)} of what is possible", highlight=False)
 
 
 def _trace(report: RunReport, width: int) -> str:
@@ -138,9 +131,10 @@ def _trace(report: RunReport, width: int) -> str:
     if limit is not None and limit > min(kls) / 10:
         plotext.plot([steps[0], steps[-1]], [math.log10(limit)] * 2, marker="·", label="head limit")
         kls = [*kls, limit]
-    decades = range(math.floor(math.log10(min(kls))), math.ceil(math.log10(max(kls))) + 1)
-    marks = [scale * 10.0**decade for decade in decades for scale in (1, 3)]
+    marks = log_ticks(min(kls), max(kls))
     plotext.yticks([math.log10(mark) for mark in marks], [f"{mark:g}" for mark in marks])
+    stops = ticks(steps[0], steps[-1])
+    plotext.xticks(stops, [f"{mark:g}" for mark in stops])
     plotext.ylim(math.log10(min(kls)) - 0.05, math.log10(max(kls)) + 0.05)
     plotext.xlabel("steps")
     plotext.ylabel("KL, nats")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -23,7 +24,8 @@ class Setting:
     length: int
 
     def __str__(self) -> str:
-        return f"{self.model}, {self.method}, {self.length} {'vectors' if self.method == 'soft' else 'tokens'}"
+        unit = "vectors" if self.method == "soft" else "tokens"
+        return f"{Path(self.model).name}, {self.method}, {self.length} {unit}"
 
 
 def by_setting(rows: Iterable[Row]) -> dict[Setting, dict[str, list[Row]]]:

@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distprompt_tui.sweeps.row import Row
@@ -150,6 +150,7 @@ def test_targets_that_are_taken_as_they_come_are_pairs_too() -> None:
     assert verdict.outcome == "holds"
 
 
+@settings(max_examples=10)
 @given(st.randoms(use_true_random=False))
 def test_the_order_of_the_rows_changes_nothing(order: random.Random) -> None:
     made = lm_sweep(targets=4)
