@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,16 +25,9 @@ def report(
     runs_dir: RunsDirOption = None,
 ) -> None:
     """Print what a run or a sweep came to: curves, tables, verdicts."""
-    found = _find(name, runs_folder(runs_dir))
-    try:
-        _report(found, html, figures, csv)
-    except OSError as error:
-        raise UsageError(f"{error.filename} cannot be written: {error.strerror}") from error
-
-
-def _report(found: SweepDirectory | RunDirectory, html: Path | None, figures: Path | None, csv: Path | None) -> None:
     from distprompt_tui.sweeps.directory import SweepDirectory
 
+    found = _find(name, runs_folder(runs_dir))
     if isinstance(found, SweepDirectory):
         _report_sweep(found, html, figures, csv)
     elif figures is not None:
@@ -42,39 +37,36 @@ def _report(found: SweepDirectory | RunDirectory, html: Path | None, figures: Pa
 
 
 def _report_sweep(found: SweepDirectory, html: Path | None, figures: Path | None, csv: Path | None) -> None:
+    from distprompt_tui.reports.figures import write_figures
+    from distprompt_tui.reports.sweep_page import sweep_page
     from distprompt_tui.reports.sweep_report import report_sweep
     from distprompt_tui.reports.terminal import print_sweep_report
 
     made = report_sweep(found)
     print_sweep_report(stdout(), made)
-    if html is not None:
-        from distprompt_tui.reports.sweep_page import sweep_page
-
-        _write(html, sweep_page(made, found.read_result))
-    if figures is not None:
-        from distprompt_tui.reports.figures import write_figures
-
-        for path in write_figures(made, figures):
+    with _writing():
+        if html is not None:
+            _write(html, sweep_page(made, found.read_result))
+        if csv is not None:
+            found.write_table()
+            _write(csv, found.table.read_text(encoding="utf-8"))
+        for path in write_figures(made, figures) if figures is not None else ():
             print(f"wrote {path}")
-    if csv is not None:
-        found.write_table()
-        _write(csv, found.table.read_text(encoding="utf-8"))
 
 
 def _report_run(found: RunDirectory, html: Path | None, csv: Path | None) -> None:
+    from distprompt_tui.reports.run_page import run_page
     from distprompt_tui.reports.run_report import report_run
     from distprompt_tui.reports.terminal import print_run_report
+    from distprompt_tui.runs.export import export_run
 
     made = report_run(found)
     print_run_report(stdout(), made)
-    if html is not None:
-        from distprompt_tui.reports.run_page import run_page
-
-        _write(html, run_page(made))
-    if csv is not None:
-        from distprompt_tui.runs.export import export_run
-
-        print(f"wrote {export_run(found, 'csv', csv)}")
+    with _writing():
+        if html is not None:
+            _write(html, run_page(made))
+        if csv is not None:
+            print(f"wrote {export_run(found, 'csv', csv)}")
 
 
 def _find(name: str, runs_dir: Path) -> SweepDirectory | RunDirectory:
@@ -90,6 +82,15 @@ def _find(name: str, runs_dir: Path) -> SweepDirectory | RunDirectory:
             return find_run(name, runs_dir)
         except NotFoundError as no_run:
             raise NotFoundError(f"{no_sweep}; {no_run}") from None
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """What cannot be written is told in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{error.filename or 'the report'} cannot be written: {error.strerror}") from error
 
 
 def _write(path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from distprompt_tui.format import count, duration, nats, signed, size
@@ -72,7 +73,7 @@ _HOW_TO_READ = (
 def _numbers(report: SweepReport) -> Markup:
     pairs = {
         "searches": f"{len(report.rows):,} of {report.asked:,}",
-        "models": ", ".join(report.sweep.models),
+        "models": ", ".join(Path(name).name for name in report.sweep.models),
         "methods": ", ".join(report.sweep.methods),
         "targets a point": count(report.sweep.targets),
     }
@@ -104,7 +105,7 @@ def _verdict(verdict: Verdict) -> Markup:
     else:
         unit = element("small", " nats")
         rows = [("KL", effect), ("head limit", deciding.head_limit), ("left", deciding.left)]
-        lines = [*words.entropy_lines(verdict), words.share_line(deciding), words.alone_line(verdict), verdict.caveat]
+        lines = [*words.contrast_lines(verdict), words.share_line(deciding), words.alone_line(verdict), verdict.caveat]
         body = [
             element("div", signed(effect.value), unit, class_="effect"),
             element("p", f"{deciding.name}, {effect.targets} targets", class_="quiet"),

@@ -38,7 +38,8 @@ def print_sweep_report(console: Console, report: SweepReport) -> None:
         if any(len(curve.points) > 1 for curve in panel.curves):
             console.print(Text.from_ansi(_curves(panel, min(console.width, PLOT_COLUMNS))))
             console.print(Text(f"    {_legend(panel)}"))
-        console.print(_points(panel))
+        for curve in panel.curves:
+            console.print(_points(curve))
     console.print()
     for error, count in Counter(failure.error for failure in report.failures).most_common():
         console.print(Text(f"no result for {count} searches: {visible_token(error).replace('·', ' ')}"))
@@ -63,20 +64,19 @@ def _print_verdict(console: Console, verdict: Verdict) -> None:
     console.print(word + Text(f"  {verdict.setting}: {verdict.series}", style="bold"), soft_wrap=True)
     lines = [words.effect_line(verdict)]
     if verdict.deciding is not None:
-        lines += [*words.entropy_lines(verdict), words.split_line(verdict.deciding)]
+        lines += [*words.contrast_lines(verdict), words.split_line(verdict.deciding)]
         lines += [words.alone_line(verdict), verdict.caveat]
     for line in filter(None, lines):
         console.print(Text(f"    {line}"), soft_wrap=True)
 
 
-def _points(panel: Panel) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("series")
+def _points(curve: Curve) -> Table:
+    """A line a point; 80 columns hold it."""
+    table = Table(box=None, pad_edge=False, header_style="dim", title=Text(curve.series), title_justify="left")
     for name in words.COLUMNS:
-        table.add_column(name, justify="right")
-    for curve in panel.curves:
-        for point in curve.points:
-            table.add_row(Text(curve.series), *words.point_cells(point))
+        table.add_column(name, justify="right", no_wrap=True)
+    for point in curve.points:
+        table.add_row(*words.point_cells(point, narrow=True))
     return table
 
 

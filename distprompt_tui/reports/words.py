@@ -29,12 +29,14 @@ def difference(value: Average | None) -> str:
     return signed(value.value) + ends
 
 
-def point_cells(point: Point) -> tuple[str, ...]:
-    """A row of the table of points."""
+def point_cells(point: Point, *, narrow: bool = False) -> tuple[str, ...]:
+    """A row of the table of points; a narrow one has no interval of what is left."""
     entropy = f"{point.entropy:g}" if point.asked is not None else f"{point.entropy:.2f} as made"
-    means = [value.value if value else None for value in (point.head_limit, point.floor, point.uniform)]
-    head_limit, floor, uniform = map(nats, means)
-    return entropy, str(point.kl.targets), average(point.kl), head_limit, average(point.left), floor, uniform
+    averages = (point.head_limit, point.left, point.floor, point.uniform)
+    head_limit, left, floor, uniform = (nats(value.value if value else None) for value in averages)
+    if not narrow:
+        left = average(point.left)
+    return entropy, str(point.kl.targets), average(point.kl), head_limit, left, floor, uniform
 
 
 def effect_line(verdict: Verdict) -> str:
@@ -42,16 +44,23 @@ def effect_line(verdict: Verdict) -> str:
     effect, deciding = verdict.effect("kl"), verdict.deciding
     if effect is None or deciding is None:
         return verdict.why_not
-    return f"{deciding.name}: {difference(effect)} nats, {effect.targets} targets"
+    of = deciding.name if len(verdict.contrasts) == 1 else f"the smaller difference, {deciding.name}"
+    return f"{difference(effect)} nats: {of}; {effect.targets} targets"
 
 
-def entropy_lines(verdict: Verdict) -> list[str]:
-    """A line for each difference that was taken at equal entropy, and at more than one."""
-    told: dict[str, list[str]] = {}
-    for asked, contrast in verdict.by_entropy:
-        where = "as made" if asked is None else f"at {asked:g}"
-        told.setdefault(contrast.name, []).append(f"{where} {difference(contrast.kl)}")
-    return [f"{name}: {', '.join(parts)}" for name, parts in told.items() if len(parts) > 1]
+def contrast_lines(verdict: Verdict) -> list[str]:
+    """Each difference over all entropies and at each, as far as the effect does not say it already."""
+    lines = []
+    for contrast in verdict.contrasts:
+        parts = [
+            f"{'as made' if asked is None else f'at {asked:g}'} {difference(one.kl)}"
+            for asked, one in verdict.by_entropy
+            if one.name == contrast.name
+        ]
+        told = f" ({', '.join(parts)})" if len(parts) > 1 else ""
+        if told or len(verdict.contrasts) > 1:
+            lines.append(f"{contrast.name}: {difference(contrast.kl)}{told}")
+    return lines
 
 
 def split_line(contrast: Contrast) -> str:

@@ -17,8 +17,8 @@ the head limit's share is what the output layer alone makes of the finding.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ from distprompt_tui.sweeps.bootstrap import FEWEST_TARGETS, Average, Outcome, av
 from distprompt_tui.sweeps.cells import Measure, Setting, by_setting, entropies_of, table, targets_of
 from distprompt_tui.sweeps.grid import Finding
 from distprompt_tui.sweeps.row import Row
+
+SplitMeasure = Literal["kl", "head_limit", "left"]
 
 CLAIMS: dict[Finding, str] = {
     "entropy": "moderate entropy is harder than very low and very high entropy",
@@ -87,7 +89,7 @@ class Verdict:
         effect = self.effect("kl")
         return "not tested" if effect is None else effect.outcome
 
-    def effect(self, measure: Literal["kl", "head_limit", "left"]) -> Average | None:
+    def effect(self, measure: SplitMeasure) -> Average | None:
         """The smallest of the differences, its interval made of the smaller ends: above zero only if all are."""
         known = [found for contrast in self.contrasts if (found := getattr(contrast, measure)) is not None]
         if not known or len(known) < len(self.contrasts):
@@ -113,6 +115,22 @@ class Verdict:
         return f"an interval from {effect.targets} targets is too narrow; {FEWEST_TARGETS} or more make it a 95 % one"
 
 
+def as_dict(verdict: Verdict) -> dict[str, Any]:
+    """A verdict in plain values that fit into JSON, as `sweep --json` prints it."""
+    effects = {measure: verdict.effect(measure) for measure in get_args(SplitMeasure)}
+    return {
+        "finding": verdict.finding,
+        **asdict(verdict.setting),
+        "series": verdict.series,
+        "outcome": verdict.outcome,
+        **{name: None if effect is None else asdict(effect) for name, effect in effects.items()},
+        "output_layer_share": None if verdict.deciding is None else verdict.deciding.share,
+        "contrasts": [asdict(contrast) for contrast in verdict.contrasts],
+        "by_entropy": [{"entropy": asked, **asdict(contrast)} for asked, contrast in verdict.by_entropy],
+        "note": verdict.why_not or verdict.caveat,
+    }
+
+
 def judge(rows: Sequence[Row], finding: Finding, sources: Mapping[str, str | None]) -> list[Verdict]:
     """A verdict for each model, method, length and series that the finding is about.
 
@@ -135,7 +153,7 @@ def _entropy(setting: Setting, series: dict[str, list[Row]], sources: dict[str, 
         moderate = np.full(len(entropies), 1 / (len(entropies) - 2))
         moderate[[0, -1]] = 0
         ends = np.eye(len(entropies))[[0, -1]]
-        tables = {measure: table(rows, measure, targets_of(rows), entropies) for measure in _SPLIT}
+        tables = {measure: table(rows, measure, targets_of(rows), entropies) for measure in get_args(SplitMeasure)}
         contrasts = [
             _contrast(f"moderate − {end}", tables, moderate - at)
             for end, at in zip(("lowest", "highest"), ends, strict=True)
@@ -184,9 +202,6 @@ def _compared(
     return Verdict(finding, setting, name, tuple(contrasts), tuple(by_entropy))
 
 
-_SPLIT: tuple[Measure, ...] = ("kl", "head_limit", "left")
-
-
 def _differences(
     minuend: Sequence[Row], subtrahend: Sequence[Row]
 ) -> tuple[dict[Measure, NDArray[np.float64]], list[float | None]]:
@@ -195,7 +210,7 @@ def _differences(
     targets, entropies = targets_of(both), entropies_of(both)
     tables = {
         measure: table(minuend, measure, targets, entropies) - table(subtrahend, measure, targets, entropies)
-        for measure in _SPLIT
+        for measure in get_args(SplitMeasure)
     }
     paired = np.flatnonzero(~np.isnan(tables["kl"]).all(0)).tolist()
     return {measure: values[:, paired] for measure, values in tables.items()}, [entropies[place] for place in paired]
@@ -206,5 +221,5 @@ def _contrast(
 ) -> Contrast | None:
     """The weighted sum of the columns' means; None where the divergences do not give it."""
     used = weights != 0
-    kl, head_limit, left = (average(tables[measure][:, used], weights[used]) for measure in _SPLIT)
+    kl, head_limit, left = (average(tables[measure][:, used], weights[used]) for measure in get_args(SplitMeasure))
     return None if kl is None else Contrast(name, kl, head_limit, left)

@@ -55,7 +55,7 @@ def test_a_finding_that_does_not_hold_is_said_not_to(tmp_path: Path) -> None:
     hard = carried_out(sweep, tmp_path, lambda search: 3.0 if search.spec.target.family == "outlier" else 1.0)
     text = printed(hard)
     assert text.count("✗ does not hold") == 2
-    assert "at 3 −" in text
+    assert "(at 3 −" in text
 
 
 def test_a_sweep_that_has_only_begun_has_a_report(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distprompt_tui.sweeps.row import Row
-from distprompt_tui.sweeps.verdicts import Verdict, judge
+from distprompt_tui.sweeps.verdicts import Verdict, as_dict, judge
 from tests.sweeps.made_up import hump, row, rows
 
 SOURCES = {"own": None, "other": "gemma", "own dealt": None, "other dealt": "gemma"}
@@ -168,6 +169,17 @@ def test_seeds_of_a_target_are_one_result_of_it() -> None:
     assert twice is not None
     assert once is not None
     assert (twice.value, twice.low, twice.targets) == pytest.approx((once.value, once.low, 3))
+
+
+def test_a_verdict_goes_into_json_and_says_what_it_is_of() -> None:
+    found = json.loads(json.dumps(as_dict(only(judge(lm_sweep(), "lm-targets", SOURCES))), allow_nan=False))
+    assert (found["model"], found["method"], found["length"], found["series"]) == ("toy", "soft", 10, "own")
+    assert found["outcome"] == "holds"
+    assert found["kl"]["low"] <= found["kl"]["value"] <= found["kl"]["high"]
+    assert found["output_layer_share"] == pytest.approx(0.9, abs=0.05)
+    assert [each["entropy"] for each in found["by_entropy"]] == [2.0, 4.0, 2.0, 4.0]
+    untested = as_dict(only(judge([row()], "entropy", {})))
+    assert (untested["outcome"], untested["kl"]) == ("not tested", None)
 
 
 def test_a_row_alone_is_no_reason_to_fall_over() -> None:
