@@ -61,7 +61,7 @@ def explain(error: ValidationError, fields: dict[str, Any], kind: type[BaseModel
     """One sentence for the first mistake: the field, what is wrong, and the near matches of an unknown name."""
     first = error.errors(include_url=False)[0]
     where = _location(error, fields)
-    name = ".".join(where) or "the file"
+    name = ".".join(where)
     if first["type"] == "extra_forbidden":
         return f"{name} is not a field; {near_matches(where[-1], _siblings(where, fields, kind))}"
     if first["type"] in ("missing", "union_tag_not_found"):
@@ -72,7 +72,7 @@ def explain(error: ValidationError, fields: dict[str, Any], kind: type[BaseModel
     message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     given = first.get("input")
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
-    return f"{name}: {message}{shown}"
+    return f"{name}: {message}{shown}" if name else message
 
 
 def _location(error: ValidationError, fields: dict[str, Any]) -> list[str]:

@@ -14,8 +14,6 @@ import queue
 import sys
 import threading
 
-from distprompt_tui.sweeps.work import answer
-
 
 def main() -> None:
     """Answer tasks in the order in which they come."""
@@ -23,6 +21,9 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not mix with the answers
     tasks: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(tasks,), daemon=True).start()
+
+    from distprompt_tui.sweeps.work import answer  # torch: seconds, in which the other end may go already
+
     while True:
         print(json.dumps(answer(json.loads(tasks.get()), int(sys.argv[1])), allow_nan=False), file=answers, flush=True)
 

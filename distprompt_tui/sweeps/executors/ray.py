@@ -14,6 +14,13 @@ from distprompt_tui.sweeps.executors.protocol import Report, report_of
 from distprompt_tui.sweeps.tasks import Task
 
 LOCAL = "local"
+NO_CLUSTER = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""Where this is 0 as Ray is imported, its processes listen on 127.0.0.1 only: Ray takes any address of this machine
+that it is told for one that others can reach."""
+
+OBJECT_STORE_BYTES = 128 * 2**20
+"""Rows are some kilobytes each; by default, Ray takes a third of the memory."""
+
 NODE_LOSSES = 5
 """So often Ray itself starts a task again because its node or its process is gone; that is no failed attempt."""
 
@@ -32,6 +39,8 @@ class RayExecutor:
 
     def __init__(self, address: str, threads: int, gpus: float) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is sent anywhere
+        if address == LOCAL:
+            os.environ[NO_CLUSTER] = "0"
         try:
             import ray
         except ImportError:
@@ -70,7 +79,7 @@ def _connect(ray: Any, address: str, threads: int) -> None:
     here: dict[str, Any] = {
         "num_cpus": max(threads, os.cpu_count() or 1),
         "include_dashboard": False,
-        "_node_ip_address": "127.0.0.1",
+        "object_store_memory": OBJECT_STORE_BYTES,
     }
     try:
         ray.init(

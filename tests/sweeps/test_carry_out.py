@@ -1,0 +1,198 @@
+"""Sweeps carried out by real worker processes: their rows, and what happens to them when things are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.models.source import ModelSource
+from distprompt_tui.search.soft import SoftSearch
+from distprompt_tui.spec import Soft
+from distprompt_tui.sweeps.carry_out import Conduct, Progress
+from distprompt_tui.sweeps.directory import SweepDirectory, SweepWriter, make_directory, read_lines
+from distprompt_tui.sweeps.executors.local import LocalExecutor
+from distprompt_tui.sweeps.grid import Sweep
+from distprompt_tui.sweeps.tasks import Outcome, all_searches
+from distprompt_tui.targets import make_target
+from tests.sweeps.conftest import only_sweep, start, untimed
+
+DEADLINE_SECONDS = 300
+
+
+def test_every_search_has_a_row_and_a_result(tiny_sweep: Sweep, whole: SweepDirectory) -> None:
+    rows = whole.read_rows()
+    assert [row.key for row in rows] == [search.key for search in all_searches(tiny_sweep)]
+    for row in rows:
+        assert row.head_limit is not None
+        assert row.floor is not None
+        assert row.floor <= row.head_limit + 1e-9 <= row.kl + 2e-9
+        assert row.kl <= row.start + 1e-5
+        assert (row.kl_string is None) == (row.method == "soft")
+        assert row.entropy_asked == pytest.approx(row.entropy, abs=1e-3)
+        result = whole.read_result(row.key)
+        assert len(result["prompt"]) == row.length
+        assert sum(token["after"] for token in result["tokens"]) <= 1 + 1e-9
+    table = whole.table.read_text().splitlines()
+    assert len(table) == len(rows) + 1
+    assert table[0].endswith(",left,closed")
+    assert table[1].startswith(rows[0].key)
+
+
+def test_a_row_is_what_the_search_gives_by_itself(
+    tiny_sweep: Sweep, whole: SweepDirectory, tiny_models: dict[str, LanguageModel]
+) -> None:
+    rows = {row.key: row for row in whole.read_rows()}
+    model = tiny_models["llama"]
+    for asked in [search for search in all_searches(tiny_sweep) if search.kind.method == "soft"][::3]:
+        spec = asked.spec
+        assert isinstance(spec.search, Soft)
+        source = ModelSource(model, spec.model, lambda text, fraction: None)
+        target = torch.tensor(make_target(spec.target, model.vocabulary, source).probabilities)
+        alone = SoftSearch(model, target, spec.search, spec.budget.steps, spec.seed)
+        first, *_, last = list(alone.steps())
+        row = rows[asked.key]
+        assert row.kl == pytest.approx(alone.best.kl, rel=0.05)
+        assert row.start == pytest.approx(first.kls[0], rel=1e-4)
+        assert (row.steps, row.positions) == (last.index, last.positions)
+
+
+def test_measured_then_killed_at_a_random_moment_nothing_is_done_twice_or_missing(
+    tiny_sweep: Sweep, whole: SweepDirectory, tmp_path: Path
+) -> None:
+    measured = start(tiny_sweep, tmp_path, "--dry-run", "--json")
+    out, _ = measured.communicate(timeout=DEADLINE_SECONDS)
+    told = json.loads(out)
+    assert (told["done"], told["searches"]) == (3, 16)  # a batch and a hard search
+    assert [(part["method"], part["searches"]) for part in told["left"]] == [("soft", 6), ("hard", 7)]
+    for part in told["left"]:
+        assert part["seconds"] == pytest.approx(part["seconds_each"] * part["searches"])
+        assert part["peak_bytes"] > 1 << 26  # torch alone is more
+
+    before = rows_under(tmp_path)
+    killed = start(tiny_sweep, tmp_path)
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while rows_under(tmp_path) == before:
+        assert time.monotonic() < deadline
+        assert killed.poll() is None
+        time.sleep(0.01)
+    time.sleep(random.uniform(0, 0.5))
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+
+    end = start(tiny_sweep, tmp_path, "--json")
+    out, _ = end.communicate(timeout=DEADLINE_SECONDS)
+    assert end.returncode == 0
+    assert (json.loads(out)["done"], json.loads(out)["left"]) == (told["searches"], [])
+    again = only_sweep(tmp_path)
+    keys = [line["key"] for line in read_lines(again.rows_file)]
+    assert len(keys) == len(set(keys)) == told["searches"]
+    assert untimed(again.read_rows()) == untimed(whole.read_rows())
+
+
+def rows_under(home: Path) -> int:
+    """How many rows were written under a home so far."""
+    return len(read_lines(only_sweep(home).rows_file))
+
+
+def test_a_worker_that_is_killed_is_followed_by_another(
+    tiny_sweep: Sweep, whole: SweepDirectory, tmp_path: Path
+) -> None:
+    directory = make_directory(tiny_sweep, tmp_path)
+    conduct = Conduct(directory)
+    failed: list[str | None] = []
+
+    def show(now: Progress) -> None:
+        failed.append(now.report.error)
+        if len(failed) == 1:
+            threading.Timer(0.1, kill_worker).start()
+
+    def kill_worker() -> None:
+        for child in psutil.Process().children():
+            if "distprompt_tui.sweeps.worker" in child.cmdline():
+                child.kill()
+
+    executor = LocalExecutor(1, tiny_sweep.threads, directory.log)
+    conduct.carry_out(conduct.missing(), executor, show)
+    executor.close()
+    assert [error for error in failed if error] == ["its worker was killed by signal 9"]
+    assert not conduct.given_up
+    assert untimed(directory.read_rows()) == untimed(whole.read_rows())
+
+
+def test_what_always_fails_is_given_up_and_told(
+    tiny_sweep: Sweep, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    broken = shutil.copytree(tiny_folders["llama"], tmp_path / "broken")
+    (broken / "model.safetensors").write_bytes(b"no weights")
+    few = {"methods": ("soft",), "entropies": (2.0, 100.0), "targets": 1, "batch": 1, "series": tiny_sweep.series[:1]}
+    sweep = tiny_sweep.model_copy(update=few | {"models": (*tiny_sweep.models, str(broken))})
+    end = start(sweep, tmp_path)
+    out, err = end.communicate(timeout=DEADLINE_SECONDS)
+    assert end.returncode == 1
+    assert "given up after 2 attempts, 2 searches: " in out
+    assert "refused, 1 searches: an entropy of 100 nats is out of reach" in out
+    assert err.count("failed: ") == 4
+    directory = only_sweep(tmp_path)
+    assert [row.model for row in directory.read_rows()] == list(tiny_sweep.models)
+    assert sorted(failure.attempts for failure in directory.read_failures()) == [0, 2, 2]
+
+
+def test_a_second_process_is_refused(tiny_sweep: Sweep, tmp_path: Path) -> None:
+    (tmp_path / "sweeps").mkdir()
+    directory = make_directory(tiny_sweep, tmp_path / "sweeps")
+    with directory.locked():
+        second = start(tiny_sweep, tmp_path)
+        _, err = second.communicate(timeout=DEADLINE_SECONDS)
+    assert second.returncode == 2
+    assert f"{directory.name} is being carried out already (process {os.getpid()})" in err
+    assert not directory.rows_file.exists()
+    with directory.locked():
+        pass
+
+
+def test_half_a_line_is_no_row_and_spoils_none(whole: SweepDirectory, tiny_sweep: Sweep, tmp_path: Path) -> None:
+    directory = make_directory(tiny_sweep, tmp_path)
+    rows = whole.read_rows()
+    lines = whole.rows_file.read_bytes().splitlines(keepends=True)
+    directory.rows_file.write_bytes(lines[0] + lines[1][:40])
+    assert len(directory.read_rows()) == 1
+    writer = SweepWriter(directory)
+    outcomes = [Outcome(key=row.key, row=row, result={}) for row in rows]
+    writer.commit(outcomes)
+    writer.commit(outcomes)
+    assert directory.read_rows() == rows
+    assert len(read_lines(directory.rows_file)) == len(rows)
+
+
+def test_ctrl_c_says_how_to_go_on(tiny_sweep: Sweep, tmp_path: Path) -> None:
+    running = start(tiny_sweep, tmp_path)
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not (workers := psutil.Process(running.pid).children()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=DEADLINE_SECONDS)
+    assert running.returncode == 130
+    assert "stopped; the same command goes on from here" in out
+    assert "Traceback" not in err
+    assert not psutil.wait_procs(workers, timeout=DEADLINE_SECONDS)[1]
+
+
+def test_unknown_options_are_told(tiny_sweep: Sweep, tmp_path: Path) -> None:
+    for option, expected in (("--quick", "has no [quick] size"), ("--model=nothing", "no model 'nothing'")):
+        end = start(tiny_sweep, tmp_path, option)
+        _, err = end.communicate(timeout=DEADLINE_SECONDS)
+        assert end.returncode in (2, 3)
+        assert expected in err
+        assert not (tmp_path / "sweeps").exists()

@@ -1,0 +1,193 @@
+"""Grids: what they expand to, and what they refuse."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from distprompt_tui import locations
+from distprompt_tui.checked_toml import checked
+from distprompt_tui.errors import NotFoundError, UsageError
+from distprompt_tui.sweeps.grid import Sweep
+from distprompt_tui.sweeps.shipped import load_sweep
+from distprompt_tui.sweeps.tasks import all_searches, all_tasks
+
+TEXTS = ["one", "two", "three", "four"]
+SERIES: list[dict[str, Any]] = [
+    {"name": "random", "target": {"family": "vanilla"}},
+    {"name": "loud", "target": {"family": "outlier", "count": 2}},
+    {"name": "text", "target": {"family": "lm"}},
+    {"name": "dealt", "target": {"family": "shuffled", "model": "b"}, "models": ["a"]},
+    {"name": "alike", "target": {"family": "uniform"}},
+]
+
+
+def some(values: list[Any]) -> st.SearchStrategy[list[Any]]:
+    """A few of the values, in some order."""
+    return st.lists(st.sampled_from(values), min_size=1, unique=True)
+
+
+@st.composite
+def grids(draw: st.DrawFn) -> Sweep:
+    """Small grids of all shapes."""
+    fields: dict[str, Any] = {
+        "name": "grid",
+        "models": ["a", *draw(st.sampled_from([[], ["b"]]))],
+        "methods": draw(some(["soft", "hard"])),
+        "lengths": draw(some([1, 5, 10])),
+        "seeds": draw(some([0, 1, 7])),
+        "entropies": draw(some([0.5, 2.0, 6.0])),
+        "targets": draw(st.integers(1, 4)),
+        "texts": TEXTS,
+        "batch": draw(st.integers(1, 9)),
+        "series": [SERIES[index] for index in draw(some(list(range(len(SERIES)))))],
+    }
+    return checked(fields, Sweep)
+
+
+@given(grids())
+def test_every_place_of_the_grid_is_searched_once(sweep: Sweep) -> None:
+    searches = all_searches(sweep)
+    each = len(sweep.methods) * len(sweep.lengths) * len(sweep.seeds)
+    points = {"uniform": 1, "other": len(sweep.entropies or ()) * sweep.targets}
+    expected = [
+        points.get(series.target["family"], points["other"]) * each
+        for model in sweep.models
+        for series in sweep.series
+        if model in (series.models or sweep.models)
+    ]
+    assert len(searches) == sum(expected)
+    assert len({search.key for search in searches}) == len(searches)
+    for search in searches:
+        asked = getattr(search.spec.target, "entropy", None)
+        assert (asked, search.spec.search.length) == (search.entropy_asked, search.kind.length)
+
+
+@given(grids())
+def test_all_methods_lengths_and_seeds_have_the_same_targets(sweep: Sweep) -> None:
+    targets: dict[Any, Any] = {}
+    for search in all_searches(sweep):
+        place = (search.kind.model, search.series, search.entropy_asked, search.target_index)
+        assert targets.setdefault(place, search.spec.target) == search.spec.target
+    by_series: dict[Any, list[Any]] = {}
+    for (model, series, entropy, _), target in targets.items():
+        by_series.setdefault((model, series, entropy), []).append(target.model_dump_json())
+    assert all(len(set(point)) == len(point) for point in by_series.values())
+
+
+@given(grids())
+def test_tasks_part_the_searches(sweep: Sweep) -> None:
+    tasks = all_tasks(sweep)
+    assert [search for task in tasks for search in task.searches] == all_searches(sweep)
+    for task in tasks:
+        assert {search.kind for search in task.searches} == {task.kind}
+        assert len(task.searches) <= (sweep.batch if task.kind.method == "soft" else 1)
+
+
+@given(grids())
+def test_what_is_resolved_is_the_same_sweep(sweep: Sweep) -> None:
+    again = checked(tomllib.loads(sweep.resolved()), Sweep)
+    assert again.folder_name == sweep.folder_name
+    assert all_tasks(again) == all_tasks(sweep)
+
+
+FIELDS: dict[str, Any] = {
+    "name": "grid",
+    "models": ["a", "b"],
+    "methods": ["soft"],
+    "entropies": [1.0, 2.0],
+    "targets": 3,
+    "texts": TEXTS,
+    "series": SERIES,
+    "soft": {"optimizer": "adam", "steps": 30},
+    "quick": {"targets": 1, "models": ["b"], "soft": {"steps": 5}},
+}
+
+
+def test_quick_values_replace_the_others() -> None:
+    quick = checked(FIELDS, Sweep).quickened()
+    assert (quick.targets, quick.models, quick.entropies) == (1, ("b",), (1.0, 2.0))
+    assert (quick.soft.steps, quick.soft.optimizer) == (5, "adam")
+    assert "dealt" not in [series.name for series in quick.series]
+    assert quick.folder_name != checked(FIELDS, Sweep).folder_name
+
+
+def test_words_about_a_sweep_do_not_make_it_another() -> None:
+    sweep, told = checked(FIELDS, Sweep), checked(FIELDS | {"title": "A grid", "description": "It is one."}, Sweep)
+    assert (told.folder_name, told.title) == (sweep.folder_name, "A grid")
+    assert [search.key for search in all_searches(told)] == [search.key for search in all_searches(sweep)]
+
+
+def test_other_models() -> None:
+    sweep = checked(FIELDS, Sweep).with_models(["c"])
+    assert {search.kind.model for search in all_searches(sweep)} == {"c"}
+    only = checked(FIELDS | {"series": [SERIES[3]], "quick": {}}, Sweep)
+    with pytest.raises(UsageError, match="no series of grid is for c"):
+        only.with_models(["c"])
+
+
+def test_without_entropies_targets_are_taken_as_they_come() -> None:
+    fields = {name: value for name, value in FIELDS.items() if name not in ("entropies", "series")}
+    sweep = checked(fields | {"series": [SERIES[2]]}, Sweep)
+    assert {search.entropy_asked for search in all_searches(sweep)} == {None}
+    with pytest.raises(UsageError, match=r"series 'random': target\.entropy is missing"):
+        checked(fields | {"series": [SERIES[0]]}, Sweep)
+
+
+def one(**target: Any) -> dict[str, Any]:
+    """A grid of one series."""
+    return {"series": [{"name": "one", "target": target}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"soft": {"length": 3}}, r"soft\.length is not for a sweep"),
+        ({"soft": {"restarts": 3}}, r"soft\.restarts is not for a sweep"),
+        ({"soft": {"stepz": 3}}, r"soft\.stepz is not a field; did you mean 'steps'"),
+        ({"methods": ["warm"]}, "it should be 'soft' or 'hard'"),
+        ({"seeds": [1, 1]}, "seeds: 1 is there twice"),
+        ({"texts": ["one"]}, "series 'text': 3 targets need as many texts, not 1"),
+        ({"quick": {"targets": 9}}, "quick: .*9 targets need as many texts, not 4"),
+        ({"quick": {"series": []}}, "quick: series cannot be another"),
+        ({"name": "../up"}, "name: String should match"),
+        (one(family="vanilla", seed=1), "series 'one': the grid gives the seed"),
+        (one(family="vanilla", entropy=1.0), "series 'one': the grid gives the entropy"),
+        (one(family="outlier"), "series 'one': target: name the outliers"),
+        (one(family="outlier", coutn=1), r"series 'one': target\.coutn is not a field; did you mean 'count'"),
+        (one(family="outlyer"), "family is one of: vanilla"),
+        ({"series": [SERIES[0], {**SERIES[1], "models": ["c"]}]}, "series 'loud': 'c' is not among"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(change: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UsageError, match=expected) as caught:
+        checked(FIELDS | {"quick": {}} | change, Sweep)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_series_that_ask_for_the_same_are_refused() -> None:
+    sweep = checked(FIELDS | {"series": [SERIES[0], {**SERIES[0], "name": "again"}]}, Sweep)
+    with pytest.raises(UsageError, match="'random' and 'again' of grid ask for the same"):
+        all_searches(sweep)
+
+
+def test_a_mistake_in_a_file_has_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    series = '[[series]]\nname = "{}"\ntarget = {{ family = "uniform" }}\n'
+    file.write_text('name = "a"\n' + series.format("b") + series.format("c") + "modls = []\n")
+    with pytest.raises(UsageError, match=r"mine\.toml:8: series\.1\.modls is not a field; did you mean 'models'"):
+        load_sweep(str(file))
+    with pytest.raises(NotFoundError, match="no sweep 'nothing'"):
+        load_sweep("nothing")
+
+
+def test_what_ships_is_right() -> None:
+    for path in (locations.shipped_presets_dir() / "sweeps").glob("*.toml"):
+        sweep = load_sweep(path.stem)
+        assert all_searches(sweep)
+        assert all_searches(sweep.quickened())

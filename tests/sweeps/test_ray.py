@@ -1,0 +1,68 @@
+"""The Ray executor on a real cluster of two nodes, of which one is killed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distprompt_tui.errors import UsageError
+from distprompt_tui.sweeps.carry_out import Conduct, Progress
+from distprompt_tui.sweeps.directory import SweepDirectory, make_directory, read_lines
+from distprompt_tui.sweeps.executors.ray import NO_CLUSTER, RayExecutor
+from distprompt_tui.sweeps.grid import Sweep
+from tests.sweeps.conftest import untimed
+
+SOON_LOST: dict[str, Any] = {"health_check_period_ms": 500, "health_check_failure_threshold": 2}
+"""A node that is gone is noticed within a second or two, not within fifteen."""
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A cluster of this machine, whose head takes no tasks."""
+    monkeypatch.setenv(NO_CLUSTER, "0")  # before Ray is imported: nothing but this machine is talked to
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 0, "object_store_memory": 1 << 27, "_system_config": SOON_LOST},
+    )
+    yield cluster
+    cluster.shutdown()
+
+
+def test_a_node_is_lost_and_every_row_is_there_once(
+    cluster: Any, tiny_sweep: Sweep, whole: SweepDirectory, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"no node of the cluster .* has 1 CPUs and 0 GPUs"):
+        RayExecutor(cluster.address, 1, gpus=0)
+    nodes = [cluster.add_node(num_cpus=1, object_store_memory=1 << 27) for _ in range(2)]
+    directory = make_directory(tiny_sweep, tmp_path)
+    conduct = Conduct(directory)
+    reports: list[Progress] = []
+
+    def show(now: Progress) -> None:
+        reports.append(now)
+        if len(reports) == 2:  # both nodes are at work by now, or one of them still begins
+            cluster.remove_node(nodes[0], allow_graceful=False)
+
+    executor = RayExecutor(cluster.address, tiny_sweep.threads, gpus=0)
+    assert executor.width == 2
+    conduct.carry_out(conduct.missing(), executor, show)
+    executor.close()
+    assert not conduct.given_up
+    assert [now.report.error for now in reports] == [None] * len(reports)
+    assert len(read_lines(directory.rows_file)) == len(whole.read_rows())
+    assert untimed(directory.read_rows()) == untimed(whole.read_rows())
+
+
+def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"pip install 'distprompt-tui\[ray\]'"):
+        RayExecutor("local", 1, gpus=0)
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
