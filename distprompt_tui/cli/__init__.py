@@ -6,6 +6,7 @@ import typer
 
 from distprompt_tui.cli.lists import doctor, models_app, paths, presets_app
 from distprompt_tui.cli.options import fail
+from distprompt_tui.cli.reports import report
 from distprompt_tui.cli.runs import runs_app
 from distprompt_tui.cli.searches import attach, floor, open_app, run, show_target
 from distprompt_tui.cli.sweeps import sweep
@@ -28,6 +29,7 @@ app.command("target")(show_target)
 app.command()(floor)
 app.command()(attach)
 app.command()(sweep)
+app.command()(report)
 app.command()(doctor)
 app.command()(paths)
 app.add_typer(presets_app, name="presets")

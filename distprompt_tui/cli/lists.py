@@ -73,8 +73,8 @@ def doctor(as_json: JsonOption = False) -> None:
     """Look at terminal, devices, disk, models and versions, and say what to do about what is wrong."""
     from dataclasses import asdict
 
+    from distprompt_tui.checks import as_text
     from distprompt_tui.doctor import examine
-    from distprompt_tui.findings import as_text
 
-    findings = examine()
-    print(json.dumps({"findings": [asdict(finding) for finding in findings]}) if as_json else as_text(findings))
+    checks = examine()
+    print(json.dumps({"checks": [asdict(check) for check in checks]}) if as_json else as_text(checks))

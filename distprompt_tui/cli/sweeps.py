@@ -39,9 +39,12 @@ def sweep(
 ) -> None:
     """Run a grid of searches, or go on with it; the same command again does only what is missing."""
     from distprompt_tui.locations import sweeps_dir
+    from distprompt_tui.reports.sweep_report import report_sweep
+    from distprompt_tui.reports.terminal import print_verdicts
     from distprompt_tui.sweeps.carry_out import Conduct
     from distprompt_tui.sweeps.directory import make_directory
     from distprompt_tui.sweeps.terminal import as_dict, print_end, progress_line
+    from distprompt_tui.sweeps.verdicts import as_dict as verdict_as_dict
 
     directory = make_directory(_asked(name, quick, models or []), sweeps_dir())
     with directory.locked():
@@ -58,10 +61,13 @@ def sweep(
             finally:
                 worker.close()
         directory.write_table()
+    report = report_sweep(directory)
     if as_json:
-        print(json.dumps(as_dict(directory, conduct, stopped=stopped), allow_nan=False))
+        end = as_dict(directory, conduct, stopped=stopped)
+        print(json.dumps(end | {"verdicts": [verdict_as_dict(each) for each in report.verdicts]}, allow_nan=False))
     else:
         print_end(stdout(), directory, conduct, stopped=stopped, with_estimates=dry_run)
+        print_verdicts(stdout(), report)
     if stopped:
         raise typer.Exit(130)
     if conduct.given_up:

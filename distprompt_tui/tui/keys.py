@@ -165,7 +165,7 @@ SETTINGS_KEYS = (
 )
 
 DOCTOR_KEYS = (
-    Key("y", "copy", "copy", "Copy the findings, for a bug report", "The doctor", 0),
+    Key("y", "copy", "copy", "Copy the checks, for a bug report", "The doctor", 0),
     Key("r", "again", "again", "Look again", "The doctor", 1),
     Key("escape", "back", "back", "Back", "Moving", 2, "esc"),
     Key("up,down", "", "", "Scroll", "Moving", None, "↑ ↓"),

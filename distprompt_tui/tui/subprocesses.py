@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import IO, Any
 
+from distprompt_tui.checks import Check
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.findings import Finding
 
 _LINE_LIMIT = 1 << 22
 """Bytes of the longest answer: 200 tokens and a curve take some 20 kB."""
@@ -41,7 +41,7 @@ async def prepare_model(name: str, report: Report) -> None:
             raise DistPromptError(_last_line(errors) or f"{name} could not be prepared")
 
 
-async def examine_machine(columns: int, rows: int) -> list[Finding]:
+async def examine_machine(columns: int, rows: int) -> list[Check]:
     """What `distprompt-tui doctor` finds in this terminal. Takes seconds: torch is imported for it.
 
     Args:
@@ -55,7 +55,7 @@ async def examine_machine(columns: int, rows: int) -> list[Finding]:
         answer = await _read(process)
         if answer is None or await process.wait() != 0:
             raise DistPromptError(_last_line(errors) or "the doctor ended without a word")
-        return [Finding(**finding) for finding in answer["findings"]]
+        return [Check(**check) for check in answer["checks"]]
 
 
 class Probe:

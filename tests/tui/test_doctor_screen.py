@@ -1,4 +1,4 @@
-"""The doctor in the app: the command line's findings from a process of its own, and how they are copied."""
+"""The doctor in the app: the command line's checks from a process of its own, and how they are copied."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from pathlib import Path
 
 import pytest
 
+from distprompt_tui.checks import Check, as_text
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.findings import Finding, as_text
 from distprompt_tui.tui import subprocesses
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.lines import plain, width_of
 from distprompt_tui.tui.screens import doctor
-from distprompt_tui.tui.screens.doctor import DoctorScreen, finding_lines
+from distprompt_tui.tui.screens.doctor import DoctorScreen, check_lines
 from distprompt_tui.tui.screens.start import StartScreen
 from tests.tui.conftest import screen_text, until
 
 Make = Callable[..., DistPromptApp]
 
-FINDINGS = [
-    Finding("program", "distprompt-tui 1, " + "a long way to say it " * 8),
-    Finding("device", "cpu [/", "searches run on a GPU many times faster"),
+CHECKS = [
+    Check("program", "distprompt-tui 1, " + "a long way to say it " * 8),
+    Check("device", "cpu [/", "searches run on a GPU many times faster"),
 ]
 
 
-def test_the_text_is_a_line_a_finding() -> None:
-    assert as_text([Finding("size", "80x24"), FINDINGS[1]]).splitlines() == [
+def test_the_text_is_a_line_a_check() -> None:
+    assert as_text([Check("size", "80x24"), CHECKS[1]]).splitlines() == [
         "  size          80x24",
         "! device        cpu [/",
         "                searches run on a GPU many times faster",
@@ -35,8 +35,8 @@ def test_the_text_is_a_line_a_finding() -> None:
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-def test_findings_are_wrapped_under_themselves(width: int) -> None:
-    lines = finding_lines(FINDINGS, width)
+def test_checks_are_wrapped_under_themselves(width: int) -> None:
+    lines = check_lines(CHECKS, width)
     assert all(width_of(line) <= width for line in lines)
     text = "\n".join(map(plain, lines))
     assert " ".join(text.split()).count("a long way") == 8
@@ -44,15 +44,15 @@ def test_findings_are_wrapped_under_themselves(width: int) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 16)])
-async def test_findings_are_seen_and_copied(
+async def test_checks_are_seen_and_copied(
     tmp_path: Path, app_on: Make, small_world: object, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
     go_on, asked = asyncio.Event(), []
 
-    async def examine(columns: int, rows: int) -> list[Finding]:
+    async def examine(columns: int, rows: int) -> list[Check]:
         asked.append((columns, rows))
         await go_on.wait()
-        return FINDINGS
+        return CHECKS
 
     monkeypatch.setattr(doctor, "examine_machine", examine)
     (tmp_path / "runs").mkdir()
@@ -68,7 +68,7 @@ async def test_findings_are_seen_and_copied(
         assert "! 1 to look at" in screen_text(app)
         await pilot.press("y")
         await until(pilot, lambda: (tmp_path / "runs" / "last-copy.txt").exists())
-        assert app.clipboard == as_text(FINDINGS) == (tmp_path / "runs" / "last-copy.txt").read_text()
+        assert app.clipboard == as_text(CHECKS) == (tmp_path / "runs" / "last-copy.txt").read_text()
         await pilot.press("r", "escape")
         await until(pilot, lambda: isinstance(app.screen, StartScreen))
     assert asked == [size, size]
@@ -77,7 +77,7 @@ async def test_findings_are_seen_and_copied(
 async def test_a_doctor_that_cannot_look_says_why(
     app_on: Make, small_world: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def examine(columns: int, rows: int) -> list[Finding]:
+    async def examine(columns: int, rows: int) -> list[Check]:
         raise DistPromptError("ImportError: no torch [/")
 
     monkeypatch.setattr(doctor, "examine_machine", examine)
@@ -92,11 +92,11 @@ async def test_the_process_is_told_the_size_of_the_terminal(tmp_path: Path, monk
     script = tmp_path / "python"
     script.write_text(
         '#!/bin/sh\necho warning >&2\n[ "$5" = "" ] && [ "$4" = --json ] || exit 3\n'
-        'echo "{\\"findings\\": [{\\"name\\": \\"size\\", \\"value\\": \\"${COLUMNS}x$LINES\\"}]}"\n'
+        'echo "{\\"checks\\": [{\\"name\\": \\"size\\", \\"value\\": \\"${COLUMNS}x$LINES\\"}]}"\n'
     )
     script.chmod(0o755)
     monkeypatch.setattr(subprocesses.sys, "executable", str(script))
-    assert await subprocesses.examine_machine(77, 23) == [Finding("size", "77x23")]
+    assert await subprocesses.examine_machine(77, 23) == [Check("size", "77x23")]
     script.write_text("#!/bin/sh\necho 'ModuleNotFoundError: torch' >&2\nexit 1\n")
     with pytest.raises(DistPromptError, match=r"^ModuleNotFoundError: torch$"):
         await subprocesses.examine_machine(77, 23)

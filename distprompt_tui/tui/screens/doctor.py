@@ -11,8 +11,8 @@ from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
+from distprompt_tui.checks import NAME_CELLS, Check, as_text
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.findings import NAME_CELLS, Finding, as_text
 from distprompt_tui.tui import clipboard
 from distprompt_tui.tui.background import in_thread
 from distprompt_tui.tui.keys import APP_KEYS, DOCTOR_KEYS, bindings
@@ -32,25 +32,25 @@ class DoctorScreen(AppScreen):
     """Asks a process of its own, again only when the person wants it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(DOCTOR_KEYS)]
-    AUTO_FOCUS = "#findings"
+    AUTO_FOCUS = "#checks"
     keys = DOCTOR_KEYS
 
     def __init__(self) -> None:
         super().__init__()
-        self._findings: list[Finding] = []
+        self._checks: list[Check] = []
         self._failure = ""
 
     def compose(self) -> ComposeResult:
         """Called by Textual."""
         yield OneLine([], id="header")
-        with VerticalScroll(id="findings", classes="panel"):
+        with VerticalScroll(id="checks", classes="panel"):
             yield Static(id="text", markup=False)
         yield KeyBar((*DOCTOR_KEYS, *APP_KEYS))
         yield TooSmall()
 
     def on_mount(self) -> None:
         """Called by Textual."""
-        self.query_one("#findings").border_title = "Findings"
+        self.query_one("#checks").border_title = "Checks"
         self.action_again()
 
     def on_resize(self, event: events.Resize) -> None:
@@ -59,14 +59,14 @@ class DoctorScreen(AppScreen):
 
     def action_again(self) -> None:
         """Look again."""
-        self._findings, self._failure = [], ""
+        self._checks, self._failure = [], ""
         self._show()
         self._examine()
 
     @work(exclusive=True, group="examine")
     async def _examine(self) -> None:
         try:
-            self._findings = await examine_machine(*self.app.size)
+            self._checks = await examine_machine(*self.app.size)
         except DistPromptError as error:
             self._failure = str(error)
         self._show()
@@ -78,40 +78,40 @@ class DoctorScreen(AppScreen):
         if self._failure:
             lines = wrapped(f"The doctor could not look: {safe(self._failure)}", width, "error")
         else:
-            lines = finding_lines(self._findings, width) or wrapped(_LOOKING, width, "quiet")
+            lines = check_lines(self._checks, width) or wrapped(_LOOKING, width, "quiet")
         self.query_one("#text", Static).update(content(lines))
-        self.query_one("#header", OneLine).show(_headline(self._findings))
-        hidden = frozenset({"doctor"} if self._findings else {"doctor", "copy"})
+        self.query_one("#header", OneLine).show(_headline(self._checks))
+        hidden = frozenset({"doctor"} if self._checks else {"doctor", "copy"})
         self.query_one(KeyBar).show({}, hidden)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Nothing can be copied before it is there."""
-        return action != "copy" or bool(self._findings)
+        return action != "copy" or bool(self._checks)
 
     async def action_copy(self) -> None:
         """Copy what the command line would print."""
-        text = as_text(self._findings)
+        text = as_text(self._checks)
         self.app.copy_to_clipboard(text)
         kept = await in_thread(clipboard.keep_in, text, self.home.runs_dir)
         where = f" and in {safe(str(kept))}" if kept is not None else ""
         self.notify(f"Sent to the terminal's clipboard (OSC 52){where}.", markup=False)
 
 
-def finding_lines(findings: Sequence[Finding], width: int) -> list[Line]:
-    """Each finding on as many lines as it needs, its advice below it."""
+def check_lines(checks: Sequence[Check], width: int) -> list[Line]:
+    """Each check on as many lines as it needs, its advice below it."""
     lines: list[Line] = []
-    for finding in findings:
-        sign = ("! ", "warning") if finding.advice else ("  ", "")
-        first, *more = wrapped(safe(finding.value), width - NAME_CELLS - 2)
-        lines.append([sign, (f"{finding.name:{NAME_CELLS}}", "strong"), *first])
-        indented = more + wrapped(safe(finding.advice), width - NAME_CELLS - 2, "warning") * bool(finding.advice)
+    for check in checks:
+        sign = ("! ", "warning") if check.advice else ("  ", "")
+        first, *more = wrapped(safe(check.value), width - NAME_CELLS - 2)
+        lines.append([sign, (f"{check.name:{NAME_CELLS}}", "strong"), *first])
+        indented = more + wrapped(safe(check.advice), width - NAME_CELLS - 2, "warning") * bool(check.advice)
         lines += [[(" " * (NAME_CELLS + 2), ""), *line] for line in indented]
     return lines
 
 
-def _headline(findings: Sequence[Finding]) -> Line:
-    advised = sum(bool(finding.advice) for finding in findings)
+def _headline(checks: Sequence[Check]) -> Line:
+    advised = sum(bool(check.advice) for check in checks)
     words: Line = [("what this terminal and this machine can do", "quiet")]
-    if findings:
+    if checks:
         words = [(f"! {advised} to look at", "warning")] if advised else [("all is well", "good")]
     return [("Doctor  ", "heading"), *words]

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from distprompt_tui.tokens import safe
 
 NAME_CELLS = 13
-"""The longest name of a finding and a space."""
+"""The longest name of a check and a space."""
 
 
 @dataclass(frozen=True)
-class Finding:
+class Check:
     """One thing looked at; `advice` is empty where all is well."""
 
     name: str
@@ -21,11 +21,11 @@ class Finding:
     advice: str = ""
 
 
-def as_text(findings: Sequence[Finding]) -> str:
-    """A line a finding, `!` before those with advice, which stands below."""
+def as_text(checks: Sequence[Check]) -> str:
+    """A line a check, `!` before those with advice, which stands below."""
     lines = []
-    for finding in findings:
-        lines.append(f"{'!' if finding.advice else ' '} {finding.name:{NAME_CELLS}} {safe(finding.value)}")
-        if finding.advice:
-            lines.append(" " * (NAME_CELLS + 3) + safe(finding.advice))
+    for check in checks:
+        lines.append(f"{'!' if check.advice else ' '} {check.name:{NAME_CELLS}} {safe(check.value)}")
+        if check.advice:
+            lines.append(" " * (NAME_CELLS + 3) + safe(check.advice))
     return "\n".join(lines)

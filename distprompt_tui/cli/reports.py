@@ -1,0 +1,98 @@
+"""`distprompt-tui report`: what a run or a sweep came to, in the terminal, as a page, as figures, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from distprompt_tui.cli.options import RunsDirOption, runs_folder, stdout
+from distprompt_tui.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from distprompt_tui.runs.directory import RunDirectory
+    from distprompt_tui.sweeps.directory import SweepDirectory
+
+
+def report(
+    name: Annotated[str, typer.Argument(metavar="RUN|SWEEP", help="A folder, a name, or a part of a name.")],
+    html: Annotated[Path | None, typer.Option("--html", help="Write it as one page that needs nothing else.")] = None,
+    figures: Annotated[Path | None, typer.Option("--figures", help="Write the curves as PNG and SVG there.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the table.")] = None,
+    runs_dir: RunsDirOption = None,
+) -> None:
+    """Print what a run or a sweep came to: curves, tables, verdicts."""
+    from distprompt_tui.sweeps.directory import SweepDirectory
+
+    found = _find(name, runs_folder(runs_dir))
+    if isinstance(found, SweepDirectory):
+        _report_sweep(found, html, figures, csv)
+    elif figures is not None:
+        raise UsageError(f"{found.name} is a run: figures are drawn of sweeps; --html has a run's curve")
+    else:
+        _report_run(found, html, csv)
+
+
+def _report_sweep(found: SweepDirectory, html: Path | None, figures: Path | None, csv: Path | None) -> None:
+    from distprompt_tui.reports.figures import write_figures
+    from distprompt_tui.reports.sweep_page import sweep_page
+    from distprompt_tui.reports.sweep_report import report_sweep
+    from distprompt_tui.reports.terminal import print_sweep_report
+
+    made = report_sweep(found)
+    print_sweep_report(stdout(), made)
+    with _writing():
+        if html is not None:
+            _write(html, sweep_page(made, found.read_result))
+        if csv is not None:
+            found.write_table()
+            _write(csv, found.table.read_text(encoding="utf-8"))
+        for path in write_figures(made, figures) if figures is not None else ():
+            print(f"wrote {path}")
+
+
+def _report_run(found: RunDirectory, html: Path | None, csv: Path | None) -> None:
+    from distprompt_tui.reports.run_page import run_page
+    from distprompt_tui.reports.run_report import report_run
+    from distprompt_tui.reports.terminal import print_run_report
+    from distprompt_tui.runs.export import export_run
+
+    made = report_run(found)
+    print_run_report(stdout(), made)
+    with _writing():
+        if html is not None:
+            _write(html, run_page(made))
+        if csv is not None:
+            print(f"wrote {export_run(found, 'csv', csv)}")
+
+
+def _find(name: str, runs_dir: Path) -> SweepDirectory | RunDirectory:
+    """A sweep or a run; what is both, by its name, is taken as a sweep."""
+    from distprompt_tui.locations import sweeps_dir
+    from distprompt_tui.runs.directory import find_run
+    from distprompt_tui.sweeps.directory import find_sweep
+
+    try:
+        return find_sweep(name, sweeps_dir())
+    except NotFoundError as no_sweep:
+        try:
+            return find_run(name, runs_dir)
+        except NotFoundError as no_run:
+            raise NotFoundError(f"{no_sweep}; {no_run}") from None
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """What cannot be written is told in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{error.filename or 'the report'} cannot be written: {error.strerror}") from error
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+    print(f"wrote {path}")

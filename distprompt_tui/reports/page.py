@@ -1,0 +1,113 @@
+"""A page that needs nothing but itself, and the pieces that pages of runs and sweeps share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from distprompt_tui.format import mass
+from distprompt_tui.reports.markup import Markup, element
+from distprompt_tui.tokens import visible_token
+
+BARS = 12
+"""Tokens whose bars are drawn."""
+
+
+@dataclass(frozen=True)
+class TokenBars:
+    """A token's mass in the target, before the search and after it; None where it was not recorded."""
+
+    text: str
+    target: float
+    before: float | None
+    after: float
+
+
+def page(title: str, *body: str) -> Markup:
+    """A whole HTML document with its style inside."""
+    style = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", title),
+        element("style", Markup(style)),
+    )
+    document = element("html", head, element("body", *body), lang="en")
+    return Markup(f"<!doctype html>\n{document}\n")
+
+
+def heading(kicker: str, title: str, lead: str) -> Markup:
+    """The top of a page."""
+    return element(
+        "header",
+        element("div", kicker, class_="kicker"),
+        element("h1", title),
+        element("p", lead, class_="lead") if lead else "",
+    )
+
+
+def facts(pairs: Mapping[str, str]) -> Markup:
+    """Few large numbers with what they are."""
+    return element(
+        "dl",
+        [element("div", element("dt", name), element("dd", value)) for name, value in pairs.items()],
+        class_="facts",
+    )
+
+
+def folded(title: str, text: str) -> Markup:
+    """A long text that is opened when it is wanted."""
+    return element("details", element("summary", title), element("pre", text))
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
+    """A table that scrolls by itself where it is too wide."""
+    head = element("thead", element("tr", [element("th", column) for column in columns]))
+    body = element("tbody", [element("tr", [element("td", cell) for cell in row]) for row in rows])
+    return element("div", element("table", head, body), class_="scroll")
+
+
+def distribution(rows: Sequence[TokenBars]) -> Markup:
+    """The largest tokens, a bar each for target, after and before."""
+    largest = max((value for row in rows for value in (row.target, row.after, row.before or 0.0)), default=0.0) or 1.0
+    cells = []
+    for row in rows[:BARS]:
+        bars = [("target", row.target), ("after", row.after), ("before", row.before)]
+        cells += [
+            element("span", visible_token(row.text), class_="token", title=visible_token(row.text)),
+            element(
+                "span",
+                [
+                    element("i", class_=name, style=f"--w:{100 * value / largest:.2f}%", title=f"{name} {mass(value)}")
+                    for name, value in bars
+                    if value is not None
+                ],
+                class_="track",
+            ),
+            element("span", f"{mass(row.target)} → {mass(row.after)}", class_="quiet"),
+        ]
+    return element("div", cells, class_="bars")
+
+
+def distribution_key() -> Markup:
+    """What the three bars of a token are."""
+    names = (("target", "target"), ("after", "after the search"), ("before", "before it"))
+    spans = [element("span", element("i", class_=f"key {style}"), f"{words}  ") for style, words in names]
+    return element("p", spans, "In numbers: target → after.", class_="note")
+
+
+def prompt(tokens: Sequence[Mapping[str, object]]) -> Markup:
+    """A prompt's tokens in a row; a soft prompt's nearest ones with their cosines."""
+    chips = []
+    for token in tokens:
+        cosine = token.get("cosine")
+        near = element("small", f"{cosine:.2f}") if isinstance(cosine, float) else ""
+        chips.append(element("span", visible_token(str(token["text"])), near, class_="token"))
+    return element("div", chips, class_="chips")
+
+
+def footer(*lines: str) -> Markup:
+    """Where the page comes from."""
+    return element("footer", [element("div", line) for line in lines])

@@ -1,0 +1,72 @@
+"""A run as one page: the divergence over the steps, the distributions before and after, the prompt, the spec."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from distprompt_tui.format import closed, duration, nats
+from distprompt_tui.reports.markup import Markup, element
+from distprompt_tui.reports.page import (
+    TokenBars,
+    distribution,
+    distribution_key,
+    facts,
+    folded,
+    footer,
+    heading,
+    page,
+    prompt,
+)
+from distprompt_tui.reports.run_report import RunReport
+from distprompt_tui.reports.svg import trace_figure
+
+
+def run_page(report: RunReport) -> Markup:
+    """The page."""
+    state, result = report.state, report.result
+    numbers = {
+        "KL, nats": nats(result["kl"]),
+        "head limit": nats(result["head_limit"]),
+        "left": nats(result["left"]),
+        "floor": nats(result["floor"]),
+        "uniform": nats(result["uniform"]),
+        "closed": closed(state.closed),
+        "entropy": f"{nats(result['entropy_achieved'])} of {nats(result['entropy_target'])}",
+        "steps": f"{result['steps']:,} in {duration(result['seconds'])}",
+    }
+    title = f"{state.preset or report.name} on {state.model}, {state.method}"
+    return page(
+        title,
+        heading("distprompt-tui · run", title, state.recipe),
+        facts(numbers),
+        element("h2", "Divergence over the steps"),
+        element("section", trace_figure(report.curve, state.bounds.head_limit, state.bounds.floor), class_="card"),
+        element("h2", "The prompt that was found"),
+        *_prompt(report),
+        element("h2", "Before and after"),
+        distribution_key(),
+        element("section", distribution(token_bars(report)), class_="card"),
+        element("h2", "How it was made"),
+        folded("The run, every default written out", report.spec),
+        folded("Versions, device, hashes", json.dumps(report.manifest, indent=1, ensure_ascii=False)),
+        footer(report.name),
+    )
+
+
+def token_bars(report: RunReport) -> list[TokenBars]:
+    """The largest tokens at the end, with what they had at the first recorded step where that was recorded."""
+    before = {token.id: token.achieved for token in report.first.tokens} if report.first is not None else {}
+    last = report.state.snapshot
+    return [
+        TokenBars(token.text, token.target, before.get(token.id), token.achieved)
+        for token in (last.tokens if last is not None else ())
+    ]
+
+
+def _prompt(report: RunReport) -> list[Markup]:
+    last = report.state.snapshot
+    if last is None:
+        return [element("p", "It was not recorded.")]
+    what = "Tokens." if report.state.method != "soft" else "Vectors, shown by the nearest tokens and their cosines."
+    return [element("p", what, class_="note"), prompt([asdict(token) for token in last.prompt])]

@@ -1,0 +1,68 @@
+"""All that a report of a run says, gathered from its folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distprompt_tui.errors import NotFoundError
+from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.recording import Recording
+from distprompt_tui.runs.state import CurvePoint, RunState, Snapshot, as_of, reduce_all
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """A run with a result.
+
+    Attributes:
+        first: the prompt and the distributions at the first recorded step; None where none was recorded.
+        result: of the best prompt, as `run --json` prints it.
+        spec: the text of its `spec.toml`.
+        manifest: versions, device, hashes; empty where it cannot be read.
+    """
+
+    name: str
+    state: RunState
+    first: Snapshot | None
+    result: dict[str, Any]
+    spec: str
+    manifest: dict[str, Any]
+
+    @property
+    def curve(self) -> tuple[CurvePoint, ...]:
+        """The divergence over the steps."""
+        return self.state.curve
+
+
+def report_run(run: RunDirectory) -> RunReport:
+    """Read a run's folder.
+
+    Raises:
+        NotFoundError: it has no result yet.
+    """
+    recording = Recording(run.events)
+    state = reduce_all(recording.read())
+    result = state.result or _json(run.result)  # a run that did not come to its end has a best prompt all the same
+    if not result:
+        raise NotFoundError(f"{run.name} has no result yet: nothing to report")
+    event = recording.snapshot(recording.places[0]) if recording.places else None
+    shown = as_of(state, event) if event is not None else None
+    return RunReport(
+        name=run.name,
+        state=state,
+        first=shown.snapshot if shown is not None else None,
+        result={"reason": "not ended"} | result,
+        spec=run.spec_file.read_text(encoding="utf-8"),
+        manifest=_json(run.manifest),
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,181 @@
+"""A sweep as one page: verdicts, curves, points, examples, and what it took."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from distprompt_tui.format import count, duration, nats, signed, size
+from distprompt_tui.reports import words
+from distprompt_tui.reports.markup import Markup, element
+from distprompt_tui.reports.page import (
+    TokenBars,
+    distribution,
+    distribution_key,
+    facts,
+    folded,
+    footer,
+    heading,
+    page,
+    prompt,
+    table,
+)
+from distprompt_tui.reports.svg import forest, marker, panel_figure
+from distprompt_tui.reports.sweep_report import Example, SweepReport, examples_of
+from distprompt_tui.sweeps.points import Panel
+from distprompt_tui.sweeps.verdicts import CLAIMS, Verdict
+
+ReadResult = Callable[[str], Mapping[str, Any]]
+
+
+def sweep_page(report: SweepReport, read_result: ReadResult) -> Markup:
+    """The page.
+
+    Args:
+        report: of the sweep.
+        read_result: what is kept of a search, by its key; see `sweeps.work`.
+    """
+    title = report.sweep.title or report.name
+    return page(
+        title,
+        heading("distprompt-tui · sweep", title, report.sweep.description),
+        _numbers(report),
+        *_verdicts(report),
+        element("h2", "Divergence by entropy"),
+        element("p", _HOW_TO_READ, class_="note"),
+        element("div", [_figure(panel) for panel in report.panels], class_="grid wide"),
+        element("h2", "All points"),
+        element("p", "Nats; means over the targets, in brackets 95 % bootstrap intervals.", class_="note"),
+        *[_points(panel) for panel in report.panels],
+        element("h2", "Prompts that were found"),
+        element(
+            "p", "Of each setting the searches with the smallest, the median and the largest divergence.", class_="note"
+        ),
+        distribution_key(),
+        *[_examples(report, panel, read_result) for panel in report.panels],
+        *_failures(report),
+        element("h2", "How it was made"),
+        _costs(report),
+        folded("The sweep, every default written out", report.sweep.resolved()),
+        footer(report.name, *(f"distprompt-tui {versions}" for versions in report.versions)),
+    )
+
+
+_HOW_TO_READ = (
+    "Markers: mean over the targets, with its 95 % interval as a band. Dashed: the head limit, the lowest divergence "
+    "that was found over all states that the output layer can be given. Dotted: the floor, below which no prompt can "
+    "come. Thin: the uniform distribution's."
+)
+
+
+def _numbers(report: SweepReport) -> Markup:
+    pairs = {
+        "searches": f"{len(report.rows):,} of {report.asked:,}",
+        "models": ", ".join(Path(name).name for name in report.sweep.models),
+        "methods": ", ".join(report.sweep.methods),
+        "targets a point": count(report.sweep.targets),
+    }
+    if report.costs:
+        pairs["work"] = duration(sum(cost.seconds for cost in report.costs))
+    return facts(pairs)
+
+
+def _verdicts(report: SweepReport) -> list[Markup]:
+    if report.sweep.finding is None:
+        return []
+    claim = f"Does it hold that {CLAIMS[report.sweep.finding]}?"
+    cards = [_verdict(verdict) for verdict in report.verdicts]
+    none_yet = [element("p", "There are no results to test it on yet.")]
+    return [
+        element("h2", "Verdicts"),
+        element("p", claim, class_="claim"),
+        element("div", cards or none_yet, class_="grid"),
+    ]
+
+
+def _verdict(verdict: Verdict) -> Markup:
+    """A card: the word, the effect, and the effect's parts beside zero."""
+    word = element("div", f"{words.SIGNS[verdict.outcome]} {verdict.outcome}", class_="word")
+    title = element("h3", f"{verdict.setting}: {verdict.series}")
+    effect, deciding = verdict.effect("kl"), verdict.deciding
+    if effect is None or deciding is None:
+        body = [element("p", verdict.why_not)]
+    else:
+        unit = element("small", " nats")
+        rows = [("KL", effect), ("head limit", deciding.head_limit), ("left", deciding.left)]
+        lines = [*words.contrast_lines(verdict), words.share_line(deciding), words.alone_line(verdict), verdict.caveat]
+        body = [
+            element("div", signed(effect.value), unit, class_="effect"),
+            element("p", f"{deciding.name}, {effect.targets} targets", class_="quiet"),
+            forest(rows),
+            *[element("p", line, class_="note") for line in lines if line],
+        ]
+    return element("section", word, title, *body, class_=f"card verdict {verdict.outcome.replace(' ', '-')}")
+
+
+def _figure(panel: Panel) -> Markup:
+    signs = [
+        element("li", element("svg", element("g", marker(place, 13, 6), class_=f"s{place}"), viewBox="0 0 26 12"), name)
+        for place, name in enumerate(curve.series for curve in panel.curves)
+    ]
+    legend = element("ul", signs, class_="legend")
+    return element("section", element("h3", str(panel.setting)), legend, panel_figure(panel), class_="card")
+
+
+def _points(panel: Panel) -> Markup:
+    rows = [(curve.series, *words.point_cells(point)) for curve in panel.curves for point in curve.points]
+    return element(
+        "details", element("summary", str(panel.setting)), table(("series", *words.COLUMNS), rows), open="open"
+    )
+
+
+def _examples(report: SweepReport, panel: Panel, read_result: ReadResult) -> Markup:
+    cards = [_example(example, read_result) for example in examples_of(report.rows, panel.setting)]
+    return element("section", element("h3", str(panel.setting)), element("div", cards, class_="grid"))
+
+
+def _example(example: Example, read_result: ReadResult) -> Markup:
+    """A card: the target, its prompt, and the largest tokens before and after."""
+    row = example.row
+    asked = f"{row.series}, entropy {row.entropy:.2f}, target {row.target_index}"
+    numbers = f"KL {nats(row.kl)}, head limit {nats(row.head_limit)}, at the start {nats(row.start)}"
+    try:
+        result = read_result(row.key)
+    except (OSError, ValueError):
+        result = {"tokens": [], "prompt": [], "recipe": "Its prompt was not kept."}
+    bars = [
+        TokenBars(str(token["text"]), float(token["target"]), float(token["before"]), float(token["after"]))
+        for token in result["tokens"]
+    ]
+    return element(
+        "section",
+        element("div", example.rank, class_="kicker"),
+        element("h3", asked),
+        element("p", numbers, class_="note"),
+        prompt(result["prompt"]),
+        distribution(bars),
+        element("p", str(result["recipe"]), class_="note"),
+        class_="card",
+    )
+
+
+def _failures(report: SweepReport) -> list[Markup]:
+    told = Counter(failure.error for failure in report.failures).most_common()
+    if not told:
+        return []
+    lines = [element("li", f"{number} searches: {error}") for error, number in told]
+    return [element("h2", "What has no result"), element("ul", lines)]
+
+
+def _costs(report: SweepReport) -> Markup:
+    """What each kind of search took."""
+    rows = []
+    for kind in dict.fromkeys(cost.kind for cost in report.costs):
+        own = [cost for cost in report.costs if cost.kind == kind]
+        searches, seconds = sum(cost.searches for cost in own), sum(cost.seconds for cost in own)
+        each = f"{seconds / searches:.1f} s" if searches else "—"
+        label = f"{kind.model}, {kind.method}, length {kind.length}"
+        rows.append((label, count(searches), each, duration(seconds), size(max(cost.peak_bytes for cost in own))))
+    return table(("searches of", "number", "each", "together", "peak memory"), rows)

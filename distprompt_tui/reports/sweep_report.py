@@ -1,0 +1,91 @@
+"""All that a report of a sweep says, gathered from its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from distprompt_tui.sweeps.cells import Setting
+from distprompt_tui.sweeps.costs import Cost, read_costs
+from distprompt_tui.sweeps.directory import Failure, SweepDirectory
+from distprompt_tui.sweeps.grid import Sweep
+from distprompt_tui.sweeps.points import Panel, panels
+from distprompt_tui.sweeps.row import Row
+from distprompt_tui.sweeps.tasks import all_searches
+from distprompt_tui.sweeps.verdicts import Verdict, judge
+
+Rank = Literal["best", "median", "worst"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One search of a setting, chosen by its divergence among all of the setting."""
+
+    rank: Rank
+    row: Row
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """A sweep, however far it is.
+
+    Attributes:
+        name: of its folder.
+        sweep: as resolved.
+        asked: searches of the whole grid.
+        rows: the searches that have ended, in the order of the grid.
+        failures: searches that were refused or given up.
+        panels: curves, a panel for each model, method and length.
+        verdicts: none where the sweep is of no finding.
+        costs: of the tasks that were done, targets and head limits included.
+    """
+
+    name: str
+    sweep: Sweep
+    asked: int
+    rows: tuple[Row, ...]
+    failures: tuple[Failure, ...]
+    panels: tuple[Panel, ...]
+    verdicts: tuple[Verdict, ...]
+    costs: tuple[Cost, ...] = ()
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Of the programs that carried the searches out, each once."""
+        return tuple(dict.fromkeys(row.versions for row in self.rows))
+
+
+def report_sweep(directory: SweepDirectory) -> SweepReport:
+    """Read a sweep's folder.
+
+    Raises:
+        UsageError: its `sweep.toml` is missing or damaged.
+    """
+    sweep, rows = directory.read_sweep(), directory.read_rows()
+    return SweepReport(
+        name=directory.name,
+        sweep=sweep,
+        asked=len(all_searches(sweep)),
+        rows=tuple(rows),
+        failures=tuple(directory.read_failures()),
+        panels=tuple(panels(rows)),
+        verdicts=tuple(judge(rows, sweep.finding, sources_of(sweep))) if sweep.finding else (),
+        costs=tuple(read_costs(directory)),
+    )
+
+
+def sources_of(sweep: Sweep) -> dict[str, str | None]:
+    """For each series the model that makes its targets; None for the one that is searched, or none at all."""
+    return {series.name: series.target.get("model") for series in sweep.series}
+
+
+def examples_of(rows: Sequence[Row], setting: Setting) -> list[Example]:
+    """The best, the median and the worst search of a setting; fewer where there are fewer."""
+    ordered = sorted((row for row in rows if Setting(row.model, row.method, row.length) == setting), key=_divergence)
+    places: dict[int, Rank] = {len(ordered) - 1: "worst", (len(ordered) - 1) // 2: "median", 0: "best"}
+    return [Example(places[place], ordered[place]) for place in sorted(places) if ordered]
+
+
+def _divergence(row: Row) -> float:
+    return row.kl

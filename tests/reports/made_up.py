@@ -1,0 +1,102 @@
+"""A sweep's folder with made-up rows and results, as if it had been carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distprompt_tui.sweeps.directory import SweepDirectory, SweepWriter, append_lines, make_directory
+from distprompt_tui.sweeps.grid import Sweep
+from distprompt_tui.sweeps.tasks import Outcome, Search, all_searches
+from tests.sweeps.made_up import LN_V, hump, row
+
+NASTY = "<script>alert('\u202e&\"')</script>\n\x1b[31m"
+"""A token's string that must not be taken for markup, and holds what no terminal should be sent."""
+
+Divergence = Callable[[Search], float]
+
+
+def made_up_sweep(**fields: Any) -> Sweep:
+    """A small sweep of the first finding; fields replaced."""
+    grid: dict[str, Any] = {
+        "name": "made-up",
+        "title": "Made up & <b>nothing else</b>",
+        "finding": "entropy",
+        "models": ["smollm2"],
+        "methods": ["soft", "hard"],
+        "entropies": [0.5, 3.0, 6.0, 8.0, 10.5],
+        "targets": 6,
+        "series": [{"name": "vanilla", "target": {"family": "vanilla"}}],
+    }
+    return Sweep.model_validate(grid | fields)
+
+
+def easier(search: Search) -> float:
+    """A hump; outliers and a language model's targets are a third of it."""
+    curve = hump(search.entropy_asked or 3.0)
+    return curve / 3 if search.spec.target.family in ("outlier", "lm") else curve
+
+
+def carried_out(
+    sweep: Sweep,
+    folder: Path,
+    divergence: Divergence = easier,
+    refuse: Callable[[Search], bool] = lambda search: False,
+    with_limits: bool = True,
+) -> SweepDirectory:
+    """Write a row and a result for each search of a sweep that is not refused."""
+    directory = make_directory(sweep, folder)
+    writer = SweepWriter(directory)
+    generator = np.random.default_rng(0)
+    outcomes = []
+    for search in all_searches(sweep):
+        if refuse(search):
+            outcomes.append(Outcome(key=search.key, refused="the entropy is out of reach <here>"))
+        else:
+            noise = 0.05 * float(generator.normal())
+            outcomes.append(_outcome(search, divergence(search), noise, with_limits))
+    writer.commit(outcomes)
+    cost = {"method": "soft", "model": "smollm2", "length": 10, "searches": 6, "seconds": 61.0, "peak_bytes": 3 << 30}
+    append_lines(directory.tasks_file, [cost])
+    return directory
+
+
+def _outcome(search: Search, least: float, noise: float, with_limits: bool) -> Outcome:
+    asked = search.entropy_asked or 3.0
+    is_soft = search.kind.method == "soft"
+    made = row(
+        model=search.kind.model,
+        series=search.series,
+        family=search.spec.target.family,
+        method=search.kind.method,
+        length=search.kind.length,
+        entropy_asked=search.entropy_asked,
+        target_index=search.target_index,
+        seed=search.seed,
+        kl=0.1 + least * (1 if is_soft else 1.4) + abs(noise),
+        kl_string=None if is_soft else 0.3 + 1.4 * least,
+        head_limit=0.9 * least if with_limits else None,
+        floor=0.8 * least if with_limits else None,
+        uniform=LN_V - asked,
+        entropy=asked,
+    )
+    masses = (0.5, 0.3, 0.15)
+    tokens = [
+        {"id": place, "text": text, "target": p, "before": 1e-6, "after": 0.8 * p}
+        for place, (text, p) in enumerate(zip((" red", NASTY, " blue"), masses, strict=True))
+    ]
+    prompt = [{"id": 7, "text": NASTY}, {"id": 8, "text": " of"}]
+    if is_soft:
+        prompt = [token | {"cosine": 0.41, "norm": 6.0, "distance": 5.8} for token in prompt]
+    result = {
+        "spec": search.spec.model_dump(mode="json", exclude_none=True),
+        "recipe": f"made up <{search.series}>",
+        "prompt_ids": None if is_soft else [7, 8],
+        "prompt_text": None if is_soft else NASTY + " of",
+        "prompt": prompt,
+        "tokens": tokens,
+    }
+    return Outcome(key=search.key, row=made.__class__(**{**vars(made), "key": search.key}), result=result)

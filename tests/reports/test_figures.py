@@ -1,0 +1,35 @@
+"""Figures for papers: what they need, and that they are drawn."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from distprompt_tui.errors import DistPromptError
+from distprompt_tui.reports.figures import write_figures
+from distprompt_tui.reports.sweep_report import report_sweep
+from tests.reports.made_up import carried_out, made_up_sweep
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize("with_limits", [True, False])
+def test_each_setting_has_a_png_and_an_svg(tmp_path: Path, with_limits: bool) -> None:
+    report = report_sweep(carried_out(made_up_sweep(methods=["soft"]), tmp_path, with_limits=with_limits))
+    png, svg = write_figures(report, tmp_path / "figures")
+    assert png.read_bytes().startswith(PNG)
+    text = svg.read_text()
+    assert "smollm2, soft, 10 vectors" in text
+    assert "vanilla" in text
+    first = svg.read_bytes()
+    write_figures(report, tmp_path / "figures")
+    assert svg.read_bytes() == first  # the same figure is the same file
+
+
+def test_without_matplotlib_one_line_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    report = report_sweep(carried_out(made_up_sweep(methods=["soft"]), tmp_path))
+    with pytest.raises(DistPromptError, match=r"pip install 'distprompt-tui\[figures\]'"):
+        write_figures(report, tmp_path / "figures")

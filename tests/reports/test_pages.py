@@ -1,0 +1,126 @@
+"""Pages are whole, well nested, need nothing else, and take no token for markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from distprompt_tui.errors import NotFoundError
+from distprompt_tui.reports.markup import VOID, Markup, element
+from distprompt_tui.reports.run_page import run_page
+from distprompt_tui.reports.run_report import report_run
+from distprompt_tui.reports.sweep_page import sweep_page
+from distprompt_tui.reports.sweep_report import report_sweep
+from distprompt_tui.runs.directory import create_run
+from distprompt_tui.spec import RunSpec, Uniform
+from distprompt_tui.sweeps.directory import SweepDirectory
+from tests.reports.made_up import carried_out, made_up_sweep
+from tests.runs.test_export import searched
+
+THREE = [
+    {"name": "vanilla", "target": {"family": "vanilla"}},
+    {"name": "own", "target": {"family": "lm"}},
+    {"name": "dealt", "target": {"family": "shuffled"}},
+]
+
+
+class Structure(HTMLParser):
+    """Counts elements, and fails where one is closed that is not open."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen[tag] += 1
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def checked(page: str) -> Structure:
+    """The structure of a page that is whole and needs nothing else."""
+    found = Structure(page)
+    assert found.open == []
+    assert {"html": 1, "head": 1, "body": 1, "title": found.seen["title"], "h1": 1}.items() <= found.seen.items()
+    assert not found.seen.keys() & {"script", "link", "img", "iframe", "object"}
+    assert not {name for name, _ in found.attributes} & {"src", "href", "srcset", "onload", "onclick"}
+    assert "url(" not in page
+    assert "@import" not in page
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u202e]", page)
+    assert "nan" not in " ".join(value or "" for name, value in found.attributes if name in ("points", "x", "y"))
+    return found
+
+
+def page_of(directory: SweepDirectory) -> Structure:
+    return checked(sweep_page(report_sweep(directory), directory.read_result))
+
+
+def test_a_sweeps_page_has_all_its_parts(tmp_path: Path) -> None:
+    found = page_of(carried_out(made_up_sweep(), tmp_path, refuse=lambda search: search.target_index == 5))
+    for part in ("✓ holds", "moderate − ", "All points", "best", "median", "worst", "out of reach <here>", "1:01"):
+        assert part in found.text
+    assert 'finding = "entropy"' in found.text  # the spec
+    assert "Made up & <b>nothing else</b>" in found.text
+    assert "‹202E›" in found.text  # a token's string, visible
+    assert found.seen["polygon"] >= 2  # a band a figure
+
+
+@pytest.mark.parametrize("with_limits", [True, False])
+def test_one_target_one_entropy_and_three_series(tmp_path: Path, with_limits: bool) -> None:
+    sweep = made_up_sweep(finding="lm-targets", series=THREE, texts=["a"], targets=1, entropies=[3.0])
+    found = page_of(carried_out(sweep, tmp_path, with_limits=with_limits))
+    assert found.text.count("one target alone gives no interval") == 2
+    assert ("head limit —" in found.text) is not with_limits
+
+
+def test_nothing_done_and_no_finding(tmp_path: Path) -> None:
+    assert "no results to test it on" in page_of(carried_out(made_up_sweep(), tmp_path, refuse=lambda _: True)).text
+    assert "Verdicts" not in page_of(carried_out(made_up_sweep(finding=None), tmp_path)).text
+
+
+def test_a_result_that_is_gone_leaves_its_numbers(tmp_path: Path) -> None:
+    directory = carried_out(made_up_sweep(), tmp_path)
+    for file in directory.results.iterdir():
+        file.unlink()
+    assert page_of(directory).text.count("Its prompt was not kept.") == 6
+
+
+@pytest.mark.parametrize("method", ["soft", "hard"])
+def test_a_runs_page(tiny_folders: dict[str, Path], tmp_path: Path, method: str) -> None:
+    run = searched(tiny_folders["llama"], tmp_path, search={"method": method, "length": 4}, budget={"steps": 4})
+    report = report_run(run)
+    found = checked(run_page(report))
+    kl = json.loads(run.result.read_text())["kl"]
+    assert f"{kl:.3f}" in found.text or f"{kl:.1e}" in found.text
+    assert report.first is not None
+    assert report.first.step == 0
+    assert 'method = "' + method in found.text
+
+
+def test_a_run_without_a_result_has_no_report(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="no result yet"):
+        report_run(create_run(RunSpec(target=Uniform()), tmp_path))
+
+
+def test_markup_escapes_what_is_not_markup() -> None:
+    made = element("p", "<b>", Markup("<i></i>"), ["&", "x"], class_="a", title='"<', data_x=1.50, hidden=None)
+    assert made == '<p class="a" title="&quot;&lt;" data-x="1.5">&lt;b&gt;<i></i>&amp;x</p>'
+    assert element("br") == "<br>"

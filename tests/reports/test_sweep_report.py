@@ -1,0 +1,113 @@
+"""What a sweep's report says, in the terminal and through the command, on made-up rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from distprompt_tui.reports.sweep_report import examples_of, report_sweep
+from distprompt_tui.reports.terminal import print_sweep_report
+from distprompt_tui.sweeps.cells import Setting
+from distprompt_tui.sweeps.directory import SweepDirectory
+from tests.reports.made_up import carried_out, made_up_sweep
+from tests.sweeps.made_up import row
+from tests.test_cli import distprompt
+
+OUTLIERS = [
+    {"name": "vanilla", "target": {"family": "vanilla"}},
+    {"name": "outlier, 1 token", "target": {"family": "outlier", "count": 1}},
+]
+
+
+def printed(directory: SweepDirectory, width: int = 100) -> str:
+    """The report as a terminal without colours shows it."""
+    file = io.StringIO()
+    print_sweep_report(Console(file=file, width=width, force_terminal=False), report_sweep(directory))
+    return file.getvalue()
+
+
+def test_it_has_verdicts_curves_points_and_what_was_refused(tmp_path: Path) -> None:
+    directory = carried_out(made_up_sweep(), tmp_path, refuse=lambda search: search.entropy_asked == 10.5)
+    text = printed(directory)
+    assert text.count("✓ holds") + text.count("✗ does not hold") + text.count("? undecided") == 2
+    assert "smollm2, soft, 10 vectors: vanilla" in text
+    assert "moderate − highest" in text
+    assert "of it is the output layer's" in text
+    assert "o vanilla   · head limit of each" in text
+    assert "no result for 12 searches: the entropy is out of reach <here>" in text
+    assert "48 of 60 searches" in text
+    assert "\x1b" not in text
+
+
+def test_without_head_limits_nothing_is_split(tmp_path: Path) -> None:
+    text = printed(carried_out(made_up_sweep(), tmp_path, with_limits=False))
+    assert text.count("✓ holds") == 2
+    assert text.count("no head limit on this model: not split") == 2
+
+
+def test_a_finding_that_does_not_hold_is_said_not_to(tmp_path: Path) -> None:
+    sweep = made_up_sweep(finding="outliers", series=OUTLIERS, entropies=[3.0, 6.0])
+    hard = carried_out(sweep, tmp_path, lambda search: 3.0 if search.spec.target.family == "outlier" else 1.0)
+    text = printed(hard)
+    assert text.count("✗ does not hold") == 2
+    assert "(at 3 −" in text
+
+
+def test_a_sweep_that_has_only_begun_has_a_report(tmp_path: Path) -> None:
+    directory = carried_out(made_up_sweep(), tmp_path, refuse=lambda search: True)
+    assert "not tested: there are no results to test it on yet" in printed(directory)
+    once = carried_out(made_up_sweep(targets=1, entropies=[3.0]), tmp_path)
+    assert "three entropies are needed, results are there for 1" in printed(once)
+
+
+def test_no_finding_no_verdict(tmp_path: Path) -> None:
+    text = printed(carried_out(made_up_sweep(finding=None), tmp_path))
+    assert "hold" not in text
+    assert "smollm2, soft, 10 vectors" in text
+
+
+def test_examples_are_the_best_the_median_and_the_worst() -> None:
+    setting = Setting("toy", "soft", 10)
+    rows = [row(kl=kl, target_index=index) for index, kl in enumerate((3.0, 1.0, 2.0, 5.0, 4.0))]
+    chosen = examples_of([*rows, replace(rows[0], model="other", kl=0.0)], setting)
+    assert [(example.rank, example.row.kl) for example in chosen] == [("best", 1.0), ("median", 3.0), ("worst", 5.0)]
+    assert [example.rank for example in examples_of(rows[:2], setting)] == ["best", "worst"]
+    assert [example.rank for example in examples_of(rows[:1], setting)] == ["best"]
+    assert examples_of([], setting) == []
+
+
+def test_the_command_prints_and_writes_all_forms(tmp_path: Path) -> None:
+    directory = carried_out(made_up_sweep(), tmp_path / "sweeps")
+    page, table, figures = tmp_path / "page.html", tmp_path / "table.csv", tmp_path / "figures"
+    end = distprompt(
+        *("report", "made-up", "--html", str(page), "--csv", str(table), "--figures", str(figures)),
+        DISTPROMPT_HOME=str(tmp_path),
+    )
+    assert end.returncode == 0
+    assert "✓ holds" in end.stdout
+    assert page.read_text().startswith("<!doctype html>")
+    assert len(list(csv.DictReader(table.open()))) == len(directory.read_rows())
+    assert sorted(path.name for path in figures.iterdir()) == [
+        f"made-up-smollm2-{method}.{ending}"
+        for method in ("hard-10-tokens", "soft-10-vectors")
+        for ending in ("png", "svg")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "expected"),
+    [
+        (["report", "nothing-here"], 3, "no sweep 'nothing-here'"),
+        (["report", "made-up", "--html", "/nowhere/page.html"], 2, "/nowhere/page.html cannot be written"),
+    ],
+)
+def test_mistakes_are_one_clear_line(arguments: list[str], exit_code: int, expected: str, tmp_path: Path) -> None:
+    carried_out(made_up_sweep(targets=1, methods=["soft"]), tmp_path / "sweeps")
+    end = distprompt(*arguments, DISTPROMPT_HOME=str(tmp_path))
+    assert end.returncode == exit_code
+    assert expected in end.stderr.strip().splitlines()[-1]

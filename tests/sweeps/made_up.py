@@ -1,0 +1,73 @@
+"""Rows that no search has given: made up, for tests of what is done with rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from distprompt_tui.sweeps.row import Row
+
+LN_V = 10.8
+
+PLAIN = Row(
+    key="",
+    model="toy",
+    series="vanilla",
+    family="vanilla",
+    method="soft",
+    length=10,
+    entropy_asked=None,
+    target_index=0,
+    seed=0,
+    kl=1.0,
+    kl_string=None,
+    floor=0.5,
+    head_limit=0.75,
+    uniform=5.0,
+    start=9.0,
+    entropy=3.0,
+    entropy_achieved=3.0,
+    steps=300,
+    positions=9000,
+    seconds=2.0,
+    versions="0 torch 0 transformers 0",
+)
+
+
+def row(**fields: Any) -> Row:
+    """A row with some fields changed; its key says all that a key stands for."""
+    made = replace(PLAIN, **fields)
+    parts = (made.model, made.series, made.method, made.length, made.entropy_asked, made.target_index, made.seed)
+    return replace(made, key=" ".join(map(str, parts)))
+
+
+def hump(entropy: float) -> float:
+    """A divergence that is largest in the middle."""
+    return 4 * float(np.exp(-(((entropy - 6) / 2.5) ** 2)))
+
+
+def rows(
+    curve: Callable[[float], float],
+    entropies: Iterable[float | None] = (0.5, 3.0, 6.0, 8.0, 10.5),
+    targets: int = 10,
+    noise: float = 0.05,
+    head_share: float | None = 0.9,
+    seed: int = 0,
+    **fields: Any,
+) -> list[Row]:
+    """A series: a curve of the divergence by entropy, with noise; `head_share` of it is the head limit's."""
+    generator = np.random.default_rng(seed)
+    made = []
+    for asked in entropies:
+        at = 3.0 if asked is None else asked
+        for target in range(targets):
+            kl = curve(at) + noise * float(generator.normal())
+            limits: Mapping[str, float | None] = {"head_limit": None, "floor": None}
+            if head_share is not None:
+                limits = {"head_limit": head_share * curve(at), "floor": 0.9 * head_share * curve(at)}
+            place = {"entropy_asked": asked, "entropy": at, "entropy_achieved": at + 0.1, "uniform": LN_V - at}
+            made.append(row(**{"kl": kl, "target_index": target, **place, **limits, **fields}))
+    return made
