@@ -29,6 +29,14 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise
 
 
+def is_own(path: Path) -> bool:
+    """Whether a file or folder belongs to the person who asks; what is not there is taken for it."""
+    try:
+        return path.stat().st_uid == os.geteuid()
+    except OSError:
+        return True
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by `value` as JSON. JSON has no NaN: one is a `ValueError` here, not a broken file."""
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -130,7 +130,7 @@ class StartScreen(AppScreen):
         self._look()
 
     def _load_runs_in_sight(self) -> None:
-        if self.is_current:
+        if self.is_seen:
             self._load_runs()
 
     @work(exclusive=True, group="runs")
@@ -241,7 +241,7 @@ class StartScreen(AppScreen):
         model, preset = self.model, self.preset
         self._show_choice()
         self._show_estimate()
-        if model is None or preset is None or not self.is_current:
+        if model is None or preset is None or not self.is_seen:
             return
         if model.status == "prepared":
             self._find_out(model, preset.spec.target)
