@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from distprompt_tui.errors import UsageError
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -27,6 +30,30 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def read_toml(path: Path, max_bytes: int) -> tuple[str, dict[str, Any]]:
+    """A small TOML file that a person writes: its text and what it says.
+
+    Raises:
+        UsageError: it cannot be read, is larger than `max_bytes`, or is no TOML; the text names it.
+        FileNotFoundError: it is not there.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+        if len(data) > max_bytes:
+            raise UsageError(f"{path} is larger than {max_bytes:,} bytes")
+        text = data.decode()
+        return text, tomllib.loads(text)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not TOML: {error}") from error
 
 
 def is_own(path: Path) -> bool:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from distprompt_tui import locations
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
-from distprompt_tui.files import write_atomically
+from distprompt_tui.files import read_toml, write_atomically
 from distprompt_tui.spec import RunSpec
 
 MAX_PRESET_BYTES = 1 << 20
@@ -131,16 +131,9 @@ def _with_tags(fields: dict[str, Any], spec: RunSpec) -> dict[str, Any]:
 
 def _read(path: Path) -> Preset:
     try:
-        if path.stat().st_size > MAX_PRESET_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_PRESET_BYTES:,} bytes: it is no preset")
-        text = path.read_text(encoding="utf-8")
-        fields = tomllib.loads(text)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not TOML: {error}") from error
+        text, fields = read_toml(path, MAX_PRESET_BYTES)
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} cannot be read: it is not there") from error
     try:
         spec = RunSpec.model_validate(fields)
     except ValidationError as error:

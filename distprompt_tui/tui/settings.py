@@ -4,14 +4,13 @@ first paint."""
 from __future__ import annotations
 
 import time
-import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from distprompt_tui.errors import UsageError, near_matches
-from distprompt_tui.files import write_atomically
+from distprompt_tui.files import read_toml, write_atomically
 from distprompt_tui.tui.themes import DARK
 from distprompt_tui.tui.token_table import ORDERS, Order
 
@@ -55,19 +54,9 @@ def read_settings(path: Path) -> Settings:
         UsageError: the file cannot be read or says something that is no setting; the text names it.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise UsageError(f"{path} is larger than {MAX_BYTES:,} bytes: these are no settings")
-        values = tomllib.loads(data.decode())
+        _, values = read_toml(path, MAX_BYTES)
     except FileNotFoundError:
         return Settings()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{path}: not TOML: {error}") from error
     return Settings(**{name: _checked(path, name, value) for name, value in values.items()})
 
 

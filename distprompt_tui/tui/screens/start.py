@@ -187,6 +187,8 @@ class StartScreen(AppScreen):
         self.query_one("#news", OneLine).show(news_line(self._problem, model, self._preparing()))
         self.query_one("#news").display = bool(self.query_one("#news", OneLine).data)
         self._show_presets()
+        device = self._targets.device
+        label_border(self.query_one("#models"), subtitle=[("on ", "border"), (device, "border")] if device else [])
         if preset is None:
             return
         known = self._targets.known(model.name, preset.spec.target) if model else None
