@@ -48,6 +48,14 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], keep: Path
         raise
 
 
+def is_own(path: Path) -> bool:
+    """Whether a file or folder belongs to the person who asks; what is not there is taken for it."""
+    try:
+        return path.stat().st_uid == os.geteuid()
+    except OSError:
+        return True
+
+
 def write_json(path: Path, value: Any) -> None:
     """Replace `path` by `value` as JSON. JSON has no NaN: one is a `ValueError` here, not a broken file."""
     text = _plain_json(value, indent=1) + "\n"

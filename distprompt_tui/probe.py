@@ -55,7 +55,7 @@ def main() -> int:
         say(error=str(error), done=True)
         return error.exit_code
     source = ModelSource(model, settings, report)
-    say(ready=True)
+    say(ready=True, device=str(model.device))
     for line in sys.stdin:
         question = json.loads(line)
         try:

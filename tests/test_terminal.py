@@ -16,7 +16,6 @@ import pytest
 
 from distprompt_tui.runs.directory import RunDirectory, list_runs
 from distprompt_tui.runs.process import stop, worker_pid
-from distprompt_tui.runs.state import RunState
 from tests.runs.test_process import wait_for
 
 DEADLINE_SECONDS = 90
@@ -171,9 +170,11 @@ def test_a_dropped_line_ends_the_app_and_attach_shows_the_whole_run(preset: str,
     again = Terminal("attach", "--runs-dir", str(runs))
     text = again.wait(lambda text: "running" in text and re.search(r"step [1-9]", text))
     assert "Divergence" in text
-    state = wait_for(run, lambda state: state.step > 0)
-    assert isinstance(state, RunState)
-    assert state.curve[0].step == 0
+    again.process.send("h")
+    again.wait(lambda text: re.search(r"step [1-9]\d* of [1-9]\d*, history", text))
+    again.process.send("\x1b[H")  # the home key
+    again.wait(lambda text: re.search(r"step 0 of [1-9]\d*, history", text))
+    assert wait_for(run, lambda state: state.step > 0).curve[0].step == 0
     again.process.send("q")
     again.wait(lambda text: "Detach" in text)
     again.process.send("d")

@@ -47,6 +47,10 @@ SetOption = Annotated[
 RunsDirOption = Annotated[Path | None, typer.Option("--runs-dir", help="Where runs live.")]
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, its name, or a part of its name.")]
 NoMouseOption = Annotated[bool, typer.Option("--no-mouse", help="Leave the mouse to the terminal, for selecting text.")]
+FpsOption = Annotated[
+    float | None,
+    typer.Option("--fps", min=0.5, max=5, help="Updates a second; fewer are kinder to a slow line. Default: as set."),
+]
 ReadOnlyOption = Annotated[bool, typer.Option("--read-only", help="Look at searches; start, pause or end none.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, all else on stderr.")]
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from distprompt_tui.cli.options import (
+    FpsOption,
     JsonOption,
     MethodOption,
     ModelOption,
@@ -47,6 +48,7 @@ def open_app(
     changes: SetOption = None,
     runs_dir: RunsDirOption = None,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters only.")] = False,
+    fps: FpsOption = None,
     read_only: ReadOnlyOption = False,
     no_mouse: NoMouseOption = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -65,7 +67,8 @@ def open_app(
         raise UsageError("--model, --method, --steps and the like go with a --preset")
     if spec is not None and read_only:
         raise UsageError("--preset starts a search, which --read-only forbids")
-    _open(runs_dir, spec=spec, ascii_only=ascii_only, read_only=read_only, mouse=not no_mouse)
+    looks = {"ascii_only": ascii_only, "updates_per_second": fps, "mouse": not no_mouse}
+    _open(runs_dir, spec=spec, read_only=read_only, **looks)
 
 
 def run(
@@ -152,6 +155,7 @@ def attach(
     name: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Default: the newest living one.")] = None,
     runs_dir: RunsDirOption = None,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters only.")] = False,
+    fps: FpsOption = None,
     read_only: ReadOnlyOption = False,
     no_mouse: NoMouseOption = False,
 ) -> None:
@@ -168,7 +172,8 @@ def attach(
         if not runs:
             raise NotFoundError(f"there are no runs in {folder} yet")
         found = (living or runs)[0]
-    _open(folder, attach=found, ascii_only=ascii_only, read_only=read_only, mouse=not no_mouse)
+    looks = {"ascii_only": ascii_only, "updates_per_second": fps, "mouse": not no_mouse}
+    _open(folder, attach=found, read_only=read_only, **looks)
 
 
 def _open(runs_dir: Path | None, **how: Any) -> None:

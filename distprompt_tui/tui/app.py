@@ -18,6 +18,7 @@ from textual.screen import Screen
 from textual.theme import Theme
 
 from distprompt_tui.errors import DistPromptError
+from distprompt_tui.files import is_own
 from distprompt_tui.runs.summary import RunSummary, read_runs
 from distprompt_tui.tui.ascii import AsciiFilter, locale_is_utf8
 from distprompt_tui.tui.background import in_thread
@@ -70,6 +71,7 @@ class DistPromptApp(App[int]):
         attach: RunDirectory | None = None,
         ascii_only: bool = False,
         read_only: bool = False,
+        updates_per_second: float | None = None,
         settings_file: Path | None = None,
     ) -> None:
         self._ascii_filter = AsciiFilter() if ascii_only else None
@@ -85,7 +87,7 @@ class DistPromptApp(App[int]):
         self.settings_file = settings_file
         self.settings_problem = ""
         self.settings = self._read_settings()
-        self.updates_per_second = self.settings.updates_per_second
+        self.updates_per_second = updates_per_second or self.settings.updates_per_second
         self._runs: list[RunSummary] = []
         self._keeping_settings = asyncio.Lock()
         self._turns = Turns(self, super().post_message)
@@ -135,7 +137,7 @@ class DistPromptApp(App[int]):
     def change_settings(self, **changes: Any) -> None:
         """Use other settings from now on, and keep them."""
         self.settings = dataclasses.replace(self.settings, **changes)
-        self.updates_per_second = self.settings.updates_per_second
+        self.updates_per_second = changes.get("updates_per_second", self.updates_per_second)
         if self.settings_file is not None:
             self.run_worker(self._keep_settings(self.settings_file))
 
@@ -222,7 +224,8 @@ class DistPromptApp(App[int]):
     def _live_screen(self, run: RunDirectory) -> LiveScreen:
         from distprompt_tui.tui.screens.live import LiveScreen
 
-        return LiveScreen(run, read_only=self.read_only, ascii_only=self.ascii_only)
+        read_only = self.read_only or not is_own(run.path)
+        return LiveScreen(run, read_only=read_only, ascii_only=self.ascii_only)
 
     def _start_screen(self) -> Screen[None]:
         from distprompt_tui.tui.screens.start import StartScreen
@@ -306,6 +309,7 @@ def run_app(
     attach: RunDirectory | None = None,
     ascii_only: bool = False,
     read_only: bool = False,
+    updates_per_second: float | None = None,
     mouse: bool = True,
 ) -> int:
     """Run the app until the user leaves it.
@@ -316,6 +320,7 @@ def run_app(
         attach: a run to watch instead.
         ascii_only: draw with ASCII only; also on where the locale is not UTF-8.
         read_only: watch only: nothing can be paused or stopped.
+        updates_per_second: how often a living run is drawn; None: as the settings say.
         mouse: listen to the mouse; without, the terminal selects text with it.
 
     Returns:
@@ -330,6 +335,7 @@ def run_app(
         attach=attach,
         ascii_only=ascii_only or not locale_is_utf8(),
         read_only=read_only,
+        updates_per_second=updates_per_second,
     )
     app.run(mouse=mouse)
     return app.return_code or 0

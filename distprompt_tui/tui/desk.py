@@ -35,10 +35,17 @@ class Known:
 
 
 class TargetDesk:
-    """Makes previews and asks for bounds; remembers both as long as the app runs."""
+    """Makes previews and asks for bounds; remembers both as long as the app runs.
+
+    Attributes:
+        probe_says: what is going on; empty where nothing is.
+        device: where models are loaded; empty until one was.
+        maker: has read the models' tokens.
+    """
 
     def __init__(self, changed: Callable[[], None], maker: TargetMaker | None = None) -> None:
         self.probe_says = ""
+        self.device = ""
         self._known: dict[Key, Known] = {}
         self._turns: dict[Key, asyncio.Lock] = {}
         self._changed = changed
@@ -109,7 +116,9 @@ class TargetDesk:
         if self._known[key].bounds.done:
             return
         try:
-            async for answer in (await self._probe_of(entry)).ask("bounds", target=target.model_dump(mode="json")):
+            probe = await self._probe_of(entry)
+            async for answer in probe.ask("bounds", target=target.model_dump(mode="json")):
+                self.device = probe.device
                 self._probe_reports("" if answer.get("done") else "being found")
                 names = ("floor", "head_limit", "why_no_floor")
                 found = {name: answer[name] for name in names if answer.get(name) is not None}

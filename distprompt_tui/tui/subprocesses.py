@@ -59,10 +59,16 @@ async def examine_machine(columns: int, rows: int) -> list[Check]:
 
 
 class Probe:
-    """Questions to a loaded model, one at a time. It loads on the first question, in a process of its own."""
+    """Questions to a loaded model, one at a time. It loads on the first question, in a process of its own.
+
+    Attributes:
+        model: its name.
+        device: where it is loaded; empty until it is.
+    """
 
     def __init__(self, model: str, report: Callable[[str], None]) -> None:
         self.model = model
+        self.device = ""
         self._report = report
         self._process: asyncio.subprocess.Process | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -120,6 +126,7 @@ class Probe:
         self._report(f"loading {self.model}")
         while (answer := await _read(process)) is not None:
             if answer.get("ready"):
+                self.device = str(answer.get("device", ""))
                 return
             if "error" in answer:
                 raise DistPromptError(str(answer["error"]))

@@ -53,6 +53,7 @@ class FakeProbe:
     """Answers at once; remembers the questions."""
 
     questions: ClassVar[list[tuple[str, str]]] = []
+    device = "cpu"
 
     def __init__(self, model: str, report: Callable[[str], None]) -> None:
         self.model = model

@@ -67,7 +67,7 @@ class Recorder:
         self.method = method
         self.writer = EventWriter(self.run.events)
         self._whole_vocabulary = whole_vocabulary
-        self._step = 0
+        self.step = 0
         self.infinite_until = 0
         """The last step at which the achieved has mass where the target has none."""
 
@@ -98,11 +98,11 @@ class Recorder:
     def steps(self, count: int) -> None:
         """That many more steps, each with its snapshot; the divergence falls and stays above the head limit."""
         for _ in range(count):
-            self._step += 1
-            p, q = distributions(1 - math.exp(-self._step / 20))
+            self.step += 1
+            p, q = distributions(1 - math.exp(-self.step / 20))
             kl = float((p * np.log(p / q)).sum()) + 0.19
             self.writer.write(
-                "step", step=self._step, kl=kl, best_kl=kl, best_step=self._step, entropy=entropy(q), seconds=self._step
+                "step", step=self.step, kl=kl, best_kl=kl, best_step=self.step, entropy=entropy(q), seconds=self.step
             )
             self.writer.write("snapshot", **self._snapshot(p, q, kl))
             if self._whole_vocabulary:
@@ -132,13 +132,13 @@ class Recorder:
         more = {"cosine": 0.5, "norm": 1.25} if self.method == "soft" else {}
         prompt = [{"id": i, "text": texts[i], **more} for i in range(10)]
         if self.method == "hard":
-            prompt = [{**token, "changed": self._step if token["id"] == 3 else 1} for token in prompt]
+            prompt = [{**token, "changed": self.step if token["id"] == 3 else 1} for token in prompt]
         tokens = [[i, texts[i], p[i], q[i], p[i] * math.log(p[i] / q[i])] for i in range(20)]
         return {
-            "step": self._step,
+            "step": self.step,
             "kl": kl,
             "entropy": entropy(q),
-            "reverse_kl": kl if self._step > self.infinite_until else None,
+            "reverse_kl": kl if self.step > self.infinite_until else None,
             "js": 0.1,
             "tv": 0.2,
             "prompt": prompt,

@@ -140,6 +140,15 @@ async def test_without_colour_the_theme_is_the_terminals_own(
     assert read_settings(file).theme == LIGHT
 
 
+def test_a_speed_for_one_time_outlives_other_settings(app_on: Make) -> None:
+    """`--fps` is not kept, and holds until a speed is set."""
+    app = app_on(updates_per_second=0.5)
+    app.change_settings(bell="on")
+    assert (app.updates_per_second, app.settings.updates_per_second) == (0.5, 2.0)
+    app.change_settings(updates_per_second=4.0)
+    assert app.updates_per_second == 4.0
+
+
 async def test_a_run_begins_as_set(tmp_path: Path, app_on: Make) -> None:
     file = tmp_path / "settings.toml"
     write_settings(file, OTHER)

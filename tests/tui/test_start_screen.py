@@ -48,6 +48,12 @@ async def test_bounds_appear_when_they_are_found(app_on: Make, small_world: Star
         assert ("bounds", "temperature") in FakeProbe.questions
 
 
+async def test_the_device_is_told_when_the_model_is_loaded(app_on: Make, small_world: Started) -> None:
+    app = app_on()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: " on cpu " in screen_text(app))
+
+
 async def test_a_target_that_needs_a_model_comes_from_the_probe(app_on: Make, small_world: Started) -> None:
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:

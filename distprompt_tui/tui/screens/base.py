@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
 if TYPE_CHECKING:
@@ -43,6 +43,12 @@ class AppScreen(Screen[None]):
     def is_drawn(self) -> bool:
         """Whether its widgets are there: on the way out they go, one by one, before the screen does."""
         return self.is_attached and len(self.children) >= self._composed
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether it is on top, or under dialogs only. Textual's `is_current` holds for any screen below too."""
+        above = self.app.screen_stack[::-1]
+        return self in above and all(isinstance(screen, ModalScreen) for screen in above[: above.index(self)])
 
     def action_back(self) -> None:
         """Back to the screen below."""

@@ -65,7 +65,7 @@ class CompareScreen(AppScreen):
     def tick(self) -> None:
         """Read what is new, then draw what changed. Runs that have ended are read once."""
         living = [run for run in self._runs if run.summary.is_live or not run.curve]
-        if living and self.is_current and not self._reading:
+        if living and self.is_seen and not self._reading:
             self._reading = True
             self.run_worker(self._read())
 

@@ -24,8 +24,9 @@ from distprompt_tui.tui.widgets.bars import TokensPanel
 from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot, PlotData
 from distprompt_tui.tui.widgets.entropy import EntropyData, EntropyGauge, LeftData, LeftOnTheTable
 from distprompt_tui.tui.widgets.keybar import KeyBar
+from distprompt_tui.tui.widgets.painted import is_in_sight
 from distprompt_tui.tui.widgets.prompt import PromptData, PromptView
-from distprompt_tui.tui.widgets.status import Notice, StatusData, StatusLine
+from distprompt_tui.tui.widgets.status import Notice, StatusData, StatusLine, end_words
 from distprompt_tui.tui.widgets.text_line import TextLine
 
 if TYPE_CHECKING:
@@ -85,6 +86,9 @@ class RunScreen(AppScreen):
             self.query_one(TokensPanel).toggle_scale()
         self.redraw()
         self.set_interval(1 / self.home.updates_per_second, self.tick)
+
+    def on_screen_resume(self) -> None:
+        """Called by Textual: the screen comes into sight again."""
         self.call_after_refresh(self.tick)
 
     async def on_unmount(self) -> None:
@@ -115,10 +119,19 @@ class RunScreen(AppScreen):
             self._polling = False
         if not self.is_drawn:
             return
-        if was_live and self.view.state.phase == "ended" and self.home.settings.bell == "on":
-            self.app.bell()
+        if was_live and not self.view.is_live:
+            self._tell_the_end()
         self.control.settle(self.view)
-        await self.update_panels(asked=was_playing)
+        if self.is_seen:
+            await self.update_panels(asked=was_playing)
+
+    def _tell_the_end(self) -> None:
+        """The bell where it is set; a few words where another screen lies over this one."""
+        if self.home.settings.bell == "on":
+            self.app.bell()
+        if not self.is_seen:
+            words, is_failure = end_words(self.view)
+            self.notify(words, severity="error" if is_failure else "information", timeout=10, markup=False)
 
     @property
     def shown(self) -> Shown:
@@ -133,7 +146,8 @@ class RunScreen(AppScreen):
         what = self.shown
         self._show(what)
         self.table.wish_for(pins=self.pins, source=what.source, second=what.second)
-        await self.table.update(what.state, asked=asked)
+        if asked or is_in_sight(self.query_one(TokensPanel)):
+            await self.table.update(what.state, asked=asked)
 
     def redraw(self) -> None:
         """Draw what is shown now, the tokens as they are."""

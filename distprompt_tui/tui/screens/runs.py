@@ -68,7 +68,7 @@ class RunsScreen(AppScreen):
         self._load()
 
     def _load_in_sight(self) -> None:
-        if self.is_current:
+        if self.is_seen:
             self._load()
 
     @work(exclusive=True, group="load")

@@ -130,7 +130,7 @@ class StartScreen(AppScreen):
         self._look()
 
     def _load_runs_in_sight(self) -> None:
-        if self.is_current:
+        if self.is_seen:
             self._load_runs()
 
     @work(exclusive=True, group="runs")
@@ -187,6 +187,8 @@ class StartScreen(AppScreen):
         self.query_one("#news", OneLine).show(news_line(self._problem, model, self._preparing()))
         self.query_one("#news").display = bool(self.query_one("#news", OneLine).data)
         self._show_presets()
+        device = self._targets.device
+        label_border(self.query_one("#models"), subtitle=[("on ", "border"), (device, "border")] if device else [])
         if preset is None:
             return
         known = self._targets.known(model.name, preset.spec.target) if model else None
@@ -241,7 +243,7 @@ class StartScreen(AppScreen):
         model, preset = self.model, self.preset
         self._show_choice()
         self._show_estimate()
-        if model is None or preset is None or not self.is_current:
+        if model is None or preset is None or not self.is_seen:
             return
         if model.status == "prepared":
             self._find_out(model, preset.spec.target)

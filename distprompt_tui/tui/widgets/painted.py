@@ -26,6 +26,11 @@ def label_border(widget: Widget, *, title: Line | None = None, subtitle: Line | 
             setattr(widget, name, text)
 
 
+def is_in_sight(widget: Widget) -> bool:
+    """Whether a widget is shown, and all that it lies in: what is hidden is not drawn, and costs nothing."""
+    return all(node.display for node in widget.ancestors_with_self if isinstance(node, Widget))
+
+
 class Painted(Widget, Generic[Data]):
     """A widget whose lines are a function of one value and its size."""
 
@@ -42,6 +47,9 @@ class Painted(Widget, Generic[Data]):
 
     def redraw(self) -> None:
         """Draw the lines that are not what they were."""
+        if not is_in_sight(self):
+            self.refresh()  # all of it, when it is shown again
+            return
         width, height = self.content_size
         lines = self.lines(width, height)[:height] if width > 0 and height > 0 else []
         if len(lines) != len(self._drawn):
@@ -91,6 +99,9 @@ class PaintedScroll(ScrollView, can_focus=True):
 
     def redraw(self) -> None:
         """Draw the lines in sight that are not what they were."""
+        if not is_in_sight(self):
+            self.refresh()
+            return
         width, first = self.scrollable_content_region.width, self.scroll_offset.y
         for index in range(first, min(first + self.size.height, self.virtual_size.height)):
             if self._drawn.get(index) != (self.line(index, width), self.is_marked(index)):

@@ -8,7 +8,7 @@ from distprompt_tui import format
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunTitle
 from distprompt_tui.tui.follow import RunView
-from distprompt_tui.tui.lines import Line, Span, cut, fitting, joined, key_hints, safe, spread, width_of, wrapped
+from distprompt_tui.tui.lines import Line, Span, cut, fitting, joined, key_hints, plain, safe, spread, width_of, wrapped
 from distprompt_tui.tui.widgets.painted import Painted
 
 APP_NAME = "distprompt"
@@ -107,6 +107,17 @@ def title_line(title: RunTitle) -> Line:
         (" › ", "faint"),
         (f"{title.method} n={title.length}", "strong"),
     ]
+
+
+def end_words(view: RunView) -> tuple[str, bool]:
+    """How a run ended, in a sentence for somebody who looks at something else, and whether it failed."""
+    state = view.state
+    name = plain(title_line(view.title))
+    if view.health == "crashed":
+        return f"{name} crashed", True
+    if state.reason == "error":
+        return f"{name} failed: {safe(state.error or 'no reason was given')}", True
+    return f"{name}: {REASONS.get(state.reason or '', 'ended')}, best KL {format.nats(state.best_kl)}", False
 
 
 def notice_lines(data: StatusData, width: int) -> list[Line]:

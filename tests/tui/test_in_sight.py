@@ -1,0 +1,72 @@
+"""Hidden panels and covered screens are not drawn, ends are told over others, others' runs are only looked at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from distprompt_tui.tui.app import DistPromptApp
+from distprompt_tui.tui.screens.live import LiveScreen
+from distprompt_tui.tui.screens.settings import SettingsScreen
+from distprompt_tui.tui.token_table import TokenSource
+from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
+from tests.tui.conftest import screen_text, until, watched
+from tests.tui.recording import Recorder, recorded
+
+Make = Callable[..., DistPromptApp]
+
+
+async def test_what_is_hidden_costs_nothing(tmp_path: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a hidden panel nor a screen under another one is drawn while the run goes on."""
+    recorder = Recorder(tmp_path / "runs")
+    recorder.start()
+    recorder.steps(3)
+    drawn: list[str] = []
+    lines, build = DivergencePlot.lines, TokenSource.build
+    monkeypatch.setattr(DivergencePlot, "lines", lambda *args: (drawn.append("plot"), lines(*args))[1])
+    monkeypatch.setattr(TokenSource, "build", lambda *args: (drawn.append("tokens"), build(*args))[1])
+    async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
+
+        async def go_on() -> list[str]:
+            drawn.clear()
+            recorder.steps(1)
+            live = next(screen for screen in app.screen_stack if isinstance(screen, LiveScreen))
+            await until(pilot, lambda: live.view.state.step == recorder.step)
+            await pilot.pause(0.2)
+            return drawn
+
+        await until(pilot, lambda: "tokens" in drawn)
+        await pilot.press("1")
+        assert "plot" not in await go_on()
+        await pilot.press("1", "4")
+        assert "tokens" not in await go_on()
+        await until(pilot, lambda: "plot" in drawn)
+        await pilot.press("4", "comma")
+        await until(pilot, lambda: isinstance(app.screen, SettingsScreen))
+        await go_on()  # what was on its way
+        assert not await go_on()
+        await pilot.press("escape")
+        await until(pilot, lambda: f"step {recorder.step}/100" in screen_text(app) and "tokens" in drawn)
+
+
+async def test_an_end_is_told_on_another_screen(tmp_path: Path, app_on: Make) -> None:
+    recorder = Recorder(tmp_path / "runs")
+    recorder.start()
+    recorder.steps(3)
+    async with watched(recorder, app_on, size=(100, 30), notifications=True) as (app, pilot):
+        await until(pilot, lambda: "running" in screen_text(app))
+        await pilot.press("comma")
+        recorder.end("target reached")
+        await until(pilot, lambda: "reached," in screen_text(app))
+
+
+async def test_a_run_of_somebody_else_is_only_looked_at(
+    tmp_path: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    app = app_on(attach=recorded(tmp_path / "runs"))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: "read-only" in screen_text(app))
