@@ -158,7 +158,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class RunState:
-    """All that a viewer knows of a run. Divergences and entropies in nats, times in Unix seconds or seconds."""
+    """All that a viewer knows of a run. Divergences and entropies in nats, times in Unix seconds or seconds.
+
+    `changes_answered` counts what was asked of the prompt and done, or refused.
+    """
 
     phase: Phase = "starting"
     progress: Progress | None = None
@@ -198,6 +201,7 @@ class RunState:
     error: str | None = None
     exit_code: int = 0
     warnings: tuple[str, ...] = ()
+    changes_answered: int = 0
 
     @property
     def steps_per_second(self) -> float | None:
@@ -401,10 +405,11 @@ def _bounds(state: RunState, event: Event) -> RunState:
 
 
 def _control(state: RunState, event: Event) -> RunState:
+    if event["outcome"] in ("locked", "unlocked", "edited", "refused"):
+        told = _warning(state, {"text": event["why"]}) if event["outcome"] == "refused" else state
+        return replace(told, changes_answered=state.changes_answered + 1)
     if event["outcome"] == "paused":
         return replace(state, phase="paused")
-    if event["outcome"] == "refused":
-        return _warning(state, {"text": event["why"]})
     if event["outcome"] == "resumed" and state.phase == "paused":
         return replace(state, phase="searching")
     return state
