@@ -78,7 +78,7 @@ class Tried:
 
     Attributes:
         step: when the newest was measured.
-        kl: divergence of the prompt then, nats.
+        kl: divergence of the prompt then, nats; with a fluency weight, what was searched for: its objective.
         tokens: the best first; the one that stood there among them.
     """
 
@@ -352,7 +352,7 @@ def _step(now: dict[str, Any], curve: list[CurvePoint], event: Event) -> None:
     point = CurvePoint(
         event["step"], event["kl"], event["best_kl"], event["entropy"], event["seconds"], event["best_step"]
     )
-    if now["best_kl"] is None or point.best_kl < now["best_kl"]:
+    if point.best_kl != now["best_kl"]:  # with a fluency weight, the better prompt may have the higher divergence
         now |= {"best_kl": point.best_kl, "best_step": point.best_step, "best_at": event["t"]}
     if now["start_kl"] is None:
         now["start_kl"] = point.kl

@@ -54,7 +54,7 @@ async def test_a_position_shows_what_was_tried_and_takes_another_token(
         await until(pilot, lambda: "·word20" in screen_text(app))
         text = screen_text(app)
         assert "Changed at step 2, KL −0.25." in text
-        assert "up to step 2: KL, change from 2.000" in text
+        assert "up to step 2: nats, change from 2.000" in text
         assert "1.502    −0.50" in text.replace("│", "")
         await pilot.press(*"word3")
         await until(pilot, lambda: "·word30" in screen_text(app) and "·banana" not in screen_text(app))

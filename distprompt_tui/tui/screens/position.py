@@ -129,7 +129,7 @@ class PositionDialog(ModalScreen["int | None"]):
             self._tell("Nothing was tried here yet.")
             self._offer([])
             return
-        self._tell(f"The best tried, up to step {tried.step:,}: KL, change from {format.nats(tried.kl)}")
+        self._tell(f"The best tried, up to step {tried.step:,}: nats, change from {format.nats(tried.kl)}")
         self._offer([(token.id, token.text) for token in tried.tokens])
 
     def _tell(self, text: str) -> None:
