@@ -14,6 +14,7 @@ from rich.text import Text
 
 from distprompt_tui.format import count, duration, gap, magnitude, mass, meter, nats, percent, two_bars
 from distprompt_tui.models.registry import ModelEntry
+from distprompt_tui.outcome import outcome_notes
 from distprompt_tui.presets import Preset
 from distprompt_tui.runs.state import Bounds, RunState, TokenMass
 from distprompt_tui.runs.summary import RunSummary
@@ -52,6 +53,8 @@ def print_result(console: Console, state: RunState, result: dict[str, Any]) -> N
             f"{result['drift']:.3g} mean embedding norms from them (median)",
             highlight=False,
         )
+    for note in outcome_notes(result):
+        console.print(note, highlight=False)
     console.print(Text(safe(f"run     {result['run']}")), soft_wrap=True)
 
 

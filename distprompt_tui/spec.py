@@ -255,6 +255,9 @@ class Swaps(Tokens):
 
     `init`: "bank" tries `bank` prompts made of the target's tokens and random ones, and starts from the best; "prompt"
     takes one that was found before, a soft one by its nearest tokens. `locked` positions, counted from 0, never change.
+    `fluency`: what is searched for is the lowest divergence − fluency · mean log-likelihood of the prompt's tokens, by
+    the model itself; a token with nothing before it does not count. `shorten`: when the search has ended, tokens are
+    dropped from the best prompt, those that are missed least first, while its divergence rises by no more nats in all.
     """
 
     init: Literal["bank", "random", "text", "prompt"] = "random"
@@ -262,6 +265,8 @@ class Swaps(Tokens):
     init_prompt: str | None = None
     bank: Annotated[int, Field(ge=1)] = 160
     locked: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    fluency: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    shorten: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
     def _init_and_locks(self) -> Self:

@@ -80,6 +80,27 @@ class LanguageModel:
         cache = None if past is None else past.cache(len(prompts))
         return self._logits(self._in_context(prompts, () if past else self.prefix_ids), cache)
 
+    def logits_and_likelihood(self, embeds: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `next_token_logits`, and how likely the model finds the prompt: every position goes through the head.
+
+        Args:
+            embeds: of the prompts, (batch, n, d).
+            ids: the same prompts, (batch, n).
+
+        Returns:
+            Logits of the next token, (batch, V); mean log-likelihood of the prompt's tokens, nats, (batch,), 0 where no
+            token has anything before it; log-probabilities of every token at each position, (batch, n, V), 0 where
+            there is nothing before. All float32.
+        """
+        output = self.body(inputs_embeds=self._in_context(embeds, self.prefix_ids), use_cache=False)
+        hidden: Tensor = output.last_hidden_state
+        before = len(self.prefix_ids)
+        log_q = self.head.logits(hidden[:, max(before - 1, 0) : before + ids.shape[1] - 1]).log_softmax(-1)
+        if not before:
+            log_q = torch.nn.functional.pad(log_q, (0, 0, 1, 0))
+        likelihood = log_q.gather(2, ids[..., None]).sum((1, 2)) / max(self.predicted(ids.shape[1]), 1)
+        return self.head.logits(hidden[:, -1]), likelihood, log_q
+
     def logits_and_past(self, prompt: Tensor) -> tuple[Tensor, Past]:
         """As `next_token_logits`, of one prompt, and the past of its prefix, itself and its suffix.
 
@@ -96,6 +117,10 @@ class LanguageModel:
         """The same model with fixed text around every prompt."""
         encode = self.vocabulary.encode
         return replace(self, prefix_ids=tuple(encode(prefix)), suffix_ids=tuple(encode(suffix)))
+
+    def predicted(self, length: int) -> int:
+        """How many tokens of a prompt have something before them."""
+        return length if self.prefix_ids else length - 1
 
     def check_length(self, length: int) -> None:
         """Refuse a prompt that does not fit the model's context.

@@ -79,7 +79,7 @@ class Tried:
 
     Attributes:
         step: when the newest was measured.
-        kl: divergence of the prompt then, nats.
+        kl: divergence of the prompt then, nats; with a fluency weight, what was searched for: its objective.
         tokens: the best first; the one that stood there among them.
     """
 
@@ -159,7 +159,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class RunState:
-    """All that a viewer knows of a run. Divergences and entropies in nats, times in Unix seconds or seconds."""
+    """All that a viewer knows of a run. Divergences and entropies in nats, times in Unix seconds or seconds.
+
+    `changes_answered` counts what was asked of the prompt and done, or refused.
+    """
 
     phase: Phase = "starting"
     progress: Progress | None = None
@@ -199,6 +202,7 @@ class RunState:
     error: str | None = None
     exit_code: int = 0
     warnings: tuple[str, ...] = ()
+    changes_answered: int = 0
 
     @property
     def steps_per_second(self) -> float | None:
@@ -353,7 +357,7 @@ def _step(now: dict[str, Any], curve: list[CurvePoint], event: Event) -> None:
         best_step=whole(event["best_step"]),
     )
     moment, memory = positive(event["t"]), maybe(whole, event.get("memory"))
-    if now["best_kl"] is None or point.best_kl < now["best_kl"]:
+    if point.best_kl != now["best_kl"]:  # with a fluency weight, the better prompt may have the higher divergence
         now |= {"best_kl": point.best_kl, "best_step": point.best_step, "best_at": moment}
     if now["start_kl"] is None:
         now["start_kl"] = point.kl
@@ -443,10 +447,11 @@ def _bounds(state: RunState, event: Event) -> RunState:
 
 
 def _control(state: RunState, event: Event) -> RunState:
+    if event["outcome"] in ("locked", "unlocked", "edited", "refused"):
+        told = _warning(state, {"text": event["why"]}) if event["outcome"] == "refused" else state
+        return replace(told, changes_answered=state.changes_answered + 1)
     if event["outcome"] == "paused":
         return replace(state, phase="paused")
-    if event["outcome"] == "refused":
-        return _warning(state, {"text": event["why"]})
     if event["outcome"] == "resumed" and state.phase == "paused":
         return replace(state, phase="searching")
     return state

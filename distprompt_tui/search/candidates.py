@@ -11,19 +11,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-def swap_scores(gradient: Tensor, ids: Tensor, matrix: Tensor, barred: Tensor) -> Tensor:
-    """First-order change of the divergence for putting token v at position i: (E_v − E_current) · gradient.
+def swap_scores(
+    gradient: Tensor, ids: Tensor, matrix: Tensor, barred: Tensor, surprise: Tensor | None = None
+) -> Tensor:
+    """First-order change of the objective for putting token v at position i: (E_v − E_current) · gradient.
 
     Args:
-        gradient: of the divergence by the prompt's embeddings, (n, d).
+        gradient: of the objective by the prompt's embeddings, (n, d).
         ids: the prompt, (n,).
         matrix: embeddings, (V, d).
         barred: what may not be put where, (n, V) bool, or one that broadcasts to it.
+        surprise: what the objective holds for the tokens' own unlikeliness, (n, V): it changes by the difference.
 
     Returns:
         (n, V); barred swaps, and those that change nothing, are infinitely bad.
     """
     scores = gradient @ matrix.T - (gradient * matrix[ids]).sum(-1, keepdim=True)
+    if surprise is not None:
+        scores = scores + surprise - surprise.gather(1, ids[:, None])
     return scores.masked_fill(barred, torch.inf).scatter(1, ids[:, None], torch.inf)
 
 

@@ -44,17 +44,25 @@ class Parent:
         ids: (n,).
         logits: (V,).
         past: None where it is not shared.
-        gradient: of the divergence by its embeddings, (n, d); None where nobody asked.
+        gradient: of the objective by its embeddings, (n, d); None where nobody asked.
+        kl: its divergence, nats.
+        surprise: what the objective rises by for a token's own unlikeliness, by position and token, (n, V); None where
+            fluency does not count.
     """
 
     ids: Tensor
     logits: Tensor
     past: Past | None
     gradient: Tensor | None = None
+    kl: float = 0.0
+    surprise: Tensor | None = None
 
 
 class Evaluator:
     """Measures prompts and remembers what it measured.
+
+    What is measured is the objective: the divergence, less `fluency` times the prompt's mean log-likelihood. With a
+    fluency every candidate is run whole, since all of its positions must be looked at.
 
     That a shared beginning changes nothing is tried out once on this very model; where it does, nothing is shared and
     that is told.
@@ -64,6 +72,7 @@ class Evaluator:
         target: p, (V,), probabilities.
         length: of the prompts to come.
         warn: told why nothing is shared.
+        fluency: weight of the prompt's log-likelihood.
 
     Attributes:
         positions: work so far, in token positions through the body; a backward pass counts as two.
@@ -71,16 +80,20 @@ class Evaluator:
         fitted: batches of this size that memory was enough for.
     """
 
-    def __init__(self, model: LanguageModel, target: Tensor, length: int, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, model: LanguageModel, target: Tensor, length: int, warn: Callable[[str], None], fluency: float = 0.0
+    ) -> None:
         self._model = model
+        self._fluency = fluency
         self._entropy = float(entropy(target.double()))
         self._target = target.to(model.device, torch.float32)
         self._known: dict[int, float] = {}
         self.positions = 0
         self.fitted = 0
-        self.batch = self._largest_batch = max(1, MAX_LOGITS // model.vocab_size)
-        self._shares = True
-        if trouble := self._trouble_with_sharing(length):
+        rows = 1 + length if fluency else 1
+        self.batch = self._largest_batch = max(1, MAX_LOGITS // (rows * model.vocab_size))
+        self._shares = not fluency
+        if self._shares and (trouble := self._trouble_with_sharing(length)):
             self._shares = False
             warn(f"every candidate is run whole, which is slower: {trouble}")
         self._root = self._prefix_alone()
@@ -100,7 +113,7 @@ class Evaluator:
         return fresh.to(prompts.device)
 
     def measure(self, prompts: Tensor, parent: Parent | None = None) -> Tensor:
-        """KL(p ‖ q) of each prompt; those that are known, and the second of two alike, cost nothing.
+        """The objective of each prompt; those that are known, and the second of two alike, cost nothing.
 
         Args:
             prompts: ids, (count, n).
@@ -123,14 +136,18 @@ class Evaluator:
         """Run one prompt to make others from it, with what they will share and which way is down."""
         embeds = self._model.embedding(ids)[None].requires_grad_(with_gradient)
         with torch.set_grad_enabled(with_gradient):
-            logits, past = self._run_one(embeds)
+            logits, past, likelihood, log_q = self._run_one(embeds, ids)
+            kl = logits_kl(self._target, logits, self._entropy)
         self.positions += (3 if with_gradient else 1) * (len(ids) + self._around)
         gradient = None
         if with_gradient:
-            logits_kl(self._target, logits, self._entropy).sum().backward()
+            (kl - self._fluency * likelihood).sum().backward()
             assert embeds.grad is not None
             gradient = embeds.grad[0]
-        return Parent(ids, logits[0].detach(), past, gradient)
+        surprise = (
+            None if log_q is None else log_q.detach() * (-self._fluency / max(self._model.predicted(len(ids)), 1))
+        )
+        return Parent(ids, logits[0].detach(), past, gradient, float(kl.detach()), surprise)
 
     def known(self) -> tuple[Tensor, Tensor]:
         """What is remembered: hashes, (count,) int64, and nats, (count,) float32."""
@@ -150,10 +167,14 @@ class Evaluator:
         for oldest in list(islice(self._known, max(0, len(self._known) - MAX_KNOWN))):
             del self._known[oldest]
 
-    def _run_one(self, embeds: Tensor) -> tuple[Tensor, Past | None]:
+    def _run_one(self, embeds: Tensor, ids: Tensor) -> tuple[Tensor, Past | None, Tensor | float, Tensor | None]:
+        """Logits, (1, V), the past where it is shared, and where fluency counts likelihood, (1,), and (n, V) of it."""
+        if self._fluency:
+            logits, likelihood, log_q = self._model.logits_and_likelihood(embeds, ids[None])
+            return logits, None, likelihood, log_q[0]
         if self._shares:
-            return self._model.logits_and_past(embeds)
-        return self._model.next_token_logits(embeds), None
+            return *self._model.logits_and_past(embeds), 0.0, None
+        return self._model.next_token_logits(embeds), None, 0.0, None
 
     def _measure_new(self, prompts: Tensor, parent: Parent | None) -> Tensor:
         """Divergences of prompts, (count,) float32 on the CPU, in buckets by where they begin to differ."""
@@ -180,8 +201,7 @@ class Evaluator:
         while done < len(prompts):
             part = prompts[done : done + self.batch]
             try:
-                logits = self._model.next_token_logits(part, past)
-                parts.append(logits_kl(self._target, logits, self._entropy).cpu())
+                parts.append(self._objective(part, past).cpu())
             except torch.OutOfMemoryError:
                 if len(part) == 1:
                     raise
@@ -191,6 +211,13 @@ class Evaluator:
             self.positions += len(part) * (part.shape[1] + self._around - (len(self._model.prefix_ids) if past else 0))
             self._grow()
         return torch.cat(parts)
+
+    def _objective(self, prompts: Tensor, past: Past | None) -> Tensor:
+        """Of prompts that fit the memory, or of what is left of them behind a past; (count,)."""
+        if not self._fluency:
+            return logits_kl(self._target, self._model.next_token_logits(prompts, past), self._entropy)
+        logits, likelihood, _ = self._model.logits_and_likelihood(self._model.embedding(prompts), prompts)
+        return logits_kl(self._target, logits, self._entropy) - self._fluency * likelihood
 
     def _grow(self) -> None:
         """Count a batch that fitted; after enough of them, try larger ones again."""

@@ -79,7 +79,7 @@ class ExhaustiveSearch(TokenSearch[Exhaustive]):
     def _take(self, prompts: Tensor) -> None:
         kls = self._measure(prompts, self._stem)
         best = int(kls.argmin())
-        if float(kls[best]) < self._now.kl:
+        if float(kls[best]) < self._now.objective:
             self._move_to(prompts[best], float(kls[best]))
         kls, order = torch.cat([self._longest_kls, kls]).sort(stable=True)
         self._longest_kls = kls[: self._settings.beam]

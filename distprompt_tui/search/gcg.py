@@ -23,7 +23,10 @@ class GcgSearch(SwapSearch[Gcg]):
     def _propose(self) -> Tensor:
         assert self._parent is not None
         assert self._parent.gradient is not None
-        change = (self._parent.gradient @ self._model.embedding_matrix.T)[:, self._allowed]
+        change = self._parent.gradient @ self._model.embedding_matrix.T
+        if self._parent.surprise is not None:
+            change = change + self._parent.surprise
+        change = change[:, self._allowed]
         best = change.topk(min(self._settings.top_k, len(self._allowed)), largest=False).indices
         settings, tokens = self._settings, self._allowed[best]
         for _ in range(DRAWS):

@@ -31,8 +31,8 @@ class HardSearch(SwapSearch[Hard]):
     _kind: Kind = "singles"
     """What the last step measured."""
 
-    def _move_to(self, ids: Tensor, kl: float, parent: Parent | None = None) -> None:
-        super()._move_to(ids, kl, parent)
+    def _move_to(self, ids: Tensor, objective: float, parent: Parent | None = None) -> None:
+        super()._move_to(ids, objective, parent)
         self._fruitless = 0
         self._rank()
 
@@ -84,7 +84,7 @@ class HardSearch(SwapSearch[Hard]):
             prompts = torch.cat([prompts, merged])
             kls = torch.cat([kls, self._evaluator.measure(merged, self._parent)])
         best = int(kls.argmin())
-        if self._kind == "variants" or float(kls[best]) < self._now.kl:
+        if self._kind == "variants" or float(kls[best]) < self._now.objective:
             self._move_to(prompts[best], float(kls[best]))
         else:
             self._fruitless += 1

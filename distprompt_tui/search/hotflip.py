@@ -30,7 +30,7 @@ class HotflipSearch(SwapSearch[Hotflip]):
     def _start(self) -> None:
         super()._start()
         assert self._parent is not None
-        self._beam = [Member(self._now.kl, self._parent)]
+        self._beam = [Member(self._now.objective, self._parent)]
 
     def _own(self) -> dict[str, Tensor]:
         return {
@@ -44,7 +44,7 @@ class HotflipSearch(SwapSearch[Hotflip]):
 
     def _changed_by_hand(self) -> None:
         assert self._parent is not None
-        self._beam = [Member(self._now.kl, self._parent)]
+        self._beam = [Member(self._now.objective, self._parent)]
 
     def _run(self, ids: Tensor) -> Parent:
         return self._evaluator.parent(ids, with_gradient=True)
@@ -76,5 +76,5 @@ class HotflipSearch(SwapSearch[Hotflip]):
         }
         best = sorted([*staying, *distinct.values()], key=lambda place: place[0])[: self._settings.beam]
         self._beam = [Member(kl, parent or self._run(ids)) for kl, ids, parent in best]
-        if self._beam[0].kl < self._now.kl:
+        if self._beam[0].kl < self._now.objective:
             self._move_to(self._beam[0].parent.ids, self._beam[0].kl, self._beam[0].parent)

@@ -22,7 +22,7 @@ class Tried:
 
     Attributes:
         step: when the newest of them was measured.
-        kl: divergence of the prompt then, nats.
+        kl: divergence of the prompt then, nats; with a fluency weight, its objective.
         tokens: each with the divergence of the prompt that has it there, the best first; the prompt's own among them.
     """
 

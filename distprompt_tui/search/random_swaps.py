@@ -34,5 +34,5 @@ class RandomSearch(SwapSearch[RandomSwaps]):
 
     def _take(self, prompts: Tensor) -> None:
         kls = self._measure(prompts, self._parent)
-        if float(kls.min()) < self._now.kl:
+        if float(kls.min()) < self._now.objective:
             self._move_to(prompts[int(kls.argmin())], float(kls.min()))

@@ -26,10 +26,12 @@ SwapSettings = TypeVar("SwapSettings", bound=Swaps)
 
 @dataclass(frozen=True)
 class Standing:
-    """A prompt, its divergence in nats, the step that came to it, and `changed` and `gained` of `HardPrompt`."""
+    """A prompt, its divergence and its objective in nats (the same where fluency does not count), the step that came to
+    it, and `changed` and `gained` of `HardPrompt`."""
 
     ids: Tensor
     kl: float
+    objective: float
     step: int
     changed: tuple[int, ...]
     gained: tuple[float | None, ...]
@@ -69,13 +71,18 @@ class TokenSearch(ABC, Generic[Settings]):
         self._warn = warn
         self._generator = torch.Generator().manual_seed(seed)
         self._allowed = allowed_ids(model, settings)
-        self._evaluator = Evaluator(model, target, settings.length, warn)
+        self._evaluator = Evaluator(model, target, settings.length, warn, self._fluency)
         self._step = 0
         nowhere = torch.zeros(0, dtype=torch.long, device=model.device)
-        self._now = self._best = Standing(nowhere, float("inf"), 0, (), ())
+        self._now = self._best = Standing(nowhere, float("inf"), float("inf"), 0, (), ())
         self._parent: Parent | None = None
         self._locked: frozenset[int] = frozenset()
         self._tried = TriedTokens()
+
+    @property
+    def _fluency(self) -> float:
+        """Weight of the prompt's own log-likelihood."""
+        return 0.0
 
     @abstractmethod
     def _start(self) -> None:
@@ -131,7 +138,13 @@ class TokenSearch(ABC, Generic[Settings]):
             "fitted": self._evaluator.fitted,
             "locked": sorted(self._locked),
             **{
-                name: {"kl": at.kl, "step": at.step, "changed": list(at.changed), "gained": list(at.gained)}
+                name: {
+                    "kl": at.kl,
+                    "objective": at.objective,
+                    "step": at.step,
+                    "changed": list(at.changed),
+                    "gained": list(at.gained),
+                }
                 for name, at in (("now", self._now), ("best", self._best))
             },
         }
@@ -143,6 +156,7 @@ class TokenSearch(ABC, Generic[Settings]):
             Standing(
                 state.tensors[f"{name}.ids"].to(self._model.device),
                 state.numbers[name]["kl"],
+                state.numbers[name]["objective"],
                 state.numbers[name]["step"],
                 tuple(state.numbers[name]["changed"]),
                 tuple(state.numbers[name]["gained"]),
@@ -176,22 +190,29 @@ class TokenSearch(ABC, Generic[Settings]):
     def _measure(self, prompts: Tensor, parent: Parent | None) -> Tensor:
         """As `Evaluator.measure`, kept for whoever looks on."""
         kls = self._evaluator.measure(prompts, parent)
-        self._tried.note(self._now.ids, self._now.kl, self._step, prompts, kls)
+        self._tried.note(self._now.ids, self._now.objective, self._step, prompts, kls)
         return kls
 
-    def _move_to(self, ids: Tensor, kl: float, parent: Parent | None = None) -> None:
-        """Make a measured prompt the current one, and the best one if it is; `parent`: where it was run already."""
+    def _move_to(self, ids: Tensor, objective: float, parent: Parent | None = None) -> None:
+        """Make a measured prompt the current one, and the best one if it is.
+
+        Args:
+            ids: (n,).
+            objective: as it was measured.
+            parent: where it was run already.
+        """
         old = self._now
+        self._parent = parent or self._evaluator.parent(ids, with_gradient=self.with_gradient)
+        kl = self._parent.kl if self._fluency else objective
         changed: list[int] = [self._step] * len(ids)
         gained: list[float | None] = [None] * len(ids)
         if len(old.ids) == len(ids):
             for position, is_kept in enumerate((ids == old.ids).tolist()):
                 changed[position] = old.changed[position] if is_kept else self._step
                 gained[position] = old.gained[position] if is_kept else old.kl - kl
-        self._now = Standing(ids, kl, self._step, tuple(changed), tuple(gained))
-        if kl < self._best.kl or self._parent is None:
+        self._now = Standing(ids, kl, objective, self._step, tuple(changed), tuple(gained))
+        if objective < self._best.objective or not len(self._best.ids):
             self._best = self._now
-        self._parent = parent or self._evaluator.parent(ids, with_gradient=self.with_gradient)
 
 
 class SwapSearch(TokenSearch[SwapSettings]):
@@ -200,6 +221,10 @@ class SwapSearch(TokenSearch[SwapSettings]):
     A person may lock positions and put tokens in by hand, between two steps. The best prompt stays the best of all,
     whatever is locked since.
     """
+
+    @property
+    def _fluency(self) -> float:
+        return self._settings.fluency
 
     def lock(self, position: int, *, locked: bool) -> Step:
         """Leave a position alone from now on, or let it change again.
@@ -263,6 +288,6 @@ class SwapSearch(TokenSearch[SwapSettings]):
         return barred
 
     def _scored(self, parent: Parent) -> Tensor:
-        """First-order change of the divergence for every swap of a parent, (n, V); see `swap_scores`."""
+        """First-order change of the objective for every swap of a parent, (n, V); see `swap_scores`."""
         assert parent.gradient is not None
-        return swap_scores(parent.gradient, parent.ids, self._model.embedding_matrix, self._barred)
+        return swap_scores(parent.gradient, parent.ids, self._model.embedding_matrix, self._barred, parent.surprise)

@@ -10,6 +10,7 @@ from distprompt_tui.tui.follow import RunView
 
 if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
+    from distprompt_tui.runs.process import Change
 
 
 class RunControl:
@@ -20,6 +21,7 @@ class RunControl:
         self._wanted = ""
         self._asked_at = 0.0
         self._asked_in_phase = ""
+        self._answers_before = 0
 
     @property
     def pending(self) -> str:
@@ -37,6 +39,13 @@ class RunControl:
         self._ask("resuming" if resume else "pausing", view)
         send(self.run, "resume" if resume else "pause")
 
+    def change(self, view: RunView, command: Change, **fields: int) -> None:
+        """Ask for another prompt; the fields are those of the command."""
+        from distprompt_tui.runs.process import send
+
+        self._ask("changing", view)
+        send(self.run, command, **fields)
+
     async def stop(self, view: RunView) -> bool:
         """End the search, by force where asking does not help. Returns whether asking did."""
         from distprompt_tui.runs.process import stop
@@ -49,6 +58,8 @@ class RunControl:
 
     def settle(self, view: RunView) -> None:
         """Forget a command that the run has answered."""
+        if self._wanted == "changing" and view.state.changes_answered > self._answers_before:
+            self._wanted = ""
         if self._wanted and self._wanted != "stopping" and view.state.phase != self._asked_in_phase:
             self._wanted = ""
         if not view.is_live:
@@ -56,3 +67,4 @@ class RunControl:
 
     def _ask(self, wanted: str, view: RunView) -> None:
         self._wanted, self._asked_at, self._asked_in_phase = wanted, time.monotonic(), view.state.phase
+        self._answers_before = view.state.changes_answered

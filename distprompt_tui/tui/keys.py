@@ -76,6 +76,9 @@ LIVE_KEYS = (
     Key("y", "copy", "copy", "Copy prompt, ids, result, command or path", "What is kept", 11),
     Key("e", "export", "export", "Write prompt, result or steps into a file", "What is kept", 15),
     Key("w", "log", "log", "The worker's own output", "What is kept", 17, "w"),
+    Key("enter", "", "", "Look into the chosen position; put another token there", "The prompt, its panel in focus"),
+    Key("x", "", "", "Lock the chosen position, or let it change again", "The prompt, its panel in focus"),
+    Key("[ ]", "", "", "The position before or after; arrows do too", "The prompt, its panel in focus"),
     Key("tab,shift+tab", "", "", "The next panel", "Moving", None, "tab"),
     Key("up,down", "", "", "Tokens and prompt: move; j and k do too", "Moving", None, "↑ ↓"),
     Key("left,right", "", "", "Divergence: read off single steps; end follows the newest", "Moving", None, "← →"),
@@ -96,7 +99,7 @@ HISTORY_KEYS = (
 
 START_KEYS = (
     Key("enter", "start", "start", "Start the search; on a run: watch it", "The search", 0),
-    Key("m", "method", "soft/hard", "Change between a soft and a hard prompt", "The search", 4),
+    Key("m", "method", "method", "The next method: soft, hard, gcg, hotflip, random, exhaustive", "The search", 4),
     Key("left_square_bracket", "length(-1)", "", "A shorter prompt", "The search", None, "["),
     Key("right_square_bracket", "length(1)", "length", "A longer prompt", "The search", 5, "[ ]"),
     Key("minus", "steps(-1)", "", "Fewer steps", "The search", None, "-"),

@@ -31,6 +31,7 @@ ROLES = {
     "key": "bold $primary",
     "heading": "bold $primary",
     "changed": "bold underline $achieved",
+    "chosen": "bold reverse $foreground",
     **{f"series {number}": f"bold $series-{number}" for number in range(1, 7)},
 }
 """A role's Textual style. Every colour is a theme variable, so that each theme and terminal stays readable."""

@@ -214,15 +214,37 @@ class TokenSource:
             complete=True,
         )
 
+    def completions(self, written: str, most: int) -> list[tuple[int, str]]:
+        """Tokens that begin with what was written, a space before it allowed: the shortest first, with their strings.
+
+        Args:
+            written: a token's beginning, or `id:5231`.
+            most: of them at most.
+        """
+        if self._vocabulary is None or not written:
+            return []
+        if (number := written.removeprefix("id:")) != written:
+            known = number.isdecimal() and int(number) < self._vocabulary.size
+            return [(int(number), _text(self._vocabulary, int(number)))] if known else []
+        sought = written.casefold()
+        fitting = [i for i, text in enumerate(self._all_texts()) if text.startswith((sought, f" {sought}"))]
+        texts = {i: _text(self._vocabulary, i) for i in fitting}
+        ranked = sorted(fitting, key=lambda i: (not texts[i].startswith(written), len(texts[i]), i))
+        return [(i, texts[i]) for i in ranked[:most]]
+
+    def _all_texts(self) -> list[str]:
+        """Every token's string, without its capitals."""
+        assert self._vocabulary is not None
+        if self._texts is None:
+            self._texts = [self._vocabulary.text(token).casefold() for token in range(self._vocabulary.size)]
+        return self._texts
+
     def _matches(self, find: str) -> NDArray[np.bool_]:
         """(V,): whether a token's text holds the words sought, or its id is the number."""
         import numpy as np
 
-        assert self._vocabulary is not None
-        if self._texts is None:
-            self._texts = [self._vocabulary.text(token).casefold() for token in range(self._vocabulary.size)]
-        sought = find.casefold()
-        found = np.fromiter((sought in text for text in self._texts), dtype=bool, count=len(self._texts))
+        texts, sought = self._all_texts(), find.casefold()
+        found = np.fromiter((sought in text for text in texts), dtype=bool, count=len(texts))
         if find.isdecimal() and int(find) < len(found):
             found[int(find)] = True
         return found

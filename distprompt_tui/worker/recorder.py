@@ -20,7 +20,7 @@ from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.runs.state import Bounds
 from distprompt_tui.search.protocol import Best, HardPrompt, Prompt, Search, SoftPrompt, Step
-from distprompt_tui.spec import RunSpec
+from distprompt_tui.spec import RunSpec, Swaps
 from distprompt_tui.targets import Target
 from distprompt_tui.worker.checkpoint import Checkpoint, Timetable, save_checkpoint
 from distprompt_tui.worker.readout import (
@@ -44,7 +44,7 @@ class Recorder:
     Attributes:
         idle_seconds: time that does not count as searching, such as a pause.
         step: of the newest report.
-        best_kl: lowest divergence so far, in nats.
+        best_kl: divergence of the best prompt so far, in nats.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Recorder:
         self.idle_seconds = 0.0
         self.step = 0
         self.best_kl = float("inf")
+        self._by_kl = not (isinstance(spec.search, Swaps) and spec.search.fluency)
 
     @property
     def seconds(self) -> float:
@@ -106,7 +107,7 @@ class Recorder:
         if step.index == 0:
             self._start_kl = step.kls[0]
         self.step, self._positions = step.index, step.positions
-        self.best_kl = min(self.best_kl, *step.kls)
+        self.best_kl = min(self.best_kl, *step.kls) if self._by_kl else search.best.kl
         self._unwritten = step
         due = {what for what, seconds in INTERVALS.items() if self._due(what, seconds) or step.index == 0}
         if not due:
@@ -126,7 +127,7 @@ class Recorder:
     def show(self, step: Step, search: Search) -> None:
         """Write at once how the prompt does that a person has just changed: another report of the same step."""
         self._positions = step.positions
-        self.best_kl = min(self.best_kl, *step.kls)
+        self.best_kl = search.best.kl
         prompt, logits = search.current
         achieved = compare(self._p, logits)
         self._write_step(step, search, achieved.numbers)
@@ -134,8 +135,15 @@ class Recorder:
         self._write_achieved(achieved)
         self._save_best(search)
 
-    def finish(self, search: Search, bounds: Bounds, reason: str) -> dict[str, Any]:
+    def finish(self, search: Search, best: Best, bounds: Bounds, reason: str, said: dict[str, Any]) -> dict[str, Any]:
         """Measure the best prompt once more, write it as the newest snapshot, and sum up.
+
+        Args:
+            search: at its end.
+            best: its best prompt, or what became of it.
+            bounds: as far as they are known.
+            reason: why it ended.
+            said: more for the result.
 
         Returns:
             The result, as `best/result.json` and `--json` have it.
@@ -143,7 +151,6 @@ class Recorder:
         self._trace.close()
         if self._unwritten is not None:
             self._write_step(self._unwritten, search, compare(self._p, search.current[1]).numbers)
-        best = search.best
         with torch.no_grad():
             achieved = compare(self._p, self._model.next_token_logits(_as_input(best.prompt))[0])
         self._write_snapshot(best.prompt, achieved)
@@ -151,7 +158,7 @@ class Recorder:
             self._write_projection(best.prompt)
         self._write_achieved(achieved)
         self._save_prompt(best.prompt)
-        result = self._result(best, achieved.numbers, bounds) | {"reason": reason}
+        result = self._result(best, achieved.numbers, bounds) | said | {"reason": reason}
         write_json(self._run.result, result)
         return result
 
@@ -197,7 +204,7 @@ class Recorder:
 
     def _save_best(self, search: Search) -> None:
         best = search.best
-        if best.kl < self._saved_best:
+        if best.kl != self._saved_best:
             self._save_prompt(best.prompt)
             self._events.write("best", step=best.step, kl=best.kl)
             self._saved_best = best.kl

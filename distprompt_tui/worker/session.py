@@ -36,6 +36,7 @@ from distprompt_tui.spec import Budget, RunSpec
 from distprompt_tui.targets import Target, make_target
 from distprompt_tui.worker.checkpoint import load_checkpoint
 from distprompt_tui.worker.control import POLL_SECONDS, Control
+from distprompt_tui.worker.ending import beginning, fluency, shortened
 from distprompt_tui.worker.hands import change_prompt
 from distprompt_tui.worker.recorder import Recorder
 
@@ -58,9 +59,8 @@ def run_session(run: RunDirectory, events: EventWriter) -> None:
         report("making the target", None)
         target = make_target(spec.target, model.vocabulary, ModelSource(model, spec.model, report))
         model = model.in_context(spec.context.prefix, spec.context.suffix)
-        search = make_search(
-            model, torch.tensor(target.probabilities), spec, lambda text: events.write("warning", text=text)
-        )
+        p = torch.tensor(target.probabilities)
+        search = make_search(model, p, spec, lambda text: events.write("warning", text=text))
         write_atomically(run.target, lambda file: np.save(file, target.probabilities))
         write_json(run.manifest, _manifest(run, spec, model, folder, target))
         _announce(events, run, spec, model, target, str(folder / "tokenizer.json"))
@@ -74,7 +74,9 @@ def run_session(run: RunDirectory, events: EventWriter) -> None:
 
         control = Control(run, events, change)
         reason = _search(run, events, spec, search, recorder, bounds, control)
-        result = recorder.finish(search, bounds.wait(control), reason)
+        best, said = shortened(model, p, spec, search.best)
+        said |= fluency(model, spec, best) | beginning(model, p, spec)
+        result = recorder.finish(search, best, bounds.wait(control), reason, said)
     events.write("ended", reason=reason, result=result)
 
 

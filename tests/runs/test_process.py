@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from distprompt_tui.errors import UsageError
+from distprompt_tui.outcome import outcome_notes
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.process import send, start_run, start_worker, stop, worker_pid
@@ -188,6 +189,28 @@ def test_a_failure_is_told_in_one_sentence(spec: RunSpec, tmp_path: Path) -> Non
     assert state.error is not None
     assert "is not one token for this model" in state.error
     assert "\n" not in state.error
+
+
+def test_an_ended_search_is_shortened_and_says_where_it_came_from(spec: RunSpec, tmp_path: Path) -> None:
+    budget = spec.budget.model_copy(update={"steps": 8})
+    soft = start_run(spec.model_copy(update={"budget": budget}), tmp_path)
+    before = wait_for(soft, lambda state: state.phase == "ended").result
+    assert before is not None
+    assert before["from_kl"] is None
+    search = Hard(length=4, init="prompt", init_prompt=str(soft.path), width=8, shorten=50.0, fluency=0.1)
+    hard = start_run(spec.model_copy(update={"budget": budget, "search": search}), tmp_path)
+    state = wait_for(hard, lambda state: state.phase == "ended")
+    result = state.result
+    assert result is not None
+    assert (result["from_prompt"], result["from_kind"]) == (str(soft.path), "soft")
+    assert result["from_kl"] == pytest.approx(before["kl"], abs=1e-4)
+    assert result["length_before"] == 4
+    assert len(result["prompt_ids"]) < 4
+    assert result["kl"] <= result["kl_before"] + 50
+    assert result["kl_string"] == pytest.approx(result["kl"], abs=1e-4)
+    assert json.loads((hard.best / "prompt.json").read_text())["ids"] == result["prompt_ids"]
+    assert result["log_likelihood"] < 0 or len(result["prompt_ids"]) == 1
+    assert len(outcome_notes(result)) == 3
 
 
 def test_a_prompt_is_changed_by_hand_while_paused(spec: RunSpec, tmp_path: Path) -> None:

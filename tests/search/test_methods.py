@@ -100,20 +100,30 @@ def test_the_work_is_counted_truly_and_nothing_is_measured_twice(
     assert len(set(measured)) == len(measured)
 
 
-def test_resumed_equals_uninterrupted_bit_for_bit(model: LanguageModel, settings: specs.Tokens) -> None:
+@pytest.mark.parametrize("stop_at", [0, 3, 8])
+def test_resumed_equals_uninterrupted_bit_for_bit(model: LanguageModel, settings: specs.Tokens, stop_at: int) -> None:
+    check_resuming(model, settings, stop_at)
+
+
+@pytest.mark.parametrize("name", ["hard", "hotflip"])
+def test_resumed_equals_uninterrupted_on_every_architecture(tiny_model: LanguageModel, name: str) -> None:
+    check_resuming(tiny_model.in_context("", " dog"), SETTINGS[name], 5)
+
+
+def check_resuming(model: LanguageModel, settings: specs.Tokens, stop_at: int) -> None:
+    """A search that is taken up from its state goes on as if nothing had been."""
     whole = search(model, settings)
     expected = list(whole.steps())
-    for stop_at in (0, 3, 8):
-        first = search(model, settings)
-        for step in first.steps():
-            if step.index == stop_at:
-                break
-        second = search(model, settings, seed=99)
-        second.restore(first.state())
-        assert list(second.steps()) == expected[stop_at:]
-        assert torch.equal(ids_of(second), ids_of(whole))
-        assert second.best.step == whole.best.step
-        assert second.state().numbers == whole.state().numbers
+    first = search(model, settings)
+    for step in first.steps():
+        if step.index == stop_at:
+            break
+    second = search(model, settings, seed=99)
+    second.restore(first.state())
+    assert list(second.steps()) == expected[stop_at:]
+    assert torch.equal(ids_of(second), ids_of(whole))
+    assert second.best.step == whole.best.step
+    assert second.state().numbers == whole.state().numbers
 
 
 def test_the_seed_decides_everything(model: LanguageModel, settings: specs.Tokens) -> None:

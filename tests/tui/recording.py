@@ -133,6 +133,8 @@ class Recorder:
         prompt = [{"id": i, "text": texts[i], **more} for i in range(10)]
         if self.method == "hard":
             prompt = [{**token, "changed": self.step if token["id"] == 3 else 1} for token in prompt]
+            prompt[3] |= {"gained": 0.25}
+            prompt[5] |= {"locked": True}
         tokens = [[i, texts[i], p[i], q[i], p[i] * math.log(p[i] / q[i])] for i in range(20)]
         return {
             "step": self.step,
@@ -143,7 +145,15 @@ class Recorder:
             "tv": 0.2,
             "prompt": prompt,
             "tokens": tokens,
+            "candidates": [] if self.method == "soft" else candidates(self._step),
         }
+
+
+def candidates(step: int) -> list[list[object] | None]:
+    """What was tried at the fourth position, and nothing elsewhere."""
+    texts = strings()
+    tried = [step, 2.0, [[i, texts[i], 1.5 + i / 4 + step / 1000] for i in (0, 20, 3)]]
+    return [tried if position == 3 else None for position in range(10)]
 
 
 def recorded(runs_dir: Path, method: str = "soft", steps: int = 40) -> RunDirectory:

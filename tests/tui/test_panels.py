@@ -69,7 +69,8 @@ def hard(changed: list[int]) -> PromptData:
 def test_the_change_that_was_last_stands_out() -> None:
     data = hard([0, 7, 3])
     assert prompt_title(data) == "Prompt  3 tokens, position 2 changed last, at step 7"
-    changed = [span for line in prompt_lines(data, 60, flowing=False) for span in line if span[1] == "changed"]
+    lines, _ = prompt_lines(data, 60, flowing=False)
+    changed = [span for line in lines for span in line if span[1] == "changed"]
     assert any("t1" in token for token, _ in changed)
     assert not any("t2" in token for token, _ in changed)
     assert prompt_title(hard([0, 0])) == "Prompt  2 tokens"
@@ -78,7 +79,9 @@ def test_the_change_that_was_last_stands_out() -> None:
 @given(st.lists(st.sampled_from(HOSTILE), min_size=1, max_size=40), st.integers(30, 120), st.booleans())
 def test_prompts_fit_and_show_every_position(texts: list[str], width: int, flowing: bool) -> None:
     tokens = tuple(PromptToken(i, token, cosine=0.41, norm=1.1) for i, token in enumerate(texts))
-    lines = prompt_lines(PromptData("soft", 1, tokens), width, flowing=flowing)
+    lines, places = prompt_lines(PromptData("soft", 1, tokens), width, flowing=flowing)
+    assert places == sorted(places)
+    assert len(places) == len(tokens)
     assert all(width_of(line) <= width for line in lines)
     assert text(lines).count(".41") == len(texts)
 

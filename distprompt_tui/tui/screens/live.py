@@ -18,6 +18,7 @@ from distprompt_tui.tui.screens.dialogs import copy_question, export_question, s
 from distprompt_tui.tui.screens.run_view import RunScreen
 from distprompt_tui.tui.widgets.bars import Bars, TokensPanel
 from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
+from distprompt_tui.tui.widgets.prompt import PromptView
 from distprompt_tui.tui.widgets.text_line import TextLine
 
 if TYPE_CHECKING:
@@ -124,6 +125,43 @@ class LiveScreen(RunScreen):
         except DistPromptError as error:
             self.notify(safe(str(error)), severity="error", markup=False)
             return None
+
+    # The prompt.
+
+    def on_prompt_view_lock_asked(self, event: PromptView.LockAsked) -> None:
+        """Called by Textual."""
+        if self._refused():
+            return
+        if why := self._why_not_changed():
+            self.notify(why, severity="warning")
+        else:
+            self.control.change(self.view, "lock" if event.locked else "unlock", position=event.position)
+            self.redraw()
+
+    def on_prompt_view_opened(self, event: PromptView.Opened) -> None:
+        """Called by Textual."""
+        self.run_worker(self._look_into(event.position))
+
+    async def _look_into(self, position: int) -> None:
+        from distprompt_tui.tui.screens.position import PositionData, PositionDialog
+
+        snapshot = self.shown.state.snapshot
+        if snapshot is None or position >= len(snapshot.prompt):
+            return
+        why_not = READ_ONLY if self.read_only else self._why_not_changed()
+        data = PositionData.of(snapshot, position, why_not, self._ascii_only)
+        token = await self.app.push_screen_wait(PositionDialog(data, self.complete))
+        if token is not None and not self._why_not_changed():
+            self.control.change(self.view, "edit", position=position, token=token)
+            self.redraw()
+
+    def _why_not_changed(self) -> str:
+        """Why the prompt cannot be changed now; empty where it can."""
+        if not self.view.is_live:
+            return "The search has ended: n starts a new one from its settings."
+        return (
+            "Another moment is shown: esc goes back to the run, whose prompt can be changed." if self.shown.note else ""
+        )
 
     # What was.
 

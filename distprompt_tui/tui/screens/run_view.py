@@ -149,6 +149,10 @@ class RunScreen(AppScreen):
         if asked or is_in_sight(self.query_one(TokensPanel)):
             await self.table.update(what.state, asked=asked)
 
+    async def complete(self, written: str, most: int) -> list[tuple[int, str]]:
+        """Tokens that begin with what was written; see `TokenSource.completions`."""
+        return await in_thread(self._source.completions, written, most)
+
     def redraw(self) -> None:
         """Draw what is shown now, the tokens as they are."""
         if self.is_drawn:

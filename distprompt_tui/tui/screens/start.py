@@ -274,8 +274,8 @@ class StartScreen(AppScreen):
             self.action_start()
 
     def action_method(self) -> None:
-        """Soft or hard."""
-        self.query_one(SearchForm).toggle_method()
+        """The next method."""
+        self.query_one(SearchForm).next_method()
 
     def action_length(self, by: int) -> None:
         """A longer or shorter prompt."""

@@ -1,16 +1,23 @@
-"""The prompt under search: tokens in a grid, with what changed last, or vectors with their nearest tokens."""
+"""The prompt under search: tokens in a grid, with what changed last, or vectors with their nearest tokens.
+
+Of tokens one position is chosen: it can be looked into, locked, and given another token.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region
+from textual.message import Message
 
 from distprompt_tui import format
 from distprompt_tui.runs.state import Projection, PromptToken
 from distprompt_tui.tokens import fit, fit_to, visible_token
 from distprompt_tui.tui.asking import Influence
-from distprompt_tui.tui.lines import Line, joined, width_of
+from distprompt_tui.tui.lines import Line, joined, key_hints, width_of
 from distprompt_tui.tui.widgets.painted import PaintedScroll, label_border
 
 _TOKEN_CELLS = 12
@@ -18,7 +25,7 @@ _TOKEN_CELLS = 12
 
 @dataclass(frozen=True)
 class PromptData:
-    """The positions at one step, or what each of them gives to a token."""
+    """The positions at one step, or what each of them gives to a token; `chosen`: the position under the cursor."""
 
     method: str = ""
     step: int = 0
@@ -26,15 +33,41 @@ class PromptData:
     ascii_only: bool = False
     influence: Influence | None = None
     projection: Projection | None = None
+    chosen: int | None = None
 
 
 class PromptView(PaintedScroll):
-    """Scrolls where the prompt is longer than the panel."""
+    """Scrolls where the prompt is longer than the panel. Tokens have a cursor while the panel is in focus."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,left_square_bracket", "move(-1)", "The position before", show=False),
+        Binding("right,right_square_bracket", "move(1)", "The next position", show=False),
+        Binding("up,k", "move_row(-1)", "Up", show=False),
+        Binding("down,j", "move_row(1)", "Down", show=False),
+        Binding("enter", "open", "Look into the position", show=False),
+        Binding("x", "lock", "Lock the position, or let it go", show=False),
+    ]
+
+    class Opened(Message):
+        """A position is to be looked into."""
+
+        def __init__(self, position: int) -> None:
+            super().__init__()
+            self.position = position
+
+    class LockAsked(Message):
+        """A position is to be left alone, or let go."""
+
+        def __init__(self, position: int, *, locked: bool) -> None:
+            super().__init__()
+            self.position, self.locked = position, locked
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self._data = PromptData()
         self._lines: list[Line] = []
+        self._places: list[int] = []
+        self._position = 0
         self._laid_out: tuple[PromptData, int, bool] | None = None
 
     def on_mount(self) -> None:
@@ -45,10 +78,46 @@ class PromptView(PaintedScroll):
         """Called by Textual."""
         self._lay_out()
 
+    def on_focus(self) -> None:
+        """Called by Textual: the cursor comes."""
+        self.show(self._data)
+
+    def on_blur(self) -> None:
+        """Called by Textual: the cursor goes."""
+        self.show(self._data)
+
     def show(self, data: PromptData) -> None:
         """Draw another prompt."""
-        self._data = data
+        self._position = min(self._position, max(len(data.tokens) - 1, 0))
+        has_cursor = self.has_focus and _has_positions(data)
+        self._data = replace(data, chosen=self._position if has_cursor else None)
         self._lay_out()
+
+    def action_move(self, by: int) -> None:
+        """Choose the position so many later."""
+        self._position = min(max(self._position + by, 0), max(len(self._data.tokens) - 1, 0))
+        self.show(self._data)
+        if self._data.chosen is not None:
+            row = self._places[self._position]
+            self.scroll_to_region(Region(0, row, 1, 1), animate=False, force=True, immediate=True)
+
+    def action_move_row(self, by: int) -> None:
+        """Choose the position above or below; vectors are scrolled."""
+        if self._data.chosen is not None:
+            self.action_move(by * self._places.count(0))
+        else:
+            self.scroll_relative(y=by, animate=False)
+
+    def action_open(self) -> None:
+        """Ask for the chosen position to be looked into."""
+        if self._data.chosen is not None:
+            self.post_message(self.Opened(self._data.chosen))
+
+    def action_lock(self) -> None:
+        """Ask for the chosen position to be locked, or let go."""
+        if self._data.chosen is not None:
+            token = self._data.tokens[self._data.chosen]
+            self.post_message(self.LockAsked(self._data.chosen, locked=not token.locked))
 
     def line(self, index: int, width: int) -> Line:
         """One row of the grid."""
@@ -63,9 +132,8 @@ class PromptView(PaintedScroll):
         if key == self._laid_out or width <= 0:
             return
         self._laid_out = key
-        self._lines = prompt_lines(self._data, width, flowing=flowing)
-        projected = projection_note(self._data.projection)
-        label_border(self, title=[(prompt_title(self._data), "border")], subtitle=[(projected, "border")])
+        self._lines, self._places = prompt_lines(self._data, width, flowing=flowing)
+        label_border(self, title=[(prompt_title(self._data), "border")], subtitle=prompt_note(self._data))
         self.set_line_count(len(self._lines))
 
 
@@ -86,15 +154,28 @@ def prompt_title(data: PromptData) -> str:
     return f"Prompt  {count} tokens, {where} changed last, at step {data.tokens[changed[0] - 1].changed}"
 
 
-def projection_note(projection: Projection | None) -> str:
-    """What is lost where the vectors are replaced by their nearest tokens."""
-    if projection is None:
-        return ""
-    return f"as tokens KL {format.nats(projection.kl)}, {projection.drift:.2g} norms away"
+def prompt_note(data: PromptData) -> Line:
+    """What is lost where vectors are replaced by their nearest tokens; of tokens, what the chosen one is about."""
+    if data.chosen is not None:
+        token = data.tokens[data.chosen]
+        other_way = "x free" if token.locked else "x lock"
+        return [(f"{data.chosen + 1} {position_words(token)}  ", "border"), *key_hints(f"enter more   {other_way}")]
+    if data.projection is None:
+        return []
+    projected = f"as tokens KL {format.nats(data.projection.kl)}, {data.projection.drift:.2g} norms away"
+    return [(projected, "border")]
 
 
-def prompt_lines(data: PromptData, width: int, *, flowing: bool) -> list[Line]:
-    """All rows.
+def position_words(token: PromptToken) -> str:
+    """When a position changed last, and what that gained."""
+    locked = "locked, " if token.locked else ""
+    if token.gained is None:
+        return f"{locked}as at the start"
+    return f"{locked}changed at step {token.changed}, KL {format.signed(-token.gained)}"
+
+
+def prompt_lines(data: PromptData, width: int, *, flowing: bool) -> tuple[list[Line], list[int]]:
+    """All rows, and in which of them each position is.
 
     Args:
         data: the prompt.
@@ -102,7 +183,7 @@ def prompt_lines(data: PromptData, width: int, *, flowing: bool) -> list[Line]:
         flowing: one entry after the other with no columns, where there is hardly any height.
     """
     if not data.tokens:
-        return [[("The prompt appears with the first snapshot.", "quiet")]]
+        return [[("The prompt appears with the first snapshot.", "quiet")]], []
     entry = _entry if data.influence is None else _moving_entry
     entries = [entry(position, token, data, padded=not flowing) for position, token in enumerate(data.tokens, start=1)]
     return _flow(entries, width) if flowing else _grid(entries, width)
@@ -125,20 +206,27 @@ def _entry(position: int, token: PromptToken, data: PromptData, *, padded: bool)
         line.append((f" {_short(token.cosine)}", "quiet"))
     if token.norm is not None and padded:
         line.append((f" ×{token.norm:<4.2f}"[:6], "faint"))
+    if padded and any(other.gained is not None for other in data.tokens):
+        line.append((f" {'' if token.gained is None else format.signed(-token.gained):>7}", "quiet"))
     return line
 
 
 def _start(position: int, token: PromptToken, data: PromptData, *, padded: bool) -> Line:
-    """Number and token; a sign where it changed last."""
+    """Number and token; a sign where it changed last, and one where it is locked."""
     changed = _changed_last(token, data.tokens)
     text = visible_token(token.text, ascii_only=data.ascii_only) or "(nothing)"
     text = fit(text, _TOKEN_CELLS) if padded else fit_to(text, _TOKEN_CELLS)
     digits = len(str(len(data.tokens))) if padded else 0
     return [
         ("›" if changed else " " if padded else "", "changed"),
-        (f"{position:>{digits}} ", "faint"),
-        (text, "changed" if changed else "strong"),
+        (f"{position:>{digits}}", "faint"),
+        ("*" if token.locked else " ", "key"),
+        (text, "chosen" if data.chosen == position - 1 else "changed" if changed else "strong"),
     ]
+
+
+def _has_positions(data: PromptData) -> bool:
+    return bool(data.tokens) and data.method != "soft" and data.influence is None
 
 
 def _changed_last(token: PromptToken, tokens: tuple[PromptToken, ...]) -> bool:
@@ -152,7 +240,7 @@ def _short(cosine: float) -> str:
     return "1.0" if text == "1.00" else text.replace("0.", ".", 1)
 
 
-def _grid(entries: list[Line], width: int) -> list[Line]:
+def _grid(entries: list[Line], width: int) -> tuple[list[Line], list[int]]:
     cell = max(width_of(entry) for entry in entries) + 2
     columns = max(width // cell, 1)
     rows: list[Line] = []
@@ -161,15 +249,17 @@ def _grid(entries: list[Line], width: int) -> list[Line]:
         for entry in entries[start : start + columns]:
             row.extend([*entry, (" " * (cell - width_of(entry)), "")])
         rows.append(row)
-    return rows
+    return rows, [index // columns for index in range(len(entries))]
 
 
-def _flow(entries: list[Line], width: int) -> list[Line]:
+def _flow(entries: list[Line], width: int) -> tuple[list[Line], list[int]]:
     rows: list[Line] = [[]]
+    places: list[int] = []
     for entry in entries:
         longer = joined([rows[-1], entry])
         if rows[-1] and width_of(longer) > width:
             rows.append(entry)
         else:
             rows[-1] = longer
-    return rows
+        places.append(len(rows) - 1)
+    return rows, places

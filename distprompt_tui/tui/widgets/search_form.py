@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from textual import events
 from textual.app import ComposeResult
@@ -19,9 +19,14 @@ from distprompt_tui.tui.widgets.painted import label_border
 
 Method = Literal["soft", "hard", "gcg", "hotflip", "random", "exhaustive"]
 
+METHODS: tuple[Method, ...] = get_args(Method)
+
 LENGTHS = (1, 2, 3, 5, 8, 10, 15, 20, 30, 50, 100)
 STEPS = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 """What the keys go through; the fields take any number."""
+
+
+_METHOD_CELLS = max(map(len, METHODS))
 
 
 @dataclass(frozen=True)
@@ -35,12 +40,15 @@ class SearchChoice:
 
 
 class MethodField(Widget, can_focus=True):
-    """Soft or hard: ←, →, space or a click changes it."""
+    """One of all methods: →, space or a click goes to the next one, ← to the one before."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("left,right,space,h,l", "change", "Change", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("right,space,l", "change(1)", "The next", show=False),
+        Binding("left,h", "change(-1)", "The one before", show=False),
+    ]
 
     class Changed(Message):
-        """The other method was chosen."""
+        """Another method was chosen."""
 
     def __init__(self) -> None:
         super().__init__(id="method")
@@ -48,26 +56,22 @@ class MethodField(Widget, can_focus=True):
 
     def render(self) -> Content:
         """Called by Textual."""
-        line = []
-        for name in ("soft", "hard" if self.method == "soft" else self.method):
-            chosen = name == self.method
-            line += [("● " if chosen else "○ ", "accent" if chosen else "faint")]
-            line += [(f"{name}  ", "strong" if chosen else "quiet")]
-        return content([line])
+        number = METHODS.index(self.method) + 1
+        return content([[(f"{self.method:<{_METHOD_CELLS}}", "strong"), (f" {number}/{len(METHODS)}", "quiet")]])
 
     def set_method(self, method: Method) -> None:
         """Show a method."""
         self.method = method
         self.refresh()
 
-    def action_change(self) -> None:
-        """Choose the other one."""
-        self.set_method("hard" if self.method == "soft" else "soft")
+    def action_change(self, by: int) -> None:
+        """Choose one so many further on; after the last one comes the first."""
+        self.set_method(METHODS[(METHODS.index(self.method) + by) % len(METHODS)])
         self.post_message(self.Changed())
 
     def on_click(self, event: events.Click) -> None:
         """Called by Textual."""
-        self.action_change()
+        self.action_change(1)
 
 
 class SearchForm(Horizontal):
@@ -106,9 +110,9 @@ class SearchForm(Horizontal):
         for name, value in (("length", choice.length), ("steps", choice.steps), ("seed", choice.seed)):
             self._inputs[name].value = "" if value is None else str(value)
 
-    def toggle_method(self) -> None:
-        """Choose the other method."""
-        self._method.action_change()
+    def next_method(self) -> None:
+        """Choose the next method."""
+        self._method.action_change(1)
 
     def change(self, name: str, by: int) -> None:
         """Go to the next usual value of a number."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from distprompt_tui import format
+from distprompt_tui.outcome import outcome_notes
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunTitle
 from distprompt_tui.tui.follow import RunView
@@ -48,7 +49,7 @@ class StatusLine(Painted[StatusData]):
 
 
 class Notice(Painted[StatusData]):
-    """Nothing while all goes well, up to four lines otherwise."""
+    """Nothing while all goes well, a few lines otherwise."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(StatusData(), id=id)
@@ -186,7 +187,8 @@ def _ended(state: RunState, width: int) -> list[Line]:
     elif state.bounds.floor is not None and state.best_kl is not None:
         parts += [(f", {format.nats(state.best_kl - state.bounds.floor)} above the floor", "quiet")]
     steps = key_hints("y copy the prompt   r again with the next seed   esc start screen")
-    return [cut(parts, width), cut(steps, width)]
+    notes = [cut([(f"{note[:1].upper()}{note[1:]}", "quiet")], width) for note in outcome_notes(state.result or {})]
+    return [cut(parts, width), *notes, cut(steps, width)]
 
 
 def _crashed(view: RunView, width: int) -> list[Line]:

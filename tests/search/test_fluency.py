@@ -1,0 +1,113 @@
+"""The prompt's own likelihood in what is searched for: exact, in the gradient, and beside the divergence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from distprompt_tui import spec as specs
+from distprompt_tui.divergence import forward_kl
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.search.evaluate import Evaluator
+from distprompt_tui.search.initial import random_ids
+from distprompt_tui.search.protocol import HardPrompt
+from tests.search.targets import outlier_target
+from tests.search.test_methods import SETTINGS, search
+
+WEIGHT = 0.4
+FLUENT = {
+    name: settings.model_copy(update={"fluency": WEIGHT})
+    for name, settings in SETTINGS.items()
+    if isinstance(settings, specs.Swaps)
+}
+
+
+@pytest.fixture(params=["", "The quick "])
+def model(request: pytest.FixtureRequest, tiny_model: LanguageModel) -> LanguageModel:
+    """Each tiny model, with and without a prefix."""
+    return tiny_model.in_context(request.param, " dog")
+
+
+def mean_log_likelihood(model: LanguageModel, ids: list[int]) -> float:
+    """Token by token, a forward pass each."""
+    before = list(model.prefix_ids)
+    terms = []
+    for token in ids:
+        if before:
+            bare = model.in_context("", "")
+            logits = bare.next_token_logits(torch.tensor([before]))[0]
+            terms.append(float(logits.log_softmax(-1)[token]))
+        before.append(token)
+    return sum(terms) / len(terms) if terms else 0.0
+
+
+def kl_of(model: LanguageModel, ids: Tensor) -> float:
+    return forward_kl(outlier_target(model), model.next_token_logits(ids[None])).item()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("length", [1, 2, 6])
+def test_the_objective_is_that_of_a_plain_loop(model: LanguageModel, length: int, generator: torch.Generator) -> None:
+    prompts = random_ids(model, (5, length), generator)
+    measured = Evaluator(model, outlier_target(model), length, pytest.fail, WEIGHT).measure(prompts)
+    expected = [kl_of(model, ids) - WEIGHT * mean_log_likelihood(model, ids.tolist()) for ids in prompts]
+    assert measured.tolist() == pytest.approx(expected, abs=1e-3)
+
+
+def test_scores_are_the_derivative_of_the_objective(model: LanguageModel, generator: torch.Generator) -> None:
+    """By one-hot rows that stand for the tokens both where they are read and where they are expected."""
+    found: Any = search(model, FLUENT["hard"], steps=0)
+    list(found.steps())
+    ids = found._now.ids
+    one_hot = torch.nn.functional.one_hot(ids, model.vocab_size).float().requires_grad_()
+    embeds = (one_hot @ model.embedding_matrix)[None]
+    logits, _, log_q = model.logits_and_likelihood(embeds, ids[None])
+    inside = log_q[0].masked_fill(~model.head.allowed, 0)
+    counted = len(ids) if model.prefix_ids else len(ids) - 1
+    likelihood = (one_hot * inside).sum() / counted
+    (forward_kl(outlier_target(model), logits).sum() - WEIGHT * likelihood).backward()
+    assert one_hot.grad is not None
+    expected = one_hot.grad - one_hot.grad.gather(1, ids[:, None])
+    finite = torch.isfinite(found._scores)
+    torch.testing.assert_close(found._scores[finite], expected[finite], rtol=2e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", FLUENT)
+def test_the_best_is_by_the_objective_and_its_divergence_is_pure(
+    name: str, tiny_models: dict[str, LanguageModel]
+) -> None:
+    model = tiny_models["gpt2"]
+    found = search(model, FLUENT[name])
+    objectives = []
+    for step in found.steps():
+        prompt, _ = found.current
+        assert isinstance(prompt, HardPrompt)
+        with torch.no_grad():
+            assert step.kls[-1] == pytest.approx(kl_of(model, prompt.ids), abs=1e-4)
+            likelihood = mean_log_likelihood(model, prompt.ids.tolist())
+        objectives.append(step.kls[-1] - WEIGHT * likelihood)
+    best = found.best.prompt
+    assert isinstance(best, HardPrompt)
+    with torch.no_grad():
+        assert found.best.kl == pytest.approx(kl_of(model, best.ids), abs=1e-4)
+        likelihood = mean_log_likelihood(model, best.ids.tolist())
+    assert found.best.kl - WEIGHT * likelihood == pytest.approx(min(objectives), abs=2e-4)
+    assert objectives[0] > min(objectives)
+
+
+def test_a_fluent_search_is_resumed_bit_for_bit(tiny_models: dict[str, LanguageModel]) -> None:
+    model = tiny_models["llama"]
+    for settings in FLUENT.values():
+        whole = search(model, settings)
+        expected = list(whole.steps())
+        first = search(model, settings)
+        for step in first.steps():
+            if step.index == 5:
+                break
+        second = search(model, settings, seed=99)
+        second.restore(first.state())
+        assert list(second.steps()) == expected[5:]
+        assert second.state().numbers == whole.state().numbers

@@ -1,0 +1,156 @@
+"""The prompt's tokens under a person's hands: the cursor, what was tried, locks and edits, now and in the past."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.state import PromptToken
+from distprompt_tui.tui.app import DistPromptApp
+from distprompt_tui.tui.lines import plain
+from distprompt_tui.tui.screens.live import LiveScreen
+from distprompt_tui.tui.screens.position import PositionDialog
+from distprompt_tui.tui.widgets.bars import Bars
+from distprompt_tui.tui.widgets.prompt import PromptData, PromptView, prompt_lines, prompt_note, prompt_title
+from tests.tui.conftest import screen_text, until, watched
+from tests.tui.recording import Recorder, recorded
+
+Make = Callable[..., DistPromptApp]
+
+
+def asked(run: RunDirectory) -> list[dict[str, Any]]:
+    """What the worker was asked for, without the times."""
+    lines = [json.loads(line) for line in run.control.read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name != "t"} for line in lines]
+
+
+async def chosen(app: DistPromptApp, pilot: Any, position: int) -> None:
+    """Wait for a hard prompt and put the cursor on one of its positions."""
+    await until(pilot, lambda: isinstance(app.screen, LiveScreen) and app.screen.query_one(Bars).table.complete)
+    app.screen.query_one(PromptView).focus()
+    await pilot.press(*["right_square_bracket"] * position)
+    await pilot.pause()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_a_position_shows_what_was_tried_and_takes_another_token(
+    tmp_path: Path, app_on: Make, size: tuple[int, int]
+) -> None:
+    recorder = Recorder(tmp_path / "runs", "hard")
+    recorder.start()
+    recorder.steps(2)
+    async with watched(recorder, app_on, size=size) as (app, pilot):
+        await chosen(app, pilot, 3)
+        if size == (120, 40):
+            assert "position 4 changed last, at step 2" in screen_text(app)
+            assert "4 changed at step 2, KL −0.25  enter more   x lock" in screen_text(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, PositionDialog))
+        await until(pilot, lambda: "·word20" in screen_text(app))
+        text = screen_text(app)
+        assert "Changed at step 2, KL −0.25." in text
+        assert "up to step 2: nats, change from 2.000" in text
+        assert "1.502    −0.50" in text.replace("│", "")
+        await pilot.press(*"word3")
+        await until(pilot, lambda: "·word30" in screen_text(app) and "·banana" not in screen_text(app))
+        await pilot.press("down", "down", "enter")
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: "changing…" in screen_text(app))
+        assert asked(recorder.run) == [{"command": "edit", "position": 3, "token": 31}]
+        recorder.writer.write("control", command="edit", outcome="refused", why="not [/] there")
+        await until(pilot, lambda: "changing…" not in screen_text(app))
+        assert app.screen.view.state.warnings == ("not [/] there",)  # type: ignore[attr-defined]
+
+
+async def test_a_tried_token_is_taken_with_enter(tmp_path: Path, app_on: Make) -> None:
+    recorder = Recorder(tmp_path / "runs", "hard")
+    recorder.start()
+    recorder.steps(1)
+    async with watched(recorder, app_on, size=(80, 24)) as (app, pilot):
+        await chosen(app, pilot, 3)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, PositionDialog) and "·word20" in screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: asked(recorder.run) == [{"command": "edit", "position": 3, "token": 0}])
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, PositionDialog))
+        await pilot.press(*"id:63")
+        await until(pilot, lambda: "·word63" in screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: asked(recorder.run)[1:] == [{"command": "edit", "position": 3, "token": 63}])
+
+
+async def test_locks_are_asked_for_and_seen(tmp_path: Path, app_on: Make) -> None:
+    recorder = Recorder(tmp_path / "runs", "hard")
+    recorder.start()
+    recorder.steps(1)
+    async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
+        await chosen(app, pilot, 5)
+        assert " 6*" in screen_text(app)
+        assert "x free" in screen_text(app)
+        await pilot.press("x", "left", "x")
+        await until(pilot, lambda: len(asked(recorder.run)) == 2)
+        expected = [{"command": "unlock", "position": 5}, {"command": "lock", "position": 4}]
+        assert asked(recorder.run) == expected
+
+
+async def test_a_read_only_app_looks_and_asks_for_nothing(tmp_path: Path, app_on: Make) -> None:
+    recorder = Recorder(tmp_path / "runs", "hard")
+    recorder.start()
+    recorder.steps(1)
+    app = app_on(attach=recorder.run, read_only=True)
+    with recorder.living_worker():
+        async with app.run_test(size=(120, 40)) as pilot:
+            await chosen(app, pilot, 3)
+            await pilot.press("x", "enter")
+            await until(pilot, lambda: isinstance(app.screen, PositionDialog) and "·word20" in screen_text(app))
+            assert "read-only" in screen_text(app)
+            await pilot.press("tab", "enter", "escape")
+            await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+            assert asked(recorder.run) == []
+
+
+async def test_the_past_of_the_prompt_is_looked_into_and_not_changed(tmp_path: Path, app_on: Make) -> None:
+    run = recorded(tmp_path / "runs", "hard", steps=9)
+    app = app_on(attach=run)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await chosen(app, pilot, 3)
+        await pilot.press("h", "home", "right", "right")
+        await until(pilot, lambda: "step 3 of 9" in screen_text(app))
+        assert "position 4 changed last, at step 3" in screen_text(app)
+        await pilot.press("x", "enter")
+        await until(pilot, lambda: isinstance(app.screen, PositionDialog) and "up to step 3" in screen_text(app))
+        assert "The search has ended" in screen_text(app)
+        await pilot.press("escape", "right")
+        await until(pilot, lambda: "position 4 changed last, at step 4" in screen_text(app))
+        assert asked(run) == []
+
+
+async def test_vectors_have_no_cursor(tmp_path: Path, app_on: Make) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await chosen(app, pilot, 3)
+        await pilot.press("enter", "x", "down")
+        assert isinstance(app.screen, LiveScreen)
+        assert "enter more" not in screen_text(app)
+
+
+def tokens(*gained: float | None) -> tuple[PromptToken, ...]:
+    return tuple(PromptToken(i, f" t{i}", changed=7 if gain else 0, gained=gain) for i, gain in enumerate(gained))
+
+
+def test_gains_stand_beside_the_tokens() -> None:
+    data = PromptData("hard", 9, tokens(None, 0.5, -1.25), chosen=2)
+    lines, places = prompt_lines(data, 30, flowing=False)
+    assert places == [0, 1, 2]
+    assert [plain(line).split()[-1] for line in lines] == ["·t0", "−0.50", "+1.25"]
+    assert prompt_title(data) == "Prompt  3 tokens, 2 positions changed last, at step 7"
+    assert plain(prompt_note(data)) == "3 changed at step 7, KL +1.25  enter more   x lock   "
+    flow, places = prompt_lines(data, 14, flowing=True)
+    assert [plain(line) for line in flow] == ["1 ·t0  ›2 ·t1", "›3 ·t2"]
+    assert places == [0, 0, 1]
