@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
+import shutil
 import tomllib
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +17,7 @@ from pydantic import ValidationError
 
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
 from distprompt_tui.files import write_atomically
+from distprompt_tui.runs.events import FORMAT_VERSION, NEWEST
 from distprompt_tui.spec import RunSpec
 
 
@@ -43,6 +46,11 @@ class RunDirectory:
     def events(self) -> Path:
         """What happened, appended by the worker."""
         return self.path / "events.jsonl"
+
+    @property
+    def newest(self) -> Path:
+        """What a long run would say now, where its events have become rare: a list of them, replaced."""
+        return self.path / NEWEST
 
     @property
     def control(self) -> Path:
@@ -95,9 +103,30 @@ class RunDirectory:
         return self.path / "heartbeat"
 
     @property
+    def reserve(self) -> Path:
+        """Room on the disk that a living worker can give up for its last words."""
+        return self.path / "reserve"
+
+    @property
     def lock(self) -> Path:
         """Held by the living worker; holds its process id."""
         return self.path / "worker.lock"
+
+    def check_format(self) -> None:
+        """Refuse to go on with what a newer version of the program began.
+
+        Raises:
+            UsageError: it did.
+        """
+        try:
+            version = json.loads(self.manifest.read_text(encoding="utf-8"))["v"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # there is none yet, or what it says is not needed to go on
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise UsageError(
+                f"{self.name} was begun by a newer version of this program (run format {version}; "
+                f"this one knows {FORMAT_VERSION}): go on with that one"
+            )
 
     def read_spec(self) -> RunSpec:
         """The run's spec.
@@ -133,6 +162,7 @@ def create_run(spec: RunSpec, runs_dir: Path) -> RunDirectory:
         write_atomically(run.spec_file, lambda file: file.write(text.encode()))
         os.close(os.open(run.control, os.O_CREAT | os.O_WRONLY, 0o600))
     except OSError as error:
+        shutil.rmtree(run.path, ignore_errors=True)
         raise UsageError(f"no run can be written under {runs_dir}: {error.strerror}") from error
     return run
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Literal
 
-from distprompt_tui.runs.events import Event
+from distprompt_tui.runs.events import FORMAT_VERSION, Event
 
 MAX_CURVE_POINTS = 4096
 """A curve that grows beyond this loses every second point: a plot has a few hundred columns."""
@@ -270,6 +270,9 @@ def _progress(state: RunState, event: Event) -> RunState:
 
 def _started(state: RunState, event: Event) -> RunState:
     budget = event["budget"]
+    if event.get("v", FORMAT_VERSION) > FORMAT_VERSION:
+        text = f"a newer version of this program writes this run (format {event['v']}): not all of it may be shown"
+        state = replace(state, warnings=(*state.warnings[-19:], text))
     return replace(
         state,
         phase="searching",

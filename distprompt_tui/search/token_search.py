@@ -122,8 +122,8 @@ class TokenSearch(ABC, Generic[Settings]):
         numbers = {
             "step": self._step,
             "positions": self._evaluator.positions,
-            "batch": self._evaluator.batch,
-            "fitted": self._evaluator.fitted,
+            "batch": self._evaluator.batch.size,
+            "fitted": self._evaluator.batch.fitted,
             **{
                 name: {"kl": place.kl, "step": place.step, "changed": list(place.changed)}
                 for name, place in (("now", self._now), ("best", self._best))
@@ -144,7 +144,8 @@ class TokenSearch(ABC, Generic[Settings]):
         )
         self._step = state.numbers["step"]
         self._generator.set_state(state.tensors["generator"].cpu())
-        self._evaluator.batch, self._evaluator.fitted = state.numbers["batch"], state.numbers["fitted"]
+        batch = self._evaluator.batch
+        batch.size, batch.fitted = state.numbers["batch"], state.numbers["fitted"]
         self._evaluator.restore_known(state.tensors["known_hashes"], state.tensors["known_kls"])
         self._parent = self._evaluator.parent(self._now.ids, with_gradient=self.with_gradient)
         self._take_up(state.tensors)
