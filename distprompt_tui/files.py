@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import re
@@ -10,9 +11,12 @@ import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from distprompt_tui.errors import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAX_JSON_BYTES = 1 << 24
 """Of a JSON or TOML file that is read whole; the largest, a result with the text of 4,096 tokens, takes some 100 kB."""
@@ -26,20 +30,24 @@ _PERHAPS_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 """How half a character is written in JSON; a whole one of two halves begins so too."""
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object], keep: Path | None = None) -> None:
+def write_atomically(
+    path: Path, write: Callable[[BinaryIO], object], keep: Path | None = None, durable: bool = True
+) -> None:
     """Write to a temporary file beside `path`, flush it to disk and rename it into place.
 
     Args:
         path: the file to replace; it will be its owner's only. A symbolic link is replaced, not followed.
         write: is handed the open temporary file.
         keep: where the file that is replaced goes, once the new one is safe.
+        durable: wait until it is on the disk, so that it outlives a power failure.
     """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         if keep is not None and path.exists():
             path.replace(keep)
         Path(temporary).replace(path)
@@ -56,10 +64,19 @@ def is_own(path: Path) -> bool:
         return True
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Replace `path` by an array as `.npy`."""
+    from numpy import save
+
+    data = io.BytesIO()  # into a real file numpy would write by itself, and not say why it failed
+    save(data, array)
+    write_atomically(path, lambda file: file.write(data.getvalue()))
+
+
+def write_json(path: Path, value: Any, durable: bool = True) -> None:
     """Replace `path` by `value` as JSON. JSON has no NaN: one is a `ValueError` here, not a broken file."""
     text = _plain_json(value, indent=1) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_atomically(path, lambda file: file.write(text.encode()), durable=durable)
 
 
 def append_line(descriptor: int, value: dict[str, Any]) -> None:

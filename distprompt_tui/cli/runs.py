@@ -77,9 +77,12 @@ def stop_run(name: RunArgument, runs_dir: RunsDirOption = None) -> None:
 @runs_app.command("resume")
 def resume_run(name: RunArgument, runs_dir: RunsDirOption = None) -> None:
     """Go on from the last checkpoint, in the background; 'attach' shows it."""
+    from distprompt_tui.models.registry import find_model
     from distprompt_tui.runs.process import start_worker
 
-    start_worker(find(name, runs_dir))
+    run = find(name, runs_dir)
+    find_model(run.read_spec().model.name)  # it may be gone since the run began
+    start_worker(run)
 
 
 @runs_app.command("export")

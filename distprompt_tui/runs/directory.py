@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,8 @@ import tomli_w
 from pydantic import ValidationError
 
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
-from distprompt_tui.files import open_own, write_atomically
+from distprompt_tui.files import open_own, read_json, write_atomically
+from distprompt_tui.runs.events import FORMAT_VERSION, NEWEST
 from distprompt_tui.spec import RunSpec
 from distprompt_tui.toml import read_toml
 
@@ -43,6 +45,11 @@ class RunDirectory:
     def events(self) -> Path:
         """What happened, appended by the worker."""
         return self.path / "events.jsonl"
+
+    @property
+    def newest(self) -> Path:
+        """What a long run would say now, where its events have become rare: a list of them, replaced."""
+        return self.path / NEWEST
 
     @property
     def control(self) -> Path:
@@ -95,6 +102,11 @@ class RunDirectory:
         return self.path / "heartbeat"
 
     @property
+    def reserve(self) -> Path:
+        """Room on the disk that a living worker can give up for its last words."""
+        return self.path / "reserve"
+
+    @property
     def lock(self) -> Path:
         """Held by the living worker; holds its process id."""
         return self.path / "worker.lock"
@@ -108,6 +120,22 @@ class RunDirectory:
         for path in (self.best, *self.path.glob("*"), *self.best.glob("*")):
             if path.is_symlink():
                 raise UsageError(f"{path} is a symbolic link: nothing is written into a run whose files are elsewhere")
+
+    def check_format(self) -> None:
+        """Refuse to go on with what a newer version of the program began.
+
+        Raises:
+            UsageError: it did.
+        """
+        try:
+            version = read_json(self.manifest).get("v")
+        except UsageError:
+            return  # there is none yet, or what it says is not needed to go on
+        if isinstance(version, int) and version > FORMAT_VERSION:
+            raise UsageError(
+                f"{self.name} was begun by a newer version of this program (run format {version}; "
+                f"this one knows {FORMAT_VERSION}): go on with that one"
+            )
 
     def read_spec(self) -> RunSpec:
         """The run's spec.
@@ -143,6 +171,7 @@ def create_run(spec: RunSpec, runs_dir: Path) -> RunDirectory:
         write_atomically(run.spec_file, lambda file: file.write(text.encode()))
         os.close(open_own(run.control, os.O_WRONLY))
     except OSError as error:
+        shutil.rmtree(run.path, ignore_errors=True)
         raise UsageError(f"no run can be written under {runs_dir}: {error.strerror}") from error
     return run
 

@@ -18,6 +18,9 @@ FORMAT_VERSION = 1
 MAX_LINE_BYTES = 1 << 22
 """Of one event; a snapshot of a prompt of 4,096 tokens takes half a megabyte. A longer line is passed over."""
 
+NEWEST = "newest.json"
+"""Beside the events of a long run: what they would say now."""
+
 Event = dict[str, Any]
 """`v` (format version), `seq` (from 0, no gaps), `t` (Unix seconds), `type`, and the type's own fields."""
 
@@ -31,6 +34,7 @@ class EventWriter:
 
     def __init__(self, path: Path) -> None:
         self._next = _last_sequence_number(path) + 1
+        self._clock_began = time.time() - time.monotonic()  # so that times go on evenly when somebody sets the clock
         self.continues = self._next > 0
         self._descriptor = open_own(path, os.O_WRONLY | os.O_APPEND)
         self._lock = threading.Lock()
@@ -38,9 +42,13 @@ class EventWriter:
     def write(self, kind: str, **fields: Any) -> None:
         """Append one event. Numbers that are not finite become null."""
         with self._lock:
-            header = {"v": FORMAT_VERSION, "seq": self._next, "t": round(time.time(), 3), "type": kind}
-            append_line(self._descriptor, header | _finite(fields))
+            append_line(self._descriptor, {"v": FORMAT_VERSION, "seq": self._next} | self.unwritten(kind, **fields))
             self._next += 1
+
+    def unwritten(self, kind: str, **fields: Any) -> Event:
+        """What an event would be, but for its number."""
+        event: Event = {"t": round(self._clock_began + time.monotonic(), 3), "type": kind}
+        return event | {name: _finite(value) for name, value in fields.items()}
 
 
 class Tailer:

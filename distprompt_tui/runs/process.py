@@ -45,11 +45,13 @@ def start_worker(run: RunDirectory) -> None:
     The run's lock is taken here and handed to the worker, so there is no moment at which a second one could start.
 
     Raises:
-        UsageError: another worker holds the run.
+        UsageError: another worker holds the run, its folder cannot be written, or a newer version began it.
     """
     run.refuse_links()
-    lock = open_own(run.lock, os.O_RDWR)
+    run.check_format()
+    lock = None
     try:
+        lock = open_own(run.lock, os.O_RDWR)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with os.fdopen(open_own(run.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
             worker = subprocess.Popen(
@@ -65,8 +67,11 @@ def start_worker(run: RunDirectory) -> None:
         os.pwrite(lock, str(worker.pid).encode(), 0)
     except BlockingIOError:
         raise UsageError(f"{run.name} already has a worker (process {worker_pid(run)})") from None
+    except OSError as error:
+        raise UsageError(f"no worker can be started, {run.path} cannot be written: {error.strerror}") from error
     finally:
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
 
 
 def worker_pid(run: RunDirectory) -> int | None:
@@ -114,12 +119,19 @@ def delete_run(run: RunDirectory) -> None:
 
 
 def send(run: RunDirectory, command: Command, **fields: int) -> None:
-    """Ask the worker for something; it answers with a `control` event."""
-    descriptor = open_own(run.control, os.O_WRONLY | os.O_APPEND)
+    """Ask the worker for something; it answers with a `control` event.
+
+    Raises:
+        UsageError: the run's folder cannot be written.
+    """
     try:
-        append_line(descriptor, {"t": round(time.time(), 3), "command": command, **fields})
-    finally:
-        os.close(descriptor)
+        descriptor = open_own(run.control, os.O_WRONLY | os.O_APPEND)
+        try:
+            append_line(descriptor, {"t": round(time.time(), 3), "command": command, **fields})
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise UsageError(f"{run.name} cannot be told to {command}: {error.strerror}") from error
 
 
 def stop(run: RunDirectory, grace_seconds: float = STOP_GRACE_SECONDS) -> bool:
@@ -128,7 +140,8 @@ def stop(run: RunDirectory, grace_seconds: float = STOP_GRACE_SECONDS) -> bool:
     Returns:
         Whether the worker ended without being killed.
     """
-    send(run, "stop")
+    with contextlib.suppress(UsageError):  # there are other ways
+        send(run, "stop")
     for number in (signal.SIGTERM, signal.SIGKILL):
         if _gone(run, grace_seconds):
             return True

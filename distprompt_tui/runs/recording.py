@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distprompt_tui.fields import field, whole
-from distprompt_tui.files import open_regular
-from distprompt_tui.runs.events import MAX_LINE_BYTES, Event, Tailer
+from distprompt_tui.files import MAX_JSON_BYTES, open_regular, parse_json, read_whole
+from distprompt_tui.runs.events import MAX_LINE_BYTES, NEWEST, Event, Tailer
 from distprompt_tui.runs.state import MAX_CURVE_POINTS
 
 _STEP, _SNAPSHOT = b'"type":"step"', b'"type":"snapshot"'
@@ -39,6 +39,8 @@ class Recording:
         self.places: tuple[Place, ...] = ()
         self._tailer = Tailer(path)
         self._steps = 0
+        self._newest = path.with_name(NEWEST)
+        self._newest_changed = 0
 
     def read(self) -> Iterator[Event]:
         """The events that were completed since the last call, thinned; the newest step and snapshot come last."""
@@ -66,6 +68,19 @@ class Recording:
         self.places = tuple(places)
         if has_more and places and (event := self.snapshot(places[-1])) is not None:
             yield event
+        yield from self._read_newest()
+
+    def _read_newest(self) -> list[Event]:
+        """What a long run says now beside its events, where that is news."""
+        try:
+            changed = self._newest.stat().st_mtime_ns
+            if changed == self._newest_changed:
+                return []
+            found = parse_json(read_whole(self._newest, MAX_JSON_BYTES).decode())
+        except (OSError, ValueError):
+            return []
+        self._newest_changed = changed
+        return [event for event in found if isinstance(event, dict)] if isinstance(found, list) else []
 
     def snapshot(self, place: Place) -> Event | None:
         """One snapshot, whole; None where the file has no such line any more."""

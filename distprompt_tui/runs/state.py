@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any, Literal
 
 from distprompt_tui.fields import items, maybe, number, positive, table, text, whole
-from distprompt_tui.runs.events import Event
+from distprompt_tui.runs.events import FORMAT_VERSION, Event
 
 MAX_CURVE_POINTS = 4096
 """A curve that grows beyond this loses every second point: a plot has a few hundred columns."""
@@ -310,6 +310,9 @@ def _started(state: RunState, event: Event) -> RunState:
     budget = table(event["budget"])
     words = ("run", "preset", "model", "method", "device", "dtype", "tokenizer_file", "recipe")
     written: dict[str, Any] = {name: text(event[name]) for name in words}
+    if (version := whole(event.get("v", FORMAT_VERSION))) > FORMAT_VERSION:
+        told = f"a newer version of this program writes this run (format {version}): not all of it may be shown"
+        state = replace(state, warnings=(*state.warnings[-19:], told))
     return replace(
         state,
         phase="searching",

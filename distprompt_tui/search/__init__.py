@@ -29,7 +29,7 @@ def make_search(model: LanguageModel, target: Tensor, spec: RunSpec, warn: Calla
     rest = (spec.budget.steps, spec.seed, warn)
     match spec.search:
         case Soft() as settings:
-            return SoftSearch(model, target, settings, spec.budget.steps, spec.seed)
+            return SoftSearch(model, target, settings, *rest)
         case Hard() as settings:
             return HardSearch(model, target, settings, *rest)
         case Gcg() as settings:

@@ -15,14 +15,12 @@ from distprompt_tui.errors import ModelError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.past import Past
 from distprompt_tui.search.candidates import bucket_starts, first_changes, prompt_hashes
+from distprompt_tui.search.fit import BatchSize, Rejections, is_out_of_memory
 from distprompt_tui.search.initial import random_ids
 from distprompt_tui.search.retokenise import surviving
 
 MAX_LOGITS = 1 << 25
 """Logits that are alive at once: 128 MiB in float32. A vocabulary of 262,144 is measured 128 prompts at a time."""
-
-GROW_AFTER = 64
-"""Batches that fit before one of twice the size is tried again, where one did not fit before."""
 
 CALL_COSTS = {"cpu": 48}
 OTHER_CALL_COST = 4096
@@ -76,8 +74,7 @@ class Evaluator:
 
     Attributes:
         positions: work so far, in token positions through the body; a backward pass counts as two.
-        batch: prompts that are run at once; halved when memory runs out.
-        fitted: batches of this size that memory was enough for.
+        batch: prompts that are run at once.
     """
 
     def __init__(
@@ -88,10 +85,10 @@ class Evaluator:
         self._entropy = float(entropy(target.double()))
         self._target = target.to(model.device, torch.float32)
         self._known: dict[int, float] = {}
+        self._rejections = Rejections(warn)
         self.positions = 0
-        self.fitted = 0
         rows = 1 + length if fluency else 1
-        self.batch = self._largest_batch = max(1, MAX_LOGITS // (rows * model.vocab_size))
+        self.batch = BatchSize(max(1, MAX_LOGITS // (rows * model.vocab_size)))
         self._shares = not fluency
         if self._shares and (trouble := self._trouble_with_sharing(length)):
             self._shares = False
@@ -143,7 +140,7 @@ class Evaluator:
         if with_gradient:
             (kl - self._fluency * likelihood).sum().backward()
             assert embeds.grad is not None
-            gradient = embeds.grad[0]
+            gradient = embeds.grad[0].nan_to_num(0.0, 0.0, 0.0)
         surprise = (
             None if log_q is None else log_q.detach() * (-self._fluency / max(self._model.predicted(len(ids)), 1))
         )
@@ -195,22 +192,22 @@ class Evaluator:
 
     @torch.no_grad()
     def _in_batches(self, prompts: Tensor, past: Past | None) -> Tensor:
-        """Divergences of prompts, or of what is left of them behind a past; as many at once as fit the memory."""
-        parts: list[Tensor] = []
-        done = 0
-        while done < len(prompts):
-            part = prompts[done : done + self.batch]
-            try:
-                parts.append(self._objective(part, past).cpu())
-            except torch.OutOfMemoryError:
-                if len(part) == 1:
-                    raise
-                self.batch, self.fitted = (len(part) + 1) // 2, 0
-                continue
-            done += len(part)
-            self.positions += len(part) * (part.shape[1] + self._around - (len(self._model.prefix_ids) if past else 0))
-            self._grow()
-        return torch.cat(parts)
+        """Objectives of prompts, or of what is left of them behind a past; as many at once as fit the memory.
+
+        What is no number is infinitely bad.
+        """
+        around = self._around - (len(self._model.prefix_ids) if past else 0)
+
+        def measure(rows: slice) -> Tensor:
+            part = prompts[rows]
+            found = self._objective(part, past).cpu()
+            self.positions += len(part) * (part.shape[1] + around)
+            return found
+
+        found = torch.cat(self.batch.run(len(prompts), measure))
+        if lost := int((~found.isfinite()).sum()):
+            self._rejections.add(lost, "such prompts are rejected")
+        return found.nan_to_num(torch.inf, torch.inf, torch.inf)
 
     def _objective(self, prompts: Tensor, past: Past | None) -> Tensor:
         """Of prompts that fit the memory, or of what is left of them behind a past; (count,)."""
@@ -218,12 +215,6 @@ class Evaluator:
             return logits_kl(self._target, self._model.next_token_logits(prompts, past), self._entropy)
         logits, likelihood, _ = self._model.logits_and_likelihood(self._model.embedding(prompts), prompts)
         return logits_kl(self._target, logits, self._entropy) - self._fluency * likelihood
-
-    def _grow(self) -> None:
-        """Count a batch that fitted; after enough of them, try larger ones again."""
-        self.fitted += 1
-        if self.batch < self._largest_batch and self.fitted >= GROW_AFTER:
-            self.batch, self.fitted = min(2 * self.batch, self._largest_batch), 0
 
     def _prefix_alone(self) -> Parent | None:
         """What prompts without a parent share: the fixed prefix."""
@@ -246,13 +237,13 @@ class Evaluator:
         try:
             parent = self.parent(ids, with_gradient=False)
             shared = torch.cat([self._measure_new(prompt[None], parent) for prompt in prompts])
-        except torch.OutOfMemoryError:
-            raise
         except (ModelError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+            if is_out_of_memory(error):
+                raise
             return f"the model's past cannot be cut ({error})"
         whole = self._in_batches(prompts, None)
         tolerance = torch.finfo(self._model.dtype).eps ** 0.5 * max(1.0, float(whole.max()))
-        difference = float((shared - whole).abs().max())
+        difference = float((shared - whole).abs().nan_to_num(0.0, torch.inf).max())  # ∞ − ∞: equally rejected
         if difference <= tolerance:
             return None
         return f"with a shared beginning its divergences are off by {difference:.2g} nats, more than {tolerance:.2g}"

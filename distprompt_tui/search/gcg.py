@@ -40,4 +40,5 @@ class GcgSearch(SwapSearch[Gcg]):
 
     def _take(self, prompts: Tensor) -> None:
         kls = self._measure(prompts, self._parent)
-        self._move_to(prompts[int(kls.argmin())], float(kls.min()))
+        if kls.min().isfinite():
+            self._move_to(prompts[int(kls.argmin())], float(kls.min()))

@@ -84,7 +84,7 @@ class HardSearch(SwapSearch[Hard]):
             prompts = torch.cat([prompts, merged])
             kls = torch.cat([kls, self._evaluator.measure(merged, self._parent)])
         best = int(kls.argmin())
-        if self._kind == "variants" or float(kls[best]) < self._now.objective:
+        if (self._kind == "variants" and kls[best].isfinite()) or float(kls[best]) < self._now.objective:
             self._move_to(prompts[best], float(kls[best]))
         else:
             self._fruitless += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from distprompt_tui.divergence import entropy, logits_kl
 from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.search.fit import BatchSize, Rejections
 from distprompt_tui.search.ggt import GGT
 from distprompt_tui.search.initial import prompt_vectors, random_ids, text_ids
 from distprompt_tui.search.protocol import Best, SearchState, SoftPrompt, Step
@@ -30,7 +31,7 @@ RACE_SHARE = 0.2
 class SoftBatch:
     """Prompts that descend together in one forward pass, each towards a target of its own.
 
-    Nothing here makes the host wait for the device.
+    Nothing here makes the host wait for the device, but running out of its memory: then fewer run at once.
 
     Args:
         model: frozen.
@@ -42,6 +43,7 @@ class SoftBatch:
     Attributes:
         step: updates made.
         positions: work so far, in token positions through the body; a backward pass counts as two.
+        batch: prompts that run at once.
         prompts: the present ones, (b, n, d) float32.
         kls: of the newest measurement, nats, (b,).
         logits: of the newest measurement, (b, V).
@@ -62,6 +64,7 @@ class SoftBatch:
         self._lr = settings.lr * float(model.embedding_matrix.std())
         self.step = 0
         self.positions = 0
+        self.batch = BatchSize(len(prompts))
         self.prompts = prompts.clone().requires_grad_()
         self._optimizer = _optimizer(settings, self.prompts, self._lr)
         self.kls = torch.full((len(prompts),), torch.inf, device=model.device)
@@ -70,27 +73,42 @@ class SoftBatch:
         self.best_prompts = prompts.clone()
         self.best_steps = torch.zeros(len(prompts), dtype=torch.long, device=model.device)
 
-    def measure(self) -> Tensor:
-        """The present prompts' divergences, (b,), with their graph; keeps the best."""
-        logits = self._model.next_token_logits(self.prompts)
-        kls = logits_kl(self._targets, logits, self._entropies)
-        self.logits = logits.detach()
-        self.kls = kls.detach()
+    def measure(self) -> None:
+        """Measure the present prompts, and which way is down; keeps the best."""
+        parts = self.batch.run(len(self.prompts), self._measure)
+        self.kls, self.logits, self.prompts.grad = (torch.cat(part) for part in zip(*parts, strict=True))
         better = self.kls < self.best_kls
         self.best_kls = torch.where(better, self.kls, self.best_kls)
         self.best_steps = torch.where(better, self.step, self.best_steps)
         self.best_prompts = torch.where(better[:, None, None], self.prompts.detach(), self.best_prompts)
-        return kls
 
-    def update(self, kls: Tensor) -> None:
+    def _measure(self, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Divergences, logits and gradients of some of the prompts."""
+        prompts = self.prompts.detach()[rows].requires_grad_()
+        of_targets = rows if len(self._targets) > 1 else slice(None)
+        logits = self._model.next_token_logits(prompts)
+        kls = logits_kl(self._targets[of_targets], logits, self._entropies[of_targets])
+        (gradient,) = torch.autograd.grad(kls.sum(), prompts)
+        return kls.detach(), logits.detach(), gradient
+
+    def update(self) -> None:
         """One step down from what `measure` gave."""
-        self._optimizer.zero_grad()
-        kls.sum().backward()
         self._optimizer.param_groups[0]["lr"] = self._lr * schedule(self.step, self._total, self._settings)
         self._optimizer.step()
         self.step += 1
         around = len(self._model.prefix_ids) + len(self._model.suffix_ids)
         self.positions += 3 * len(self.prompts) * (self._settings.length + around)
+
+    def step_back(self) -> None:
+        """Prompts without a finite divergence go back to their best, and their optimiser forgets; then all are
+        measured again."""
+        lost = ~self.kls.isfinite()
+        with torch.no_grad():
+            self.prompts[lost] = self.best_prompts[lost]
+        for tensor in self._optimizer.state.get(self.prompts, {}).values():
+            if tensor.ndim:
+                tensor[lost] = 0
+        self.measure()
 
     def keep(self, rows: Tensor) -> None:
         """Go on with some of the prompts only.
@@ -115,13 +133,20 @@ class SoftBatch:
             **{f"optimizer.{name}": value for name, value in self._optimizer.state.get(self.prompts, {}).items()},
         }
         return SearchState(
-            {name: tensor.clone() for name, tensor in tensors.items()}, {"step": self.step, "positions": self.positions}
+            {name: tensor.clone() for name, tensor in tensors.items()},
+            {
+                "step": self.step,
+                "positions": self.positions,
+                "batch": self.batch.size,
+                "fitted": self.batch.fitted,
+            },
         )
 
     def restore(self, state: SearchState) -> None:
         """See `Search.restore`."""
         device = self._model.device
         self.step, self.positions = state.numbers["step"], state.numbers["positions"]
+        self.batch.size, self.batch.fitted = state.numbers["batch"], state.numbers["fitted"]
         self.best_prompts, self.best_kls, self.best_steps = (
             state.tensors[name].to(device) for name in ("best_prompts", "best_kls", "best_steps")
         )
@@ -143,9 +168,19 @@ class SoftSearch:
         settings: from the spec.
         total_steps: updates that the schedule is laid out for.
         seed: decides the initial prompts, and so everything.
+        warn: told what the person should know.
     """
 
-    def __init__(self, model: LanguageModel, target: Tensor, settings: Soft, total_steps: int, seed: int) -> None:
+    def __init__(
+        self,
+        model: LanguageModel,
+        target: Tensor,
+        settings: Soft,
+        total_steps: int,
+        seed: int,
+        warn: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._rejections = Rejections(warn)
         prompts = [initial_vectors(model, settings, seed + index) for index in range(settings.restarts)]
         self._batch = SoftBatch(model, target[None], torch.stack(prompts), settings, total_steps)
         self._total = total_steps
@@ -157,16 +192,24 @@ class SoftSearch:
         batch = self._batch
         unreported: list[Tensor] = []
         while True:
-            kls = batch.measure()
+            batch.measure()
             unreported.append(batch.kls.min())
             if len(unreported) >= self._updates_per_report or batch.step in (0, self._total):
-                yield Step(batch.step, tuple(torch.stack(unreported).tolist()), batch.positions)
+                yield Step(batch.step, self._checked(torch.stack(unreported).tolist()), batch.positions)
                 unreported.clear()
             if batch.step >= self._total:
                 return
-            batch.update(kls)
+            batch.update()
             if batch.step in self._race:
                 batch.keep(batch.best_kls.argsort()[: self._race[batch.step]])
+
+    def _checked(self, kls: list[float]) -> tuple[float, ...]:
+        """The divergences to report. Where one is no number the search steps back, and reports where it stands then."""
+        if lost := sum(not math.isfinite(kl) for kl in kls):
+            self._rejections.add(lost, "the search steps back to the best prompt")
+            self._batch.step_back()
+            kls[-1] = float(self._batch.kls.min())
+        return tuple(kls)
 
     @property
     def current(self) -> tuple[SoftPrompt, Tensor]:

@@ -134,8 +134,8 @@ class TokenSearch(ABC, Generic[Settings]):
         numbers = {
             "step": self._step,
             "positions": self._evaluator.positions,
-            "batch": self._evaluator.batch,
-            "fitted": self._evaluator.fitted,
+            "batch": self._evaluator.batch.size,
+            "fitted": self._evaluator.batch.fitted,
             "locked": sorted(self._locked),
             **{
                 name: {
@@ -166,7 +166,8 @@ class TokenSearch(ABC, Generic[Settings]):
         self._locked = frozenset(state.numbers["locked"])
         self._step = state.numbers["step"]
         self._generator.set_state(state.tensors["generator"].cpu())
-        self._evaluator.batch, self._evaluator.fitted = state.numbers["batch"], state.numbers["fitted"]
+        batch = self._evaluator.batch
+        batch.size, batch.fitted = state.numbers["batch"], state.numbers["fitted"]
         self._evaluator.restore_known(state.tensors["known_hashes"], state.tensors["known_kls"])
         self._parent = self._evaluator.parent(self._now.ids, with_gradient=self.with_gradient)
         self._take_up(state.tensors)

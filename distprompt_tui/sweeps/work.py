@@ -131,11 +131,11 @@ def _descend(model: LanguageModel, searches: Sequence[Search], targets: Tensor) 
     began = time.perf_counter()
     prompts = torch.stack([initial_vectors(model, settings, search.spec.seed) for search in searches])
     batch = SoftBatch(model, targets, prompts, settings, steps)
-    kls = batch.measure()
+    batch.measure()
     starts, before = batch.kls.tolist(), batch.logits
     while batch.step < steps:
-        batch.update(kls)
-        kls = batch.measure()
+        batch.update()
+        batch.measure()
     if not batch.kls.isfinite().all():
         raise ModelError(f"the model gave no finite divergence by step {steps}: a smaller lr or dtype float32 may do")
     seconds = (time.perf_counter() - began) / len(searches)

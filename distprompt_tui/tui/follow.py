@@ -53,6 +53,8 @@ class RunFollower:
         self.recording = Recording(run.events)
         self._state = RunState()
         self._title: RunTitle | None = None
+        self._signs: tuple[float, ...] = ()
+        self._heard_at = 0.0
 
     @property
     def has_read(self) -> bool:
@@ -73,16 +75,21 @@ class RunFollower:
             return view("ended")
         if not alive:
             return view("crashed", log_tail=tuple(read_log(self.run.log)[-8:]))
-        silent = int(time.time() - self._last_sign_of_life())
+        silent = int(self._seconds_since_a_sign())
         if silent > SILENT_AFTER_SECONDS and self._state.phase != "paused":
             return view("silent", silent_seconds=silent)
         return view("alive")
 
-    def _last_sign_of_life(self) -> float:
+    def _seconds_since_a_sign(self) -> float:
+        """How long the worker has been silent. Somebody may set the clock: only at first sight is it asked."""
         signs = [self._state.updated_at or 0.0]
         for path in (self.run.heartbeat, self.run.lock):
             try:
                 signs.append(path.stat().st_mtime)
             except OSError:
                 continue
-        return max(signs)
+        now = time.monotonic()
+        if tuple(signs) != self._signs:
+            self._heard_at = now if self._signs else now - max(time.time() - max(signs), 0.0)
+            self._signs = tuple(signs)
+        return now - self._heard_at

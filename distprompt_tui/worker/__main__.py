@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import signal
 import sys
@@ -9,6 +11,7 @@ import threading
 import traceback
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.runs.directory import RunDirectory
@@ -17,6 +20,11 @@ from distprompt_tui.runs.events import EventWriter
 HEARTBEAT_SECONDS = 2.0
 NICENESS = 5
 """The viewer beside the worker answers keys first."""
+
+DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+RESERVE_BYTES = 1 << 16
+"""Held on the disk while the worker lives, so that the run can say that the disk is full."""
 
 
 class Terminated(BaseException):
@@ -27,23 +35,47 @@ def main() -> int:
     """Run the whole of one run directory; the exit code says whether it went well."""
     run = RunDirectory(Path(sys.argv[1]))
     signal.signal(signal.SIGTERM, _raise_terminated)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # whoever started this may go
     os.nice(NICENESS)
-    events = EventWriter(run.events)
-    threading.Thread(target=_beat, args=(run.heartbeat,), daemon=True).start()
+    events = None
     try:
+        events = EventWriter(run.events)
+        run.reserve.write_bytes(os.urandom(RESERVE_BYTES))  # zeros would be stored as nothing by some file systems
+        threading.Thread(target=_beat, args=(run.heartbeat,), daemon=True).start()
         from distprompt_tui.worker.session import run_session  # torch: seconds; the heart already beats
 
         run_session(run, events)
     except Terminated:
-        events.write("ended", reason="stopped", result=None)
+        return _end(run, events, reason="stopped")
     except DistPromptError as error:
-        events.write("ended", reason="error", error=str(error), exit_code=error.exit_code, result=None)
-        return error.exit_code
+        return _end(run, events, reason="error", error=str(error), exit_code=error.exit_code)
     except Exception as error:
-        traceback.print_exc()
-        events.write("ended", reason="error", error=f"{type(error).__name__}: {error} (see {run.log})", result=None)
-        return 1
+        text = f"{type(error).__name__}: {error} (see {run.log})"
+        if isinstance(error, OSError) and error.errno in DISK_TROUBLES:
+            text = _about_the_disk(run, error)
+        with contextlib.suppress(OSError):
+            traceback.print_exc()
+        return _end(run, events, reason="error", error=text, exit_code=1)
+    run.reserve.unlink(missing_ok=True)
     return 0
+
+
+def _end(run: RunDirectory, events: EventWriter | None, **fields: Any) -> int:
+    """Say why there is no result, in the events, or in the log where that does not work; the exit code."""
+    try:
+        run.reserve.unlink(missing_ok=True)
+        (events or EventWriter(run.events)).write("ended", result=None, **fields)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            print(fields.get("error", error), file=sys.stderr, flush=True)
+    return int(fields.get("exit_code", 0))
+
+
+def _about_the_disk(run: RunDirectory, error: OSError) -> str:
+    return (
+        f"{error.strerror}: {run.path} could not be written. When there is room, "
+        f"'distprompt-tui runs resume {run.name}' goes on from the last checkpoint"
+    )
 
 
 def _raise_terminated(number: int, frame: FrameType | None) -> None:
@@ -52,7 +84,8 @@ def _raise_terminated(number: int, frame: FrameType | None) -> None:
 
 def _beat(heartbeat: Path) -> None:
     while True:
-        heartbeat.touch(mode=0o600)
+        with contextlib.suppress(OSError):
+            heartbeat.touch(mode=0o600)
         threading.Event().wait(HEARTBEAT_SECONDS)
 
 

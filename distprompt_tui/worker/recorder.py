@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import asdict
@@ -13,7 +14,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from distprompt_tui.divergence import Comparison, Numbers, compare
-from distprompt_tui.files import open_own, write_atomically, write_json
+from distprompt_tui.errors import ModelError
+from distprompt_tui.files import open_own, write_array, write_atomically, write_json
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.prompts import VECTORS
 from distprompt_tui.runs.directory import RunDirectory
@@ -35,6 +37,10 @@ from distprompt_tui.worker.readout import (
 INTERVALS = {"step": 0.1, "snapshot": 0.5, "files": 1.0, "projection": 5.0}
 """Least seconds between two events or replacements of a kind. The first and the last step are always written."""
 
+EVENTS_OF_A_KIND = 1000
+"""Two events of a kind are at least so many parts of the run's age apart: in T seconds come at most
+1000 (1 + ln(T / (1000 · interval))) of them. What came between is read from one file that is replaced."""
+
 TRACE_TYPE = np.dtype("<f4")
 
 
@@ -45,6 +51,7 @@ class Recorder:
         idle_seconds: time that does not count as searching, such as a pause.
         step: of the newest report.
         best_kl: divergence of the best prompt so far, in nats.
+        not_finite: reports in a row whose divergence is no number.
     """
 
     def __init__(
@@ -61,7 +68,10 @@ class Recorder:
         self._projected: dict[str, Any] = {"ids": None, "kl": None, "drift": None}
         self._trace = os.fdopen(open_own(run.trace, os.O_WRONLY | os.O_APPEND), "ab")
         self._timetable = Timetable()
+        self._told: dict[str, float] = {}
+        self._untold: dict[str, dict[str, Any]] = {}
         self.idle_seconds = 0.0
+        self.not_finite = 0
         self.step = 0
         self.best_kl = float("inf")
         self._by_kl = not (isinstance(spec.search, Swaps) and spec.search.fluency)
@@ -79,6 +89,7 @@ class Recorder:
         if saved is not None:
             step, self._start_kl = saved.step, saved.start_kl
             self.idle_seconds -= saved.seconds
+        self._run.newest.unlink(missing_ok=True)
         self._trace.truncate(min(step, traced) * TRACE_TYPE.itemsize)
         if traced < step:
             self._trace.write(np.full(step - traced, np.nan, TRACE_TYPE).tobytes())
@@ -99,7 +110,7 @@ class Recorder:
         """Save the search's state where it is time for it."""
         if self._timetable.is_due(self.step):
             self.checkpoint(search)
-            self._events.write("checkpoint", step=self.step)
+            self._tell("checkpoint", step=self.step)
 
     def record(self, step: Step, search: Search) -> None:
         """Take in one report; write what is due."""
@@ -107,22 +118,30 @@ class Recorder:
         if step.index == 0:
             self._start_kl = step.kls[0]
         self.step, self._positions = step.index, step.positions
-        self.best_kl = min(self.best_kl, *step.kls) if self._by_kl else search.best.kl
+        lowest = min(self.best_kl, *filter(math.isfinite, step.kls), math.inf)
+        self.best_kl = lowest if self._by_kl else search.best.kl
+        self.not_finite = 0 if math.isfinite(step.kls[-1]) else self.not_finite + 1
+        if self.not_finite:
+            return
         self._unwritten = step
         due = {what for what, seconds in INTERVALS.items() if self._due(what, seconds) or step.index == 0}
         if not due:
             return
         prompt, logits = search.current
         achieved = compare(self._p, logits)
+        if not math.isfinite(achieved.numbers.kl):
+            return  # the model gave numbers before, and gave none when it was asked again
         if "step" in due:
-            self._write_step(step, search, achieved.numbers)
+            self._tell("step", **self._step_fields(step, search, achieved.numbers))
         if "snapshot" in due:
-            self._write_snapshot(prompt, achieved)
+            self._tell("snapshot", **self._snapshot_fields(prompt, achieved))
         if "projection" in due and isinstance(prompt, SoftPrompt):
-            self._write_projection(prompt)
+            self._tell("projection", **self._project(prompt))
         if "files" in due:
-            self._write_achieved(achieved)
-            self._save_best(search)
+            write_array(self._run.achieved, achieved.q.numpy().astype(np.float32))
+            self.save_best(search)
+        if "snapshot" in due and self._untold:
+            write_json(self._run.newest, list(self._untold.values()), durable=False)
 
     def show(self, step: Step, search: Search) -> None:
         """Write at once how the prompt does that a person has just changed: another report of the same step."""
@@ -130,10 +149,10 @@ class Recorder:
         self.best_kl = search.best.kl
         prompt, logits = search.current
         achieved = compare(self._p, logits)
-        self._write_step(step, search, achieved.numbers)
-        self._write_snapshot(prompt, achieved)
-        self._write_achieved(achieved)
-        self._save_best(search)
+        self._events.write("step", **self._step_fields(step, search, achieved.numbers))
+        self._events.write("snapshot", **self._snapshot_fields(prompt, achieved))
+        write_array(self._run.achieved, achieved.q.numpy().astype(np.float32))
+        self.save_best(search)
 
     def finish(self, search: Search, best: Best, bounds: Bounds, reason: str, said: dict[str, Any]) -> dict[str, Any]:
         """Measure the best prompt once more, write it as the newest snapshot, and sum up.
@@ -150,14 +169,18 @@ class Recorder:
         """
         self._trace.close()
         if self._unwritten is not None:
-            self._write_step(self._unwritten, search, compare(self._p, search.current[1]).numbers)
+            numbers = compare(self._p, search.current[1]).numbers
+            self._events.write("step", **self._step_fields(self._unwritten, search, numbers))
         with torch.no_grad():
             achieved = compare(self._p, self._model.next_token_logits(_as_input(best.prompt))[0])
-        self._write_snapshot(best.prompt, achieved)
-        if isinstance(best.prompt, SoftPrompt):
-            self._write_projection(best.prompt)
-        self._write_achieved(achieved)
         self._save_prompt(best.prompt)
+        if not math.isfinite(achieved.numbers.kl):
+            raise ModelError("the model gives no finite divergence for the best prompt any more; it is kept")
+        self._events.write("snapshot", **self._snapshot_fields(best.prompt, achieved))
+        if isinstance(best.prompt, SoftPrompt):
+            self._events.write("projection", **self._project(best.prompt))
+        write_array(self._run.achieved, achieved.q.numpy().astype(np.float32))
+        self._run.newest.unlink(missing_ok=True)
         result = self._result(best, achieved.numbers, bounds) | said | {"reason": reason}
         write_json(self._run.result, result)
         return result
@@ -169,44 +192,49 @@ class Recorder:
         self._last[what] = now
         return True
 
-    def _write_step(self, step: Step, search: Search, numbers: Numbers) -> None:
+    def _tell(self, kind: str, **fields: Any) -> None:
+        """An event; where the run is old and one of its kind was not long ago, the newest of its kind instead."""
+        now = self.seconds
+        if now - self._told.get(kind, -math.inf) >= now / EVENTS_OF_A_KIND:
+            self._told[kind] = now
+            self._untold.pop(kind, None)
+            self._events.write(kind, **fields)
+        else:
+            self._untold[kind] = self._events.unwritten(kind, **fields)
+
+    def _step_fields(self, step: Step, search: Search, numbers: Numbers) -> dict[str, Any]:
         self._unwritten = None
         best = search.best
-        self._events.write(
-            "step",
-            step=step.index,
-            kl=step.kls[-1],
-            best_kl=best.kl,
-            best_step=best.step,
-            entropy=numbers.entropy,
-            seconds=round(self.seconds, 3),
-            positions=step.positions,
-            memory=memory_in_use(self._model.device),
-        )
+        return {
+            "step": step.index,
+            "kl": step.kls[-1],
+            "best_kl": best.kl,
+            "best_step": best.step,
+            "entropy": numbers.entropy,
+            "seconds": round(self.seconds, 3),
+            "positions": step.positions,
+            "memory": memory_in_use(self._model.device),
+        }
 
-    def _write_snapshot(self, prompt: Prompt, achieved: Comparison) -> None:
-        self._events.write(
-            "snapshot",
-            step=self.step,
+    def _snapshot_fields(self, prompt: Prompt, achieved: Comparison) -> dict[str, Any]:
+        return {
+            "step": self.step,
             **asdict(achieved.numbers),
-            prompt=prompt_tokens(self._model, prompt),
-            tokens=top_tokens(self._model.vocabulary, self._p, achieved.q),
-            candidates=tried_tokens(self._model.vocabulary, prompt),
-        )
+            "prompt": prompt_tokens(self._model, prompt),
+            "tokens": top_tokens(self._model.vocabulary, self._p, achieved.q),
+            "candidates": tried_tokens(self._model.vocabulary, prompt),
+        }
 
-    def _write_projection(self, prompt: SoftPrompt) -> None:
+    def _project(self, prompt: SoftPrompt) -> dict[str, Any]:
         self._projected = projection(self._model, self._p, prompt)
-        self._events.write("projection", step=self.step, **self._projected)
+        return {"step": self.step, **self._projected}
 
-    def _write_achieved(self, achieved: Comparison) -> None:
-        q = achieved.q.numpy().astype(np.float32)
-        write_atomically(self._run.achieved, lambda file: np.save(file, q))
-
-    def _save_best(self, search: Search) -> None:
+    def save_best(self, search: Search) -> None:
+        """Replace the best prompt's file where there is a better one."""
         best = search.best
         if best.kl != self._saved_best:
             self._save_prompt(best.prompt)
-            self._events.write("best", step=best.step, kl=best.kl)
+            self._tell("best", step=best.step, kl=best.kl)
             self._saved_best = best.kl
 
     def _save_prompt(self, prompt: Prompt) -> None:

@@ -17,20 +17,20 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from distprompt_tui import __version__
 from distprompt_tui.bounds import solve_bounds
 from distprompt_tui.errors import ModelError
-from distprompt_tui.files import write_atomically, write_json
+from distprompt_tui.files import write_array, write_json
 from distprompt_tui.models.fingerprint import weights_sha256
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.source import ModelSource, load_by_name
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.runs.events import Event, EventWriter
+from distprompt_tui.runs.events import FORMAT_VERSION, Event, EventWriter
 from distprompt_tui.runs.state import Bounds
 from distprompt_tui.search import make_search
+from distprompt_tui.search.fit import is_out_of_memory
 from distprompt_tui.search.protocol import Search, Step
 from distprompt_tui.spec import Budget, RunSpec
 from distprompt_tui.targets import Target, make_target
@@ -39,6 +39,9 @@ from distprompt_tui.worker.control import POLL_SECONDS, Control
 from distprompt_tui.worker.ending import beginning, fluency, shortened
 from distprompt_tui.worker.hands import change_prompt
 from distprompt_tui.worker.recorder import Recorder
+
+MOST_NOT_FINITE = 20
+"""Reports in a row without a finite divergence, after which the search ends."""
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 
@@ -61,7 +64,7 @@ def run_session(run: RunDirectory, events: EventWriter) -> None:
         model = model.in_context(spec.context.prefix, spec.context.suffix)
         p = torch.tensor(target.probabilities)
         search = make_search(model, p, spec, lambda text: events.write("warning", text=text))
-        write_atomically(run.target, lambda file: np.save(file, target.probabilities))
+        write_array(run.target, target.probabilities)
         write_json(run.manifest, _manifest(run, spec, model, folder, target))
         _announce(events, run, spec, model, target, str(folder / "tokenizer.json"))
         bounds = BoundsBeside(model, target, events)
@@ -98,6 +101,8 @@ def _search(
     reason = "plateau"
     for step in search.steps():
         recorder.record(step, search)
+        if recorder.not_finite:
+            _check_finite(step, search, recorder)
         bounds.start()
         if reason_to_end := _reason_to_end(spec.budget, step, recorder):
             reason = reason_to_end
@@ -111,9 +116,24 @@ def _search(
     return reason
 
 
+def _check_finite(step: Step, search: Search, recorder: Recorder) -> None:
+    """Let a search try again where its model gave no number, but not for ever.
+
+    Raises:
+        ModelError: it had no number to begin with, or none for too long; what was found is saved.
+    """
+    if step.index == 0:
+        raise ModelError("the model gives no finite divergence for the initial prompt")
+    if recorder.not_finite >= MOST_NOT_FINITE:
+        recorder.save_best(search)
+        recorder.checkpoint(search)
+        raise ModelError(
+            f"the model gave no finite divergence {recorder.not_finite} times in a row, the last at step {step.index}; "
+            "the best prompt before is kept"
+        )
+
+
 def _reason_to_end(budget: Budget, step: Step, recorder: Recorder) -> str | None:
-    if not all(map(math.isfinite, step.kls)):
-        raise ModelError(f"the model gave no finite divergence at step {step.index}; the best prompt before it is kept")
     if budget.until is not None and recorder.best_kl <= budget.until:
         return "target reached"
     if step.index >= budget.steps or (budget.seconds is not None and recorder.seconds >= budget.seconds):
@@ -174,7 +194,7 @@ def _announce(
 
 def _manifest(run: RunDirectory, spec: RunSpec, model: LanguageModel, folder: Path, target: Target) -> dict[str, Any]:
     return {
-        "v": 1,
+        "v": FORMAT_VERSION,
         "run": run.name,
         "started": time.time(),
         "program": __version__,
@@ -202,7 +222,9 @@ def _manifest(run: RunDirectory, spec: RunSpec, model: LanguageModel, folder: Pa
 def _out_of_memory_explained(spec: RunSpec) -> Iterator[None]:
     try:
         yield
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
         raise ModelError(
             f"{spec.model.name} ran out of device memory with a prompt of {spec.search.length}: "
             "a shorter prompt, a smaller width or --set model.dtype=bfloat16 needs less"

@@ -26,8 +26,8 @@ from tests.tiny_models import write_tiny_model
 from tests.tiny_runs import SEARCHES, outcome, tiny_spec
 from tests.worker.frail import Frailty, kill, start_frail
 
-STEPS = {"soft": 700, "soft, Adam": 1000, "soft, restarts": 600, "hard": 250, "gcg": 250, "hotflip": 250,
-         "random": 250, "exhaustive": 500}  # fmt: skip
+STEPS = {"soft": 300, "soft, Adam": 400, "soft, restarts": 250, "hard": 100, "gcg": 100, "hotflip": 100,
+         "random": 100, "exhaustive": 200}  # fmt: skip
 """Some seconds of searching each."""
 
 

@@ -103,7 +103,8 @@ def batch(name: str, count: int = 8, steps: int = 60) -> None:
             group = SoftBatch(model, targets[first : first + rows], prompts[first : first + rows], specs.Soft(), steps)
             began = time.perf_counter()
             for _ in range(steps):
-                group.update(group.measure())
+                group.measure()
+                group.update()
             seconds[how] += time.perf_counter() - began
             group.measure()
             ends[how] += group.best_kls.tolist()
@@ -156,11 +157,11 @@ def descend(
     batch = SoftBatch(model, targets.repeat(len(seeds), 1), prompts, settings, steps)
     bests = []
     while True:
-        kls = batch.measure()
+        batch.measure()
         bests.append(batch.best_kls)
         if batch.step == steps:
             break
-        batch.update(kls)
+        batch.update()
     traces = [[round(value, 6) for value in trace] for trace in torch.stack(bests).T.tolist()]
     return [traces[first : first + len(targets)] for first in range(0, len(traces), len(targets))]
 

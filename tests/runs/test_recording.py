@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from distprompt_tui.files import write_json
 from distprompt_tui.runs import recording
-from distprompt_tui.runs.events import EventWriter, Tailer
+from distprompt_tui.runs.events import NEWEST, EventWriter, Tailer
 from distprompt_tui.runs.recording import Recording
 from distprompt_tui.runs.state import RunState, as_of, reduce, reduce_all
 from tests.runs.test_state import started, step
@@ -135,3 +136,16 @@ def test_many_at_once_and_one_by_one_give_the_same_state(path: Path, writer: Eve
     for event in events:
         one_by_one = reduce(one_by_one, event)
     assert one_by_one == reduce_all(events)
+
+
+def test_what_a_long_run_says_beside_its_events_is_read_once(path: Path, writer: EventWriter) -> None:
+    search(writer, 0, 11)
+    watched = Recording(path)
+    state = reduce_all(watched.read())
+    write_json(path.with_name(NEWEST), [step(14, 1.5), snapshot(15)], durable=False)
+    state = reduce_all(watched.read(), state)
+    assert state.snapshot is not None
+    assert (state.step, state.kl, state.snapshot.step) == (14, 1.5, 15)
+    assert list(watched.read()) == []
+    path.with_name(NEWEST).write_text('[{"type": "st')
+    assert list(watched.read()) == []

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from distprompt_tui.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.search import evaluate
+from distprompt_tui.search import evaluate, fit
 from distprompt_tui.search.candidates import bucket_starts, first_changes, prompt_hashes
 from distprompt_tui.search.evaluate import Evaluator
 from distprompt_tui.search.initial import random_ids
@@ -141,13 +141,13 @@ def test_batches_are_halved_when_memory_runs_out_and_grow_back(
         return body(*args, **kwargs)
 
     monkeypatch.setattr(model.body, "forward", limited)
-    monkeypatch.setattr(evaluate, "GROW_AFTER", 10)
+    monkeypatch.setattr(fit, "GROW_AFTER", 10)
     kls = found.measure(prompts)
-    assert found.batch == 13  # of 100, 50, 25 and 13
+    assert found.batch.size == 13  # of 100, 50, 25 and 13
     fits = 1000
     torch.testing.assert_close(kls, plain(model, prompts), rtol=1e-4, atol=1e-4)
     found.measure(random_ids(model, (100, 3), generator))
-    assert found.batch > 13
+    assert found.batch.size > 13
     fits = 0
     with pytest.raises(torch.OutOfMemoryError):
         found.measure(random_ids(model, (4, 3), generator))

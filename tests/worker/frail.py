@@ -10,10 +10,11 @@ import multiprocessing
 import os
 import signal
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
 
 from distprompt_tui.runs.directory import RunDirectory
+from tests.frail_model import FrailModel
 
 PRELOADED = ["tests.worker.frail_inside", "transformers.models.llama.modeling_llama"]
 
@@ -26,11 +27,15 @@ class Frailty:
         seconds: between two checkpoints, instead of `checkpoint.SECONDS`.
         steps: instead of `checkpoint.STEPS`.
         share: instead of `checkpoint.SHARE_OF_TIME`.
+        model: what happens to the model's logits.
+        clock: seconds by which the clock jumps at every look at it, back and forth.
     """
 
     seconds: float = 0.3
     steps: int = 50
     share: float = 0.3
+    model: FrailModel = field(default_factory=FrailModel)
+    clock: float = 0.0
 
 
 def start_frail(run: RunDirectory, frailty: Frailty = Frailty()) -> BaseProcess:

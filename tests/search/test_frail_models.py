@@ -1,0 +1,142 @@
+"""Searches on models that run out of memory or give no numbers: they go on, and what they keep is true."""
+
+from __future__ import annotations
+
+import math
+from itertools import chain
+
+import pytest
+import torch
+
+from distprompt_tui.divergence import forward_kl
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.search import fit, make_search
+from distprompt_tui.search.fit import BatchSize, Rejections, is_out_of_memory
+from distprompt_tui.search.protocol import Search, SoftPrompt
+from distprompt_tui.search.soft import SoftSearch
+from distprompt_tui.spec import RunSpec, Soft
+from tests.frail_model import ERRORS, FrailModel
+from tests.search.targets import outlier_target
+from tests.tiny_runs import SEARCHES
+
+STEPS = 40
+
+
+def search(model: LanguageModel, name: str, warnings: list[str]) -> Search:
+    spec = {"target": {"family": "uniform"}, "search": SEARCHES[name], "budget": {"steps": STEPS}}
+    return make_search(model, outlier_target(model), RunSpec.model_validate(spec), warnings.append)
+
+
+def true_kl(model: LanguageModel, found: Search) -> float:
+    """The best prompt's divergence, measured anew."""
+    prompt = found.best.prompt
+    given = prompt.vectors if isinstance(prompt, SoftPrompt) else prompt.ids
+    with torch.no_grad():
+        return float(forward_kl(outlier_target(model), model.next_token_logits(given[None])))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [*((name, math.nan) for name in SEARCHES), ("hard", math.inf), ("soft, restarts", math.inf)]
+)
+def test_no_numbers_now_and_then_are_rejected_told_and_searched_past(
+    name: str, value: float, tiny_models: dict[str, LanguageModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, warnings = tiny_models["llama"], []
+    found = search(model, name, warnings)
+    with monkeypatch.context() as patch:
+        patch.setattr(LanguageModel, "_logits", FrailModel(every=5, value=value).around(LanguageModel._logits))
+        steps = list(found.steps())
+    assert all(math.isfinite(step.kls[-1]) for step in steps)
+    assert found.best.kl < steps[0].kls[-1]
+    assert found.best.kl == pytest.approx(true_kl(model, found), abs=1e-4)
+    assert any("no finite divergence" in warning for warning in warnings)
+    assert len(warnings) < 12
+
+
+def test_a_soft_search_steps_back_to_its_best_and_goes_down_from_there(tiny_models: dict[str, LanguageModel]) -> None:
+    model, warnings = tiny_models["llama"], []
+    found = search(model, "soft", warnings)
+    assert isinstance(found, SoftSearch)
+    kls = []
+    for step in found.steps():
+        kls.append(step.kls[-1])
+        if step.index == 20:
+            found._batch.prompts.data.fill_(math.nan)  # as after a gradient without numbers
+            lowest = min(kls)
+            found._batch.kls.fill_(math.nan)
+    assert all(map(math.isfinite, kls))
+    assert kls[21] == pytest.approx(lowest, abs=1e-5)
+    assert min(kls[22:]) < lowest
+    assert len(warnings) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [*((name, "cuda") for name in SEARCHES), ("hard", "mps"), ("hard", "cpu"), ("soft, restarts", "mps")],
+)
+def test_memory_that_runs_out_changes_nothing_but_the_batches(
+    name: str, device: str, tiny_models: dict[str, LanguageModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_models["llama"]
+    whole = [step.kls[-1] for step in search(model, name, []).steps()]
+    monkeypatch.setattr(LanguageModel, "_logits", FrailModel(fits=2, device=device).around(LanguageModel._logits))
+    halved = [step.kls[-1] for step in search(model, name, []).steps()]
+    assert halved[:3] == pytest.approx(whole[:3], abs=1e-4)  # the last digits of other batches lead elsewhere later
+
+
+def test_soft_batches_are_halved_remembered_and_grow_back(
+    tiny_models: dict[str, LanguageModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "GROW_AFTER", 10)
+    model, frailty = tiny_models["llama"], FrailModel(fits=2)
+    found = SoftSearch(model, outlier_target(model), Soft(length=4, restarts=5), 100, 0)
+    monkeypatch.setattr(LanguageModel, "_logits", frailty.around(LanguageModel._logits))
+    steps = found.steps()
+    next(steps)
+    assert found._batch.batch.size == 2  # of 5, 3 and 2
+    again = SoftSearch(model, outlier_target(model), Soft(length=4, restarts=5), 100, 1)
+    again.restore(found.state())
+    assert again._batch.batch.size == 2
+    frailty.fits = 5
+    for _ in range(10):
+        next(steps)
+    assert found._batch.batch.size > 2
+
+
+def test_one_prompt_that_does_not_fit_is_an_error(
+    tiny_models: dict[str, LanguageModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = search(tiny_models["llama"], "soft, restarts", [])
+    monkeypatch.setattr(LanguageModel, "_logits", FrailModel(fits=0).around(LanguageModel._logits))
+    with pytest.raises(torch.OutOfMemoryError):
+        list(found.steps())
+
+
+def test_rows_are_done_once_each_and_in_order_whatever_fits() -> None:
+    for fits in range(1, 12):
+        batch = BatchSize(11)
+
+        def measure(rows: slice, fits: int = fits) -> list[int]:
+            if rows.stop - rows.start > fits:
+                raise RuntimeError(ERRORS["mps"])
+            return list(range(rows.start, rows.stop))
+
+        assert list(chain(*batch.run(11, measure))) == list(range(11))
+        assert batch.size <= fits
+
+
+def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
+    def broken(rows: slice) -> None:
+        raise RuntimeError("expected scalar type Float but found Half")
+
+    with pytest.raises(RuntimeError, match="scalar type"):
+        BatchSize(4).run(4, broken)
+    assert not is_out_of_memory(MemoryError())
+
+
+def test_rejections_are_told_ever_more_seldom() -> None:
+    told: list[str] = []
+    rejections = Rejections(told.append)
+    for _ in range(1000):
+        rejections.add(1, "tried again")
+    assert len(told) == 10  # 1, 2, 4, ..., 512

@@ -1,0 +1,294 @@
+"""Faults that are really made: signals, full and read-only disks, clocks, models without numbers, damaged files."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from distprompt_tui.cli import app
+from distprompt_tui.errors import DistPromptError, UsageError
+from distprompt_tui.files import append_line, write_array, write_json
+from distprompt_tui.runs.directory import RunDirectory, create_run
+from distprompt_tui.runs.events import FORMAT_VERSION, EventWriter, Tailer
+from distprompt_tui.runs.process import send, start_worker, stop
+from distprompt_tui.tui.follow import RunFollower
+from tests.frail_model import FrailModel
+from tests.tiny_runs import outcome, tiny_spec, until
+from tests.worker.frail import Frailty, kill, start_frail
+from tests.worker.test_checkpoint import checkpoint_of
+from tests.worker.test_resume import seen, steps_of
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny_folders: dict[str, Path]) -> RunDirectory:
+    """A short run that nobody works on yet."""
+    return create_run(tiny_spec(tiny_folders["llama"], steps=60), tmp_path)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"only root can make a small file system: {made.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def fill(disk: Path, leave: int = 0) -> Path:
+    """Take all the room but `leave` bytes; the file that holds it."""
+    ballast = disk / "ballast"
+    free = os.statvfs(disk)
+    ballast.write_bytes(bytes(max(free.f_bavail * free.f_bsize - leave, 0)))
+    return ballast
+
+
+def assert_one_clear_line(text: str | None, *words: str) -> None:
+    assert text is not None
+    assert "\n" not in text
+    for word in words:
+        assert word in text
+
+
+def test_a_hang_up_does_not_reach_the_search(run: RunDirectory) -> None:
+    worker = start_frail(run)
+    until(lambda: seen(run).step > 5)
+    assert worker.pid is not None
+    os.kill(worker.pid, signal.SIGHUP)
+    worker.join()
+    assert (worker.exitcode, seen(run).reason) == (0, "budget")
+
+
+@pytest.mark.parametrize("leave", [0, 4096, 8192, 20480])
+def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_it_goes_on_when_there_is_room(
+    disk: Path, tiny_folders: dict[str, Path], tmp_path: Path, leave: int
+) -> None:
+    spec = tiny_spec(tiny_folders["llama"], "soft", steps=400)
+    run = create_run(spec, disk)
+    worker = start_frail(run, Frailty(seconds=0.1))
+    until(lambda: run.checkpoint.exists() and run.achieved.exists())
+    ballast = fill(disk, leave)
+    worker.join()
+    state = seen(run)
+    assert (worker.exitcode, state.reason) == (1, "error")
+    assert_one_clear_line(state.error, "No space left", "runs resume")
+    watched = Tailer(run.events)
+    watched.read()
+    assert watched.damaged == 0
+    assert [path.name for path in run.path.iterdir() if path.name.startswith(".")] == []
+    ballast.unlink()
+    start_frail(run).join()
+    whole = create_run(spec, tmp_path)
+    start_frail(whole).join()
+    assert outcome(run) == outcome(whole)
+    assert steps_of(run) == sorted(set(steps_of(run)))
+
+
+def write_checkpoint(run: RunDirectory) -> None:
+    from distprompt_tui.worker.checkpoint import save_checkpoint
+
+    save_checkpoint(run, checkpoint_of(2))
+
+
+WRITES: dict[str, Callable[[RunDirectory], object]] = {
+    "events.jsonl": lambda run: EventWriter(run.events).write("warning", text="x" * 9000),
+    "control.jsonl": lambda run: append_line(os.open(run.control, os.O_WRONLY | os.O_APPEND), {"text": "x" * 9000}),
+    "checkpoint.safetensors": write_checkpoint,
+    "achieved.npy": lambda run: write_array(run.achieved, np.ones(9000, np.float32)),
+    "best/prompt.json": lambda run: write_json(run.best / "prompt.json", {"ids": list(range(9000))}),
+    "manifest.json": lambda run: write_json(run.manifest, {"text": "x" * 9000}),
+}
+
+
+@pytest.mark.parametrize("name", list(WRITES))
+def test_each_kind_of_write_leaves_the_old_file_whole(name: str, disk: Path, tiny_folders: dict[str, Path]) -> None:
+    """At every number of free pages until it fits: what a reader finds is the old or the new, never half of one."""
+    run = create_run(tiny_spec(tiny_folders["llama"]), disk)
+    file = run.path / name
+    EventWriter(run.events).write("warning", text="old")
+    if name not in ("events.jsonl", "control.jsonl"):
+        file.write_bytes(b"old")
+    before, failures = file.read_bytes(), 0
+    for pages in range(40):
+        ballast = fill(disk, 4096 * pages)
+        try:
+            WRITES[name](run)
+        except OSError:
+            failures += 1
+            assert file.read_bytes() == before
+            assert not [path for path in run.path.rglob(".*") if path.is_file()]
+        ballast.unlink()
+        if file.read_bytes() != before:
+            break
+    assert failures
+    assert file.read_bytes() != before
+    assert not file.read_bytes().startswith(b"old") or name.endswith("jsonl")
+
+
+def test_no_run_is_half_made_on_a_full_disk(disk: Path, tiny_folders: dict[str, Path]) -> None:
+    fill(disk)
+    with pytest.raises(UsageError, match="No space left"):
+        create_run(tiny_spec(tiny_folders["llama"]), disk)
+    assert [path.name for path in disk.iterdir()] == ["ballast"]
+
+
+def test_half_a_line_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, write = EventWriter(tmp_path / "events.jsonl"), os.write
+    writer.write("first")
+    monkeypatch.setattr("os.write", lambda file, data: write(file, data[: len(data) // 2]))
+    with pytest.raises(OSError, match="No space left"):
+        writer.write("second")
+    monkeypatch.undo()
+    writer.write("third")
+    assert [event["type"] for event in Tailer(tmp_path / "events.jsonl").read()] == ["first", "third"]
+    assert [event["seq"] for event in Tailer(tmp_path / "events.jsonl").read()] == [0, 1]
+
+
+def test_a_read_only_run_is_shown_and_not_resumed(disk: Path, tiny_folders: dict[str, Path]) -> None:
+    run = create_run(tiny_spec(tiny_folders["llama"], steps=20), disk)
+    start_frail(run).join()
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    assert RunFollower(run).poll().state.reason == "budget"
+    with pytest.raises(UsageError, match="Read-only"):
+        start_worker(run)
+    with pytest.raises(UsageError, match="Read-only"):
+        send(run, "pause")
+    assert stop(run, grace_seconds=0.1)
+
+
+def test_a_clock_that_is_set_back_and_forth_changes_nothing(run: RunDirectory, tmp_path: Path) -> None:
+    whole = create_run(run.read_spec(), tmp_path)
+    start_frail(whole).join()
+    start_frail(run, Frailty(clock=7200)).join()
+    assert outcome(run) == outcome(whole)
+    events = Tailer(run.events).read()
+    times = [event["t"] for event in events]
+    assert times == sorted(times)
+    assert times[-1] - times[0] < 3600
+    assert 0 <= events[-1]["result"]["seconds"] < 3600
+
+
+def test_a_viewer_does_not_take_a_clock_that_is_set_for_a_silent_worker(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = start_frail(run)
+    until(lambda: seen(run).step > 0)
+    follower = RunFollower(run)
+    assert follower.poll().is_live
+    true = time.time
+    for jump in (7200, -7200):
+        monkeypatch.setattr("time.time", lambda jump=jump: true() + jump)
+        assert follower.poll().health != "silent"
+    kill(worker)
+
+
+def test_a_model_that_gives_no_numbers_any_more_ends_the_run_with_its_best(run: RunDirectory) -> None:
+    worker = start_frail(run, Frailty(model=FrailModel(healthy=30, every=1)))
+    worker.join()
+    state = seen(run)
+    assert worker.exitcode == 1
+    assert_one_clear_line(state.error, "no finite divergence", "20 times in a row", "is kept")
+    assert any("steps back" in warning for warning in state.warnings)
+    assert (run.best / "prompt.safetensors").exists()
+    start_frail(run).join()
+    assert seen(run).reason == "budget"
+    assert math.isfinite(json.loads(run.result.read_text())["kl"])
+
+
+def test_a_model_without_numbers_now_and_then_reaches_the_end(run: RunDirectory) -> None:
+    start_frail(run, Frailty(model=FrailModel(healthy=5, every=7))).join()
+    state = seen(run)
+    assert (state.reason, state.step) == ("budget", 60)
+    assert np.isfinite(np.fromfile(run.trace, "<f4")).all()
+    assert any("steps back" in warning for warning in state.warnings)
+
+
+def test_two_viewers_see_the_same_and_both_are_heard(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
+    run = create_run(tiny_spec(tiny_folders["llama"]), tmp_path)
+    worker = start_frail(run)
+    viewers = [RunFollower(run), RunFollower(run)]
+    until(lambda: all(viewer.poll().state.step > 3 for viewer in viewers))
+    send(run, "pause")
+    until(lambda: all(viewer.poll().state.phase == "paused" for viewer in viewers))
+    send(run, "resume")
+    send(run, "stop")
+    worker.join()
+    states = [viewer.poll().state for viewer in viewers]
+    assert states[0].reason == states[1].reason == "stopped"
+    assert states[0].result == states[1].result
+    answers = [event["outcome"] for event in Tailer(run.events).read() if event["type"] == "control"]
+    assert answers == ["paused", "resumed", "stopping"]
+
+
+def test_a_run_of_a_newer_version_is_shown_as_far_as_it_is_known_and_left_alone(run: RunDirectory) -> None:
+    start_frail(run).join()
+    lines = [json.loads(line) for line in run.events.read_text().splitlines()]
+    newer = [{**line, "v": FORMAT_VERSION + 1, "colour": "new"} for line in lines] + [{"v": 9, "type": "news"}]
+    run.events.write_text("".join(json.dumps(line) + "\n" for line in newer))
+    manifest = json.loads(run.manifest.read_text())
+    run.manifest.write_text(json.dumps(manifest | {"v": FORMAT_VERSION + 1}))
+    before = run.events.read_bytes()
+    state = seen(run)
+    assert (state.reason, state.step) == ("budget", 60)
+    assert any("newer version" in warning for warning in state.warnings)
+    with pytest.raises(UsageError, match="newer version"):
+        start_worker(run)
+    assert run.events.read_bytes() == before
+
+
+def test_a_run_of_an_older_version_is_shown(run: RunDirectory) -> None:
+    """One that knew neither versions nor sequence numbers nor the fields that came later."""
+    start_frail(run).join()
+    later = ("v", "seq", "memory", "positions", "closed", "agreement")
+    lines = [json.loads(line) for line in run.events.read_text().splitlines()]
+    run.events.write_text(
+        "".join(json.dumps({name: line[name] for name in line if name not in later}) + "\n" for line in lines)
+    )
+    state = seen(run)
+    assert (state.reason, state.step, state.warnings) == ("budget", 60, ())
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "gone"])
+def test_damaged_events_do_not_keep_a_run_from_going_on(run: RunDirectory, tmp_path: Path, damage: str) -> None:
+    whole = create_run(run.read_spec(), tmp_path)
+    start_frail(whole).join()
+    worker = start_frail(run, Frailty(steps=10, share=1e9))
+    until(lambda: seen(run).step > 25)
+    kill(worker)
+    data = run.events.read_bytes()
+    garbage = b"\x00\xff{[}\n" + data[:500] + b"\n\xc3\x28\n" + data[700:-3]
+    run.events.write_bytes({"truncated": data[:-20], "garbage": garbage, "empty": b"", "gone": b""}[damage])
+    if damage == "gone":
+        run.events.unlink()
+    start_frail(run).join()
+    assert outcome(run) == outcome(whole)
+    state = seen(run)
+    assert (state.reason, state.step) == ("budget", 60)
+    assert steps_of(run) == sorted(set(steps_of(run)))
+
+
+def test_a_model_that_is_gone_is_one_line_at_once(run: RunDirectory, tmp_path: Path) -> None:
+    folder = shutil.copytree(run.read_spec().model.name, tmp_path / "model")
+    gone = create_run(tiny_spec(folder), tmp_path / "runs")
+    worker = start_frail(gone)
+    until(lambda: seen(gone).step > 0)
+    kill(worker)
+    shutil.rmtree(folder)
+    said = CliRunner().invoke(app, ["runs", "resume", gone.name, "--runs-dir", str(gone.path.parent)])
+    assert isinstance(said.exception, DistPromptError | SystemExit)
+    assert "no model" in str(said.exception) + said.output
+    start_frail(gone).join()
+    assert_one_clear_line(seen(gone).error, "no model")

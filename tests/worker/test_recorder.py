@@ -1,0 +1,53 @@
+"""What a long run writes: bounded, and a viewer still sees the newest."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.runs.directory import create_run
+from distprompt_tui.runs.events import EventWriter, Tailer
+from distprompt_tui.runs.recording import Recording
+from distprompt_tui.runs.state import reduce_all
+from distprompt_tui.search import make_search
+from distprompt_tui.targets import make_target
+from distprompt_tui.worker import recorder
+from distprompt_tui.worker.recorder import EVENTS_OF_A_KIND, INTERVALS, Recorder
+from tests.tiny_runs import tiny_spec
+
+
+def test_events_become_rarer_with_the_age_of_a_run_and_the_newest_is_beside_them(
+    tmp_path: Path,
+    tiny_folders: dict[str, Path],
+    tiny_models: dict[str, LanguageModel],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A day, in steps of a hundred seconds, with one hundredth of the events."""
+    parts = EVENTS_OF_A_KIND / 100
+    monkeypatch.setattr(recorder, "EVENTS_OF_A_KIND", parts)
+    clock = 0.0
+    monkeypatch.setattr(recorder.time, "monotonic", lambda: clock)
+    model, spec = tiny_models["llama"], tiny_spec(tiny_folders["llama"], steps=864)
+    target = make_target(spec.target, model.vocabulary, None)
+    run = create_run(spec, tmp_path)
+    events = EventWriter(run.events)
+    search = make_search(model, torch.tensor(target.probabilities), spec, pytest.fail)
+    writer = Recorder(run, events, model, target, spec)
+    for step in search.steps():
+        clock += 100
+        writer.record(step, search)
+        if step.index == 800:
+            newest = json.loads(run.newest.read_text())
+            assert {"step", "snapshot"} & {event["type"] for event in newest}
+            state = reduce_all(Recording(run.events).read())
+            assert (state.step, state.snapshot and state.snapshot.step) == (800, 800)
+    counts = Counter(event["type"] for event in Tailer(run.events).read())
+    for kind in ("step", "snapshot", "projection"):
+        assert parts < counts[kind] <= parts * (1 + math.log(clock / (parts * INTERVALS[kind])))
+    assert run.trace.stat().st_size <= 4 * 865
