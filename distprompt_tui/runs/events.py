@@ -37,6 +37,10 @@ class EventWriter:
             append_line(self._descriptor, header | _finite(fields))
             self._next += 1
 
+    def close(self) -> None:
+        """Nothing is written any more."""
+        os.close(self._descriptor)
+
 
 class Tailer:
     """Reads a growing file of JSON lines from where it stopped last.
