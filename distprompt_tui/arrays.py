@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distprompt_tui.errors import UsageError
+from distprompt_tui.errors import UsageError, first_line
 
 
 def read_row(path: Path) -> NDArray[np.float64]:
@@ -46,9 +47,12 @@ def open_row(path: Path) -> NDArray[np.generic]:
     if not path.is_file():
         raise FileNotFoundError(2, "there is no such file", str(path))  # or a pipe, which would block
     try:
-        stored = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError, OverflowError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{path.name} is not a .npy file of numbers: {error}") from error
+        with warnings.catch_warnings(action="ignore"):  # what numpy thinks of a file's age
+            stored = np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception as error:  # numpy's header is Python that is parsed: it fails in a dozen ways
+        raise ValueError(f"{path.name} is not a .npy file of numbers: {first_line(error)}") from error
     if stored.ndim != 1 or stored.dtype.kind not in "fiu":
         raise ValueError(f"{path.name} must hold one row of real numbers, not {stored.dtype} of shape {stored.shape}")
     return stored

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import math
 import os
 import re
 import stat
@@ -140,14 +141,18 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str, *, pairs: bool = False) -> Any:
     """JSON as it is defined: without NaN and infinity, without halves of characters.
+
+    Args:
+        text: the JSON.
+        pairs: give an object as a list of its pairs, repeated keys included.
 
     Raises:
         ValueError: it is something else, or nested too deeply.
     """
     try:
-        value = _DECODER.decode(text)
+        value = (_PAIRS_DECODER if pairs else _DECODER).decode(text)
         if _PERHAPS_HALF.search(text):
             json.dumps(value, ensure_ascii=False).encode()  # a `ValueError` where a half stands alone
     except RecursionError:
@@ -161,8 +166,14 @@ def _plain_json(value: Any, **how: Any) -> str:
     return _NOT_PLAIN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is no number")
+def _refuse(digits: str) -> Any:
+    raise ValueError(f"{digits[:20]} is not a finite number")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse)
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _refuse(digits)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+_PAIRS_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite, object_pairs_hook=list)

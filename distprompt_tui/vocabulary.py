@@ -19,7 +19,11 @@ from distprompt_tui.files import read_whole
 MAX_TOKENIZER_BYTES = 1 << 28
 """The largest tokenizer.json, of Gemma 3, takes an eighth of it."""
 
+MAX_TOKEN_ID = 1 << 24
+"""The largest vocabularies have a sixtieth of it; the tokenizers library counts through every id up to the last."""
+
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+_ID = re.compile(r"id:[0-9]{1,18}")
 _WORD_BOUNDARY = "\u2581"  # SentencePiece writes a space as "▁"
 
 
@@ -76,8 +80,15 @@ class Vocabulary:
         return raw.decode("utf-8", errors="replace") if raw is not None else self.tokenizer.id_to_token(token_id) or ""
 
     def encode(self, text: str) -> list[int]:
-        """The ids of a text, with no tokens added around it; written-out control tokens count as such."""
-        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+        """The ids of a text, with no tokens added around it; written-out control tokens count as such.
+
+        Raises:
+            ModelError: the tokenizer cannot tell.
+        """
+        try:
+            return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+        except Exception as error:  # of a foreign tokenizer, such as one without its token for the unknown
+            raise ModelError(f"this model's tokenizer cannot read {text!r}: {first_line(error)}") from error
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of a sequence of ids, control tokens included."""
@@ -89,7 +100,7 @@ class Vocabulary:
         Raises:
             TargetError: the string is not exactly one token, or the id stands for none.
         """
-        if isinstance(token, str) and re.fullmatch(r"id:\d+", token):
+        if isinstance(token, str) and _ID.fullmatch(token):
             token = int(token[3:])
         if isinstance(token, int):
             if not 0 <= token < self.size or not self.allowed[token]:
@@ -121,10 +132,13 @@ def load_vocabulary(folder: Path, size: int) -> Vocabulary:
         tokenizer = Tokenizer.from_str(read_whole(file, MAX_TOKENIZER_BYTES).decode())
         tokenizer.no_truncation()
         tokenizer.no_padding()
+        largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
     except OSError as error:
         raise ModelError(f"{file} cannot be read: {error.strerror}") from error
     except Exception as error:  # the library's own errors are of no narrower kind
         raise ModelError(f"{file} is no tokenizer: {first_line(error)}") from error
+    if largest > MAX_TOKEN_ID:
+        raise ModelError(f"{file} has a token of the id {largest:,}: no model has so many")
     return Vocabulary(tokenizer, size)
 
 

@@ -15,7 +15,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from distprompt_tui import locations
 from distprompt_tui.models.head import Head
@@ -25,9 +25,12 @@ from distprompt_tui.vocabulary import Vocabulary, load_vocabulary
 from tests.tiny_models import ARCHITECTURES, write_tiny_model
 
 # The cores are shared, so a slow example says nothing. The suite tries the same examples every time: a failure is of
-# the change at hand. New ones are looked for with `pytest --hypothesis-profile=explore`.
+# the change at hand. New ones are looked for with `pytest --hypothesis-profile=explore`, and many with `fuzz`.
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, max_examples=1000, print_blob=True)
+settings.register_profile(
+    "fuzz", deadline=None, max_examples=100_000, database=None, suppress_health_check=list(HealthCheck), print_blob=True
+)
 settings.load_profile("suite")
 
 

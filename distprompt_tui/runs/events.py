@@ -50,6 +50,10 @@ class EventWriter:
         event: Event = {"t": round(self._clock_began + time.monotonic(), 3), "type": kind}
         return event | {name: _finite(value) for name, value in fields.items()}
 
+    def close(self) -> None:
+        """Nothing is written any more."""
+        os.close(self._descriptor)
+
 
 class Tailer:
     """Reads a growing file of JSON lines from where it stopped last.

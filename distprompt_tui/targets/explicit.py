@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from math import fsum
@@ -18,7 +17,7 @@ import numpy as np
 
 from distprompt_tui.arrays import open_row
 from distprompt_tui.errors import NotFoundError, TargetError
-from distprompt_tui.files import read_whole
+from distprompt_tui.files import parse_json, read_whole
 from distprompt_tui.spec import Explicit
 from distprompt_tui.targets.entropy import FloatArray
 from distprompt_tui.targets.language_model import on_tokens
@@ -119,8 +118,8 @@ def _rest(ids: list[int], spec: Explicit, vocabulary: Vocabulary, model: Distrib
 def _json_masses(path: Path) -> list[tuple[str, float]]:
     """The pairs of a JSON object, repeated keys included."""
     try:
-        pairs = json.loads(read_whole(path, MAX_FILE_BYTES), object_pairs_hook=list)
-    except (ValueError, RecursionError) as error:
+        pairs = parse_json(read_whole(path, MAX_FILE_BYTES).decode(), pairs=True)
+    except ValueError as error:
         raise TargetError(f"{path.name} is not JSON: {error}") from error
     if not isinstance(pairs, list) or not pairs or not all(isinstance(pair, tuple) for pair in pairs):
         raise TargetError(f'{path.name} must be one JSON object of tokens and masses: {{" yes": 0.7, " no": 0.3}}')

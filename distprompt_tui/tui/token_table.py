@@ -308,8 +308,6 @@ def _load(tokenizer_file: str, size: int) -> Vocabulary:
         return load_vocabulary(path.parent if path.name == "tokenizer.json" else path, size)
     except ModelError as error:
         raise ValueError(str(error)) from error
-    except Exception as error:  # the tokenizers library raises bare Exceptions on damaged files
-        raise ValueError(f"{path} cannot be read: {error}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -121,8 +121,8 @@ def test_spaces_of_tokens_in_files_are_kept(byte_level: Vocabulary, tmp_path: Pa
     ("name", "content", "complaint"),
     [
         ("p.json", '{"t1": -0.1}', "mass of 't1' is -0.1"),
-        ("p.json", '{"t1": NaN}', "mass of 't1' is nan"),
-        ("p.json", '{"t1": 1e999}', "mass of 't1' is inf"),
+        ("p.json", '{"t1": NaN}', "NaN is not a finite number"),
+        ("p.json", '{"t1": 1e999}', "1e999 is not a finite number"),
         ("p.json", '{"t1": 1' + "0" * 400 + "}", "mass of 't1' is 1000"),
         ("p.json", '{"t1": "0.5"}', "mass of 't1' must be a number"),
         ("p.json", '{"t1": true}', "mass of 't1' must be a number"),

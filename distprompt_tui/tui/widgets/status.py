@@ -85,7 +85,7 @@ def status_line(data: StatusData, width: int) -> Line:
         right.append([("eta ", "quiet"), (format.duration(state.seconds_left), "")])
         right.append([(format.rate(state.steps_per_second), "quiet")])
         if state.memory is not None:
-            right.append([(f"{state.device} {format.size(state.memory)}", "quiet")])
+            right.append([(f"{safe(state.device)} {format.size(state.memory)}", "quiet")])
     elif state.curve:
         right.append([("in ", "quiet"), (format.duration(state.seconds), "")])
     title = title_line(data.view.title)
@@ -106,7 +106,7 @@ def title_line(title: RunTitle) -> Line:
         (" › ", "faint"),
         (_name(title.model), "strong"),
         (" › ", "faint"),
-        (f"{title.method} n={title.length}", "strong"),
+        (f"{safe(title.method)} n={title.length}", "strong"),
     ]
 
 
@@ -147,7 +147,7 @@ def _phase(data: StatusData) -> Span:
     if data.pending and view.is_live:
         return f"◐ {data.pending}", "warning"
     if state.phase == "ended":
-        words = REASONS.get(state.reason or "", state.reason or "")
+        words = REASONS.get(state.reason or "", safe(state.reason or ""))
         return (f"✕ {words}", "strong error") if state.reason == "error" else (f"■ {words}", "accent")
     if view.health == "silent":
         return f"● no news for {view.silent_seconds} s", "warning"
@@ -167,7 +167,7 @@ def _progress(fraction: float) -> Line:
 def _preparing(state: RunState, width: int) -> Line:
     if state.progress is None:
         return cut([("The worker is starting: Python and the model's libraries take a few seconds.", "quiet")], width)
-    text = safe(state.progress.text) or state.progress.stage
+    text = safe(state.progress.text or state.progress.stage)
     line: Line = [(text, "quiet")]
     if state.progress.fraction is not None:
         line = [*_progress(state.progress.fraction), (f" {100 * state.progress.fraction:.0f} %  ", "strong"), *line]

@@ -1,0 +1,360 @@
+"""What reads each kind of input, and what must hold of it whatever the input is.
+
+Nothing but the program's own errors, each one line; and nothing of what would be drawn or printed is invisible.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import unicodedata
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.cells import cell_len
+from rich.console import Console
+
+from distprompt_tui.arrays import read_target
+from distprompt_tui.errors import DistPromptError
+from distprompt_tui.files import append_line, read_json
+from distprompt_tui.models.folder import check_folder, head_rows
+from distprompt_tui.models.registry import find_model
+from distprompt_tui.presets import load_preset, override, save_preset, with_method
+from distprompt_tui.printing import print_presets, token_table
+from distprompt_tui.prompts import read_prompt
+from distprompt_tui.runs.compare import spec_differences
+from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.events import EventWriter, Tailer
+from distprompt_tui.runs.export import export_run
+from distprompt_tui.runs.recording import Recording
+from distprompt_tui.runs.state import RunState, as_of, reduce_all
+from distprompt_tui.runs.summary import as_dict, matching_runs, read_spec_fields, sorted_runs, summarise, title_of
+from distprompt_tui.spec import Explicit, RunSpec
+from distprompt_tui.targets.explicit import explicit
+from distprompt_tui.tokens import fit, fit_to, safe, visible_token
+from distprompt_tui.tui.editing import read_field, write_field
+from distprompt_tui.tui.follow import RunView
+from distprompt_tui.tui.lines import Line, plain, width_of
+from distprompt_tui.tui.plot import plot_lines
+from distprompt_tui.tui.settings import read_settings
+from distprompt_tui.tui.token_table import Wish, from_snapshot
+from distprompt_tui.tui.widgets.divergence_plot import PlotData, references, series
+from distprompt_tui.tui.widgets.entropy import EntropyData, LeftData, entropy_lines, left_lines
+from distprompt_tui.tui.widgets.prompt import PromptData, prompt_lines, prompt_title
+from distprompt_tui.tui.widgets.run_rows import layout_for, run_line
+from distprompt_tui.tui.widgets.status import StatusData, notice_lines, status_line
+from distprompt_tui.tui.widgets.token_rows import columns_for, row_lines
+from distprompt_tui.vocabulary import Vocabulary, load_vocabulary
+from distprompt_tui.worker.control import Control
+
+WIDTH = 100
+"""Cells that lines are drawn for; another width divides them otherwise, not by other functions."""
+
+INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+VOCABULARY_SIZE = 7
+
+
+def assert_visible(text: str) -> None:
+    """Nothing in a text steers a terminal, or hides."""
+    if text.isprintable():  # the quick way: no character of those categories is
+        return
+    for char in text:
+        assert unicodedata.category(char) not in INVISIBLE, f"{char!r} in {text!r}"
+
+
+def assert_error(error: DistPromptError) -> None:
+    """An error of the program: a sentence, which the command line prints as one line, and an exit code."""
+    assert str(error)
+    assert_visible(safe(str(error)))
+    assert error.exit_code in (1, 2, 3)
+
+
+def assert_drawn(lines: Iterable[Line]) -> None:
+    """Lines as widgets draw them: visible, and no wider than they may be."""
+    for line in lines:
+        assert_visible(plain(line))
+        assert width_of(line) <= WIDTH, plain(line)
+
+
+def refused(read: Callable[[], Any]) -> Any:
+    """What a reader gives, or None where it refuses in the program's own way."""
+    try:
+        return read()
+    except DistPromptError as error:
+        assert_error(error)
+        return None
+
+
+def preset(data: bytes, folder: Path) -> None:
+    """A preset file: checked, listed, changed, saved and read again."""
+    path = folder / "mine.toml"
+    path.write_bytes(data)
+    found = refused(lambda: load_preset(str(path)))
+    if found is None:
+        return
+    spec = found.spec
+    if not (spec.description + spec.target.family).isprintable():
+        console = Console(file=io.StringIO(), width=WIDTH)
+        print_presets(console, [found])
+        for line in console.file.getvalue().splitlines():  # type: ignore[attr-defined]
+            assert_visible(line)
+    assert RunSpec.model_validate(spec.model_dump(mode="json", exclude_none=True)) == spec
+    refused(lambda: override(spec, ["seed=7", "search.length=3"]))
+    refused(lambda: with_method(spec, "gcg"))
+    again = load_preset(str(save_preset("again", spec))).spec
+    assert again.model_copy(update={"preset": spec.preset}) == spec
+
+
+def run_spec(data: bytes, folder: Path) -> None:
+    """A run's spec: read strictly by its worker, and tolerantly by those who list it."""
+    run = RunDirectory(folder)
+    run.spec_file.write_bytes(data)
+    found = refused(run.read_spec)
+    fields = read_spec_fields(run.spec_file)
+    title = title_of(fields, "r")
+    assert_drawn([status_line(StatusData(RunView(title)), WIDTH)])
+    spec_differences([fields, {"seed": 1}])
+    if found is not None:
+        assert title_of(found.model_dump(mode="json"), "r") == title_of(found.model_dump(), "r")
+
+
+def settings(data: bytes, folder: Path) -> None:
+    """The app's settings."""
+    path = folder / "settings.toml"
+    path.write_bytes(data)
+    found = refused(lambda: read_settings(path))
+    assert found is None or 0 < found.updates_per_second < 100
+
+
+def events(data: bytes, folder: Path) -> None:
+    """A run's events: followed, listed, replayed, drawn and exported."""
+    run = RunDirectory(folder)
+    run.events.write_bytes(data)
+    recording = Recording(run.events)
+    state = reduce_all(recording.read())
+    assert reduce_all(Tailer(run.events).read()).phase == state.phase
+    for place in recording.places[-2:]:
+        moment = recording.snapshot(place)
+        if moment is not None and (then := as_of(state, moment)) is not None:
+            _draw(then)
+    _draw(state)
+    if len(data) % 16 == 0:  # it takes ten times as long as all else
+        _plot(state)
+    summary = summarise(run)
+    assert_drawn([run_line(summary, layout_for(WIDTH), here=True, number=1, now=2e9)])
+    assert json.dumps(as_dict(summary), allow_nan=False).isascii()
+    assert sorted_runs([summary, summary], "left")
+    matching_runs([summary], "a b")
+    if state.result is not None:
+        json.dumps(state.result, allow_nan=False)
+    next_number = EventWriter(folder / "events.jsonl")
+    next_number.write("warning", text="one more")
+    newest = Tailer(run.events).read()[-1]
+    assert newest["text"] == "one more"
+    next_number.close()
+
+
+def _draw(state: RunState) -> None:
+    view = RunView(state=state)
+    for health in ("alive", "silent", "crashed", "ended"):
+        data = StatusData(RunView(view.title, state, health, 20, ("\x1b[2J",)))  # type: ignore[arg-type]
+        assert_drawn([status_line(data, WIDTH), *notice_lines(data, WIDTH)])
+    assert_drawn(entropy_lines(EntropyData(state.entropy_target, state.entropy, state.vocab_size), WIDTH))
+    assert_drawn(left_lines(LeftData.of(state), WIDTH))
+    for warning in state.warnings:
+        assert_visible(safe(warning))
+    if state.snapshot is None:
+        return
+    prompt = PromptData(state.method, state.step, state.snapshot.prompt, projection=state.projection)
+    assert_visible(prompt_title(prompt))
+    assert_drawn(prompt_lines(prompt, WIDTH, flowing=False))
+    assert_drawn(prompt_lines(prompt, WIDTH, flowing=True))
+    table = from_snapshot(state.snapshot, Wish())
+    for index in range(len(table)):
+        row = row_lines(table.row(index), columns_for(WIDTH), table.largest, log=True, marked=False, ascii_only=False)
+        assert_drawn(row)
+    if not all(token.text.isprintable() for token in state.snapshot.tokens):
+        console = Console(file=io.StringIO(), width=WIDTH)
+        console.print(token_table(state.snapshot.tokens, state.snapshot.kl))
+        for line in console.file.getvalue().splitlines():  # type: ignore[attr-defined]
+            assert_visible(line)
+
+
+def _plot(state: RunState) -> None:
+    data = PlotData(state.curve, state.readings, {}, state.bounds, state.best_kl, state.best_step)
+    for log in (True, False):
+        assert_drawn(plot_lines(series(data, "kl"), references(data, "kl"), [], WIDTH, 8, log=log))
+        assert_drawn(plot_lines(series(data, "reverse_kl"), [], [], WIDTH, 8, log=log))
+
+
+def control(data: bytes, folder: Path) -> None:
+    """What viewers ask of a worker: each line that is one gets its answer, no other does."""
+    run = RunDirectory(folder)
+    run.control.write_bytes(b"")
+    run.events.write_bytes(b"")
+    writer = EventWriter(run.events)
+    reader = Control(run, writer)
+    run.control.write_bytes(data)
+    stopping = reader.asked_to_stop()
+    answers = Tailer(run.events).read()
+    asked = Tailer(run.control).read()
+    assert len(answers) == len(asked)
+    assert stopping == any(request.get("command") == "stop" for request in asked)
+    assert all(len(run.events.read_bytes()) < 4096 * (1 + len(asked)) for _ in answers)
+    writer.close()
+
+
+def prompt_json(data: bytes, folder: Path) -> None:
+    """Token ids from a file."""
+    _prompt(data, folder / "prompt.json")
+
+
+def prompt_safetensors(data: bytes, folder: Path) -> None:
+    """Vectors from a file."""
+    _prompt(data, folder / "prompt.safetensors")
+
+
+def _prompt(data: bytes, path: Path) -> None:
+    path.write_bytes(data)
+    found = refused(lambda: read_prompt(path))
+    if isinstance(found, list):
+        assert all(0 <= token < 2**31 for token in found)
+    elif found is not None:
+        assert found.ndim == 2
+        assert np.isfinite(found).all()
+
+
+def target_json(data: bytes, folder: Path) -> None:
+    """Masses as JSON."""
+    _target(data, folder / "target.json")
+
+
+def target_csv(data: bytes, folder: Path) -> None:
+    """Masses as CSV."""
+    _target(data, folder / "target.csv")
+
+
+def target_npy(data: bytes, folder: Path) -> None:
+    """A whole distribution, as a target file and as a run's target."""
+    path = _target(data, folder / "target.npy")
+    row = refused(lambda: read_target(path))
+    assert row is None or (np.isfinite(row).all() and (row >= 0).all())
+
+
+def _target(data: bytes, path: Path) -> Path:
+    path.write_bytes(data)
+    made = refused(lambda: explicit(Explicit(file=str(path)), _vocabulary(), None))
+    if made is not None:
+        assert math.isclose(made.probabilities.sum(), 1, rel_tol=1e-9)
+        assert (made.probabilities >= 0).all()
+        assert_visible(safe(made.recipe))
+    return path
+
+
+def result_json(data: bytes, folder: Path) -> None:
+    """A run's result, exported with what else the run has."""
+    run = RunDirectory(folder)
+    run.best.mkdir(exist_ok=True)
+    run.result.write_bytes(data)
+    run.spec_file.write_text('[target]\nfamily = "uniform"\n')
+    append_to(run.events, {"type": "step", "step": 3, "kl": "=cmd()"})
+    (run.best / "prompt.json").write_text('{"ids": [1, 2]}')
+    refused(lambda: read_json(run.result))
+    exported = refused(lambda: export_run(run, "json", folder / "out.json"))
+    if exported is not None:
+        assert json.loads(exported.read_text())["prompt"] == {"ids": [1, 2]}
+    table = export_run(run, "csv", folder / "out.csv").read_text()
+    assert all("=" not in cell for row in csv.reader(io.StringIO(table)) for cell in row)
+
+
+def append_to(path: Path, value: dict[str, Any]) -> None:
+    """A file of one line."""
+    with path.open("wb") as file:
+        append_line(file.fileno(), value)
+
+
+def config_json(data: bytes, folder: Path) -> None:
+    """A model folder's config."""
+    _model(folder, "config.json", data)
+
+
+def index_json(data: bytes, folder: Path) -> None:
+    """A model folder's list of weight files."""
+    _model(folder, "model.safetensors.index.json", data)
+
+
+def _model(folder: Path, name: str, data: bytes) -> None:
+    for needed in ("config.json", "model-1.safetensors", "tokenizer.json"):
+        (folder / needed).write_text('{"vocab_size": 7}')
+    (folder / "model.safetensors.index.json").unlink(missing_ok=True)
+    (folder / name).write_bytes(data)
+    refused(lambda: check_folder(folder))
+    rows = refused(lambda: head_rows(folder))
+    assert rows is None or 0 < rows < 1 << 25
+    entry = refused(lambda: find_model(str(folder)))
+    assert entry is None or entry.vocab_size == rows
+
+
+def tokenizer_json(data: bytes, folder: Path) -> None:
+    """A tokenizer: every token of it can be shown, and asked for by its id."""
+    (folder / "tokenizer.json").write_bytes(data)
+    found = refused(lambda: load_vocabulary(folder, VOCABULARY_SIZE))
+    if found is None:
+        return
+    for token in range(VOCABULARY_SIZE):
+        token_string(found.text(token))
+    refused(lambda: found.id_of("a b"))
+    refused(lambda: found.id_of("id:3"))
+
+
+def token_string(text: str) -> None:
+    """A token's string: visible, and exactly as wide as it is asked to be."""
+    for ascii_only in (False, True):
+        shown = visible_token(text, ascii_only=ascii_only)
+        assert_visible(shown)
+        assert " " not in shown
+        for width in (0, 1, 2, 7, 40):
+            assert cell_len(fit(shown, width)) == width
+            assert cell_len(fit_to(shown, width)) <= width
+    assert_visible(safe(text))
+    if not any("\ud800" <= char <= "\udfff" for char in text):
+        assert read_field(write_field(text)) == text
+
+
+_known: dict[str, Vocabulary] = {}
+
+
+def _vocabulary() -> Vocabulary:
+    """Of the tokenizer that is the seed of its kind."""
+    from tokenizers import Tokenizer
+
+    from tests.fuzz.inputs import SEEDS
+
+    if "seed" not in _known:
+        text = json.dumps(SEEDS["tokenizer.json"][0])
+        _known["seed"] = Vocabulary(Tokenizer.from_str(text), VOCABULARY_SIZE)
+    return _known["seed"]
+
+
+READERS: dict[str, Callable[[bytes, Path], None]] = {
+    "preset": preset,
+    "spec": run_spec,
+    "settings": settings,
+    "events": events,
+    "control": control,
+    "prompt.json": prompt_json,
+    "prompt.safetensors": prompt_safetensors,
+    "target.json": target_json,
+    "target.csv": target_csv,
+    "target.npy": target_npy,
+    "result.json": result_json,
+    "config.json": config_json,
+    "index.json": index_json,
+    "tokenizer.json": tokenizer_json,
+}
+"""By the kinds of `inputs.SEEDS`; each is handed the input and a folder of its own."""

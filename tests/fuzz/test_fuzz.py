@@ -1,0 +1,49 @@
+"""Whatever stands in a file from somebody else: the program's own errors, no hang, nothing invisible in what is shown.
+
+The suite tries a few hundred inputs of each kind. More of them: `pytest --hypothesis-profile=fuzz tests/fuzz`, or
+`python -m tests.fuzz.many`, which draws the same edits without hypothesis and so makes 100,000 in minutes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.inputs import HOSTILE, OF_BYTES, OF_VALUES, SEEDS, Edit, edited
+from tests.fuzz.readers import READERS, token_string
+
+each_kind = pytest.mark.parametrize("kind", READERS)
+same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+edits = st.lists(
+    st.builds(Edit, st.sampled_from(OF_VALUES + OF_BYTES), st.floats(0, 1, exclude_max=True), st.integers(0, 1 << 16)),
+    min_size=1,
+    max_size=4,
+)
+
+
+@each_kind
+def test_valid_inputs_are_read(kind: str, tmp_path: Path) -> None:
+    for seed in range(len(SEEDS[kind])):
+        READERS[kind](edited(kind, seed, []), tmp_path)
+
+
+@each_kind
+@same_folder
+@given(st.integers(0, 100), edits)
+def test_edited_inputs_do_no_harm(kind: str, tmp_path: Path, seed: int, made: list[Edit]) -> None:
+    READERS[kind](edited(kind, seed, made), tmp_path)
+
+
+@each_kind
+@same_folder
+@given(st.binary(max_size=200))
+def test_bytes_do_no_harm(kind: str, tmp_path: Path, data: bytes) -> None:
+    READERS[kind](data, tmp_path)
+
+
+@given(st.text(max_size=30) | st.text(st.sampled_from(HOSTILE + "a東\u0301\u200d👩\ud800"), max_size=12))
+def test_token_strings_are_visible_and_as_wide_as_asked(text: str) -> None:
+    token_string(text)
