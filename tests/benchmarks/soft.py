@@ -2,7 +2,7 @@
 
     python tests/benchmarks/soft.py run [MODEL]     adds what is missing to the results file; can be stopped and go on
     python tests/benchmarks/soft.py reachable [MODEL]   ten targets that some soft prompt gives, 300 steps each
-    python tests/benchmarks/soft.py batch [MODEL]   a sweep's batch of targets at once against one by one: speed, results
+    python tests/benchmarks/soft.py batch [MODEL]   a sweep's batch of targets against one by one: speed and results
     python tests/benchmarks/soft.py table [MODEL]   prints the verdicts and draws the curves from it
 
 Work is counted by a hook on the model's body: token positions, a backward pass as two. Prompts have ten vectors; the
