@@ -84,7 +84,7 @@ def _asked(name: str, quick: bool, models: list[str]) -> Sweep:
         raise UsageError(f"{name} has no [quick] size")
     asked = asked.quickened() if quick else asked
     asked = asked.with_models(models) if models else asked
-    for model in asked.models:
+    for model in asked.all_models:
         find_model(model)
     return asked
 

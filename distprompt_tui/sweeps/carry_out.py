@@ -57,7 +57,8 @@ class Conduct:
     @property
     def done(self) -> int:
         """Searches that need no more work."""
-        return len(self._writer.settled)
+        settled = self._writer.settled
+        return sum(key in settled for task in self._tasks for key in task.keys)
 
     def estimates(self) -> list[Estimate]:
         """What the missing tasks will take."""

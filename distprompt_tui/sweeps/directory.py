@@ -166,7 +166,8 @@ class SweepWriter:
 
     def commit(self, outcomes: Iterable[Outcome]) -> None:
         """Write the outcomes of a task: results first, then all rows at once."""
-        new = [outcome for outcome in outcomes if outcome.key not in self.settled]
+        settled = self.settled
+        new = [outcome for outcome in outcomes if outcome.key not in settled]
         rows = [outcome.row for outcome in new if outcome.row is not None]
         for outcome in new:
             if outcome.result is not None:
@@ -179,7 +180,8 @@ class SweepWriter:
 
     def give_up(self, keys: Iterable[str], attempts: int, error: str) -> list[Failure]:
         """Write down that searches without a row are not tried again."""
-        failures = [Failure(key, attempts, error) for key in keys if key not in self.settled]
+        settled = self.settled
+        failures = [Failure(key, attempts, error) for key in keys if key not in settled]
         append_lines(self._directory.failures_file, [asdict(failure) for failure in failures])
         return failures
 

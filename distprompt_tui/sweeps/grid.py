@@ -21,9 +21,9 @@ Finding = Literal["entropy", "outliers", "lm-targets"]
 FAMILIES: dict[str, type[Strict]] = {
     family.model_fields["family"].default: family for family in get_args(get_args(specs.Target)[0])
 }
-OF_THE_GRID = {"soft": {"method", "length", "restarts"}, "hard": {"method", "length"}}
+OF_THE_GRID = {"soft": {"method", "length", "restarts"}, "hard": {"method", "length", "locked"}}
 """Fields of a search that its table has no say in. The targets of a batch have one prompt each, so that no restarts
-can race; more seeds do the same."""
+can race; more seeds do the same. Locked positions go with one text and one length."""
 
 
 class Series(Strict):
@@ -96,7 +96,7 @@ class Sweep(Strict):
     targets: Annotated[int, Field(ge=1, le=1000)] = 10
     texts: tuple[Name, ...] = ()
     series: Annotated[tuple[Series, ...], Field(min_length=1)]
-    batch: Annotated[int, Field(ge=1, le=1024)] = 8
+    batch: Annotated[int, Field(ge=1, le=1024)] = 16
     threads: Annotated[int, Field(ge=1, le=1024)] = 2
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -111,7 +111,7 @@ class Sweep(Strict):
         _refuse_repeats("series", [series.name for series in self.series])
         for method, fields in OF_THE_GRID.items():
             if theirs := sorted(fields & getattr(self, method).model_fields_set):
-                raise ValueError(f"{method}.{theirs[0]} is not for a sweep: the grid gives it")
+                raise ValueError(f"{method}.{theirs[0]} is not for a sweep")
         for series in self.series:
             self._check_series(series)
         try:
@@ -200,6 +200,12 @@ class Sweep(Strict):
         """The sweep as TOML, every default written out, `quick` left out."""
         left_out: Any = {"quick": True} | OF_THE_GRID
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True, exclude=left_out))
+
+    @property
+    def all_models(self) -> list[str]:
+        """The models that are prompted, and those that make targets."""
+        others = [str(series.target["model"]) for series in self.series if series.target.get("model")]
+        return list(dict.fromkeys([*self.models, *others]))
 
     @property
     def folder_name(self) -> str:

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/soft.py run [MODEL]     adds what is missing to the results file; can be stopped and go on
     python tests/benchmarks/soft.py reachable [MODEL]   ten targets that some soft prompt gives, 300 steps each
-    python tests/benchmarks/soft.py batch [MODEL]   eight targets at once against one by one: speed and results
+    python tests/benchmarks/soft.py batch [MODEL]   a sweep's batch of targets against one by one: speed and results
     python tests/benchmarks/soft.py table [MODEL]   prints the verdicts and draws the curves from it
 
 Work is counted by a hook on the model's body: token positions, a backward pass as two. Prompts have ten vectors; the
@@ -19,6 +19,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from distprompt_tui.divergence import entropy, logits_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.source import ModelSource, load_by_name
 from distprompt_tui.search.soft import SoftBatch, initial_vectors
+from distprompt_tui.sweeps.grid import Sweep
 from distprompt_tui.targets import make_target
 
 TEXT = "My favourite food is"
@@ -92,9 +94,10 @@ def reachable(name: str) -> None:
     print("divergence after 300 steps:", *(f"{trace[-1]:.5f}" for trace in traces))
 
 
-def batch(name: str, count: int = 8, steps: int = 60) -> None:
-    """Seconds per target and step, alone and in a batch, turn by turn; and how far the results lie apart."""
-    model, targets = load(name, list(TARGETS.values())[:count])
+def batch(name: str, count: int = Sweep.model_fields["batch"].default, steps: int = 60) -> None:
+    """Seconds per target and step, alone and in a batch; and how far the results lie apart."""
+    names = list(islice(cycle(TARGETS), count))  # those that come again start from another prompt
+    model, targets = load(name, [TARGETS[name_] for name_ in names])
     seconds = {"alone": 0.0, "batch": 0.0}
     ends: dict[str, list[float]] = {"alone": [], "batch": []}
     prompts = torch.stack([initial_vectors(model, specs.Soft(), seed) for seed in range(count)])
@@ -110,7 +113,7 @@ def batch(name: str, count: int = 8, steps: int = 60) -> None:
             ends[how] += group.best_kls.tolist()
     ratio = seconds["alone"] / seconds["batch"]
     print(f"alone {seconds['alone']:.0f} s, in one batch {seconds['batch']:.0f} s: x{ratio:.2f}")
-    for name_, a, b in zip(TARGETS, ends["alone"], ends["batch"], strict=False):
+    for name_, a, b in zip(names, ends["alone"], ends["batch"], strict=True):
         print(f"{name_:24} {a:9.5f} {b:9.5f} {abs(a - b) / a:8.2%}")
 
 

@@ -149,6 +149,7 @@ def one(**target: Any) -> dict[str, Any]:
     [
         ({"soft": {"length": 3}}, r"soft\.length is not for a sweep"),
         ({"soft": {"restarts": 3}}, r"soft\.restarts is not for a sweep"),
+        ({"hard": {"init": "text", "init_text": "a", "locked": [0]}}, r"hard\.locked is not for a sweep"),
         ({"soft": {"stepz": 3}}, r"soft\.stepz is not a field; did you mean 'steps'"),
         ({"methods": ["warm"]}, "it should be 'soft' or 'hard'"),
         ({"seeds": [1, 1]}, "seeds: 1 is there twice"),
