@@ -16,7 +16,8 @@ from distprompt_tui.files import read_json, write_json
 from distprompt_tui.floor import solve_floor
 from distprompt_tui.head_limit import solve_head_limit
 from distprompt_tui.models.head import Head
-from distprompt_tui.runs.state import Bounds, read_bounds
+from distprompt_tui.runs.reading import read_bounds
+from distprompt_tui.runs.state import Bounds
 
 CACHE_VERSION = 1
 """Part of every key: raised when the way of solving changes the numbers."""

@@ -17,7 +17,8 @@ from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.log import read_log
 from distprompt_tui.runs.process import send, start_run, worker_pid
-from distprompt_tui.runs.state import RunState, reduce_all
+from distprompt_tui.runs.reduce import reduce_all
+from distprompt_tui.runs.state import RunState
 from distprompt_tui.spec import RunSpec
 from distprompt_tui.tokens import safe
 

@@ -15,7 +15,8 @@ from distprompt_tui.errors import DistPromptError
 from distprompt_tui.influence import influences
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.runs.directory import RunDirectory, create_run
-from distprompt_tui.runs.state import RunState, as_of
+from distprompt_tui.runs.reduce import as_of
+from distprompt_tui.runs.state import RunState
 from distprompt_tui.spec import Context, RunSpec, Uniform
 
 TOKEN = 20

@@ -13,7 +13,7 @@ from pathlib import Path
 from distprompt_tui.fields import field, whole
 from distprompt_tui.files import MAX_JSON_BYTES, open_regular, parse_json, read_whole
 from distprompt_tui.runs.events import MAX_LINE_BYTES, NEWEST, Event, Tailer
-from distprompt_tui.runs.state import MAX_CURVE_POINTS
+from distprompt_tui.runs.reduce import MAX_CURVE_POINTS
 
 _STEP, _SNAPSHOT = b'"type":"step"', b'"type":"snapshot"'
 _HEADER_BYTES = 120

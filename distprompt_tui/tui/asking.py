@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.runs.state import RunState, as_of
+from distprompt_tui.runs.reduce import as_of
+from distprompt_tui.runs.state import RunState
 from distprompt_tui.tui.subprocesses import Probe
 
 if TYPE_CHECKING:

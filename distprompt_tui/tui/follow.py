@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from distprompt_tui.runs.log import read_log
 from distprompt_tui.runs.recording import Recording
-from distprompt_tui.runs.state import RunState, reduce_all
+from distprompt_tui.runs.reduce import reduce_all
+from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunTitle, read_spec_fields, title_of
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 
 from distprompt_tui.runs.recording import Place, Recording
-from distprompt_tui.runs.state import CurvePoint, RunState, as_of
+from distprompt_tui.runs.reduce import as_of
+from distprompt_tui.runs.state import CurvePoint, RunState
 from distprompt_tui.tui.background import in_thread
 
 SPEEDS = (1, 4, 16, 64)

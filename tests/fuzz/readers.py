@@ -31,7 +31,8 @@ from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter, Tailer
 from distprompt_tui.runs.export import export_run
 from distprompt_tui.runs.recording import Recording
-from distprompt_tui.runs.state import RunState, as_of, reduce_all
+from distprompt_tui.runs.reduce import as_of, reduce_all
+from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import as_dict, matching_runs, read_spec_fields, sorted_runs, summarise, title_of
 from distprompt_tui.spec import Explicit, RunSpec
 from distprompt_tui.targets.explicit import explicit

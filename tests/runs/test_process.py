@@ -19,7 +19,8 @@ from distprompt_tui.outcome import outcome_notes
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.process import send, start_run, start_worker, stop, worker_pid
-from distprompt_tui.runs.state import RunState, reduce_all
+from distprompt_tui.runs.reduce import reduce_all
+from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import summarise
 from distprompt_tui.spec import Hard, RunSpec
 

@@ -11,7 +11,8 @@ from distprompt_tui.files import write_json
 from distprompt_tui.runs import recording
 from distprompt_tui.runs.events import NEWEST, EventWriter, Tailer
 from distprompt_tui.runs.recording import Recording
-from distprompt_tui.runs.state import RunState, as_of, reduce, reduce_all
+from distprompt_tui.runs.reduce import as_of, reduce, reduce_all
+from distprompt_tui.runs.state import RunState
 from tests.runs.test_state import started, step
 
 

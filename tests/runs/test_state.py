@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui.runs.state import MAX_CURVE_POINTS, RunState, reduce, reduce_all
+from distprompt_tui.runs.reduce import MAX_CURVE_POINTS, reduce, reduce_all
+from distprompt_tui.runs.state import RunState
 
 
 def started(**fields: Any) -> dict[str, Any]:

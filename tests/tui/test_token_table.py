@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from distprompt_tui.runs.events import Tailer
-from distprompt_tui.runs.state import RunState, reduce_all
+from distprompt_tui.runs.reduce import reduce_all
+from distprompt_tui.runs.state import RunState
 from distprompt_tui.tui.token_table import ORDERS, Order, TokenSource, TokenTable, Wish
 from tests.tui.recording import HOSTILE, SIZE, Recorder, recorded
 

@@ -13,7 +13,8 @@ from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.export import export_run
 from distprompt_tui.runs.recording import Recording
-from distprompt_tui.runs.state import RunState, reduce_all
+from distprompt_tui.runs.reduce import reduce_all
+from distprompt_tui.runs.state import RunState
 from tests.tiny_runs import SEARCHES, outcome, tiny_spec, until
 from tests.worker.frail import Frailty, kill, start_frail
 
