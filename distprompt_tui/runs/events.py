@@ -33,10 +33,11 @@ class EventWriter:
     """
 
     def __init__(self, path: Path) -> None:
+        self._descriptor = open_own(path, os.O_RDWR | os.O_APPEND)
+        _end_last_line(self._descriptor)
         self._next = _last_sequence_number(path) + 1
         self._clock_began = time.time() - time.monotonic()  # so that times go on evenly when somebody sets the clock
         self.continues = self._next > 0
-        self._descriptor = open_own(path, os.O_WRONLY | os.O_APPEND)
         self._lock = threading.Lock()
 
     def write(self, kind: str, **fields: Any) -> None:
@@ -103,15 +104,18 @@ class Tailer:
 
 
 def _last_sequence_number(path: Path) -> int:
-    """The highest `seq` in the file, or -1. A half-written last line is ended, so that the next one is whole."""
-    if not path.exists():
-        return -1
-    if (data := path.read_bytes()) and not data.endswith(b"\n"):
-        with path.open("ab") as file:
-            file.write(b"\n")
+    """The highest `seq` in the file, or -1."""
     tailer = Tailer(path)
     events = (tailer.parse(line) or {} for _, line in tailer.lines())
-    return max((field(whole, event, "seq") or 0 for event in events), default=-1)
+    numbers = (field(whole, event, "seq") for event in events)
+    return max((number for number in numbers if number is not None), default=-1)
+
+
+def _end_last_line(descriptor: int) -> None:
+    """A writer that was killed may have left half a line: the next one must be whole."""
+    size = os.fstat(descriptor).st_size
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        os.write(descriptor, b"\n")
 
 
 def _finite(value: Any) -> Any:

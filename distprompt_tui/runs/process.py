@@ -145,7 +145,8 @@ def stop(run: RunDirectory, grace_seconds: float = STOP_GRACE_SECONDS) -> bool:
     for number in (signal.SIGTERM, signal.SIGKILL):
         if _gone(run, grace_seconds):
             return True
-        if (pid := worker_pid(run)) is not None:
+        # Whose lock it is names a process of its own; another's could name any.
+        if (pid := worker_pid(run)) is not None and run.lock.stat().st_uid == os.geteuid():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
     _gone(run, grace_seconds)

@@ -1,0 +1,227 @@
+"""Files from somebody else: of a limited size, on disk, without code, and never a way to write somewhere else."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from distprompt_tui import files, prompts, vocabulary
+from distprompt_tui.arrays import read_target
+from distprompt_tui.errors import DistPromptError, NotFoundError, UsageError
+from distprompt_tui.files import open_own, read_json, read_whole, write_json
+from distprompt_tui.presets import load_preset, save_preset
+from distprompt_tui.prompts import read_prompt
+from distprompt_tui.runs.directory import RunDirectory, create_run, find_run, list_runs
+from distprompt_tui.runs.events import MAX_LINE_BYTES, EventWriter, Tailer
+from distprompt_tui.runs.export import export_run
+from distprompt_tui.runs.log import read_log
+from distprompt_tui.runs.process import delete_run, send, start_worker
+from distprompt_tui.spec import Explicit, Model, RunSpec, Uniform
+from distprompt_tui.targets import explicit as explicit_target
+from distprompt_tui.targets.explicit import explicit
+from distprompt_tui.toml import MAX_TOML_BYTES
+from distprompt_tui.tui.clipboard import keep
+from distprompt_tui.tui.settings import read_settings
+from distprompt_tui.vocabulary import load_vocabulary
+
+SPEC = RunSpec(target=Uniform())
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return create_run(SPEC, tmp_path / "runs")
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self._mark = mark
+
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[str]]:
+        return os.mkdir, (str(self._mark),)
+
+
+def _target(path: Path) -> Any:
+    return explicit(Explicit(file=str(path)), None, None)  # type: ignore[arg-type]
+
+
+READ_WHOLE: dict[str, tuple[str, int, Callable[[Path], Any]]] = {
+    "preset": ("mine.toml", MAX_TOML_BYTES, lambda path: load_preset(str(path))),
+    "settings": ("settings.toml", MAX_TOML_BYTES, read_settings),
+    "spec": ("spec.toml", MAX_TOML_BYTES, lambda path: RunDirectory(path.parent).read_spec()),
+    "result": ("result.json", files.MAX_JSON_BYTES, read_json),
+    "ids": ("prompt.json", files.MAX_JSON_BYTES, read_prompt),
+    "vectors": ("prompt.safetensors", prompts.MAX_BYTES, read_prompt),
+    "masses": ("masses.json", explicit_target.MAX_FILE_BYTES, _target),
+    "table": ("masses.csv", explicit_target.MAX_FILE_BYTES, _target),
+    "tokenizer": ("tokenizer.json", vocabulary.MAX_TOKENIZER_BYTES, lambda path: load_vocabulary(path.parent, 9)),
+}
+
+
+@pytest.mark.parametrize("kind", READ_WHOLE)
+def test_what_is_read_whole_has_a_limit(kind: str, tmp_path: Path) -> None:
+    name, most, read = READ_WHOLE[kind]
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(most + 1)  # a hole: it takes no room
+    with pytest.raises(DistPromptError) as told:
+        read(tmp_path / name)
+    assert "\n" not in str(told.value)
+    with pytest.raises(OSError, match=f"larger than {most:,} bytes"):
+        read_whole(tmp_path / name, most)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in READ_WHOLE if kind not in ("masses", "table", "tokenizer")])
+def test_a_pipe_is_refused_where_it_would_block(kind: str, tmp_path: Path) -> None:
+    name, _, read = READ_WHOLE[kind]
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(DistPromptError):
+        read(tmp_path / name)
+
+
+def test_pipes_in_a_run_folder_hold_nobody_up(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    for path in (run.events, run.log, run.target, run.lock):
+        os.mkfifo(path)
+    assert Tailer(run.events).read() == []
+    assert read_log(run.log) == []
+    with pytest.raises(UsageError, match="target cannot be read"):
+        read_target(run.target)
+
+
+def test_a_line_without_an_end_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b'{"a":"' + b"x" * (2 * MAX_LINE_BYTES) + b'"}\n{"b":2}\n')
+    tailer = Tailer(path)
+    assert tailer.read() == [{"b": 2}]
+    assert tailer.damaged == 1
+    with path.open("ab") as file:
+        file.write(b"y" * (MAX_LINE_BYTES + 1))
+    assert tailer.read() == []
+    with path.open("ab") as file:
+        file.write(b'y\n{"c":3}\n')
+    assert tailer.read() == [{"c": 3}]
+    assert tailer.damaged == 2
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    mark = tmp_path / "it was run"
+    bomb = Bomb(mark)
+    np.save(tmp_path / "target.npy", np.array([bomb], dtype=object), allow_pickle=True)
+    for name in ("prompt.json", "prompt.safetensors", "prompt.bin", "mine.toml", "masses.json"):
+        (tmp_path / name).write_bytes(pickle.dumps(bomb))
+    for read, name in [
+        (read_target, "target.npy"),
+        (_target, "target.npy"),
+        (read_prompt, "prompt.json"),
+        (read_prompt, "prompt.safetensors"),
+        (read_prompt, "prompt.bin"),
+        (_target, "masses.json"),
+        (lambda path: load_preset(str(path)), "mine.toml"),
+    ]:
+        with pytest.raises(UsageError):
+            read(tmp_path / name)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_vectors_and_masses_are_numbers(bad: float, tmp_path: Path) -> None:
+    save_file({"prompt_embeddings": np.full((2, 3), bad, np.float32)}, tmp_path / "prompt.safetensors")
+    with pytest.raises(UsageError, match="infinite or none"):
+        read_prompt(tmp_path / "prompt.safetensors")
+    np.save(tmp_path / "target.npy", np.array([0.5, bad]))
+    with pytest.raises(UsageError, match="negative or not numbers"):
+        read_target(tmp_path / "target.npy")
+    np.save(tmp_path / "target.npy", np.array([1.5, -0.5]))
+    with pytest.raises(UsageError, match="negative or not numbers"):
+        read_target(tmp_path / "target.npy")
+
+
+@pytest.mark.parametrize("name", ["../x", "/tmp/x", ".hidden", "a/b", "", "x\n", "\x1b[2J", "x" * 65])
+def test_a_presets_name_is_no_way_out(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be a preset's name"):
+        save_preset(name, SPEC)
+
+
+@pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "..", "\x1b]0;x\x07\n", "a/../../b", "\0"])
+def test_a_runs_folder_lies_in_the_folder_of_runs(name: str, tmp_path: Path) -> None:
+    run = create_run(SPEC.model_copy(update={"preset": name, "model": Model(name=name)}), tmp_path / "runs")
+    assert run.path.parent == tmp_path / "runs"
+    assert run.name.isprintable()
+    assert run.path.resolve().parent == (tmp_path / "runs").resolve()
+    with pytest.raises(NotFoundError):
+        find_run("../" * 3 + "etc", tmp_path / "runs")
+
+
+FILES = ["events", "control", "lock", "log", "trace", "best", "heartbeat", "result"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_nothing_is_written_through_a_link(name: str, run: RunDirectory, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    path: Path = getattr(run, name)
+    if name == "best":
+        elsewhere.mkdir()
+        path.rmdir()
+    else:
+        elsewhere.write_text("mine")
+        path.unlink(missing_ok=True)
+    path.symlink_to(elsewhere)
+    with pytest.raises(UsageError, match="is a symbolic link: nothing is written"):
+        start_worker(run)
+    if name == "control":
+        with pytest.raises(OSError, match="symbolic links"):
+            send(run, "stop")
+    if name == "events":
+        with pytest.raises(OSError, match="symbolic links"):
+            EventWriter(run.events)
+    run.spec_file.unlink()
+    assert list_runs(run.path.parent) == []
+    assert elsewhere.is_dir() or elsewhere.read_text() == "mine"
+
+
+def test_files_that_are_replaced_replace_a_link_itself(run: RunDirectory, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("mine")
+    for path in (run.manifest, run.path / "last-copy.txt"):
+        path.symlink_to(elsewhere)
+    write_json(run.manifest, {})
+    assert keep("a text", run) == run.path / "last-copy.txt"
+    assert elsewhere.read_text() == "mine"
+    (run.path / "link").symlink_to(elsewhere)
+    with pytest.raises(OSError, match="symbolic links"):
+        open_own(run.path / "link", os.O_WRONLY)
+
+
+def test_what_a_link_points_to_outlives_the_run(run: RunDirectory, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("mine")
+    (run.path / "link").symlink_to(tmp_path / "mine")
+    run.result.symlink_to(tmp_path / "mine" / "file")
+    delete_run(run)
+    assert not run.path.exists()
+    assert (tmp_path / "mine" / "file").read_text() == "mine"
+
+
+def test_an_export_into_the_run_follows_no_link(run: RunDirectory, tmp_path: Path) -> None:
+    write_json(run.result, {"kl": 0.5})
+    (run.path / "adapter").symlink_to(tmp_path)
+    with pytest.raises(UsageError, match="symbolic link"):
+        export_run(run, "csv")
+    assert export_run(run, "csv", tmp_path / "steps.csv").read_text().startswith("step,kl,")
+    with pytest.raises(UsageError, match="cannot be written: No such file"):
+        export_run(run, "csv", tmp_path / "nowhere" / "steps.csv")
+
+
+def test_a_new_run_is_its_owners_only(run: RunDirectory) -> None:
+    for path in (run.path, *run.path.rglob("*")):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode == (0o700 if path.is_dir() else 0o600), path

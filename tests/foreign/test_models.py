@@ -1,0 +1,90 @@
+"""A model's folder is data: what would make code of it is refused in one line, and nothing in it is ever run."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from distprompt_tui.errors import ModelError
+from distprompt_tui.models.folder import check_folder
+from distprompt_tui.models.language_model import load_language_model
+from distprompt_tui.models.registry import find_model
+from distprompt_tui.vocabulary import MAX_TOKEN_ID, load_vocabulary
+
+
+@pytest.fixture
+def folder(tiny_folders: dict[str, Path], tmp_path: Path) -> Path:
+    """A whole model's, to be spoilt."""
+    return Path(shutil.copytree(tiny_folders["llama"], tmp_path / "model"))
+
+
+def change(file: Path, **fields: Any) -> None:
+    """Fields of a JSON file."""
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+def test_pickled_weights_are_refused_and_named(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({}))
+    with pytest.raises(ModelError, match=r"pytorch_model\.bin can hold code and is not loaded.*safetensors or GGUF"):
+        find_model(str(folder))
+    with pytest.raises(ModelError, match=r"a folder with \*\.safetensors, or a \.gguf file"):
+        find_model(str(folder / "pytorch_model.bin"))
+
+
+@pytest.mark.parametrize("shard", ["pytorch_model.bin", "../other/model.safetensors", "/etc/x.safetensors", 3])
+def test_weights_lie_in_the_folder_and_are_safetensors(folder: Path, shard: Any) -> None:
+    index = {"metadata": {}, "weight_map": {"lm_head.weight": shard}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ModelError, match=r"no \*\.safetensors beside it"):
+        check_folder(folder)
+
+
+def test_an_adapter_is_no_model(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "somebody/else"}')
+    with pytest.raises(ModelError, match="holds an adapter"):
+        check_folder(folder)
+
+
+@pytest.mark.parametrize("where", ["attn_implementation", "experts_implementation"])
+def test_kernels_from_the_hub_are_refused(folder: Path, where: str) -> None:
+    change(folder / "config.json", text_config={where: "somebody/kernels"})
+    with pytest.raises(ModelError, match="asks for code from the hub: foreign code is never run"):
+        check_folder(folder)
+
+
+@pytest.mark.parametrize(("kind", "loads"), [("mine", False), ("llama", True)])
+def test_code_that_comes_with_a_model_is_never_run(folder: Path, kind: str, loads: bool, tmp_path: Path) -> None:
+    """A type that transformers does not know is refused; of one that it knows, its own code is taken."""
+    mark = tmp_path / "it was run"
+    code = f"import pathlib\npathlib.Path({str(mark)!r}).touch()\n"
+    (folder / "modeling_mine.py").write_text(code + "class Config: ...\nclass Model: ...\n")
+    own = {"AutoConfig": "modeling_mine.Config", "AutoModelForCausalLM": "modeling_mine.Model"}
+    change(folder / "config.json", model_type=kind, auto_map=own)
+    if loads:
+        assert load_language_model("mine", folder, "cpu").vocab_size == 400
+    else:
+        with pytest.raises(ModelError, match="type 'mine', which brings its own code, and foreign code is never run"):
+            load_language_model("mine", folder, "cpu")
+    assert not mark.exists()
+
+
+def test_damaged_weights_are_one_line(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"\xff" * 64)
+    with pytest.raises(ModelError, match="cannot be loaded from") as told:
+        load_language_model("mine", folder, "cpu")
+    assert "\n" not in str(told.value)
+
+
+def test_a_tokenizer_of_endless_ids_is_refused(folder: Path) -> None:
+    file = folder / "tokenizer.json"
+    tokenizer = json.loads(file.read_text())
+    tokenizer["model"]["vocab"]["far"] = MAX_TOKEN_ID + 1
+    file.write_text(json.dumps(tokenizer))
+    with pytest.raises(ModelError, match="a token of the id 16,777,217"):
+        load_vocabulary(folder, 400)
