@@ -19,6 +19,15 @@ Entropy = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
+MOST = 2**31 - 1
+"""Of anything that is counted: what a tensor's size can be on every device."""
+
+Count = Annotated[int, Field(ge=1, le=MOST)]
+CountFromZero = Annotated[int, Field(ge=0, le=MOST)]
+
+LONGEST_REGEX = 1000
+"""Characters; a longer expression is a program, and Python's matching of one can take for ever."""
+
 
 class Strict(BaseModel):
     """Base of every part: unknown fields are errors, values cannot change after validation."""
@@ -54,7 +63,7 @@ class Outlier(Strict):
     family: Literal["outlier"] = "outlier"
     entropy: Entropy
     tokens: tuple[SpecToken, ...] = ()
-    count: Annotated[int, Field(ge=1)] | None = None
+    count: Count | None = None
     delta: Annotated[float, Field(gt=0, lt=1)] = 0.02
     seed: Seed = 0
 
@@ -143,6 +152,10 @@ class Zipf(Strict):
         return self
 
 
+DEEPEST_MIXTURE = 8
+"""A deeper one says nothing that a flat one does not, and every reader of it recurses."""
+
+
 class MixturePart(Strict):
     """One component of a mixture."""
 
@@ -155,6 +168,17 @@ class Mixture(Strict):
 
     family: Literal["mixture"] = "mixture"
     parts: Annotated[tuple[MixturePart, ...], Field(min_length=1)]
+
+    @property
+    def depth(self) -> int:
+        """Mixtures in each other, this one included."""
+        return 1 + max((part.target.depth for part in self.parts if isinstance(part.target, Mixture)), default=0)
+
+    @model_validator(mode="after")
+    def _is_not_too_deep(self) -> Mixture:
+        if self.depth > DEEPEST_MIXTURE:
+            raise ValueError(f"mixtures of mixtures go {DEEPEST_MIXTURE} deep")
+        return self
 
 
 Target = Annotated[
@@ -207,9 +231,9 @@ class Soft(Strict):
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         default_factory=lambda values: SOFT_LR[values.get("optimizer", "ggt")]
     )
-    memory: Annotated[int, Field(ge=1)] = 64
+    memory: Count = 64
     restarts: Annotated[int, Field(ge=1, le=256)] = 1
-    warmup: Annotated[int, Field(ge=0)] = 10
+    warmup: CountFromZero = 10
     decay: Literal["cosine", "none"] = "cosine"
 
     @model_validator(mode="after")
@@ -235,9 +259,9 @@ class Tokens(Strict):
 
     method: str
     length: Annotated[int, Field(ge=1, le=4096)] = 10
-    width: Annotated[int, Field(ge=1)] = 64
+    width: Count = 64
     allowed: Literal["usable", "printable"] = "usable"
-    allow_regex: str | None = None
+    allow_regex: Annotated[str, Field(max_length=LONGEST_REGEX)] | None = None
     allow_tokens: tuple[SpecToken, ...] = ()
 
     @field_validator("allow_regex")
@@ -245,7 +269,7 @@ class Tokens(Strict):
     def _is_regex(cls, value: str | None) -> str | None:
         try:
             re.compile(value or "")
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"no regular expression: {error}") from None
         return value
 
@@ -263,8 +287,8 @@ class Swaps(Tokens):
     init: Literal["bank", "random", "text", "prompt"] = "random"
     init_text: str | None = None
     init_prompt: str | None = None
-    bank: Annotated[int, Field(ge=1)] = 160
-    locked: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    bank: Count = 160
+    locked: tuple[CountFromZero, ...] = ()
     fluency: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     shorten: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
@@ -290,11 +314,11 @@ class Hard(Swaps):
 
     method: Literal["hard"] = "hard"
     init: Literal["bank", "random", "text", "prompt"] = "bank"
-    top_k: Annotated[int, Field(ge=1)] = 256
-    merge: Annotated[int, Field(ge=0)] = 8
-    pairs: Annotated[int, Field(ge=0)] = 12
-    patience: Annotated[int, Field(ge=0)] = 10
-    kick: Annotated[int, Field(ge=1)] = 2
+    top_k: Count = 256
+    merge: CountFromZero = 8
+    pairs: CountFromZero = 12
+    patience: CountFromZero = 10
+    kick: Count = 2
 
 
 class Gcg(Swaps):
@@ -304,16 +328,16 @@ class Gcg(Swaps):
     """
 
     method: Literal["gcg"] = "gcg"
-    width: Annotated[int, Field(ge=1)] = 512
-    top_k: Annotated[int, Field(ge=1)] = 256
-    n_replace: Annotated[int, Field(ge=1)] = 1
+    width: Count = 512
+    top_k: Count = 256
+    n_replace: Count = 1
 
 
 class Hotflip(Swaps):
     """The swaps that the gradient ranks first, from the `beam` best prompts."""
 
     method: Literal["hotflip"] = "hotflip"
-    beam: Annotated[int, Field(ge=1)] = 4
+    beam: Count = 4
 
 
 class RandomSwaps(Swaps):
@@ -327,8 +351,8 @@ class Exhaustive(Tokens):
 
     method: Literal["exhaustive"] = "exhaustive"
     length: Annotated[int, Field(ge=1, le=4096)] = 1
-    width: Annotated[int, Field(ge=1)] = 512
-    beam: Annotated[int, Field(ge=1)] = 4
+    width: Count = 512
+    beam: Count = 4
 
 
 Search = Annotated[Soft | Hard | Gcg | Hotflip | RandomSwaps | Exhaustive, Field(discriminator="method")]
@@ -337,7 +361,7 @@ Search = Annotated[Soft | Hard | Gcg | Hotflip | RandomSwaps | Exhaustive, Field
 class Budget(Strict):
     """When a search ends. `until`: a divergence in nats that is good enough."""
 
-    steps: Annotated[int, Field(ge=0)] = 1000
+    steps: CountFromZero = 1000
     seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     until: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 

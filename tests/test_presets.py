@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from distprompt_tui import locations
 from distprompt_tui.errors import DistPromptError, NotFoundError, UsageError
 from distprompt_tui.presets import list_presets, load_preset, override, save_preset, with_method
-from distprompt_tui.spec import SOFT_LR, RunSpec
+from distprompt_tui.spec import DEEPEST_MIXTURE, SOFT_LR, RunSpec
 
 GOOD = """\
 title = "A coin"
@@ -157,3 +157,28 @@ def test_no_text_is_more_than_one_clear_line(tmp_path_factory: pytest.TempPathFa
     with pytest.raises(DistPromptError) as caught:
         load_preset(str(path))
     assert "\n" not in str(caught.value)
+
+
+def test_what_no_search_could_use_is_refused(tmp_path: Path) -> None:
+    """Numbers beyond every tensor, expressions that Python cannot compile, mixtures without end."""
+    path = tmp_path / "mine.toml"
+    target = '{family = "uniform"}'
+    for _ in range(DEEPEST_MIXTURE):
+        target = f'{{family = "mixture", parts = [{{weight = 1, target = {target}}}]}}'
+    path.write_text(f"target = {target}")
+    assert load_preset(str(path)).spec.target.family == "mixture"
+    for text, complaint in [
+        (f'target = {{family = "mixture", parts = [{{weight = 1, target = {target}}}]}}', "mixtures of mixtures go 8"),
+        ('target = {family = "uniform"}\nsearch = {method = "hard", width = 3000000000}', "less than or equal to"),
+        ('target = {family = "uniform"}\nsearch = {method = "hard", allow_regex = "a{99999999999}"}', "no regular exp"),
+        (f'target = {{family = "uniform"}}\nsearch = {{method = "hard", allow_regex = "{"(" * 900}"}}', "no regular"),
+        (
+            f'target = {{family = "uniform"}}\nsearch = {{method = "hard", allow_regex = "{"a" * 1001}"}}',
+            "at most 1000",
+        ),
+        (f"seed = {'9' * 5000}", "not TOML"),
+        (f"seed = {'[' * 5000}", "nested too deeply"),
+    ]:
+        path.write_text(text)
+        with pytest.raises(UsageError, match=complaint):
+            load_preset(str(path))

@@ -138,19 +138,27 @@ def _with_bytes(data: bytes, edit: Edit) -> bytes:
             return data + data[at:]
 
 
-def _targets() -> list[spec.RunSpec]:
+def _made() -> list[spec.RunSpec]:
     searches = (spec.Soft(), spec.Hard(), spec.Gcg(), spec.Hotflip(), spec.RandomSwaps(), spec.Exhaustive())
     targets = (
         spec.Zipf(entropy=3), spec.OneHot(token=" a"), spec.Reachable(), spec.Shuffled(text="a b"), spec.Uniform(),
         spec.Mixture(parts=(spec.MixturePart(weight=1, target=spec.Vanilla(entropy=2)),)),
     )  # fmt: skip
     pairs = zip(targets, searches, strict=True)
-    return [spec.RunSpec(title="a title", target=target, search=search) for target, search in pairs]
+    swaps = {"init": "text", "init_text": "a b", "locked": (0,), "allow_regex": "a+", "allow_tokens": (" a", 5)}
+    whole = spec.RunSpec(
+        target=spec.Explicit(masses={" a": 0.5}, rest="model", text="a"),
+        search=spec.Hard(length=3, **swaps),
+        budget=spec.Budget(steps=10, seconds=60, until=0.1),
+        model=spec.Model(name="owner/model", revision="main", device="cuda:0"),
+        context=spec.Context(prefix="a", suffix="b"),
+    )
+    return [whole, *(spec.RunSpec(title="a title", target=target, search=search) for target, search in pairs)]
 
 
 def _specs() -> list[dict[str, Any]]:
     shipped = [load_preset(str(path)).spec for path in sorted(shipped_presets_dir().glob("*.toml"))]
-    return [one.model_dump(mode="json", exclude_none=True) for one in shipped + _targets()]
+    return [one.model_dump(mode="json", exclude_none=True) for one in shipped + _made()]
 
 
 def _step(index: int) -> dict[str, Any]:
