@@ -28,7 +28,7 @@ from torch import Tensor
 
 from distprompt_tui import spec as specs
 from distprompt_tui.bounds import solve_bounds
-from distprompt_tui.divergence import entropy, logits_kl
+from distprompt_tui.divergence import entropy
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search import make_search
 from distprompt_tui.search.initial import usable_ids
@@ -49,7 +49,6 @@ FIRST_POINT = 1 / 300
 """The curve's points are spaced by a constant factor, from this share of the work to all of it."""
 
 ONE_TOKEN_TARGETS = tuple(target for target in TARGETS if target not in ("temperature, H=8", "vanilla, H=6"))
-SAME_NATS = 1e-4
 LOOP_BATCH = 256
 
 RESAMPLES = 10_000
@@ -113,40 +112,51 @@ def search(
 
 
 def exhaustive(name: str) -> None:
-    """Which targets' best prompt of one token the hard search finds, and with how much of the vocabulary measured.
+    """Which targets' best prompt of one token the searches find, and how many tokens they have measured by then.
 
-    The truth is a plain loop over all tokens that survive being written as text, one forward pass for all targets.
+    The truth is a plain loop over all tokens that survive being written as text, one forward pass for all targets. The
+    searches look the divergences up in what the loop found: without a context they depend on the token alone.
     """
     model, made = load(name, (TARGETS[target] for target in ONE_TOKEN_TARGETS))
-    tokens = [[token] for token in usable_ids(model).tolist()]
-    tokens = [ids for ids, good in zip(tokens, surviving(model, tokens), strict=True) if good]
-    lowest, places = plain_loop(model, made.float(), torch.tensor(tokens)).min(dim=1)
-    truth = dict(zip(ONE_TOKEN_TARGETS, zip(places.tolist(), lowest.tolist(), strict=True), strict=True))
-    print(f"{len(tokens):,} tokens", flush=True)
-    found = 0
-    for (target, (place, kl)), p in zip(truth.items(), made, strict=True):
-        spec = specs.RunSpec(target=specs.Uniform(), search=specs.Hard(length=1))
-        running = make_search(model, p, spec, print)
-        last = next((step for step in running.steps() if running.best.kl <= kl + SAME_NATS), None)
-        found += last is not None
-        when = "never" if last is None else f"at step {last.index}, {last.positions / len(tokens):.0%} measured"
-        text = model.vocabulary.text(tokens[place][0])
-        print(f"{target:24} {text!r:16} {kl:.4f}  hard {running.best.kl:.4f} {when}", flush=True)
-    print(f"hard finds the best of all on {found} of {len(truth)} targets")
-    spec = specs.RunSpec(target=specs.Uniform(), search=specs.Exhaustive())
-    running = make_search(model, made[0], spec, print)
-    list(running.steps())
-    print(f"exhaustive, {ONE_TOKEN_TARGETS[0]}: {running.best.kl:.4f}")
+    tokens = usable_ids(model)
+    tokens = tokens[torch.tensor(surviving(model, tokens[:, None].tolist()))]
+    table = torch.full((len(made), model.vocab_size), torch.inf)
+    table[:, tokens] = plain_loop(model, made.float(), tokens)
+    print(f"{len(tokens):,} tokens")
+    for target, p, kls in zip(ONE_TOKEN_TARGETS, made, table, strict=True):
+        truth = int(kls.argmin())
+        print(f"{target:24} {model.vocabulary.text(truth)!r:16} {kls[truth]:.4f}", end="")
+        for settings in (specs.Hard(length=1), specs.Exhaustive()):
+            spec = specs.RunSpec(target=specs.Uniform(), search=settings)
+            print(f"   {settings.method} {measured_until_found(make_search(model, p, spec, print), kls)}", end="")
+        print(flush=True)
+
+
+def measured_until_found(running: Any, kls: Tensor) -> str:
+    """How many tokens a search for one token measures until it has the best of all."""
+    measured = 0
+
+    def look_up(prompts: Tensor, parent: object) -> Tensor:
+        nonlocal measured
+        measured += len(prompts)
+        return kls[prompts[:, 0]]
+
+    running._evaluator._measure_new = look_up
+    for step in running.steps():
+        if running.best.kl <= kls.min():
+            return f"after {measured:,}, step {step.index}"
+    return f"never: {running.best.kl:.4f}"
 
 
 @torch.no_grad()
-def plain_loop(model: LanguageModel, targets: Tensor, prompts: Tensor) -> Tensor:
-    """Divergence of every prompt from every target, (targets, prompts), float32."""
+def plain_loop(model: LanguageModel, targets: Tensor, tokens: Tensor) -> Tensor:
+    """KL(p ‖ q) = logsumexp(z) − p·z − H(p) of every token from every target, (targets, tokens), float32."""
     parts = []
-    for chunk in prompts.split(LOOP_BATCH):
+    for chunk in tokens[:, None].split(LOOP_BATCH):
         logits = model.next_token_logits(chunk)
-        parts.append(torch.stack([logits_kl(p, logits, entropy(p)) for p in targets]))
-    return torch.cat(parts, dim=1)
+        expected = torch.where(model.head.allowed, logits, 0) @ targets.T
+        parts.append(logits.logsumexp(-1, keepdim=True) - expected - entropy(targets))
+    return torch.cat(parts).T
 
 
 def points_of(positions: int) -> NDArray[np.float64]:
