@@ -173,8 +173,8 @@ def _draw(state: RunState) -> None:
         return
     prompt = PromptData(state.method, state.step, state.snapshot.prompt, projection=state.projection)
     assert_visible(prompt_title(prompt))
-    assert_drawn(prompt_lines(prompt, WIDTH, flowing=False))
-    assert_drawn(prompt_lines(prompt, WIDTH, flowing=True))
+    assert_drawn(prompt_lines(prompt, WIDTH, flowing=False)[0])
+    assert_drawn(prompt_lines(prompt, WIDTH, flowing=True)[0])
     table = from_snapshot(state.snapshot, Wish())
     for index in range(len(table)):
         row = row_lines(table.row(index), columns_for(WIDTH), table.largest, log=True, marked=False, ascii_only=False)
@@ -199,7 +199,7 @@ def control(data: bytes, folder: Path) -> None:
     run.control.write_bytes(b"")
     run.events.write_bytes(b"")
     writer = EventWriter(run.events)
-    reader = Control(run, writer)
+    reader = Control(run, writer, lambda request: {"outcome": "done"})
     run.control.write_bytes(data)
     stopping = reader.asked_to_stop()
     answers = Tailer(run.events).read()

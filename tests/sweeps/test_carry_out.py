@@ -7,7 +7,6 @@ import os
 import random
 import shutil
 import signal
-import threading
 import time
 from pathlib import Path
 
@@ -114,13 +113,10 @@ def test_a_worker_that_is_killed_is_followed_by_another(
 
     def show(now: Progress) -> None:
         failed.append(now.report.error)
-        if len(failed) == 1:
-            threading.Timer(0.1, kill_worker).start()
-
-    def kill_worker() -> None:
-        for child in psutil.Process().children():
-            if "distprompt_tui.sweeps.worker" in child.cmdline():
-                child.kill()
+        if len(failed) == 1:  # before the next task is handed out: it finds its worker dead
+            for child in psutil.Process().children():
+                if "distprompt_tui.sweeps.worker" in child.cmdline():
+                    child.kill()
 
     executor = LocalExecutor(1, tiny_sweep.threads, directory.log)
     conduct.carry_out(conduct.missing(), executor, show)
@@ -176,7 +172,9 @@ def test_half_a_line_is_no_row_and_spoils_none(whole: SweepDirectory, tiny_sweep
 
 
 def test_ctrl_c_says_how_to_go_on(tiny_sweep: Sweep, tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
     running = start(tiny_sweep, tmp_path)
+    signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + DEADLINE_SECONDS
     while not (workers := psutil.Process(running.pid).children()):
         assert time.monotonic() < deadline

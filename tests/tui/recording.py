@@ -145,7 +145,7 @@ class Recorder:
             "tv": 0.2,
             "prompt": prompt,
             "tokens": tokens,
-            "candidates": [] if self.method == "soft" else candidates(self._step),
+            "candidates": [] if self.method == "soft" else candidates(self.step),
         }
 
 
