@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -229,12 +230,19 @@ def test_runs_are_listed_and_deleted_after_a_question(tmp_path: Path) -> None:
 
 
 def test_doctor_says_what_is_there_and_holds_no_secrets(tmp_path: Path) -> None:
-    result = distprompt("doctor", DISTPROMPT_HOME=str(tmp_path), SOME_TOKEN="s3cret", HOME=str(tmp_path), TERM="dumb")
+    """Nothing out of the environment, and no place under the user's home, which a prepared model has as its name."""
+    folder = tmp_path / "models" / "0"
+    folder.mkdir(parents=True)
+    source = {"name": f"{tmp_path}/mine.gguf", "title": "mine", "parameters": 1, "vocab_size": 1, "file": "mine.gguf"}
+    (folder / "source.json").write_text(json.dumps(source))
+    secrets = {name: f"s3cret-{name}" for name in ("SOME_TOKEN", "HF_TOKEN", "SSH_CONNECTION", "AWS_SECRET", "USER")}
+    result = distprompt("doctor", DISTPROMPT_HOME=str(tmp_path), HOME=str(tmp_path), TERM="dumb", **secrets)
     assert result.returncode == 0, result.stderr
-    for word in ("distprompt-tui", "torch", "device", "dumb", "smollm2", "GiB free"):
+    for word in ("distprompt-tui", "torch", "device", "dumb", "smollm2", "GiB free", "~/mine.gguf"):
         assert word in result.stdout
     assert "s3cret" not in result.stdout
     assert str(tmp_path) not in result.stdout
+    assert platform.node() not in result.stdout.split()
 
 
 @pytest.mark.real_model

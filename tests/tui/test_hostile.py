@@ -1,0 +1,85 @@
+"""A run from somebody else, every string in it made to steer a terminal: no screen of the app passes one on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.toml import read_toml
+from distprompt_tui.tui.app import DistPromptApp
+from distprompt_tui.tui.screens.compare import CompareScreen
+from distprompt_tui.tui.screens.fork import ForkDialog
+from distprompt_tui.tui.screens.live import LiveScreen
+from distprompt_tui.tui.screens.log import LogScreen
+from distprompt_tui.tui.screens.runs import RunsScreen
+from distprompt_tui.tui.widgets.run_table import RunTable
+from tests.fuzz.inputs import HOSTILE
+from tests.fuzz.readers import assert_visible
+from tests.tui.conftest import screen_text, until
+from tests.tui.recording import recorded
+
+Make = Callable[..., DistPromptApp]
+NAMES = ("type", "outcome", "family", "method", "optimizer", "decay", "init", "dtype", "reason")
+"""Strings that decide how a file is read."""
+
+
+def spoilt(value: Any, name: str = "") -> Any:
+    """A value in which every string that says something says something worse."""
+    if isinstance(value, dict):
+        return {key: spoilt(item, key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [spoilt(item, name) for item in value]
+    return value + HOSTILE if isinstance(value, str) and name not in NAMES else value
+
+
+def foreign_run(runs_dir: Path, name: str, reason: str) -> RunDirectory:
+    """A run that has ended, spoilt."""
+    run = recorded(runs_dir)
+    events = [json.loads(line) for line in run.events.read_text().splitlines()]
+    events += [{"type": "warning", "text": "careful"}, {"type": "ended", "reason": reason, "error": "it broke"}]
+    last = {"v": 1, "seq": 10_000, "t": events[-3]["t"]}
+    lines = [json.dumps(spoilt(last | event), separators=(",", ":"), ensure_ascii=False) for event in events]
+    run.events.write_text("\n".join(lines) + "\n")
+    run.spec_file.write_text(tomli_w.dumps(spoilt(read_toml(run.spec_file)[0])))
+    run.log.write_text(f"a library said {HOSTILE}\n")
+    return RunDirectory(run.path.rename(runs_dir / f"{name}{HOSTILE}"))
+
+
+def assert_harmless(app: DistPromptApp) -> None:
+    for line in screen_text(app).split("\n"):
+        assert_visible(line)
+
+
+async def test_no_screen_passes_on_what_steers_a_terminal(tmp_path: Path, app_on: Make, small_world: object) -> None:
+    runs = tmp_path / "runs"
+    app = app_on(attach=foreign_run(runs, "a", "error"))
+    foreign_run(runs, "b", HOSTILE)
+    async with app.run_test(size=(140, 50)) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen) and "it broke" in screen_text(app))
+        assert_harmless(app)
+        for key, there in [("w", LogScreen), ("n", ForkDialog)]:
+            await pilot.press(key)
+            await until(pilot, lambda there=there: isinstance(app.screen, there))
+            await pilot.pause(0.1)
+            assert_harmless(app)
+            await pilot.press("escape")
+            await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        for key in ("h", "left", "p", "escape", "o", "m", "e", "enter", "y", "enter"):
+            await pilot.press(key)
+            await pilot.pause()
+            assert_harmless(app)
+        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await pilot.press("u")
+        await until(
+            pilot, lambda: isinstance(app.screen, RunsScreen) and len(app.screen.query_one(RunTable).data.runs) == 2
+        )
+        assert_harmless(app)
+        await pilot.press("space", "down", "space", "c")
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen))
+        await pilot.pause(0.1)
+        assert_harmless(app)
