@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -30,7 +31,12 @@ class Shortened:
 
 
 def shorten(
-    model: LanguageModel, target: Tensor, ids: Tensor, within: float, locked: frozenset[int] = frozenset()
+    model: LanguageModel,
+    target: Tensor,
+    ids: Tensor,
+    within: float,
+    locked: frozenset[int] = frozenset(),
+    asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> Shortened:
     """Drop tokens while the divergence rises by at most `within` nats in all, and the text gives the ids again.
 
@@ -40,12 +46,13 @@ def shorten(
         ids: the prompt, (n,).
         within: nats.
         locked: positions that stay, counted from 0.
+        asked_to_stop: whether to be content with what is dropped so far; asked before each token.
     """
     evaluator = Evaluator(model, target, len(ids), lambda text: None)
     positions = list(range(len(ids)))
     kl = float(evaluator.measure(ids[None]))
     highest = kl + within
-    while len(ids) > 1:
+    while len(ids) > 1 and not asked_to_stop():
         places = [place for place, position in enumerate(positions) if position not in locked]
         shorter = [torch.cat([ids[:place], ids[place + 1 :]]) for place in places]
         survives = surviving(model, [prompt.tolist() for prompt in shorter])

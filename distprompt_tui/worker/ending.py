@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from distprompt_tui.search.shorten import shorten
 from distprompt_tui.spec import RunSpec, Swaps
 
 
-def shortened(model: LanguageModel, target: Tensor, spec: RunSpec, best: Best) -> tuple[Best, dict[str, Any]]:
+def shortened(
+    model: LanguageModel, target: Tensor, spec: RunSpec, best: Best, asked_to_stop: Callable[[], bool]
+) -> tuple[Best, dict[str, Any]]:
     """The best prompt as short as `search.shorten` lets it be, and what the result says of that.
 
     Args:
@@ -25,12 +28,13 @@ def shortened(model: LanguageModel, target: Tensor, spec: RunSpec, best: Best) -
         target: p, (V,), probabilities.
         spec: of the run.
         best: what the search found.
+        asked_to_stop: whether somebody waits for the end.
     """
     within = spec.search.shorten if isinstance(spec.search, Swaps) else None
     if within is None or not isinstance(best.prompt, HardPrompt):
         return best, {"length_before": None, "kl_before": None, "shortening_positions": None}
     prompt = best.prompt
-    found = shorten(model, target, prompt.ids, within, prompt.locked)
+    found = shorten(model, target, prompt.ids, within, prompt.locked, asked_to_stop)
     kept = HardPrompt(
         found.ids,
         tuple(prompt.changed[position] for position in found.positions),

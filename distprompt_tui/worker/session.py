@@ -77,7 +77,7 @@ def run_session(run: RunDirectory, events: EventWriter) -> None:
 
         control = Control(run, events, change)
         reason = _search(run, events, spec, search, recorder, bounds, control)
-        best, said = shortened(model, p, spec, search.best)
+        best, said = shortened(model, p, spec, search.best, control.asked_to_stop)
         said |= fluency(model, spec, best) | beginning(model, p, spec)
         result = recorder.finish(search, best, bounds.wait(control), reason, said)
     events.write("ended", reason=reason, result=result)

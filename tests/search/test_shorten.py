@@ -47,3 +47,11 @@ def test_tokens_are_dropped_as_a_plain_loop_drops_them(
     assert set(locked) <= set(found.positions)
     if within == 100.0 and not locked:
         assert len(found.ids) < 4
+
+
+def test_who_is_in_a_hurry_gets_what_there_is(tiny_models: dict[str, LanguageModel]) -> None:
+    model = tiny_models["llama"]
+    ids = torch.tensor(model.vocabulary.encode("yes or no, heads")[:5])
+    answers = iter([False, False, True])
+    found = shorten(model, outlier_target(model), ids, 100.0, asked_to_stop=lambda: next(answers))
+    assert len(found.ids) == 3

@@ -47,8 +47,8 @@ async def test_a_position_shows_what_was_tried_and_takes_another_token(
     async with watched(recorder, app_on, size=size) as (app, pilot):
         await chosen(app, pilot, 3)
         if size == (120, 40):
-            assert "position 4 changed last, at step 2" in screen_text(app)
-            assert "4 changed at step 2, KL −0.25  enter more   x lock" in screen_text(app)
+            await until(pilot, lambda: "position 4 changed last, at step 2" in screen_text(app))
+            await until(pilot, lambda: "4 changed at step 2, KL −0.25  enter more   x lock" in screen_text(app))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, PositionDialog))
         await until(pilot, lambda: "·word20" in screen_text(app))
@@ -91,8 +91,7 @@ async def test_locks_are_asked_for_and_seen(tmp_path: Path, app_on: Make) -> Non
     recorder.steps(1)
     async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
         await chosen(app, pilot, 5)
-        assert " 6*" in screen_text(app)
-        assert "x free" in screen_text(app)
+        await until(pilot, lambda: " 6*" in screen_text(app) and "x free" in screen_text(app))
         await pilot.press("x", "left", "x")
         await until(pilot, lambda: len(asked(recorder.run)) == 2)
         expected = [{"command": "unlock", "position": 5}, {"command": "lock", "position": 4}]

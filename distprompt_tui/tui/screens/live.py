@@ -12,13 +12,12 @@ from textual.widgets import Input
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.tui import clipboard, panels
 from distprompt_tui.tui.background import in_thread
-from distprompt_tui.tui.keys import HISTORY_KEYS, READ_ONLY, bindings
+from distprompt_tui.tui.keys import HISTORY_KEYS, bindings
 from distprompt_tui.tui.lines import safe
 from distprompt_tui.tui.screens.dialogs import copy_question, export_question, stop_question
-from distprompt_tui.tui.screens.run_view import RunScreen
+from distprompt_tui.tui.screens.prompt_hands import PromptScreen
 from distprompt_tui.tui.widgets.bars import Bars, TokensPanel
 from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
-from distprompt_tui.tui.widgets.prompt import PromptView
 from distprompt_tui.tui.widgets.text_line import TextLine
 
 if TYPE_CHECKING:
@@ -29,10 +28,10 @@ NO_SNAPSHOT = "That comes with the first snapshot of the prompt."
 _IN_HISTORY = frozenset(key.method for key in HISTORY_KEYS)
 
 
-class LiveScreen(RunScreen):
+class LiveScreen(PromptScreen):
     """Its keys, from searching to copying."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(RunScreen.keys)]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(PromptScreen.keys)]
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What can be done with a run depends on whether it lives, and on what is shown of it."""
@@ -48,20 +47,15 @@ class LiveScreen(RunScreen):
 
     # The search.
 
-    def _refused(self) -> bool:
-        if self.read_only:
-            self.notify(READ_ONLY, severity="warning")
-        return self.read_only
-
     def action_pause(self) -> None:
         """Ask for a pause, or for the search to go on."""
-        if not self._refused():
+        if not self.refused():
             self.control.toggle_pause(self.view)
             self.redraw()
 
     def action_stop(self) -> None:
         """End the search, after a question."""
-        if not self._refused():
+        if not self.refused():
             self.app.push_screen(stop_question(), self._stop)
 
     def _stop(self, answer: str | None) -> None:
@@ -98,7 +92,7 @@ class LiveScreen(RunScreen):
 
     def action_again(self) -> None:
         """Start the same search with the next seed."""
-        if not self._refused():
+        if not self.refused():
             self.run_worker(self._again())
 
     async def _again(self) -> None:
@@ -107,7 +101,7 @@ class LiveScreen(RunScreen):
 
     def action_fork(self) -> None:
         """Start a search that differs from this one in a setting."""
-        if not self._refused():
+        if not self.refused():
             self.run_worker(self._fork())
 
     async def _fork(self) -> None:
@@ -125,43 +119,6 @@ class LiveScreen(RunScreen):
         except DistPromptError as error:
             self.notify(safe(str(error)), severity="error", markup=False)
             return None
-
-    # The prompt.
-
-    def on_prompt_view_lock_asked(self, event: PromptView.LockAsked) -> None:
-        """Called by Textual."""
-        if self._refused():
-            return
-        if why := self._why_not_changed():
-            self.notify(why, severity="warning")
-        else:
-            self.control.change(self.view, "lock" if event.locked else "unlock", position=event.position)
-            self.redraw()
-
-    def on_prompt_view_opened(self, event: PromptView.Opened) -> None:
-        """Called by Textual."""
-        self.run_worker(self._look_into(event.position))
-
-    async def _look_into(self, position: int) -> None:
-        from distprompt_tui.tui.screens.position import PositionData, PositionDialog
-
-        snapshot = self.shown.state.snapshot
-        if snapshot is None or position >= len(snapshot.prompt):
-            return
-        why_not = READ_ONLY if self.read_only else self._why_not_changed()
-        data = PositionData.of(snapshot, position, why_not, self._ascii_only)
-        token = await self.app.push_screen_wait(PositionDialog(data, self.complete))
-        if token is not None and not self._why_not_changed():
-            self.control.change(self.view, "edit", position=position, token=token)
-            self.redraw()
-
-    def _why_not_changed(self) -> str:
-        """Why the prompt cannot be changed now; empty where it can."""
-        if not self.view.is_live:
-            return "The search has ended: n starts a new one from its settings."
-        return (
-            "Another moment is shown: esc goes back to the run, whose prompt can be changed." if self.shown.note else ""
-        )
 
     # What was.
 
@@ -321,7 +278,7 @@ class LiveScreen(RunScreen):
 
     def action_export(self) -> None:
         """Ask what to write."""
-        if not self._refused():
+        if not self.refused():
             self.app.push_screen(export_question(self.view.title.method), self._export)
 
     def _export(self, form: str | None) -> None:
