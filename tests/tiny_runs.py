@@ -26,7 +26,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
 }
 """Every method there is, small."""
 
-DEADLINE_SECONDS = 90
+DEADLINE_SECONDS = 240
 
 
 def tiny_spec(folder: Path, search: str = "soft", steps: int = 10_000_000, **more: Any) -> RunSpec:

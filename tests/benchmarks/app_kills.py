@@ -26,7 +26,7 @@ from tests.test_terminal import Terminal, searching
 from tests.tiny_models import write_tiny_model
 from tests.tiny_runs import wait_for_end
 
-STEPS = 300
+STEPS = 100
 
 
 def lived_on(runs: Path) -> str:

@@ -28,26 +28,26 @@ def test_events_become_rarer_with_the_age_of_a_run_and_the_newest_is_beside_them
     tiny_models: dict[str, LanguageModel],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A day, in steps of a hundred seconds, with one hundredth of the events."""
+    """A day, in steps of five minutes, with one hundredth of the events."""
     parts = EVENTS_OF_A_KIND / 100
     monkeypatch.setattr(recorder, "EVENTS_OF_A_KIND", parts)
     clock = 0.0
     monkeypatch.setattr(recorder.time, "monotonic", lambda: clock)
-    model, spec = tiny_models["llama"], tiny_spec(tiny_folders["llama"], steps=864)
+    model, spec = tiny_models["llama"], tiny_spec(tiny_folders["llama"], steps=288)
     target = make_target(spec.target, model.vocabulary, None)
     run = create_run(spec, tmp_path)
     events = EventWriter(run.events)
     search = make_search(model, torch.tensor(target.probabilities), spec, pytest.fail)
     writer = Recorder(run, events, model, target, spec)
     for step in search.steps():
-        clock += 100
+        clock += 300
         writer.record(step, search)
-        if step.index == 800:
+        if step.index == 270:
             newest = json.loads(run.newest.read_text())
             assert {"step", "snapshot"} & {event["type"] for event in newest}
             state = reduce_all(Recording(run.events).read())
-            assert (state.step, state.snapshot and state.snapshot.step) == (800, 800)
+            assert (state.step, state.snapshot and state.snapshot.step) == (270, 270)
     counts = Counter(event["type"] for event in Tailer(run.events).read())
     for kind in ("step", "snapshot", "projection"):
         assert parts < counts[kind] <= parts * (1 + math.log(clock / (parts * INTERVALS[kind])))
-    assert run.trace.stat().st_size <= 4 * 865
+    assert run.trace.stat().st_size <= 4 * 289
