@@ -30,14 +30,18 @@ def steps_of(run: RunDirectory) -> list[int]:
     return [point.step for point in seen(run).curve]
 
 
+def resumptions(run: RunDirectory) -> int:
+    return [event["type"] for event in Tailer(run.events).read()].count("resumed")
+
+
 @pytest.mark.parametrize("search", list(SEARCHES))
 def test_killed_and_resumed_equals_uninterrupted(search: str, tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
     spec = tiny_spec(tiny_folders["llama"], search, STEPS)
     whole, run = create_run(spec, tmp_path), create_run(spec, tmp_path)
     start_frail(whole).join()
-    for after in (STEPS // 3, STEPS // 2):
+    for before, after in enumerate((STEPS // 3, STEPS // 2)):
         worker = start_frail(run, Frailty(steps=10, share=1e9))
-        until(lambda after=after: seen(run).step >= after, "no step")
+        until(lambda before=before, after=after: resumptions(run) == before and seen(run).step >= after, "no step")
         assert kill(worker)
     start_frail(run).join()
     assert outcome(run) == outcome(whole)
@@ -46,7 +50,7 @@ def test_killed_and_resumed_equals_uninterrupted(search: str, tmp_path: Path, ti
     assert (state.best_kl, state.best_step, state.start_kl) == (
         seen(whole).best_kl, seen(whole).best_step, seen(whole).start_kl,
     )  # fmt: skip
-    assert [event["type"] for event in Tailer(run.events).read()].count("resumed") == 2
+    assert resumptions(run) == 2
 
 
 def test_a_viewer_sees_each_step_once_and_no_hole(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
