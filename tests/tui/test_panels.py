@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,6 +76,12 @@ def test_the_change_that_was_last_stands_out() -> None:
     assert any("t1" in token for token, _ in changed)
     assert not any("t2" in token for token, _ in changed)
     assert prompt_title(hard([0, 0])) == "Prompt  2 tokens"
+
+
+def test_a_hostile_reason_and_a_vanishing_divergence_are_drawn() -> None:
+    hostile = replace(SPLIT, bounds=Bounds(why_no_floor="\x1b]0;owned\x07"))
+    assert "\x1b" not in text(left_lines(hostile, 60))
+    assert "█" * 60 in text(left_lines(replace(SPLIT, best_kl=5e-324), 60))
 
 
 @given(st.lists(st.sampled_from(HOSTILE), min_size=1, max_size=40), st.integers(30, 120), st.booleans())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from distprompt_tui import format
 from distprompt_tui.runs.state import Bounds, RunState
+from distprompt_tui.tokens import safe
 from distprompt_tui.tui.lines import Line, cut, fitting, wrapped
 from distprompt_tui.tui.widgets.painted import Painted, label_border
 
@@ -161,7 +162,7 @@ def _entropies(data: LeftData) -> Line:
 
 def _split_bar(share: float, width: int) -> Line:
     """The output layer's share of the best divergence, then the prompt's."""
-    cells = min(max(round(share * width), 0), width)
+    cells = round(min(max(share, 0.0), 1.0) * width)
     return [("█" * cells, "accent"), ("▒" * (width - cells), "strong")]
 
 
@@ -169,7 +170,7 @@ def _explained(data: LeftData, width: int) -> list[Line]:
     """Where the bounds stand: proven, measured, or why not."""
     bounds = data.bounds
     if bounds.why_no_floor:
-        return wrapped(f"No floor: {bounds.why_no_floor}", width, "quiet", max_lines=2)
+        return wrapped(safe(f"No floor: {bounds.why_no_floor}"), width, "quiet", max_lines=2)
     if bounds.floor is None and bounds.head_limit is None:
         expected = "Floor and head limit are being found beside the search."
         return wrapped(expected if data.bounds_expected else "No bounds were found.", width, "quiet", max_lines=2)
