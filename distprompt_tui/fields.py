@@ -10,6 +10,9 @@ T = TypeVar("T")
 LARGEST = 2**53
 """Whole numbers up to here are exact in float64. Nothing that is measured comes near, and arithmetic stays finite."""
 
+ROUNDING = 1e-6
+"""A distribution may come from float32."""
+
 
 def number(value: Any) -> float:
     """A finite number."""
@@ -19,9 +22,16 @@ def number(value: Any) -> float:
 
 
 def positive(value: Any) -> float:
-    """A finite number that is not negative, such as a probability or a length of time."""
+    """A finite number that is not negative, such as a length of time."""
     if number(value) < 0:
         raise ValueError("negative")
+    return value  # type: ignore[no-any-return]
+
+
+def probability(value: Any) -> float:
+    """A number from 0 to 1, or above by what rounding makes of a sum."""
+    if positive(value) > 1 + ROUNDING:
+        raise ValueError("larger than 1")
     return value  # type: ignore[no-any-return]
 
 

@@ -16,15 +16,20 @@ SHARE_WIDTH = 6
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _LEVELS = "▁▂▃▄▅▆▇█"
+_LARGEST_FIXED = 999.9995
+"""From here on, three decimals would take more than 7 digits."""
+
 _SMALLEST_FIXED = 1e-4
 """Below this, four decimals would show nothing."""
 
 
 def nats(value: float | None) -> str:
-    """A divergence or an entropy: `0.231`, `3.8e-05`, `—` where it is not known."""
+    """A divergence or an entropy, at most 8 cells: `0.231`, `3.8e-05`, `—` where it is not known."""
     if value is None or not math.isfinite(value):
         return "—"
     if value != 0 and abs(value) < 1e-3:
+        return _minus(f"{value:.1e}") if abs(value) >= 1e-99 else "~0"
+    if abs(value) >= _LARGEST_FIXED:
         return _minus(f"{value:.1e}")
     return _minus(f"{value:.3f}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -28,6 +28,16 @@ def test_gaps_keep_their_column_and_their_sign(value: float) -> None:
     text = format.gap(value)
     assert len(text) <= format.GAP_WIDTH
     assert text[0] == ("0" if value == 0 else "−" if value < 0 else "+")
+
+
+@given(numbers)
+@example(1e-320)
+@example(-999.99951)
+def test_nats_are_short(value: float) -> None:
+    text = format.nats(value)
+    assert len(text) <= 8 + (abs(value) >= 1e99)
+    assert len(text) <= 7 or value < 0 or value >= 1e99
+    assert (text == "0.000") == (value == 0)
 
 
 @given(numbers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distprompt_tui.fields import items, maybe, number, positive, table, text, whole
+from distprompt_tui.fields import items, maybe, number, positive, probability, table, text, whole
 from distprompt_tui.runs.events import Event
 from distprompt_tui.runs.state import Bounds, PromptToken, Snapshot, TokenMass, Tried, TriedToken
 
@@ -29,7 +29,7 @@ def read_snapshot(event: Event) -> Snapshot:
     return Snapshot(
         step=whole(event["step"]),
         kl=number(event["kl"]),
-        entropy=number(event["entropy"]),
+        entropy=positive(event["entropy"]),
         **read_divergences(event),
         prompt=tuple(map(_prompt_token, items(event["prompt"]))),
         tokens=tuple(map(_token_mass, items(event["tokens"]))),
@@ -50,7 +50,7 @@ def _prompt_token(values: Any) -> PromptToken:
 
 def _token_mass(values: Any) -> TokenMass:
     token, string, target, achieved, share = items(values)
-    return TokenMass(whole(token), text(string), positive(target), positive(achieved), number(share))
+    return TokenMass(whole(token), text(string), probability(target), probability(achieved), number(share))
 
 
 def _tried(values: Any) -> Tried | None:

@@ -99,7 +99,7 @@ def _started(state: RunState, event: Event) -> RunState:
         **written,
         length=whole(event["length"]),
         vocab_size=whole(event["vocab_size"]),
-        entropy_target=number(event["entropy_target"]),
+        entropy_target=positive(event["entropy_target"]),
         uniform=number(event["uniform"]),
         steps_planned=maybe(whole, budget.get("steps")),
         seconds_planned=maybe(positive, budget.get("seconds")),
@@ -134,7 +134,7 @@ def _step(now: dict[str, Any], curve: list[CurvePoint], event: Event) -> None:
         step=whole(event["step"]),
         kl=number(event["kl"]),
         best_kl=number(event["best_kl"]),
-        entropy=number(event["entropy"]),
+        entropy=positive(event["entropy"]),
         seconds=positive(event["seconds"]),
         best_step=whole(event["best_step"]),
     )

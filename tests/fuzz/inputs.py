@@ -23,7 +23,7 @@ HOSTILE = "\x1b]0;owned\x07\x9b31m\u202e\u2028\ufeff\x7f\r\n"
 """Steers a terminal that it reaches: an escape, a C1 control, an override of direction."""
 
 ODD: tuple[Any, ...] = (
-    None, True, False, -1, 0, 1, 2**31, 2**63, 10**30, 10**400, -0.0, 0.5, -2.5, 1e-320, 1e308,
+    None, True, False, -1, 0, 1, 2**31, 2**63, 10**30, 10**400, -0.0, 0.5, -2.5, 1e-320, 3.8e-05, 1e308,
     float("nan"), float("inf"), float("-inf"), "", " ", "a", HOSTILE, "\ud800", "x" * 3000, "id:5", "id:99999999999",
     "../../../../etc/passwd", "/dev/zero", "~nobody/x", "(", "(a+)+$", "a{99999999999}", "(" * 300 + ")" * 300,
     [], {}, [1], [None], [[]], [HOSTILE], {HOSTILE: HOSTILE}, {"family": "uniform"}, {"method": "gcg"},

@@ -15,6 +15,35 @@ from hypothesis import strategies as st
 from tests.fuzz.inputs import HOSTILE, OF_BYTES, OF_VALUES, SEEDS, Edit, edited
 from tests.fuzz.readers import READERS, token_string
 
+FOUND = {
+    "a number of 400 digits": ("events", b'{"t":1,"type":"step","step":1,"kl":1%s}\n' % (b"0" * 400)),
+    "words instead of a divergence": (
+        "events",
+        b'{"t":1,"type":"step","step":1,"kl":"x","best_kl":"x","best_step":1,"entropy":"x","seconds":1}\n',
+    ),
+    "a reason that steers the terminal": ("events", b'{"t":1,"type":"ended","reason":"\\u001b[2J"}\n'),
+    "an entropy next to nothing": (
+        "events",
+        b'{"t":1,"type":"step","step":1,"kl":1e-320,"best_kl":1e-320,"best_step":1,"entropy":1e-320,"seconds":1}\n',
+    ),
+    "half a character in a command": ("control", b'{"command":"\\ud800"}\n'),
+    "a command without end": ("control", b'{"command":' + b"[" * 3000 + b"\n"),
+    "half a character in a token": ("target.json", b'{"\\ud800": 0.5}'),
+    "an id of 5,001 digits": ("target.csv", b"id:" + b"9" * 5001 + b",0.5\n"),
+    "a header that is no Python": (
+        "target.npy",
+        SEEDS["target.npy"][0].replace(b"(7,)", b"(((("),
+    ),
+    "an infinite result": ("result.json", b'{"kl": 1e999}'),
+    "a field's name that steers the terminal": ("preset", b'"\\u001b[2J" = 1\n[target]\nfamily = "uniform"\n'),
+    "a number that Python does not read": ("preset", b"seed = " + b"9" * 5000),
+    "a tokenizer without a token for the unknown": (
+        "tokenizer.json",
+        edited("tokenizer.json", 0, []).replace(b'"unk_token":"<unk>"', b'"unk_token":"none"'),
+    ),
+}
+"""Inputs that did harm once, or of their kind."""
+
 each_kind = pytest.mark.parametrize("kind", READERS)
 same_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 edits = st.lists(
@@ -28,6 +57,12 @@ edits = st.lists(
 def test_valid_inputs_are_read(kind: str, tmp_path: Path) -> None:
     for seed in range(len(SEEDS[kind])):
         READERS[kind](edited(kind, seed, []), tmp_path)
+
+
+@pytest.mark.parametrize("what", FOUND)
+def test_what_did_harm_once_does_none(what: str, tmp_path: Path) -> None:
+    kind, data = FOUND[what]
+    READERS[kind](data, tmp_path)
 
 
 @each_kind

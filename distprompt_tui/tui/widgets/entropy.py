@@ -56,8 +56,8 @@ def entropy_lines(data: EntropyData, width: int) -> list[Line]:
 
 
 def _gauge(name: str, value: float | None, top: float, width: int, role: str) -> Line:
-    label: Line = [(f"{name:<8} ", "quiet"), (f"{format.nats(value):>6} ", role)]
-    room = max(width - 16, 0)
+    label: Line = [(f"{name:<8} ", "quiet"), (f"{format.nats(value):>7} ", role)]
+    room = max(width - 17, 0)
     return [*label, (format.meter(value / top, room) if value is not None else "", role)]
 
 

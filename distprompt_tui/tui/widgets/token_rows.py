@@ -85,7 +85,7 @@ def row_lines(
     sign = ("›" if marked else " ") + ("*" if row.is_pinned else " ")
     start: Line = [(sign, "key"), (fit(text, columns.token), "strong")]
     gap_role = "quiet" if abs(row.gap) < 1e-4 else "target" if row.gap < 0 else "achieved"
-    token_id = (f" {row.id:>{_ID_WIDTH}}", "faint")
+    token_id = (" " + fit(f"{row.id:>{_ID_WIDTH}}", _ID_WIDTH), "faint")
     numbers: Line = [
         (f" {format.mass(row.target):>{format.MASS_WIDTH}}", "target"),
         (f" {format.mass(row.achieved):>{_ACHIEVED_WIDTH}}", "achieved"),
