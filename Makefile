@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo setup test lint clean
+.PHONY: demo setup test coverage lint clean
 
 demo: setup ## set up, then open the app on a search
 	@$(BIN)/distprompt-tui --preset outlier
@@ -11,6 +11,13 @@ setup: .venv/ready ## everything that the program needs, in .venv
 
 test: .venv/ready-for-tests lint ## set up, then check and test everything
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+coverage: .venv/ready-for-tests ## which branches of runs, search and spec the tests take
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not real_model" tests/runs tests/search tests/worker tests/fuzz tests/foreign \
+		tests/test_presets.py tests/test_cli.py tests/tui/test_follow.py tests/tui/test_moments.py tests/tui/test_runs_screen.py
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
 
 lint: .venv/ready-for-tests
 	$(BIN)/ruff check .

@@ -86,6 +86,25 @@ def test_a_mistake_is_told_by_file_line_and_field(tmp_path: Path, change: tuple[
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ('target = {family = "outlier", entropy = 3}', "name the outliers by 'tokens' or give their 'count'"),
+        ('target = {family = "outlier", entropy = 3, count = 1, tokens = [" a"]}', "one of the two"),
+        ('target = {family = "explicit"}', "give 'masses' or a 'file', one of the two"),
+        ('target = {family = "explicit", file = "x.csv", masses = {" a" = 1}}', "one of the two"),
+        ('target = {family = "zipf"}', "give an 'exponent' or an 'entropy', one of the two"),
+        ('target = {family = "zipf", exponent = 1, entropy = 1}', "one of the two"),
+        ('target = {family = "uniform"}\nsearch = {init = "text"}', "init = 'text' goes with an 'init_text'"),
+        ('target = {family = "uniform"}\nsearch = {init_prompt = "x"}', "init = 'prompt' goes with an 'init_prompt'"),
+        ('target = {family = "uniform"}\nsearch = {method = "hard", init_text = "x"}', "goes with an 'init_text'"),
+    ],
+)
+def test_fields_that_exclude_each_other_are_told(fields: str, complaint: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        load_preset(write(tmp_path, fields))
+
+
 def test_an_unknown_name_has_near_matches() -> None:
     with pytest.raises(NotFoundError, match="did you mean 'outlier'"):
         load_preset("outlyer")

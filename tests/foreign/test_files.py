@@ -221,6 +221,22 @@ def test_an_export_into_the_run_follows_no_link(run: RunDirectory, tmp_path: Pat
         export_run(run, "csv", tmp_path / "nowhere" / "steps.csv")
 
 
+def test_a_damaged_run_is_exported_with_a_word_about_what_is_missing(run: RunDirectory, tmp_path: Path) -> None:
+    save_file({"prompt_embeddings": np.ones((2, 3), np.float32)}, run.best / "prompt.safetensors")
+    write_json(run.result, {"kl": 0.5})
+    write_json(run.manifest, {"model_folder": 7, "dtype": "float32"})
+    with pytest.raises(UsageError, match=r"manifest\.json is damaged: it has no model_folder"):
+        export_run(run, "peft", tmp_path / "adapter")
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_a_part_of_a_name_that_several_runs_have_finds_none(tmp_path: Path) -> None:
+    runs = [create_run(SPEC, tmp_path / "runs") for _ in range(2)]
+    with pytest.raises(NotFoundError, match="'uniform' fits 2 runs: "):
+        find_run("uniform", tmp_path / "runs")
+    assert find_run(runs[0].name, tmp_path / "runs").path == runs[0].path
+
+
 def test_a_new_run_is_its_owners_only(run: RunDirectory) -> None:
     for path in (run.path, *run.path.rglob("*")):
         mode = stat.S_IMODE(path.stat().st_mode)

@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 from distprompt_tui import spec as specs
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.search.gcg import GcgSearch
 from distprompt_tui.search.hard import HardSearch
-from distprompt_tui.search.initial import allowed_ids, nearest_ids
+from distprompt_tui.search.initial import allowed_ids, draw, nearest_ids, partly_from_target
 from distprompt_tui.search.protocol import HardPrompt
 from distprompt_tui.search.retokenise import surviving
 from tests.search.targets import outlier_target
@@ -140,3 +141,44 @@ def test_nearest_tokens_survive_being_written(tiny_model: LanguageModel, generat
     ids = nearest_ids(inside, vectors, allowed).tolist()
     assert surviving(inside, [ids]) == [True]
     assert set(ids) <= set(allowed.tolist())
+
+
+def half_a_character(model: LanguageModel) -> int:
+    """A token of bytes that are no UTF-8: its text is read again as something else."""
+    return next(
+        token for token in allowed_ids(model, specs.Hard()).tolist() if model.vocabulary.text(token) == "\ufffd"
+    )
+
+
+def test_where_no_text_gives_the_tokens_again_a_search_says_so_or_stays(tiny_models: dict[str, LanguageModel]) -> None:
+    model = tiny_models["gpt2"]
+    token = half_a_character(model)
+    only = (f"id:{token}",)
+    with pytest.raises(UsageError, match="no single token survives being written as text"):
+        prompts_of(model, specs.Exhaustive(allow_tokens=only))
+    told: list[str] = []
+    settings = specs.Gcg(length=2, width=4, allow_tokens=only)
+    found = GcgSearch(model, outlier_target(model), settings, 3, 0, told.append)
+    list(found.steps())
+    assert found.best.prompt.ids.tolist() == [token, token]
+    assert told == ["the prompt that the search starts from does not survive being written as text and read again"]
+
+
+def test_a_bank_without_any_of_the_targets_tokens_is_drawn_from_all(
+    tiny_models: dict[str, LanguageModel], generator: torch.Generator
+) -> None:
+    model = tiny_models["gpt2"]
+    allowed = allowed_ids(model, specs.Hard())[:5]
+    target = torch.ones(model.vocab_size).index_fill(0, allowed, 0.0)
+    drawn = draw(allowed, (4, 3), generator)
+    assert torch.equal(partly_from_target(drawn, allowed, target, generator), drawn)
+
+
+def test_starts_that_do_not_fit_are_told(tiny_models: dict[str, LanguageModel], tmp_path: Path) -> None:
+    model = tiny_models["gpt2"]
+    with pytest.raises(UsageError, match="init_text '' has no tokens"):
+        prompts_of(model, specs.Hard(length=2, init="text", init_text=""))
+    (tmp_path / "prompt.json").write_text(json.dumps({"ids": [1, 10**6]}))
+    settings = specs.Hard(length=2, init="prompt", init_prompt=str(tmp_path / "prompt.json"))
+    with pytest.raises(UsageError, match="holds the token 1000000, which gpt2 does not have"):
+        prompts_of(model, settings)

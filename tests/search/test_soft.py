@@ -92,6 +92,28 @@ def test_a_batch_gives_each_target_what_it_gets_alone(
     torch.testing.assert_close(ends(slice(0, 3)), alone, rtol=1e-3, atol=1e-4)
 
 
+def test_the_rows_that_are_kept_keep_their_targets(tiny_models: dict[str, LanguageModel]) -> None:
+    model = tiny_models["llama"]
+    targets = torch.stack([outlier_target(model, token) for token in (70, 75, 80)])
+    prompts = torch.stack([initial_vectors(model, SETTINGS, seed) for seed in range(3)])
+    batch = SoftBatch(model, targets, prompts, SETTINGS, 15)
+    batch.measure()
+    before = batch.kls
+    batch.keep(torch.tensor([2, 0]))
+    batch.measure()
+    torch.testing.assert_close(batch.kls, before[[2, 0]], rtol=1e-5, atol=1e-6)
+
+
+def test_every_update_is_reported_however_many_at_once(tiny_models: dict[str, LanguageModel]) -> None:
+    """A GPU is asked for its divergences only now and then."""
+    model = tiny_models["llama"]
+    alone, together = (search(model, steps=10) for _ in range(2))
+    together._updates_per_report = 4
+    reports = list(together.steps())
+    assert [report.index for report in reports] == [0, 4, 8, 10]
+    assert [kl for report in reports for kl in report.kls] == [kl for report in alone.steps() for kl in report.kls]
+
+
 def test_of_many_restarts_the_one_that_leads_goes_on(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     settings = Soft(length=4, restarts=4)
