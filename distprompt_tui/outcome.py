@@ -2,29 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from distprompt_tui.fields import field, items, number, positive, text, whole
 from distprompt_tui.format import nats
+from distprompt_tui.tokens import safe
+
+_KINDS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("kl", "uniform", "floor", "head_limit", "left", "entropy_target", "entropy_achieved"), number),
+    **dict.fromkeys(("projected_kl", "drift", "kl_before", "from_kl", "fluency", "log_likelihood"), number),
+    **dict.fromkeys(("steps", "length_before"), whole),
+    **dict.fromkeys(("run", "reason", "prompt_text", "from_kind"), text),
+    "seconds": positive,
+    "prompt_ids": items,
+}
 
 
-def outcome_notes(result: dict[str, Any]) -> list[str]:
+def readable(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What is shown of a result: each field of its kind, None where it is missing or something else.
+
+    Args:
+        result: as `best/result.json` or the last event has it; of an older run, or of somebody else's.
+    """
+    return {name: field(read, result, name) for name, read in _KINDS.items()}
+
+
+def outcome_notes(result: Mapping[str, Any]) -> list[str]:
     """A sentence each for a shorter prompt, for the prompt that the search was started from, and for fluency.
 
     Args:
-        result: as `best/result.json` has it; of an older run, with fields missing.
+        result: as `readable` takes it.
     """
-    notes = []
-    kl = result.get("kl")
-    if (length := result.get("length_before")) is not None:
-        left = len(result["prompt_ids"])
-        notes.append(f"shortened from {length} tokens to {left}: KL {nats(result['kl_before'])} before, {nats(kl)} now")
-    if kl is not None and (from_kl := result.get("from_kl")) is not None:
+    notes, result = [], readable(result)
+    kl, length, ids = result["kl"], result["length_before"], result["prompt_ids"]
+    if length is not None and ids is not None:
+        before = nats(result["kl_before"])
+        notes.append(f"shortened from {length} tokens to {len(ids)}: KL {before} before, {nats(kl)} now")
+    from_kl, kind = result["from_kl"], result["from_kind"]
+    if kl is not None and from_kl is not None and kind is not None:
         where = "above" if kl > from_kl else "below"
         notes.append(
-            f"started from a {result['from_kind']} prompt with KL {nats(from_kl)}: now {nats(kl)}, "
+            f"started from a {safe(kind)} prompt with KL {nats(from_kl)}: now {nats(kl)}, "
             f"{nats(abs(kl - from_kl))} nats {where}"
         )
-    if weight := result.get("fluency"):
+    if weight := result["fluency"]:
         likelihood = nats(result["log_likelihood"])
         notes.append(f"best by KL − {weight:g} × the prompt's mean log-likelihood, {likelihood} nats a token")
     return notes

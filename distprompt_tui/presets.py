@@ -13,10 +13,10 @@ from pydantic import BaseModel
 
 from distprompt_tui import locations
 from distprompt_tui.checked_toml import checked, read_checked
-from distprompt_tui.errors import NotFoundError, UsageError, near_matches
+from distprompt_tui.errors import UsageError
 from distprompt_tui.files import write_atomically
 from distprompt_tui.spec import RunSpec
-from distprompt_tui.toml import parse_toml
+from distprompt_tui.toml import find_toml, parse_toml
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,7 @@ def load_preset(name: str) -> Preset:
         NotFoundError: there is none; the near matches are named.
         UsageError: it is wrong; the text names file, line and field.
     """
-    if name.endswith(".toml") or "/" in name:
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise NotFoundError(f"no preset file {name}")
-        return _read(path)
-    folders = (locations.user_presets_dir(), locations.shipped_presets_dir())
-    for folder in folders:
-        if (path := folder / f"{name}.toml").is_file():
-            return _read(path)
-    known = [path.stem for folder in folders for path in folder.glob("*.toml")]
-    raise NotFoundError(f"no preset {name!r}; {near_matches(name, known)}")
+    return _read(find_toml(name, "preset", (locations.user_presets_dir(), locations.shipped_presets_dir())))
 
 
 def save_preset(name: str, spec: RunSpec) -> Path:

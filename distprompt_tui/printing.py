@@ -14,7 +14,7 @@ from rich.text import Text
 
 from distprompt_tui.format import count, duration, gap, magnitude, mass, meter, nats, percent, two_bars
 from distprompt_tui.models.registry import ModelEntry
-from distprompt_tui.outcome import outcome_notes
+from distprompt_tui.outcome import outcome_notes, readable
 from distprompt_tui.presets import Preset
 from distprompt_tui.runs.state import Bounds, RunState, TokenMass
 from distprompt_tui.runs.summary import RunSummary
@@ -32,30 +32,32 @@ COLOURS = {"target": "cyan", "achieved": "yellow", "agreed": "green", "": ""}
 def print_result(console: Console, state: RunState, result: dict[str, Any]) -> None:
     """A finished run: its numbers, and the largest tokens of target and achieved as bars."""
     if state.snapshot is not None:
-        console.print(token_table(state.snapshot.tokens[:TABLE_ROWS], result["kl"]))
-    limits = [f"uniform {nats(result['uniform'])}"]
-    if result["head_limit"] is not None:
-        limits.append(f"head limit {nats(result['head_limit'])} + left {nats(result['left'])}")
-    if result["floor"] is not None:
-        limits.append(f"floor {nats(result['floor'])}")
-    console.print(Text(f"KL {nats(result['kl'])} nats   {'   '.join(limits)}", style="bold"))
+        console.print(token_table(state.snapshot.tokens[:TABLE_ROWS], state.snapshot.kl))
+    shown = readable(result)
+    limits = [f"uniform {nats(shown['uniform'])}"]
+    if shown["head_limit"] is not None:
+        limits.append(f"head limit {nats(shown['head_limit'])} + left {nats(shown['left'])}")
+    if shown["floor"] is not None:
+        limits.append(f"floor {nats(shown['floor'])}")
+    console.print(Text(f"KL {nats(shown['kl'])} nats   {'   '.join(limits)}", style="bold"))
+    steps = "—" if shown["steps"] is None else shown["steps"]
     console.print(
-        f"entropy {nats(result['entropy_achieved'])} of {nats(result['entropy_target'])}   {result['steps']} steps in "
-        f"{duration(result['seconds'])}   {result['reason']}",
+        f"entropy {nats(shown['entropy_achieved'])} of {nats(shown['entropy_target'])}   {steps} steps in "
+        f"{duration(shown['seconds'])}   {safe(shown['reason'] or '—')}",
         highlight=False,
         markup=False,
     )
-    if result["prompt_text"] is not None:
-        console.print(Text("prompt  ") + Text(visible_token(result["prompt_text"]), style="bold"))
-    if result["projected_kl"] is not None:
+    if shown["prompt_text"] is not None:
+        console.print(Text("prompt  ") + Text(visible_token(shown["prompt_text"]), style="bold"))
+    if shown["projected_kl"] is not None and shown["drift"] is not None:
         console.print(
-            f"nearest tokens instead of the vectors: KL {nats(result['projected_kl'])}; the vectors lie "
-            f"{result['drift']:.3g} mean embedding norms from them (median)",
+            f"nearest tokens instead of the vectors: KL {nats(shown['projected_kl'])}; the vectors lie "
+            f"{shown['drift']:.3g} mean embedding norms from them (median)",
             highlight=False,
         )
     for note in outcome_notes(result):
-        console.print(note, highlight=False)
-    console.print(Text(safe(f"run     {result['run']}")), soft_wrap=True)
+        console.print(note, highlight=False, markup=False)
+    console.print(Text(safe(f"run     {shown['run'] or '—'}")), soft_wrap=True)
 
 
 def token_table(rows: Sequence[TokenMass], kl: float) -> Table:

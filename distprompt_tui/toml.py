@@ -1,16 +1,38 @@
-"""TOML files, whose authors are not trusted: presets, specs of runs, settings."""
+"""TOML files, whose authors are not trusted: presets, sweeps, specs of runs, settings."""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from distprompt_tui.errors import UsageError
+from distprompt_tui.errors import NotFoundError, UsageError, near_matches
 from distprompt_tui.files import read_whole
 
 MAX_TOML_BYTES = 1 << 20
 """Such a file is written by hand, or holds as much; a larger one is something else."""
+
+
+def find_toml(name: str, what: str, folders: Sequence[Path]) -> Path:
+    """A file by its path, or by its name without the ending in the first of the folders that has it.
+
+    Args:
+        what: a word for it, for the error's text.
+
+    Raises:
+        NotFoundError: there is none; the near matches are named.
+    """
+    if name.endswith(".toml") or "/" in name:
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise NotFoundError(f"no {what} file {name}")
+        return path
+    for folder in folders:
+        if (path := folder / f"{name}.toml").is_file():
+            return path
+    known = [path.stem for folder in folders for path in folder.glob("*.toml")]
+    raise NotFoundError(f"no {what} {name!r}; {near_matches(name, known)}")
 
 
 def read_toml(path: Path) -> tuple[dict[str, Any], str]:

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import io
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
 from distprompt_tui.outcome import outcome_notes
+from distprompt_tui.printing import print_result
+from distprompt_tui.runs.state import RunState
+from tests.fuzz.inputs import HOSTILE, ODD
+from tests.fuzz.readers import assert_visible
+
+RESULT: dict[str, Any] = {
+    "kl": 0.52,
+    "prompt_ids": [1, 2, 3],
+    "length_before": 10,
+    "kl_before": 0.5,
+    "from_kind": "soft",
+    "from_kl": 0.02,
+    "fluency": 0.1,
+    "log_likelihood": -7.25,
+}
+SHOWN = (*RESULT, "uniform", "floor", "head_limit", "left", "entropy_target", "entropy_achieved", "steps", "seconds")
+SHOWN_TOO = ("reason", "run", "prompt_text", "projected_kl", "drift")
 
 
 def test_every_outcome_has_its_sentence() -> None:
-    result = {
-        "kl": 0.52,
-        "prompt_ids": [1, 2, 3],
-        "length_before": 10,
-        "kl_before": 0.5,
-        "from_kind": "soft",
-        "from_kl": 0.02,
-        "fluency": 0.1,
-        "log_likelihood": -7.25,
-    }
+    result = RESULT
     assert outcome_notes(result) == [
         "shortened from 10 tokens to 3: KL 0.500 before, 0.520 now",
         "started from a soft prompt with KL 0.020: now 0.520, 0.500 nats above",
@@ -23,3 +38,20 @@ def test_every_outcome_has_its_sentence() -> None:
     ]
     assert outcome_notes(result | {"from_kl": 2.0})[1].endswith("1.480 nats below")
     assert outcome_notes({"kl": 0.5}) == []
+
+
+@given(st.dictionaries(st.sampled_from(SHOWN + SHOWN_TOO), st.sampled_from((*ODD, "[/]", f"[red]{HOSTILE}"))))
+def test_somebody_elses_result_is_shown_whatever_it_holds(changes: dict[str, Any]) -> None:
+    """Fields missing or of another kind: nothing raises, steers the terminal or is taken for markup."""
+    result = RESULT | changes
+    console = Console(file=io.StringIO(), width=200)
+    print_result(console, RunState(), result)
+    for line in (*outcome_notes(result), *console.file.getvalue().splitlines()):  # type: ignore[attr-defined]
+        assert_visible(line)
+
+
+def test_no_markup_of_somebody_elses_result_is_obeyed() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    print_result(console, RunState(), RESULT | {"from_kind": "[red]", "reason": "[/]", "run": "[bold]"})
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(part in shown for part in ("a [red] prompt", "   [/]", "run     [bold]"))

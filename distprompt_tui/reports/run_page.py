@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from distprompt_tui.format import closed, duration, nats
+from distprompt_tui.format import closed, count, duration, nats
+from distprompt_tui.outcome import readable
 from distprompt_tui.reports.markup import Markup, element
 from distprompt_tui.reports.page import (
     TokenBars,
@@ -24,7 +25,7 @@ from distprompt_tui.reports.svg import trace_figure
 
 def run_page(report: RunReport) -> Markup:
     """The page."""
-    state, result = report.state, report.result
+    state, result = report.state, readable(report.result)
     numbers = {
         "KL, nats": nats(result["kl"]),
         "head limit": nats(result["head_limit"]),
@@ -33,7 +34,7 @@ def run_page(report: RunReport) -> Markup:
         "uniform": nats(result["uniform"]),
         "closed": closed(state.closed),
         "entropy": f"{nats(result['entropy_achieved'])} of {nats(result['entropy_target'])}",
-        "steps": f"{result['steps']:,} in {duration(result['seconds'])}",
+        "steps": f"{count(result['steps'])} in {duration(result['seconds'])}",
     }
     title = f"{state.preset or report.name} on {state.model}, {state.method}"
     return page(

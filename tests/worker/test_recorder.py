@@ -15,6 +15,7 @@ from distprompt_tui.runs.directory import create_run
 from distprompt_tui.runs.events import EventWriter, Tailer
 from distprompt_tui.runs.recording import Recording
 from distprompt_tui.runs.reduce import reduce_all
+from distprompt_tui.runs.state import Bounds
 from distprompt_tui.search import make_search
 from distprompt_tui.targets import make_target
 from distprompt_tui.worker import recorder
@@ -51,3 +52,6 @@ def test_events_become_rarer_with_the_age_of_a_run_and_the_newest_is_beside_them
     for kind in ("step", "snapshot", "projection"):
         assert parts < counts[kind] <= parts * (1 + math.log(clock / (parts * INTERVALS[kind])))
     assert run.trace.stat().st_size <= 4 * 289
+    writer.finish(search, search.best, Bounds(), "budget", {})
+    state = reduce_all(Recording(run.events).read())
+    assert (state.step, state.best_kl) == (288, search.best.kl)
