@@ -145,7 +145,7 @@ class Recorder:
 
     def show(self, step: Step, search: Search) -> None:
         """Write at once how the prompt does that a person has just changed: another report of the same step."""
-        self._positions = step.positions
+        self._positions, self._unwritten = step.positions, None
         self.best_kl = search.best.kl
         prompt, logits = search.current
         achieved = compare(self._p, logits)
@@ -199,11 +199,12 @@ class Recorder:
             self._told[kind] = now
             self._untold.pop(kind, None)
             self._events.write(kind, **fields)
+            if kind == "step":
+                self._unwritten = None
         else:
             self._untold[kind] = self._events.unwritten(kind, **fields)
 
     def _step_fields(self, step: Step, search: Search, numbers: Numbers) -> dict[str, Any]:
-        self._unwritten = None
         best = search.best
         return {
             "step": step.index,
