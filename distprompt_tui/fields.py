@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from dataclasses import fields as fields_of
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    Record = TypeVar("Record", bound=DataclassInstance)
 
 T = TypeVar("T")
 
@@ -74,3 +80,22 @@ def field(read: Callable[[Any], T], fields: Mapping[str, Any], name: str) -> T |
         return maybe(read, fields.get(name))
     except ValueError:
         return None
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {"str": text, "int": whole, "float": number}
+
+
+def record(kind: type[Record], values: Mapping[str, Any]) -> Record:
+    """A dataclass of strings, whole numbers and numbers, each perhaps None, from a table; more in it is passed over.
+
+    Raises:
+        ValueError: a field is missing, or something else than the dataclass says.
+    """
+    read: dict[str, Any] = {}
+    for one in fields_of(kind):
+        reader, _, rest = str(one.type).partition(" | ")
+        if one.name not in values:
+            raise ValueError(f"no {one.name}")
+        value = values[one.name]
+        read[one.name] = None if value is None and rest else _READERS[reader](value)
+    return kind(**read)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from distprompt_tui import fields
+from distprompt_tui.errors import UsageError
 from distprompt_tui.format import count, duration, nats, signed, size
 from distprompt_tui.reports import words
 from distprompt_tui.reports.markup import Markup, element
@@ -143,22 +145,26 @@ def _example(example: Example, read_result: ReadResult) -> Markup:
     numbers = f"KL {nats(row.kl)}, head limit {nats(row.head_limit)}, at the start {nats(row.start)}"
     try:
         result = read_result(row.key)
-    except (OSError, ValueError):
-        result = {"tokens": [], "prompt": [], "recipe": "Its prompt was not kept."}
-    bars = [
-        TokenBars(str(token["text"]), float(token["target"]), float(token["before"]), float(token["after"]))
-        for token in result["tokens"]
-    ]
+        chips = prompt([fields.table(token) for token in fields.items(result["prompt"])])
+        bars = [_bars(fields.table(token)) for token in fields.items(result["tokens"])]
+        how = fields.text(result["recipe"])
+    except (UsageError, KeyError, ValueError):
+        chips, bars, how = prompt([]), [], "Its prompt was not kept."
     return element(
         "section",
         element("div", example.rank, class_="kicker"),
         element("h3", asked),
         element("p", numbers, class_="note"),
-        prompt(result["prompt"]),
+        chips,
         distribution(bars),
-        element("p", str(result["recipe"]), class_="note"),
+        element("p", how, class_="note"),
         class_="card",
     )
+
+
+def _bars(token: dict[str, Any]) -> TokenBars:
+    masses = (fields.probability(token[name]) for name in ("target", "before", "after"))
+    return TokenBars(fields.text(token["text"]), *masses)
 
 
 def _failures(report: SweepReport) -> list[Markup]:

@@ -19,7 +19,7 @@ from distprompt_tui.reports.run_report import RunReport
 from distprompt_tui.reports.sweep_report import SweepReport
 from distprompt_tui.sweeps.points import Curve, Panel
 from distprompt_tui.sweeps.verdicts import CLAIMS, Verdict
-from distprompt_tui.tokens import visible_token
+from distprompt_tui.tokens import safe
 
 PLOT_COLUMNS, PLOT_ROWS = 100, 22
 MARKERS = "oxv+sd"
@@ -30,7 +30,7 @@ STYLES = {"holds": "bold green", "does not hold": "bold red", "undecided": "bold
 
 def print_sweep_report(console: Console, report: SweepReport) -> None:
     """Verdicts first, then each setting's curves and points, then what it took."""
-    console.print(Text(report.sweep.title or report.name, style="bold"))
+    console.print(Text(safe(report.sweep.title or report.name), style="bold"))
     print_verdicts(console, report)
     for panel in report.panels:
         console.print()
@@ -42,10 +42,10 @@ def print_sweep_report(console: Console, report: SweepReport) -> None:
             console.print(_points(curve))
     console.print()
     for error, count in Counter(failure.error for failure in report.failures).most_common():
-        console.print(Text(f"no result for {count} searches: {visible_token(error).replace('·', ' ')}"))
+        console.print(Text(f"no result for {count} searches: {safe(error)}"))
     console.print(Text(words.cost_line(report)), soft_wrap=True)
     for versions in report.versions:
-        console.print(Text(f"distprompt-tui {versions}", style="dim"), soft_wrap=True)
+        console.print(Text(safe(f"distprompt-tui {versions}"), style="dim"), soft_wrap=True)
 
 
 def print_verdicts(console: Console, report: SweepReport) -> None:

@@ -47,7 +47,7 @@ class Estimate:
 
 def read_costs(directory: SweepDirectory) -> list[Cost]:
     """What each finished task of a sweep took."""
-    return [Cost(**line) for line in read_lines(directory.tasks_file)]
+    return read_lines(directory.tasks_file, Cost)
 
 
 def estimates(costs: Sequence[Cost], tasks: Sequence[Task]) -> list[Estimate]:

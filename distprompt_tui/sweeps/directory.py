@@ -13,17 +13,21 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distprompt_tui.checked_toml import read_checked
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
-from distprompt_tui.files import write_atomically, write_json
+from distprompt_tui.fields import record, table
+from distprompt_tui.files import parse_json, read_json, write_atomically, write_json
 from distprompt_tui.sweeps.grid import Sweep
 from distprompt_tui.sweeps.row import Row
-from distprompt_tui.sweeps.tasks import Outcome, all_searches
+from distprompt_tui.sweeps.tasks import Outcome, Search, all_searches
+
+if TYPE_CHECKING:
+    from distprompt_tui.fields import Record
 
 
 @dataclass(frozen=True)
@@ -101,20 +105,24 @@ class SweepDirectory:
         return read_checked(self.sweep_file, Sweep)
 
     def read_rows(self) -> list[Row]:
-        """The rows so far, in the order of the grid."""
-        rows = {line["key"]: Row(**line) for line in read_lines(self.rows_file)}
-        return [rows[search.key] for search in all_searches(self.read_sweep()) if search.key in rows]
+        """The rows so far that are of the grid, in its order."""
+        rows = {row.key: row for row in read_lines(self.rows_file, Row)}
+        found = ((search, rows.get(search.key)) for search in all_searches(self.read_sweep()))
+        return [row for search, row in found if row is not None and _is_of(row, search)]
 
     def read_failures(self) -> list[Failure]:
         """What was refused or given up and has no row, the newest word on each search."""
-        failures = {line["key"]: Failure(**line) for line in read_lines(self.failures_file)}
-        done = {line["key"] for line in read_lines(self.rows_file)}
+        failures = {failure.key: failure for failure in read_lines(self.failures_file, Failure)}
+        done = {row.key for row in read_lines(self.rows_file, Row)}
         return [failure for failure in failures.values() if failure.key not in done]
 
     def read_result(self, key: str) -> dict[str, Any]:
-        """What a report shows of a search with a row: spec, prompt and largest tokens."""
-        result: dict[str, Any] = json.loads((self.results / f"{key}.json").read_text(encoding="utf-8"))
-        return result
+        """What a report shows of a search with a row: spec, prompt and largest tokens.
+
+        Raises:
+            UsageError: it is missing or damaged.
+        """
+        return read_json(self.results / f"{key}.json")
 
     def write_table(self) -> None:
         """Make `results.csv` anew from the rows."""
@@ -144,6 +152,11 @@ class SweepDirectory:
             os.close(descriptor)
 
 
+def _is_of(row: Row, search: Search) -> bool:
+    place = (row.method, row.model, row.length), row.series, row.entropy_asked, row.target_index, row.seed
+    return place == (search.kind, search.series, search.entropy_asked, search.target_index, search.seed)
+
+
 class SweepWriter:
     """Writes what comes in, each search once. Only for who holds the sweep's lock.
 
@@ -156,7 +169,7 @@ class SweepWriter:
         self._directory = directory
         for file in (directory.rows_file, directory.failures_file, directory.tasks_file):
             drop_half_line(file)
-        self.done = {line["key"] for line in read_lines(directory.rows_file)}
+        self.done = {row.key for row in read_lines(directory.rows_file, Row)}
         self.refused = {failure.key for failure in directory.read_failures() if failure.attempts == 0}
 
     @property
@@ -220,13 +233,17 @@ def find_sweep(name: str, sweeps_dir: Path) -> SweepDirectory:
     return SweepDirectory(max(fitting, key=lambda path: path.stat().st_mtime))
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The JSON objects of a file of lines; a last line that was not finished counts for nothing."""
+def read_lines(path: Path, kind: type[Record]) -> list[Record]:
+    """The records of a file of JSON lines, as dataclasses; a damaged or unfinished line counts for nothing."""
     try:
         text = path.read_bytes()
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
+    found = []
+    for line in text[: text.rfind(b"\n") + 1].splitlines():
+        with suppress(ValueError):
+            found.append(record(kind, table(parse_json(line.decode()))))
+    return found
 
 
 def append_lines(path: Path, values: Sequence[dict[str, Any]]) -> None:

@@ -7,16 +7,25 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, get_args
 
 import tomli_w
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from distprompt_tui import spec as specs
 from distprompt_tui.checked_toml import checked, explain
 from distprompt_tui.errors import UsageError
 from distprompt_tui.spec import Strict
 
-Name = Annotated[str, Field(min_length=1)]
+
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("a name has printable characters only")
+    return name
+
+
+Name = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
 Method = Literal["soft", "hard"]
 Finding = Literal["entropy", "outliers", "lm-targets"]
+Seed = Annotated[int, Field(ge=0, lt=2**53)]
+"""A thousand times as large, it still is a search's seed."""
 
 FAMILIES: dict[str, type[Strict]] = {
     family.model_fields["family"].default: family for family in get_args(get_args(specs.Target)[0])
@@ -38,7 +47,7 @@ class Series(Strict):
 
     @model_validator(mode="after")
     def _family_is_known(self) -> Self:
-        if self.target.get("family") not in FAMILIES:
+        if str(self.target.get("family")) not in FAMILIES:
             raise ValueError(f"the target's family is one of: {', '.join(FAMILIES)}")
         return self
 
@@ -91,10 +100,10 @@ class Sweep(Strict):
     models: Annotated[tuple[Name, ...], Field(min_length=1)] = ("smollm2",)
     methods: Annotated[tuple[Method, ...], Field(min_length=1)] = ("soft",)
     lengths: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1)] = (10,)
-    seeds: Annotated[tuple[specs.Seed, ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     entropies: Annotated[tuple[specs.Entropy, ...], Field(min_length=1)] | None = None
     targets: Annotated[int, Field(ge=1, le=1000)] = 10
-    texts: tuple[Name, ...] = ()
+    texts: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     series: Annotated[tuple[Series, ...], Field(min_length=1)]
     batch: Annotated[int, Field(ge=1, le=1024)] = 16
     threads: Annotated[int, Field(ge=1, le=1024)] = 2
@@ -170,6 +179,9 @@ class Sweep(Strict):
         if theirs := {"name", "finding", "series", "quick"} & set(self.quick):
             raise UsageError(f"{min(theirs)} cannot be another in a quick sweep")
         own = self.model_dump(mode="json", exclude_unset=True, exclude={"quick"})
+        for field, kind in (("models", list), *((method, dict) for method in OF_THE_GRID)):
+            if not isinstance(self.quick.get(field, kind()), kind):
+                raise UsageError(f"{field} should be a {'table' if kind is dict else 'list'}")
         tables = {name: own.get(name, {}) | self.quick.get(name, {}) for name in OF_THE_GRID}
         models = self.quick.get("models", self.models)
         return checked(own | self.quick | tables | {"series": self._series_for(models)}, Sweep)

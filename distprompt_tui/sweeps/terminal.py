@@ -18,6 +18,7 @@ from distprompt_tui.format import duration
 from distprompt_tui.sweeps.carry_out import Conduct, Progress, Show
 from distprompt_tui.sweeps.costs import Estimate
 from distprompt_tui.sweeps.directory import Failure, SweepDirectory
+from distprompt_tui.tokens import safe
 
 
 @contextmanager
@@ -60,7 +61,7 @@ def print_end(
         print_estimates(console, conduct)
     for failure, count in _told_once(directory.read_failures()):
         how = f"given up after {failure.attempts} attempts" if failure.attempts else "refused"
-        console.print(Text(f"{how}, {count} searches: {failure.error}"), soft_wrap=True)
+        console.print(Text(f"{how}, {count} searches: {safe(failure.error)}"), soft_wrap=True)
     console.print(Text(f"{directory.name}: {conduct.done} of {conduct.total} searches are done", style="bold"))
     if stopped:
         console.print("stopped; the same command goes on from here")

@@ -6,7 +6,8 @@ import copy
 import io
 import json
 import random
-from dataclasses import dataclass
+import tomllib
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from tokenizers.models import WordLevel
 from distprompt_tui import spec
 from distprompt_tui.locations import shipped_presets_dir
 from distprompt_tui.presets import load_preset
+from distprompt_tui.sweeps.directory import Failure
+from tests.reports.made_up import made_up_sweep, outcomes
 
 HOSTILE = "\x1b]0;owned\x07\x9b31m\u202e\u2028\ufeff\x7f\r\n"
 """Steers a terminal that it reaches: an escape, a C1 control, an override of direction."""
@@ -108,9 +111,9 @@ def _places(value: Any) -> Any:
 
 
 def _write(kind: str, value: Any) -> bytes:
-    if kind in ("preset", "spec", "settings"):
+    if kind in ("preset", "spec", "settings", "sweep"):
         return tomli_w.dumps(_without_null(value)).encode(errors="surrogatepass")
-    if kind in ("events", "control"):
+    if kind in ("events", "control", "rows"):
         return b"".join(_json(line) + b"\n" for line in value)
     return _json(value)
 
@@ -206,11 +209,20 @@ def _array(values: Any) -> bytes:
     return file.getvalue()
 
 
+SWEEPS = sorted((shipped_presets_dir() / "sweeps").glob("*.toml"))
+SMALL_SWEEP = made_up_sweep(methods=["soft"], entropies=[0.5, 3.0, 6.0], targets=2)
+OUTCOMES = outcomes(SMALL_SWEEP)
+COST = {"method": "soft", "model": "smollm2", "length": 10, "searches": 6, "seconds": 61.0, "peak_bytes": 1 << 30}
+
 SEEDS: dict[str, list[Any]] = {
     "preset": [*_specs(), *(path.read_bytes() for path in sorted(shipped_presets_dir().glob("*.toml")))],
     "spec": _specs(),
     "settings": [{"theme": "distprompt", "updates_per_second": 2.0, "token_order": "mass", "bell": "on"}],
+    "sweep": [text for path in SWEEPS for text in (path.read_bytes(), tomllib.loads(path.read_text()))],
+    "rows": [[asdict(outcome.row) for outcome in OUTCOMES if outcome.row], [asdict(Failure("k", 2, "why")), COST]],
+    "sweep result": [OUTCOMES[0].result],
     "events": [EVENTS, EVENTS[1:5], EVENTS[:4]],
+    "newest": [[_step(20), EVENTS[4]]],
     "control": [[{"t": 1.0, "command": command} for command in ("pause", "resume", "stop", "dance")]],
     "prompt.json": [{"ids": [1, 2, 3], "text": " a b"}],
     "prompt.safetensors": [save({"prompt_embeddings": np.ones((3, 4), np.float32)})],

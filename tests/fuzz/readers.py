@@ -26,6 +26,9 @@ from distprompt_tui.models.registry import find_model
 from distprompt_tui.presets import load_preset, override, save_preset, with_method
 from distprompt_tui.printing import print_presets, token_table
 from distprompt_tui.prompts import read_prompt
+from distprompt_tui.reports.sweep_page import sweep_page
+from distprompt_tui.reports.sweep_report import SweepReport, report_sweep
+from distprompt_tui.reports.terminal import print_sweep_report, print_verdicts
 from distprompt_tui.runs.compare import spec_differences
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter, Tailer
@@ -35,6 +38,9 @@ from distprompt_tui.runs.reduce import as_of, reduce_all
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import as_dict, matching_runs, read_spec_fields, sorted_runs, summarise, title_of
 from distprompt_tui.spec import Explicit, RunSpec
+from distprompt_tui.sweeps.directory import SweepDirectory
+from distprompt_tui.sweeps.points import panels
+from distprompt_tui.sweeps.shipped import load_sweep
 from distprompt_tui.targets.explicit import explicit
 from distprompt_tui.tokens import fit, fit_to, safe, visible_token
 from distprompt_tui.tui.editing import read_field, write_field
@@ -51,6 +57,7 @@ from distprompt_tui.tui.widgets.status import StatusData, notice_lines, status_l
 from distprompt_tui.tui.widgets.token_rows import columns_for, row_lines
 from distprompt_tui.vocabulary import Vocabulary, load_vocabulary
 from distprompt_tui.worker.control import Control
+from tests.fuzz.inputs import OUTCOMES, SMALL_SWEEP, edited
 
 WIDTH = 100
 """Cells that lines are drawn for; another width divides them otherwise, not by other functions."""
@@ -193,6 +200,56 @@ def _plot(state: RunState) -> None:
     for log in (True, False):
         assert_drawn(plot_lines(series(data, "kl"), references(data, "kl"), [], WIDTH, 8, log=log))
         assert_drawn(plot_lines(series(data, "reverse_kl"), [], [], WIDTH, 8, log=log))
+
+
+def newest(data: bytes, folder: Path) -> None:
+    """What a long run says beside its events."""
+    run = RunDirectory(folder)
+    run.events.write_bytes(edited("events", 1, []))
+    run.newest.write_bytes(data)
+    _draw(reduce_all(Recording(run.events).read()))
+    run.newest.unlink()
+
+
+def sweep(data: bytes, folder: Path) -> None:
+    """A sweep's file: checked, made quick, written out and read again."""
+    path = folder / "grid.toml"
+    path.write_bytes(data)
+    found = refused(lambda: load_sweep(str(path)))
+    if found is None:
+        return
+    assert_visible(found.folder_name)
+    refused(lambda: found.with_models(["smollm2"]))
+    for one in (found, found.quickened()):
+        path.write_text(one.resolved())
+        assert load_sweep(str(path)).folder_name == one.folder_name
+
+
+def rows(data: bytes, folder: Path) -> None:
+    """A sweep's rows: tabled, judged, printed, and made into a page."""
+    directory = SweepDirectory(folder)
+    directory.sweep_file.write_text(SMALL_SWEEP.resolved())
+    for file in (directory.rows_file, directory.failures_file, directory.tasks_file):
+        file.write_bytes(data)
+    report = report_sweep(directory)
+    directory.write_table()
+    console = Console(file=io.StringIO(), width=WIDTH)
+    print_verdicts(console, report)
+    if len(data) % 64 == 0:  # it takes a hundred times as long as all else
+        print_sweep_report(console, report)
+        sweep_page(report, directory.read_result)
+    for line in console.file.getvalue().splitlines():  # type: ignore[attr-defined]
+        assert_visible(line)
+
+
+def sweep_result(data: bytes, folder: Path) -> None:
+    """What a sweep keeps of a search: on its page."""
+    directory = SweepDirectory(folder)
+    directory.results.mkdir(exist_ok=True)
+    rows = [outcome.row for outcome in OUTCOMES if outcome.row is not None]
+    (directory.results / f"{rows[0].key}.json").write_bytes(data)
+    report = SweepReport("small", SMALL_SWEEP, len(rows), tuple(rows), (), tuple(panels(rows)), ())
+    sweep_page(report, directory.read_result)
 
 
 def control(data: bytes, folder: Path) -> None:
@@ -349,6 +406,10 @@ READERS: dict[str, Callable[[bytes, Path], None]] = {
     "spec": run_spec,
     "settings": settings,
     "events": events,
+    "newest": newest,
+    "sweep": sweep,
+    "rows": rows,
+    "sweep result": sweep_result,
     "control": control,
     "prompt.json": prompt_json,
     "prompt.safetensors": prompt_safetensors,

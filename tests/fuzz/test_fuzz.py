@@ -37,6 +37,10 @@ FOUND = {
     "an infinite result": ("result.json", b'{"kl": 1e999}'),
     "a field's name that steers the terminal": ("preset", b'"\\u001b[2J" = 1\n[target]\nfamily = "uniform"\n'),
     "a number that Python does not read": ("preset", b"seed = " + b"9" * 5000),
+    "a family that is a list": ("sweep", SEEDS["sweep"][0].replace(b'family = "vanilla"', b"family = []")),
+    "a quick size that is a number": ("sweep", SEEDS["sweep"][0].replace(b"[quick]", b"quick = 7\n[other]")),
+    "a row that is a number": ("rows", b"7\n{}\n"),
+    "a result without tokens": ("sweep result", b"{}"),
     "a tokenizer without a token for the unknown": (
         "tokenizer.json",
         edited("tokenizer.json", 0, []).replace(b'"unk_token":"<unk>"', b'"unk_token":"none"'),

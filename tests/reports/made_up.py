@@ -49,19 +49,28 @@ def carried_out(
 ) -> SweepDirectory:
     """Write a row and a result for each search of a sweep that is not refused."""
     directory = make_directory(sweep, folder)
-    writer = SweepWriter(directory)
-    generator = np.random.default_rng(0)
-    outcomes = []
-    for search in all_searches(sweep):
-        if refuse(search):
-            outcomes.append(Outcome(key=search.key, refused="the entropy is out of reach <here>"))
-        else:
-            noise = 0.05 * float(generator.normal())
-            outcomes.append(_outcome(search, divergence(search), noise, with_limits))
-    writer.commit(outcomes)
+    SweepWriter(directory).commit(outcomes(sweep, divergence, refuse, with_limits))
     cost = {"method": "soft", "model": "smollm2", "length": 10, "searches": 6, "seconds": 61.0, "peak_bytes": 3 << 30}
     append_lines(directory.tasks_file, [cost])
     return directory
+
+
+def outcomes(
+    sweep: Sweep,
+    divergence: Divergence = easier,
+    refuse: Callable[[Search], bool] = lambda search: False,
+    with_limits: bool = True,
+) -> list[Outcome]:
+    """How each search of a sweep ended."""
+    generator = np.random.default_rng(0)
+    made = []
+    for search in all_searches(sweep):
+        if refuse(search):
+            made.append(Outcome(key=search.key, refused="the entropy is out of reach <here>"))
+        else:
+            noise = 0.05 * float(generator.normal())
+            made.append(_outcome(search, divergence(search), noise, with_limits))
+    return made
 
 
 def _outcome(search: Search, least: float, noise: float, with_limits: bool) -> Outcome:

@@ -22,6 +22,7 @@ from distprompt_tui.sweeps.carry_out import Conduct, Progress
 from distprompt_tui.sweeps.directory import SweepDirectory, SweepWriter, make_directory, read_lines
 from distprompt_tui.sweeps.executors.local import LocalExecutor
 from distprompt_tui.sweeps.grid import Sweep
+from distprompt_tui.sweeps.row import Row
 from distprompt_tui.sweeps.tasks import Outcome, all_searches
 from distprompt_tui.targets import make_target
 from tests.sweeps.conftest import only_sweep, start, untimed
@@ -94,14 +95,14 @@ def test_measured_then_killed_at_a_random_moment_nothing_is_done_twice_or_missin
     assert end.returncode == 0
     assert (json.loads(out)["done"], json.loads(out)["left"]) == (told["searches"], [])
     again = only_sweep(tmp_path)
-    keys = [line["key"] for line in read_lines(again.rows_file)]
+    keys = [row.key for row in read_lines(again.rows_file, Row)]
     assert len(keys) == len(set(keys)) == told["searches"]
     assert untimed(again.read_rows()) == untimed(whole.read_rows())
 
 
 def rows_under(home: Path) -> int:
     """How many rows were written under a home so far."""
-    return len(read_lines(only_sweep(home).rows_file))
+    return len(read_lines(only_sweep(home).rows_file, Row))
 
 
 def test_a_worker_that_is_killed_is_followed_by_another(
@@ -168,7 +169,7 @@ def test_half_a_line_is_no_row_and_spoils_none(whole: SweepDirectory, tiny_sweep
     writer.commit(outcomes)
     writer.commit(outcomes)
     assert directory.read_rows() == rows
-    assert len(read_lines(directory.rows_file)) == len(rows)
+    assert len(read_lines(directory.rows_file, Row)) == len(rows)
 
 
 def test_ctrl_c_says_how_to_go_on(tiny_sweep: Sweep, tmp_path: Path) -> None:

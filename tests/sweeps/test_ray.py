@@ -15,6 +15,7 @@ from distprompt_tui.sweeps.carry_out import Conduct, Progress
 from distprompt_tui.sweeps.directory import SweepDirectory, make_directory, read_lines
 from distprompt_tui.sweeps.executors.ray import NO_CLUSTER, RayExecutor
 from distprompt_tui.sweeps.grid import Sweep
+from distprompt_tui.sweeps.row import Row
 from tests.sweeps.conftest import untimed
 
 SOON_LOST: dict[str, Any] = {"health_check_period_ms": 500, "health_check_failure_threshold": 2}
@@ -57,7 +58,7 @@ def test_a_node_is_lost_and_every_row_is_there_once(
     executor.close()
     assert not conduct.given_up
     assert [now.report.error for now in reports] == [None] * len(reports)
-    assert len(read_lines(directory.rows_file)) == len(whole.read_rows())
+    assert len(read_lines(directory.rows_file, Row)) == len(whole.read_rows())
     assert untimed(directory.read_rows()) == untimed(whole.read_rows())
 
 
