@@ -12,6 +12,7 @@ import fcntl
 import io
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
@@ -28,6 +29,8 @@ from distprompt_tui.sweeps.tasks import Outcome, Search, all_searches
 
 if TYPE_CHECKING:
     from distprompt_tui.fields import Record
+
+LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 5, 0.02
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ class SweepDirectory:
         """
         descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(descriptor)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
             yield
@@ -231,6 +234,19 @@ def find_sweep(name: str, sweeps_dir: Path) -> SweepDirectory:
     if not fitting:
         raise NotFoundError(f"no sweep {name!r} in {sweeps_dir}: {near_matches(name, [path.name for path in there])}")
     return SweepDirectory(max(fitting, key=lambda path: path.stat().st_mtime))
+
+
+def _take(descriptor: int) -> None:
+    """Lock a file. Who only looks whether it is held holds it for some microseconds, so it is tried again.
+
+    Raises:
+        BlockingIOError: another process holds it, and goes on holding it.
+    """
+    for _ in range(LOCK_ATTEMPTS - 1):
+        with suppress(BlockingIOError):
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(LOCK_PAUSE_SECONDS)
+    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def read_lines(path: Path, kind: type[Record]) -> list[Record]:

@@ -163,6 +163,17 @@ class Sweep(Strict):
         """Targets of a series at a point: one where none differs from another."""
         return self.targets if series.takes_seed or series.takes_text else 1
 
+    @property
+    def search_count(self) -> int:
+        """Searches of the whole grid."""
+        places = sum(
+            len(self.points(series)) * self.target_count(series)
+            for model in self.models
+            for series in self.series
+            if series.models is None or model in series.models
+        )
+        return places * len(self.methods) * len(self.lengths) * len(self.seeds)
+
     def target_fields(self, series: Series, entropy: float | None, index: int) -> dict[str, Any]:
         """Target `index` of a series at an entropy, as fields of its family."""
         values = {"entropy": entropy, "seed": index, "text": self.texts[index] if series.takes_text else None}
