@@ -94,7 +94,8 @@ class SweepList:
         self._readers = {path: self._readers.get(path) or SweepReader(SweepDirectory(path)) for path in folders}
         begun = [self._begun(path, sizes.get(path, "")) for path in folders]
         begun.sort(key=lambda entry: (entry.standing.state != "running", -(entry.changed_at or 0.0)))
-        return [*begun, *(entry for entry in offered if entry.directory.path not in self._readers)]
+        not_begun = [entry for entry in offered if entry.directory.path not in self._readers]
+        return [*begun, *sorted(not_begun, key=lambda entry: bool(entry.problem))]
 
     def _begun(self, path: Path, size: Size) -> SweepEntry:
         directory, reader = SweepDirectory(path), self._readers[path]

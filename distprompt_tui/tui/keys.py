@@ -181,10 +181,11 @@ SWEEP_KEYS = (
         True,
     ),
     Key("right,tab", "setting(1)", "setting", "The next setting", "What is shown", 0, "← →", True),
-    Key("l", "scale", "log", "Logarithmic or linear divergence", "What is shown", 7),
+    Key("v", "verdicts", "verdicts", "All that is said of the verdicts, or their effects alone", "What is shown", 7),
+    Key("l", "scale", "log", "Logarithmic or linear divergence", "What is shown", 8),
     Key("r", "carry_out", "start", "Start the sweep, or go on with it, in a process of its own", "The sweep", 4),
     Key("s", "stop", "stop", "Stop the sweep; asks first, no result is lost", "The sweep", 5),
-    Key("w", "log", "log", "What the sweep's processes printed", "The sweep", 8),
+    Key("w", "log", "output", "What the sweep's processes printed", "The sweep", 9),
     Key("escape", "back", "back", "Back; the sweep goes on", "Moving", 6, "esc"),
     Key("up,down", "", "", "Scroll the table of points", "Moving", None, "↑ ↓"),
 )

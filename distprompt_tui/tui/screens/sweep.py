@@ -19,7 +19,7 @@ from distprompt_tui.tui.widgets.keybar import KeyBar
 from distprompt_tui.tui.widgets.news import OneLine
 from distprompt_tui.tui.widgets.painted import Painted, label_border
 from distprompt_tui.tui.widgets.sweep_lines import notes, settings_line, status_line, verdict_lines
-from distprompt_tui.tui.widgets.sweep_plot import SweepPicture, SweepPlot, are_curves
+from distprompt_tui.tui.widgets.sweep_plot import SweepPicture, SweepPlot
 from distprompt_tui.tui.widgets.sweep_points import PointTable
 
 if TYPE_CHECKING:
@@ -28,13 +28,16 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps.points import Panel
 
 _WHOLE_FROM_ROWS = 34
-"""From this height on, all is said of the verdicts where it has room, not their effects alone."""
+"""From this height on, all is said of the verdicts at first where it has room, not their effects alone."""
 
 _FLAT_BELOW_ROWS = 20
 """Below this height, the points give their room to the picture."""
 
-_MOST_VERDICT_ROWS, _MOST_POINT_ROWS = 0.25, 0.28
-"""Of the screen: the plot has the rest."""
+_MOST_VERDICT_ROWS, _MOST_POINT_ROWS = 0.2, 0.28
+"""Of the screen: the curves have the rest."""
+
+_BESIDE_BARS = 0.35
+"""What the verdicts may have where there are bars, which need less room than curves."""
 
 _FRAME_LINES = 2
 
@@ -63,6 +66,8 @@ class SweepScreen(AppScreen):
         self._view = SweepView()
         self._chosen = 0
         self._log = False
+        self._whole: bool | None = None
+        self._is_whole = False
         self._reading = False
 
     def compose(self) -> ComposeResult:
@@ -107,6 +112,11 @@ class SweepScreen(AppScreen):
     def _panels(self) -> tuple[Panel, ...]:
         return self._view.report.panels if self._view.report else ()
 
+    @property
+    def _entropies(self) -> tuple[float, ...]:
+        report = self._view.report
+        return (report.sweep.entropies if report else None) or ()
+
     # What is shown.
 
     def _show(self) -> None:
@@ -128,9 +138,13 @@ class SweepScreen(AppScreen):
         if report is not None and self._panels:
             setting = self._panels[self._chosen].setting
             own = [verdict for verdict in report.verdicts if verdict.setting == setting]
-            lines = verdict_lines(own, width, whole=True)
-            if self.app.size.height < _WHOLE_FROM_ROWS or len(lines) > self._rows(_MOST_VERDICT_ROWS):
-                lines = verdict_lines(own, width, whole=False)
+            whole = verdict_lines(own, width, whole=True)
+            most = self._rows(_MOST_VERDICT_ROWS if len(self._entropies) > 1 else _BESIDE_BARS)
+            has_room = self.app.size.height >= _WHOLE_FROM_ROWS and len(whole) <= most
+            self._is_whole = has_room if self._whole is None else self._whole
+            lines = whole if self._is_whole else verdict_lines(own, width, whole=False)
+        if self._view.claim and not lines:
+            lines = [[("Not tested: there are no results to test it on yet.", "quiet")]]
         lines += notes(report, width) if report is not None else []
         box.display = bool(lines)
         box.styles.height = len(lines) + self._frame
@@ -141,11 +155,11 @@ class SweepScreen(AppScreen):
     def _show_panel(self) -> None:
         curves = self._panels[self._chosen].curves if self._panels else ()
         plot, table = self.query_one(SweepPlot), self.query_one(PointTable)
-        plot.show(SweepPicture(curves, self._log, *self._sentence()))
-        is_drawn = are_curves(curves)
-        label_border(plot, title=[(self._title(is_drawn), "border")])
+        plot.show(SweepPicture(curves, self._entropies, self._log, *self._sentence()))
+        label_border(plot, title=[(self._title(), "border")])
         points = sum(len(curve.points) for curve in curves)
-        table.display = bool(curves) and self.app.size.height >= _FLAT_BELOW_ROWS
+        is_crowded = self.has_class("-low") and (self._is_whole or self.app.size.height < _FLAT_BELOW_ROWS)
+        table.display = bool(curves) and not is_crowded
         table.styles.height = min(points + 1, self._rows(_MOST_POINT_ROWS)) + self._frame
         table.show(curves)
         cost = words.cost_parts(self._view.report) if self._view.report else []
@@ -153,11 +167,11 @@ class SweepScreen(AppScreen):
         label_border(table, title=[("Points: means over the targets, 95 % intervals", "border")])
         label_border(table, subtitle=told)
 
-    def _title(self, is_drawn: bool) -> str:
+    def _title(self) -> str:
         """The setting and what is drawn of it; of a sweep without results, what it is for."""
         if not self._panels:
             return safe(self._view.report.sweep.title) if self._view.report else ""
-        over = f" over the targets' entropy, {'log' if self._log else 'linear'}" if is_drawn else ""
+        over = f" over the targets' entropy, {'log' if self._log else 'linear'}" if len(self._entropies) > 1 else ""
         return f"{safe(str(self._panels[self._chosen].setting))}  KL(p‖q) in nats{over}"
 
     def _sentence(self) -> tuple[str, str]:
@@ -182,10 +196,11 @@ class SweepScreen(AppScreen):
             "carry_out": self._hands.can_start(self.state),
             "stop": self._hands.can_stop(self.state),
             "setting(1)": len(self._panels) > 1,
-            "scale": bool(self._panels) and are_curves(self._panels[self._chosen].curves),
+            "verdicts": bool(self._view.report and self._view.report.verdicts),
+            "scale": bool(self._panels) and len(self._entropies) > 1,
             "sweeps": False,
         }
-        words_now = {"scale": "linear" if self._log else "log"}
+        words_now = {"scale": "linear" if self._log else "log", "verdicts": "effects" if self._is_whole else "verdicts"}
         words_now |= {"carry_out": "start" if self.state == "not begun" else "go on"}
         hidden = frozenset(name for name, is_useful in useful.items() if not is_useful)
         self.query_one(KeyBar).show(words_now, hidden)
@@ -201,6 +216,11 @@ class SweepScreen(AppScreen):
         if self._panels:
             self._chosen = (self._chosen + by) % len(self._panels)
             self._show()
+
+    def action_verdicts(self) -> None:
+        """All that is said of the verdicts, or their effects alone."""
+        self._whole = not self._is_whole
+        self._show()
 
     def action_scale(self) -> None:
         """Logarithmic or linear divergence."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
+from textual import events, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps.listing import SweepEntry, SweepList
 
 REFRESH_SECONDS = 3.0
+
+_FLAT_BELOW_ROWS = 20
+"""Below this height, the list has all the room."""
 
 _ON_A_SWEEP = ("open", "carry_out", "stop")
 
@@ -51,6 +54,10 @@ class SweepsScreen(AppScreen):
         """Called by Textual."""
         self._show("Looking for sweeps…")
         self.set_interval(REFRESH_SECONDS, self._load_in_sight)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Called by Textual."""
+        self.set_class(event.size.height < _FLAT_BELOW_ROWS, "-flat")
 
     def on_screen_resume(self) -> None:
         """Called by Textual: the screen comes into sight."""
@@ -90,8 +97,9 @@ class SweepsScreen(AppScreen):
 
     def _headline(self) -> Line:
         states = [entry.standing.state for entry in self._entries]
-        living, begun = states.count("running"), len(states) - states.count("not begun")
-        parts: Line = [("Sweeps  ", "heading"), (f"{begun:,}", "strong"), (" begun", "quiet")]
+        living, begun = states.count("running"), sum(entry.changed_at is not None for entry in self._entries)
+        parts: Line = [("Sweeps", "heading")]
+        parts += [(f"  {begun:,}", "strong"), (" begun", "quiet")] if self._entries else []
         return parts + ([(f"  ● {living} running", "good")] if living else [])
 
     def _show_current(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from distprompt_tui.reports import words
 from distprompt_tui.tokens import fit
 from distprompt_tui.tui.lines import Line, cut, joined, safe, width_of, wrapped
-from distprompt_tui.tui.plot import Curve, Mark, plot_curves
+from distprompt_tui.tui.plot import Curve, Mark, Reference, plot_curves
 from distprompt_tui.tui.plot import Point as Place
 from distprompt_tui.tui.widgets.painted import Painted
 from distprompt_tui.tui.widgets.sweep_lines import marked
@@ -33,11 +33,13 @@ class SweepPicture:
     """A setting's curves; without any, the sentence in their place.
 
     Attributes:
+        entropies: of the grid: the axis is there before its points are. Of one or none, bars are drawn.
         sentence: what to do, what is going on, or what is wrong.
         role: of the sentence.
     """
 
     curves: Sequence[points.Curve] = ()
+    entropies: Sequence[float] = ()
     log: bool = False
     sentence: str = ""
     role: str = "quiet"
@@ -51,21 +53,19 @@ class SweepPlot(Painted[SweepPicture]):
         curves = self.data.curves
         if not curves:
             return [[] for _ in range(height // 3)] + wrapped(self.data.sentence, width, self.data.role)
-        if not are_curves(curves):
+        if len(self.data.entropies) < 2:
             return bar_lines(curves, width, height)
         legend = legend_lines(curves, width)
         try:
-            return [*curve_lines(curves, width, height - len(legend), log=self.data.log), *legend]
+            drawn = curve_lines(curves, self.data.entropies, width, height - len(legend), log=self.data.log)
+            return [*drawn, *legend]
         except Exception as error:
             return wrapped(f"The plot could not be drawn: {type(error).__name__}: {error}", width, "quiet")
 
 
-def are_curves(curves: Sequence[points.Curve]) -> bool:
-    """Whether a series has several entropies."""
-    return any(len(curve.points) > 1 for curve in curves)
-
-
-def curve_lines(curves: Sequence[points.Curve], width: int, height: int, *, log: bool) -> list[Line]:
+def curve_lines(
+    curves: Sequence[points.Curve], grid: Sequence[float], width: int, height: int, *, log: bool
+) -> list[Line]:
     """Mean divergence by the entropy of the targets as made; a letter a series at its points and between them."""
     drawn: list[Curve] = []
     floors, limits, letters = list[Mark](), list[Mark](), list[Mark]()
@@ -77,10 +77,11 @@ def curve_lines(curves: Sequence[points.Curve], width: int, height: int, *, log:
         limits += _marks(_places(curve, "head_limit"), LIMIT_SIGN, role)
         between = _between(kls, (place + 1) / (len(curves) + 1)) if len(curves) > 1 and not log else []
         letters += _marks([*kls, *between], letter, role)
-    entropies = [point.entropy for curve in curves for point in curve.points]
+    entropies = [*grid, *(point.entropy for curve in curves for point in curve.points)]
     margin = _MARGIN * (max(entropies) - min(entropies))
     across = min(entropies) - margin, max(entropies) + margin
-    return plot_curves(drawn, [], [*floors, *limits, *letters], width, height, log=log, across=across)
+    zero = [] if log else [Reference("", 0.0, "", " ")]  # the axis begins there
+    return plot_curves(drawn, zero, [*floors, *limits, *letters], width, height, log=log, across=across)
 
 
 def legend_lines(curves: Sequence[points.Curve], width: int) -> list[Line]:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps.grid import Sweep
     from distprompt_tui.sweeps.listing import SweepEntry
 
-_ROOMY_FROM = 96
-"""From this width on, the models are named."""
+_FROM = {"models": 96, "when": 66}
+"""The least width of the whole row with which a column is shown."""
 
-_CELLS = {"state": 13, "size": 6, "models": 26, "searches": 13, "when": 10}
+_CELLS = {"state": 13, "size": 6, "models": 26, "searches": 11, "when": 10}
 _MARK_CELLS, _GAP = 2, 2
 
 
@@ -170,7 +170,7 @@ def sweep_line(entry: SweepEntry, width: int, *, here: bool, now: float) -> Line
 
 def _row(mark: Span, cells: dict[str, Span], width: int) -> Line:
     """Cells in columns; `sweep` takes what the others leave."""
-    kept = [name for name in cells if name != "models" or width >= _ROOMY_FROM]
+    kept = [name for name in cells if width >= _FROM.get(name, 0)]
     rest = width - _MARK_CELLS - sum(_CELLS.get(name, 0) + _GAP for name in kept)
     line: Line = [mark]
     for name in kept:
