@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -238,6 +239,6 @@ class Sweep(Strict):
 
 
 def _refuse_repeats(field: str, values: Any) -> None:
-    repeated = [value for value in values if list(values).count(value) > 1]
+    repeated = [value for value, count in Counter(values).items() if count > 1]
     if repeated:
         raise ValueError(f"{field}: {repeated[0]!r} is there twice")

@@ -23,7 +23,7 @@ from distprompt_tui.sweeps.shipped import check_models
 WORKER_MODULE = "distprompt_tui.sweeps.worker"
 
 STOP_GRACE_SECONDS = 5.0
-"""After a Ctrl-C the process makes the table of the rows anew and judges them before it lets go of the sweep."""
+"""After a Ctrl-C the process ends its workers and makes the table of the rows anew before it lets go of the sweep."""
 
 
 def start_sweep(sweep: Sweep, directory: SweepDirectory) -> None:

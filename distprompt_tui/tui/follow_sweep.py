@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps.listing import Standing
     from distprompt_tui.sweeps.tasks import Task
 
+MOST_SEARCHES = 100_000
+"""Some seconds of reading, and far more than was ever done; a foreign grid can be of billions."""
+
 
 @dataclass(frozen=True)
 class SweepView:
@@ -54,16 +57,21 @@ class SweepFollower:
 
     def poll(self) -> SweepView:
         """The sweep now."""
+        try:
+            return self._read()
+        except (UsageError, OSError) as error:
+            return SweepView(problem=str(error))
+
+    def _read(self) -> SweepView:
         from distprompt_tui.sweeps.listing import standing_of
         from distprompt_tui.sweeps.process import carrying_out
         from distprompt_tui.sweeps.tasks import all_tasks
         from distprompt_tui.sweeps.verdicts import CLAIMS
 
-        try:
-            sweep = self.sweep = self.sweep or self.directory.read_sweep()
-            self._tasks = self._tasks or all_tasks(sweep)
-        except UsageError as error:
-            return SweepView(problem=str(error))
+        sweep = self.sweep = self.sweep or self.directory.read_sweep()
+        if (count := sweep.search_count) > MOST_SEARCHES:
+            raise UsageError(f"its grid has {count:,} searches; up to {MOST_SEARCHES:,} are shown")
+        self._tasks = self._tasks or all_tasks(sweep)
         pid = carrying_out(self.directory)
         has_news = self._reader.read()
         if has_news or self._report is None:

@@ -140,7 +140,8 @@ async def test_started_watched_and_stopped(
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await at_sweep(app, pilot, "tiny")
-        await pilot.press("r")
+        await pilot.press("r", "r")
+        assert "being started or stopped" in notices(app)
         await until(pilot, lambda: "● running" in screen_text(app))
         (path,) = sweeps.iterdir()
         await until(pilot, lambda: "s left" in screen_text(app))  # a task was measured, its worker is seen
@@ -152,7 +153,8 @@ async def test_started_watched_and_stopped(
         await until(pilot, lambda: "■ stopped" in screen_text(app))
         assert carrying_out(SweepDirectory(path)) is None
         assert "go on" in screen_text(app)
-        assert "stopped; the same command goes on from here" in (path / "worker.log").read_text()
+        log = path / "worker.log"  # the process lets go of the sweep, then says how it ended
+        await until(pilot, lambda: "stopped; the same command goes on from here" in log.read_text())
 
 
 async def test_what_cannot_be_started_says_why(sweeps: Path, app_on: Make) -> None:
@@ -199,6 +201,17 @@ async def test_another_persons_sweep_is_only_looked_at(
             await pilot.press("s")
             assert isinstance(app.screen, SweepScreen)
             assert "s stop" not in screen_text(app)
+            assert "somebody else's" in notices(app)
+
+
+async def test_a_grid_of_millions_is_not_counted_out(sweeps: Path, app_on: Make) -> None:
+    directory = carried_out(made_up_sweep(), sweeps)
+    text = directory.sweep_file.read_text().replace("targets = 6", "targets = 1000")
+    directory.sweep_file.write_text(text.replace("seeds = [\n    0,\n]", f"seeds = {list(range(1000))}"))
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at_sweep(app, pilot, "made-up")
+        assert "its grid has 10,000,000 searches; up to 100,000 are shown" in screen_text(app)
 
 
 async def test_a_damaged_sweep_is_one_clear_line(sweeps: Path, app_on: Make) -> None:

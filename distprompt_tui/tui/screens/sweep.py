@@ -60,7 +60,7 @@ class SweepScreen(AppScreen):
 
     def __init__(self, directory: SweepDirectory, sweep: Sweep | None, size: str) -> None:
         super().__init__()
-        self._heading = f"{sweep.name if sweep else directory.name}{f', {size}' if size else ''}"
+        self._heading = f"{sweep.name}, {size}" if sweep and size else directory.name
         self._follower = SweepFollower(directory, sweep)
         self._hands = SweepHands(self, directory)
         self._view = SweepView()
@@ -98,10 +98,12 @@ class SweepScreen(AppScreen):
 
     async def _read(self) -> None:
         try:
-            self._view = await in_thread(self._follower.poll)
+            view = await in_thread(self._follower.poll)
         finally:
             self._reading = False
-        self._show()
+        if view != self._view:
+            self._view = view
+            self._show()
 
     @property
     def state(self) -> str:
@@ -208,8 +210,8 @@ class SweepScreen(AppScreen):
     # What can be done.
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What may only be looked at is neither started nor stopped."""
-        return action not in ("carry_out", "stop") or self._hands.may_change
+        """A viewer that may only look starts and stops nothing."""
+        return action not in ("carry_out", "stop") or not self.home.read_only
 
     def action_setting(self, by: int) -> None:
         """Another model, method or length."""

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.files import is_own
 from distprompt_tui.tui.background import in_thread
-from distprompt_tui.tui.keys import READ_ONLY
 from distprompt_tui.tui.lines import safe
 from distprompt_tui.tui.screens.dialogs import stop_sweep_question
 
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
     from distprompt_tui.tui.screens.base import AppScreen
 
 _STARTABLE = ("not begun", "stopped", "given up")
+_GROUP = "sweep"
+
+FOREIGN = "This sweep is somebody else's: it is looked at, and neither started nor stopped."
 
 
 class SweepHands:
@@ -50,19 +52,19 @@ class SweepHands:
         """Start it, or go on with it; `then` is called when it runs."""
         from distprompt_tui.sweeps.process import start_sweep
 
-        if not self.may_change:
-            self._warn(READ_ONLY)
+        if (why_not := self._why_not()) is not None:
+            self._warn(why_not)
         elif sweep is None or state not in _STARTABLE:
             self._warn("It is running already." if state == "running" else "There is nothing left to do.")
         else:
             self._screen.notify("The sweep is being started…", timeout=3)
             told = "The sweep runs in a process of its own, and goes on when you leave."
-            self._screen.run_worker(self._change(partial(start_sweep, sweep, self._directory), told, then))
+            self._run(partial(start_sweep, sweep, self._directory), told, then)
 
     def stop(self, state: str, then: Callable[[], object]) -> None:
         """Stop it, after a question; `then` is called when it has ended."""
-        if not self.may_change:
-            self._warn(READ_ONLY)
+        if (why_not := self._why_not()) is not None:
+            self._warn(why_not)
         elif state != "running":
             self._warn("It is not running.")
         else:
@@ -74,9 +76,17 @@ class SweepHands:
 
         if answer == "stop":
             self._screen.notify("Stopping…", timeout=3)
-            self._screen.run_worker(
-                self._change(partial(stop_sweep, self._directory), "The sweep is stopped; r goes on with it.", then)
-            )
+            self._run(partial(stop_sweep, self._directory), "The sweep is stopped; r goes on with it.", then)
+
+    def _why_not(self) -> str | None:
+        """Why nothing can be done now."""
+        if not self.may_change:
+            return FOREIGN
+        is_busy = any(worker.group == _GROUP and not worker.is_finished for worker in self._screen.workers)
+        return "A sweep is being started or stopped: a moment." if is_busy else None
+
+    def _run(self, change: Callable[[], object], told: str, then: Callable[[], object]) -> None:
+        self._screen.run_worker(self._change(change, told, then), group=_GROUP)
 
     async def _change(self, change: Callable[[], object], told: str, then: Callable[[], object]) -> None:
         try:
