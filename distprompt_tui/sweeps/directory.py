@@ -109,9 +109,7 @@ class SweepDirectory:
 
     def read_rows(self) -> list[Row]:
         """The rows so far that are of the grid, in its order."""
-        rows = {row.key: row for row in read_lines(self.rows_file, Row)}
-        found = ((search, rows.get(search.key)) for search in all_searches(self.read_sweep()))
-        return [row for search, row in found if row is not None and _is_of(row, search)]
+        return of_the_grid(read_lines(self.rows_file, Row), all_searches(self.read_sweep()))
 
     def read_failures(self) -> list[Failure]:
         """What was refused or given up and has no row, the newest word on each search."""
@@ -153,6 +151,13 @@ class SweepDirectory:
             raise UsageError(f"{self.name} is being carried out already (process {holder})") from None
         finally:
             os.close(descriptor)
+
+
+def of_the_grid(rows: Iterable[Row], searches: Iterable[Search]) -> list[Row]:
+    """The rows of some searches, in their order; a row that says something else of its place than the grid is none."""
+    by_key = {row.key: row for row in rows}
+    found = ((search, by_key.get(search.key)) for search in searches)
+    return [row for search, row in found if row is not None and _is_of(row, search)]
 
 
 def _is_of(row: Row, search: Search) -> bool:

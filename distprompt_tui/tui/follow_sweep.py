@@ -88,10 +88,11 @@ class SweepFollower:
     def _report_of(self, sweep: Sweep, tasks: list[Task]) -> SweepReport:
         """What the rows come to, in the order of the grid."""
         from distprompt_tui.reports.sweep_report import make_report
+        from distprompt_tui.sweeps.directory import of_the_grid
 
-        rows, reader = self._reader.rows, self._reader
-        ordered = [rows[key] for task in tasks for key in task.keys if key in rows]
-        return make_report(self.directory.name, sweep, ordered, reader.failures, reader.costs)
+        reader = self._reader
+        rows = of_the_grid(reader.rows.values(), (search for task in tasks for search in task.searches))
+        return make_report(self.directory.name, sweep, rows, reader.failures, reader.costs)
 
     def _seconds_left(self, tasks: list[Task], pid: int) -> float | None:
         """Of the tasks without all their rows, by as many workers as are seen at work here; None: not known."""

@@ -229,12 +229,12 @@ async def test_a_damaged_sweep_is_one_clear_line(sweeps: Path, app_on: Make) -> 
 
 
 async def test_what_steers_a_terminal_or_is_no_row_is_data(sweeps: Path, app_on: Make) -> None:
-    nasty = f"vanilla {HOSTILE}"
-    sweep = made_up_sweep(title=HOSTILE, description=HOSTILE, models=[f"model {HOSTILE}"])
-    sweep = sweep.model_copy(update={"series": (sweep.series[0].model_copy(update={"name": nasty}),)})
+    series = [{"name": "vanilla [/", "target": {"family": "vanilla"}}]
+    sweep = made_up_sweep(title=HOSTILE, description=HOSTILE, models=["[bold]model"], series=series)
     directory = carried_out(sweep, sweeps)
     good = json.loads(directory.rows_file.read_text().split("\n")[0])
-    spoilt = [good | {"key": "a", "kl": HOSTILE}, good | {"key": "b", "length": -1}, {"key": ["c"]}, {}]
+    spoilt = [good | {"model": HOSTILE, "series": HOSTILE}, good]
+    spoilt += [good | {"key": "a", "kl": HOSTILE}, good | {"key": "b", "length": -1}, {"key": ["c"]}, {}]
     append_lines(directory.rows_file, spoilt)
     append_lines(directory.failures_file, [{"key": "d", "attempts": 2, "error": HOSTILE}, {"key": 3}])
     with directory.rows_file.open("a") as file:
