@@ -41,6 +41,12 @@ _BESIDE_BARS = 0.35
 
 _FRAME_LINES = 2
 
+_LEAST_PICTURE_ROWS = 8
+"""With fewer, the picture gives way to verdicts that the person wants whole."""
+
+_LINES_AROUND = 4
+"""Status, settings, keys and the picture's rule, on a low screen."""
+
 _SENTENCES = {
     "not begun": "Not begun. r starts its {total:,} searches, in a process of its own that goes on when you leave.",
     "running": "The first searches are at work: a point is drawn as soon as one of its searches has ended.",
@@ -151,7 +157,7 @@ class SweepScreen(AppScreen):
         box.display = bool(lines)
         box.styles.height = len(lines) + self._frame
         claim = f"Finding: {self._view.claim}" if self._view.claim else "Without a result"
-        label_border(box, title=cut([(claim, "border")], width - 2))
+        label_border(box, title=cut([(claim, "border")], width))
         box.show(lines)
 
     def _show_panel(self) -> None:
@@ -161,6 +167,8 @@ class SweepScreen(AppScreen):
         label_border(plot, title=[(self._title(), "border")])
         points = sum(len(curve.points) for curve in curves)
         is_crowded = self.has_class("-low") and (self._is_whole or self.app.size.height < _FLAT_BELOW_ROWS)
+        rows_left = self.app.size.height - len(self.query_one(Verdicts).data) - _LINES_AROUND
+        plot.display = not (is_crowded and rows_left < _LEAST_PICTURE_ROWS)
         table.display = bool(curves) and not is_crowded
         table.styles.height = min(points + 1, self._rows(_MOST_POINT_ROWS)) + self._frame
         table.show(curves)

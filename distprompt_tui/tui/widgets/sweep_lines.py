@@ -87,10 +87,14 @@ def verdict_lines(verdicts: Sequence[Verdict], width: int, *, whole: bool) -> li
     lines: list[Line] = []
     for verdict in verdicts:
         word = (f"{words.SIGNS[verdict.outcome]} {verdict.outcome}", f"strong {OUTCOME_ROLES[verdict.outcome]}")
-        effect, *more = words.verdict_lines(verdict) if whole else [words.short_effect_line(verdict)]
-        lines.append(cut([word, (f"  {safe(verdict.series)}  ", "strong"), (safe(effect), "")], width))
+        told = words.verdict_lines(verdict) if whole else [words.short_effect_line(verdict)]
+        effect, *more = [safe(line) for line in told]
+        first: Line = [word, (f"  {safe(verdict.series)}  ", "strong"), (effect, "")]
+        if whole and width_of(first) > width:
+            first, more = first[:-1], [effect, *more]
+        lines.append(cut(first, width))
         for line in more:
-            lines += [[(" " * _INDENT, ""), *part] for part in wrapped(safe(line), width - _INDENT, "quiet")]
+            lines += [[(" " * _INDENT, ""), *part] for part in wrapped(line, width - _INDENT, "quiet")]
     return lines
 
 
