@@ -76,16 +76,14 @@ def sweep(
 
 def _asked(name: str, quick: bool, models: list[str]) -> Sweep:
     """The sweep as resolved; an unknown model is told before anything is started."""
-    from distprompt_tui.models.registry import find_model
-    from distprompt_tui.sweeps.shipped import load_sweep
+    from distprompt_tui.sweeps.shipped import check_models, load_sweep
 
     asked = load_sweep(name)
     if quick and not asked.quick:
         raise UsageError(f"{name} has no [quick] size")
     asked = asked.quickened() if quick else asked
     asked = asked.with_models(models) if models else asked
-    for model in asked.all_models:
-        find_model(model)
+    check_models(asked)
     return asked
 
 

@@ -12,7 +12,6 @@ from distprompt_tui.sweeps.directory import Failure, SweepDirectory
 from distprompt_tui.sweeps.grid import Sweep
 from distprompt_tui.sweeps.points import Panel, panels
 from distprompt_tui.sweeps.row import Row
-from distprompt_tui.sweeps.tasks import all_searches
 from distprompt_tui.sweeps.verdicts import Verdict, judge
 
 Rank = Literal["best", "median", "worst"]
@@ -63,15 +62,22 @@ def report_sweep(directory: SweepDirectory) -> SweepReport:
         UsageError: its `sweep.toml` is missing or damaged.
     """
     sweep, rows = directory.read_sweep(), directory.read_rows()
+    return make_report(directory.name, sweep, rows, directory.read_failures(), read_costs(directory))
+
+
+def make_report(
+    name: str, sweep: Sweep, rows: Sequence[Row], failures: Sequence[Failure], costs: Sequence[Cost]
+) -> SweepReport:
+    """A report of what a sweep's folder holds; arguments as the attributes of `SweepReport`."""
     return SweepReport(
-        name=directory.name,
+        name=name,
         sweep=sweep,
-        asked=len(all_searches(sweep)),
+        asked=sweep.search_count,
         rows=tuple(rows),
-        failures=tuple(directory.read_failures()),
+        failures=tuple(failures),
         panels=tuple(panels(rows)),
         verdicts=tuple(judge(rows, sweep.finding, sources_of(sweep))) if sweep.finding else (),
-        costs=tuple(read_costs(directory)),
+        costs=tuple(costs),
     )
 
 

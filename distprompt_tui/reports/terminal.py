@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from itertools import cycle
 
 import plotext
@@ -22,9 +21,6 @@ from distprompt_tui.sweeps.verdicts import CLAIMS, Verdict
 from distprompt_tui.tokens import safe
 
 PLOT_COLUMNS, PLOT_ROWS = 100, 22
-MARKERS = "oxv+sd"
-"""A letter a series: they are told apart without colours, too."""
-
 STYLES = {"holds": "bold green", "does not hold": "bold red", "undecided": "bold yellow", "not tested": "dim"}
 
 
@@ -41,8 +37,8 @@ def print_sweep_report(console: Console, report: SweepReport) -> None:
         for curve in panel.curves:
             console.print(_points(curve))
     console.print()
-    for error, count in Counter(failure.error for failure in report.failures).most_common():
-        console.print(Text(f"no result for {count} searches: {safe(error)}"))
+    for line in words.failure_lines(report):
+        console.print(Text(safe(line)))
     console.print(Text(words.cost_line(report)), soft_wrap=True)
     for versions in report.versions:
         console.print(Text(safe(f"distprompt-tui {versions}"), style="dim"), soft_wrap=True)
@@ -62,11 +58,7 @@ def print_verdicts(console: Console, report: SweepReport) -> None:
 def _print_verdict(console: Console, verdict: Verdict) -> None:
     word = Text(f"{words.SIGNS[verdict.outcome]} {verdict.outcome}", style=STYLES[verdict.outcome])
     console.print(word + Text(f"  {verdict.setting}: {verdict.series}", style="bold"), soft_wrap=True)
-    lines = [words.effect_line(verdict)]
-    if verdict.deciding is not None:
-        lines += [*words.contrast_lines(verdict), words.split_line(verdict.deciding)]
-        lines += [words.alone_line(verdict), verdict.caveat]
-    for line in filter(None, lines):
+    for line in words.verdict_lines(verdict):
         console.print(Text(f"    {line}"), soft_wrap=True)
 
 
@@ -84,7 +76,7 @@ def _curves(panel: Panel, width: int) -> str:
     """Mean divergence by entropy; the head limit of each series as a row of dots beneath."""
     _begin(width)
     highest = 0.0
-    for curve, marker in zip(panel.curves, cycle(MARKERS), strict=False):
+    for curve, marker in zip(panel.curves, cycle(words.MARKERS), strict=False):
         entropies = [point.entropy for point in curve.points]
         kls = [point.kl.value for point in curve.points]
         highest = max([highest, *kls])
@@ -100,7 +92,7 @@ def _curves(panel: Panel, width: int) -> str:
 
 
 def _legend(panel: Panel) -> str:
-    names = [f"{marker} {curve.series}" for curve, marker in zip(panel.curves, cycle(MARKERS), strict=False)]
+    names = [f"{marker} {curve.series}" for curve, marker in zip(panel.curves, cycle(words.MARKERS), strict=False)]
     return "   ".join([*names, "· head limit of each"])
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from typing import TYPE_CHECKING
+
 from distprompt_tui.format import duration, nats, percent, signed, size
-from distprompt_tui.reports.sweep_report import SweepReport
-from distprompt_tui.sweeps.bootstrap import Average
-from distprompt_tui.sweeps.points import Point
-from distprompt_tui.sweeps.verdicts import Contrast, Verdict
+
+if TYPE_CHECKING:
+    from distprompt_tui.reports.sweep_report import SweepReport
+    from distprompt_tui.sweeps.bootstrap import Average
+    from distprompt_tui.sweeps.points import Point
+    from distprompt_tui.sweeps.verdicts import Contrast, Verdict
 
 SIGNS = {"holds": "✓", "does not hold": "✗", "undecided": "?", "not tested": "–"}
+
+MARKERS = "oxv+sd"
+"""A letter a series: they are told apart without colours, too."""
 
 COLUMNS = ("entropy", "targets", "KL", "head limit", "left", "floor", "uniform")
 """Of the table of points; what is in nats has its mean, KL and left their intervals too."""
@@ -39,6 +47,12 @@ def point_cells(point: Point, *, narrow: bool = False) -> tuple[str, ...]:
     return entropy, str(point.kl.targets), average(point.kl), head_limit, left, floor, uniform
 
 
+def short_effect_line(verdict: Verdict) -> str:
+    """How much, of how many targets; or why it was not tested."""
+    effect = verdict.effect("kl")
+    return verdict.why_not if effect is None else f"{difference(effect)} nats, {effect.targets} targets"
+
+
 def effect_line(verdict: Verdict) -> str:
     """The effect in one line: what decides, how much, of how many targets; or why there is none."""
     effect, deciding = verdict.effect("kl"), verdict.deciding
@@ -46,6 +60,14 @@ def effect_line(verdict: Verdict) -> str:
         return verdict.why_not
     of = deciding.name if len(verdict.contrasts) == 1 else f"the smaller difference, {deciding.name}"
     return f"{difference(effect)} nats: {of}; {effect.targets} targets"
+
+
+def verdict_lines(verdict: Verdict) -> list[str]:
+    """All that is said of a verdict beneath its word."""
+    lines = [effect_line(verdict)]
+    if verdict.deciding is not None:
+        lines += [*contrast_lines(verdict), split_line(verdict.deciding), alone_line(verdict), verdict.caveat]
+    return [line for line in lines if line]
 
 
 def contrast_lines(verdict: Verdict) -> list[str]:
@@ -83,11 +105,22 @@ def alone_line(verdict: Verdict) -> str:
     return "; ".join(told)
 
 
+def failure_lines(report: SweepReport) -> list[str]:
+    """Why searches have no result, each reason once, the most frequent first. Not yet safe for a terminal."""
+    reasons = Counter(failure.error for failure in report.failures)
+    return [f"no result for {count} searches: {error}" for error, count in reasons.most_common()]
+
+
 def cost_line(report: SweepReport) -> str:
     """How much was done, and what it took."""
+    return ", ".join(cost_parts(report))
+
+
+def cost_parts(report: SweepReport) -> list[str]:
+    """How much was done, and what it took, one by one."""
     positions, seconds = sum(row.positions for row in report.rows), sum(cost.seconds for cost in report.costs)
     parts = [f"{len(report.rows):,} of {report.asked:,} searches", f"{positions:,} token positions"]
     if report.costs:
         peak = max(cost.peak_bytes for cost in report.costs)
         parts += [f"{duration(seconds)} of work with targets and head limits", f"at most {size(peak)} a worker"]
-    return ", ".join(parts)
+    return parts

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -75,14 +76,19 @@ def start_worker(run: RunDirectory) -> None:
 
 
 def worker_pid(run: RunDirectory) -> int | None:
-    """The living worker's process id; None where no worker holds the run.
+    """The living worker's process id; None where no worker holds the run."""
+    return lock_holder(run.lock)
+
+
+def lock_holder(lock: Path) -> int | None:
+    """The process that holds a lock file and has written its id into it; None where none does.
 
     The lock dies with its process, whatever ended it, so a number that was given to another process since is never
-    mistaken for the worker.
+    mistaken for the holder.
     """
     try:
-        descriptor = os.open(run.lock, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except OSError:  # there is none, or none that a worker of ours could hold
+        descriptor = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    except OSError:  # there is none, or none that a process of ours could hold
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -142,20 +148,33 @@ def stop(run: RunDirectory, grace_seconds: float = STOP_GRACE_SECONDS) -> bool:
     """
     with contextlib.suppress(UsageError):  # there are other ways
         send(run, "stop")
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if _gone(run, grace_seconds):
-            return True
+    return _released(run.lock, grace_seconds) or end_holder(run.lock, (signal.SIGTERM, signal.SIGKILL), grace_seconds)
+
+
+def end_holder(lock: Path, signals: Sequence[signal.Signals], grace_seconds: float) -> bool:
+    """Send the process that holds a lock one signal after the other until it is gone. Blocks until then.
+
+    Args:
+        lock: where its id stands.
+        signals: the mildest first.
+        grace_seconds: that it has after each.
+
+    Returns:
+        Whether it ended without being killed.
+    """
+    for number in signals:
         # Whose lock it is names a process of its own; another's could name any.
-        if (pid := worker_pid(run)) is not None and run.lock.stat().st_uid == os.geteuid():
+        if (pid := lock_holder(lock)) is not None and lock.stat().st_uid == os.geteuid():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-    _gone(run, grace_seconds)
+        if _released(lock, grace_seconds):
+            return number != signal.SIGKILL
     return False
 
 
-def _gone(run: RunDirectory, within_seconds: float) -> bool:
+def _released(lock: Path, within_seconds: float) -> bool:
     deadline = time.monotonic() + within_seconds
-    while worker_pid(run) is not None:
+    while lock_holder(lock) is not None:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Literal
 
@@ -88,7 +88,7 @@ def mean(values: NDArray[np.float64]) -> Average | None:
     return average(values[:, None], np.ones(1))
 
 
-@cache
+@lru_cache(4)  # a sweep that fills has had every count: of a thousand targets, one takes 80 MB
 def _draws(count: int) -> NDArray[np.float64]:
     """How often each of `count` targets is drawn, (resamples, count)."""
     even = np.full(count, 1 / count)

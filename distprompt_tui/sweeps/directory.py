@@ -12,6 +12,7 @@ import fcntl
 import io
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
@@ -28,6 +29,8 @@ from distprompt_tui.sweeps.tasks import Outcome, Search, all_searches
 
 if TYPE_CHECKING:
     from distprompt_tui.fields import Record
+
+LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 5, 0.02
 
 
 @dataclass(frozen=True)
@@ -106,9 +109,7 @@ class SweepDirectory:
 
     def read_rows(self) -> list[Row]:
         """The rows so far that are of the grid, in its order."""
-        rows = {row.key: row for row in read_lines(self.rows_file, Row)}
-        found = ((search, rows.get(search.key)) for search in all_searches(self.read_sweep()))
-        return [row for search, row in found if row is not None and _is_of(row, search)]
+        return of_the_grid(read_lines(self.rows_file, Row), all_searches(self.read_sweep()))
 
     def read_failures(self) -> list[Failure]:
         """What was refused or given up and has no row, the newest word on each search."""
@@ -141,7 +142,7 @@ class SweepDirectory:
         """
         descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(descriptor)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
             yield
@@ -150,6 +151,13 @@ class SweepDirectory:
             raise UsageError(f"{self.name} is being carried out already (process {holder})") from None
         finally:
             os.close(descriptor)
+
+
+def of_the_grid(rows: Iterable[Row], searches: Iterable[Search]) -> list[Row]:
+    """The rows of some searches, in their order; a row that says something else of its place than the grid is none."""
+    by_key = {row.key: row for row in rows}
+    found = ((search, by_key.get(search.key)) for search in searches)
+    return [row for search, row in found if row is not None and _is_of(row, search)]
 
 
 def _is_of(row: Row, search: Search) -> bool:
@@ -231,6 +239,19 @@ def find_sweep(name: str, sweeps_dir: Path) -> SweepDirectory:
     if not fitting:
         raise NotFoundError(f"no sweep {name!r} in {sweeps_dir}: {near_matches(name, [path.name for path in there])}")
     return SweepDirectory(max(fitting, key=lambda path: path.stat().st_mtime))
+
+
+def _take(descriptor: int) -> None:
+    """Lock a file. Who only looks whether it is held holds it for some microseconds, so it is tried again.
+
+    Raises:
+        BlockingIOError: another process holds it, and goes on holding it.
+    """
+    for _ in range(LOCK_ATTEMPTS - 1):
+        with suppress(BlockingIOError):
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(LOCK_PAUSE_SECONDS)
+    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def read_lines(path: Path, kind: type[Record]) -> list[Record]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self, get_args
 
@@ -163,6 +164,17 @@ class Sweep(Strict):
         """Targets of a series at a point: one where none differs from another."""
         return self.targets if series.takes_seed or series.takes_text else 1
 
+    @property
+    def search_count(self) -> int:
+        """Searches of the whole grid."""
+        places = sum(
+            len(self.points(series)) * self.target_count(series)
+            for model in self.models
+            for series in self.series
+            if series.models is None or model in series.models
+        )
+        return places * len(self.methods) * len(self.lengths) * len(self.seeds)
+
     def target_fields(self, series: Series, entropy: float | None, index: int) -> dict[str, Any]:
         """Target `index` of a series at an entropy, as fields of its family."""
         values = {"entropy": entropy, "seed": index, "text": self.texts[index] if series.takes_text else None}
@@ -227,6 +239,6 @@ class Sweep(Strict):
 
 
 def _refuse_repeats(field: str, values: Any) -> None:
-    repeated = [value for value in values if list(values).count(value) > 1]
+    repeated = [value for value, count in Counter(values).items() if count > 1]
     if repeated:
         raise ValueError(f"{field}: {repeated[0]!r} is there twice")

@@ -58,6 +58,7 @@ class DistPromptApp(App[int]):
         "screens/settings.tcss",
         "screens/runs.tcss",
         "screens/compare.tcss",
+        "screens/sweeps.tcss",
         "screens/doctor.tcss",
     ]
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(APP_KEYS)]
@@ -247,6 +248,12 @@ class DistPromptApp(App[int]):
         from distprompt_tui.tui.screens.runs import RunsScreen
 
         self._go_to(RunsScreen, RunsScreen)
+
+    def action_sweeps(self) -> None:
+        """All sweeps."""
+        from distprompt_tui.tui.screens.sweeps import SweepsScreen
+
+        self._go_to(SweepsScreen, SweepsScreen)
 
     def action_settings(self) -> None:
         """What is kept from one time to the next."""

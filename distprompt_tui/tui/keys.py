@@ -48,6 +48,7 @@ APP_KEYS = (
     Key("ctrl+p", "", "palette", "Everything by name: actions, presets, models, runs, themes", "Anywhere", 2, "^p"),
     Key("q,ctrl+q,ctrl+c", "quit", "quit", "Leave; asks first when a search is running", "Anywhere", 3, "q"),
     Key("u", "runs", "runs", "All runs: search, sort, compare, go on with one, delete", "Anywhere", 15),
+    Key("S", "sweeps", "sweeps", "All sweeps: watch one, start, go on with or stop one", "Anywhere", 16),
     Key("comma", "settings", "settings", "Settings: theme, speed, how a run is shown at first", "Anywhere", 16, ","),
     Key("D", "doctor", "doctor", "Doctor: what this terminal and this machine can do", "Anywhere", 17),
 )
@@ -158,6 +159,35 @@ COMPARE_KEYS = (
     Key("t", "time", "seconds", "Over steps, or over the seconds that each has searched", "What is shown", 1),
     Key("escape", "back", "back", "Back", "Moving", 2, "esc"),
     Key("up,down", "", "", "Scroll what is different in their specs", "Moving", None, "↑ ↓"),
+)
+
+SWEEPS_KEYS = (
+    Key("enter", "open", "open", "Watch the sweep, or see what it would do", "The sweep", 0),
+    Key("r", "carry_out", "start", "Start the sweep, or go on with it, in a process of its own", "The sweep", 4),
+    Key("s", "stop", "stop", "Stop the sweep; asks first, no result is lost", "The sweep", 5),
+    Key("escape", "back", "back", "Back", "Moving", 4, "esc"),
+    Key("up,down", "", "", "Choose a sweep; j and k do too", "Moving", None, "↑ ↓"),
+)
+
+SWEEP_KEYS = (
+    Key(
+        "left,shift+tab",
+        "setting(-1)",
+        "",
+        "The setting before: model, method, length",
+        "What is shown",
+        None,
+        "←",
+        True,
+    ),
+    Key("right,tab", "setting(1)", "setting", "The next setting", "What is shown", 0, "← →", True),
+    Key("v", "verdicts", "verdicts", "All that is said of the verdicts, or their effects alone", "What is shown", 7),
+    Key("l", "scale", "log", "Logarithmic or linear divergence", "What is shown", 8),
+    Key("r", "carry_out", "start", "Start the sweep, or go on with it, in a process of its own", "The sweep", 4),
+    Key("s", "stop", "stop", "Stop the sweep; asks first, no result is lost", "The sweep", 5),
+    Key("w", "log", "output", "What the sweep's processes printed", "The sweep", 9),
+    Key("escape", "back", "back", "Back; the sweep goes on", "Moving", 6, "esc"),
+    Key("up,down", "", "", "Scroll the table of points", "Moving", None, "↑ ↓"),
 )
 
 SETTINGS_KEYS = (

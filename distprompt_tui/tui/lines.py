@@ -26,6 +26,8 @@ ROLES = {
     "good": "$success",
     "warning": "$warning",
     "error": "$error",
+    "strong good": "bold $success",
+    "strong warning": "bold $warning",
     "strong error": "bold $error",
     "accent": "$accent",
     "key": "bold $primary",
@@ -33,6 +35,7 @@ ROLES = {
     "changed": "bold underline $achieved",
     "chosen": "bold reverse $foreground",
     **{f"series {number}": f"bold $series-{number}" for number in range(1, 7)},
+    **{f"dim series {number}": f"dim $series-{number}" for number in range(1, 7)},
 }
 """A role's Textual style. Every colour is a theme variable, so that each theme and terminal stays readable."""
 

@@ -110,8 +110,12 @@ def plot_curves(
     *,
     log: bool,
     cursor_step: float | None = None,
+    across: tuple[float, float] | None = None,
 ) -> list[Line]:
-    """Draw several curves as `plot_lines` draws one; where two meet, the later one is seen."""
+    """Draw several curves as `plot_lines` draws one; where two meet, the later one is seen.
+
+    `across`: the ends of the axis; by default it goes from 0 to the last step.
+    """
     drawn = [(curve.role, _segments(curve.points, log)) for curve in curves]
     segments = [segment for _, parts in drawn for segment in parts]
     if not segments:
@@ -129,6 +133,7 @@ def plot_curves(
     columns, rows = width - gutter - tick_width - 1, height - 2
     first = min(0.0, *(segment[0][0] for segment in segments))
     last = max(segment[-1][0] for segment in segments)
+    first, last = across or (first, last)
     steps = _Axis(first, max(last, first + 1), columns, _DOTS_ACROSS)
     values = _Axis(low, high, rows, _DOTS_DOWN)
     canvas = _draw(drawn, steps, values, y_ticks, width - gutter, height)

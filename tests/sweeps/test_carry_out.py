@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -22,6 +23,7 @@ from distprompt_tui.sweeps.carry_out import Conduct, Progress
 from distprompt_tui.sweeps.directory import SweepDirectory, SweepWriter, make_directory, read_lines
 from distprompt_tui.sweeps.executors.local import LocalExecutor
 from distprompt_tui.sweeps.grid import Sweep
+from distprompt_tui.sweeps.process import carrying_out
 from distprompt_tui.sweeps.row import Row
 from distprompt_tui.sweeps.tasks import Outcome, all_searches
 from distprompt_tui.targets import make_target
@@ -156,6 +158,18 @@ def test_a_second_process_is_refused(tiny_sweep: Sweep, tmp_path: Path) -> None:
     assert not directory.rows_file.exists()
     with directory.locked():
         pass
+
+
+def test_who_only_looks_whether_it_is_held_keeps_nobody_out(
+    tiny_sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = make_directory(tiny_sweep, tmp_path)
+    viewer = os.open(directory.lock, os.O_RDONLY | os.O_CREAT)
+    fcntl.flock(viewer, fcntl.LOCK_SH)
+    monkeypatch.setattr("distprompt_tui.sweeps.directory.time.sleep", lambda seconds: os.close(viewer))
+    with directory.locked():
+        assert carrying_out(directory) == os.getpid()
+    assert carrying_out(directory) is None
 
 
 def test_half_a_line_is_no_row_and_spoils_none(whole: SweepDirectory, tiny_sweep: Sweep, tmp_path: Path) -> None:

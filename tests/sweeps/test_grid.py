@@ -53,6 +53,7 @@ def grids(draw: st.DrawFn) -> Sweep:
 @given(grids())
 def test_every_place_of_the_grid_is_searched_once(sweep: Sweep) -> None:
     searches = all_searches(sweep)
+    assert len(searches) == sweep.search_count
     each = len(sweep.methods) * len(sweep.lengths) * len(sweep.seeds)
     points = {"uniform": 1, "other": len(sweep.entropies or ()) * sweep.targets}
     expected = [

@@ -26,7 +26,8 @@ Make = Callable[..., DistPromptApp]
 
 def test_the_first_paint_waits_for_nothing_heavy() -> None:
     code = (
-        "import sys, distprompt_tui.tui.app, distprompt_tui.tui.screens.live, distprompt_tui.tui.screens.start;"
+        "import sys, distprompt_tui.tui.app, distprompt_tui.tui.screens.live, distprompt_tui.tui.screens.start,"
+        "distprompt_tui.tui.screens.sweeps, distprompt_tui.tui.screens.sweep;"
         "print(*(name for name in ('torch', 'transformers', 'numpy', 'pydantic', 'tokenizers', 'plotext')"
         " if name in sys.modules))"
     )

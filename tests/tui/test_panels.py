@@ -112,7 +112,13 @@ def test_the_help_names_every_key(table: tuple[keys.Key, ...]) -> None:
     assert all(width_of(line) <= 76 for line in lines)
 
 
-@pytest.mark.parametrize("table", [(*keys.LIVE_KEYS, *keys.HISTORY_KEYS), keys.START_KEYS])
+@pytest.mark.parametrize(
+    "table",
+    [
+        (*keys.LIVE_KEYS, *keys.HISTORY_KEYS),
+        *(keys.START_KEYS, keys.RUNS_KEYS, keys.COMPARE_KEYS, keys.SWEEPS_KEYS, keys.SWEEP_KEYS),
+    ],
+)
 def test_no_key_has_two_meanings(table: tuple[keys.Key, ...]) -> None:
     bound = [name for key in (*table, *keys.APP_KEYS) if key.action for name in key.keys.split(",")]
     assert len(bound) == len(set(bound))

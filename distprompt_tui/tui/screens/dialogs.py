@@ -83,6 +83,15 @@ def stop_question() -> Question:
     )
 
 
+def stop_sweep_question(name: str) -> Question:
+    """Whether to end the process that carries a sweep out."""
+    return Question(
+        "Stop the sweep",
+        f"{name}: the searches at work are given up, all that have ended are kept. It can go on from there.",
+        [Answer("stop", "s", "Stop it"), Answer("stay", "x", "Let it go on")],
+    )
+
+
 def delete_question(name: str) -> Question:
     """Whether a run may go."""
     return Question(
