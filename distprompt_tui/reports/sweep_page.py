@@ -99,7 +99,7 @@ def _verdicts(report: SweepReport) -> list[Markup]:
 
 def _verdict(verdict: Verdict) -> Markup:
     """A card: the word, the effect, and the effect's parts beside zero."""
-    word = element("div", f"{words.SIGNS[verdict.outcome]} {verdict.outcome}", class_="word")
+    word = element("div", f"{words.SIGNS[verdict.outcome]} {verdict.word}", class_="word")
     title = element("h3", f"{verdict.setting}: {verdict.series}")
     effect, deciding = verdict.effect("kl"), verdict.deciding
     if effect is None or deciding is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from distprompt_tui.sweeps.cells import Setting
@@ -69,6 +70,13 @@ def make_report(
     name: str, sweep: Sweep, rows: Sequence[Row], failures: Sequence[Failure], costs: Sequence[Cost]
 ) -> SweepReport:
     """A report of what a sweep's folder holds; arguments as the attributes of `SweepReport`."""
+    verdicts = judge(rows, sweep.finding, sources_of(sweep)) if sweep.finding else []
+    if len(rows) + len(failures) < sweep.search_count:
+        done = Counter(Setting(row.model, row.method, row.length) for row in rows)
+        verdicts = [
+            replace(verdict, missing=sweep.count_for(verdict.setting.model) - done[verdict.setting])
+            for verdict in verdicts
+        ]
     return SweepReport(
         name=name,
         sweep=sweep,
@@ -76,7 +84,7 @@ def make_report(
         rows=tuple(rows),
         failures=tuple(failures),
         panels=tuple(panels(rows)),
-        verdicts=tuple(judge(rows, sweep.finding, sources_of(sweep))) if sweep.finding else (),
+        verdicts=tuple(verdicts),
         costs=tuple(costs),
     )
 

@@ -56,7 +56,7 @@ def print_verdicts(console: Console, report: SweepReport) -> None:
 
 
 def _print_verdict(console: Console, verdict: Verdict) -> None:
-    word = Text(f"{words.SIGNS[verdict.outcome]} {verdict.outcome}", style=STYLES[verdict.outcome])
+    word = Text(f"{words.SIGNS[verdict.outcome]} {verdict.word}", style=STYLES[verdict.outcome])
     console.print(word + Text(f"  {verdict.setting}: {verdict.series}", style="bold"), soft_wrap=True)
     for line in words.verdict_lines(verdict):
         console.print(Text(f"    {line}"), soft_wrap=True)

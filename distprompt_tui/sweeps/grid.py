@@ -164,16 +164,15 @@ class Sweep(Strict):
         """Targets of a series at a point: one where none differs from another."""
         return self.targets if series.takes_seed or series.takes_text else 1
 
+    def count_for(self, model: str) -> int:
+        """Searches of a model by one method at one length."""
+        series = [one for one in self.series if one.models is None or model in one.models]
+        return len(self.seeds) * sum(len(self.points(one)) * self.target_count(one) for one in series)
+
     @property
     def search_count(self) -> int:
         """Searches of the whole grid."""
-        places = sum(
-            len(self.points(series)) * self.target_count(series)
-            for model in self.models
-            for series in self.series
-            if series.models is None or model in series.models
-        )
-        return places * len(self.methods) * len(self.lengths) * len(self.seeds)
+        return sum(map(self.count_for, self.models)) * len(self.methods) * len(self.lengths)
 
     def target_fields(self, series: Series, entropy: float | None, index: int) -> dict[str, Any]:
         """Target `index` of a series at an entropy, as fields of its family."""

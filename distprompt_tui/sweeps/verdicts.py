@@ -69,6 +69,7 @@ class Verdict:
         contrasts: all must be above zero; none where it could not be tested.
         by_entropy: the differences at each entropy, where they are taken at equal entropy.
         why_not: the reason why it could not be tested.
+        missing: searches of the setting that have not ended yet.
     """
 
     finding: Finding
@@ -77,6 +78,7 @@ class Verdict:
     contrasts: tuple[Contrast, ...] = ()
     by_entropy: tuple[tuple[float | None, Contrast], ...] = ()
     why_not: str = ""
+    missing: int = 0
 
     @property
     def deciding(self) -> Contrast | None:
@@ -88,6 +90,11 @@ class Verdict:
         """The word on the finding."""
         effect = self.effect("kl")
         return "not tested" if effect is None else effect.outcome
+
+    @property
+    def word(self) -> str:
+        """The outcome, and that it is not the last word where it is not."""
+        return f"{self.outcome} so far" if self.missing and self.contrasts else self.outcome
 
     def effect(self, measure: SplitMeasure) -> Average | None:
         """The smallest of the differences, its interval made of the smaller ends: above zero only if all are."""
@@ -123,6 +130,7 @@ def as_dict(verdict: Verdict) -> dict[str, Any]:
         **asdict(verdict.setting),
         "series": verdict.series,
         "outcome": verdict.outcome,
+        "missing": verdict.missing,
         **{name: None if effect is None else asdict(effect) for name, effect in effects.items()},
         "output_layer_share": None if verdict.deciding is None else verdict.deciding.share,
         "contrasts": [asdict(contrast) for contrast in verdict.contrasts],

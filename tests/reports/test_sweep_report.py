@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from distprompt_tui.reports.sweep_report import examples_of, report_sweep
+from distprompt_tui.reports.sweep_report import examples_of, make_report, report_sweep
 from distprompt_tui.reports.terminal import print_sweep_report
 from distprompt_tui.sweeps.cells import Setting
 from distprompt_tui.sweeps.directory import SweepDirectory
@@ -63,6 +63,15 @@ def test_a_sweep_that_has_only_begun_has_a_report(tmp_path: Path) -> None:
     assert "not tested: there are no results to test it on yet" in printed(directory)
     once = carried_out(made_up_sweep(targets=1, entropies=[3.0]), tmp_path)
     assert "three entropies are needed, results are there for 1" in printed(once)
+
+
+def test_a_verdict_on_a_part_is_not_the_last_word(tmp_path: Path) -> None:
+    """The hard search's results at the two highest entropies are missing: its curve only rises."""
+    whole = report_sweep(carried_out(made_up_sweep(), tmp_path / "whole"))
+    assert [verdict.word for verdict in whole.verdicts] == ["holds", "holds"]
+    begun = [row for row in whole.rows if row.method == "soft" or (row.entropy_asked or 0) < 8]
+    verdicts = make_report("begun", whole.sweep, begun, (), ()).verdicts
+    assert [(verdict.word, verdict.missing) for verdict in verdicts] == [("holds", 0), ("does not hold so far", 12)]
 
 
 def test_no_finding_no_verdict(tmp_path: Path) -> None:

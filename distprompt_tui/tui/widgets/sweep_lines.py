@@ -76,8 +76,10 @@ def settings_line(panels: Sequence[Panel], verdicts: Sequence[Verdict], chosen: 
 
 
 def _setting(setting: Setting, verdicts: Sequence[Verdict], with_length: bool, is_chosen: bool) -> Line:
-    outcomes = [verdict.outcome for verdict in verdicts if verdict.setting == setting]
-    signs: Line = [(words.SIGNS[outcome], OUTCOME_ROLES[outcome]) for outcome in outcomes]
+    own = [verdict for verdict in verdicts if verdict.setting == setting]
+    signs: Line = [(words.SIGNS[verdict.outcome], OUTCOME_ROLES[verdict.outcome]) for verdict in own]
+    if any(verdict.missing for verdict in own):
+        signs.append(("…", "quiet"))
     name = f"{Path(setting.model).name}, {setting.method}" + (f", {setting.length}" if with_length else "")
     return [*signs, (f" {safe(name)} ", "chosen" if is_chosen else "quiet")]
 
@@ -86,7 +88,7 @@ def verdict_lines(verdicts: Sequence[Verdict], width: int, *, whole: bool) -> li
     """The word on each series with its effect; `whole`: all that is said of it."""
     lines: list[Line] = []
     for verdict in verdicts:
-        word = (f"{words.SIGNS[verdict.outcome]} {verdict.outcome}", f"strong {OUTCOME_ROLES[verdict.outcome]}")
+        word = (f"{words.SIGNS[verdict.outcome]} {verdict.word}", f"strong {OUTCOME_ROLES[verdict.outcome]}")
         told = words.verdict_lines(verdict) if whole else [words.short_effect_line(verdict)]
         effect, *more = [safe(line) for line in told]
         first: Line = [word, (f"  {safe(verdict.series)}  ", "strong"), (effect, "")]
