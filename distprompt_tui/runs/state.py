@@ -43,6 +43,8 @@ class PromptToken:
         distance: of the vector from that token's embedding, over that mean length; None in hard prompts.
         gained: nats by which the divergence fell when this position changed last; None where it has never changed.
         locked: whether the search leaves it alone.
+        surprise: −ln P by the model itself after what stands before it, nats; None in soft prompts, where nothing
+            stands before, and where it was not measured.
     """
 
     id: int
@@ -53,6 +55,7 @@ class PromptToken:
     distance: float | None = None
     gained: float | None = None
     locked: bool = False
+    surprise: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

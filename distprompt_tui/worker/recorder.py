@@ -33,6 +33,7 @@ from distprompt_tui.worker.readout import (
     top_tokens,
     tried_tokens,
 )
+from distprompt_tui.worker.surprise import Surprises
 
 INTERVALS = {"step": 0.1, "snapshot": 0.5, "files": 1.0, "projection": 5.0}
 """Least seconds between two events or replacements of a kind. The first and the last step are always written."""
@@ -68,6 +69,7 @@ class Recorder:
         self._projected: dict[str, Any] = {"ids": None, "kl": None, "drift": None}
         self._trace = os.fdopen(open_own(run.trace, os.O_WRONLY | os.O_APPEND), "ab")
         self._timetable = Timetable()
+        self._surprises = Surprises(model)
         self._told: dict[str, float] = {}
         self._untold: dict[str, dict[str, Any]] = {}
         self.idle_seconds = 0.0
@@ -150,7 +152,7 @@ class Recorder:
         prompt, logits = search.current
         achieved = compare(self._p, logits)
         self._events.write("step", **self._step_fields(step, search, achieved.numbers))
-        self._events.write("snapshot", **self._snapshot_fields(prompt, achieved))
+        self._events.write("snapshot", **self._snapshot_fields(prompt, achieved, at_once=True))
         write_array(self._run.achieved, achieved.q.numpy().astype(np.float32))
         self.save_best(search)
 
@@ -176,7 +178,7 @@ class Recorder:
         self._save_prompt(best.prompt)
         if not math.isfinite(achieved.numbers.kl):
             raise ModelError("the model gives no finite divergence for the best prompt any more; it is kept")
-        self._events.write("snapshot", **self._snapshot_fields(best.prompt, achieved))
+        self._events.write("snapshot", **self._snapshot_fields(best.prompt, achieved, at_once=True))
         if isinstance(best.prompt, SoftPrompt):
             self._events.write("projection", **self._project(best.prompt))
         write_array(self._run.achieved, achieved.q.numpy().astype(np.float32))
@@ -217,11 +219,12 @@ class Recorder:
             "memory": memory_in_use(self._model.device),
         }
 
-    def _snapshot_fields(self, prompt: Prompt, achieved: Comparison) -> dict[str, Any]:
+    def _snapshot_fields(self, prompt: Prompt, achieved: Comparison, *, at_once: bool = False) -> dict[str, Any]:
+        surprise = self._surprises.of(prompt.ids, at_once=at_once) if isinstance(prompt, HardPrompt) else ()
         return {
             "step": self.step,
             **asdict(achieved.numbers),
-            "prompt": prompt_tokens(self._model, prompt),
+            "prompt": prompt_tokens(self._model, prompt, surprise),
             "tokens": top_tokens(self._model.vocabulary, self._p, achieved.q),
             "candidates": tried_tokens(self._model.vocabulary, prompt),
         }

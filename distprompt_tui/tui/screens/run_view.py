@@ -174,7 +174,15 @@ class RunScreen(AppScreen):
         if snapshot is not None:
             method = "hard" if what.second == "text" else state.method or self.view.title.method
             self.query_one(PromptView).show(
-                PromptData(method, snapshot.step, snapshot.prompt, self._ascii_only, what.influence, state.projection)
+                PromptData(
+                    method,
+                    snapshot.step,
+                    snapshot.prompt,
+                    self._ascii_only,
+                    what.influence,
+                    state.projection,
+                    state.vocab_size,
+                )
             )
         self._show_keys(what)
         self._tell_new_warnings(self.view.state.warnings)
