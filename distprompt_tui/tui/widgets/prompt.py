@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region
@@ -15,7 +16,7 @@ from textual.message import Message
 
 from distprompt_tui import format
 from distprompt_tui.runs.state import Projection, PromptToken
-from distprompt_tui.tokens import fit, fit_to, visible_token
+from distprompt_tui.tokens import fit_to, visible_token
 from distprompt_tui.tui.asking import Influence
 from distprompt_tui.tui.lines import Line, joined, key_hints, width_of
 from distprompt_tui.tui.widgets import surprise
@@ -222,36 +223,39 @@ def _moving_entry(position: int, token: PromptToken, data: PromptData, *, padded
         return _start(position, token, data, padded=padded)
     value, largest = values[position - 1], max(map(abs, values))
     role = "strong" if abs(value) == largest else "quiet" if abs(value) < 0.1 * largest else ""
-    return [*_start(position, token, data, padded=padded), (f" {format.signed(value):>7}", role)]
+    return [*_start(position, token, data, padded=padded), (f"{format.signed(value):>7}", role)]
 
 
 def _entry(position: int, token: PromptToken, data: PromptData, *, padded: bool) -> Line:
     line = _start(position, token, data, padded=padded)
     if token.cosine is not None:
-        line.append((f" {_short(token.cosine)}", "quiet"))
+        line.append((_short(token.cosine), "quiet"))
     if token.norm is not None and padded:
         line.append((f" ×{token.norm:<4.2f}"[:6], "faint"))
     if data.surprising:
-        sign, role = surprise.grade(token.surprise, data.vocab_size)
-        line.append((sign, role))
+        line.append(surprise.grade(token.surprise, data.vocab_size))
         if padded:
             line.append((f" {surprise.number(token.surprise)}", "quiet"))
     elif padded and any(other.gained is not None for other in data.tokens):
-        line.append((f" {'' if token.gained is None else format.signed(-token.gained):>7}", "quiet"))
+        line.append((f"{'' if token.gained is None else format.signed(-token.gained):>7}", "quiet"))
     return line
 
 
 def _start(position: int, token: PromptToken, data: PromptData, *, padded: bool) -> Line:
-    """Number and token; a sign where it changed last, and one where it is locked."""
+    """Number and token; a sign where it changed last, and one where it is locked; brackets around the chosen one."""
     changed = _changed_last(token, data.tokens)
     text = visible_token(token.text, ascii_only=data.ascii_only) or "(nothing)"
-    text = fit(text, _TOKEN_CELLS) if padded else fit_to(text, _TOKEN_CELLS)
+    text = fit_to(text, _TOKEN_CELLS)
+    room = _TOKEN_CELLS - cell_len(text) if padded else 0
     digits = len(str(len(data.tokens))) if padded else 0
+    before, after = "[]" if data.chosen == position - 1 else "  "
     return [
         ("›" if changed else " " if padded else "", "changed"),
         (f"{position:>{digits}}", "faint"),
-        ("*" if token.locked else " ", "key"),
+        ("*" if token.locked else before, "key"),
         (text, _token_role(position, token, data, changed=changed)),
+        (after, "key"),
+        (" " * room, ""),
     ]
 
 
@@ -294,7 +298,7 @@ def _flow(entries: list[Line], width: int) -> tuple[list[Line], list[int]]:
     rows: list[Line] = [[]]
     places: list[int] = []
     for entry in entries:
-        longer = joined([rows[-1], entry])
+        longer = joined([rows[-1], entry], separator=(" ", ""))
         if rows[-1] and width_of(longer) > width:
             rows.append(entry)
         else:
