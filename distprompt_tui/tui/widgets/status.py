@@ -29,12 +29,13 @@ _METER_CELLS = 12
 
 @dataclass(frozen=True)
 class StatusData:
-    """A run, what was asked of it and not answered yet (`pausing…`), and what is shown instead of it."""
+    """A run, what was asked of it and not answered yet (`pausing…`), what is shown instead of it, and what is new."""
 
     view: RunView = field(default_factory=RunView)
     pending: str = ""
     read_only: bool = False
     note: tuple[Span, ...] = ()
+    news: tuple[Span, ...] = ()
 
 
 class StatusLine(Painted[StatusData]):
@@ -75,7 +76,7 @@ def status_line(data: StatusData, width: int) -> Line:
     """Preset › model › method at the left; phase, step, speed and time left at the right."""
     state = data.view.state
     phase: Line = [_phase(data)]
-    right = [phase]
+    right = [phase, list(data.news)] if data.news else [phase]
     if state.curve and state.steps_planned is not None:
         step: Line = [("step ", "quiet"), (f"{state.step:,}", "strong"), (f"/{state.steps_planned:,}", "quiet")]
         if width >= _METER_FROM:
