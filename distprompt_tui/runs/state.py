@@ -155,7 +155,8 @@ class Progress:
 class RunState:
     """All that a viewer knows of a run. Divergences and entropies in nats, times in Unix seconds or seconds.
 
-    `changes_answered` counts what was asked of the prompt and done, or refused.
+    `memory` (bytes) and `use` (percent of one core, or of a GPU's time) are of the worker's device; None where it did
+    not tell. `changes_answered` counts what was asked of the prompt and done, or refused.
     """
 
     phase: Phase = "starting"
@@ -186,6 +187,7 @@ class RunState:
     entropy: float | None = None
     seconds: float = 0.0
     memory: int | None = None
+    use: float | None = None
     curve: tuple[CurvePoint, ...] = ()
     readings: tuple[Reading, ...] = ()
     snapshot: Snapshot | None = None

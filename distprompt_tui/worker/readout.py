@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor
 
@@ -63,15 +62,6 @@ def tried_tokens(vocabulary: Vocabulary, prompt: Prompt) -> list[list[Any] | Non
 def _tried_row(vocabulary: Vocabulary, tried: Tried) -> list[Any]:
     tokens = [[i, vocabulary.text(i), round(kl, 6)] for i, kl in tried.tokens]
     return [tried.step, round(tried.kl, 6), tokens]
-
-
-def memory_in_use(device: torch.device) -> int:
-    """Bytes that the search holds on its device; on the CPU, the whole process."""
-    if device.type == "cuda":
-        return int(torch.cuda.memory_reserved(device))
-    if device.type == "mps":
-        return int(torch.mps.driver_allocated_memory())
-    return int(psutil.Process().memory_info().rss)
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ from distprompt_tui.search.protocol import Best, HardPrompt, Prompt, Search, Sof
 from distprompt_tui.spec import RunSpec, Swaps
 from distprompt_tui.targets import Target
 from distprompt_tui.worker.checkpoint import Checkpoint, Timetable, save_checkpoint
+from distprompt_tui.worker.device import DeviceMeter
 from distprompt_tui.worker.readout import (
     kl_of_text,
-    memory_in_use,
     projection,
     prompt_tokens,
     top_tokens,
@@ -70,6 +70,7 @@ class Recorder:
         self._trace = os.fdopen(open_own(run.trace, os.O_WRONLY | os.O_APPEND), "ab")
         self._timetable = Timetable()
         self._surprises = Surprises(model)
+        self._device = DeviceMeter(model.device)
         self._told: dict[str, float] = {}
         self._untold: dict[str, dict[str, Any]] = {}
         self.idle_seconds = 0.0
@@ -216,7 +217,8 @@ class Recorder:
             "entropy": numbers.entropy,
             "seconds": round(self.seconds, 3),
             "positions": step.positions,
-            "memory": memory_in_use(self._model.device),
+            "memory": self._device.memory(),
+            "use": self._device.use(),
         }
 
     def _snapshot_fields(self, prompt: Prompt, achieved: Comparison, *, at_once: bool = False) -> dict[str, Any]:
