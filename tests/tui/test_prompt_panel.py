@@ -190,7 +190,7 @@ def test_a_surprise_is_a_sign_a_colour_and_a_number() -> None:
     data = PromptData("hard", 9, prompt, vocab_size=49_152, surprising=True)
     lines, places = prompt_lines(data, 60, flowing=True)
     assert plain(lines[0]) == "▁ <2.3 nats  ▃ <6.9  ▅ <10.8 chance  ▇ more"
-    assert plain(lines[1]) == "1 ·t0 – 2 ·t1 ▁ 3 ·t2 ▃ 4 ·t3 ▅ 5 ·t4 ▇"
+    assert plain(lines[1]) == "1 ·t0 –  2 ·t1 ▁  3 ·t2 ▃  4 ·t3 ▅  5 ·t4 ▇"
     assert places == [1, 1, 1, 1, 1]
     by_token = {text: role for text, role in lines[1] if text.startswith("·")}
     assert by_token == {"·t0": "faint", "·t1": "good", "·t2": "", "·t3": "warning", "·t4": "error"}

@@ -18,7 +18,7 @@ from distprompt_tui import format
 from distprompt_tui.runs.state import Projection, PromptToken
 from distprompt_tui.tokens import fit_to, visible_token
 from distprompt_tui.tui.asking import Influence
-from distprompt_tui.tui.lines import Line, joined, key_hints, width_of
+from distprompt_tui.tui.lines import Line, joined, key_hints, plain, width_of
 from distprompt_tui.tui.widgets import surprise
 from distprompt_tui.tui.widgets.painted import PaintedScroll, label_border
 
@@ -298,7 +298,8 @@ def _flow(entries: list[Line], width: int) -> tuple[list[Line], list[int]]:
     rows: list[Line] = [[]]
     places: list[int] = []
     for entry in entries:
-        longer = joined([rows[-1], entry], separator=(" ", ""))
+        gap = " " if plain(rows[-1]).endswith((" ", "]")) else "  "  # the place of a bracket is part of it
+        longer = joined([rows[-1], entry], separator=(gap, ""))
         if rows[-1] and width_of(longer) > width:
             rows.append(entry)
         else:
