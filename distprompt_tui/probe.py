@@ -102,6 +102,7 @@ def _instead(run: RunDirectory, text: str, bare: Any) -> Answer:
     from distprompt_tui.divergence import compare
     from distprompt_tui.search.protocol import HardPrompt
     from distprompt_tui.worker.readout import prompt_tokens, top_tokens
+    from distprompt_tui.worker.surprise import surprises
 
     ids = bare.vocabulary.encode(text)
     if not ids:
@@ -110,10 +111,11 @@ def _instead(run: RunDirectory, text: str, bare: Any) -> Answer:
     target = torch.tensor(_load_target(run, model.vocab_size))
     with torch.no_grad():
         achieved = compare(target, model.next_token_logits(torch.tensor([ids], device=model.device))[0])
+    prompt = HardPrompt(torch.tensor(ids), (0,) * len(ids))
     numbers = {name: value if math.isfinite(value) else None for name, value in asdict(achieved.numbers).items()}
     return numbers | {
         "step": 0,
-        "prompt": prompt_tokens(model, HardPrompt(torch.tensor(ids), (0,) * len(ids))),
+        "prompt": prompt_tokens(model, prompt, surprises(model, prompt.ids)),
         "tokens": top_tokens(model.vocabulary, target, achieved.q),
     }
 

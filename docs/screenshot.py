@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -113,6 +114,7 @@ def main() -> None:
     parser.add_argument("--size", default="120x36")
     options = parser.parse_args()
     columns, rows = map(int, options.size.split("x"))
+    os.environ["COLORTERM"] = "truecolor"  # the app's own colours, whatever terminal this is started in
     asyncio.run(capture(options.picture, options.step, (columns, rows)))
 
 

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from distprompt_tui.errors import ModelError
+from distprompt_tui.models import language_model
 from distprompt_tui.models.language_model import LanguageModel, choose_device, load_language_model
 from distprompt_tui.search.initial import random_ids
 from tests.tiny_models import ARCHITECTURES
@@ -54,6 +55,26 @@ def test_context_stands_around_the_prompt(tiny_model: LanguageModel, generator: 
     before, after = torch.tensor(encode("The quick")), torch.tensor(encode(" dog"))
     whole = torch.cat([before.expand(2, -1), ids, after.expand(2, -1)], dim=1)
     torch.testing.assert_close(inside.next_token_logits(ids), tiny_model.next_token_logits(whole))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("prefix", ["", "The quick"])
+def test_a_prompts_own_likelihood_is_that_of_transformers_in_float64(
+    pair: tuple[LanguageModel, torch.nn.Module],
+    generator: torch.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    prefix: str,
+) -> None:
+    monkeypatch.setattr(language_model, "HEAD_POSITIONS", 2)
+    model, plain = pair
+    inside, ids = model.in_context(prefix, " dog"), random_ids(model, (1, 7), generator)
+    before = torch.tensor([inside.prefix_ids], dtype=torch.long)
+    logits = plain(torch.cat([before, ids], dim=1)).logits[0]
+    logits[:, ~model.head.allowed] = -torch.inf
+    ours, known = inside.log_probabilities(ids[0]), inside.predicted(7)
+    expected = logits.log_softmax(-1)[-known - 1 : -1].gather(1, ids[0, -known:, None])[:, 0]
+    torch.testing.assert_close(ours[-known:].double(), expected, rtol=1e-4, atol=1e-4)
+    assert ours[: 7 - known].isnan().all()
 
 
 @torch.no_grad()

@@ -18,6 +18,9 @@ from distprompt_tui.models.head import Head, read_head
 from distprompt_tui.models.past import Past, past_of
 from distprompt_tui.vocabulary import Vocabulary, load_vocabulary
 
+HEAD_POSITIONS = 64
+"""Positions of one prompt that go through the head at once: 64 MiB of logits where the vocabulary has 262,144."""
+
 
 @dataclass(frozen=True)
 class LanguageModel:
@@ -100,6 +103,27 @@ class LanguageModel:
             log_q = torch.nn.functional.pad(log_q, (0, 0, 1, 0))
         likelihood = log_q.gather(2, ids[..., None]).sum((1, 2)) / max(self.predicted(ids.shape[1]), 1)
         return self.head.logits(hidden[:, -1]), likelihood, log_q
+
+    @torch.no_grad()
+    def log_probabilities(self, ids: Tensor) -> Tensor:
+        """How likely the model finds each token of a prompt after what stands before it in its context.
+
+        Args:
+            ids: (n,).
+
+        Returns:
+            log P(token | before), nats, (n,) float32; NaN where nothing stands before.
+        """
+        before = len(self.prefix_ids)
+        output = self.body(inputs_embeds=self._in_context(ids[None], self.prefix_ids), use_cache=False)
+        hidden: Tensor = output.last_hidden_state[0, max(before - 1, 0) : before + len(ids) - 1]
+        found = torch.full((len(ids),), torch.nan, device=self.device)
+        first = len(ids) - len(hidden)
+        for start in range(0, len(hidden), HEAD_POSITIONS):
+            log_q = self.head.logits(hidden[start : start + HEAD_POSITIONS]).log_softmax(-1)
+            place = first + start
+            found[place : place + len(log_q)] = log_q.gather(1, ids[place : place + len(log_q), None])[:, 0]
+        return found
 
     def logits_and_past(self, prompt: Tensor) -> tuple[Tensor, Past]:
         """As `next_token_logits`, of one prompt, and the past of its prefix, itself and its suffix.

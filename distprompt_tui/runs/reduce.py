@@ -113,8 +113,8 @@ def _often(state: RunState, events: Iterable[Event]) -> RunState:
 
     Copying the state for each of them would take seconds on a long run.
     """
-    names = ("updated_at", "step", "kl", "start_kl", "best_kl", "best_step", "best_at", "entropy", "seconds", "memory")
-    now: dict[str, Any] = {name: getattr(state, name) for name in names}
+    names = ("updated_at", "step", "kl", "start_kl", "best_kl", "best_step", "best_at", "entropy", "seconds")
+    now: dict[str, Any] = {name: getattr(state, name) for name in (*names, "memory", "use")}
     now["snapshot"] = state.snapshot
     curve, readings = list(state.curve), list(state.readings)
     for event in events:
@@ -138,12 +138,13 @@ def _step(now: dict[str, Any], curve: list[CurvePoint], event: Event) -> None:
         seconds=positive(event["seconds"]),
         best_step=whole(event["best_step"]),
     )
-    moment, memory = positive(event["t"]), maybe(whole, event.get("memory"))
+    moment = positive(event["t"])
+    taken = {"memory": maybe(whole, event.get("memory")), "use": maybe(positive, event.get("use"))}
     if point.best_kl != now["best_kl"]:  # with a fluency weight, the better prompt may have the higher divergence
         now |= {"best_kl": point.best_kl, "best_step": point.best_step, "best_at": moment}
     if now["start_kl"] is None:
         now["start_kl"] = point.kl
-    now |= {"step": point.step, "kl": point.kl, "entropy": point.entropy, "seconds": point.seconds, "memory": memory}
+    now |= {"step": point.step, "kl": point.kl, "entropy": point.entropy, "seconds": point.seconds, **taken}
     _append(curve, point)
 
 

@@ -43,6 +43,8 @@ class PromptToken:
         distance: of the vector from that token's embedding, over that mean length; None in hard prompts.
         gained: nats by which the divergence fell when this position changed last; None where it has never changed.
         locked: whether the search leaves it alone.
+        surprise: −ln P by the model itself after what stands before it, nats; None in soft prompts, where nothing
+            stands before, and where it was not measured.
     """
 
     id: int
@@ -53,6 +55,7 @@ class PromptToken:
     distance: float | None = None
     gained: float | None = None
     locked: bool = False
+    surprise: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +155,8 @@ class Progress:
 class RunState:
     """All that a viewer knows of a run. Divergences and entropies in nats, times in Unix seconds or seconds.
 
-    `changes_answered` counts what was asked of the prompt and done, or refused.
+    `memory` (bytes) and `use` (percent of one core, or of a GPU's time) are of the worker's device; None where it did
+    not tell. `changes_answered` counts what was asked of the prompt and done, or refused.
     """
 
     phase: Phase = "starting"
@@ -183,6 +187,7 @@ class RunState:
     entropy: float | None = None
     seconds: float = 0.0
     memory: int | None = None
+    use: float | None = None
     curve: tuple[CurvePoint, ...] = ()
     readings: tuple[Reading, ...] = ()
     snapshot: Snapshot | None = None

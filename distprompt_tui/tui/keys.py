@@ -21,6 +21,7 @@ class Key:
         bar: place in the key bar, lower first where room is short; None: not in it.
         shown: how the key is written; made from `keys` where empty.
         first: it goes before the same key of the widget in focus.
+        pair: how the key bar writes it and its opposite, which is not in it.
     """
 
     keys: str
@@ -31,6 +32,7 @@ class Key:
     bar: int | None = None
     shown: str = ""
     first: bool = False
+    pair: str = ""
 
     @property
     def method(self) -> str:
@@ -66,6 +68,14 @@ LIVE_KEYS = (
     Key("m", "metric", "metric", "Divergence: KL, reverse KL, Jensen–Shannon, total variation", "What is shown", 10),
     Key("l", "plot_scale", "log", "Logarithmic or linear divergence", "What is shown", 12),
     Key("b", "bar_scale", "bars", "Linear or logarithmic bars", "What is shown", 13),
+    Key(
+        "c",
+        "surprise",
+        "colour",
+        "Colour the prompt: how surprising each token is to the model",
+        "What is shown",
+        16,
+    ),
     Key("1", "panel('plot')", "", "Show or hide the divergence", "What is shown"),
     Key("2", "panel('gauges')", "", "Show or hide entropy and what is left", "What is shown"),
     Key("3", "panel('prompt')", "", "Show or hide the prompt", "What is shown"),
@@ -88,23 +98,23 @@ LIVE_KEYS = (
 
 HISTORY_KEYS = (
     Key("left", "past(-1)", "", "The snapshot before", "In history", None, "←", first=True),
-    Key("right", "past(1)", "snapshots", "The next snapshot", "In history", 0, "← →", first=True),
+    Key("right", "past(1)", "snapshots", "The next snapshot", "In history", 0, "→", first=True, pair="← →"),
     Key("home", "past_end('first')", "", "The first snapshot", "In history", None, first=True),
     Key("end", "past_end('newest')", "", "The newest snapshot", "In history", None, first=True),
     Key("pageup", "past_page(-1)", "", "A tenth of the way back", "In history", None, "pgup", first=True),
     Key("pagedown", "past_page(1)", "", "A tenth of the way on", "In history", None, "pgdn", first=True),
     Key("p", "play", "replay", "Replay from here, or stand still", "In history", 0),
     Key("less_than_sign", "play_speed(-1)", "", "A slower replay: 1, 4, 16, 64 times", "In history", None, "<"),
-    Key("greater_than_sign", "play_speed(1)", "speed", "A faster replay", "In history", 1, "< >"),
+    Key("greater_than_sign", "play_speed(1)", "speed", "A faster replay", "In history", 1, ">", pair="< >"),
 )
 
 START_KEYS = (
     Key("enter", "start", "start", "Start the search; on a run: watch it", "The search", 0),
     Key("m", "method", "method", "The next method: soft, hard, gcg, hotflip, random, exhaustive", "The search", 4),
     Key("left_square_bracket", "length(-1)", "", "A shorter prompt", "The search", None, "["),
-    Key("right_square_bracket", "length(1)", "length", "A longer prompt", "The search", 5, "[ ]"),
+    Key("right_square_bracket", "length(1)", "length", "A longer prompt", "The search", 5, "]", pair="[ ]"),
     Key("minus", "steps(-1)", "", "Fewer steps", "The search", None, "-"),
-    Key("plus,equals_sign", "steps(1)", "steps", "More steps", "The search", 6, "- +"),
+    Key("plus,equals_sign", "steps(1)", "steps", "More steps", "The search", 6, "+", pair="- +"),
     Key("e", "edit", "edit", "Change the chosen target in the editor", "The target", 4),
     Key("n", "blank", "new", "Write a target of your own: tokens and masses, or a text", "The target", 4),
     Key("p", "prepare", "prepare", "Make the chosen model ready: converted once, kept", "The model", 7),
@@ -180,7 +190,7 @@ SWEEP_KEYS = (
         "←",
         True,
     ),
-    Key("right,tab", "setting(1)", "setting", "The next setting", "What is shown", 0, "← →", True),
+    Key("right,tab", "setting(1)", "setting", "The next setting", "What is shown", 0, "→", True, "← →"),
     Key("v", "verdicts", "verdicts", "All that is said of the verdicts, or their effects alone", "What is shown", 7),
     Key("l", "scale", "log", "Logarithmic or linear divergence", "What is shown", 8),
     Key("r", "carry_out", "start", "Start the sweep, or go on with it, in a process of its own", "The sweep", 4),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor
 
@@ -20,14 +20,22 @@ TOP_TOKENS = 30
 
 
 @torch.no_grad()
-def prompt_tokens(model: LanguageModel, prompt: Prompt) -> list[dict[str, Any]]:
+def prompt_tokens(model: LanguageModel, prompt: Prompt, surprise: Sequence[float | None] = ()) -> list[dict[str, Any]]:
     """The prompt, position by position, in the form of `runs.state.PromptToken`.
 
     A soft prompt's vectors are named by the nearest token by cosine.
+
+    Args:
+        model: in the run's context.
+        prompt: soft or hard.
+        surprise: of a hard prompt's tokens, as `surprise.surprises` has them; empty where nobody asked.
     """
     text = model.vocabulary.text
     if isinstance(prompt, HardPrompt):
-        return [_prompt_token(prompt, position, text(i)) for position, i in enumerate(prompt.ids.tolist())]
+        tokens = [_prompt_token(prompt, position, text(i)) for position, i in enumerate(prompt.ids.tolist())]
+        return (
+            [token | {"surprise": value} for token, value in zip(tokens, surprise, strict=True)] if surprise else tokens
+        )
     nearest = nearest_tokens(model, prompt.vectors)
     return [
         {"id": i, "text": text(i), "cosine": round(c, 4), "norm": round(n, 3), "distance": round(distance, 3)}
@@ -54,15 +62,6 @@ def tried_tokens(vocabulary: Vocabulary, prompt: Prompt) -> list[list[Any] | Non
 def _tried_row(vocabulary: Vocabulary, tried: Tried) -> list[Any]:
     tokens = [[i, vocabulary.text(i), round(kl, 6)] for i, kl in tried.tokens]
     return [tried.step, round(tried.kl, 6), tokens]
-
-
-def memory_in_use(device: torch.device) -> int:
-    """Bytes that the search holds on its device; on the CPU, the whole process."""
-    if device.type == "cuda":
-        return int(torch.cuda.memory_reserved(device))
-    if device.type == "mps":
-        return int(torch.mps.driver_allocated_memory())
-    return int(psutil.Process().memory_info().rss)
 
 
 @dataclass(frozen=True)

@@ -25,14 +25,15 @@ from distprompt_tui.search.protocol import Best, HardPrompt, Prompt, Search, Sof
 from distprompt_tui.spec import RunSpec, Swaps
 from distprompt_tui.targets import Target
 from distprompt_tui.worker.checkpoint import Checkpoint, Timetable, save_checkpoint
+from distprompt_tui.worker.device import DeviceMeter
 from distprompt_tui.worker.readout import (
     kl_of_text,
-    memory_in_use,
     projection,
     prompt_tokens,
     top_tokens,
     tried_tokens,
 )
+from distprompt_tui.worker.surprise import Surprises
 
 INTERVALS = {"step": 0.1, "snapshot": 0.5, "files": 1.0, "projection": 5.0}
 """Least seconds between two events or replacements of a kind. The first and the last step are always written."""
@@ -68,6 +69,8 @@ class Recorder:
         self._projected: dict[str, Any] = {"ids": None, "kl": None, "drift": None}
         self._trace = os.fdopen(open_own(run.trace, os.O_WRONLY | os.O_APPEND), "ab")
         self._timetable = Timetable()
+        self._surprises = Surprises(model)
+        self._device = DeviceMeter(model.device)
         self._told: dict[str, float] = {}
         self._untold: dict[str, dict[str, Any]] = {}
         self.idle_seconds = 0.0
@@ -150,7 +153,7 @@ class Recorder:
         prompt, logits = search.current
         achieved = compare(self._p, logits)
         self._events.write("step", **self._step_fields(step, search, achieved.numbers))
-        self._events.write("snapshot", **self._snapshot_fields(prompt, achieved))
+        self._events.write("snapshot", **self._snapshot_fields(prompt, achieved, at_once=True))
         write_array(self._run.achieved, achieved.q.numpy().astype(np.float32))
         self.save_best(search)
 
@@ -176,7 +179,7 @@ class Recorder:
         self._save_prompt(best.prompt)
         if not math.isfinite(achieved.numbers.kl):
             raise ModelError("the model gives no finite divergence for the best prompt any more; it is kept")
-        self._events.write("snapshot", **self._snapshot_fields(best.prompt, achieved))
+        self._events.write("snapshot", **self._snapshot_fields(best.prompt, achieved, at_once=True))
         if isinstance(best.prompt, SoftPrompt):
             self._events.write("projection", **self._project(best.prompt))
         write_array(self._run.achieved, achieved.q.numpy().astype(np.float32))
@@ -214,14 +217,16 @@ class Recorder:
             "entropy": numbers.entropy,
             "seconds": round(self.seconds, 3),
             "positions": step.positions,
-            "memory": memory_in_use(self._model.device),
+            "memory": self._device.memory(),
+            "use": self._device.use(),
         }
 
-    def _snapshot_fields(self, prompt: Prompt, achieved: Comparison) -> dict[str, Any]:
+    def _snapshot_fields(self, prompt: Prompt, achieved: Comparison, *, at_once: bool = False) -> dict[str, Any]:
+        surprise = self._surprises.of(prompt.ids, at_once=at_once) if isinstance(prompt, HardPrompt) else ()
         return {
             "step": self.step,
             **asdict(achieved.numbers),
-            "prompt": prompt_tokens(self._model, prompt),
+            "prompt": prompt_tokens(self._model, prompt, surprise),
             "tokens": top_tokens(self._model.vocabulary, self._p, achieved.q),
             "candidates": tried_tokens(self._model.vocabulary, prompt),
         }

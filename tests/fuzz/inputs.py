@@ -168,6 +168,7 @@ def _step(index: int) -> dict[str, Any]:
     return {
         "v": 1, "seq": index, "t": 1e9 + index, "type": "step", "step": index, "kl": 3.0 - index / 10,
         "best_kl": 3.0 - index / 10, "best_step": index, "entropy": 1.5, "seconds": index / 2, "memory": 1000,
+        "use": 97.5,
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import json
 import math
 import unicodedata
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -181,9 +182,10 @@ def _draw(state: RunState) -> None:
     if state.snapshot is None:
         return
     prompt = PromptData(state.method, state.step, state.snapshot.prompt, projection=state.projection)
-    assert_visible(prompt_title(prompt))
-    assert_drawn(prompt_lines(prompt, WIDTH, flowing=False)[0])
-    assert_drawn(prompt_lines(prompt, WIDTH, flowing=True)[0])
+    for data in (prompt, replace(prompt, vocab_size=state.vocab_size, surprising=True)):
+        assert_visible(prompt_title(data))
+        assert_drawn(prompt_lines(data, WIDTH, flowing=False)[0])
+        assert_drawn(prompt_lines(data, WIDTH, flowing=True)[0])
     table = from_snapshot(state.snapshot, Wish())
     for index in range(len(table)):
         row = row_lines(table.row(index), columns_for(WIDTH), table.largest, log=True, marked=False, ascii_only=False)

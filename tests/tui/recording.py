@@ -34,6 +34,9 @@ SIZE = 64
 
 UNIFORM = 1.5
 
+SURPRISES = (None, 0.1, 2.5, 7.0, 11.5, 0.0, 4.2, 1000.5, 3.0, None)
+"""Of the tokens of a hard prompt, nats; one is larger than any that is shown."""
+
 
 def strings() -> list[str]:
     """The string of each token."""
@@ -132,7 +135,11 @@ class Recorder:
         more = {"cosine": 0.5, "norm": 1.25} if self.method == "soft" else {}
         prompt = [{"id": i, "text": texts[i], **more} for i in range(10)]
         if self.method == "hard":
-            prompt = [{**token, "changed": self.step if token["id"] == 3 else 1} for token in prompt]
+            changed = [self.step if position == 3 else 1 for position in range(10)]
+            prompt = [
+                token | {"changed": step, "surprise": surprise}
+                for token, step, surprise in zip(prompt, changed, SURPRISES, strict=True)
+            ]
             prompt[3] |= {"gained": 0.25}
             prompt[5] |= {"locked": True}
         tokens = [[i, texts[i], p[i], q[i], p[i] * math.log(p[i] / q[i])] for i in range(20)]

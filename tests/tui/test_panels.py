@@ -112,6 +112,13 @@ def test_the_help_names_every_key(table: tuple[keys.Key, ...]) -> None:
     assert all(width_of(line) <= 76 for line in lines)
 
 
+def test_the_help_writes_each_key_of_a_pair_and_the_bar_both() -> None:
+    shown = [plain(line).split(maxsplit=1) for line in help_lines(keys.START_KEYS, 72) if line]
+    assert ["[", "A shorter prompt"] in shown
+    assert ["]", "A longer prompt"] in shown
+    assert {key.pair for key in keys.START_KEYS} == {"", "[ ]", "- +"}
+
+
 @pytest.mark.parametrize(
     "table",
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import pytest
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.state import PromptToken
 from distprompt_tui.tui.app import DistPromptApp
+from distprompt_tui.tui.ascii import to_ascii
 from distprompt_tui.tui.lines import plain
 from distprompt_tui.tui.screens.live import LiveScreen
 from distprompt_tui.tui.screens.position import PositionDialog
 from distprompt_tui.tui.widgets.bars import Bars
 from distprompt_tui.tui.widgets.prompt import PromptData, PromptView, prompt_lines, prompt_note, prompt_title
+from distprompt_tui.tui.widgets.surprise import GRADES
 from tests.tui.conftest import screen_text, until, watched
 from tests.tui.recording import Recorder, recorded
 
@@ -139,6 +142,66 @@ async def test_vectors_have_no_cursor(tmp_path: Path, app_on: Make) -> None:
         assert "enter more" not in screen_text(app)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_tokens_take_the_colour_of_their_surprise(tmp_path: Path, app_on: Make, size: tuple[int, int]) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs", "hard"))
+    async with app.run_test(size=size) as pilot:
+        await chosen(app, pilot, 2)
+        before = screen_text(app)
+        await pilot.press("c")
+        await until(pilot, lambda: "▁ <2.3 nats  ▃ <6.9" in screen_text(app))
+        assert "3[[TODO]·a]" in screen_text(app)
+        if size == (120, 40):
+            assert "3 surprise 2.5, P 0.0821" in screen_text(app)
+            assert "10 tokens, surprise −ln P in nats, mean 128.6" in screen_text(app)
+        await pilot.press("c")
+        await until(pilot, lambda: screen_text(app) == before)
+
+
+async def test_vectors_have_no_surprise(tmp_path: Path, app_on: Make) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs"))
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await chosen(app, pilot, 0)
+        await pilot.press("c")
+        await until(pilot, lambda: "Vectors have no" in screen_text(app))
+        assert "chance" not in screen_text(app)
+
+
+@pytest.mark.parametrize("no_color", [True, False])
+async def test_the_panel_in_focus_is_seen_without_colour(
+    tmp_path: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch, no_color: bool
+) -> None:
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", "1")
+    app = app_on(attach=recorded(tmp_path / "runs", "hard"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await chosen(app, pilot, 0)
+        await until(pilot, lambda: "▌1[·banana]" in screen_text(app))
+        await pilot.press("tab")
+        await until(pilot, lambda: "1 ·banana " in screen_text(app))
+        assert "▌" not in screen_text(app)
+        rule = "━" if no_color else "─"
+        await until(pilot, lambda: f"{rule}Tokens" in screen_text(app))
+
+
+def test_a_surprise_is_a_sign_a_colour_and_a_number() -> None:
+    values = (None, 0.5, 3.0, 8.0, 11.0)
+    prompt = tuple(PromptToken(i, f" t{i}", surprise=value) for i, value in enumerate(values))
+    data = PromptData("hard", 9, prompt, vocab_size=49_152, surprising=True)
+    lines, places = prompt_lines(data, 60, flowing=True)
+    assert plain(lines[0]) == "▁ <2.3 nats  ▃ <6.9  ▅ <10.8 chance  ▇ more"
+    assert plain(lines[1]) == "1 ·t0 –  2 ·t1 ▁  3 ·t2 ▃  4 ·t3 ▅  5 ·t4 ▇"
+    assert places == [1, 1, 1, 1, 1]
+    by_token = {text: role for text, role in lines[1] if text.startswith("·")}
+    assert by_token == {"·t0": "faint", "·t1": "good", "·t2": "", "·t3": "warning", "·t4": "error"}
+    grid, _ = prompt_lines(data, 30, flowing=False)
+    assert [plain(line).split()[-1] for line in grid[1:]] == ["–", "0.5", "3.0", "8.0", "11.0"]
+    older = replace(data, tokens=tuple(replace(token, surprise=None) for token in prompt))
+    assert prompt_title(older) == "Prompt  5 tokens, surprise −ln P in nats: not recorded"
+    assert to_ascii(plain(lines[0])).isascii()
+    assert len({to_ascii(sign) for sign, _ in GRADES}) == len(GRADES)
+
+
 def tokens(*gained: float | None) -> tuple[PromptToken, ...]:
     return tuple(PromptToken(i, f" t{i}", changed=7 if gain else 0, gained=gain) for i, gain in enumerate(gained))
 
@@ -151,5 +214,5 @@ def test_gains_stand_beside_the_tokens() -> None:
     assert prompt_title(data) == "Prompt  3 tokens, 2 positions changed last, at step 7"
     assert plain(prompt_note(data)) == "3 changed at step 7, KL +1.25  enter more   x lock   "
     flow, places = prompt_lines(data, 14, flowing=True)
-    assert [plain(line) for line in flow] == ["1 ·t0  ›2 ·t1", "›3 ·t2"]
+    assert [plain(line) for line in flow] == ["1 ·t0  ›2 ·t1 ", "›3[·t2]"]
     assert places == [0, 0, 1]

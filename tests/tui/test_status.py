@@ -57,6 +57,13 @@ def test_eighty_columns_hold_the_essentials() -> None:
     assert "eta 2:38" in text
 
 
+def test_the_device_says_what_it_holds_and_how_busy_it_is() -> None:
+    state = replace(SEARCHING, device="cuda:0", memory=3 << 30, use=97.0)
+    assert "cuda:0 97 % 3.0 GiB" in plain(status_line(StatusData(RunView(TITLE, state)), 118))
+    older = replace(state, use=None)
+    assert "cuda:0 3.0 GiB" in plain(status_line(StatusData(RunView(TITLE, older)), 118))
+
+
 def test_plain_searching_needs_no_notice() -> None:
     assert notice_lines(StatusData(VIEWS["running"]), 100) == []
     assert notice_lines(StatusData(VIEWS["paused"]), 100) == []

@@ -18,6 +18,8 @@ from distprompt_tui.tui.screens.dialogs import copy_question, export_question, s
 from distprompt_tui.tui.screens.prompt_hands import PromptScreen
 from distprompt_tui.tui.widgets.bars import Bars, TokensPanel
 from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
+from distprompt_tui.tui.widgets.prompt import PromptView
+from distprompt_tui.tui.widgets.surprise import VECTORS
 from distprompt_tui.tui.widgets.text_line import TextLine
 
 if TYPE_CHECKING:
@@ -235,6 +237,13 @@ class LiveScreen(PromptScreen):
     def action_bar_scale(self) -> None:
         """Linear or logarithmic bars."""
         self.query_one(TokensPanel).toggle_scale()
+
+    def action_surprise(self) -> None:
+        """The prompt's tokens in the colours of their surprise, or in their own."""
+        if self.view.state.snapshot is None:
+            self.notify(NO_SNAPSHOT)
+        elif not self.query_one(PromptView).toggle_surprise():
+            self.notify(VECTORS)
 
     def action_panel(self, name: str) -> None:
         """Show or hide a panel; the last one stays."""

@@ -16,6 +16,7 @@ from distprompt_tui.tui.follow import RunFollower, RunView
 from distprompt_tui.tui.history import History
 from distprompt_tui.tui.keys import APP_KEYS, HISTORY_KEYS, LIVE_KEYS, Key
 from distprompt_tui.tui.lines import safe
+from distprompt_tui.tui.news import News, next_news
 from distprompt_tui.tui.screens.base import AppScreen, TooSmall
 from distprompt_tui.tui.shown import Shown, what_is_shown
 from distprompt_tui.tui.table_feed import TableFeed
@@ -59,6 +60,7 @@ class RunScreen(AppScreen):
         self._polling = False
         self._polled_at = time.monotonic()
         self._warned: int | None = None
+        self._news = News()
 
     def compose(self) -> ComposeResult:
         """Called by Textual."""
@@ -108,10 +110,11 @@ class RunScreen(AppScreen):
             self.run_worker(self._poll(), exit_on_error=True)
 
     async def _poll(self) -> None:
-        was_live = self.view.is_live
+        was_live, is_first = self.view.is_live, not self._follower.has_read
         try:
             self.view = await in_thread(self._follower.poll)
             now, before = time.monotonic(), self._polled_at
+            self._hear(now, is_first=is_first)
             self._polled_at = now
             if was_playing := self.history.is_playing:
                 await self.history.play_on(now - before, self.view.state)
@@ -124,6 +127,11 @@ class RunScreen(AppScreen):
         self.control.settle(self.view)
         if self.is_seen:
             await self.update_panels(asked=was_playing)
+
+    def _hear(self, now: float, *, is_first: bool) -> None:
+        """What happened before this screen was opened is no news."""
+        run = self.view.state
+        self._news = News(best_kl=run.best_kl) if is_first else next_news(self._news, run, now)
 
     def _tell_the_end(self) -> None:
         """The bell where it is set; a few words where another screen lies over this one."""
@@ -139,7 +147,8 @@ class RunScreen(AppScreen):
         return what_is_shown(self.view.state, self.held, self.history, self.asker)
 
     def _status(self, what: Shown) -> StatusData:
-        return StatusData(self.view, self.control.pending, self.read_only, what.note)
+        news = self._news.words_at(time.monotonic()) if self.view.is_live else ()
+        return StatusData(self.view, self.control.pending, self.read_only, what.note, news)
 
     async def update_panels(self, *, asked: bool = False) -> None:
         """Draw what is shown now; `asked`: the person waits for its tokens."""
@@ -174,7 +183,15 @@ class RunScreen(AppScreen):
         if snapshot is not None:
             method = "hard" if what.second == "text" else state.method or self.view.title.method
             self.query_one(PromptView).show(
-                PromptData(method, snapshot.step, snapshot.prompt, self._ascii_only, what.influence, state.projection)
+                PromptData(
+                    method,
+                    snapshot.step,
+                    snapshot.prompt,
+                    self._ascii_only,
+                    what.influence,
+                    state.projection,
+                    state.vocab_size,
+                )
             )
         self._show_keys(what)
         self._tell_new_warnings(self.view.state.warnings)

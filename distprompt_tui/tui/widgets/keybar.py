@@ -36,7 +36,7 @@ class KeyBar(Widget):
         parts: list[Content | tuple[str, str]] = []
         for key in chosen:
             click = f"@click={_namespaced(key)}" if key.action else ""
-            parts.append((f"{key.display} ", f"{ROLES['key']} {click}".strip()))
+            parts.append((f"{key.pair or key.display} ", f"{ROLES['key']} {click}".strip()))
             parts.append((f"{self._words.get(key.action, key.word)}{' ' * _GAP}", f"{ROLES['quiet']} {click}".strip()))
         return Content.assemble(*parts)
 
@@ -46,7 +46,7 @@ def fitting_keys(keys: Sequence[Key], words: dict[str, str], width: int) -> list
     chosen: list[Key] = []
     left = width + _GAP
     for key in sorted(keys, key=lambda key: key.bar or 0):
-        left -= len(key.display) + 1 + len(words.get(key.action, key.word)) + _GAP
+        left -= len(key.pair or key.display) + 1 + len(words.get(key.action, key.word)) + _GAP
         if left < 0:
             break
         chosen.append(key)

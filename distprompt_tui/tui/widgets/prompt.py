@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region
@@ -15,17 +16,25 @@ from textual.message import Message
 
 from distprompt_tui import format
 from distprompt_tui.runs.state import Projection, PromptToken
-from distprompt_tui.tokens import fit, fit_to, visible_token
+from distprompt_tui.tokens import fit_to, visible_token
 from distprompt_tui.tui.asking import Influence
-from distprompt_tui.tui.lines import Line, joined, key_hints, width_of
+from distprompt_tui.tui.lines import Line, joined, key_hints, plain, width_of
+from distprompt_tui.tui.widgets import surprise
 from distprompt_tui.tui.widgets.painted import PaintedScroll, label_border
 
 _TOKEN_CELLS = 12
 
+_SURPRISING = "-surprising"
+"""The class of a view that shows how surprising its tokens are: the legend takes a line more."""
+
 
 @dataclass(frozen=True)
 class PromptData:
-    """The positions at one step, or what each of them gives to a token; `chosen`: the position under the cursor."""
+    """The positions at one step, or what each of them gives to a token.
+
+    `chosen`: the position under the cursor; `surprising`: coloured by how surprising the model finds each token, of
+    `vocab_size` that it could be.
+    """
 
     method: str = ""
     step: int = 0
@@ -33,7 +42,9 @@ class PromptData:
     ascii_only: bool = False
     influence: Influence | None = None
     projection: Projection | None = None
+    vocab_size: int = 0
     chosen: int | None = None
+    surprising: bool = False
 
 
 class PromptView(PaintedScroll):
@@ -90,8 +101,17 @@ class PromptView(PaintedScroll):
         """Draw another prompt."""
         self._position = min(self._position, max(len(data.tokens) - 1, 0))
         has_cursor = self.has_focus and _has_positions(data)
-        self._data = replace(data, chosen=self._position if has_cursor else None)
+        surprising = self.has_class(_SURPRISING) and _has_positions(data)
+        self._data = replace(data, chosen=self._position if has_cursor else None, surprising=surprising)
         self._lay_out()
+
+    def toggle_surprise(self) -> bool:
+        """Colour the tokens by how surprising they are, or no more; whether there are tokens to colour."""
+        if self._data.method == "soft":
+            return False
+        self.toggle_class(_SURPRISING)
+        self.show(self._data)
+        return True
 
     def action_move(self, by: int) -> None:
         """Choose the position so many later."""
@@ -104,7 +124,7 @@ class PromptView(PaintedScroll):
     def action_move_row(self, by: int) -> None:
         """Choose the position above or below; vectors are scrolled."""
         if self._data.chosen is not None:
-            self.action_move(by * self._places.count(0))
+            self.action_move(by * self._places.count(self._places[0]))
         else:
             self.scroll_relative(y=by, animate=False)
 
@@ -145,6 +165,8 @@ def prompt_title(data: PromptData) -> str:
     if data.influence is not None:
         token = fit_to(visible_token(data.influence.token, ascii_only=data.ascii_only), _TOKEN_CELLS)
         return f"Prompt  nats that each position gives to {token}"
+    if data.surprising:
+        return surprise.title(data.tokens)
     if data.method == "soft":
         return f"Prompt  {count} vectors: nearest token, cosine, × mean norm"
     changed = [position for position, token in enumerate(data.tokens, 1) if _changed_last(token, data.tokens)]
@@ -159,7 +181,8 @@ def prompt_note(data: PromptData) -> Line:
     if data.chosen is not None:
         token = data.tokens[data.chosen]
         other_way = "x free" if token.locked else "x lock"
-        return [(f"{data.chosen + 1} {position_words(token)}  ", "border"), *key_hints(f"enter more   {other_way}")]
+        about = surprise.words(token.surprise) if data.surprising else position_words(token)
+        return [(f"{data.chosen + 1} {about}  ", "border"), *key_hints(f"enter more   {other_way}")]
     if data.projection is None:
         return []
     projected = f"as tokens KL {format.nats(data.projection.kl)}, {data.projection.drift:.2g} norms away"
@@ -186,7 +209,10 @@ def prompt_lines(data: PromptData, width: int, *, flowing: bool) -> tuple[list[L
         return [[("The prompt appears with the first snapshot.", "quiet")]], []
     entry = _entry if data.influence is None else _moving_entry
     entries = [entry(position, token, data, padded=not flowing) for position, token in enumerate(data.tokens, start=1)]
-    return _flow(entries, width) if flowing else _grid(entries, width)
+    lines, places = _flow(entries, width) if flowing else _grid(entries, width)
+    if not data.surprising:
+        return lines, places
+    return [surprise.legend(data.vocab_size, width), *lines], [place + 1 for place in places]
 
 
 def _moving_entry(position: int, token: PromptToken, data: PromptData, *, padded: bool) -> Line:
@@ -197,32 +223,48 @@ def _moving_entry(position: int, token: PromptToken, data: PromptData, *, padded
         return _start(position, token, data, padded=padded)
     value, largest = values[position - 1], max(map(abs, values))
     role = "strong" if abs(value) == largest else "quiet" if abs(value) < 0.1 * largest else ""
-    return [*_start(position, token, data, padded=padded), (f" {format.signed(value):>7}", role)]
+    return [*_start(position, token, data, padded=padded), (f"{format.signed(value):>7}", role)]
 
 
 def _entry(position: int, token: PromptToken, data: PromptData, *, padded: bool) -> Line:
     line = _start(position, token, data, padded=padded)
     if token.cosine is not None:
-        line.append((f" {_short(token.cosine)}", "quiet"))
+        line.append((_short(token.cosine), "quiet"))
     if token.norm is not None and padded:
         line.append((f" ×{token.norm:<4.2f}"[:6], "faint"))
-    if padded and any(other.gained is not None for other in data.tokens):
-        line.append((f" {'' if token.gained is None else format.signed(-token.gained):>7}", "quiet"))
+    if data.surprising:
+        line.append(surprise.grade(token.surprise, data.vocab_size))
+        if padded:
+            line.append((f" {surprise.number(token.surprise)}", "quiet"))
+    elif padded and any(other.gained is not None for other in data.tokens):
+        line.append((f"{'' if token.gained is None else format.signed(-token.gained):>7}", "quiet"))
     return line
 
 
 def _start(position: int, token: PromptToken, data: PromptData, *, padded: bool) -> Line:
-    """Number and token; a sign where it changed last, and one where it is locked."""
+    """Number and token; a sign where it changed last, and one where it is locked; brackets around the chosen one."""
     changed = _changed_last(token, data.tokens)
     text = visible_token(token.text, ascii_only=data.ascii_only) or "(nothing)"
-    text = fit(text, _TOKEN_CELLS) if padded else fit_to(text, _TOKEN_CELLS)
+    text = fit_to(text, _TOKEN_CELLS)
+    room = _TOKEN_CELLS - cell_len(text) if padded else 0
     digits = len(str(len(data.tokens))) if padded else 0
+    before, after = "[]" if data.chosen == position - 1 else "  "
     return [
         ("›" if changed else " " if padded else "", "changed"),
         (f"{position:>{digits}}", "faint"),
-        ("*" if token.locked else " ", "key"),
-        (text, "chosen" if data.chosen == position - 1 else "changed" if changed else "strong"),
+        ("*" if token.locked else before, "key"),
+        (text, _token_role(position, token, data, changed=changed)),
+        (after, "key"),
+        (" " * room, ""),
     ]
+
+
+def _token_role(position: int, token: PromptToken, data: PromptData, *, changed: bool) -> str:
+    if data.chosen == position - 1:
+        return "chosen"
+    if data.surprising:
+        return surprise.grade(token.surprise, data.vocab_size)[1]
+    return "changed" if changed else "strong"
 
 
 def _has_positions(data: PromptData) -> bool:
@@ -256,7 +298,8 @@ def _flow(entries: list[Line], width: int) -> tuple[list[Line], list[int]]:
     rows: list[Line] = [[]]
     places: list[int] = []
     for entry in entries:
-        longer = joined([rows[-1], entry])
+        gap = " " if plain(rows[-1]).endswith((" ", "]")) else "  "  # the place of a bracket is part of it
+        longer = joined([rows[-1], entry], separator=(gap, ""))
         if rows[-1] and width_of(longer) > width:
             rows.append(entry)
         else:

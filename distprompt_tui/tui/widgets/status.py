@@ -23,18 +23,20 @@ REASONS = {
 }
 """A run's reasons to end, in the words of the screen."""
 
+_GAP = 2
 _METER_FROM = 110
 _METER_CELLS = 12
 
 
 @dataclass(frozen=True)
 class StatusData:
-    """A run, what was asked of it and not answered yet (`pausing…`), and what is shown instead of it."""
+    """A run, what was asked of it and not answered yet (`pausing…`), what is shown instead of it, and what is new."""
 
     view: RunView = field(default_factory=RunView)
     pending: str = ""
     read_only: bool = False
     note: tuple[Span, ...] = ()
+    news: tuple[Span, ...] = ()
 
 
 class StatusLine(Painted[StatusData]):
@@ -75,7 +77,7 @@ def status_line(data: StatusData, width: int) -> Line:
     """Preset › model › method at the left; phase, step, speed and time left at the right."""
     state = data.view.state
     phase: Line = [_phase(data)]
-    right = [phase]
+    right = [phase, list(data.news)] if data.news else [phase]
     if state.curve and state.steps_planned is not None:
         step: Line = [("step ", "quiet"), (f"{state.step:,}", "strong"), (f"/{state.steps_planned:,}", "quiet")]
         if width >= _METER_FROM:
@@ -85,15 +87,16 @@ def status_line(data: StatusData, width: int) -> Line:
         right.append([("eta ", "quiet"), (format.duration(state.seconds_left), "")])
         right.append([(format.rate(state.steps_per_second), "quiet")])
         if state.memory is not None:
-            right.append([(f"{safe(state.device)} {format.size(state.memory)}", "quiet")])
+            use = "" if state.use is None else f"{format.percent(state.use / 100)} "
+            right.append([(f"{safe(state.device)} {use}{format.size(state.memory)}", "quiet")])
     elif state.curve:
         right.append([("in ", "quiet"), (format.duration(state.seconds), "")])
     title = title_line(data.view.title)
     if data.read_only:
         title += [("  read-only", "warning")]
-    if width_of(title) + len(APP_NAME) + 2 + width_of(joined(right)) < width:
-        title = [(f"{APP_NAME}  ", "heading"), *title]
-    room = max(width - min(width_of(title), width // 2) - 2, 0)
+    if width_of(title) + len(APP_NAME) + _GAP + width_of(joined(right)) + _GAP <= width:
+        title = [(f"{APP_NAME}{' ' * _GAP}", "heading"), *title]
+    room = max(width - min(width_of(title), width // 2) - _GAP, 0)
     return spread(title, fitting(right, room), width)
 
 

@@ -1,0 +1,85 @@
+"""A few whole screens as they were when somebody looked at them: text, borders and colours. No clock is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from distprompt_tui import format
+from distprompt_tui.tui.app import DistPromptApp
+from distprompt_tui.tui.screens.compare import CompareScreen
+from distprompt_tui.tui.screens.runs import RunsScreen
+from distprompt_tui.tui.widgets.bars import Bars
+from distprompt_tui.tui.widgets.prompt import PromptView
+from distprompt_tui.tui.widgets.run_table import RunTable
+from tests.tui.conftest import screen_text, until, watched
+from tests.tui.pictures import compare_with_kept, picture
+from tests.tui.recording import Recorder, recorded
+
+Make = Callable[..., DistPromptApp]
+
+
+@pytest.fixture(autouse=True)
+def one_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same terminal, settings and time everywhere."""
+    monkeypatch.setattr(format, "ago", lambda seconds: "just now")
+    monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("NO_COLOR", "TEXTUAL_COLOR_SYSTEM", "SSH_CONNECTION", "TMUX"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def living(tmp_path: Path, method: str) -> Recorder:
+    recorder = Recorder(tmp_path / "runs", method)
+    recorder.start()
+    recorder.steps(40)
+    recorder.bounds()
+    return recorder
+
+
+async def drawn(app: DistPromptApp, pilot: Pilot[Any]) -> None:
+    """Wait until all of a run's tokens are on the screen."""
+    await until(pilot, lambda: app.screen.query(Bars) and app.screen.query_one(Bars).table.complete)
+    await until(pilot, lambda: "step 40" in screen_text(app) and "·word10" in screen_text(app))
+
+
+async def test_start(app_on: Make, small_world: object) -> None:
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: all(text in screen_text(app) for text in ("head limit    0.500", " on cpu ")))
+        compare_with_kept("start-120x40", picture(app))
+
+
+async def test_live_on_a_small_terminal(tmp_path: Path, app_on: Make) -> None:
+    async with watched(living(tmp_path, "soft"), app_on, size=(80, 24)) as (app, pilot):
+        await until(pilot, lambda: "step 40" in screen_text(app) and "[TODO]" in screen_text(app))
+        await until(pilot, lambda: app.screen.query_one(Bars).table.complete)
+        compare_with_kept("live-80x24", picture(app))
+
+
+async def test_live_with_the_prompt_in_its_colours(tmp_path: Path, app_on: Make) -> None:
+    async with watched(living(tmp_path, "hard"), app_on, size=(120, 40)) as (app, pilot):
+        await drawn(app, pilot)
+        app.screen.query_one(PromptView).focus()
+        await pilot.press("c", "right", "right")
+        await until(pilot, lambda: "3 surprise 2.5" in screen_text(app))
+        compare_with_kept("live-120x40", picture(app))
+
+
+async def test_compare(tmp_path: Path, app_on: Make, small_world: object) -> None:
+    for method, steps in (("soft", 60), ("hard", 25)):
+        path = recorded(tmp_path / "runs", method, steps=steps).path
+        path.rename(path.with_name(method))  # runs are sorted by name
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("u")
+        await until(pilot, lambda: isinstance(app.screen, RunsScreen) and app.screen.query_one(RunTable).row_count == 2)
+        await pilot.press("space", "space", "c")
+        await until(pilot, lambda: isinstance(app.screen, CompareScreen) and "log, over steps" in screen_text(app))
+        await until(pilot, lambda: "search.method" in screen_text(app))
+        compare_with_kept("compare-120x40", picture(app))

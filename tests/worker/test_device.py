@@ -1,0 +1,41 @@
+"""How busy a device is: what it tells, and nothing where it does not."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from distprompt_tui.worker.device import DeviceMeter
+
+
+def test_a_process_that_computes_is_busy_and_one_that_sleeps_is_not() -> None:
+    meter = DeviceMeter(torch.device("cpu"))
+    until = time.process_time() + 0.3
+    while time.process_time() < until:
+        pass
+    busy = meter.use()
+    time.sleep(0.5)
+    idle = meter.use()
+    assert busy is not None
+    assert idle is not None
+    assert busy > 0
+    assert idle < busy
+    assert meter.memory() > 1 << 20
+
+
+def test_a_gpu_that_does_not_tell_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[torch.device] = []
+
+    def refuse(device: torch.device) -> int:
+        asked.append(device)
+        raise ModuleNotFoundError("nvidia-ml-py")
+
+    monkeypatch.setattr(torch.cuda, "utilization", refuse)
+    meter = DeviceMeter(torch.device("cuda"))
+    assert [meter.use(), meter.use()] == [None, None]
+    assert asked == [torch.device("cuda")]
+    monkeypatch.setattr(torch.cuda, "utilization", lambda device: 97)
+    assert DeviceMeter(torch.device("cuda")).use() == 97.0
+    assert DeviceMeter(torch.device("mps")).use() is None

@@ -1,0 +1,55 @@
+"""How surprising the prompt's own tokens are: measured beside the search, in a small share of its time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.worker import surprise
+from distprompt_tui.worker.surprise import LARGEST_SHARE, Surprises, surprises
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds; a forward pass takes one of them."""
+    now = [0.0]
+    forward = LanguageModel.log_probabilities
+
+    def slow(model: LanguageModel, ids: torch.Tensor) -> Any:
+        now[0] += 1
+        return forward(model, ids)
+
+    monkeypatch.setattr(LanguageModel, "log_probabilities", slow)
+    monkeypatch.setattr(surprise.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_what_stands_before_a_change_stays_and_the_rest_waits_its_turn(
+    tiny_models: dict[str, LanguageModel], clock: list[float]
+) -> None:
+    model = tiny_models["llama"]
+    one, other = torch.tensor([5, 6, 7, 8]), torch.tensor([5, 6, 9, 8])
+    asked = Surprises(model)
+    first = asked.of(one)
+    assert first[0] is None
+    assert all(value is not None and value > 0 for value in first[1:])
+    assert asked.of(other) == [*first[:2], None, None]
+    assert asked.of(one) == first
+    clock[0] = 1 / LARGEST_SHARE
+    assert clock[0] == 50
+    second = asked.of(other)
+    assert second == pytest.approx(surprises(model, other), abs=1e-3)
+    assert second[1] == pytest.approx(first[1], abs=1e-3)
+    assert asked.of(one[:2]) == second[:2]
+
+
+def test_a_prompt_that_somebody_waits_for_is_measured_at_once(
+    tiny_models: dict[str, LanguageModel], clock: list[float]
+) -> None:
+    asked = Surprises(tiny_models["llama"])
+    asked.of(torch.tensor([5, 6, 7]))
+    assert None not in asked.of(torch.tensor([6, 5, 7]), at_once=True)[1:]
+    assert clock[0] == 2
