@@ -1,6 +1,6 @@
 """Take the README's pictures: the app, headless, on the real default model.
 
-python docs/screenshot.py live|start|editor|compare [--step 250] [--size 120x36]
+python docs/screenshot.py live|start|editor|compare|sweep [--step 250] [--size 120x36]
 
 Each is written beside this file, as SVG.
 """
@@ -26,7 +26,11 @@ from distprompt_tui.tui.screens.editor import EditorScreen
 from distprompt_tui.tui.screens.live import LiveScreen
 from distprompt_tui.tui.screens.runs import RunsScreen
 from distprompt_tui.tui.screens.start import StartScreen
+from distprompt_tui.tui.screens.sweep import SweepScreen
+from distprompt_tui.tui.screens.sweeps import SweepsScreen
 from distprompt_tui.tui.widgets.run_table import RunTable
+from distprompt_tui.tui.widgets.sweep_points import PointHeader
+from distprompt_tui.tui.widgets.sweep_table import SweepTable
 from distprompt_tui.tui.widgets.target_preview import TargetView
 
 WAIT_SECONDS = 900
@@ -84,7 +88,19 @@ async def compare(app: DistPromptApp, pilot: Pilot[Any], step: int) -> None:
     await pilot.pause(2)
 
 
-PICTURES: dict[str, Picture] = {"live": live, "start": start, "editor": editor, "compare": compare}
+async def sweep(app: DistPromptApp, pilot: Pilot[Any], step: int) -> None:
+    """The sweep that was written to last, of those that are there: it takes too long for a picture."""
+    await _on_the_start_screen(app, pilot)
+    await pilot.press("S")
+    await until(pilot, lambda: isinstance(app.screen, SweepsScreen) and app.screen.query_one(SweepTable).row_count)
+    await pilot.press("enter")
+    await until(pilot, lambda: isinstance(app.screen, SweepScreen) and app.screen.query_one(PointHeader).data)
+    await pilot.pause(2)
+
+
+PICTURES: dict[str, Picture] = {
+    "live": live, "start": start, "editor": editor, "compare": compare, "sweep": sweep
+}  # fmt: skip
 
 
 async def _on_the_start_screen(app: DistPromptApp, pilot: Pilot[Any]) -> None:

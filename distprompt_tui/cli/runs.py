@@ -70,8 +70,12 @@ def delete_run(
 def stop_run(name: RunArgument, runs_dir: RunsDirOption = None) -> None:
     """End a living run; what it found is kept."""
     from distprompt_tui.runs.process import stop
+    from distprompt_tui.runs.recording import Recording
+    from distprompt_tui.runs.reduce import reduce_all
 
-    print("stopped" if stop(find(name, runs_dir)) else "killed: it did not answer in time")
+    run = find(name, runs_dir)
+    step_seconds = reduce_all(Recording(run.events).read()).seconds_per_step
+    print("stopped" if stop(run, step_seconds=step_seconds) else "killed: it did not answer in time")
 
 
 @runs_app.command("resume")

@@ -140,15 +140,20 @@ def send(run: RunDirectory, command: Command, **fields: int) -> None:
         raise UsageError(f"{run.name} cannot be told to {command}: {error.strerror}") from error
 
 
-def stop(run: RunDirectory, grace_seconds: float = STOP_GRACE_SECONDS) -> bool:
+def stop(run: RunDirectory, grace_seconds: float = STOP_GRACE_SECONDS, step_seconds: float | None = None) -> bool:
     """End a run: ask first, then TERM, then KILL. Blocks until the worker is gone.
+
+    Args:
+        grace_seconds: that the worker has after each.
+        step_seconds: what a step takes, where it is known: it answers after one, and so is given two more.
 
     Returns:
         Whether the worker ended without being killed.
     """
     with contextlib.suppress(UsageError):  # there are other ways
         send(run, "stop")
-    return _released(run.lock, grace_seconds) or end_holder(run.lock, (signal.SIGTERM, signal.SIGKILL), grace_seconds)
+    patience = grace_seconds + 2 * (step_seconds or 0.0)
+    return _released(run.lock, patience) or end_holder(run.lock, (signal.SIGTERM, signal.SIGKILL), grace_seconds)
 
 
 def end_holder(lock: Path, signals: Sequence[signal.Signals], grace_seconds: float) -> bool:

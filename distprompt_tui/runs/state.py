@@ -209,6 +209,11 @@ class RunState:
         return (recent[-1].step - recent[0].step) / (recent[-1].seconds - recent[0].seconds)
 
     @property
+    def seconds_per_step(self) -> float | None:
+        """What a step takes now."""
+        return 1 / self.steps_per_second if self.steps_per_second else None
+
+    @property
     def seconds_left(self) -> float | None:
         """Until the budget is spent, at the present speed."""
         left = []

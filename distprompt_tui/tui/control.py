@@ -52,7 +52,7 @@ class RunControl:
 
         self._ask("stopping", view)
         try:
-            return await in_thread(stop, self.run)
+            return await in_thread(stop, self.run, step_seconds=view.state.seconds_per_step)
         finally:
             self._wanted = ""
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +122,16 @@ def test_a_worker_that_does_not_answer_is_killed(run: RunDirectory) -> None:
     os.kill(pid, signal.SIGSTOP)
     assert not stop(run, grace_seconds=0.3)
     assert gone(run)
+
+
+def test_a_worker_in_a_long_step_is_waited_for(run: RunDirectory) -> None:
+    wait_for(run, lambda state: state.step > 0)
+    pid = worker_pid(run)
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    threading.Timer(1.5, os.kill, (pid, signal.SIGCONT)).start()
+    assert stop(run, grace_seconds=0.3, step_seconds=60)
+    assert wait_for(run, lambda state: state.phase == "ended").reason == "stopped"
 
 
 def test_term_before_the_search_begins_ends_the_worker_at_once(run: RunDirectory) -> None:
