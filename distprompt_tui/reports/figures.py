@@ -1,4 +1,4 @@
-"""A sweep's curves as PNG and SVG by matplotlib, sized for a paper; a figure for each model, method and length."""
+"""A sweep's curves or bars as PNG and SVG, by matplotlib: a figure for each model, method and length."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#000000")
 """Of Okabe and Ito (2008), told apart by every kind of colour vision."""
 
 MARKERS = "os^Dvh"
-COLUMN_INCHES = (3.3, 2.5)
+COLUMN_INCHES = (3.3, 2.8)
 """A column of a two-column paper."""
 
 DPI = 300
@@ -59,17 +59,44 @@ def write_figures(report: SweepReport, folder: Path) -> list[Path]:
 
 
 def _draw(axes: Any, panel: Panel) -> None:
-    """Means with bands, head limits dashed, floors dotted, on matplotlib axes."""
+    """Curves over entropy, or bars where there is one entropy; the legend beneath, where it hides nothing."""
+    axes.set_title(str(panel.setting), fontsize=8)
+    if max(len(curve.points) for curve in panel.curves) > 1:
+        _draw_curves(axes, panel)
+    else:
+        _draw_bars(axes, panel)
+    axes.figure.legend(loc="outside lower center", ncols=2)
+
+
+def _draw_curves(axes: Any, panel: Panel) -> None:
+    """Means with bands, head limits dashed, floors dotted."""
     for place, curve in enumerate(panel.curves):
         _draw_curve(axes, curve, COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
     axes.plot([], [], color="0.4", linewidth=1, linestyle="--", label="head limit")
     axes.plot([], [], color="0.4", linewidth=1, linestyle=":", label="floor")
-    axes.set_title(str(panel.setting), fontsize=8)
     axes.set_xlabel("entropy of the target (nats)")
     axes.set_ylabel("KL(p‖q) (nats)")
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", linewidth=0.3, alpha=0.6)
-    axes.legend()
+
+
+def _draw_bars(axes: Any, panel: Panel) -> None:
+    """A bar a series: its head limit and what is left above it, with the interval of both together."""
+    for place, curve in enumerate(panel.curves):
+        (point,) = curve.points
+        colour, kl = COLOURS[place % len(COLOURS)], point.kl
+        limit = point.head_limit.value if point.head_limit is not None else 0.0
+        axes.barh(place, limit, color=colour, height=0.6)
+        axes.barh(place, kl.value - limit, left=limit, color=colour, height=0.6, alpha=0.35)
+        if kl.low is not None and kl.high is not None:
+            axes.plot([kl.low, kl.high], [place, place], color="0.2", linewidth=1, marker="|", markersize=4)
+    axes.barh(0, 0, color="0.4", label="head limit")
+    axes.barh(0, 0, color="0.4", alpha=0.35, label="left above it")
+    axes.set_yticks(range(len(panel.curves)), [curve.series for curve in panel.curves])
+    axes.invert_yaxis()
+    axes.set_xlabel("KL(p‖q) (nats)")
+    axes.set_xlim(left=0)
+    axes.grid(axis="x", linewidth=0.3, alpha=0.6)
 
 
 def _draw_curve(axes: Any, curve: Curve, colour: str, marker: str) -> None:
