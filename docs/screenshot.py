@@ -83,7 +83,7 @@ async def compare(app: DistPromptApp, pilot: Pilot[Any], step: int) -> None:
         await until(pilot, lambda run=run: worker_pid(run) is None)  # type: ignore[misc]
     await pilot.press("u")
     await until(pilot, lambda: isinstance(app.screen, RunsScreen) and app.screen.query_one(RunTable).row_count == 3)
-    await pilot.press("space", "down", "space", "down", "space", "c")
+    await pilot.press("space", "space", "space", "c")
     await until(pilot, lambda: isinstance(app.screen, CompareScreen))
     await pilot.pause(2)
 
