@@ -132,7 +132,7 @@ async def test_stopping_asks_first(tmp_path: Path, app_on: Make, monkeypatch: py
     recorder = Recorder(tmp_path / "runs")
     recorder.start()
     stopped: list[str] = []
-    monkeypatch.setattr("distprompt_tui.runs.process.stop", lambda run: stopped.append(run.name) or True)
+    monkeypatch.setattr("distprompt_tui.runs.process.stop", lambda run, **how: stopped.append(run.name) or True)
     app = app_on(attach=recorder.run)
     with recorder.living_worker():
         async with app.run_test(size=(100, 30)) as pilot:

@@ -133,7 +133,7 @@ async def test_started_watched_and_stopped(
     sweeps: Path, app_on: Make, tmp_path: Path, tiny_folders: dict[str, Path]
 ) -> None:
     fields = {"name": "tiny", "models": [str(tiny_folders["llama"])], "lengths": [4], "targets": 60, "batch": 1}
-    fields |= {"threads": 1, "device": "cpu", "entropies": [2.0], "soft": {"steps": 10}}
+    fields |= {"threads": 1, "device": "cpu", "entropies": [2.0], "soft": {"steps": 100}}
     file = tmp_path / "presets" / "sweeps" / "tiny.toml"
     file.parent.mkdir(parents=True)
     file.write_text(tomli_w.dumps(fields | {"series": [{"name": "vanilla", "target": {"family": "vanilla"}}]}))
@@ -223,7 +223,7 @@ async def test_a_damaged_sweep_is_one_clear_line(sweeps: Path, app_on: Make) -> 
         assert "✕ damaged" in screen_text(app)
         await pilot.press("enter")
         await until(pilot, lambda: "The sweep cannot be read." in screen_text(app))
-        assert "sweep.toml:2: models" in screen_text(app).replace("\n", "")
+        assert "sweep.toml:2:models" in "".join(screen_text(app).split())  # however long the folder's path is
         await pilot.press("r", "s", "right", "l")
         assert isinstance(app.screen, SweepScreen)
 
