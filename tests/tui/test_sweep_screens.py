@@ -153,8 +153,6 @@ async def test_started_watched_and_stopped(
         await until(pilot, lambda: "■ stopped" in screen_text(app))
         assert carrying_out(SweepDirectory(path)) is None
         assert "go on" in screen_text(app)
-        log = path / "worker.log"  # the process lets go of the sweep, then says how it ended
-        await until(pilot, lambda: "stopped; the same command goes on from here" in log.read_text())
 
 
 async def test_what_cannot_be_started_says_why(sweeps: Path, app_on: Make) -> None:
@@ -223,7 +221,7 @@ async def test_a_damaged_sweep_is_one_clear_line(sweeps: Path, app_on: Make) -> 
         assert "✕ damaged" in screen_text(app)
         await pilot.press("enter")
         await until(pilot, lambda: "The sweep cannot be read." in screen_text(app))
-        assert "sweep.toml:2:models" in "".join(screen_text(app).split())  # however long the folder's path is
+        assert "sweep.toml:2:models" in "".join(screen_text(app).replace("│", "").split())
         await pilot.press("r", "s", "right", "l")
         assert isinstance(app.screen, SweepScreen)
 

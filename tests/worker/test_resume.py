@@ -18,7 +18,7 @@ from distprompt_tui.runs.state import RunState
 from tests.tiny_runs import SEARCHES, outcome, tiny_spec, until
 from tests.worker.frail import Frailty, kill, start_frail
 
-STEPS = 90
+STEPS = 150
 
 
 def seen(run: RunDirectory) -> RunState:
@@ -39,7 +39,7 @@ def test_killed_and_resumed_equals_uninterrupted(search: str, tmp_path: Path, ti
     spec = tiny_spec(tiny_folders["llama"], search, STEPS)
     whole, run = create_run(spec, tmp_path), create_run(spec, tmp_path)
     start_frail(whole).join()
-    for before, after in enumerate((STEPS // 3, STEPS // 2)):
+    for before, after in enumerate((STEPS // 6, STEPS // 4)):
         worker = start_frail(run, Frailty(steps=10, share=1e9))
         until(lambda before=before, after=after: resumptions(run) == before and seen(run).step >= after, "no step")
         assert kill(worker)
