@@ -187,7 +187,8 @@ class SweepScreen(AppScreen):
     def _sentence(self) -> tuple[str, str]:
         """What stands in the place of the picture, and its role."""
         if self._view.problem:
-            return f"The sweep cannot be read. {safe(self._view.problem)}", "error"
+            problem = self._view.problem.replace(f"{self._follower.directory.path}/", "")
+            return f"The sweep cannot be read. {safe(problem)}", "error"
         if (standing := self._view.standing) is None:
             return "Reading the sweep…", "quiet"
         return _SENTENCES[standing.state].format(total=standing.total), "quiet"
