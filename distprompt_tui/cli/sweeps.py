@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,6 +47,7 @@ def sweep(
     from distprompt_tui.sweeps.terminal import as_dict, print_end, progress_line
     from distprompt_tui.sweeps.verdicts import as_dict as verdict_as_dict
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which a process in the background ignores
     directory = make_directory(_asked(name, quick, models or []), sweeps_dir())
     with directory.locked():
         conduct = Conduct(directory)

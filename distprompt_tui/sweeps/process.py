@@ -23,7 +23,7 @@ from distprompt_tui.sweeps.shipped import check_models
 WORKER_MODULE = "distprompt_tui.sweeps.worker"
 
 STOP_GRACE_SECONDS = 5.0
-"""After a Ctrl-C the process ends its workers and makes the table of the rows anew before it lets go of the sweep."""
+"""After TERM the process ends its workers and makes the table of the rows anew before it lets go of the sweep."""
 
 
 def start_sweep(sweep: Sweep, directory: SweepDirectory) -> None:
@@ -60,15 +60,14 @@ def start_sweep(sweep: Sweep, directory: SweepDirectory) -> None:
 
 
 def stop_sweep(directory: SweepDirectory) -> bool:
-    """End the process that carries a sweep out, as Ctrl-C would; harder where it does not listen. Blocks.
+    """End the process that carries a sweep out: TERM, which it takes as Ctrl-C, then KILL. Blocks.
 
     Whatever ends it, no row is lost: the next start does what is missing.
 
     Returns:
         Whether it ended without being killed.
     """
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
-    return end_holder(directory.lock, signals, STOP_GRACE_SECONDS)
+    return end_holder(directory.lock, (signal.SIGTERM, signal.SIGKILL), STOP_GRACE_SECONDS)
 
 
 def carrying_out(directory: SweepDirectory) -> int | None:

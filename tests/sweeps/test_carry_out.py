@@ -186,7 +186,8 @@ def test_half_a_line_is_no_row_and_spoils_none(whole: SweepDirectory, tiny_sweep
     assert len(read_lines(directory.rows_file, Row)) == len(rows)
 
 
-def test_ctrl_c_says_how_to_go_on(tiny_sweep: Sweep, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_term_say_how_to_go_on(tiny_sweep: Sweep, tmp_path: Path, number: signal.Signals) -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
     running = start(tiny_sweep, tmp_path)
     signal.signal(signal.SIGINT, before)
@@ -194,7 +195,7 @@ def test_ctrl_c_says_how_to_go_on(tiny_sweep: Sweep, tmp_path: Path) -> None:
     while not (workers := psutil.Process(running.pid).children()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    running.send_signal(signal.SIGINT)
+    running.send_signal(number)
     out, err = running.communicate(timeout=DEADLINE_SECONDS)
     assert running.returncode == 130
     assert "stopped; the same command goes on from here" in out

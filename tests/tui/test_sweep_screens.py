@@ -153,6 +153,8 @@ async def test_started_watched_and_stopped(
         await until(pilot, lambda: "■ stopped" in screen_text(app))
         assert carrying_out(SweepDirectory(path)) is None
         assert "go on" in screen_text(app)
+        log = path / "worker.log"  # the process lets go of the sweep, then says how it ended
+        await until(pilot, lambda: "stopped; the same command goes on from here" in log.read_text())
 
 
 async def test_what_cannot_be_started_says_why(sweeps: Path, app_on: Make) -> None:
