@@ -97,9 +97,8 @@ class LanguageModel:
         """
         output = self.body(inputs_embeds=self._in_context(embeds, self.prefix_ids), use_cache=False)
         hidden: Tensor = output.last_hidden_state
-        before = len(self.prefix_ids)
-        log_q = self.head.logits(hidden[:, max(before - 1, 0) : before + ids.shape[1] - 1]).log_softmax(-1)
-        if not before:
+        log_q = self.head.logits(self._predicting(hidden, ids.shape[1])).log_softmax(-1)
+        if not self.prefix_ids:
             log_q = torch.nn.functional.pad(log_q, (0, 0, 1, 0))
         likelihood = log_q.gather(2, ids[..., None]).sum((1, 2)) / max(self.predicted(ids.shape[1]), 1)
         return self.head.logits(hidden[:, -1]), likelihood, log_q
@@ -114,9 +113,8 @@ class LanguageModel:
         Returns:
             log P(token | before), nats, (n,) float32; NaN where nothing stands before.
         """
-        before = len(self.prefix_ids)
         output = self.body(inputs_embeds=self._in_context(ids[None], self.prefix_ids), use_cache=False)
-        hidden: Tensor = output.last_hidden_state[0, max(before - 1, 0) : before + len(ids) - 1]
+        hidden = self._predicting(output.last_hidden_state, len(ids))[0]
         found = torch.full((len(ids),), torch.nan, device=self.device)
         first = len(ids) - len(hidden)
         for start in range(0, len(hidden), HEAD_POSITIONS):
@@ -124,6 +122,12 @@ class LanguageModel:
             place = first + start
             found[place : place + len(log_q)] = log_q.gather(1, ids[place : place + len(log_q), None])[:, 0]
         return found
+
+    def _predicting(self, hidden: Tensor, length: int) -> Tensor:
+        """Of states in the context, (batch, positions, d), those before each of a prompt's tokens: without a prefix
+        the first token has none."""
+        before = len(self.prefix_ids)
+        return hidden[:, max(before - 1, 0) : before + length - 1]
 
     def logits_and_past(self, prompt: Tensor) -> tuple[Tensor, Past]:
         """As `next_token_logits`, of one prompt, and the past of its prefix, itself and its suffix.

@@ -171,10 +171,14 @@ COMPARE_KEYS = (
     Key("up,down", "", "", "Scroll what is different in their specs", "Moving", None, "↑ ↓"),
 )
 
-SWEEPS_KEYS = (
-    Key("enter", "open", "open", "Watch the sweep, or see what it would do", "The sweep", 0),
+_ON_A_SWEEP = (
     Key("r", "carry_out", "start", "Start the sweep, or go on with it, in a process of its own", "The sweep", 4),
     Key("s", "stop", "stop", "Stop the sweep; asks first, no result is lost", "The sweep", 5),
+)
+
+SWEEPS_KEYS = (
+    Key("enter", "open", "open", "Watch the sweep, or see what it would do", "The sweep", 0),
+    *_ON_A_SWEEP,
     Key("escape", "back", "back", "Back", "Moving", 4, "esc"),
     Key("up,down", "", "", "Choose a sweep; j and k do too", "Moving", None, "↑ ↓"),
 )
@@ -193,8 +197,7 @@ SWEEP_KEYS = (
     Key("right,tab", "setting(1)", "setting", "The next setting", "What is shown", 0, "→", True, "← →"),
     Key("v", "verdicts", "verdicts", "All that is said of the verdicts, or their effects alone", "What is shown", 7),
     Key("l", "scale", "log", "Logarithmic or linear divergence", "What is shown", 8),
-    Key("r", "carry_out", "start", "Start the sweep, or go on with it, in a process of its own", "The sweep", 4),
-    Key("s", "stop", "stop", "Stop the sweep; asks first, no result is lost", "The sweep", 5),
+    *_ON_A_SWEEP,
     Key("w", "log", "output", "What the sweep's processes printed", "The sweep", 9),
     Key("escape", "back", "back", "Back; the sweep goes on", "Moving", 6, "esc"),
     Key("up,down", "", "", "Scroll the table of points", "Moving", None, "↑ ↓"),
