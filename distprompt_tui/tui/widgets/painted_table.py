@@ -95,6 +95,17 @@ class PaintedTable(PaintedScroll):
         height = self.lines_per_row
         self.scroll_to_region(Region(0, self.cursor * height, 1, height), animate=False, force=True, immediate=True)
 
+    def rows_changed(self, place: int | None) -> None:
+        """Draw other rows. The cursor stays on its row; at the top, it stays at the top.
+
+        Args:
+            place: where the row under the cursor is now; None where it is gone.
+        """
+        if self.cursor > 0:
+            self.cursor = min(self.cursor, max(self.row_count - 1, 0)) if place is None else place
+            self.reveal()
+        self.redraw_all()
+
     def redraw_all(self) -> None:
         """Draw other rows."""
         self.set_line_count(self.row_count * self.lines_per_row or 3)

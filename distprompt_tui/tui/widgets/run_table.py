@@ -47,7 +47,7 @@ class RunList:
 
 
 class RunTable(PaintedTable):
-    """The rows. The cursor stays on its run; at the top, it stays at the top."""
+    """The rows; the cursor stays on its run."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -68,10 +68,7 @@ class RunTable(PaintedTable):
         current = self.current
         self.data = data
         kept = [index for index, summary in enumerate(data.runs) if current and summary.run == current.run]
-        if self.cursor > 0:
-            self.cursor = kept[0] if kept else min(self.cursor, max(len(data.runs) - 1, 0))
-            self.reveal()
-        self.redraw_all()
+        self.rows_changed(kept[0] if kept else None)
 
     def line(self, index: int, width: int) -> Line:
         """One run."""

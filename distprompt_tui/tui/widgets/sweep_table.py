@@ -43,7 +43,7 @@ class SweepListing:
 
 
 class SweepTable(PaintedTable):
-    """The rows. The cursor stays on its sweep; at the top, it stays at the top."""
+    """The rows; the cursor stays on its sweep."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -64,11 +64,8 @@ class SweepTable(PaintedTable):
         current = self.current
         self.data = data
         paths = [entry.directory.path for entry in data.entries]
-        if self.cursor > 0 and current is not None:
-            here = current.directory.path
-            self.cursor = paths.index(here) if here in paths else min(self.cursor, max(len(paths) - 1, 0))
-            self.reveal()
-        self.redraw_all()
+        here = current.directory.path if current is not None else None
+        self.rows_changed(paths.index(here) if here in paths else None)
 
     def line(self, index: int, width: int) -> Line:
         """One sweep."""
