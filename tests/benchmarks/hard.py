@@ -1,12 +1,13 @@
 """Hard search against gcg, hotflip and random swaps, at equal work.
 
-    python tests/benchmarks/hard.py run [MODEL [POSITIONS]]    adds what is missing; can be stopped and go on
-    python tests/benchmarks/hard.py table [MODEL]              prints the verdicts on what is there
-    python tests/benchmarks/hard.py exhaustive [MODEL]         the best one-token prompts, by a plain loop and by search
+    python tests/benchmarks/hard.py run [MODEL [ARM...]]   adds what is missing; can be stopped and go on
+    python tests/benchmarks/hard.py table [MODEL]          prints the verdicts on what is there
+    python tests/benchmarks/hard.py exhaustive [MODEL]     the best one-token prompts, by a plain loop and by search
 
-Work is counted by a hook on the model's body: token positions, a backward pass as two. Every method has its defaults,
-ten tokens, and this program's evaluator: gcg too shares beginnings and pays for no prompt twice, so that what is
-compared is how they search.
+The work of a target and seed is what 25 steps of gcg take there, so gcg comes first. It is counted by a hook on the
+model's body: token positions, a backward pass as two. Every method has its defaults, ten tokens, and this program's
+evaluator: gcg too shares beginnings and pays for no prompt twice, so that what is compared is how they search. Time is
+the processor's, in one thread, so that arms may run side by side.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import math
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +35,17 @@ from distprompt_tui.search.initial import usable_ids
 from distprompt_tui.search.retokenise import surviving
 
 ARMS: dict[str, specs.Search] = {
-    "hard": specs.Hard(),
     "gcg": specs.Gcg(),
+    "hard": specs.Hard(),
     "hotflip": specs.Hotflip(),
     "random": specs.RandomSwaps(),
 }
 SEEDS = (0, 1, 2)
-POSITIONS = 142_000
-"""Of gcg some 43 steps; 27 if every one of its 512 candidates were run whole."""
+GCG_STEPS = 25
+NO_END = 10**9
 
-POINTS = 60
-FIRST_POINT = 1 / 300
-"""The curve's points are spaced by a constant factor, from this share of the work to all of it."""
+WHOLE = GCG_STEPS * (512 * 10 + 3 * 10)
+"""Work of the same steps where every candidate is run whole, as nanoGCG does without a context."""
 
 ONE_TOKEN_TARGETS = tuple(target for target in TARGETS if target not in ("temperature, H=8", "vanilla, H=6"))
 LOOP_BATCH = 256
@@ -60,55 +59,67 @@ def main() -> None:
     """Run or print."""
     command, *rest = sys.argv[1:]
     model = rest[0] if rest else "smollm2"
-    results = Path(__file__).parents[2] / "docs" / "benchmarks" / f"hard-{model}.json"
+    results = Path(__file__).parents[2] / "docs" / "benchmarks" / f"hard-{model}.jsonl"
     if command == "exhaustive":
         exhaustive(model)
     elif command == "run":
-        run(model, results, int(rest[1]) if len(rest) > 1 else POSITIONS)
+        run(model, results, rest[1:] or list(ARMS))
     else:
-        table(json.loads(results.read_text(encoding="utf-8")))
+        table(read(results))
 
 
-def run(name: str, results: Path, positions: int) -> None:
-    """Every arm of every target and seed that the results file does not hold yet."""
-    model, made = load(name, TARGETS.values())
-    targets = dict(zip(TARGETS, made, strict=True))
-    found: dict[str, Any] = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
-    if found.setdefault("positions", positions) != positions:
-        sys.exit(f"{results} is of {found['positions']} positions, not {positions}")
-    limits = found.setdefault("head_limits", {})
-    work = count_work(model)
+def read(results: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """What is there, by arm, target and seed."""
+    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
+    return {(row["arm"], row["target"], row["seed"]): row for row in map(json.loads, lines)}
+
+
+def run(name: str, results: Path, arms: list[str]) -> None:
+    """Every target and seed that the results file does not hold yet; arms but gcg need gcg's work."""
+    bench = Bench(name, results)
     for seed in SEEDS:
-        for target, p in targets.items():
-            if target not in limits:
-                limits[target] = list(solve_bounds(model.head, p))[-1].head_limit
-            for arm in ARMS:
-                key = f"{arm}, {target}, seed {seed}"
-                if key in found:
-                    continue
-                began, work[0] = time.perf_counter(), 0
-                found[key] = search(model, p, arm, seed, positions, lambda: work[0])
-                found[key] |= {"positions": work[0], "seconds": round(time.perf_counter() - began, 1)}
-                results.write_text(json.dumps(found), encoding="utf-8")
-                print(key, found[key]["curve"][-1], found[key]["seconds"], flush=True)
+        for target in TARGETS:
+            for arm in arms:
+                gcg = read(results).get(("gcg", target, seed))
+                if arm == "gcg" or gcg is not None:
+                    positions = gcg["positions"] if gcg else NO_END
+                    bench.add(arm, ARMS[arm], target, seed, positions, GCG_STEPS if arm == "gcg" else NO_END)
 
 
-def search(
-    model: LanguageModel, target: Tensor, arm: str, seed: int, positions: int, work: Callable[[], int]
-) -> dict[str, Any]:
-    """The best divergence at each point of the work; null where nothing was measured yet."""
-    spec = specs.RunSpec(target=specs.Uniform(), search=ARMS[arm], seed=seed, budget=specs.Budget(steps=positions))
-    running = make_search(model, target, spec, print)
-    points = points_of(positions)
-    curve: list[float | None] = []
-    best, steps = None, 0
-    for step in running.steps():
-        steps = step.index
-        curve += [best] * int((points[len(curve) :] < work()).sum())
-        best = round(running.best.kl, 6)
-        if len(curve) == POINTS:
-            break
-    return {"curve": curve + [best] * (POINTS - len(curve)), "steps": steps}
+class Bench:
+    """A model in one thread, the targets on it, and a file of results."""
+
+    def __init__(self, name: str, results: Path) -> None:
+        torch.set_num_threads(1)
+        self._results = results
+        self._model, made = load(name, TARGETS.values())
+        self._targets = dict(zip(TARGETS, made, strict=True))
+        self._work = count_work(self._model)
+        self._limits: dict[str, float] = {}
+
+    def add(self, arm: str, settings: specs.Search, target: str, seed: int, positions: int, steps: int) -> None:
+        """Search, and write down the path of the best divergence: at which work and seconds it came to which nats."""
+        if (arm, target, seed) in read(self._results):
+            return
+        spec = specs.RunSpec(target=specs.Uniform(), search=settings, seed=seed, budget=specs.Budget(steps=steps))
+        self._work[0], began = 0, time.process_time()
+        running = make_search(self._model, self._targets[target], spec, print)
+        path: list[tuple[int, float, float]] = []
+        for _ in running.steps():
+            if not path or running.best.kl < path[-1][2]:
+                path.append((self._work[0], round(time.process_time() - began, 2), running.best.kl))
+            if self._work[0] >= positions:
+                break
+        row = {"arm": arm, "target": target, "seed": seed, "positions": self._work[0]}
+        row |= {"seconds": round(time.process_time() - began, 2), "head_limit": self._head_limit(target), "path": path}
+        with self._results.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(arm, target, seed, path[-1], row["positions"], row["seconds"], flush=True)
+
+    def _head_limit(self, target: str) -> float:
+        if target not in self._limits:
+            self._limits[target] = list(solve_bounds(self._model.head, self._targets[target]))[-1].head_limit
+        return self._limits[target]
 
 
 def exhaustive(name: str) -> None:
@@ -159,48 +170,34 @@ def plain_loop(model: LanguageModel, targets: Tensor, tokens: Tensor) -> Tensor:
     return torch.cat(parts).T
 
 
-def points_of(positions: int) -> NDArray[np.float64]:
-    """The curve's points, in positions; the last one is all of the work."""
-    points = np.geomspace(FIRST_POINT * positions, positions, POINTS)
-    points[-1] = positions
-    return points
-
-
-def table(found: dict[str, Any]) -> None:
+def table(found: dict[tuple[str, str, int], dict[str, Any]]) -> None:
     """What is left above the head limit, and how hard compares with gcg."""
-    limits = found["head_limits"]
     print(f"{'target':24} {'limit':>8}" + "".join(f" {arm:>10}" for arm in ARMS))
-    for target in limits:
-        ends = {arm: [curve[-1] for curve in curves(found, arm, target)] for arm in ARMS}
-        row = [statistics.median(values) - limits[target] if values else math.nan for values in ends.values()]
-        print(f"{target:24} {limits[target]:8.4f}" + "".join(f" {value:10.4f}" for value in row))
+    for target in TARGETS:
+        rows = {arm: [row for seed in SEEDS if (row := found.get((arm, target, seed)))] for arm in ARMS}
+        if not rows["gcg"]:
+            continue
+        print(f"{target:24} {rows['gcg'][0]['head_limit']:8.4f}", end="")
+        print("".join(f" {statistics.median(map(left, some)) if some else math.nan:10.4f}" for some in rows.values()))
     print("(what is left above the head limit, nats, median of the seeds)")
-    pairs = [
-        (hard, gcg, limits[target])
-        for target in limits
-        for hard, gcg in zip(curves(found, "hard", target), curves(found, "gcg", target), strict=False)
-    ]
+    pairs = [(row, found["gcg", *key]) for (arm, *key), row in found.items() if arm == "hard"]
     if not pairs:
         return
-    print(f"hard ends below gcg on {sum(hard[-1] < gcg[-1] for hard, gcg, _ in pairs)} of {len(pairs)} pairs")
-    ratios = np.array([left(hard, limit) / left(gcg, limit) for hard, gcg, limit in pairs])
+    print(f"hard ends below gcg on {sum(left(hard) < left(gcg) for hard, gcg in pairs)} of {len(pairs)} pairs")
+    ratios = np.array([left(hard) / left(gcg) for hard, gcg in pairs])
     low, high = interval(ratios)
     print(f"left by hard over left by gcg: median {np.median(ratios):.3f}, 95 % interval {low:.3f} to {high:.3f}")
-    points = points_of(found["positions"])
-    shares = [reached(points, hard, gcg[-1]) / reached(points, gcg, gcg[-1]) for hard, gcg, _ in pairs]
-    print(f"work in which hard reaches gcg's end, over gcg's: median {statistics.median(shares):.3f}")
-    print(f"hard never reaches it on {sum(map(math.isinf, shares))} of {len(pairs)} pairs")
+    work, seconds = zip(*(reached(hard, gcg["path"][-1][2]) for hard, gcg in pairs), strict=True)
+    shares = [done / gcg["positions"] for done, (_, gcg) in zip(work, pairs, strict=True)]
+    times = [spent / gcg["seconds"] for spent, (_, gcg) in zip(seconds, pairs, strict=True)]
+    print(f"hard reaches gcg's end with {statistics.median(shares):.4f} of its work (median),")
+    print(f"    {statistics.median(work) / WHOLE:.4f} of it where every candidate of gcg were run whole,")
+    print(f"    and {statistics.median(times):.4f} of its seconds; never on {sum(map(math.isinf, work))} pairs")
 
 
-def curves(found: dict[str, Any], arm: str, target: str) -> list[list[float]]:
-    """The curves of the seeds that are there."""
-    keys = (f"{arm}, {target}, seed {seed}" for seed in SEEDS)
-    return [[math.inf if kl is None else kl for kl in found[key]["curve"]] for key in keys if key in found]
-
-
-def left(curve: list[float], limit: float) -> float:
-    """Nats between a curve's end and the head limit."""
-    return max(curve[-1] - limit, LEAST_LEFT)
+def left(row: dict[str, Any]) -> float:
+    """Nats between a path's end and the head limit."""
+    return max(row["path"][-1][2] - row["head_limit"], LEAST_LEFT)
 
 
 def interval(ratios: NDArray[np.float64]) -> tuple[float, float]:
@@ -210,9 +207,9 @@ def interval(ratios: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def reached(points: NDArray[np.float64], curve: list[float], kl: float) -> float:
-    """The first point at which a curve is as low as `kl`; infinite where it never is."""
-    return next((float(point) for point, value in zip(points, curve, strict=True) if value <= kl), math.inf)
+def reached(row: dict[str, Any], kl: float) -> tuple[float, float]:
+    """The work and the seconds at which a path was as low as `kl`; infinite where it never was."""
+    return next(((work, seconds) for work, seconds, value in row["path"] if value <= kl), (math.inf, math.inf))
 
 
 if __name__ == "__main__":
