@@ -17,15 +17,20 @@ TAGS = ("family", "method")
 """Fields that say which model of a union a table is."""
 
 
-def read_checked(path: Path, kind: type[Kind]) -> Kind:
+def read_checked(path: Path, kind: type[Kind], context: dict[str, Any] | None = None) -> Kind:
     """What stands in a file.
+
+    Args:
+        path: of the file.
+        kind: what it holds.
+        context: for validators that ask for one.
 
     Raises:
         UsageError: it cannot be read or is wrong; the text names file, line and field.
     """
     fields, text = read_toml(path)
     try:
-        return kind.model_validate(fields)
+        return kind.model_validate(fields, context=context)
     except ValidationError as error:
         line = _line_of(text, _location(error, fields))
         at = f"{path}:{line}" if line else str(path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 SpecToken = Annotated[str | int, Field(union_mode="left_to_right")]
 """A token: a string that is exactly one token (`" banana"`), or its id (`5231`; as a key: `"id:5231"`)."""
@@ -304,21 +304,38 @@ class Swaps(Tokens):
         return self
 
 
-class Hard(Swaps):
-    """Gradient-ranked token swaps, taken only where they help.
+RECORDED = {"recorded": True}
+"""Validation context of what a version of this program has written down: fields that are gone since are left out."""
 
-    A step measures candidates out of the `top_k` best-ranked tokens of each position, then merges of the `merge` best.
-    One that does not help is followed by one that tries the `pairs` best swaps two at a time. After `patience` steps
-    that do not help, one measures the best prompt with `kick` random positions changed, and goes on from there.
+GONE_FROM_HARD = frozenset({"top_k", "merge", "pairs"})
+
+
+class Hard(Swaps):
+    """Token swaps ranked by what was learned from those before, taken only where they help.
+
+    A step measures swaps at one position: as many as cost what `width` do at an average one, for those at the end run
+    less of the model. A share of `explore` are tokens of the target and random ones; the others are the best of `pool`
+    random ones, by a Gaussian process on the last `memory` swaps there and on the gradient. After `patience` steps that
+    do not help, one measures `width` variants of the best prompt with `kick` positions changed, and goes on from the
+    best of them.
     """
 
     method: Literal["hard"] = "hard"
     init: Literal["bank", "random", "text", "prompt"] = "bank"
-    top_k: Count = 256
-    merge: CountFromZero = 8
-    pairs: CountFromZero = 12
-    patience: CountFromZero = 10
+    bank: Count = 64
+    width: Count = 48
+    memory: CountFromZero = 384
+    pool: Count = 6144
+    explore: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.25
+    patience: CountFromZero = 20
     kick: Count = 2
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_is_gone(cls, fields: Any, info: ValidationInfo) -> Any:
+        if info.context != RECORDED or not isinstance(fields, dict):
+            return fields
+        return {name: value for name, value in fields.items() if name not in GONE_FROM_HARD}
 
 
 class Gcg(Swaps):

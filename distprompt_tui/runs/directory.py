@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
 from distprompt_tui.files import open_own, read_json, write_atomically
 from distprompt_tui.runs.events import FORMAT_VERSION, NEWEST
-from distprompt_tui.spec import RunSpec
+from distprompt_tui.spec import RECORDED, RunSpec
 from distprompt_tui.toml import read_toml
 
 
@@ -144,7 +144,7 @@ class RunDirectory:
             UsageError: the file is missing or damaged.
         """
         try:
-            return RunSpec.model_validate(read_toml(self.spec_file)[0])
+            return RunSpec.model_validate(read_toml(self.spec_file)[0], context=RECORDED)
         except ValidationError as error:
             raise UsageError(f"{self.spec_file} cannot be read: {str(error).splitlines()[0]}") from error
 

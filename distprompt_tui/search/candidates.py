@@ -32,13 +32,6 @@ def swap_scores(
     return scores.masked_fill(barred, torch.inf).scatter(1, ids[:, None], torch.inf)
 
 
-def best_swaps(scores: Tensor, top_k: int) -> Tensor:
-    """The `top_k` best-ranked swaps of each position that are not infinitely bad, (count, 2) of position and token."""
-    values, tokens = scores.topk(min(top_k, scores.shape[1]), largest=False)
-    positions, columns = torch.isfinite(values).nonzero(as_tuple=True)
-    return torch.stack([positions, tokens[positions, columns]], dim=1)
-
-
 def best_overall(scores: Tensor, count: int) -> Tensor:
     """The `count` best-ranked swaps of all that are not infinitely bad, the best first, (at most count, 2)."""
     values, places = scores.flatten().topk(min(count, scores.numel()), largest=False)
@@ -72,16 +65,6 @@ def swapped(ids: Tensor, swaps: Tensor) -> Tensor:
     """A prompt, (n,), with each of the swaps, (count, 2) of position and token, made; (count, n)."""
     prompts = ids.repeat(len(swaps), 1)
     prompts[torch.arange(len(swaps)), swaps[:, 0]] = swaps[:, 1]
-    return prompts
-
-
-def in_pairs(ids: Tensor, swaps: Tensor) -> Tensor:
-    """A prompt, (n,), with every two of the swaps, (count, 2), made that are at different positions; (pairs, n)."""
-    first, second = torch.triu_indices(len(swaps), len(swaps), offset=1, device=ids.device)
-    apart = swaps[first, 0] != swaps[second, 0]
-    prompts = swapped(ids, swaps[first[apart]])
-    rows = torch.arange(len(prompts), device=ids.device)
-    prompts[rows, swaps[second[apart], 0]] = swaps[second[apart], 1]
     return prompts
 
 

@@ -82,6 +82,7 @@ class Evaluator:
     ) -> None:
         self._model = model
         self._fluency = fluency
+        self._length = length
         self._entropy = float(entropy(target.double()))
         self._target = target.to(model.device, torch.float32)
         self._known: dict[int, float] = {}
@@ -145,6 +146,32 @@ class Evaluator:
             None if log_q is None else log_q.detach() * (-self._fluency / max(self._model.predicted(len(ids)), 1))
         )
         return Parent(ids, logits[0].detach(), past, gradient, float(kl.detach()), surprise)
+
+    def gradient_at(self, parent: Parent, position: int, vector: Tensor) -> Tensor:
+        """Which way is down for the embedding at one position of a parent, if a vector stood there, (d,)."""
+        embeds = self._model.embedding(parent.ids)[None]
+        embeds[0, position] = vector
+        prefix = len(self._model.prefix_ids)
+        past = None if parent.past is None or not prefix + position else parent.past.cropped(prefix + position)
+        first = 0 if past is None else position
+        tail = embeds[:, first:].requires_grad_()
+        with torch.enable_grad():
+            if self._fluency:
+                logits, likelihood, _ = self._model.logits_and_likelihood(tail, parent.ids[None])
+                objective = logits_kl(self._target, logits, self._entropy) - self._fluency * likelihood
+            else:
+                objective = logits_kl(self._target, self._model.next_token_logits(tail, past), self._entropy)
+        (gradient,) = torch.autograd.grad(objective.sum(), tail)
+        self.positions += 3 * (tail.shape[1] + self._around - (prefix if past else 0))
+        return gradient[0, position - first].nan_to_num(0.0, 0.0, 0.0)
+
+    def affordable(self, width: int, position: int) -> int:
+        """How many candidates may be measured at a position for what `width` cost at an average one."""
+        if not self._shares:
+            return width
+        behind = len(self._model.suffix_ids)
+        average = (self._length + 1) / 2 + behind
+        return max(1, round(width * average / (self._length - position + behind)))
 
     def known(self) -> tuple[Tensor, Tensor]:
         """What is remembered: hashes, (count,) int64, and nats, (count,) float32."""

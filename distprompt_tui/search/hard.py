@@ -1,112 +1,173 @@
-"""Hard prompts: token swaps ranked by the gradient, measured exactly, taken only where they help.
+"""Hard prompts: token swaps ranked by what was learned from those before, measured exactly, taken where they help.
 
-After HotFlip (Ebrahimi et al. 2018), AutoPrompt (Shin et al. 2020) and GCG (Zou et al. 2023), with a bank of initial
-prompts made of the target's own tokens, no candidate measured twice, and the best swaps merged.
+A coordinate search as ARCA's (Jones et al. 2023) and AutoPrompt's (Shin et al. 2020), with three differences: swaps are
+ranked by a regression on all that were measured at their position, not by the gradient alone; a position gets
+candidates by what they cost there; and it starts from a bank of prompts made of the target's own tokens.
 """
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from distprompt_tui.search.candidates import best_swaps, first_changes, in_pairs, swapped
+from distprompt_tui.errors import UsageError
+from distprompt_tui.search.candidates import swapped
 from distprompt_tui.search.evaluate import Parent
 from distprompt_tui.search.initial import draw, partly_from_target
+from distprompt_tui.search.surrogate import NOTHING, Measured, expected_changes
 from distprompt_tui.search.token_search import SwapSearch
 from distprompt_tui.spec import Hard
 
-Kind = Literal["singles", "pairs", "variants"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+LEAST_MEASURED = 16
+"""Fewer measured swaps than these teach nothing: the gradient alone ranks."""
 
 
 class HardSearch(SwapSearch[Hard]):
-    """Gradient-ranked single swaps; see `TokenSearch`. The prompt changes for a better one.
+    """One position's swaps a step, position by position in random order; see `TokenSearch`.
 
-    A step that does not help is followed by one that tries its best swaps in pairs; after `patience` steps that do not
-    help, one goes on from the best of many variants of the best prompt, worse or not.
+    The prompt changes for a better one. After `patience` steps that do not help, one goes on from the best of many
+    variants of the best prompt, worse or not. What was learned of a position is kept throughout.
     """
 
-    _kind: Kind = "singles"
-    """What the last step measured."""
+    with_gradient = False
+
+    @cached_property
+    def _centre(self) -> Tensor:
+        """The mean of the allowed tokens' embeddings, (d,)."""
+        return self._model.embedding_matrix[self._allowed].mean(0)
+
+    def _start(self) -> None:
+        positions = self._settings.length
+        self._measured = [NOTHING] * positions
+        self._fruitless = 0
+        self._order = list(range(positions))  # the last one first: its candidates cost least
+        super()._start()
 
     def _move_to(self, ids: Tensor, objective: float, parent: Parent | None = None) -> None:
         super()._move_to(ids, objective, parent)
         self._fruitless = 0
-        self._rank()
+        self._reopen()
 
     def _changed_by_hand(self) -> None:
-        self._fruitless, self._kind = 0, "singles"
-        self._rank()
+        self._fruitless = 0
+        self._reopen()
+
+    def _reopen(self) -> None:
+        """No swap of the current prompt was tried yet."""
+        self._open = ~self._barred.scatter(1, self._now.ids[:, None], True)
+        self._struck: list[Tensor] = []
+        self._slopes: dict[int, Tensor] = {}
 
     def _own(self) -> dict[str, Tensor]:
+        counts = torch.tensor([len(measured.tokens) for measured in self._measured])
         return {
-            "tried": torch.cat([torch.zeros(0, 2, dtype=torch.long), *self._struck]),
+            "order": torch.tensor(self._order, dtype=torch.long),
             "fruitless": torch.tensor(self._fruitless),
-            "kind": torch.tensor(KINDS.index(self._kind)),
+            "tried": torch.cat([torch.zeros(0, 2, dtype=torch.long), *self._struck]),
+            "looked_at": torch.tensor(sorted(self._slopes), dtype=torch.long),
+            "measured.counts": counts,
+            "measured.tokens": torch.cat([measured.tokens for measured in self._measured]),
+            "measured.changes": torch.cat([measured.changes for measured in self._measured]),
+            "measured.steps": torch.cat([measured.steps for measured in self._measured]),
         }
 
     def _take_up(self, own: dict[str, Tensor]) -> None:
-        self._fruitless, self._kind = int(own["fruitless"]), KINDS[int(own["kind"])]
-        self._rank()
+        if "order" not in own:
+            raise UsageError(
+                "this run's hard search was begun by an earlier version and cannot be gone on with: "
+                "start a new one from its prompt, with search.init=prompt and search.init_prompt=RUN"
+            )
+        counts = own["measured.counts"].tolist()
+        parts = (own[f"measured.{name}"].split(counts) for name in ("tokens", "changes", "steps"))
+        self._measured = [Measured(*part) for part in zip(*parts, strict=True)]
+        self._fruitless, self._order = int(own["fruitless"]), own["order"].tolist()
+        self._reopen()
         self._strike(own["tried"].to(self._model.device))
-
-    def _rank(self) -> None:
-        """Score every swap of the current prompt; none was tried yet."""
-        assert self._parent is not None
-        self._scores = self._scored(self._parent)
-        self._struck: list[Tensor] = []
+        self._slopes = {position: self._slopes_at(position) for position in own["looked_at"].tolist()}
 
     def _strike(self, swaps: Tensor) -> None:
-        """These swaps, (count, 2), are done with."""
-        self._scores[swaps[:, 0], swaps[:, 1]] = torch.inf
+        """These swaps of the current prompt, (count, 2), are done with."""
+        self._open[swaps[:, 0], swaps[:, 1]] = False
         self._struck.append(swaps.cpu())
 
     def _propose(self) -> Tensor:
-        patience = self._settings.patience if len(self._free) > 1 else 0  # of one position, swaps are all there is
-        if self._fruitless and self._kind == "singles":
-            self._kind = "pairs"
-            if len(prompts := self._pairs()):
+        free = self._free.tolist()
+        patience = self._settings.patience if len(free) > 1 else 0  # of one position, swaps are all there is
+        self._position: int | None = None
+        if patience and self._fruitless >= patience:
+            return self._variants()
+        for _ in range(2 * len(free)):  # whatever is left of an order, and a whole one
+            position = self._next_position(free)
+            if len(prompts := self._singles(position)):
+                self._position = position
                 return prompts
-        if not patience or self._fruitless < patience:
-            self._kind = "singles"
-            if len(prompts := self._singles()) or not patience:
-                return prompts
-        self._kind = "variants"
-        return self._variants()
+        return self._variants() if patience else self._now.ids.new_empty(0, len(self._now.ids))
+
+    def _next_position(self, free: list[int]) -> int:
+        self._order = [position for position in self._order if position in free]
+        if not self._order:
+            self._order = [free[i] for i in torch.randperm(len(free), generator=self._generator)]
+        return self._order.pop()
 
     def _take(self, prompts: Tensor) -> None:
-        """Measure them, and merges of the best swaps; move to the best of all where it is an improvement."""
-        kls = self._measure(prompts, None if self._kind == "variants" else self._parent)
-        if self._kind == "singles":
-            merged = self._merges(prompts[kls.argsort().to(prompts.device)])
-            prompts = torch.cat([prompts, merged])
-            kls = torch.cat([kls, self._evaluator.measure(merged, self._parent)])
+        kls = self._measure(prompts, None if self._position is None else self._parent)
         best = int(kls.argmin())
-        if (self._kind == "variants" and kls[best].isfinite()) or float(kls[best]) < self._now.objective:
+        if self._position is not None:
+            tokens = prompts[:, self._position].cpu()
+            self._measured[self._position] = self._measured[self._position].with_more(
+                tokens, kls - self._now.objective, self._step, self._settings.memory
+            )
+        if (self._position is None and kls[best].isfinite()) or float(kls[best]) < self._now.objective:
             self._move_to(prompts[best], float(kls[best]))
         else:
             self._fruitless += 1
 
-    def _singles(self) -> Tensor:
-        """Swapped prompts that are drawn from the best-ranked untried swaps."""
-        found = [self._now.ids.new_empty(0, len(self._now.ids))]
-        missing = self._settings.width
-        while missing > 0 and len(pool := best_swaps(self._scores, self._settings.top_k)):
-            drawn = pool[torch.randperm(len(pool), generator=self._generator)[:missing].to(pool.device)]
-            self._strike(drawn)
-            prompts = swapped(self._now.ids, drawn)
-            found.append(prompts[self._evaluator.fresh(prompts)])
-            missing -= len(found[-1])
+    def _singles(self, position: int) -> Tensor:
+        """Swaps at a position that were not tried on this prompt: some at random, the rest the best-ranked."""
+        settings, generator = self._settings, self._generator
+        wanted = self._evaluator.affordable(settings.width, position)
+        at_random = draw(self._allowed, (round(wanted * settings.explore), 1), generator)
+        at_random = partly_from_target(at_random, self._allowed, self._target, generator)[:, 0]
+        found = [self._fresh_swaps(position, at_random[self._open[position, at_random]])]
+        missing = wanted - len(found[0])
+        while missing > 0 and len(tokens := self._open[position].nonzero()[:, 0]):
+            pool = tokens[torch.randperm(len(tokens), generator=generator)[: settings.pool].to(tokens.device)]
+            ranked = pool[self._promises(position, pool).argsort()]
+            while missing > 0 and len(ranked):
+                found.append(self._fresh_swaps(position, ranked[:missing]))
+                ranked = ranked[missing:]
+                missing -= len(found[-1])
         return torch.cat(found)
 
-    def _pairs(self) -> Tensor:
-        """The `pairs` best swaps that were measured, two at a time."""
-        tried = torch.cat(self._struck).to(self._model.device)
-        kls = self._evaluator.measure(swapped(self._now.ids, tried), self._parent)  # they are known
-        prompts = in_pairs(self._now.ids, tried[kls.argsort()[: self._settings.pairs].to(tried.device)])
+    def _fresh_swaps(self, position: int, tokens: Tensor) -> Tensor:
+        """Prompts with these tokens put in, (at most count, n): those that are new and can be pasted."""
+        swaps = torch.stack([torch.full_like(tokens, position), tokens], dim=1)
+        self._strike(swaps)
+        prompts = swapped(self._now.ids, swaps)
         return prompts[self._evaluator.fresh(prompts)]
+
+    def _promises(self, position: int, pool: Tensor) -> Tensor:
+        """What tokens promise at a position, (count,), the lowest the most."""
+        if position not in self._slopes:
+            self._slopes[position] = self._slopes_at(position)
+        slopes, measured = self._slopes[position], self._measured[position]
+        if len(measured.tokens) < LEAST_MEASURED:
+            return slopes[pool]
+        return expected_changes(measured, pool, slopes, self._model.embedding_matrix, self._centre, self._step)
+
+    def _slopes_at(self, position: int) -> Tensor:
+        """How the objective falls or rises along each token's embedding, seen from the mean of all, standardised, (V,).
+
+        At the mean, and not at the token that stands there, since the gradient there tells less of other tokens.
+        """
+        assert self._parent is not None
+        slopes = self._model.embedding_matrix @ self._evaluator.gradient_at(self._parent, position, self._centre)
+        if self._parent.surprise is not None:
+            slopes = slopes + self._parent.surprise[position]
+        allowed = slopes[self._allowed]
+        return (slopes - allowed.mean()) / allowed.std().clamp(min=torch.finfo(slopes.dtype).tiny)
 
     def _variants(self) -> Tensor:
         """The best prompt, with what is locked now, and `kick` random positions changed, `width` times."""
@@ -121,22 +182,3 @@ class HardSearch(SwapSearch[Hard]):
         best = self._now.ids.scatter(0, free, self._best.ids[free])
         prompts = best.repeat(settings.width, 1).scatter(1, positions, others.gather(1, positions))
         return prompts[self._evaluator.fresh(prompts)]
-
-    def _merges(self, prompts: Tensor) -> Tensor:
-        """The first two swaps at once, the first three, up to `merge`, each at a position of its own; (count, n).
-
-        Args:
-            prompts: single swaps of the current one, the best first, (count, n).
-        """
-        merged = self._now.ids.clone()
-        several: list[Tensor] = []
-        used: set[int] = set()
-        for position, ids in zip(first_changes(self._now.ids, prompts).tolist(), prompts, strict=True):
-            if len(used) == self._settings.merge:
-                break
-            if position not in used:
-                used.add(position)
-                merged[position] = ids[position]
-                several.append(merged.clone())
-        found = torch.stack(several[1:]) if len(several) > 1 else prompts[:0]
-        return found[self._evaluator.fresh(found)]

@@ -23,6 +23,7 @@ from distprompt_tui.checked_toml import read_checked
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
 from distprompt_tui.fields import record, table
 from distprompt_tui.files import parse_json, read_json, write_atomically, write_json
+from distprompt_tui.spec import RECORDED
 from distprompt_tui.sweeps.grid import Sweep
 from distprompt_tui.sweeps.row import Row
 from distprompt_tui.sweeps.tasks import Outcome, Search, all_searches
@@ -105,7 +106,7 @@ class SweepDirectory:
         Raises:
             UsageError: the file is missing or damaged.
         """
-        return read_checked(self.sweep_file, Sweep)
+        return read_checked(self.sweep_file, Sweep, RECORDED)
 
     def read_rows(self) -> list[Row]:
         """The rows so far that are of the grid, in its order."""

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/hard.py run [MODEL [ARM...]]   adds what is missing; can be stopped and go on
     python tests/benchmarks/hard.py table [MODEL]          prints the verdicts on what is there
+    python tests/benchmarks/hard.py ablate [MODEL]         hard without each of its parts, adds what is missing, prints
     python tests/benchmarks/hard.py exhaustive [MODEL]     the best one-token prompts, by a plain loop and by search
 
 The work of a target and seed is what 25 steps of gcg take there, so gcg comes first. It is counted by a hook on the
@@ -40,6 +41,14 @@ ARMS: dict[str, specs.Search] = {
     "hotflip": specs.Hotflip(),
     "random": specs.RandomSwaps(),
 }
+ABLATIONS: dict[str, specs.Search] = {
+    "hard": specs.Hard(),
+    "nothing learned": specs.Hard(memory=0),
+    "none at random": specs.Hard(explore=0),
+    "random start": specs.Hard(init="random"),
+    "no kicks": specs.Hard(patience=0),
+}
+ABLATION_POSITIONS = 40_000
 SEEDS = (0, 1, 2)
 GCG_STEPS = 25
 NO_END = 10**9
@@ -59,9 +68,12 @@ def main() -> None:
     """Run or print."""
     command, *rest = sys.argv[1:]
     model = rest[0] if rest else "smollm2"
-    results = Path(__file__).parents[2] / "docs" / "benchmarks" / f"hard-{model}.jsonl"
+    folder = Path(__file__).parents[2] / "docs" / "benchmarks"
+    results = folder / f"hard-{model}.jsonl"
     if command == "exhaustive":
         exhaustive(model)
+    elif command == "ablate":
+        ablate(model, folder / f"hard-ablations-{model}.jsonl")
     elif command == "run":
         run(model, results, rest[1:] or list(ARMS))
     else:
@@ -84,6 +96,18 @@ def run(name: str, results: Path, arms: list[str]) -> None:
                 if arm == "gcg" or gcg is not None:
                     positions = gcg["positions"] if gcg else NO_END
                     bench.add(arm, ARMS[arm], target, seed, positions, GCG_STEPS if arm == "gcg" else NO_END)
+
+
+def ablate(name: str, results: Path) -> None:
+    """Hard without each of its parts at equal work, one seed."""
+    bench = Bench(name, results)
+    for target in TARGETS:
+        for arm, settings in ABLATIONS.items():
+            bench.add(arm, settings, target, 0, ABLATION_POSITIONS, NO_END)
+    found = read(results)
+    for arm in ABLATIONS:
+        kls = [found[arm, target, 0]["path"][-1][2] for target in TARGETS]
+        print(f"{arm:16} {statistics.geometric_mean(kls):.4f} nats, geometric mean of {len(kls)} targets")
 
 
 class Bench:

@@ -65,6 +65,27 @@ def test_what_is_shared_changes_no_divergence(
     assert found.positions - before == work.stop() - 40 * (length + len(model.prefix_ids) + len(model.suffix_ids))
 
 
+@pytest.mark.parametrize("around", [("", ""), ("The quick ", " dog")])
+@pytest.mark.parametrize("position", [0, 3, 5])
+def test_the_gradient_at_another_vector_is_autograds(
+    tiny_model: LanguageModel, around: tuple[str, str], position: int, generator: torch.Generator
+) -> None:
+    """Behind a shared beginning as through the whole prompt, and all the work is counted."""
+    model = tiny_model.in_context(*around)
+    ids = random_ids(model, (6,), generator)
+    found = evaluator(model, 6)
+    parent = found.parent(ids, with_gradient=False)
+    vector = model.embedding_matrix.mean(0)
+    embeds = model.embedding(ids).clone()
+    embeds[position] = vector
+    embeds.requires_grad_()
+    forward_kl(outlier_target(model), model.next_token_logits(embeds[None])).sum().backward()
+    assert embeds.grad is not None
+    before, work = found.positions, Work(model)
+    torch.testing.assert_close(found.gradient_at(parent, position, vector), embeds.grad[position], rtol=1e-3, atol=1e-5)
+    assert found.positions - before == work.stop()
+
+
 def test_a_longer_prompt_runs_only_what_its_parent_lacks(tiny_model: LanguageModel, generator: torch.Generator) -> None:
     ids = random_ids(tiny_model, (5,), generator)
     found = evaluator(tiny_model, 5)

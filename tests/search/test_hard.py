@@ -1,4 +1,4 @@
-"""The hard search: exact scores, and what it does where no swap helps."""
+"""The hard search: which swaps a step tries, and what it does where none helps."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import torch
 
 from distprompt_tui.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.search.candidates import in_pairs
 from distprompt_tui.search.hard import HardSearch
 from distprompt_tui.search.protocol import HardPrompt
 from distprompt_tui.search.retokenise import surviving
 from distprompt_tui.spec import Hard
 from tests.search.targets import outlier_target
 
-SETTINGS = Hard(length=4, width=16, top_k=32, bank=24)
+SETTINGS = Hard(length=4, width=16, bank=24)
 
 
 def search(model: LanguageModel, settings: Hard = SETTINGS, steps: int = 12) -> HardSearch:
@@ -36,27 +35,26 @@ def test_without_patience_the_prompt_only_changes_for_a_better_one(tiny_model: L
     assert kls[-1] < kls[0]
 
 
-def test_scores_are_the_derivative_by_one_hot_rows(tiny_model: LanguageModel) -> None:
-    """(E_v − E_current) · gradient, against autograd through an explicit one-hot matrix."""
-    found = search(tiny_model, steps=0)
+def test_a_step_swaps_at_one_position_and_all_have_their_turn(tiny_model: LanguageModel) -> None:
+    """What an average position is given, the last one may spend on more candidates."""
+    settings = SETTINGS.model_copy(update={"patience": 0})
+    found = search(tiny_model, settings, steps=0)
     list(found.steps())
-    ids = current(found)
-    one_hot = torch.nn.functional.one_hot(ids, tiny_model.vocab_size).float().requires_grad_()
-    logits = tiny_model.next_token_logits((one_hot @ tiny_model.embedding_matrix)[None])
-    forward_kl(outlier_target(tiny_model), logits).sum().backward()
-    assert one_hot.grad is not None
-    expected = one_hot.grad - one_hot.grad.gather(1, ids[:, None])
-    scores = found._scores
-    finite = torch.isfinite(scores)
-    torch.testing.assert_close(scores[finite], expected[finite], rtol=1e-3, atol=1e-4)
-    assert not finite.gather(1, ids[:, None]).any()  # what stands there already is no swap
-    assert not finite[:, ~tiny_model.head.allowed].any()
-    assert not finite[:, list(tiny_model.vocabulary.special_ids)].any()
+    counts: dict[int, int] = {}
+    for _ in range(settings.length):
+        ids, prompts = current(found), found._propose()
+        positions = (prompts != ids).nonzero()[:, 1]
+        assert len(positions) == len(prompts)
+        assert positions.unique().tolist() == [found._position]
+        counts[int(positions[0])] = len(prompts)
+        found._take(prompts)
+    assert list(counts) == [3, 2, 1, 0]
+    assert counts == {3: 40, 2: 20, 1: 13, 0: 10}
 
 
 def test_all_of_few_prompts_are_tried_and_then_it_ends(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
-    found = search(model, Hard(length=1, width=512, top_k=512, bank=4), steps=100)
+    found = search(model, Hard(length=1, width=512, bank=4), steps=100)
     steps = list(found.steps())
     assert steps[-1].index < 100
     usable = found._allowed[:, None]
@@ -66,34 +64,47 @@ def test_all_of_few_prompts_are_tried_and_then_it_ends(tiny_models: dict[str, La
     assert found.best.kl == pytest.approx(kls.min().item(), abs=1e-6)
 
 
-def test_where_no_swap_helps_pairs_are_tried_and_then_variants_of_the_best(tiny_model: LanguageModel) -> None:
-    """Which positions a step may change, by what it does."""
-    settings = SETTINGS.model_copy(update={"patience": 3, "pairs": 6, "kick": 3, "merge": 0})
+def test_where_no_swap_helps_it_goes_on_from_variants_of_the_best(tiny_model: LanguageModel) -> None:
+    settings = SETTINGS.model_copy(update={"patience": 3, "kick": 3})
     found = search(tiny_model, settings, steps=60)
     steps = found.steps()
     next(steps)
-    kinds = set()
-    ids, kl, fruitless = current(found), found.best.kl, 0
-    best = ids
+    kicks = 0
+    ids, kl, best, fruitless = current(found), found.best.kl, current(found), 0
     for step in steps:
-        kind = found._kind
-        kinds.add(kind)
-        changed = int((current(found) != (best if kind == "variants" else ids)).sum())
-        assert changed <= {"singles": 1, "pairs": 2, "variants": 3}[kind]
-        assert kind != "pairs" or fruitless
-        assert (kind == "variants") <= (fruitless >= 3 or not torch.isfinite(found._scores).any())
-        fruitless = 0 if kind == "variants" or step.kls[-1] < kl else fruitless + 1
+        kicked = found._position is None
+        kicks += kicked
+        changed = int((current(found) != (best if kicked else ids)).sum())
+        assert changed <= (3 if kicked else 1)
+        assert kicked <= (fruitless >= 3)
+        fruitless = 0 if kicked or step.kls[-1] < kl else fruitless + 1
         assert (step.kls[-1] == kl) == (fruitless > 0)
         ids, kl = current(found), step.kls[-1]
         best = found.best.prompt.ids if isinstance(found.best.prompt, HardPrompt) else best
-    assert kinds == {"singles", "pairs", "variants"}
+    assert kicks
 
 
-def test_pairs_are_all_there_are_at_two_positions() -> None:
-    ids = torch.tensor([1, 2, 3])
-    swaps = torch.tensor([[0, 7], [2, 8], [0, 9]])
-    assert in_pairs(ids, swaps).tolist() == [[7, 2, 8], [9, 2, 8]]
-    assert in_pairs(ids, swaps[:1]).tolist() == []
+def test_what_was_learned_of_a_position_outlives_the_prompt(tiny_model: LanguageModel) -> None:
+    """Changes are those that were measured, from the prompt that they were measured on; few are remembered."""
+    settings = SETTINGS.model_copy(update={"memory": 30})
+    found = search(tiny_model, settings, steps=0)
+    list(found.steps())
+    for _ in range(12):
+        before, kl = current(found), found._now.kl
+        prompts = found._propose()
+        found._step += 1
+        found._take(prompts)
+        if found._position is None:
+            continue
+        measured = found._measured[found._position]
+        assert len(measured.tokens) <= 30
+        again = before.repeat(len(measured.tokens), 1)
+        again[:, found._position] = measured.tokens
+        newest = measured.steps == found._step
+        assert int(newest.sum()) == min(len(prompts), 30)
+        with torch.no_grad():
+            kls = forward_kl(outlier_target(tiny_model), tiny_model.next_token_logits(again[newest]))
+        torch.testing.assert_close(measured.changes[newest], kls - kl, rtol=1e-3, atol=1e-3)
 
 
 def test_starting_text_is_kept(tiny_models: dict[str, LanguageModel]) -> None:

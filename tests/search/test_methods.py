@@ -16,12 +16,12 @@ from distprompt_tui.search import make_search
 from distprompt_tui.search.evaluate import Evaluator
 from distprompt_tui.search.protocol import HardPrompt
 from distprompt_tui.search.retokenise import surviving
-from distprompt_tui.search.token_search import TokenSearch
+from distprompt_tui.search.token_search import SwapSearch, TokenSearch
 from tests.search.targets import outlier_target
 from tests.search.work import Work
 
 SETTINGS: dict[str, specs.Tokens] = {
-    "hard": specs.Hard(length=4, width=16, top_k=32, bank=24, pairs=6, patience=3),
+    "hard": specs.Hard(length=4, width=16, bank=24, patience=3),
     "gcg": specs.Gcg(length=4, width=24, top_k=32),
     "gcg, two at once": specs.Gcg(length=4, width=24, top_k=32, n_replace=2),
     "hotflip": specs.Hotflip(length=4, width=16, beam=3),
@@ -162,6 +162,26 @@ def test_gcg_candidates_are_each_positions_best_ranked(tiny_models: dict[str, La
     for prompt in drawn:
         for position in (prompt != ids).nonzero()[:, 0].tolist():
             assert int(prompt[position]) in best[position].tolist()
+
+
+def test_scores_are_the_derivative_by_one_hot_rows(tiny_model: LanguageModel) -> None:
+    """(E_v − E_current) · gradient, against autograd through an explicit one-hot matrix."""
+    found = search(tiny_model, SETTINGS["hotflip"], steps=0)
+    list(found.steps())
+    ids = ids_of(found)
+    one_hot = torch.nn.functional.one_hot(ids, tiny_model.vocab_size).float().requires_grad_()
+    logits = tiny_model.next_token_logits((one_hot @ tiny_model.embedding_matrix)[None])
+    forward_kl(outlier_target(tiny_model), logits).sum().backward()
+    assert one_hot.grad is not None
+    expected = one_hot.grad - one_hot.grad.gather(1, ids[:, None])
+    assert isinstance(found, SwapSearch)
+    assert found._parent is not None
+    scores = found._scored(found._parent)
+    finite = torch.isfinite(scores)
+    torch.testing.assert_close(scores[finite], expected[finite], rtol=1e-3, atol=1e-4)
+    assert not finite.gather(1, ids[:, None]).any()  # what stands there already is no swap
+    assert not finite[:, ~tiny_model.head.allowed].any()
+    assert not finite[:, list(tiny_model.vocabulary.special_ids)].any()
 
 
 def test_hotflip_measures_the_best_ranked_first(tiny_models: dict[str, LanguageModel]) -> None:
