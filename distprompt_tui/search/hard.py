@@ -15,7 +15,7 @@ from torch import Tensor
 from distprompt_tui.errors import UsageError
 from distprompt_tui.search.candidates import swapped
 from distprompt_tui.search.evaluate import Parent
-from distprompt_tui.search.initial import draw, partly_from_target
+from distprompt_tui.search.initial import DRAWS, draw, partly_from_target
 from distprompt_tui.search.surrogate import NOTHING, Measured, expected_changes
 from distprompt_tui.search.token_search import SwapSearch
 from distprompt_tui.spec import Hard
@@ -171,14 +171,14 @@ class HardSearch(SwapSearch[Hard]):
 
     def _variants(self) -> Tensor:
         """The best prompt, with what is locked now, and `kick` random positions changed, `width` times."""
-        settings = self._settings
-        shape = (settings.width, settings.length)
-        others = partly_from_target(
-            draw(self._allowed, shape, self._generator), self._allowed, self._target, self._generator
-        )
-        free = self._free
-        order = torch.rand(settings.width, len(free), generator=self._generator).argsort(dim=1)[:, : settings.kick]
-        positions = free[order.to(free.device)]
-        best = self._now.ids.scatter(0, free, self._best.ids[free])
-        prompts = best.repeat(settings.width, 1).scatter(1, positions, others.gather(1, positions))
-        return prompts[self._evaluator.fresh(prompts)]
+        settings, generator, free = self._settings, self._generator, self._free
+        best = self._now.ids.scatter(0, free, self._best.ids[free]).repeat(settings.width, 1)
+        for _ in range(DRAWS):
+            drawn = draw(self._allowed, (settings.width, settings.length), generator)
+            others = partly_from_target(drawn, self._allowed, self._target, generator)
+            order = torch.rand(settings.width, len(free), generator=generator).argsort(dim=1)[:, : settings.kick]
+            positions = free[order.to(free.device)]
+            prompts = best.scatter(1, positions, others.gather(1, positions))
+            if len(prompts := prompts[self._evaluator.fresh(prompts)]):
+                break
+        return prompts

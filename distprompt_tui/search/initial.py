@@ -105,7 +105,7 @@ def initial_prompts(
 def partly_from_target(drawn: Tensor, allowed: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
     """Prompts with about half of their tokens drawn from the target, where it has any that are allowed."""
     masses = target[allowed].cpu()
-    if not masses.any():
+    if not masses.any() or not drawn.numel():
         return drawn
     likely = torch.multinomial(masses, drawn.numel(), replacement=True, generator=generator).view(drawn.shape)
     from_target = torch.rand(drawn.shape, generator=generator) < TARGET_TOKEN_SHARE

@@ -107,6 +107,21 @@ def test_what_was_learned_of_a_position_outlives_the_prompt(tiny_model: Language
         torch.testing.assert_close(measured.changes[newest], kls - kl, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"explore": 0.0}, {"explore": 1.0}, {"memory": 0}, {"pool": 1}, {"width": 1}, {"kick": 9}, {"bank": 1}],
+    ids=str,
+)
+def test_every_setting_may_be_at_its_end(changes: dict[str, float], tiny_model: LanguageModel) -> None:
+    found = search(tiny_model, SETTINGS.model_copy(update={"patience": 2, **changes}), steps=12)
+    kls = [step.kls[-1] for step in found.steps()]
+    assert len(kls) == 13
+    with torch.no_grad():
+        logits = tiny_model.next_token_logits(current(found)[None])
+    assert kls[-1] == pytest.approx(forward_kl(outlier_target(tiny_model), logits).item(), abs=1e-3)
+    assert found.best.kl == pytest.approx(min(kls), abs=1e-6)
+
+
 def test_starting_text_is_kept(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     found = search(model, Hard(length=3, init="text", init_text="yes or no"), steps=0)
