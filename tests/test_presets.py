@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from distprompt_tui import locations
 from distprompt_tui.errors import DistPromptError, NotFoundError, UsageError
 from distprompt_tui.presets import list_presets, load_preset, override, save_preset, with_method
+from distprompt_tui.runs.directory import create_run
 from distprompt_tui.spec import DEEPEST_MIXTURE, SOFT_LR, RunSpec
 
 GOOD = """\
@@ -210,3 +211,19 @@ def test_what_no_search_could_use_is_refused(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(UsageError, match=complaint):
             load_preset(str(path))
+
+
+def test_what_an_earlier_version_wrote_is_read_but_no_preset_may_say_it(tmp_path: Path) -> None:
+    """Its hard search had other fields."""
+    hard = RunSpec.model_validate({"target": {"family": "uniform"}, "search": {"method": "hard", "width": 16}})
+    run = create_run(hard, tmp_path)
+    gone = run.spec_file.read_text().replace("width = 16", "width = 16\ntop_k = 256\nmerge = 8\npairs = 12")
+    assert "top_k" in gone
+    run.spec_file.write_text(gone)
+    assert run.read_spec() == hard
+    (tmp_path / "preset.toml").write_text(gone)
+    with pytest.raises(UsageError, match="top_k is not a field"):
+        load_preset(str(tmp_path / "preset.toml"))
+    run.spec_file.write_text(gone.replace("top_k", "top_n"))
+    with pytest.raises(UsageError, match="cannot be read"):
+        run.read_spec()

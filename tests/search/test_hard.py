@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from distprompt_tui.divergence import forward_kl
+from distprompt_tui.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.hard import HardSearch
 from distprompt_tui.search.protocol import HardPrompt
@@ -120,6 +121,15 @@ def test_every_setting_may_be_at_its_end(changes: dict[str, float], tiny_model: 
         logits = tiny_model.next_token_logits(current(found)[None])
     assert kls[-1] == pytest.approx(forward_kl(outlier_target(tiny_model), logits).item(), abs=1e-3)
     assert found.best.kl == pytest.approx(min(kls), abs=1e-6)
+
+
+def test_what_an_earlier_version_left_cannot_be_gone_on_with(tiny_model: LanguageModel) -> None:
+    found = search(tiny_model, steps=1)
+    list(found.steps())
+    state = found.state()
+    del state.tensors["order"]
+    with pytest.raises(UsageError, match=r"earlier version .* search.init_prompt=RUN"):
+        search(tiny_model).restore(state)
 
 
 def test_starting_text_is_kept(tiny_models: dict[str, LanguageModel]) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from distprompt_tui import locations
 from distprompt_tui.checked_toml import checked
 from distprompt_tui.errors import NotFoundError, UsageError
+from distprompt_tui.sweeps.directory import make_directory
 from distprompt_tui.sweeps.grid import Sweep
 from distprompt_tui.sweeps.shipped import load_sweep
 from distprompt_tui.sweeps.tasks import all_searches, all_tasks
@@ -193,3 +194,12 @@ def test_what_ships_is_right() -> None:
         sweep = load_sweep(path.stem)
         assert all_searches(sweep)
         assert all_searches(sweep.quickened())
+
+
+def test_what_an_earlier_version_wrote_is_read(tmp_path: Path) -> None:
+    """Its hard search had other fields."""
+    directory = make_directory(load_sweep("finding-entropy"), tmp_path)
+    sweep, written = directory.read_sweep(), directory.sweep_file.read_text()
+    directory.sweep_file.write_text(written.replace("pool = 6144", "top_k = 256\nmerge = 8\npairs = 12"))
+    assert "top_k" in directory.sweep_file.read_text()
+    assert directory.read_sweep() == sweep
