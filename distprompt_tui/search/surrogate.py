@@ -84,5 +84,5 @@ def expected_changes(
     noise = NOISE + NOISE_PER_STEP * (step - measured.steps)
     covariance = kernel(known, slopes[tokens]).cpu().double() + torch.diag(noise).double()
     weights = torch.linalg.solve(covariance, (changes - changes.mean()) / spread)
-    expected: Tensor = kernel(judged, slopes[pool]) @ weights.to(judged)
+    expected: Tensor = kernel(judged, slopes[pool]) @ weights.float().to(judged.device)
     return expected
