@@ -83,11 +83,11 @@ class LanguageModel:
         cache = None if past is None else past.cache(len(prompts))
         return self._logits(self._in_context(prompts, () if past else self.prefix_ids), cache)
 
-    def logits_and_likelihood(self, embeds: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def logits_and_likelihood(self, prompts: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `next_token_logits`, and how likely the model finds the prompt: every position goes through the head.
 
         Args:
-            embeds: of the prompts, (batch, n, d).
+            prompts: ids (batch, n), or embeddings (batch, n, d) of any floating dtype.
             ids: the same prompts, (batch, n).
 
         Returns:
@@ -95,7 +95,7 @@ class LanguageModel:
             token has anything before it; log-probabilities of every token at each position, (batch, n, V), 0 where
             there is nothing before. All float32.
         """
-        output = self.body(inputs_embeds=self._in_context(embeds, self.prefix_ids), use_cache=False)
+        output = self.body(inputs_embeds=self._in_context(prompts, self.prefix_ids), use_cache=False)
         hidden: Tensor = output.last_hidden_state
         log_q = self.head.logits(self._predicting(hidden, ids.shape[1])).log_softmax(-1)
         if not self.prefix_ids:

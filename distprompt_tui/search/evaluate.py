@@ -55,6 +55,10 @@ class Parent:
     kl: float = 0.0
     surprise: Tensor | None = None
 
+    def past_until(self, end: int) -> Past | None:
+        """Of the positions before `end`, the fixed prefix included; None where nothing is shared."""
+        return self.past.cropped(end) if self.past and end else None
+
 
 class Evaluator:
     """Measures prompts and remembers what it measured.
@@ -152,15 +156,11 @@ class Evaluator:
         embeds = self._model.embedding(parent.ids)[None]
         embeds[0, position] = vector
         prefix = len(self._model.prefix_ids)
-        past = None if parent.past is None or not prefix + position else parent.past.cropped(prefix + position)
-        first = 0 if past is None else position
+        past = parent.past_until(prefix + position)
+        first = position if past else 0
         tail = embeds[:, first:].requires_grad_()
         with torch.enable_grad():
-            if self._fluency:
-                logits, likelihood, _ = self._model.logits_and_likelihood(tail, parent.ids[None])
-                objective = logits_kl(self._target, logits, self._entropy) - self._fluency * likelihood
-            else:
-                objective = logits_kl(self._target, self._model.next_token_logits(tail, past), self._entropy)
+            objective = self._objective(tail, parent.ids[None], past)
         (gradient,) = torch.autograd.grad(objective.sum(), tail)
         self.positions += 3 * (tail.shape[1] + self._around - (prefix if past else 0))
         return gradient[0, position - first].nan_to_num(0.0, 0.0, 0.0)
@@ -213,8 +213,7 @@ class Evaluator:
         kls = torch.empty(len(prompts))
         for start, end in zip(starts, [*starts[1:], length + 1], strict=True):
             rows = torch.from_numpy(np.flatnonzero((firsts >= start) & (firsts < end)))
-            past = parent.past.cropped(prefix + start) if prefix + start else None
-            kls[rows] = self._in_batches(prompts[rows.to(prompts.device), start:], past)
+            kls[rows] = self._in_batches(prompts[rows.to(prompts.device), start:], parent.past_until(prefix + start))
         return kls
 
     @torch.no_grad()
@@ -227,7 +226,7 @@ class Evaluator:
 
         def measure(rows: slice) -> Tensor:
             part = prompts[rows]
-            found = self._objective(part, past).cpu()
+            found = self._objective(part, part, past).cpu()
             self.positions += len(part) * (part.shape[1] + around)
             return found
 
@@ -236,11 +235,17 @@ class Evaluator:
             self._rejections.add(lost, "such prompts are rejected")
         return found.nan_to_num(torch.inf, torch.inf, torch.inf)
 
-    def _objective(self, prompts: Tensor, past: Past | None) -> Tensor:
-        """Of prompts that fit the memory, or of what is left of them behind a past; (count,)."""
+    def _objective(self, prompts: Tensor, ids: Tensor, past: Past | None) -> Tensor:
+        """Of prompts that fit the memory, or of what is left of them behind a past; (count,).
+
+        Args:
+            prompts: ids, (count, n), or embeddings, (count, n, d).
+            ids: the tokens whose likelihood counts, (count, n).
+            past: of what stands before them.
+        """
         if not self._fluency:
             return logits_kl(self._target, self._model.next_token_logits(prompts, past), self._entropy)
-        logits, likelihood, _ = self._model.logits_and_likelihood(self._model.embedding(prompts), prompts)
+        logits, likelihood, _ = self._model.logits_and_likelihood(prompts, ids)
         return logits_kl(self._target, logits, self._entropy) - self._fluency * likelihood
 
     def _prefix_alone(self) -> Parent | None:
