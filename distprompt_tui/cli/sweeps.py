@@ -83,8 +83,8 @@ def _asked(name: str, quick: bool, models: list[str]) -> Sweep:
     asked = load_sweep(name)
     if quick and not asked.quick:
         raise UsageError(f"{name} has no [quick] size")
-    asked = asked.quickened() if quick else asked
     asked = asked.with_models(models) if models else asked
+    asked = asked.quickened() if quick else asked
     check_models(asked)
     return asked
 

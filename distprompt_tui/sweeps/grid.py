@@ -198,13 +198,14 @@ class Sweep(Strict):
         return checked(own | self.quick | tables | {"series": self._series_for(models)}, Sweep)
 
     def with_models(self, models: Sequence[str]) -> Sweep:
-        """The sweep on other models; series that are for none of them are left out.
+        """The sweep on other models, in its quick size too; series that are for none of them are left out.
 
         Raises:
             UsageError: no series is left.
         """
-        own = self.model_dump(mode="json", exclude_unset=True, exclude={"quick"})
-        return checked(own | {"models": list(models), "series": self._series_for(models)}, Sweep)
+        own = self.model_dump(mode="json", exclude_unset=True)
+        quick = {name: value for name, value in self.quick.items() if name != "models"}
+        return checked(own | {"models": list(models), "series": self._series_for(models), "quick": quick}, Sweep)
 
     def _series_for(self, models: Sequence[str]) -> list[dict[str, Any]]:
         """Fields of the series that are for one of the models at least."""

@@ -133,6 +133,12 @@ def test_other_models() -> None:
         only.with_models(["c"])
 
 
+def test_a_quick_sweep_of_another_model_has_the_series_of_that_model() -> None:
+    quick = checked(FIELDS, Sweep).with_models(["a"]).quickened()
+    assert (quick.targets, quick.models) == (1, ("a",))
+    assert "dealt" in [series.name for series in quick.series]
+
+
 def test_without_entropies_targets_are_taken_as_they_come() -> None:
     fields = {name: value for name, value in FIELDS.items() if name not in ("entropies", "series")}
     sweep = checked(fields | {"series": [SERIES[2]]}, Sweep)
