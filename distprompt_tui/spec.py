@@ -315,20 +315,21 @@ class Hard(Swaps):
 
     A step measures swaps at one position: as many as cost what `width` do at an average one, for those at the end run
     less of the model. A share of `explore` are tokens of the target and random ones; the others are the best of `pool`
-    random ones, by a Gaussian process on the last `memory` swaps there and on the gradient. After `patience` steps that
-    do not help, one measures `width` variants of the best prompt with `kick` positions changed, and goes on from the
-    best of them.
+    random ones, by a Gaussian process on the last `memory` swaps there. After `patience` steps that do not help, one
+    measures `width` variants of the best prompt with `kick` positions changed, and goes on from the best of them. With
+    `screen`, prompts go through the model in bfloat16 first, where the processor is faster with it.
     """
 
     method: Literal["hard"] = "hard"
     init: Literal["bank", "random", "text", "prompt"] = "bank"
     bank: Count = 64
-    width: Count = 48
+    width: Count = 24
     memory: CountFromZero = 384
     pool: Count = 6144
     explore: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.25
     patience: CountFromZero = 20
     kick: Count = 2
+    screen: bool = True
 
     @model_validator(mode="before")
     @classmethod

@@ -62,8 +62,8 @@ def _tried(values: Any) -> Tried | None:
 
 
 def _tried_token(values: Any) -> TriedToken:
-    token, string, kl = items(values)
-    return TriedToken(whole(token), text(string), number(kl))
+    token, string, kl, *screened = items(values)  # earlier versions did not screen
+    return TriedToken(whole(token), text(string), number(kl), screened == [True])
 
 
 def read_bounds(fields: dict[str, Any]) -> Bounds:

@@ -60,11 +60,15 @@ class PromptToken:
 
 @dataclass(frozen=True, slots=True)
 class TriedToken:
-    """A token that was tried at a position, and the divergence of the prompt with it there, nats."""
+    """A token that was tried at a position, and the divergence of the prompt with it there, nats.
+
+    `screened`: it was only looked at in bfloat16, a tenth of a nat off or so.
+    """
 
     id: int
     text: str
     kl: float
+    screened: bool = False
 
 
 @dataclass(frozen=True, slots=True)

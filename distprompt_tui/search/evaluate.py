@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -30,6 +31,15 @@ small ones use the cores less well; on a GPU it is the launches that cost."""
 MAX_KNOWN = 1 << 18
 """Prompts whose divergence is remembered; beyond, the oldest are forgotten first. Some 40 MiB."""
 
+SCREENED = math.nan
+"""Known of prompts that only the screener has seen: they are not new, and are measured if somebody asks."""
+
+RESCORED = 2
+"""So many of the screener's best are measured at once."""
+
+HARDLY_WORSE = 1e-3
+"""What the screener finds worse than the parent by more than this is not measured; nats."""
+
 PROBES = 4
 """Prompts on which it is tried out whether sharing changes anything."""
 
@@ -42,6 +52,7 @@ class Parent:
         ids: (n,).
         logits: (V,).
         past: None where it is not shared.
+        screening_past: the screener's.
         gradient: of the objective by its embeddings, (n, d); None where nobody asked.
         kl: its divergence, nats.
         surprise: what the objective rises by for a token's own unlikeliness, by position and token, (n, V); None where
@@ -51,13 +62,10 @@ class Parent:
     ids: Tensor
     logits: Tensor
     past: Past | None
+    screening_past: Past | None = None
     gradient: Tensor | None = None
     kl: float = 0.0
     surprise: Tensor | None = None
-
-    def past_until(self, end: int) -> Past | None:
-        """Of the positions before `end`, the fixed prefix included; None where nothing is shared."""
-        return self.past.cropped(end) if self.past and end else None
 
 
 class Evaluator:
@@ -65,6 +73,9 @@ class Evaluator:
 
     What is measured is the objective: the divergence, less `fluency` times the prompt's mean log-likelihood. With a
     fluency every candidate is run whole, since all of its positions must be looked at.
+
+    With a screener, which is faster and less exact, prompts go through it first. Those that it finds best, and better
+    than their parent, are measured: of what a call returns the lowest is exact wherever it is below the parent's.
 
     That a shared beginning changes nothing is tried out once on this very model; where it does, nothing is shared and
     that is told.
@@ -75,16 +86,25 @@ class Evaluator:
         length: of the prompts to come.
         warn: told why nothing is shared.
         fluency: weight of the prompt's log-likelihood.
+        screener: the same model in fewer digits; used where beginnings are shared.
 
     Attributes:
-        positions: work so far, in token positions through the body; a backward pass counts as two.
+        positions: work so far, in token positions through the body, the screener's as well; a backward pass counts as
+            two.
         batch: prompts that are run at once.
     """
 
     def __init__(
-        self, model: LanguageModel, target: Tensor, length: int, warn: Callable[[str], None], fluency: float = 0.0
+        self,
+        model: LanguageModel,
+        target: Tensor,
+        length: int,
+        warn: Callable[[str], None],
+        fluency: float = 0.0,
+        screener: LanguageModel | None = None,
     ) -> None:
         self._model = model
+        self._screener = None
         self._fluency = fluency
         self._length = length
         self._entropy = float(entropy(target.double()))
@@ -98,6 +118,7 @@ class Evaluator:
         if self._shares and (trouble := self._trouble_with_sharing(length)):
             self._shares = False
             warn(f"every candidate is run whole, which is slower: {trouble}")
+        self._screener = screener if self._shares else None
         self._root = self._prefix_alone()
 
     def fresh(self, prompts: Tensor) -> Tensor:
@@ -115,7 +136,7 @@ class Evaluator:
         return fresh.to(prompts.device)
 
     def measure(self, prompts: Tensor, parent: Parent | None = None) -> Tensor:
-        """The objective of each prompt; those that are known, and the second of two alike, cost nothing.
+        """The objective of each prompt; those that were measured, and the second of two alike, cost nothing.
 
         Args:
             prompts: ids, (count, n).
@@ -125,14 +146,20 @@ class Evaluator:
             Nats, (count,) float32 on the CPU.
         """
         hashes = prompt_hashes(prompts)
-        rows = list({value: row for row, value in enumerate(hashes) if value not in self._known}.values())
-        found = {value: self._known[value] for value in hashes if value in self._known}
+        exact = self.measured(prompts).tolist()
+        found = {value: self._known[value] for value, is_exact in zip(hashes, exact, strict=True) if is_exact}
+        rows = list({value: row for row, value in enumerate(hashes) if value not in found}.values())
         if rows:
-            kls = self._measure_new(prompts[rows], parent or self._root)
-            new = {hashes[row]: kl for row, kl in zip(rows, kls.tolist(), strict=True)}
-            self._remember(new)
-            found |= new
+            kls, is_exact = self._measure_new(prompts[rows], parent)
+            new = [hashes[row] for row in rows]
+            self._remember(dict(zip(new, kls.where(is_exact, SCREENED).tolist(), strict=True)))
+            found |= dict(zip(new, kls.tolist(), strict=True))
         return torch.tensor([found[value] for value in hashes], dtype=torch.float32)
+
+    def measured(self, prompts: Tensor) -> Tensor:
+        """Which prompts the model itself has measured, (count,) bool on the CPU; of the others it was not asked, or a
+        screener was."""
+        return torch.tensor([not math.isnan(self._known.get(value, SCREENED)) for value in prompt_hashes(prompts)])
 
     def parent(self, ids: Tensor, *, with_gradient: bool) -> Parent:
         """Run one prompt to make others from it, with what they will share and which way is down."""
@@ -141,6 +168,7 @@ class Evaluator:
             logits, past, likelihood, log_q = self._run_one(embeds, ids)
             kl = logits_kl(self._target, logits, self._entropy)
         self.positions += (3 if with_gradient else 1) * (len(ids) + self._around)
+        screening_past = self._screening_past(ids)
         gradient = None
         if with_gradient:
             (kl - self._fluency * likelihood).sum().backward()
@@ -149,21 +177,7 @@ class Evaluator:
         surprise = (
             None if log_q is None else log_q.detach() * (-self._fluency / max(self._model.predicted(len(ids)), 1))
         )
-        return Parent(ids, logits[0].detach(), past, gradient, float(kl.detach()), surprise)
-
-    def gradient_at(self, parent: Parent, position: int, vector: Tensor) -> Tensor:
-        """Which way is down for the embedding at one position of a parent, if a vector stood there, (d,)."""
-        embeds = self._model.embedding(parent.ids)[None]
-        embeds[0, position] = vector
-        prefix = len(self._model.prefix_ids)
-        past = parent.past_until(prefix + position)
-        first = position if past else 0
-        tail = embeds[:, first:].requires_grad_()
-        with torch.enable_grad():
-            objective = self._objective(tail, parent.ids[None], past)
-        (gradient,) = torch.autograd.grad(objective.sum(), tail)
-        self.positions += 3 * (tail.shape[1] + self._around - (prefix if past else 0))
-        return gradient[0, position - first].nan_to_num(0.0, 0.0, 0.0)
+        return Parent(ids, logits[0].detach(), past, screening_past, gradient, float(kl.detach()), surprise)
 
     def affordable(self, width: int, position: int) -> int:
         """How many candidates may be measured at a position for what `width` cost at an average one."""
@@ -200,10 +214,40 @@ class Evaluator:
             return *self._model.logits_and_past(embeds), 0.0, None
         return self._model.next_token_logits(embeds), None, 0.0, None
 
-    def _measure_new(self, prompts: Tensor, parent: Parent | None) -> Tensor:
-        """Divergences of prompts, (count,) float32 on the CPU, in buckets by where they begin to differ."""
-        if parent is None or parent.past is None:
-            return self._in_batches(prompts, None)
+    @torch.no_grad()
+    def _screening_past(self, ids: Tensor) -> Past | None:
+        if self._screener is None:
+            return None
+        self.positions += len(ids) + self._around
+        return self._screener.logits_and_past(self._screener.embedding(ids)[None])[1]
+
+    def _measure_new(self, prompts: Tensor, parent: Parent | None) -> tuple[Tensor, Tensor]:
+        """Objectives of prompts, (count,) float32 on the CPU, and which of them are exact, (count,) bool."""
+        good_enough = math.inf if parent is None else parent.kl + HARDLY_WORSE
+        parent = parent or self._root
+        past = None if parent is None else parent.past
+        if self._screener is None or len(prompts) <= RESCORED:
+            return self._run(self._model, prompts, parent, past), torch.ones(len(prompts), dtype=torch.bool)
+        kls = self._run(self._screener, prompts, parent, None if parent is None else parent.screening_past)
+        exact = torch.zeros(len(prompts), dtype=torch.bool)
+        while not exact[best := kls.argmin()] and float(kls[best]) < good_enough:
+            order = kls.argsort()
+            rows = order[~exact[order]][:RESCORED]
+            kls[rows] = self._run(self._model, prompts[rows.to(prompts.device)], parent, past)
+            exact[rows] = True
+        return kls, exact
+
+    def _run(self, model: LanguageModel, prompts: Tensor, parent: Parent | None, past: Past | None) -> Tensor:
+        """Objectives of prompts by a model, (count,) float32 on the CPU, in buckets by where they begin to differ.
+
+        Args:
+            model: ours, or the screener.
+            prompts: ids, (count, n).
+            parent: what they were made from.
+            past: the model's of that.
+        """
+        if parent is None or past is None:
+            return self._in_batches(model, prompts, None)
         prefix, suffix = len(self._model.prefix_ids), len(self._model.suffix_ids)
         length = prompts.shape[1]
         last = length if suffix else length - 1  # something must be run
@@ -213,11 +257,12 @@ class Evaluator:
         kls = torch.empty(len(prompts))
         for start, end in zip(starts, [*starts[1:], length + 1], strict=True):
             rows = torch.from_numpy(np.flatnonzero((firsts >= start) & (firsts < end)))
-            kls[rows] = self._in_batches(prompts[rows.to(prompts.device), start:], parent.past_until(prefix + start))
+            shared = past.cropped(prefix + start) if prefix + start else None
+            kls[rows] = self._in_batches(model, prompts[rows.to(prompts.device), start:], shared)
         return kls
 
     @torch.no_grad()
-    def _in_batches(self, prompts: Tensor, past: Past | None) -> Tensor:
+    def _in_batches(self, model: LanguageModel, prompts: Tensor, past: Past | None) -> Tensor:
         """Objectives of prompts, or of what is left of them behind a past; as many at once as fit the memory.
 
         What is no number is infinitely bad.
@@ -226,7 +271,7 @@ class Evaluator:
 
         def measure(rows: slice) -> Tensor:
             part = prompts[rows]
-            found = self._objective(part, part, past).cpu()
+            found = self._objective(model, part, past).cpu()
             self.positions += len(part) * (part.shape[1] + around)
             return found
 
@@ -235,17 +280,11 @@ class Evaluator:
             self._rejections.add(lost, "such prompts are rejected")
         return found.nan_to_num(torch.inf, torch.inf, torch.inf)
 
-    def _objective(self, prompts: Tensor, ids: Tensor, past: Past | None) -> Tensor:
-        """Of prompts that fit the memory, or of what is left of them behind a past; (count,).
-
-        Args:
-            prompts: ids, (count, n), or embeddings, (count, n, d).
-            ids: the tokens whose likelihood counts, (count, n).
-            past: of what stands before them.
-        """
+    def _objective(self, model: LanguageModel, prompts: Tensor, past: Past | None) -> Tensor:
+        """Of prompts that fit the memory, (count, n), or of what is left of them behind a past; (count,)."""
         if not self._fluency:
-            return logits_kl(self._target, self._model.next_token_logits(prompts, past), self._entropy)
-        logits, likelihood, _ = self._model.logits_and_likelihood(prompts, ids)
+            return logits_kl(self._target, model.next_token_logits(prompts, past), self._entropy)
+        logits, likelihood, _ = model.logits_and_likelihood(prompts, prompts)
         return logits_kl(self._target, logits, self._entropy) - self._fluency * likelihood
 
     def _prefix_alone(self) -> Parent | None:
@@ -268,12 +307,12 @@ class Evaluator:
             prompts[row, start:] = other[start:]
         try:
             parent = self.parent(ids, with_gradient=False)
-            shared = torch.cat([self._measure_new(prompt[None], parent) for prompt in prompts])
+            shared = torch.cat([self._run(self._model, prompt[None], parent, parent.past) for prompt in prompts])
         except (ModelError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
             if is_out_of_memory(error):
                 raise
             return f"the model's past cannot be cut ({error})"
-        whole = self._in_batches(prompts, None)
+        whole = self._in_batches(self._model, prompts, None)
         tolerance = torch.finfo(self._model.dtype).eps ** 0.5 * max(1.0, float(whole.max()))
         difference = float((shared - whole).abs().nan_to_num(0.0, torch.inf).max())  # ∞ − ∞: equally rejected
         if difference <= tolerance:

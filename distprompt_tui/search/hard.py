@@ -1,18 +1,19 @@
 """Hard prompts: token swaps ranked by what was learned from those before, measured exactly, taken where they help.
 
 A coordinate search as ARCA's (Jones et al. 2023) and AutoPrompt's (Shin et al. 2020), with three differences: swaps are
-ranked by a regression on all that were measured at their position, not by the gradient alone; a position gets
-candidates by what they cost there; and it starts from a bank of prompts made of the target's own tokens.
+ranked by a regression on all that were measured at their position, not by the gradient; a position gets candidates by
+what they cost there; and it starts from a bank of prompts made of the target's own tokens.
 """
 
 from __future__ import annotations
-
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from distprompt_tui.errors import UsageError
+from distprompt_tui.models.half_precision import gains_from_half_precision, in_half_precision
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.models.token_features import token_features
 from distprompt_tui.search.candidates import swapped
 from distprompt_tui.search.evaluate import Parent
 from distprompt_tui.search.initial import DRAWS, draw, partly_from_target
@@ -21,7 +22,7 @@ from distprompt_tui.search.token_search import SwapSearch
 from distprompt_tui.spec import Hard
 
 LEAST_MEASURED = 16
-"""Fewer measured swaps than these teach nothing: the gradient alone ranks."""
+"""Fewer measured swaps than these teach nothing: tokens are drawn from the target and at random."""
 
 
 class HardSearch(SwapSearch[Hard]):
@@ -33,10 +34,10 @@ class HardSearch(SwapSearch[Hard]):
 
     with_gradient = False
 
-    @cached_property
-    def _centre(self) -> Tensor:
-        """The mean of the allowed tokens' embeddings, (d,)."""
-        return self._model.embedding_matrix[self._allowed].mean(0)
+    @property
+    def _screener(self) -> LanguageModel | None:
+        gains = self._settings.screen and gains_from_half_precision(self._model)
+        return in_half_precision(self._model) if gains else None
 
     def _start(self) -> None:
         positions = self._settings.length
@@ -58,7 +59,6 @@ class HardSearch(SwapSearch[Hard]):
         """No swap of the current prompt was tried yet."""
         self._open = ~self._barred.scatter(1, self._now.ids[:, None], True)
         self._struck: list[Tensor] = []
-        self._slopes: dict[int, Tensor] = {}
 
     def _own(self) -> dict[str, Tensor]:
         counts = torch.tensor([len(measured.tokens) for measured in self._measured])
@@ -66,7 +66,6 @@ class HardSearch(SwapSearch[Hard]):
             "order": torch.tensor(self._order, dtype=torch.long),
             "fruitless": torch.tensor(self._fruitless),
             "tried": torch.cat([torch.zeros(0, 2, dtype=torch.long), *self._struck]),
-            "looked_at": torch.tensor(sorted(self._slopes), dtype=torch.long),
             "measured.counts": counts,
             "measured.tokens": torch.cat([measured.tokens for measured in self._measured]),
             "measured.changes": torch.cat([measured.changes for measured in self._measured]),
@@ -85,7 +84,6 @@ class HardSearch(SwapSearch[Hard]):
         self._fruitless, self._order = int(own["fruitless"]), own["order"].tolist()
         self._reopen()
         self._strike(own["tried"].to(self._model.device))
-        self._slopes = {position: self._slopes_at(position) for position in own["looked_at"].tolist()}
 
     def _strike(self, swaps: Tensor) -> None:
         """These swaps of the current prompt, (count, 2), are done with."""
@@ -128,13 +126,14 @@ class HardSearch(SwapSearch[Hard]):
         """Swaps at a position that were not tried on this prompt: some at random, the rest the best-ranked."""
         settings, generator = self._settings, self._generator
         wanted = self._evaluator.affordable(settings.width, position)
-        at_random = draw(self._allowed, (round(wanted * settings.explore), 1), generator)
+        learned = len(self._measured[position].tokens) >= LEAST_MEASURED
+        at_random = draw(self._allowed, (round(wanted * settings.explore) if learned else wanted, 1), generator)
         at_random = partly_from_target(at_random, self._allowed, self._target, generator)[:, 0]
         found = [self._fresh_swaps(position, at_random[self._open[position, at_random]])]
         missing = wanted - len(found[0])
         while missing > 0 and len(tokens := self._open[position].nonzero()[:, 0]):
             pool = tokens[torch.randperm(len(tokens), generator=generator)[: settings.pool].to(tokens.device)]
-            ranked = pool[self._promises(position, pool).argsort()]
+            ranked = pool[self._expected_changes(position, pool).argsort()] if learned else pool
             while missing > 0 and len(ranked):
                 found.append(self._fresh_swaps(position, ranked[:missing]))
                 ranked = ranked[missing:]
@@ -148,26 +147,11 @@ class HardSearch(SwapSearch[Hard]):
         prompts = swapped(self._now.ids, swaps)
         return prompts[self._evaluator.fresh(prompts)]
 
-    def _promises(self, position: int, pool: Tensor) -> Tensor:
-        """What tokens promise at a position, (count,), the lowest the most."""
-        if position not in self._slopes:
-            self._slopes[position] = self._slopes_at(position)
-        slopes, measured = self._slopes[position], self._measured[position]
-        if len(measured.tokens) < LEAST_MEASURED:
-            return slopes[pool]
-        return expected_changes(measured, pool, slopes, self._model.embedding_matrix, self._centre, self._step)
-
-    def _slopes_at(self, position: int) -> Tensor:
-        """How the objective falls or rises along each token's embedding, seen from the mean of all, standardised, (V,).
-
-        At the mean, and not at the token that stands there, since the gradient there tells less of other tokens.
-        """
+    def _expected_changes(self, position: int, pool: Tensor) -> Tensor:
+        """What tokens would probably change at a position, (count,), the lowest the best."""
         assert self._parent is not None
-        slopes = self._model.embedding_matrix @ self._evaluator.gradient_at(self._parent, position, self._centre)
-        if self._parent.surprise is not None:
-            slopes = slopes + self._parent.surprise[position]
-        allowed = slopes[self._allowed]
-        return (slopes - allowed.mean()) / allowed.std().clamp(min=torch.finfo(slopes.dtype).tiny)
+        surprise = None if self._parent.surprise is None else self._parent.surprise[position]
+        return expected_changes(self._measured[position], pool, token_features(self._model), self._step, surprise)
 
     def _variants(self) -> Tensor:
         """The best prompt, with what is locked now, and `kick` random positions changed, `width` times."""

@@ -24,11 +24,13 @@ class Tried:
         step: when the newest of them was measured.
         kl: divergence of the prompt then, nats; with a fluency weight, its objective.
         tokens: each with the divergence of the prompt that has it there, the best first; the prompt's own among them.
+        screened: those of which only a screener has given a divergence, a tenth of a nat off or so.
     """
 
     step: int
     kl: float
     tokens: tuple[tuple[int, float], ...]
+    screened: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ class TokenSearch(ABC, Generic[Settings]):
         self._warn = warn
         self._generator = torch.Generator().manual_seed(seed)
         self._allowed = allowed_ids(model, settings)
-        self._evaluator = Evaluator(model, target, settings.length, warn, self._fluency)
+        self._evaluator = Evaluator(model, target, settings.length, warn, self._fluency, self._screener)
         self._step = 0
         nowhere = torch.zeros(0, dtype=torch.long, device=model.device)
         self._now = self._best = Standing(nowhere, float("inf"), float("inf"), 0, (), ())
@@ -83,6 +83,11 @@ class TokenSearch(ABC, Generic[Settings]):
     def _fluency(self) -> float:
         """Weight of the prompt's own log-likelihood."""
         return 0.0
+
+    @property
+    def _screener(self) -> LanguageModel | None:
+        """What candidates go through before the model itself, if anything."""
+        return None
 
     @abstractmethod
     def _start(self) -> None:
@@ -191,7 +196,8 @@ class TokenSearch(ABC, Generic[Settings]):
     def _measure(self, prompts: Tensor, parent: Parent | None) -> Tensor:
         """As `Evaluator.measure`, kept for whoever looks on."""
         kls = self._evaluator.measure(prompts, parent)
-        self._tried.note(self._now.ids, self._now.objective, self._step, prompts, kls)
+        exact = self._evaluator.measured(prompts)
+        self._tried.note(self._now.ids, self._now.objective, self._step, prompts, kls, exact)
         return kls
 
     def _move_to(self, ids: Tensor, objective: float, parent: Parent | None = None) -> None:

@@ -33,7 +33,7 @@ class TriedTokens:
     def __init__(self) -> None:
         self._kept: dict[int, _Kept] = {}
 
-    def note(self, ids: Tensor, kl: float, step: int, prompts: Tensor, kls: Tensor) -> None:
+    def note(self, ids: Tensor, kl: float, step: int, prompts: Tensor, kls: Tensor, exact: Tensor) -> None:
         """Take in what a step measured; prompts that differ at several positions tell nothing of one.
 
         Args:
@@ -42,6 +42,7 @@ class TriedTokens:
             step: the number of the step.
             prompts: (count, n).
             kls: their divergences, (count,) on the CPU.
+            exact: which of these the model gave and no screener, (count,) bool on the CPU.
         """
         if not len(prompts):
             return
@@ -52,7 +53,8 @@ class TriedTokens:
         is_single, positions = differs.sum(1) == 1, differs.int().argmax(1)
         for position in positions[is_single].unique().tolist():
             rows = is_single & (positions == position)
-            found = dict(zip(prompts[rows, position].tolist(), kls[rows].tolist(), strict=True))
+            tokens = prompts[rows, position].tolist()
+            found = dict(zip(tokens, zip(kls[rows].tolist(), exact[rows].tolist(), strict=True), strict=True))
             self._keep(position, ids.tolist(), kl, step, found)
 
     def at(self, position: int) -> Tried | None:
@@ -60,12 +62,14 @@ class TriedTokens:
         kept = self._kept.get(position)
         return None if kept is None else kept.tried
 
-    def _keep(self, position: int, ids: list[int], kl: float, step: int, found: dict[int, float]) -> None:
+    def _keep(self, position: int, ids: list[int], kl: float, step: int, found: dict[int, tuple[float, bool]]) -> None:
         rest = (*ids[:position], *ids[position + 1 :])
-        found[ids[position]] = kl
+        found[ids[position]] = kl, True
         before = self._kept.get(position)
         if before is not None and before.rest == rest:
-            found = dict(before.tried.tokens) | found
+            old = before.tried
+            found = {token: (value, token not in old.screened) for token, value in old.tokens} | found
         most = min(MOST_EACH, max(MOST_IN_ALL // len(ids), 1))
-        best = sorted(found.items(), key=lambda item: item[1])[:most]
-        self._kept[position] = _Kept(rest, Tried(step, kl, tuple(best)))
+        best = sorted(found.items(), key=lambda item: item[1][0])[:most]
+        screened = frozenset(token for token, (_, is_exact) in best if not is_exact)
+        self._kept[position] = _Kept(rest, Tried(step, kl, tuple((token, at) for token, (at, _) in best), screened))

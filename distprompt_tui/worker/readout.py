@@ -60,7 +60,7 @@ def tried_tokens(vocabulary: Vocabulary, prompt: Prompt) -> list[list[Any] | Non
 
 
 def _tried_row(vocabulary: Vocabulary, tried: Tried) -> list[Any]:
-    tokens = [[i, vocabulary.text(i), round(kl, 6)] for i, kl in tried.tokens]
+    tokens = [[i, vocabulary.text(i), round(kl, 6), i in tried.screened] for i, kl in tried.tokens]
     return [tried.step, round(tried.kl, 6), tokens]
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from distprompt_tui.divergence import forward_kl
+from distprompt_tui.models.half_precision import in_half_precision
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search import evaluate, fit
 from distprompt_tui.search.candidates import bucket_starts, first_changes, prompt_hashes
@@ -66,24 +67,43 @@ def test_what_is_shared_changes_no_divergence(
 
 
 @pytest.mark.parametrize("around", [("", ""), ("The quick ", " dog")])
-@pytest.mark.parametrize("position", [0, 3, 5])
-def test_the_gradient_at_another_vector_is_autograds(
-    tiny_model: LanguageModel, around: tuple[str, str], position: int, generator: torch.Generator
+@pytest.mark.parametrize("with_parent", [True, False])
+def test_the_lowest_of_what_is_screened_is_exact(
+    tiny_model: LanguageModel, around: tuple[str, str], with_parent: bool, generator: torch.Generator
 ) -> None:
-    """Behind a shared beginning as through the whole prompt, and all the work is counted."""
+    """If it is better than the parent; the others are about right, are not new, and are measured for who asks."""
     model = tiny_model.in_context(*around)
     ids = random_ids(model, (6,), generator)
-    found = evaluator(model, 6)
-    parent = found.parent(ids, with_gradient=False)
-    vector = model.embedding_matrix.mean(0)
-    embeds = model.embedding(ids).clone()
-    embeds[position] = vector
-    embeds.requires_grad_()
-    forward_kl(outlier_target(model), model.next_token_logits(embeds[None])).sum().backward()
-    assert embeds.grad is not None
+    prompts = relatives(model, ids, 40, generator).unique(dim=0)
+    found = Evaluator(model, outlier_target(model), 6, pytest.fail, screener=in_half_precision(model))
+    parent = found.parent(ids, with_gradient=False) if with_parent else None
     before, work = found.positions, Work(model)
-    torch.testing.assert_close(found.gradient_at(parent, position, vector), embeds.grad[position], rtol=1e-3, atol=1e-5)
+    kls = found.measure(prompts, parent)
     assert found.positions - before == work.stop()
+    truth = plain(model, prompts)
+    exact = found.measured(prompts)
+    assert exact[kls.argmin()] == (parent is None or float(kls.min()) <= parent.kl + evaluate.HARDLY_WORSE)
+    assert not exact.all()
+    torch.testing.assert_close(kls[exact], truth[exact], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(kls, truth, rtol=0.05, atol=0.05)
+    assert not found.fresh(prompts).any()
+    singly = torch.cat([found.measure(prompt[None], parent) for prompt in prompts])
+    torch.testing.assert_close(singly, truth, rtol=1e-4, atol=1e-4)
+    assert found.measured(prompts).all()
+
+
+def test_a_screener_that_is_wrong_costs_work_and_nothing_else(
+    tiny_models: dict[str, LanguageModel], generator: torch.Generator
+) -> None:
+    """Another model as the screener: what it calls best is measured, and is not believed."""
+    model = tiny_models["llama"]
+    wrong = replace(model, body=in_half_precision(tiny_models["qwen2"]).body)
+    prompts = random_ids(model, (40, 6), generator)
+    found = Evaluator(model, outlier_target(model), 6, pytest.fail, screener=wrong)
+    kls = found.measure(prompts)
+    best = int(kls.argmin())
+    assert found.measured(prompts)[best]
+    assert float(kls[best]) == pytest.approx(float(plain(model, prompts[best][None])), abs=1e-4)
 
 
 def test_a_longer_prompt_runs_only_what_its_parent_lacks(tiny_model: LanguageModel, generator: torch.Generator) -> None:

@@ -144,7 +144,7 @@ def test_a_wish_is_answered_with_what_it_did(tiny_models: dict[str, LanguageMode
 
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name != "gcg, two at once"])
 def test_scores_of_what_was_tried_are_exact(name: str, tiny_models: dict[str, LanguageModel]) -> None:
-    """A step's scores are those of the prompt before it with the token at that position."""
+    """A step's scores are those of the prompt before it with the token at that position; in bfloat16 almost."""
     model = tiny_models["gpt2"]
     found = search(model, SETTINGS[name])
     seen, before = 0, torch.zeros(0)
@@ -159,7 +159,9 @@ def test_scores_of_what_was_tried_are_exact(name: str, tiny_models: dict[str, La
             prompts[:, position] = torch.tensor([token for token, _ in tried.tokens])
             with torch.no_grad():
                 expected = forward_kl(outlier_target(model), model.next_token_logits(prompts))
-            assert [kl for _, kl in tried.tokens] == pytest.approx(expected.tolist(), abs=1e-4)
+            assert tried.screened <= {token for token, _ in tried.tokens}
+            for (token, kl), truth in zip(tried.tokens, expected.tolist(), strict=True):
+                assert kl == pytest.approx(truth, abs=0.05 if token in tried.screened else 1e-4)
             seen += len(tried.tokens)
         before = prompt.ids
     assert seen > 10
@@ -169,24 +171,27 @@ def test_the_best_few_are_kept_while_the_rest_stays() -> None:
     tried = TriedTokens()
     ids = torch.tensor([1, 2, 3])
     prompts = torch.tensor([[1, 9, 3], [1, 8, 3], [1, 7, 4], [5, 2, 3]])
-    tried.note(ids, 1.0, 6, prompts, torch.tensor([0.5, 2.0, 0.1, 3.0]))
+    exact = torch.tensor([False, True, True, True])
+    tried.note(ids, 1.0, 6, prompts, torch.tensor([0.5, 2.0, 0.1, 3.0]), exact)
     first, second = tried.at(0), tried.at(1)
     assert first is not None
     assert second is not None
     assert first.tokens == ((1, 1.0), (5, 3.0))
     assert second.tokens == ((9, 0.5), (2, 1.0), (8, 2.0))
+    assert (first.screened, second.screened) == (frozenset(), {9})
     assert tried.at(2) is None
     moved = torch.tensor([1, 9, 3])
     more = moved.repeat(20, 1)
     more[:, 1] = torch.arange(20, 40)
-    tried.note(moved, 0.5, 7, more, torch.arange(20.0) / 4)
+    tried.note(moved, 0.5, 7, more, torch.arange(20.0) / 4, torch.arange(20) > 0)
     again = tried.at(1)
     assert again is not None
     assert again.step == 7
     assert len(again.tokens) == MOST_EACH
     assert again.tokens[:4] == ((20, 0.0), (21, 0.25), (9, 0.5), (22, 0.5))
+    assert again.screened == {20}  # the 9 stands there now: it was measured
     assert tried.at(0) == first  # what was tried there was tried beside the 2
-    tried.note(moved, 0.5, 8, torch.tensor([[6, 9, 3]]), torch.tensor([4.0]))
+    tried.note(moved, 0.5, 8, torch.tensor([[6, 9, 3]]), torch.tensor([4.0]), torch.tensor([True]))
     newest = tried.at(0)
     assert newest is not None
     assert newest.tokens == ((1, 0.5), (6, 4.0))
@@ -196,6 +201,6 @@ def test_a_long_prompt_keeps_little_of_each_position() -> None:
     tried = TriedTokens()
     ids = torch.zeros(MOST_IN_ALL, dtype=torch.long)
     prompts = ids.repeat(MOST_IN_ALL, 1) + torch.eye(MOST_IN_ALL, dtype=torch.long)
-    tried.note(ids, 1.0, 1, prompts, torch.zeros(len(prompts)))
+    tried.note(ids, 1.0, 1, prompts, torch.zeros(len(prompts)), torch.ones(len(prompts), dtype=torch.bool))
     kept = [tried.at(position) for position in range(len(ids))]
     assert sum(len(one.tokens) for one in kept if one is not None) == MOST_IN_ALL

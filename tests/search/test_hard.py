@@ -14,7 +14,7 @@ from distprompt_tui.search.retokenise import surviving
 from distprompt_tui.spec import Hard
 from tests.search.targets import outlier_target
 
-SETTINGS = Hard(length=4, width=16, bank=24)
+SETTINGS = Hard(length=4, width=16, bank=24, screen=False)
 
 
 def search(model: LanguageModel, settings: Hard = SETTINGS, steps: int = 12) -> HardSearch:

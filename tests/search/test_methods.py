@@ -21,7 +21,8 @@ from tests.search.targets import outlier_target
 from tests.search.work import Work
 
 SETTINGS: dict[str, specs.Tokens] = {
-    "hard": specs.Hard(length=4, width=16, bank=24, patience=3),
+    "hard": specs.Hard(length=4, width=16, bank=24, patience=3, screen=False),
+    "hard, screened": specs.Hard(length=4, width=16, bank=24, patience=3),
     "gcg": specs.Gcg(length=4, width=24, top_k=32),
     "gcg, two at once": specs.Gcg(length=4, width=24, top_k=32, n_replace=2),
     "hotflip": specs.Hotflip(length=4, width=16, beam=3),
@@ -82,10 +83,11 @@ def test_the_best_is_kept_is_true_and_survives(tiny_model: LanguageModel, settin
 def test_the_work_is_counted_truly_and_nothing_is_measured_twice(
     model: LanguageModel, settings: specs.Tokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """What a screener sees, too."""
     measured: list[tuple[int, ...]] = []
     measure = Evaluator._measure_new
 
-    def watched(self: Evaluator, prompts: torch.Tensor, *rest: Any) -> torch.Tensor:
+    def watched(self: Evaluator, prompts: torch.Tensor, *rest: Any) -> tuple[torch.Tensor, torch.Tensor]:
         measured.extend(map(tuple, prompts.tolist()))
         return measure(self, prompts, *rest)
 
@@ -105,7 +107,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(model: LanguageModel, settings
     check_resuming(model, settings, stop_at)
 
 
-@pytest.mark.parametrize("name", ["hard", "hotflip"])
+@pytest.mark.parametrize("name", ["hard", "hard, screened", "hotflip"])
 def test_resumed_equals_uninterrupted_on_every_architecture(tiny_model: LanguageModel, name: str) -> None:
     check_resuming(tiny_model.in_context("", " dog"), SETTINGS[name], 5)
 

@@ -7,19 +7,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from distprompt_tui.models.half_precision import in_half_precision
 from distprompt_tui.models.language_model import LanguageModel
 
 
 class Work:
-    """Token positions through a body, a backward pass as two; counted by a hook until `stop`."""
+    """Token positions through a body and its copy in half precision, a backward pass as two; counted by hooks until
+    `stop`."""
 
     def __init__(self, model: LanguageModel) -> None:
         self.positions = 0
-        self._hook = model.body.register_forward_pre_hook(self._count, with_kwargs=True)
+        bodies = (model.body, in_half_precision(model).body)
+        self._hooks = [body.register_forward_pre_hook(self._count, with_kwargs=True) for body in bodies]
 
     def stop(self) -> int:
         """Count no more; the positions."""
-        self._hook.remove()
+        for hook in self._hooks:
+            hook.remove()
         return self.positions
 
     def _count(self, module: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:

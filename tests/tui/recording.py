@@ -157,9 +157,9 @@ class Recorder:
 
 
 def candidates(step: int) -> list[list[object] | None]:
-    """What was tried at the fourth position, and nothing elsewhere."""
+    """What was tried at the fourth position, one token only by a screener, and nothing elsewhere."""
     texts = strings()
-    tried = [step, 2.0, [[i, texts[i], 1.5 + i / 4 + step / 1000] for i in (0, 20, 3)]]
+    tried = [step, 2.0, [[i, texts[i], 1.5 + i / 4 + step / 1000, i == 3] for i in (0, 20, 3)]]
     return [tried if position == 3 else None for position in range(10)]
 
 

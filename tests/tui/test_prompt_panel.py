@@ -58,7 +58,8 @@ async def test_a_position_shows_what_was_tried_and_takes_another_token(
         text = screen_text(app)
         assert "Changed at step 2, KL −0.25." in text
         assert "up to step 2: nats, change from 2.000" in text
-        assert "1.502    −0.50" in text.replace("│", "")
+        assert " 1.502    −0.50" in text.replace("│", "")
+        assert "≈2.252    +0.25" in text.replace("│", "")
         await pilot.press(*"word3")
         await until(pilot, lambda: all(part in screen_text(app) for part in ("·word30", "Tokens that begin so")))
         await pilot.press("down", "down", "enter")

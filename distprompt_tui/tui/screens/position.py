@@ -149,11 +149,12 @@ class PositionDialog(ModalScreen["int | None"]):
         data = self._data
         shown = fit(visible_token(text, ascii_only=data.ascii_only) or "(nothing)", _TOKEN_CELLS)
         line: Line = [("› " if token == data.token.id else "  ", "key"), (shown, "strong"), (f" {token:>7}", "faint")]
-        scores = {} if data.tried is None else {candidate.id: candidate.kl for candidate in data.tried.tokens}
-        if data.tried is not None and token in scores:
-            change = scores[token] - data.tried.kl
+        found = {} if data.tried is None else {candidate.id: candidate for candidate in data.tried.tokens}
+        if data.tried is not None and token in found:
+            score, about = found[token].kl, ("~" if data.ascii_only else "≈") if found[token].screened else ""
+            change = score - data.tried.kl
             role = "good" if change < 0 else "quiet"
-            line += [(f" {format.nats(scores[token]):>9}", ""), (f" {format.signed(change):>8}", role)]
+            line += [(f" {about + format.nats(score):>9}", ""), (f" {format.signed(change):>8}", role)]
         return line
 
 

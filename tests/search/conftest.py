@@ -1,0 +1,11 @@
+"""What the tests of all searches share."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _processor_gains_from_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Screening is tested on every machine."""
+    monkeypatch.setattr("distprompt_tui.search.hard.gains_from_half_precision", lambda model: True)
