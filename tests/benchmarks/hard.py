@@ -213,14 +213,15 @@ def table(found: dict[tuple[str, str, int], dict[str, Any]]) -> None:
         if not rows["gcg"]:
             continue
         print(f"{target:24} {rows['gcg'][0]['head_limit']:8.4f}", end="")
-        print("".join(f" {statistics.median(map(left, some)) if some else math.nan:10.4f}" for some in rows.values()))
-    print("(what is left above the head limit, nats, median of the seeds)")
+        medians = (statistics.median(left(row, found) for row in some) if some else math.nan for some in rows.values())
+        print("".join(f" {median:10.4f}" for median in medians))
+    print("(what is left above the head limit at equal work, nats, median of the seeds)")
     pairs = [(row, found["gcg", *key]) for (arm, *key), row in found.items() if arm == "hard"]
     if not pairs:
         return
-    print(f"hard ends below gcg on {sum(left(hard) < left(gcg) for hard, gcg in pairs)} of {len(pairs)} pairs")
-    ratios = np.array([left(hard) / left(gcg) for hard, gcg in pairs])
+    ratios = np.array([left(hard, found) / left(gcg, found) for hard, gcg in pairs])
     low, high = interval(ratios)
+    print(f"hard ends below gcg on {(ratios < 1).sum()} of {len(pairs)} pairs")
     print(f"left by hard over left by gcg: median {np.median(ratios):.3f}, 95 % interval {low:.3f} to {high:.3f}")
     work, seconds = zip(*(reached(hard, gcg["path"][-1][2]) for hard, gcg in pairs), strict=True)
     shares = [done / gcg["positions"] for done, (_, gcg) in zip(work, pairs, strict=True)]
@@ -230,9 +231,10 @@ def table(found: dict[tuple[str, str, int], dict[str, Any]]) -> None:
     print(f"    and {statistics.median(times):.4f} of its seconds; never on {sum(map(math.isinf, work))} pairs")
 
 
-def left(row: dict[str, Any]) -> float:
-    """Nats between a path's end and the head limit."""
-    return max(row["path"][-1][2] - row["head_limit"], LEAST_LEFT)
+def left(row: dict[str, Any], found: dict[tuple[str, str, int], dict[str, Any]]) -> float:
+    """Nats above the head limit when as much was worked as gcg did on the same target and seed."""
+    positions = found["gcg", row["target"], row["seed"]]["positions"]
+    return max(min(kl for work, _, kl in row["path"] if work <= positions) - row["head_limit"], LEAST_LEFT)
 
 
 def interval(ratios: NDArray[np.float64]) -> tuple[float, float]:
