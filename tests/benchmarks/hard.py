@@ -182,10 +182,10 @@ def measured_until_found(running: Any, kls: Tensor) -> str:
     """How many tokens a search for one token measures until it has the best of all."""
     measured = 0
 
-    def look_up(prompts: Tensor, parent: object) -> Tensor:
+    def look_up(prompts: Tensor, parent: object) -> tuple[Tensor, Tensor]:
         nonlocal measured
         measured += len(prompts)
-        return kls[prompts[:, 0]]
+        return kls[prompts[:, 0]], torch.ones(len(prompts), dtype=torch.bool)
 
     running._evaluator._measure_new = look_up
     for step in running.steps():
