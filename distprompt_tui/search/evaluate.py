@@ -104,7 +104,7 @@ class Evaluator:
         screener: LanguageModel | None = None,
     ) -> None:
         self._model = model
-        self._screener = None
+        self._screener: LanguageModel | None = None  # not before it is known whether beginnings are shared
         self._fluency = fluency
         self._length = length
         self._entropy = float(entropy(target.double()))
@@ -146,20 +146,19 @@ class Evaluator:
             Nats, (count,) float32 on the CPU.
         """
         hashes = prompt_hashes(prompts)
-        exact = self.measured(prompts).tolist()
-        found = {value: self._known[value] for value, is_exact in zip(hashes, exact, strict=True) if is_exact}
+        found = {value: self._known[value] for value in hashes if self._is_measured(value)}
         rows = list({value: row for row, value in enumerate(hashes) if value not in found}.values())
         if rows:
-            kls, is_exact = self._measure_new(prompts[rows], parent)
+            kls, exact = self._measure_new(prompts[rows], parent)
             new = [hashes[row] for row in rows]
-            self._remember(dict(zip(new, kls.where(is_exact, SCREENED).tolist(), strict=True)))
+            self._remember(dict(zip(new, kls.where(exact, SCREENED).tolist(), strict=True)))
             found |= dict(zip(new, kls.tolist(), strict=True))
         return torch.tensor([found[value] for value in hashes], dtype=torch.float32)
 
     def measured(self, prompts: Tensor) -> Tensor:
         """Which prompts the model itself has measured, (count,) bool on the CPU; of the others it was not asked, or a
         screener was."""
-        return torch.tensor([not math.isnan(self._known.get(value, SCREENED)) for value in prompt_hashes(prompts)])
+        return torch.tensor([self._is_measured(value) for value in prompt_hashes(prompts)])
 
     def parent(self, ids: Tensor, *, with_gradient: bool) -> Parent:
         """Run one prompt to make others from it, with what they will share and which way is down."""
@@ -200,6 +199,9 @@ class Evaluator:
     def _around(self) -> int:
         return len(self._model.prefix_ids) + len(self._model.suffix_ids)
 
+    def _is_measured(self, value: int) -> bool:
+        return not math.isnan(self._known.get(value, SCREENED))
+
     def _remember(self, kls: dict[int, float]) -> None:
         self._known |= kls
         for oldest in list(islice(self._known, max(0, len(self._known) - MAX_KNOWN))):
@@ -225,28 +227,29 @@ class Evaluator:
         """Objectives of prompts, (count,) float32 on the CPU, and which of them are exact, (count,) bool."""
         good_enough = math.inf if parent is None else parent.kl + HARDLY_WORSE
         parent = parent or self._root
-        past = None if parent is None else parent.past
         if self._screener is None or len(prompts) <= RESCORED:
-            return self._run(self._model, prompts, parent, past), torch.ones(len(prompts), dtype=torch.bool)
-        kls = self._run(self._screener, prompts, parent, None if parent is None else parent.screening_past)
+            return self._run(self._model, prompts, parent), torch.ones(len(prompts), dtype=torch.bool)
+        kls = self._run(self._screener, prompts, parent)
         exact = torch.zeros(len(prompts), dtype=torch.bool)
         while not exact[best := kls.argmin()] and float(kls[best]) < good_enough:
             order = kls.argsort()
             rows = order[~exact[order]][:RESCORED]
-            kls[rows] = self._run(self._model, prompts[rows.to(prompts.device)], parent, past)
+            kls[rows] = self._run(self._model, prompts[rows.to(prompts.device)], parent)
             exact[rows] = True
         return kls, exact
 
-    def _run(self, model: LanguageModel, prompts: Tensor, parent: Parent | None, past: Past | None) -> Tensor:
+    def _run(self, model: LanguageModel, prompts: Tensor, parent: Parent | None) -> Tensor:
         """Objectives of prompts by a model, (count,) float32 on the CPU, in buckets by where they begin to differ.
 
         Args:
             model: ours, or the screener.
             prompts: ids, (count, n).
             parent: what they were made from.
-            past: the model's of that.
         """
-        if parent is None or past is None:
+        if parent is None:
+            return self._in_batches(model, prompts, None)
+        past = parent.screening_past if model is self._screener else parent.past
+        if past is None:
             return self._in_batches(model, prompts, None)
         prefix, suffix = len(self._model.prefix_ids), len(self._model.suffix_ids)
         length = prompts.shape[1]
@@ -307,7 +310,7 @@ class Evaluator:
             prompts[row, start:] = other[start:]
         try:
             parent = self.parent(ids, with_gradient=False)
-            shared = torch.cat([self._run(self._model, prompt[None], parent, parent.past) for prompt in prompts])
+            shared = torch.cat([self._run(self._model, prompt[None], parent) for prompt in prompts])
         except (ModelError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
             if is_out_of_memory(error):
                 raise

@@ -36,8 +36,8 @@ class HardSearch(SwapSearch[Hard]):
 
     @property
     def _screener(self) -> LanguageModel | None:
-        gains = self._settings.screen and gains_from_half_precision(self._model)
-        return in_half_precision(self._model) if gains else None
+        is_used = self._settings.screen and not self._fluency and gains_from_half_precision(self._model)
+        return in_half_precision(self._model) if is_used else None
 
     def _start(self) -> None:
         positions = self._settings.length
