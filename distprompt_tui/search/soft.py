@@ -23,6 +23,12 @@ BETAS = (0.9, 0.99)
 UPDATES_PER_REPORT_ON_GPU = 8
 """A report reads the divergence back, which makes the host wait for the GPU."""
 
+LEAP_FACTOR, LEAP = 2.0, 1.0
+"""A prompt whose divergence is above LEAP_FACTOR times its lowest and LEAP nats more has leapt to where all is flat:
+without going back, one search in twenty spends the rest of its steps there."""
+
+SLOWER, FASTER = 0.25, 1.1
+"""After a leap, steps are so much shorter; then each is so much longer than the one before, up to the usual."""
 
 RACE_SHARE = 0.2
 """Restarts are down to one after this share of the steps: who leads then mostly leads at the end."""
@@ -49,7 +55,9 @@ class SoftBatch:
         logits: of the newest measurement, (b, V).
         best_kls: lowest divergence of each so far, nats, (b,).
         best_prompts: what gave them, (b, n, d).
+        best_gradients: of the divergence there, (b, n, d).
         best_steps: when, (b,).
+        pace: share of a whole step that each makes, (b,); below one after a leap.
     """
 
     def __init__(
@@ -71,7 +79,9 @@ class SoftBatch:
         self.logits = torch.zeros(len(prompts), model.vocab_size, device=model.device)
         self.best_kls = torch.full((len(prompts),), torch.inf, device=model.device)
         self.best_prompts = prompts.clone()
+        self.best_gradients = torch.zeros_like(prompts)
         self.best_steps = torch.zeros(len(prompts), dtype=torch.long, device=model.device)
+        self.pace = torch.ones(len(prompts), device=model.device)
 
     def measure(self) -> None:
         """Measure the present prompts, and which way is down; keeps the best."""
@@ -81,6 +91,7 @@ class SoftBatch:
         self.best_kls = torch.where(better, self.kls, self.best_kls)
         self.best_steps = torch.where(better, self.step, self.best_steps)
         self.best_prompts = torch.where(better[:, None, None], self.prompts.detach(), self.best_prompts)
+        self.best_gradients = torch.where(better[:, None, None], self.prompts.grad, self.best_gradients)
 
     def _measure(self, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
         """Divergences, logits and gradients of some of the prompts."""
@@ -91,24 +102,26 @@ class SoftBatch:
         (gradient,) = torch.autograd.grad(kls.sum(), prompts)
         return kls.detach(), logits.detach(), gradient
 
+    @torch.no_grad()
     def update(self) -> None:
-        """One step down from what `measure` gave."""
+        """One step down from what `measure` gave, or from the best prompt where it has leapt away from it."""
+        self.step_back(~(self.kls <= LEAP_FACTOR * self.best_kls + LEAP))  # what is no number, too
+        before = self.prompts.detach().clone()
         self._optimizer.param_groups[0]["lr"] = self._lr * schedule(self.step, self._total, self._settings)
         self._optimizer.step()
+        self.prompts.copy_(torch.lerp(before, self.prompts, self.pace[:, None, None]))
+        self.pace = (self.pace * FASTER).clamp_max(1)
         self.step += 1
         around = len(self._model.prefix_ids) + len(self._model.suffix_ids)
         self.positions += 3 * len(self.prompts) * (self._settings.length + around)
 
-    def step_back(self) -> None:
-        """Prompts without a finite divergence go back to their best, and their optimiser forgets; then all are
-        measured again."""
-        lost = ~self.kls.isfinite()
-        with torch.no_grad():
-            self.prompts[lost] = self.best_prompts[lost]
-        for tensor in self._optimizer.state.get(self.prompts, {}).values():
-            if tensor.ndim:
-                tensor[lost] = 0
-        self.measure()
+    @torch.no_grad()
+    def step_back(self, lost: Tensor) -> None:
+        """Some prompts, (b,) bool, go back to their best, and make shorter steps from there."""
+        assert self.prompts.grad is not None
+        self.prompts.copy_(torch.where(lost[:, None, None], self.best_prompts, self.prompts))
+        self.prompts.grad = torch.where(lost[:, None, None], self.best_gradients, self.prompts.grad)
+        self.pace = torch.where(lost, SLOWER * self.pace, self.pace)
 
     def keep(self, rows: Tensor) -> None:
         """Go on with some of the prompts only.
@@ -128,8 +141,10 @@ class SoftBatch:
         tensors = {
             "prompts": self.prompts.detach(),
             "best_prompts": self.best_prompts,
+            "best_gradients": self.best_gradients,
             "best_kls": self.best_kls,
             "best_steps": self.best_steps,
+            "pace": self.pace,
             **{f"optimizer.{name}": value for name, value in self._optimizer.state.get(self.prompts, {}).items()},
         }
         return SearchState(
@@ -147,8 +162,13 @@ class SoftBatch:
         device = self._model.device
         self.step, self.positions = state.numbers["step"], state.numbers["positions"]
         self.batch.size, self.batch.fitted = state.numbers["batch"], state.numbers["fitted"]
-        self.best_prompts, self.best_kls, self.best_steps = (
-            state.tensors[name].to(device) for name in ("best_prompts", "best_kls", "best_steps")
+        never_leapt = {
+            "best_gradients": torch.zeros_like(state.tensors["best_prompts"]),
+            "pace": torch.ones(len(state.tensors["best_prompts"])),
+        }
+        tensors = never_leapt | state.tensors  # an earlier version wrote neither
+        self.best_prompts, self.best_gradients, self.best_kls, self.best_steps, self.pace = (
+            tensors[name].to(device) for name in ("best_prompts", "best_gradients", "best_kls", "best_steps", "pace")
         )
         self.prompts = state.tensors["prompts"].to(device).requires_grad_()
         self._optimizer = _optimizer(self._settings, self.prompts, self._lr)
@@ -207,7 +227,8 @@ class SoftSearch:
         """The divergences to report. Where one is no number the search steps back, and reports where it stands then."""
         if lost := sum(not math.isfinite(kl) for kl in kls):
             self._rejections.add(lost, "the search steps back to the best prompt")
-            self._batch.step_back()
+            self._batch.step_back(~self._batch.kls.isfinite())
+            self._batch.measure()
             kls[-1] = float(self._batch.kls.min())
         return tuple(kls)
 

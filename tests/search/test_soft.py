@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor
 from distprompt_tui.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.protocol import SoftPrompt
-from distprompt_tui.search.soft import SoftBatch, SoftSearch, initial_vectors, race, schedule
+from distprompt_tui.search.soft import FASTER, SLOWER, SoftBatch, SoftSearch, initial_vectors, race, schedule
 from distprompt_tui.spec import Soft
 from tests.search.targets import outlier_target
 
@@ -90,6 +91,73 @@ def test_a_batch_gives_each_target_what_it_gets_alone(
 
     alone = torch.cat([ends(slice(row, row + 1)) for row in range(3)])
     torch.testing.assert_close(ends(slice(0, 3)), alone, rtol=1e-3, atol=1e-4)
+
+
+def leapt(model: LanguageModel, away: float) -> SoftBatch:
+    """Two prompts, of which the second was thrown far away after three steps and then measured."""
+    prompts = torch.stack([initial_vectors(model, SETTINGS, seed) for seed in range(2)])
+    batch = SoftBatch(model, outlier_target(model)[None], prompts, SETTINGS, STEPS)
+    for _ in range(3):
+        batch.measure()
+        batch.update()
+    batch.measure()
+    with torch.no_grad():
+        batch.prompts[1] += away
+    batch.measure()
+    return batch
+
+
+@pytest.mark.parametrize("away", [5.0, float("nan")])
+def test_a_prompt_that_leapt_away_goes_on_from_its_best_in_shorter_steps(
+    away: float, tiny_models: dict[str, LanguageModel]
+) -> None:
+    batch = leapt(tiny_models["llama"], away)
+    batch.kls[1] = torch.nan if math.isnan(away) else 2 * batch.best_kls[1] + 1.01
+    one_step = batch.prompts.detach()[0].clone()
+    batch.update()
+    whole = (batch.prompts.detach()[0] - one_step).norm()
+    short = (batch.prompts.detach()[1] - batch.best_prompts[1]).norm()
+    torch.testing.assert_close(short / whole, torch.tensor(SLOWER), rtol=1e-4, atol=0)
+    torch.testing.assert_close(batch.pace, torch.tensor([1, SLOWER * FASTER]))
+    for _ in range(20):
+        batch.measure()
+        batch.update()
+    assert batch.kls.isfinite().all()
+    assert batch.pace[1] > 2 * SLOWER
+
+
+def test_a_prompt_that_is_only_a_little_worse_goes_on_from_where_it_is(tiny_models: dict[str, LanguageModel]) -> None:
+    batch = leapt(tiny_models["llama"], 0.0)
+    batch.kls[1] = 2 * batch.best_kls[1] + 0.99
+    batch.update()
+    assert batch.pace.tolist() == [1, 1]
+
+
+def test_a_search_that_leapt_resumes_bit_for_bit(
+    tiny_models: dict[str, LanguageModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distprompt_tui.search.soft.LEAP_FACTOR", 1.0)
+    monkeypatch.setattr("distprompt_tui.search.soft.LEAP", -1e-3)  # whatever is not much better counts as a leap
+    model = tiny_models["llama"]
+    whole = search(model)
+    expected = [step.kls for step in whole.steps()]
+    assert float(whole._batch.pace) < 1
+    for stop in range(1, 10, 2):
+        first, second = search(model), search(model, seed=99)
+        next(step for step in first.steps() if step.index == stop)
+        second.restore(first.state())
+        assert [step.kls for step in second.steps()] == expected[stop:]
+
+
+def test_a_search_that_an_earlier_version_began_goes_on(tiny_models: dict[str, LanguageModel]) -> None:
+    whole = search(tiny_models["llama"])
+    expected = [step.kls for step in whole.steps()]
+    first, second = search(tiny_models["llama"]), search(tiny_models["llama"], seed=99)
+    next(step for step in first.steps() if step.index == 10)
+    state = first.state()
+    del state.tensors["pace"], state.tensors["best_gradients"]
+    second.restore(state)
+    assert [step.kls for step in second.steps()] == expected[10:]
 
 
 def test_the_rows_that_are_kept_keep_their_targets(tiny_models: dict[str, LanguageModel]) -> None:
