@@ -11,13 +11,12 @@ from datetime import datetime
 from pathlib import Path
 
 import tomli_w
-from pydantic import ValidationError
 
+from distprompt_tui.checked_toml import read_checked
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
 from distprompt_tui.files import open_own, read_json, write_atomically
 from distprompt_tui.runs.events import FORMAT_VERSION, NEWEST
 from distprompt_tui.spec import RECORDED, RunSpec
-from distprompt_tui.toml import read_toml
 
 
 @dataclass(frozen=True)
@@ -143,10 +142,7 @@ class RunDirectory:
         Raises:
             UsageError: the file is missing or damaged.
         """
-        try:
-            return RunSpec.model_validate(read_toml(self.spec_file)[0], context=RECORDED)
-        except ValidationError as error:
-            raise UsageError(f"{self.spec_file} cannot be read: {str(error).splitlines()[0]}") from error
+        return read_checked(self.spec_file, RunSpec, RECORDED)
 
 
 def create_run(spec: RunSpec, runs_dir: Path) -> RunDirectory:

@@ -53,7 +53,7 @@ async def test_history_goes_through_all_that_was_recorded(tmp_path: Path, app_on
         await pilot.press("home")
         await until(pilot, lambda: "step 1 of 40, history" in screen_text(app) and len(bars(app).table) == 20)
         if size == (120, 40):  # where the prompt has a title: 10 positions changed at step 1, one at any later step
-            assert "10 positions changed last" in screen_text(app)
+            assert "10 positions changed at step" in screen_text(app)
         assert "Step 1 " in screen_text(app)  # the plot's cursor
         assert bars(app).table.row(0).achieved < newest
         await pilot.press("pagedown", "right")

@@ -72,7 +72,7 @@ def hard(changed: list[int]) -> PromptData:
 
 def test_the_change_that_was_last_stands_out() -> None:
     data = hard([0, 7, 3])
-    assert prompt_title(data) == "Prompt  3 tokens, position 2 changed last, at step 7"
+    assert prompt_title(data) == "Prompt  3 tokens, position 2 changed at step 7"
     lines, _ = prompt_lines(data, 60, flowing=False)
     changed = [span for line in lines for span in line if span[1] == "changed"]
     assert any("t1" in token for token, _ in changed)

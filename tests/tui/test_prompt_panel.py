@@ -50,7 +50,7 @@ async def test_a_position_shows_what_was_tried_and_takes_another_token(
     async with watched(recorder, app_on, size=size) as (app, pilot):
         await chosen(app, pilot, 3)
         if size == (120, 40):
-            await until(pilot, lambda: "position 4 changed last, at step 2" in screen_text(app))
+            await until(pilot, lambda: "position 4 changed at step 2" in screen_text(app))
             await until(pilot, lambda: "4 changed at step 2, KL −0.25  enter more   x lock" in screen_text(app))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, PositionDialog))
@@ -125,12 +125,12 @@ async def test_the_past_of_the_prompt_is_looked_into_and_not_changed(tmp_path: P
         await chosen(app, pilot, 3)
         await pilot.press("h", "home", "right", "right")
         await until(pilot, lambda: "step 3 of 9" in screen_text(app))
-        assert "position 4 changed last, at step 3" in screen_text(app)
+        assert "position 4 changed at step 3" in screen_text(app)
         await pilot.press("x", "enter")
         await until(pilot, lambda: isinstance(app.screen, PositionDialog) and "up to step 3" in screen_text(app))
         assert "The search has ended" in screen_text(app)
         await pilot.press("escape", "right")
-        await until(pilot, lambda: "position 4 changed last, at step 4" in screen_text(app))
+        await until(pilot, lambda: "position 4 changed at step 4" in screen_text(app))
         assert asked(run) == []
 
 
@@ -212,7 +212,7 @@ def test_gains_stand_beside_the_tokens() -> None:
     lines, places = prompt_lines(data, 30, flowing=False)
     assert places == [0, 1, 2]
     assert [plain(line).split()[-1] for line in lines] == ["·t0", "−0.50", "+1.25"]
-    assert prompt_title(data) == "Prompt  3 tokens, 2 positions changed last, at step 7"
+    assert prompt_title(data) == "Prompt  3 tokens, 2 positions changed at step 7"
     assert plain(prompt_note(data)) == "3 changed at step 7, KL +1.25  enter more   x lock   "
     flow, places = prompt_lines(data, 14, flowing=True)
     assert [plain(line) for line in flow] == ["1 ·t0  ›2 ·t1 ", "›3[·t2]"]

@@ -173,7 +173,7 @@ def prompt_title(data: PromptData) -> str:
     if not changed:
         return f"Prompt  {count} tokens"
     where = f"position {changed[0]}" if len(changed) == 1 else f"{len(changed)} positions"
-    return f"Prompt  {count} tokens, {where} changed last, at step {data.tokens[changed[0] - 1].changed}"
+    return f"Prompt  {count} tokens, {where} changed at step {data.tokens[changed[0] - 1].changed}"
 
 
 def prompt_note(data: PromptData) -> Line:
