@@ -106,7 +106,7 @@ class SoftBatch:
     def update(self) -> None:
         """One step down from what `measure` gave, or from the best prompt where it has leapt away from it."""
         self.step_back(~(self.kls <= LEAP_FACTOR * self.best_kls + LEAP))  # what is no number, too
-        before = self.prompts.detach().clone()
+        before = self.prompts.clone()
         self._optimizer.param_groups[0]["lr"] = self._lr * schedule(self.step, self._total, self._settings)
         self._optimizer.step()
         self.prompts.copy_(torch.lerp(before, self.prompts, self.pace[:, None, None]))

@@ -31,6 +31,16 @@ def divergence_of(model: LanguageModel, prompt: SoftPrompt) -> float:
         return forward_kl(outlier_target(model), model.next_token_logits(prompt.vectors[None])).item()
 
 
+def resumed(first: SoftSearch, second: SoftSearch, stop: int, *gone: str) -> list[tuple[float, ...]]:
+    """What the second reports after taking up where the first was at a step; of the state, what is gone is left out."""
+    next(step for step in first.steps() if step.index == stop)
+    state = first.state()
+    for name in gone:
+        del state.tensors[name]
+    second.restore(state)
+    return [step.kls for step in second.steps()]
+
+
 def test_descends_on_every_architecture(tiny_model: LanguageModel) -> None:
     found = search(tiny_model)
     kls = [step.kls[-1] for step in found.steps()]
@@ -60,14 +70,8 @@ def test_the_seed_decides_everything(tiny_models: dict[str, LanguageModel]) -> N
 def test_resumed_equals_uninterrupted_bit_for_bit(tiny_model: LanguageModel) -> None:
     whole = search(tiny_model)
     expected = [step.kls for step in whole.steps()]
-    first = search(tiny_model)
-    for step in first.steps():
-        if step.index == STEPS // 3:
-            break
     second = search(tiny_model, seed=99)  # nothing of the seed may be left after restoring
-    second.restore(first.state())
-    again = [step.kls for step in second.steps()]
-    assert again == expected[STEPS // 3 :]
+    assert resumed(search(tiny_model), second, STEPS // 3) == expected[STEPS // 3 :]
     assert second.best.kl == whole.best.kl
     assert torch.equal(second.best.prompt.vectors, whole.best.prompt.vectors)  # type: ignore[union-attr]
 
@@ -113,9 +117,9 @@ def test_a_prompt_that_leapt_away_goes_on_from_its_best_in_shorter_steps(
 ) -> None:
     batch = leapt(tiny_models["llama"], away)
     batch.kls[1] = torch.nan if math.isnan(away) else 2 * batch.best_kls[1] + 1.01
-    one_step = batch.prompts.detach()[0].clone()
+    before = batch.prompts.detach()[0].clone()
     batch.update()
-    whole = (batch.prompts.detach()[0] - one_step).norm()
+    whole = (batch.prompts.detach()[0] - before).norm()
     short = (batch.prompts.detach()[1] - batch.best_prompts[1]).norm()
     torch.testing.assert_close(short / whole, torch.tensor(SLOWER), rtol=1e-4, atol=0)
     torch.testing.assert_close(batch.pace, torch.tensor([1, SLOWER * FASTER]))
@@ -143,21 +147,13 @@ def test_a_search_that_leapt_resumes_bit_for_bit(
     expected = [step.kls for step in whole.steps()]
     assert float(whole._batch.pace) < 1
     for stop in range(1, 10, 2):
-        first, second = search(model), search(model, seed=99)
-        next(step for step in first.steps() if step.index == stop)
-        second.restore(first.state())
-        assert [step.kls for step in second.steps()] == expected[stop:]
+        assert resumed(search(model), search(model, seed=99), stop) == expected[stop:]
 
 
 def test_a_search_that_an_earlier_version_began_goes_on(tiny_models: dict[str, LanguageModel]) -> None:
-    whole = search(tiny_models["llama"])
-    expected = [step.kls for step in whole.steps()]
-    first, second = search(tiny_models["llama"]), search(tiny_models["llama"], seed=99)
-    next(step for step in first.steps() if step.index == 10)
-    state = first.state()
-    del state.tensors["pace"], state.tensors["best_gradients"]
-    second.restore(state)
-    assert [step.kls for step in second.steps()] == expected[10:]
+    model = tiny_models["llama"]
+    expected = [step.kls for step in search(model).steps()]
+    assert resumed(search(model), search(model, seed=99), 10, "pace", "best_gradients") == expected[10:]
 
 
 def test_the_rows_that_are_kept_keep_their_targets(tiny_models: dict[str, LanguageModel]) -> None:
@@ -202,11 +198,8 @@ def test_a_race_resumed_equals_one_uninterrupted(tiny_models: dict[str, Language
     whole = search(tiny_models["llama"], settings=settings)
     expected = [step.kls for step in whole.steps()]
     for stop in (2, 5, 30):
-        first = search(tiny_models["llama"], settings=settings)
-        next(step for step in first.steps() if step.index == stop)
-        second = search(tiny_models["llama"], seed=99, settings=settings)
-        second.restore(first.state())
-        assert [step.kls for step in second.steps()] == expected[stop:]
+        first, second = (search(tiny_models["llama"], seed, settings) for seed in (0, 99))
+        assert resumed(first, second, stop) == expected[stop:]
 
 
 def test_no_gradient_is_kept_for_weights(tiny_models: dict[str, LanguageModel]) -> None:
