@@ -37,7 +37,8 @@ def forward_kl(target: Tensor, logits: Tensor) -> Tensor:
 def logits_kl(target: Tensor, logits: Tensor, target_entropy: Tensor | float) -> Tensor:
     """KL(p ‖ softmax(logits)) = logsumexp(logits) − p·logits − H(p), with H(p) given.
 
-    The largest logit is taken off first, so that no two large numbers are subtracted.
+    The largest logit is taken off first, so that no two large numbers are subtracted. A lone row goes in twice: torch
+    splits a lone row's sum between threads, and the last digits would depend on how many are measured together.
 
     Args:
         target: p, (V,), of the logits' dtype.
@@ -47,6 +48,8 @@ def logits_kl(target: Tensor, logits: Tensor, target_entropy: Tensor | float) ->
     Returns:
         (batch,) in nats.
     """
+    if len(logits) == 1:
+        return logits_kl(target, logits.expand(2, -1), target_entropy)[:1]
     shifted = logits - logits.detach().amax(-1, keepdim=True)
     expected = torch.where(target > 0, target * shifted, 0).sum(-1)
     return shifted.logsumexp(-1) - expected - target_entropy

@@ -76,6 +76,20 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tiny_model: LanguageModel) -> 
     assert torch.equal(second.best.prompt.vectors, whole.best.prompt.vectors)  # type: ignore[union-attr]
 
 
+def ends(model: LanguageModel, targets: Tensor, prompts: Tensor, settings: Soft, rows: int) -> tuple[Tensor, Tensor]:
+    """Divergences and prompts after 15 steps of so many rows at once."""
+    kls, found = [], []
+    for of_targets, of_prompts in zip(targets.split(rows), prompts.split(rows), strict=True):
+        batch = SoftBatch(model, of_targets, of_prompts, settings, 15)
+        for _ in range(15):
+            batch.measure()
+            batch.update()
+        batch.measure()
+        kls.append(batch.best_kls)
+        found.append(batch.prompts.detach())
+    return torch.cat(kls), torch.cat(found)
+
+
 @pytest.mark.parametrize("optimizer", ["ggt", "adam"])
 def test_a_batch_gives_each_target_what_it_gets_alone(
     optimizer: Literal["ggt", "adam"], tiny_models: dict[str, LanguageModel]
@@ -84,17 +98,18 @@ def test_a_batch_gives_each_target_what_it_gets_alone(
     settings = Soft(length=4, optimizer=optimizer)
     targets = torch.stack([outlier_target(model, token) for token in (70, 75, 80)])
     prompts = torch.stack([initial_vectors(model, settings, seed) for seed in range(3)])
+    alone, together = (ends(model, targets, prompts, settings, rows)[0] for rows in (1, 3))
+    torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-4)
 
-    def ends(rows: slice) -> Tensor:
-        batch = SoftBatch(model, targets[rows], prompts[rows], settings, 15)
-        for _ in range(15):
-            batch.measure()
-            batch.update()
-        batch.measure()
-        return batch.best_kls
 
-    alone = torch.cat([ends(slice(row, row + 1)) for row in range(3)])
-    torch.testing.assert_close(ends(slice(0, 3)), alone, rtol=1e-3, atol=1e-4)
+@pytest.mark.real_model
+@pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="only MKL can be told to multiply every row alike")
+def test_a_batch_gives_each_target_what_it_gets_alone_to_the_last_bit(smollm2: LanguageModel) -> None:
+    targets = torch.stack([outlier_target(smollm2, token) for token in (300, 400, 500)])
+    prompts = torch.stack([initial_vectors(smollm2, Soft(), seed) for seed in range(3)])
+    alone, together = (ends(smollm2, targets, prompts, Soft(), rows) for rows in (1, 3))
+    assert torch.equal(together[0], alone[0])
+    assert torch.equal(together[1], alone[1])
 
 
 def leapt(model: LanguageModel, away: float) -> SoftBatch:
