@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from distprompt_tui.divergence import entropy, logits_kl
+from distprompt_tui.models.head import FEWEST_ROWS
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.fit import BatchSize, Rejections
 from distprompt_tui.search.ggt import GGT
@@ -97,7 +98,8 @@ class SoftBatch:
         """Divergences, logits and gradients of some of the prompts."""
         prompts = self.prompts.detach()[rows].requires_grad_()
         of_targets = rows if len(self._targets) > 1 else slice(None)
-        logits = self._model.next_token_logits(prompts)
+        copies = math.ceil(FEWEST_ROWS / prompts[..., 0].numel())  # so that the body, too, sees so many positions
+        logits = self._model.next_token_logits(prompts.repeat(copies, 1, 1))[: len(prompts)]
         kls = logits_kl(self._targets[of_targets], logits, self._entropies[of_targets])
         (gradient,) = torch.autograd.grad(kls.sum(), prompts)
         return kls.detach(), logits.detach(), gradient

@@ -104,10 +104,12 @@ def test_a_batch_gives_each_target_what_it_gets_alone(
 
 @pytest.mark.real_model
 @pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="only MKL can be told to multiply every row alike")
-def test_a_batch_gives_each_target_what_it_gets_alone_to_the_last_bit(smollm2: LanguageModel) -> None:
+@pytest.mark.parametrize("length", [1, 10])
+def test_a_batch_gives_each_target_what_it_gets_alone_to_the_last_bit(length: int, smollm2: LanguageModel) -> None:
+    settings = Soft(length=length)
     targets = torch.stack([outlier_target(smollm2, token) for token in (300, 400, 500)])
-    prompts = torch.stack([initial_vectors(smollm2, Soft(), seed) for seed in range(3)])
-    alone, together = (ends(smollm2, targets, prompts, Soft(), rows) for rows in (1, 3))
+    prompts = torch.stack([initial_vectors(smollm2, settings, seed) for seed in range(3)])
+    alone, together = (ends(smollm2, targets, prompts, settings, rows) for rows in (1, 3))
     assert torch.equal(together[0], alone[0])
     assert torch.equal(together[1], alone[1])
 
