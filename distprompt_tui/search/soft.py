@@ -24,9 +24,9 @@ BETAS = (0.9, 0.99)
 UPDATES_PER_REPORT_ON_GPU = 8
 """A report reads the divergence back, which makes the host wait for the GPU."""
 
-LEAP_FACTOR, LEAP = 2.0, 1.0
-"""A prompt whose divergence is above LEAP_FACTOR times its lowest and LEAP nats more has leapt to where all is flat:
-without going back, one search in twenty spends the rest of its steps there."""
+LEAP = 2.0
+"""A prompt whose divergence is so many nats above its lowest has leapt to where all is flat: without going back, one
+search in twenty spends the rest of its steps there."""
 
 SLOWER, FASTER = 0.25, 1.1
 """After a leap, steps are so much shorter; then each is so much longer than the one before, up to the usual."""
@@ -107,7 +107,7 @@ class SoftBatch:
     @torch.no_grad()
     def update(self) -> None:
         """One step down from what `measure` gave, or from the best prompt where it has leapt away from it."""
-        self.step_back(~(self.kls <= LEAP_FACTOR * self.best_kls + LEAP))  # what is no number, too
+        self.step_back(~(self.kls <= self.best_kls + LEAP))  # what is no number, too
         before = self.prompts.clone()
         self._optimizer.param_groups[0]["lr"] = self._lr * schedule(self.step, self._total, self._settings)
         self._optimizer.step()
