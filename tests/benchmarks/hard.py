@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plotext
 import torch
 from numpy.typing import NDArray
-from soft import TARGETS, count_work, load
+from soft import TARGETS, count_work, draw, load
 from torch import Tensor
 
 from distprompt_tui import spec as specs
@@ -53,7 +54,7 @@ ABLATIONS: dict[str, specs.Search] = {
     "not screened": specs.Hard(screen=False),
     "twice as wide": specs.Hard(width=48),
 }
-ABLATION_POSITIONS = 40_000
+ABLATION_POSITIONS = 30_000
 SEEDS = (0, 1, 2)
 GCG_STEPS = 25
 NO_END = 10**9
@@ -65,8 +66,17 @@ ONE_TOKEN_TARGETS = tuple(target for target in TARGETS if target not in ("temper
 LOOP_BATCH = 256
 
 RESAMPLES = 10_000
+
+CURVE = (2_000, 62_000)
+CURVE_TICKS = (2_000, 5_000, 10_000, 20_000, 60_000)
+"""Of the curves' axis, positions."""
+
 LEAST_LEFT = 1e-6
 """What is left above the head limit is divided by; nats."""
+
+Row = dict[str, Any]
+Found = dict[tuple[str, str, int], Row]
+"""By arm, target and seed."""
 
 
 def main() -> None:
@@ -85,8 +95,8 @@ def main() -> None:
         table(read(results))
 
 
-def read(results: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
-    """What is there, by arm, target and seed."""
+def read(results: Path) -> Found:
+    """What is there."""
     lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
     return {(row["arm"], row["target"], row["seed"]): row for row in map(json.loads, lines)}
 
@@ -205,7 +215,7 @@ def plain_loop(model: LanguageModel, targets: Tensor, tokens: Tensor) -> Tensor:
     return torch.cat(parts).T
 
 
-def table(found: dict[tuple[str, str, int], dict[str, Any]]) -> None:
+def table(found: Found) -> None:
     """What is left above the head limit, and how hard compares with gcg."""
     print(f"{'target':24} {'limit':>8}" + "".join(f" {arm:>10}" for arm in ARMS))
     for target in TARGETS:
@@ -216,24 +226,50 @@ def table(found: dict[tuple[str, str, int], dict[str, Any]]) -> None:
         medians = (statistics.median(left(row, found) for row in some) if some else math.nan for some in rows.values())
         print("".join(f" {median:10.4f}" for median in medians))
     print("(what is left above the head limit at equal work, nats, median of the seeds)")
-    pairs = [(row, found["gcg", *key]) for (arm, *key), row in found.items() if arm == "hard"]
-    if not pairs:
+    for other in ARMS:
+        if other != "hard" and (pairs := pairs_with(other, found)):
+            ratios = np.array([left(hard, found) / left(row, found) for hard, row in pairs])
+            low, high = interval(ratios)
+            print(
+                f"hard ends below {other} on {(ratios < 1).sum()} of {len(pairs)} pairs; left by hard over left by it:"
+            )
+            print(f"    median {np.median(ratios):.3f}, 95 % interval {low:.3f} to {high:.3f}")
+    if not (pairs := pairs_with("gcg", found)):
         return
-    ratios = np.array([left(hard, found) / left(gcg, found) for hard, gcg in pairs])
-    low, high = interval(ratios)
-    print(f"hard ends below gcg on {(ratios < 1).sum()} of {len(pairs)} pairs")
-    print(f"left by hard over left by gcg: median {np.median(ratios):.3f}, 95 % interval {low:.3f} to {high:.3f}")
     work, seconds = zip(*(reached(hard, gcg["path"][-1][2]) for hard, gcg in pairs), strict=True)
     shares = [done / gcg["positions"] for done, (_, gcg) in zip(work, pairs, strict=True)]
     times = [spent / gcg["seconds"] for spent, (_, gcg) in zip(seconds, pairs, strict=True)]
     print(f"hard reaches gcg's end with {statistics.median(shares):.4f} of its work (median),")
     print(f"    {statistics.median(work) / WHOLE:.4f} of it where every candidate of gcg were run whole,")
     print(f"    and {statistics.median(times):.4f} of its seconds; never on {sum(map(math.isinf, work))} pairs")
+    curves(found)
 
 
-def left(row: dict[str, Any], found: dict[tuple[str, str, int], dict[str, Any]]) -> float:
-    """Nats above the head limit when as much was worked as gcg did on the same target and seed."""
-    positions = found["gcg", row["target"], row["seed"]]["positions"]
+def pairs_with(other: str, found: Found) -> list[tuple[Row, Row]]:
+    """Rows of hard and of another arm, of the same target and seed."""
+    return [(row, found[other, *key]) for (arm, *key), row in found.items() if arm == "hard" and (other, *key) in found]
+
+
+def curves(found: Found) -> None:
+    """What is left above the head limit as the work grows, over what gcg leaves in the end: the median of what is there
+    of an arm, both axes logarithmic."""
+    works = np.geomspace(*CURVE, 60)
+    lines = {}
+    for arm in dict.fromkeys(arm for arm, _, _ in found):
+        rows = [(row, found["gcg", target, seed]) for (name, target, seed), row in found.items() if name == arm]
+        ratios = [[left(row, found, work) / left(gcg, found) for row, gcg in rows] for work in works]
+        lines[arm] = (np.log10(works).tolist(), [statistics.median(some) for some in ratios])
+    plotext.clear_figure()
+    draw(lines, (0.7, 1, 1.5, 2, 3))
+    plotext.xticks(np.log10(CURVE_TICKS).tolist(), [f"{tick:,}" for tick in CURVE_TICKS])
+    plotext.xlabel("positions")
+    print(plotext.uncolorize(plotext.build()))
+
+
+def left(row: Row, found: Found, positions: float | None = None) -> float:
+    """Nats above the head limit after so many positions, or as many as gcg had on the same target and seed."""
+    if positions is None:
+        positions = found["gcg", row["target"], row["seed"]]["positions"]
     return max(min(kl for work, _, kl in row["path"] if work <= positions) - row["head_limit"], LEAST_LEFT)
 
 
@@ -244,7 +280,7 @@ def interval(ratios: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def reached(row: dict[str, Any], kl: float) -> tuple[float, float]:
+def reached(row: Row, kl: float) -> tuple[float, float]:
     """The work and the seconds at which a path was as low as `kl`; infinite where it never was."""
     return next(((work, seconds) for work, seconds, value in row["path"] if value <= kl), (math.inf, math.inf))
 

@@ -236,17 +236,24 @@ def table(found: dict[str, Any]) -> None:
 def curves(found: dict[str, Any], drawn: Sequence[str]) -> None:
     """What is left above the head limit after each step, the median of all pairs, on a logarithmic axis."""
     limits = np.repeat(found["head_limits"], len(SEEDS))
-    plotext.clear_figure()
-    plotext.plotsize(100, 24)
-    plotext.theme("clear")
-    for arm, marker in zip(drawn, "·o", strict=True):
+    lines = {}
+    for arm in drawn:
         traces = [found[f"{arm}, seed {seed}"]["best"][index] for index in range(len(TARGETS)) for seed in SEEDS]
         left = np.median(np.asarray(traces) - limits[:, None], axis=0)
-        plotext.plot(range(len(left)), np.log10(left).tolist(), marker=marker, label=arm)
-    ticks = (0.01, 0.03, 0.1, 0.3, 1, 3, 10)
-    plotext.yticks([math.log10(tick) for tick in ticks], [f"{tick:g}" for tick in ticks])
+        lines[arm] = (list(range(len(left))), left.tolist())
+    plotext.clear_figure()
+    draw(lines, (0.01, 0.03, 0.1, 0.3, 1, 3, 10))
     plotext.xlabel("steps")
     print(plotext.uncolorize(plotext.build()))
+
+
+def draw(lines: dict[str, tuple[Sequence[float], Sequence[float]]], ticks: Sequence[float]) -> None:
+    """Lines of x and y, y on a logarithmic axis with these ticks, into plotext's figure."""
+    plotext.plotsize(100, 24)
+    plotext.theme("clear")
+    for (name, (x, y)), marker in zip(lines.items(), "·o+x", strict=False):
+        plotext.plot(x, np.log10(y).tolist(), marker=marker, label=name)
+    plotext.yticks([math.log10(tick) for tick in ticks], [f"{tick:g}" for tick in ticks])
 
 
 def arms(found: dict[str, Any]) -> list[str]:
