@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import plotext
 import torch
 from numpy.typing import NDArray
 from soft import TARGETS, count_work, draw, load
@@ -123,7 +122,7 @@ def ablate(name: str, results: Path) -> None:
     found = read(results)
     for arm in ABLATIONS:
         rows = [(found[arm, target, 0], found["hard", target, 0]) for target in TARGETS]
-        ratios = [left(row, found, ABLATION_POSITIONS) / left(hard, found, ABLATION_POSITIONS) for row, hard in rows]
+        ratios = [left_after(ABLATION_POSITIONS, row) / left_after(ABLATION_POSITIONS, hard) for row, hard in rows]
         seconds = statistics.mean(row["seconds"] for row, _ in rows)
         print(f"{arm:16} leaves {statistics.geometric_mean(ratios):.3f} of what hard does, in {seconds:.0f} s")
 
@@ -219,7 +218,7 @@ def plain_loop(model: LanguageModel, targets: Tensor, tokens: Tensor) -> Tensor:
 
 
 def table(found: Found) -> None:
-    """What is left above the head limit, and how hard compares with gcg."""
+    """What is left above the head limit, and how hard compares with the others."""
     print(f"{'target':24} {'limit':>8}" + "".join(f" {arm:>10}" for arm in ARMS))
     for target in TARGETS:
         rows = {arm: [row for seed in SEEDS if (row := found.get((arm, target, seed)))] for arm in ARMS}
@@ -260,19 +259,18 @@ def curves(found: Found) -> None:
     lines = {}
     for arm in dict.fromkeys(arm for arm, _, _ in found):
         rows = [(row, found["gcg", target, seed]) for (name, target, seed), row in found.items() if name == arm]
-        ratios = [[left(row, found, work) / left(gcg, found) for row, gcg in rows] for work in works]
-        lines[arm] = (np.log10(works).tolist(), [statistics.median(some) for some in ratios])
-    plotext.clear_figure()
-    draw(lines, (0.7, 1, 1.5, 2, 3))
-    plotext.xticks(np.log10(CURVE_TICKS).tolist(), [f"{tick:,}" for tick in CURVE_TICKS])
-    plotext.xlabel("positions")
-    print(plotext.uncolorize(plotext.build()))
+        ratios = [[left_after(work, row) / left(gcg, found) for row, gcg in rows] for work in works]
+        lines[arm] = (works.tolist(), [statistics.median(some) for some in ratios])
+    draw(lines, (0.7, 1, 1.5, 2, 3), "positions", CURVE_TICKS)
 
 
-def left(row: Row, found: Found, positions: float | None = None) -> float:
-    """Nats above the head limit after so many positions, or as many as gcg had on the same target and seed."""
-    if positions is None:
-        positions = found["gcg", row["target"], row["seed"]]["positions"]
+def left(row: Row, found: Found) -> float:
+    """Nats above the head limit when as much was worked as gcg did on the same target and seed."""
+    return left_after(found["gcg", row["target"], row["seed"]]["positions"], row)
+
+
+def left_after(positions: float, row: Row) -> float:
+    """Nats above the head limit after so many positions."""
     return max(min(kl for work, _, kl in row["path"] if work <= positions) - row["head_limit"], LEAST_LEFT)
 
 

@@ -241,19 +241,26 @@ def curves(found: dict[str, Any], drawn: Sequence[str]) -> None:
         traces = [found[f"{arm}, seed {seed}"]["best"][index] for index in range(len(TARGETS)) for seed in SEEDS]
         left = np.median(np.asarray(traces) - limits[:, None], axis=0)
         lines[arm] = (list(range(len(left))), left.tolist())
+    draw(lines, (0.01, 0.03, 0.1, 0.3, 1, 3, 10), "steps")
+
+
+def draw(
+    lines: dict[str, tuple[Sequence[float], Sequence[float]]],
+    ticks: Sequence[float],
+    x_name: str,
+    x_ticks: Sequence[float] = (),
+) -> None:
+    """Print lines of x and y, y on a logarithmic axis with these ticks; so is x where it has some."""
     plotext.clear_figure()
-    draw(lines, (0.01, 0.03, 0.1, 0.3, 1, 3, 10))
-    plotext.xlabel("steps")
-    print(plotext.uncolorize(plotext.build()))
-
-
-def draw(lines: dict[str, tuple[Sequence[float], Sequence[float]]], ticks: Sequence[float]) -> None:
-    """Lines of x and y, y on a logarithmic axis with these ticks, into plotext's figure."""
     plotext.plotsize(100, 24)
     plotext.theme("clear")
-    for (name, (x, y)), marker in zip(lines.items(), "·o+x", strict=False):
-        plotext.plot(x, np.log10(y).tolist(), marker=marker, label=name)
-    plotext.yticks([math.log10(tick) for tick in ticks], [f"{tick:g}" for tick in ticks])
+    for (name, (x, y)), marker in zip(lines.items(), cycle("·o+x"), strict=False):
+        plotext.plot(np.log10(x).tolist() if x_ticks else x, np.log10(y).tolist(), marker=marker, label=name)
+    plotext.yticks(np.log10(ticks).tolist(), [f"{tick:g}" for tick in ticks])
+    if x_ticks:
+        plotext.xticks(np.log10(x_ticks).tolist(), [f"{tick:,}" for tick in x_ticks])
+    plotext.xlabel(x_name)
+    print(plotext.uncolorize(plotext.build()))
 
 
 def arms(found: dict[str, Any]) -> list[str]:
