@@ -9,11 +9,16 @@ from distprompt_tui.fields import field, items, number, positive, text, whole
 from distprompt_tui.format import nats
 from distprompt_tui.tokens import safe
 
+PASTED_TOLERANCE = 1e-3
+"""Nats between a prompt's ids and its text that come from rounding alone."""
+
 _KINDS: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("kl", "uniform", "floor", "head_limit", "left", "entropy_target", "entropy_achieved"), number),
+    **dict.fromkeys(
+        ("kl", "kl_string", "uniform", "floor", "head_limit", "left", "entropy_target", "entropy_achieved"), number
+    ),
     **dict.fromkeys(("projected_kl", "drift", "kl_before", "from_kl", "fluency", "log_likelihood"), number),
     **dict.fromkeys(("steps", "length_before"), whole),
-    **dict.fromkeys(("run", "reason", "prompt_text", "from_kind"), text),
+    **dict.fromkeys(("run", "reason", "prompt_text", "from_kind", "bos"), text),
     "seconds": positive,
     "prompt_ids": items,
 }
@@ -29,13 +34,18 @@ def readable(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def outcome_notes(result: Mapping[str, Any]) -> list[str]:
-    """A sentence each for a shorter prompt, for the prompt that the search was started from, and for fluency.
+    """A sentence each for BOS, for a shorter prompt, for the prompt that the search was started from, and for fluency.
 
     Args:
         result: as `readable` takes it.
     """
     notes, result = [], readable(result)
     kl, length, ids = result["kl"], result["length_before"], result["prompt_ids"]
+    if (bos := result["bos"]) is not None:
+        pasted = f": KL {nats(result['kl_string'])} after the pasted text" if ids is not None else ""
+        notes.append(f"searched with {safe(bos)}, unlike what the model's tokenizer adds{pasted}")
+    elif ids is not None and kl is not None and abs((result["kl_string"] or kl) - kl) > PASTED_TOLERANCE:
+        notes.append(f"the text of the prompt is read as other tokens: KL {nats(result['kl_string'])} after it")
     if length is not None and ids is not None:
         before = nats(result["kl_before"])
         notes.append(f"shortened from {length} tokens to {len(ids)}: KL {before} before, {nats(kl)} now")

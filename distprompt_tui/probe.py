@@ -104,10 +104,11 @@ def _instead(run: RunDirectory, text: str, bare: Any) -> Answer:
     from distprompt_tui.worker.readout import prompt_tokens, top_tokens
     from distprompt_tui.worker.surprise import surprises
 
-    ids = bare.vocabulary.encode(text)
+    model = _in_context(run, bare)
+    ids = model.encode_prompt(text)
     if not ids:
         raise UsageError("an empty text has no next token: write at least one token")
-    model = _in_context(run, bare, len(ids))
+    model.check_length(len(ids))
     target = torch.tensor(_load_target(run, model.vocab_size))
     with torch.no_grad():
         achieved = compare(target, model.next_token_logits(torch.tensor([ids], device=model.device))[0])
@@ -127,21 +128,21 @@ def _influence(run: RunDirectory, token: int, ids: list[int] | None, bare: Any) 
     from distprompt_tui.influence import influences
 
     if ids is not None:
-        model = _in_context(run, bare, len(ids))
+        model = _in_context(run, bare)
+        model.check_length(len(ids))
         return influences(model, model.embedding(torch.tensor(ids, device=model.device)), token)
     try:
         vectors = read_prompt(run.best / "prompt.safetensors")
     except UsageError as error:
         raise UsageError("the run has no best prompt yet: it comes with the first files, a second later") from error
-    model = _in_context(run, bare, len(vectors))
+    model = _in_context(run, bare)
+    model.check_length(len(vectors))
     return influences(model, torch.tensor(vectors, device=model.device), token)
 
 
-def _in_context(run: RunDirectory, bare: Any, length: int) -> Any:
+def _in_context(run: RunDirectory, bare: Any) -> Any:
     context = run.read_spec().context
-    model = bare.in_context(context.prefix, context.suffix)
-    model.check_length(length)
-    return model
+    return bare.in_context(context.prefix, context.suffix, context.bos)
 
 
 def _load_target(run: RunDirectory, size: int) -> Any:

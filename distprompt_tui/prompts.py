@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load
+from safetensors.numpy import load, save
 
 from distprompt_tui.errors import UsageError
-from distprompt_tui.files import read_json, read_whole
+from distprompt_tui.files import read_json, read_whole, write_atomically
 
 VECTORS = "prompt_embeddings"
 """The name of the one tensor, (n, d) float32, in a run's files and in PEFT's."""
@@ -21,7 +21,7 @@ MAX_BYTES = 1 << 28
 LARGEST_ID = 1 << 31
 """Far beyond every vocabulary; a tensor of ids still holds it."""
 
-PLACES = ("best/prompt.safetensors", "adapter_model.safetensors", "best/prompt.json")
+PLACES = ("best/prompt.safetensors", "prompt.safetensors", "adapter_model.safetensors", "best/prompt.json")
 """Where a folder, of a run or of an adapter, keeps its prompt."""
 
 
@@ -51,3 +51,9 @@ def read_prompt(path: Path) -> NDArray[np.float32] | list[int]:
     if not (isinstance(found, list) and found and all(type(i) is int and 0 <= i < LARGEST_ID for i in found)):
         raise UsageError(f"{file}: 'ids' is no list of token ids")
     return found
+
+
+def write_vectors(path: Path, vectors: NDArray[np.float32]) -> None:
+    """Write a soft prompt, (n, d), as a file that `read_prompt` reads."""
+    data = save({VECTORS: np.ascontiguousarray(vectors)})
+    write_atomically(path, lambda file: file.write(data))

@@ -192,6 +192,10 @@ Mixture.model_rebuild()
 # The rest of a run.
 
 
+RECORDED = {"recorded": True}
+"""Validation context of what a version of this program has written down: fields that are gone since are left out."""
+
+
 class Model(Strict):
     """Which model, and how it is run. `name`: a registry name, hub name, local folder or GGUF file."""
 
@@ -201,11 +205,26 @@ class Model(Strict):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
 
+BosSetting = Literal["auto"] | bool
+
+
 class Context(Strict):
-    """Fixed text around the prompt. Special tokens may be written out (`<|im_start|>user\\n`)."""
+    """Fixed text around the prompt. Special tokens may be written out (`<|im_start|>user\\n`).
+
+    `bos`: what stands before every text, prompts and the texts of targets alike. "auto": what the model's own tokenizer
+    adds; true: the BOS token; false: nothing.
+    """
 
     prefix: str = ""
     suffix: str = ""
+    bos: BosSetting = "auto"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_bos_where_there_was_no_choice(cls, fields: Any, info: ValidationInfo) -> Any:
+        if info.context == RECORDED and isinstance(fields, dict):
+            return {"bos": False} | fields  # versions that recorded no choice put nothing before a prompt
+        return fields
 
 
 SOFT_LR = {"ggt": 0.2, "adam": 1.5}
@@ -303,9 +322,6 @@ class Swaps(Tokens):
             raise ValueError("every position is locked: there is nothing to search")
         return self
 
-
-RECORDED = {"recorded": True}
-"""Validation context of what a version of this program has written down: fields that are gone since are left out."""
 
 GONE_FROM_HARD = frozenset({"top_k", "merge", "pairs"})
 

@@ -9,12 +9,12 @@ from torch import Tensor
 
 from distprompt_tui.arrays import read_target
 from distprompt_tui.errors import NotFoundError, UsageError
-from distprompt_tui.fields import field, number
+from distprompt_tui.fields import field, items, number, whole
 from distprompt_tui.files import read_json
 from distprompt_tui.models.prepare import prepare_by_name
+from distprompt_tui.models.tokenizer import load_callable_vocabulary
 from distprompt_tui.prompts import read_prompt
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.vocabulary import load_vocabulary
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Verification:
     Attributes:
         kl: as the run reported it.
         kl_fresh: of the saved prompt (vectors or ids), measured by plain transformers in float32.
-        kl_string: of the prompt's text, tokenised again in its context; None for a soft prompt.
+        kl_string: of the prompt's text in its context, as an ordinary call of the tokenizer gives it; None for a soft
+            prompt.
     """
 
     kl: float
@@ -51,8 +52,10 @@ def verify(run: RunDirectory) -> Verification:
         folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True
     ).eval()
     embed = model.get_input_embeddings()
-    vocabulary = load_vocabulary(folder, embed.weight.shape[0])
-    before, after = vocabulary.encode(spec.context.prefix), vocabulary.encode(spec.context.suffix)
+    vocabulary = load_callable_vocabulary(folder, embed.weight.shape[0])
+    prefix = vocabulary.encode(spec.context.prefix)
+    suffix = vocabulary.encode(spec.context.suffix, continues=True)
+    before, after = _context_ids(run) or (prefix, suffix)
     target = torch.from_numpy(read_target(run.target))
 
     def divergence(embeds: Tensor) -> float:
@@ -69,7 +72,21 @@ def verify(run: RunDirectory) -> Verification:
         vectors = torch.from_numpy(prompt)
         around = [embed(torch.tensor(text_ids, dtype=torch.long)) for text_ids in (before, after)]
         return Verification(kl, divergence(torch.cat([around[0], vectors, around[1]])), None)
-    ids = [*before, *prompt, *after]
-    text = vocabulary.decode(ids)
-    by_ids, by_text = (divergence(embed(torch.tensor(tokens))) for tokens in (ids, vocabulary.encode(text)))
+    again = vocabulary.encode_alone(vocabulary.decode([*prefix, *prompt, *suffix]))
+    by_ids, by_text = (divergence(embed(torch.tensor(ids))) for ids in ([*before, *prompt, *after], again))
     return Verification(kl, by_ids, by_text)
+
+
+def _context_ids(run: RunDirectory) -> tuple[list[int], list[int]] | None:
+    """The ids that stood before and after the prompt; None where the run recorded none.
+
+    Raises:
+        UsageError: they are damaged.
+    """
+    recorded = read_json(run.manifest).get("context_ids")
+    if recorded is None:
+        return None
+    try:
+        return [whole(i) for i in items(recorded["before"])], [whole(i) for i in items(recorded["after"])]
+    except (TypeError, KeyError, ValueError) as error:
+        raise UsageError(f"{run.manifest} is damaged: context_ids holds no token ids") from error

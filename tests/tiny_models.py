@@ -30,9 +30,9 @@ CORPUS = [
 ] * 4
 
 
-def write_tiny_model(architecture: str, folder: Path) -> Path:
+def write_tiny_model(architecture: str, folder: Path, tokenizer: Tokenizer | None = None) -> Path:
     """Write config, random weights (fixed seed) and a trained tokenizer of one architecture into a folder."""
-    tokenizer = _sentencepiece_like() if architecture == "gemma3" else _byte_level()
+    tokenizer = tokenizer or (sentencepiece_like() if architecture == "gemma3" else _byte_level())
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>")
     rows = len(fast) + (PADDING_ROWS if architecture in ("gpt_neox", "qwen2") else 0)
     torch.manual_seed(0)
@@ -84,8 +84,12 @@ def _byte_level() -> Tokenizer:
     return tokenizer
 
 
-def _sentencepiece_like() -> Tokenizer:
-    """BPE on "▁" for spaces, with a token for each byte that has no other: Llama's and Gemma's way."""
+def sentencepiece_like(*, in_words: bool = False) -> Tokenizer:
+    """BPE on "▁" for spaces, with a token for each byte that has no other: Llama's and Gemma's way.
+
+    Args:
+        in_words: whether "▁" begins tokens only, as in Llama's.
+    """
     tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Replace(" ", "▁")
     tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
@@ -93,7 +97,9 @@ def _sentencepiece_like() -> Tokenizer:
     trainer = trainers.BpeTrainer(
         vocab_size=TOKENS, special_tokens=["<|end|>", "<unk>", *bytes_], show_progress=False, limit_alphabet=60
     )
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    if in_words:
+        tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
+    tokenizer.train_from_iterator([f" {text}" for text in CORPUS] if in_words else CORPUS, trainer)
     # the trainer needs the byte tokens told, but they are ordinary tokens, not control tokens
     plain = Tokenizer.from_str(tokenizer.to_str().replace('"special":true', '"special":false'))
     plain.add_special_tokens([AddedToken("<|end|>", special=True), AddedToken("<unk>", special=True)])

@@ -142,6 +142,7 @@ def floor(
 
     spec = Options(model=model, changes=changes).apply(asked_spec(preset, target))
     loaded, _ = load_by_name(spec.model, report)
+    loaded = loaded.in_context(spec.context.prefix, spec.context.suffix, spec.context.bos)
     made = make_target(spec.target, loaded.vocabulary, ModelSource(loaded, spec.model, report))
     *_, bounds = solve_bounds(loaded.head, torch.tensor(made.probabilities))
     numbers = bounds_as_dict(bounds, made, loaded.vocabulary)

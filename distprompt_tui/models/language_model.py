@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
@@ -16,7 +17,9 @@ from distprompt_tui.errors import ModelError, first_line
 from distprompt_tui.models.folder import own_code_of
 from distprompt_tui.models.head import Head, read_head
 from distprompt_tui.models.past import Past, past_of
-from distprompt_tui.vocabulary import Vocabulary, load_vocabulary
+from distprompt_tui.models.tokenizer import load_callable_vocabulary
+from distprompt_tui.spec import BosSetting
+from distprompt_tui.vocabulary import Vocabulary
 
 HEAD_POSITIONS = 64
 """Positions of one prompt that go through the head at once: 64 MiB of logits where the vocabulary has 262,144."""
@@ -35,6 +38,8 @@ class LanguageModel:
         max_length: the longest input that it takes, in tokens.
         prefix_ids: fixed tokens before the prompt.
         suffix_ids: fixed tokens after it.
+        bos: what was asked for before every text, see `in_context`.
+        added: how many ids at the start of `prefix_ids`, such as BOS, and at the end of `suffix_ids` belong to no text.
     """
 
     name: str
@@ -45,6 +50,8 @@ class LanguageModel:
     max_length: int
     prefix_ids: tuple[int, ...] = ()
     suffix_ids: tuple[int, ...] = ()
+    bos: BosSetting = "auto"
+    added: tuple[int, int] = (0, 0)
 
     @property
     def vocab_size(self) -> int:
@@ -141,10 +148,62 @@ class LanguageModel:
         embeds = self._in_context(prompt, self.prefix_ids)
         return self._logits(embeds, cache), past_of(cache, embeds.shape[1])
 
-    def in_context(self, prefix: str, suffix: str) -> LanguageModel:
-        """The same model with fixed text around every prompt."""
-        encode = self.vocabulary.encode
-        return replace(self, prefix_ids=tuple(encode(prefix)), suffix_ids=tuple(encode(suffix)))
+    def in_context(self, prefix: str, suffix: str, bos: BosSetting = "auto") -> LanguageModel:
+        """The same model with fixed text around every prompt.
+
+        Args:
+            prefix: text before the prompt.
+            suffix: text after it.
+            bos: what stands before and after that text. "auto": the tokens that an ordinary call of the model's
+                tokenizer adds; True: the BOS token before it; False: nothing.
+
+        Raises:
+            ModelError: BOS is asked for and the model has none, or the tokenizer cannot tokenize the text.
+        """
+        vocabulary = self.vocabulary
+        if bos is True and vocabulary.bos_id is None and not vocabulary.added_ids[0]:
+            raise ModelError(f'{self.name} names no BOS token: set context.bos to "auto" or false')
+        before, after = {
+            "auto": vocabulary.added_ids,
+            True: ((vocabulary.bos_id,) if vocabulary.bos_id is not None else vocabulary.added_ids[0], ()),
+            False: ((), ()),
+        }[bos]
+        return replace(
+            self,
+            prefix_ids=(*before, *vocabulary.encode(prefix)),
+            suffix_ids=(*vocabulary.encode(suffix, continues=True), *after),
+            bos=bos,
+            added=(len(before), len(after)),
+        )
+
+    @property
+    def without_text(self) -> LanguageModel:
+        """The same model with nothing around a prompt but what is added to every text, such as BOS."""
+        before, after = self.added
+        return replace(
+            self, prefix_ids=self.prefix_ids[:before], suffix_ids=self.suffix_ids[len(self.suffix_ids) - after :]
+        )
+
+    @property
+    def bos_note(self) -> str | None:
+        """What stands around a text where that is not what the tokenizer adds; None where it is."""
+        alone = self.without_text
+        if (alone.prefix_ids, alone.suffix_ids) == self.vocabulary.added_ids:
+            return None
+        return f"BOS {self.vocabulary.text(alone.prefix_ids[0])}" if alone.prefix_ids else "no BOS"
+
+    def text_ids(self, ids: Sequence[int]) -> list[int]:
+        """The ids of a prompt with the text around it, without BOS and other tokens that are added to every text."""
+        before, after = self.added
+        return [*self.prefix_ids[before:], *ids, *self.suffix_ids[: len(self.suffix_ids) - after]]
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """The ids of a text in the place of the prompt.
+
+        Raises:
+            ModelError: the tokenizer cannot tokenize the text.
+        """
+        return self.vocabulary.encode(text, continues=len(self.prefix_ids) > self.added[0])
 
     def predicted(self, length: int) -> int:
         """How many tokens of a prompt have something before them."""
@@ -164,17 +223,17 @@ class LanguageModel:
 
     @torch.no_grad()
     def next_token_probabilities(self, text: str) -> NDArray[np.float64]:
-        """The model's distribution after a text (without the spec's context), (V,).
+        """The model's distribution after a text, with what is added to every text but without the spec's context, (V,).
 
         Raises:
             ModelError: the text is empty or longer than the model's context.
         """
         ids = self.vocabulary.encode(text)
-        bare = replace(self, prefix_ids=(), suffix_ids=())
         if not ids:
             raise ModelError("an empty text has no next token: write at least one token")
-        bare.check_length(len(ids))
-        return _probabilities(bare.next_token_logits(torch.tensor([ids], device=self.device)))
+        alone = self.without_text
+        alone.check_length(len(ids))
+        return _probabilities(alone.next_token_logits(torch.tensor([ids], device=self.device)))
 
     @torch.no_grad()
     def random_prompt_probabilities(self, length: int, seed: int) -> NDArray[np.float64]:
@@ -244,11 +303,11 @@ def load_language_model(name: str, folder: Path, device: str = "auto", dtype: st
         raise ModelError(f"{name} does not fit into the memory of {place}") from error
     except Exception as error:  # a damaged file raises anything in its readers
         raise ModelError(f"{name} cannot be loaded from {folder}: {first_line(error)}") from error
-    return wrap(name, model, load_vocabulary(folder, model.get_output_embeddings().weight.shape[0]))
+    return wrap(name, model, load_callable_vocabulary(folder, model.get_output_embeddings().weight.shape[0]))
 
 
 def wrap(name: str, model: Any, vocabulary: Vocabulary) -> LanguageModel:
-    """The face of a transformers causal language model that is already in memory.
+    """The face of a transformers causal language model that is already in memory, in its tokenizer's own context.
 
     Args:
         name: what to call it.
@@ -267,7 +326,7 @@ def wrap(name: str, model: Any, vocabulary: Vocabulary) -> LanguageModel:
         embedding_matrix=_embedding_matrix(model),
         vocabulary=vocabulary,
         max_length=getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 20,
-    )
+    ).in_context("", "")
 
 
 def choose_device(wanted: str) -> torch.device:

@@ -43,6 +43,7 @@ def make_target_by_name(asked: spec.RunSpec, report: Report) -> tuple[Target, Vo
     """
     if needs_model(asked.target):
         model, _ = load_by_name(asked.model, report)
+        model = model.in_context(asked.context.prefix, asked.context.suffix, asked.context.bos)
         return make_target(asked.target, model.vocabulary, ModelSource(model, asked.model, report)), model.vocabulary
     folder = prepare_by_name(asked.model.name, report, asked.model.revision)
     vocabulary = load_vocabulary(folder, head_rows(folder))
@@ -70,7 +71,8 @@ class ModelSource:
         return self.model.random_prompt_probabilities(length, seed)
 
     def other(self, name: str) -> tuple[ModelSource, Vocabulary]:
-        """Another model's distributions and tokens; on the same device, in the same dtype."""
+        """Another model's distributions and tokens; same device, dtype and choice of BOS."""
         settings = self.settings.model_copy(update={"name": name, "revision": None})
         other, _ = self.load(settings, self.report)
+        other = other.in_context("", "", self.model.bos)
         return ModelSource(other, settings, self.report, self.load), other.vocabulary

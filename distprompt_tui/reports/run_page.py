@@ -36,7 +36,8 @@ def run_page(report: RunReport) -> Markup:
         "entropy": f"{nats(result['entropy_achieved'])} of {nats(result['entropy_target'])}",
         "steps": f"{count(result['steps'])} in {duration(result['seconds'])}",
     }
-    title = f"{state.preset or report.name} on {state.model}, {state.method}"
+    names = (f"{state.preset or report.name} on {state.model}", state.method, state.bos)
+    title = ", ".join(name for name in names if name is not None)
     return page(
         title,
         heading("distprompt-tui · run", title, state.recipe),

@@ -76,6 +76,11 @@ class RunDirectory:
         return self.path / "target.npy"
 
     @property
+    def context_vectors(self) -> Path:
+        """What the tokens before the prompt enter the model as, where there are any; as a soft prompt's file."""
+        return self.path / "context.safetensors"
+
+    @property
     def achieved(self) -> Path:
         """The newest q, (V,) float32."""
         return self.path / "achieved.npy"

@@ -11,13 +11,12 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import save
 
 from distprompt_tui.errors import NotFoundError, UsageError
-from distprompt_tui.fields import field, number, text, whole
+from distprompt_tui.fields import field, number, table, text, whole
 from distprompt_tui.files import read_json, write_atomically, write_json
 from distprompt_tui.models.registry import find_model
-from distprompt_tui.prompts import VECTORS, read_prompt
+from distprompt_tui.prompts import VECTORS, read_prompt, write_vectors
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Event, Tailer
 from distprompt_tui.spec import RunSpec
@@ -67,7 +66,7 @@ def _export(run: RunDirectory, spec: RunSpec, form: Format, destination: Path | 
     if form == "peft":
         return _write_adapter(run, spec, vectors, destination or run.path / "adapter")
     path = destination or run.path / "export.safetensors"
-    _write_vectors(path, vectors)
+    write_vectors(path, vectors)
     return path
 
 
@@ -91,7 +90,8 @@ def _write_json(run: RunDirectory, spec: RunSpec, path: Path) -> Path:
     found = read_prompt(run.path)
     prompt = {VECTORS: found.tolist()} if isinstance(found, np.ndarray) else {"ids": found}
     result = read_json(run.result)
-    write_json(path, {"spec": spec.model_dump(mode="json"), "result": result, "prompt": prompt})
+    context = {"context_ids": field(table, read_json(run.manifest), "context_ids")}
+    write_json(path, {"spec": spec.model_dump(mode="json"), "result": result, "prompt": prompt} | context)
     return path
 
 
@@ -103,19 +103,19 @@ def _required(read: Callable[[Any], T], file: Path, name: str) -> T:
     return value
 
 
-def _write_vectors(path: Path, vectors: NDArray[np.float32]) -> None:
-    data = save({VECTORS: vectors})
-    write_atomically(path, lambda file: file.write(data))
-
-
 def _write_adapter(run: RunDirectory, spec: RunSpec, vectors: NDArray[np.float32], folder: Path) -> Path:
-    """A prompt-tuning adapter; PEFT puts its vectors before all text, so a prefix has no place."""
-    if spec.context.prefix:
-        raise UsageError("PEFT puts vectors before all text: a prompt that was searched with a prefix cannot be one")
+    """A prompt-tuning adapter. PEFT puts its vectors before all text, so they include the context before it."""
+    with_prefix = vectors
+    if run.context_vectors.is_file():
+        before = read_prompt(run.context_vectors)
+        assert isinstance(before, np.ndarray)
+        with_prefix = np.concatenate([before, vectors])
+    elif spec.context.prefix:  # begun by a version that kept no vectors of it
+        raise UsageError(f"{run.name} was searched behind a text whose vectors it does not hold: search it again")
     base, dtype = (_required(text, run.manifest, name) for name in ("model_folder", "dtype"))
     if find_model(spec.model.name).status == "hub":
         base = spec.model.name  # only a GGUF's weights are its own
-    card = _card(run, spec, base, dtype).encode()
+    card = _card(run, spec, base, dtype, len(with_prefix)).encode()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     adapter = {
         "peft_type": "PROMPT_TUNING",
@@ -123,27 +123,30 @@ def _write_adapter(run: RunDirectory, spec: RunSpec, vectors: NDArray[np.float32
         "base_model_name_or_path": base,
         "revision": spec.model.revision,
         "inference_mode": True,
-        "num_virtual_tokens": vectors.shape[0],
-        "token_dim": vectors.shape[1],
+        "num_virtual_tokens": with_prefix.shape[0],
+        "token_dim": with_prefix.shape[1],
         "num_transformer_submodules": 1,
         "prompt_tuning_init": "RANDOM",
     }
-    _write_vectors(folder / "adapter_model.safetensors", vectors)
+    write_vectors(folder / "adapter_model.safetensors", with_prefix)
+    write_vectors(folder / "prompt.safetensors", vectors)
     write_json(folder / "adapter_config.json", adapter)
     write_atomically(folder / "README.md", lambda file: file.write(card))
     return folder
 
 
-def _card(run: RunDirectory, spec: RunSpec, base: str, dtype: str) -> str:
+def _card(run: RunDirectory, spec: RunSpec, base: str, dtype: str, count: int) -> str:
     kl = _required(number, run.result, "kl")
+    fixed = count - spec.search.length
+    parts = f" ({fixed} of BOS and other fixed text, then {spec.search.length} that were searched)" if fixed else ""
     after = f", before the text {spec.context.suffix!r}" if spec.context.suffix else ", with no text after it"
     return f"""---
 base_model: {json.dumps(base)}
 library_name: peft
 tags: [prompt-tuning, distribution-prompting]
 ---
-{spec.search.length} vectors that make the model give a next-token distribution of the family
-{spec.target.family}{after}.
+{count} vectors{parts} that make the model give a next-token distribution of the family
+{spec.target.family}{after}. Tokenize text that follows them with `add_special_tokens=False`.
 
 Divergence KL(target‖model): {kl:.6f} nats, measured in {dtype}.
 """

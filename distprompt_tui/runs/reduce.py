@@ -97,6 +97,7 @@ def _started(state: RunState, event: Event) -> RunState:
         phase="searching",
         progress=None,
         **written,
+        bos=maybe(text, event.get("bos")),
         length=whole(event["length"]),
         vocab_size=whole(event["vocab_size"]),
         entropy_target=positive(event["entropy_target"]),

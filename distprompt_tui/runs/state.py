@@ -160,7 +160,8 @@ class RunState:
     """All that a viewer knows of a run. Divergences and entropies in nats, times in Unix seconds or seconds.
 
     `memory` (bytes) and `use` (percent of one core, or of a GPU's time) are of the worker's device; None where it did
-    not tell. `changes_answered` counts what was asked of the prompt and done, or refused.
+    not tell. `bos` is what stands before texts, where that is not what the model's tokenizer puts there.
+    `changes_answered` counts what was asked of the prompt and done, or refused.
     """
 
     phase: Phase = "starting"
@@ -175,6 +176,7 @@ class RunState:
     vocab_size: int = 0
     tokenizer_file: str = ""
     recipe: str = ""
+    bos: str | None = None
     entropy_target: float | None = None
     uniform: float | None = None
     steps_planned: int | None = None

@@ -26,6 +26,9 @@ LEAST_DRAWN = 64
 DRAWS = 8
 """So many prompts at least, and so often, are drawn to find enough whose text gives the same ids."""
 
+GROWN_CHOICES = 1024
+"""So many tokens are tried at each position where no whole prompt that was drawn survives being written."""
+
 NEAREST = 64
 """So many of the nearest tokens are tried for a vector before one that does not survive being written is taken."""
 
@@ -99,7 +102,7 @@ def initial_prompts(
         kept += [ids for ids, good in zip(drawn, surviving(model, drawn.tolist()), strict=True) if good]
         if len(kept) >= wanted:
             break
-    return torch.stack(kept[:wanted] or [drawn[0]])
+    return torch.stack(kept[:wanted] or [_grown(model, allowed, settings.length, generator)])
 
 
 def partly_from_target(drawn: Tensor, allowed: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
@@ -118,7 +121,7 @@ def text_ids(model: LanguageModel, text: str, length: int) -> Tensor:
     Raises:
         UsageError: the text has no tokens.
     """
-    ids = model.vocabulary.encode(text)
+    ids = model.encode_prompt(text)
     if not ids:
         raise UsageError(f"init_text {text!r} has no tokens")
     repeated = ids * (length // len(ids) + 1)
@@ -156,10 +159,22 @@ def nearest_ids(model: LanguageModel, vectors: Tensor, allowed: Tensor) -> Tenso
     """
     matrix = torch.nn.functional.normalize(model.embedding_matrix[allowed], dim=1)
     nearest = (vectors @ matrix.T).topk(min(NEAREST, len(allowed))).indices  # a vector's own length ranks nothing
+    return _first_surviving(model, allowed[nearest])
+
+
+def _grown(model: LanguageModel, allowed: Tensor, length: int, generator: torch.Generator) -> Tensor:
+    """A random prompt, (length,), whose text gives its ids again where one can be found from left to right."""
+    orders = [torch.randperm(len(allowed), generator=generator)[:GROWN_CHOICES] for _ in range(length)]
+    return _first_surviving(model, allowed[torch.stack(orders).to(allowed.device)])
+
+
+def _first_surviving(model: LanguageModel, choices_by_position: Tensor) -> Tensor:
+    """Of choices for each position, (n, count), from left to right the first with which the text gives the ids again,
+    or the first of all where none does; (n,)."""
     ids: list[int] = []
-    unfinished = replace(model, suffix_ids=())
-    for position, choices in enumerate(allowed[nearest].tolist()):
-        context = model if position == len(vectors) - 1 else unfinished
+    unfinished = replace(model, suffix_ids=(), added=(model.added[0], 0))
+    for position, choices in enumerate(choices_by_position.tolist()):
+        context = model if position == len(choices_by_position) - 1 else unfinished
         survives = surviving(context, [[*ids, choice] for choice in choices])
         ids.append(choices[survives.index(True) if any(survives) else 0])
     return torch.tensor(ids, device=model.device)

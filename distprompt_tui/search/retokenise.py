@@ -18,7 +18,7 @@ def surviving(model: LanguageModel, prompts: Sequence[Sequence[int]]) -> list[bo
         One bool a prompt.
     """
     tokenizer = model.vocabulary.tokenizer
-    whole = [[*model.prefix_ids, *ids, *model.suffix_ids] for ids in prompts]
+    whole = [model.text_ids(ids) for ids in prompts]
     texts = tokenizer.decode_batch(whole, skip_special_tokens=False)
     encoded = tokenizer.encode_batch(texts, add_special_tokens=False)
     return [again.ids == ids for again, ids in zip(encoded, whole, strict=True)]

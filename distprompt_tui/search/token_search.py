@@ -75,6 +75,7 @@ class TokenSearch(ABC, Generic[Settings]):
         self._step = 0
         nowhere = torch.zeros(0, dtype=torch.long, device=model.device)
         self._now = self._best = Standing(nowhere, float("inf"), float("inf"), 0, (), ())
+        self._best_survives = False
         self._parent: Parent | None = None
         self._locked: frozenset[int] = frozenset()
         self._tried = TriedTokens()
@@ -168,6 +169,7 @@ class TokenSearch(ABC, Generic[Settings]):
             )
             for name in ("now", "best")
         )
+        self._best_survives = self._survives(self._best.ids)
         self._locked = frozenset(state.numbers["locked"])
         self._step = state.numbers["step"]
         self._generator.set_state(state.tensors["generator"].cpu())
@@ -218,8 +220,12 @@ class TokenSearch(ABC, Generic[Settings]):
                 changed[position] = old.changed[position] if is_kept else self._step
                 gained[position] = old.gained[position] if is_kept else old.kl - kl
         self._now = Standing(ids, kl, objective, self._step, tuple(changed), tuple(gained))
-        if objective < self._best.objective or not len(self._best.ids):
-            self._best = self._now
+        if objective < self._best.objective or not self._best_survives:
+            self._best, self._best_survives = self._now, len(old.ids) > 0 or self._survives(ids)
+
+    def _survives(self, ids: Tensor) -> bool:
+        """Whether a prompt, (n,), is read again from its text; searches move to such prompts only."""
+        return all(surviving(self._model, [ids.tolist()]))
 
 
 class SwapSearch(TokenSearch[SwapSettings]):
@@ -258,7 +264,7 @@ class SwapSearch(TokenSearch[SwapSettings]):
             raise UsageError(f"token {token} cannot stand in a prompt: it is a control token, or there is none")
         ids = self._now.ids.clone()
         ids[position] = token
-        if not all(surviving(self._model, [ids.tolist()])):
+        if not self._survives(ids):
             text = self._model.vocabulary.text(token)
             raise UsageError(f"with {text!r} there, the prompt's text would be read as other tokens: try another")
         self._move_to(ids, float(self._measure(ids[None], self._parent)))
@@ -277,7 +283,7 @@ class SwapSearch(TokenSearch[SwapSettings]):
         prompts = initial_prompts(self._model, self._settings, self._allowed, self._target, self._generator)
         kls = self._evaluator.measure(prompts)
         ids = prompts[int(kls.argmin())]
-        if not all(surviving(self._model, [ids.tolist()])):
+        if not self._survives(ids):
             self._warn("the prompt that the search starts from does not survive being written as text and read again")
         self._move_to(ids, float(kls.min()))
 

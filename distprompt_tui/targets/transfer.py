@@ -78,7 +78,7 @@ def _ids_by_bytes(vocabulary: Vocabulary) -> dict[bytes, int]:
             twins.add(raw)
         ids[raw] = token_id
     for raw in twins:
-        encoded = vocabulary.encode(raw.decode("utf-8", errors="ignore"))
+        encoded = vocabulary.encode(raw.decode("utf-8", errors="ignore"), continues=True)
         if len(encoded) == 1 and vocabulary.token_bytes(encoded[0]) == raw:
             ids[raw] = encoded[0]
     return ids

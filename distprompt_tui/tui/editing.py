@@ -340,7 +340,7 @@ def _not_one_token(token: str, vocabulary: Vocabulary, why: str) -> RowReport:
 
 def _pieces(token: str, vocabulary: Vocabulary) -> list[int]:
     try:
-        return vocabulary.encode(token)
+        return vocabulary.encode(token, continues=True)
     except ValueError:  # a lone surrogate
         return []
 

@@ -112,14 +112,14 @@ def projection(model: LanguageModel, target: Tensor, prompt: SoftPrompt) -> dict
 
 @torch.no_grad()
 def kl_of_text(model: LanguageModel, target: Tensor, ids: list[int]) -> float:
-    """Divergence of what somebody gets who pastes a hard prompt: its text in its context, tokenised again.
+    """Divergence after the text of a hard prompt in its context, as an ordinary call of the tokenizer gives it.
 
     Args:
         model: in the run's context.
         target: p, (V,) float64 on the CPU.
         ids: of the prompt.
     """
-    again = model.vocabulary.encode(model.vocabulary.decode([*model.prefix_ids, *ids, *model.suffix_ids]))
+    again = model.vocabulary.encode_alone(model.vocabulary.decode(model.text_ids(ids)))
     bare = replace(model, prefix_ids=(), suffix_ids=())
     return compare(target, bare.next_token_logits(torch.tensor([again], device=model.device))[0]).numbers.kl
 

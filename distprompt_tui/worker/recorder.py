@@ -10,19 +10,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
 from torch import Tensor
 
 from distprompt_tui.divergence import Comparison, Numbers, compare
 from distprompt_tui.errors import ModelError
-from distprompt_tui.files import open_own, write_array, write_atomically, write_json
+from distprompt_tui.files import open_own, write_array, write_json
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.prompts import VECTORS
+from distprompt_tui.prompts import write_vectors
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.runs.state import Bounds
 from distprompt_tui.search.protocol import Best, HardPrompt, Prompt, Search, SoftPrompt, Step
-from distprompt_tui.spec import RunSpec, Swaps
+from distprompt_tui.spec import RunSpec
 from distprompt_tui.targets import Target
 from distprompt_tui.worker.checkpoint import Checkpoint, Timetable, save_checkpoint
 from distprompt_tui.worker.device import DeviceMeter
@@ -77,7 +76,6 @@ class Recorder:
         self.not_finite = 0
         self.step = 0
         self.best_kl = float("inf")
-        self._by_kl = not (isinstance(spec.search, Swaps) and spec.search.fluency)
 
     @property
     def seconds(self) -> float:
@@ -121,8 +119,7 @@ class Recorder:
         if step.index == 0:
             self._start_kl = step.kls[0]
         self.step, self._positions = step.index, step.positions
-        lowest = min(self.best_kl, *filter(math.isfinite, step.kls), math.inf)
-        self.best_kl = lowest if self._by_kl else search.best.kl
+        self.best_kl = search.best.kl
         self.not_finite = 0 if math.isfinite(step.kls[-1]) else self.not_finite + 1
         if self.not_finite:
             return
@@ -245,8 +242,7 @@ class Recorder:
 
     def _save_prompt(self, prompt: Prompt) -> None:
         if isinstance(prompt, SoftPrompt):
-            data = save({VECTORS: prompt.vectors.cpu().contiguous()})
-            write_atomically(self._run.best / "prompt.safetensors", lambda file: file.write(data))
+            write_vectors(self._run.best / "prompt.safetensors", prompt.vectors.cpu().numpy())
         else:
             ids = prompt.ids.tolist()
             write_json(self._run.best / "prompt.json", {"ids": ids, "text": self._model.vocabulary.decode(ids)})
@@ -264,6 +260,7 @@ class Recorder:
             "model": self._spec.model.name,
             "preset": self._spec.preset or self._spec.target.family,
             "method": self._spec.search.method,
+            "bos": self._model.bos_note,
             "kl": numbers.kl,
             "kl_ids": None if ids is None else numbers.kl,
             "kl_string": kl_string,

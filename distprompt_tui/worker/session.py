@@ -26,6 +26,7 @@ from distprompt_tui.files import write_array, write_json
 from distprompt_tui.models.fingerprint import weights_sha256
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.source import ModelSource, load_by_name
+from distprompt_tui.prompts import write_vectors
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import FORMAT_VERSION, Event, EventWriter
 from distprompt_tui.runs.state import Bounds
@@ -59,12 +60,18 @@ def run_session(run: RunDirectory, events: EventWriter) -> None:
 
     with _out_of_memory_explained(spec):
         model, folder = load_by_name(spec.model, report)
+        model = model.in_context(spec.context.prefix, spec.context.suffix, spec.context.bos)
+        if model.added[0] and model.prefix_ids[1:2] == model.prefix_ids[:1]:
+            text = "the prefix begins with BOS and another one is added: context.bos = false leaves it out"
+            events.write("warning", text=text)
         report("making the target", None)
         target = make_target(spec.target, model.vocabulary, ModelSource(model, spec.model, report))
-        model = model.in_context(spec.context.prefix, spec.context.suffix)
         p = torch.tensor(target.probabilities)
         search = make_search(model, p, spec, lambda text: events.write("warning", text=text))
         write_array(run.target, target.probabilities)
+        if model.prefix_ids:
+            before = torch.tensor(model.prefix_ids, device=model.device)
+            write_vectors(run.context_vectors, model.embedding(before).cpu().numpy())
         write_json(run.manifest, _manifest(run, spec, model, folder, target))
         _announce(events, run, spec, model, target, str(folder / "tokenizer.json"))
         bounds = BoundsBeside(model, target, events)
@@ -186,6 +193,7 @@ def _announce(
         vocab_size=int(model.vocabulary.allowed.sum()),
         tokenizer_file=tokenizer_file,
         recipe=target.recipe,
+        bos=model.bos_note,
         entropy_target=target.entropy,
         uniform=math.log(model.vocabulary.allowed.sum()) - target.entropy,
         budget=spec.budget.model_dump(),
@@ -209,6 +217,7 @@ def _manifest(run: RunDirectory, spec: RunSpec, model: LanguageModel, folder: Pa
         "dtype": str(model.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "seed": spec.seed,
+        "context_ids": {"before": model.prefix_ids, "after": model.suffix_ids},
         "target_recipe": target.recipe,
         "target_notes": target.notes,
         "rows_without_token": int((~model.vocabulary.allowed).sum()),

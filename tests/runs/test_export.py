@@ -21,6 +21,7 @@ from distprompt_tui.runs.export import export_run
 from distprompt_tui.spec import RunSpec
 from distprompt_tui.vocabulary import load_vocabulary
 from distprompt_tui.worker.session import run_session
+from tests.tiny_tokenizers import adding, with_tokenizer
 
 LOADED_BY_PEFT = """
 import json, sys, numpy, torch
@@ -57,23 +58,30 @@ def result(run: RunDirectory) -> dict[str, Any]:
 
 def test_peft_gives_the_same_divergence_in_another_process(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     runs, asked = [], []
-    for architecture, text in (("llama", ""), ("gpt2", ""), ("gemma3", ""), ("llama", " yes no")):
-        folder = tiny_folders[architecture]
-        run = searched(folder, tmp_path, target={"family": "temperature", "entropy": 3.0}, context={"suffix": text})
+    folders = tiny_folders | {"bos": with_tokenizer(tiny_folders["gemma3"], tmp_path / "bos", adding(True, False))}
+    for name, prefix, suffix in (
+        ("llama", "", ""),
+        ("gpt2", "", ""),
+        ("gemma3", "", ""),
+        ("llama", "", " yes no"),
+        ("llama", "yes ", ""),
+        ("bos", "", ""),
+        ("bos", "yes", " no"),
+    ):
+        folder = folders[name]
+        context = {"prefix": prefix, "suffix": suffix}
+        run = searched(folder, tmp_path, target={"family": "temperature", "entropy": 3.0}, context=context)
         adapter = export_run(run, "peft", tmp_path / f"adapter{len(runs)}")
         config = json.loads((adapter / "adapter_config.json").read_text())
-        assert (config["base_model_name_or_path"], config["num_virtual_tokens"]) == (str(folder), 4)
+        vocabulary = load_vocabulary(folder, 10_000)
+        count = 4 + len(vocabulary.encode(prefix)) + (name == "bos")
+        assert (config["base_model_name_or_path"], config["num_virtual_tokens"]) == (str(folder), count)
+        assert read_prompt(adapter).shape[0] == 4
         runs.append(run)
-        asked.append([str(adapter), str(folder), str(run.target), load_vocabulary(folder, 10_000).encode(text)])
+        asked.append([str(adapter), str(folder), str(run.target), vocabulary.encode(suffix, continues=True)])
     command = [sys.executable, "-c", LOADED_BY_PEFT, json.dumps(asked)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240).stdout
     assert [float(line) for line in printed.split()] == pytest.approx([result(run)["kl"] for run in runs], abs=1e-4)
-
-
-def test_behind_a_prefix_there_is_no_adapter(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
-    run = searched(tiny_folders["llama"], tmp_path, context={"prefix": "yes "})
-    with pytest.raises(UsageError, match="prefix"):
-        export_run(run, "peft")
 
 
 @pytest.mark.parametrize("form", ["peft", "safetensors", "run"])

@@ -92,6 +92,8 @@ def status_line(data: StatusData, width: int) -> Line:
     elif state.curve:
         right.append([("in ", "quiet"), (format.duration(state.seconds), "")])
     title = title_line(data.view.title)
+    if state.bos is not None:
+        title += [(f"  {safe(state.bos)}", "warning")]
     if data.read_only:
         title += [("  read-only", "warning")]
     if width_of(title) + len(APP_NAME) + _GAP + width_of(joined(right)) + _GAP <= width:
