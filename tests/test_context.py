@@ -109,14 +109,18 @@ def test_bos_that_the_tokenizer_does_not_add(tiny_folders: dict[str, Path], tmp_
         loaded(tiny_folders["llama"]).in_context("", "", bos=True)
 
 
-@pytest.mark.parametrize(("config", "ids"), [({"add_bos_token": True, "bos_token": "<|end|>"}, [0]), ({}, [])])
-def test_tokenizer_config_decides_what_is_added(
-    config: dict[str, Any], ids: list[int], tiny_folders: dict[str, Path], tmp_path: Path
+@pytest.mark.parametrize("parts", [{}, {"post_processor": None}, adding(True, True)], ids=["empty", "none", "both"])
+@pytest.mark.parametrize("config", [{}, {"add_bos_token": True, "bos_token": "<|end|>"}, {"add_eos_token": True}])
+def test_texts_are_tokenized_as_transformers_tokenizes_them(
+    parts: dict[str, Any], config: dict[str, Any], tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    folder = with_tokenizer(tiny_folders["llama"], tmp_path / "m", {}, config)
+    folder = with_tokenizer(tiny_folders["llama"], tmp_path / "m", parts, config)
     vocabulary = load_callable_vocabulary(folder, 400)
-    assert vocabulary.encode_alone("yes") == AutoTokenizer.from_pretrained(folder)("yes").input_ids
-    assert vocabulary.added_ids == (tuple(ids), ())
+    called = AutoTokenizer.from_pretrained(folder)
+    before, after = vocabulary.added_ids
+    for text in ("yes", " a banana", "", "naïve 🙂\n", "<|end|>yes"):
+        ids = called(text).input_ids
+        assert vocabulary.encode_alone(text) == ids == [*before, *vocabulary.encode(text), *after]
 
 
 def test_a_second_bos_is_warned_of(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
