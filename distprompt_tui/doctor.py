@@ -71,7 +71,19 @@ def _devices() -> list[Check]:
     else:
         why = "" if torch.version.cuda is None else "; torch is built for CUDA but sees no GPU: check the driver"
         device = Check("device", "cpu", "searches run on a GPU many times faster" + why)
-    return [device, Check("processor", f"{os.cpu_count()} cores, {torch.get_num_threads()} used by torch")]
+    processor = Check("processor", f"{os.cpu_count()} cores, {torch.get_num_threads()} used by torch")
+    return [device, processor, _batches()]
+
+
+def _batches() -> Check:
+    """Whether a prompt's numbers depend on its batch; the environment is as in a worker, which inherits it."""
+    from distprompt_tui.models.invariance import are_products_batch_invariant
+
+    setting = f"MKL_CBWR={os.environ['MKL_CBWR']}"
+    if are_products_batch_invariant():
+        return Check("batches", f"on the CPU a prompt gives the same numbers alone and in a batch ({setting})")
+    advice = "" if os.environ["MKL_CBWR"] == "AUTO,STRICT" else "without MKL_CBWR in the environment they may not"
+    return Check("batches", f"on the CPU the last digits depend on how many prompts run at once ({setting})", advice)
 
 
 def _places() -> list[Check]:

@@ -24,6 +24,7 @@ from distprompt_tui.bounds import solve_bounds
 from distprompt_tui.errors import ModelError
 from distprompt_tui.files import write_array, write_json
 from distprompt_tui.models.fingerprint import weights_sha256
+from distprompt_tui.models.invariance import is_batch_invariant
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.source import ModelSource, load_by_name
 from distprompt_tui.prompts import write_vectors
@@ -201,6 +202,7 @@ def _announce(
 
 
 def _manifest(run: RunDirectory, spec: RunSpec, model: LanguageModel, folder: Path, target: Target) -> dict[str, Any]:
+    positions = spec.search.length + len(model.prefix_ids) + len(model.suffix_ids)
     return {
         "v": FORMAT_VERSION,
         "run": run.name,
@@ -216,6 +218,8 @@ def _manifest(run: RunDirectory, spec: RunSpec, model: LanguageModel, folder: Pa
         "device_name": torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else platform.machine(),
         "dtype": str(model.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
+        "mkl_cbwr": os.environ["MKL_CBWR"],
+        "batch_invariant": is_batch_invariant(model, positions),
         "seed": spec.seed,
         "context_ids": {"before": model.prefix_ids, "after": model.suffix_ids},
         "target_recipe": target.recipe,

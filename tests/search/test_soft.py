@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from distprompt_tui.divergence import forward_kl
+from distprompt_tui.models.invariance import is_batch_invariant
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.protocol import SoftPrompt
 from distprompt_tui.search.soft import FASTER, SLOWER, SoftBatch, SoftSearch, initial_vectors, race, schedule
@@ -76,12 +77,14 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tiny_model: LanguageModel) -> 
     assert torch.equal(second.best.prompt.vectors, whole.best.prompt.vectors)  # type: ignore[union-attr]
 
 
-def ends(model: LanguageModel, targets: Tensor, prompts: Tensor, settings: Soft, rows: int) -> tuple[Tensor, Tensor]:
-    """Divergences and prompts after 15 steps of so many rows at once."""
+def ends(
+    model: LanguageModel, targets: Tensor, prompts: Tensor, settings: Soft, rows: int, steps: int = 15
+) -> tuple[Tensor, Tensor]:
+    """Divergences and prompts after some of 15 steps of so many rows at once."""
     kls, found = [], []
     for of_targets, of_prompts in zip(targets.split(rows), prompts.split(rows), strict=True):
         batch = SoftBatch(model, of_targets, of_prompts, settings, 15)
-        for _ in range(15):
+        for _ in range(steps):
             batch.measure()
             batch.update()
         batch.measure()
@@ -103,15 +106,21 @@ def test_a_batch_gives_each_target_what_it_gets_alone(
 
 
 @pytest.mark.real_model
-@pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="only MKL can be told to multiply every row alike")
 @pytest.mark.parametrize("length", [1, 10])
 def test_a_batch_gives_each_target_what_it_gets_alone_to_the_last_bit(length: int, smollm2: LanguageModel) -> None:
+    """To the last bit where this machine's products allow it; elsewhere the first step still agrees to 1e-4, and what
+    follows does not, since the first steps amplify rounding."""
     settings = Soft(length=length)
     targets = torch.stack([outlier_target(smollm2, token) for token in (300, 400, 500)])
     prompts = torch.stack([initial_vectors(smollm2, settings, seed) for seed in range(3)])
-    alone, together = (ends(smollm2, targets, prompts, settings, rows) for rows in (1, 3))
-    assert torch.equal(together[0], alone[0])
-    assert torch.equal(together[1], alone[1])
+    if is_batch_invariant(smollm2, length):
+        alone, together = (ends(smollm2, targets, prompts, settings, rows) for rows in (1, 3))
+        assert torch.equal(together[0], alone[0])
+        assert torch.equal(together[1], alone[1])
+    else:
+        alone, together = (ends(smollm2, targets, prompts, settings, rows, steps=1) for rows in (1, 3))
+        torch.testing.assert_close(together[0], alone[0], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(together[1], alone[1], rtol=1e-3, atol=1e-4)
 
 
 def leapt(model: LanguageModel, away: float) -> SoftBatch:
