@@ -18,7 +18,7 @@ from distprompt_tui.runs.directory import RunDirectory, list_runs
 from distprompt_tui.runs.process import stop, worker_pid
 from tests.runs.test_process import wait_for
 
-DEADLINE_SECONDS = 90
+DEADLINE_SECONDS = 240
 
 
 class Terminal:

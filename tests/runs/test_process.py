@@ -25,7 +25,7 @@ from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import summarise
 from distprompt_tui.spec import Hard, RunSpec
 
-DEADLINE_SECONDS = 90
+DEADLINE_SECONDS = 240
 
 
 def wait_for(run: RunDirectory, condition: Callable[[RunState], bool]) -> RunState:
@@ -41,7 +41,7 @@ def wait_for(run: RunDirectory, condition: Callable[[RunState], bool]) -> RunSta
 
 def gone(run: RunDirectory) -> bool:
     """Whether no worker holds the run; waits a moment for one that is ending."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + DEADLINE_SECONDS
     while worker_pid(run) is not None and time.monotonic() < deadline:
         time.sleep(0.02)
     return worker_pid(run) is None
@@ -100,7 +100,7 @@ def test_pause_resume_and_stop(run: RunDirectory) -> None:
     assert wait_for(run, lambda state: state.phase == "paused").step == paused.step
     send(run, "resume")
     wait_for(run, lambda state: state.phase == "searching" and state.step > paused.step)
-    assert stop(run, grace_seconds=10)
+    assert stop(run, grace_seconds=DEADLINE_SECONDS)
     state = wait_for(run, lambda state: state.phase == "ended")
     assert state.reason == "stopped"
     assert state.result is not None
@@ -111,7 +111,7 @@ def test_stopping_a_paused_run(run: RunDirectory) -> None:
     wait_for(run, lambda state: state.step > 0)
     send(run, "pause")
     wait_for(run, lambda state: state.phase == "paused")
-    assert stop(run, grace_seconds=10)
+    assert stop(run, grace_seconds=DEADLINE_SECONDS)
     assert wait_for(run, lambda state: state.phase == "ended").reason == "stopped"
 
 
@@ -157,11 +157,9 @@ def test_resumed_after_kill_equals_uninterrupted(spec: RunSpec, tmp_path: Path) 
     assert expected is not None
     run = start_run(spec, tmp_path)
     wait_for(run, lambda state: state.step > 50)
-    stop(run, grace_seconds=10)
+    stop(run, grace_seconds=DEADLINE_SECONDS)
     assert gone(run)
     start_worker(run)
-    wait_for(run, lambda state: state.phase == "searching")
-    assert gone(run) or worker_pid(run)
     result = wait_for(run, lambda state: state.phase == "ended" and state.reason == "budget").result
     assert result is not None
     assert (result["kl"], result["steps"]) == (expected["kl"], expected["steps"])
@@ -251,4 +249,4 @@ def test_a_prompt_is_changed_by_hand_while_paused(spec: RunSpec, tmp_path: Path)
     assert later.snapshot is not None
     assert later.snapshot.prompt[2].id == token
     assert any(tried is not None and len(tried.tokens) > 1 for tried in later.snapshot.candidates)
-    assert stop(run, grace_seconds=10)
+    assert stop(run, grace_seconds=DEADLINE_SECONDS)

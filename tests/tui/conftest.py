@@ -21,7 +21,7 @@ from tests.tui.recording import SIZE, Recorder, write_tokenizer
 
 Wait = Callable[[Pilot[Any], Callable[[], object]], Any]
 
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 240.0
 
 
 async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:

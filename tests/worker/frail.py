@@ -8,13 +8,19 @@ from __future__ import annotations
 import fcntl
 import multiprocessing
 import os
+import resource
 import signal
 import sys
+import tempfile
 from dataclasses import dataclass, field
 from multiprocessing.process import BaseProcess
+from multiprocessing.util import get_temp_dir
+
+import psutil
 
 from distprompt_tui.runs.directory import RunDirectory
 from tests.frail_model import FrailModel
+from tests.tiny_runs import until
 
 PRELOADED = ["tests.worker.frail_inside", "transformers.models.llama.modeling_llama"]
 
@@ -29,6 +35,8 @@ class Frailty:
         share: instead of `checkpoint.SHARE_OF_TIME`.
         model: what happens to the model's logits.
         clock: seconds by which the clock jumps at every look at it, back and forth.
+        halt: the step at which it stops itself, as STOP does, once there is a checkpoint; CONT lets it go on.
+        file_bytes: no file that it writes may be larger, as with `ulimit -f`.
     """
 
     seconds: float = 0.3
@@ -36,15 +44,33 @@ class Frailty:
     share: float = 0.3
     model: FrailModel = field(default_factory=FrailModel)
     clock: float = 0.0
+    halt: int | None = None
+    file_bytes: int | None = None
 
 
 def start_frail(run: RunDirectory, frailty: Frailty = Frailty()) -> BaseProcess:
     """Start one on an existing run directory."""
+    _make_socket_folder()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     worker = context.Process(target=_work, args=(run, frailty))
     worker.start()
     return worker
+
+
+def _make_socket_folder() -> None:
+    """Let the folder of the fork server's socket have a short path: a socket's has at most 107 bytes, TMPDIR's may have
+    more."""
+    before, tempfile.tempdir = tempfile.tempdir, "/tmp"
+    try:
+        get_temp_dir()  # made at the first call only, and removed at the end
+    finally:
+        tempfile.tempdir = before
+
+
+def wait_until_halted(worker: BaseProcess) -> None:
+    """Until a worker with `halt` has come to that step."""
+    until(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED, "the worker did not halt")
 
 
 def kill(worker: BaseProcess) -> bool:
@@ -65,5 +91,7 @@ def _work(run: RunDirectory, frailty: Frailty) -> None:
     os.dup2(log, 1)
     os.dup2(log, 2)
     weaken(frailty)
+    if frailty.file_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (frailty.file_bytes, frailty.file_bytes))
     sys.argv = ["worker", str(run.path)]
     sys.exit(main())

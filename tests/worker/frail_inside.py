@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import time
 from collections.abc import Callable
+from typing import Any
 
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.worker import __main__, checkpoint, session
+from distprompt_tui.worker.recorder import Recorder
 from tests.worker.frail import Frailty
 
 __all__ = ["session", "weaken"]
@@ -19,6 +23,8 @@ def weaken(frailty: Frailty) -> None:
     LanguageModel._logits = frailty.model.around(LanguageModel._logits)
     if frailty.clock:
         time.time = jumping(frailty.clock)
+    if frailty.halt is not None:
+        Recorder.checkpoint_if_due = halting(Recorder.checkpoint_if_due, frailty.halt)  # type: ignore[method-assign]
     checkpoint.SECONDS, checkpoint.STEPS, checkpoint.SHARE_OF_TIME = frailty.seconds, frailty.steps, frailty.share
 
 
@@ -26,3 +32,15 @@ def jumping(seconds: float) -> Callable[[], float]:
     """A clock that is set forward and back."""
     true, looks = time.time, itertools.count()
     return lambda: true() + (seconds if next(looks) % 2 else -seconds)
+
+
+def halting(checkpoint_if_due: Callable[..., None], step: int) -> Callable[..., None]:
+    """The same, but once, at a step or as soon as there is a checkpoint, the process stops."""
+    halts = iter([True])
+
+    def check(recorder: Any, search: Any) -> None:
+        checkpoint_if_due(recorder, search)
+        if recorder.step >= step and recorder._run.checkpoint.exists() and next(halts, False):
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    return check

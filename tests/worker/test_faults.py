@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from distprompt_tui.runs.process import send, start_worker, stop
 from distprompt_tui.tui.follow import RunFollower
 from tests.frail_model import FrailModel
 from tests.tiny_runs import outcome, tiny_spec, until
-from tests.worker.frail import Frailty, kill, start_frail
+from tests.worker.frail import Frailty, kill, start_frail, wait_until_halted
 from tests.worker.test_checkpoint import checkpoint_of
 from tests.worker.test_resume import seen, steps_of
 
@@ -36,18 +37,57 @@ def run(tmp_path: Path, tiny_folders: dict[str, Path]) -> RunDirectory:
     return create_run(tiny_spec(tiny_folders["llama"], steps=60), tmp_path)
 
 
+@dataclass(frozen=True)
+class Mounts:
+    """Where file systems can be mounted: here, or in a namespace that a process of ours holds.
+
+    Attributes:
+        enter: what stands before a command that mounts.
+        root: where what it mounts is seen from here.
+    """
+
+    enter: tuple[str, ...] = ()
+    root: str = ""
+
+    def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a command that mounts or unmounts."""
+        return subprocess.run([*self.enter, *command], capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"})
+
+
+@pytest.fixture(scope="module")
+def mounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounts]:
+    """As root they are made here; else in user and mount namespaces of our own, which most systems allow.
+
+    Skips where a system allows neither; a limit on the size of files is tried everywhere.
+    """
+    folder = tmp_path_factory.mktemp("mounts")
+    if Mounts().run("mount", "-t", "tmpfs", "tmpfs", folder).returncode == 0:
+        subprocess.run(["umount", folder], check=True)
+        yield Mounts()
+        return
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", "echo made; exec cat"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stderr is not None
+        if holder.stdout.readline() != "made\n":
+            pytest.skip(f"no full disk was tried, only a file size limit: {holder.stderr.read().strip()}")
+        enter = ("nsenter", f"--target={holder.pid}", "--user", "--mount", "--preserve-credentials")
+        yield Mounts(enter, f"/proc/{holder.pid}/root")
+        holder.stdin.close()
+
+
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB of its own. Skips where the system lets nobody make one, and only there."""
+def disk(tmp_path: Path, mounts: Mounts) -> Iterator[Path]:
+    """A file system of 1 MiB of its own."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder]
-    made = subprocess.run(mount, capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"})
-    if "superuser" in made.stderr or "permission denied" in made.stderr:
-        pytest.skip(f"no full disk was tried, a file system of its own needs root: {made.stderr.strip()}")
+    made = mounts.run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder)
     assert made.returncode == 0, made.stderr
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+    yield Path(f"{mounts.root}{folder}")
+    assert mounts.run("umount", "--lazy", folder).returncode == 0
 
 
 def fill(disk: Path, leave: int = 0) -> Path:
@@ -80,9 +120,10 @@ def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_it_goes_on_when_there
 ) -> None:
     spec = tiny_spec(tiny_folders["llama"], "soft", steps=400)
     run = create_run(spec, disk)
-    worker = start_frail(run, Frailty(seconds=0.1))
-    until(lambda: run.checkpoint.exists() and run.achieved.exists())
+    worker = start_frail(run, Frailty(seconds=0.1, halt=50))
+    wait_until_halted(worker)
     ballast = fill(disk, leave)
+    os.kill(worker.pid or 0, signal.SIGCONT)
     worker.join()
     state = seen(run)
     assert (worker.exitcode, state.reason) == (1, "error")
@@ -94,6 +135,22 @@ def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_it_goes_on_when_there
     ballast.unlink()
     start_frail(run).join()
     whole = create_run(spec, tmp_path)
+    start_frail(whole).join()
+    assert outcome(run) == outcome(whole)
+    assert steps_of(run) == sorted(set(steps_of(run)))
+
+
+def test_a_limit_on_the_size_of_files_ends_the_run_in_one_line_and_it_goes_on_without(
+    run: RunDirectory, tmp_path: Path
+) -> None:
+    worker = start_frail(run, Frailty(steps=20, share=1e9, halt=20))
+    wait_until_halted(worker)
+    kill(worker)
+    worker = start_frail(run, Frailty(file_bytes=1 << 12))
+    worker.join()
+    assert worker.exitcode == 1
+    start_frail(run).join()
+    whole = create_run(run.read_spec(), tmp_path)
     start_frail(whole).join()
     assert outcome(run) == outcome(whole)
     assert steps_of(run) == sorted(set(steps_of(run)))
@@ -159,10 +216,12 @@ def test_half_a_line_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert [event["seq"] for event in Tailer(tmp_path / "events.jsonl").read()] == [0, 1]
 
 
-def test_a_read_only_run_is_shown_and_not_resumed(disk: Path, tiny_folders: dict[str, Path]) -> None:
+def test_a_read_only_run_is_shown_and_not_resumed(
+    disk: Path, mounts: Mounts, tmp_path: Path, tiny_folders: dict[str, Path]
+) -> None:
     run = create_run(tiny_spec(tiny_folders["llama"], steps=20), disk)
     start_frail(run).join()
-    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    assert mounts.run("mount", "-o", "remount,ro", tmp_path / "disk").returncode == 0
     assert RunFollower(run).poll().state.reason == "budget"
     with pytest.raises(UsageError, match="Read-only"):
         start_worker(run)
@@ -184,8 +243,9 @@ def test_a_clock_that_is_set_back_and_forth_changes_nothing(run: RunDirectory, t
 
 
 def test_a_viewer_does_not_take_a_clock_that_is_set_for_a_silent_worker(
-    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    run = create_run(tiny_spec(tiny_folders["llama"]), tmp_path)
     worker = start_frail(run)
     until(lambda: seen(run).step > 0)
     follower = RunFollower(run)

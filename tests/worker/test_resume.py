@@ -16,7 +16,7 @@ from distprompt_tui.runs.recording import Recording
 from distprompt_tui.runs.reduce import reduce_all
 from distprompt_tui.runs.state import RunState
 from tests.tiny_runs import SEARCHES, outcome, tiny_spec, until
-from tests.worker.frail import Frailty, kill, start_frail
+from tests.worker.frail import Frailty, kill, start_frail, wait_until_halted
 
 STEPS = 150
 
@@ -40,8 +40,9 @@ def test_killed_and_resumed_equals_uninterrupted(search: str, tmp_path: Path, ti
     whole, run = create_run(spec, tmp_path), create_run(spec, tmp_path)
     start_frail(whole).join()
     for before, after in enumerate((STEPS // 6, STEPS // 4)):
-        worker = start_frail(run, Frailty(steps=10, share=1e9))
-        until(lambda before=before, after=after: resumptions(run) == before and seen(run).step >= after, "no step")
+        worker = start_frail(run, Frailty(steps=10, share=1e9, halt=after))
+        wait_until_halted(worker)
+        assert resumptions(run) == before
         assert kill(worker)
     start_frail(run).join()
     assert outcome(run) == outcome(whole)
@@ -59,7 +60,7 @@ def test_a_viewer_sees_each_step_once_and_no_hole(tmp_path: Path, tiny_folders: 
     for _ in range(3):
         worker = start_frail(run, Frailty(seconds=0.1))
         before = seen(run).step
-        until(lambda before=before: seen(run).step > before + 20, "no step")
+        until(lambda before=before, worker=worker: seen(run).step > before + 20 or not worker.is_alive(), "no step")
         kill(worker)
         state = reduce_all(watched.read(), state)
     start_frail(run).join()
