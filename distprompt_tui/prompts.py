@@ -25,6 +25,12 @@ PLACES = ("best/prompt.safetensors", "prompt.safetensors", "adapter_model.safete
 """Where a folder, of a run or of an adapter, keeps its prompt."""
 
 
+def write_vectors(path: Path, vectors: NDArray[np.float32]) -> None:
+    """Replace a .safetensors file by vectors, (n, d)."""
+    data = save({VECTORS: np.ascontiguousarray(vectors)})
+    write_atomically(path, lambda file: file.write(data))
+
+
 def read_prompt(path: Path) -> NDArray[np.float32] | list[int]:
     """The prompt in a run's folder, an adapter's folder, a .safetensors or a prompt.json.
 

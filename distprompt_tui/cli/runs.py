@@ -85,7 +85,8 @@ def resume_run(name: RunArgument, runs_dir: RunsDirOption = None) -> None:
     from distprompt_tui.runs.process import start_worker
 
     run = find(name, runs_dir)
-    find_model(run.read_spec().model.name)  # it may be gone since the run began
+    if not run.manifest.exists():
+        find_model(run.read_spec().model.name)  # it may be gone since the run was made
     start_worker(run)
 
 

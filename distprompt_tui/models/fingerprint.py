@@ -1,45 +1,157 @@
-"""SHA-256 of model files, remembered by path, size and time of change, since hashing gigabytes takes seconds."""
+"""SHA-256 of model files, remembered by what the file system tells of a file, since hashing gigabytes takes seconds."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import re
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from distprompt_tui import locations
 from distprompt_tui.errors import UsageError
-from distprompt_tui.files import read_json, write_json
+from distprompt_tui.files import parse_json, read_json, read_whole, write_json
+
+SETTLED_SECONDS = 2.0
+"""A digest is remembered once its file has been left alone for so long: of two changes within one tick of the file
+system's clock the second leaves no trace."""
+
+MAX_CONFIG_BYTES = 1 << 28
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+_DECISIVE = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "model.safetensors.index.json",
+)
+"""Files beside the weights that decide what a model computes and how texts become tokens."""
+
+_WITHOUT_EFFECT = ("transformers_version", "_name_or_path")
+"""Of config.json: written anew by every version that saves it."""
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """What a model's files were at some time.
+
+    Attributes:
+        folder: where they stood.
+        revision: commit on the hub, where they came from there.
+        weights: `weights_sha256`; None where it is not known.
+        files: SHA-256 by name, of the weights and of what decides beside them; empty where it is not known.
+    """
+
+    folder: Path
+    revision: str | None = None
+    weights: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def changed(self, folder: Path) -> list[str]:
+        """Names of the files that are others in `folder` than they were; "weights" where no names are known.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        if self.files:
+            present = files_sha256(folder)
+            return [name for name in sorted({*self.files, *present}) if self.files.get(name) != present.get(name)]
+        return ["weights"] if self.weights not in (None, weights_sha256(folder)) else []
+
+
+def record_model(folder: Path) -> ModelRecord:
+    """What a model folder's files are now.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    revision = folder.name if folder.parent.name == "snapshots" else None  # the layout of the hub's cache
+    files = files_sha256(folder)
+    return ModelRecord(folder, revision, _of_weights(files), files)
+
+
+def files_sha256(folder: Path) -> dict[str, str]:
+    """SHA-256 by name of the files that decide what a model computes."""
+    weights = {file.name: file_sha256(file) for file in folder.glob("*.safetensors")}
+    others = [folder / name for name in _DECISIVE]
+    return weights | {path.name: _config_sha256(path) for path in others if path.is_file()}
+
+
+def weights_sha256(folder: Path) -> str:
+    """One SHA-256 for all weight files of a model folder: of their names and digests."""
+    return _of_weights(files_sha256(folder))
+
+
+def _of_weights(files: Mapping[str, str]) -> str:
+    digest = hashlib.sha256()
+    for name, of_file in sorted(files.items()):
+        if name.endswith(".safetensors"):
+            digest.update(f"{name} {of_file}\n".encode())
+    return digest.hexdigest()
 
 
 def file_sha256(path: Path) -> str:
-    """The file's SHA-256, from memory where size and time of change are as they were.
+    """The file's SHA-256, from memory where the file is the same one and has not been written to since.
 
     Raises:
         OSError: the file cannot be read.
     """
     path = path.resolve()
-    stat = path.stat()
-    key = f"{path}:{stat.st_size}:{stat.st_mtime_ns}"
     memory = locations.models_dir() / "fingerprints.json"
-    known = _read(memory)
-    if key not in known:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        write_json(memory, _read(memory) | {key: digest})
-        return digest
-    return known[key]
+    state = _state(path)
+    known = _read(memory).get(str(path))
+    if known is not None and known[:-1] == state:
+        return str(known[-1])
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    _, _, changed_ns, *_ = state
+    if _state(path) == state and time.time() - changed_ns / 1e9 >= SETTLED_SECONDS:
+        with suppress(OSError):  # it is hashed again, then
+            memory.parent.mkdir(parents=True, exist_ok=True)
+            write_json(memory, _read(memory) | {str(path): [*state, digest]})
+    return digest
 
 
-def weights_sha256(folder: Path) -> str:
-    """One SHA-256 for all weight files of a model folder: of their names and digests."""
-    digest = hashlib.sha256()
-    for file in sorted(folder.glob("*.safetensors")):
-        digest.update(f"{file.name} {file_sha256(file)}\n".encode())
-    return digest.hexdigest()
+def _state(path: Path) -> list[int]:
+    """What changes with a file's content: size, both times of change and which file it is.
+
+    The time of modification can be set back by whoever copies a file; that of the inode cannot.
+    """
+    stat = path.stat()
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev]
 
 
-def _read(memory: Path) -> dict[str, str]:
+def _config_sha256(path: Path) -> str:
+    """SHA-256 of a JSON file; of config.json's content, without what has no effect."""
+    if path.name != "config.json":
+        return file_sha256(path)
+    data = read_whole(path, MAX_CONFIG_BYTES)
+    with suppress(ValueError):
+        config = parse_json(data.decode())
+        if isinstance(config, dict):
+            kept = {name: value for name, value in config.items() if name not in _WITHOUT_EFFECT}
+            data = json.dumps(kept, sort_keys=True).encode()
+    return hashlib.sha256(data).hexdigest()
+
+
+def _read(memory: Path) -> dict[str, list[Any]]:
+    """Size, times, inode, device and digest by path; what is something else is left out."""
     try:
-        return {key: digest for key, digest in read_json(memory).items() if isinstance(digest, str)}
+        known = read_json(memory)
     except UsageError:
         return {}
+    return {path: entry for path, entry in known.items() if _is_entry(entry)}
+
+
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, list) or len(entry) != 6:
+        return False
+    *state, digest = entry
+    return all(type(part) is int for part in state) and isinstance(digest, str) and bool(_SHA256.fullmatch(digest))

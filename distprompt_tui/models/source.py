@@ -10,29 +10,47 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distprompt_tui import spec
+from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.models.folder import head_rows
 from distprompt_tui.models.language_model import LanguageModel, load_language_model
 from distprompt_tui.models.prepare import Report, prepare_by_name
+from distprompt_tui.models.recorded import folder_at_hand, refuse_changed
 from distprompt_tui.targets import Target, make_target, needs_model
 from distprompt_tui.vocabulary import Vocabulary, load_vocabulary
 
 
-def load_by_name(model: spec.Model, report: Report) -> tuple[LanguageModel, Path]:
+def load_by_name(model: spec.Model, report: Report, recorded: ModelRecord | None = None) -> tuple[LanguageModel, Path]:
     """Prepare and load a spec's model.
 
     Args:
         model: name, revision, device and dtype.
         report: is told of progress.
+        recorded: what it was when something was begun with it.
 
     Returns:
         The model and the folder that it was loaded from.
 
     Raises:
-        DistPromptError: it cannot be found, prepared or loaded.
+        DistPromptError: it cannot be found, prepared or loaded, or is another than was recorded.
     """
-    folder = prepare_by_name(model.name, report, model.revision)
+    folder = prepare_as_recorded(model, report, recorded)
     report(f"loading {model.name}", None)
     return load_language_model(model.name, folder, model.device, model.dtype), folder
+
+
+def prepare_as_recorded(model: spec.Model, report: Report, recorded: ModelRecord | None) -> Path:
+    """The folder of a spec's model; of the recorded revision and with the recorded files, where there is a record.
+
+    Raises:
+        DistPromptError: it cannot be found or prepared, or is another than was recorded.
+    """
+    if recorded is None:
+        return prepare_by_name(model.name, report, model.revision)
+    folder = folder_at_hand(model.name, recorded)
+    if folder is None:
+        folder = prepare_by_name(model.name, report, recorded.revision or model.revision)
+        refuse_changed(model.name, recorded, folder)
+    return folder
 
 
 def make_target_by_name(asked: spec.RunSpec, report: Report) -> tuple[Target, Vocabulary]:

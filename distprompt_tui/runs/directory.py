@@ -71,6 +71,11 @@ class RunDirectory:
         return self.path / "checkpoint.previous.safetensors"
 
     @property
+    def has_begun(self) -> bool:
+        """Whether a search has got as far as a checkpoint."""
+        return self.checkpoint.exists() or self.previous_checkpoint.exists()
+
+    @property
     def target(self) -> Path:
         """p, (V,) float64."""
         return self.path / "target.npy"

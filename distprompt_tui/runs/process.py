@@ -46,10 +46,15 @@ def start_worker(run: RunDirectory) -> None:
     The run's lock is taken here and handed to the worker, so there is no moment at which a second one could start.
 
     Raises:
-        UsageError: another worker holds the run, its folder cannot be written, or a newer version began it.
+        NotFoundError: the run was begun with a model that is gone.
+        UsageError: another worker holds the run, its folder cannot be written, a newer version began it, or the model,
+            the target or the spec is another than it was begun with.
     """
+    from distprompt_tui.runs.inputs import check_inputs
+
     run.refuse_links()
     run.check_format()
+    check_inputs(run)
     lock = None
     try:
         lock = open_own(run.lock, os.O_RDWR)

@@ -36,12 +36,14 @@ class Checkpoint:
         step: it was taken at.
         seconds: searched until then.
         start_kl: divergence of the initial prompt, nats.
+        inputs_sha256: of what the run was begun with; None in those of older versions.
     """
 
     search: SearchState
     step: int
     seconds: float
     start_kl: float
+    inputs_sha256: str | None = None
 
 
 class Timetable:
@@ -64,15 +66,20 @@ class Timetable:
 
 def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> None:
     """Replace the run's checkpoint; everything stands in one file, so that one rename replaces all of it."""
-    rest = {"step": checkpoint.step, "seconds": checkpoint.seconds, "start_kl": checkpoint.start_kl}
+    rest = {name: getattr(checkpoint, name) for name in ("step", "seconds", "start_kl", "inputs_sha256")}
     numbers = json.dumps(rest | {"search": checkpoint.search.numbers})
     tensors = {name: tensor.contiguous().cpu() for name, tensor in checkpoint.search.tensors.items()}
     data = save(tensors, {"numbers": numbers, "sha256": _digest(numbers, tensors)})
     write_atomically(run.checkpoint, lambda file: file.write(data), keep=run.previous_checkpoint)
 
 
-def load_checkpoint(run: RunDirectory, events: EventWriter) -> Checkpoint | None:
+def load_checkpoint(run: RunDirectory, events: EventWriter, inputs_sha256: str | None = None) -> Checkpoint | None:
     """The newest checkpoint that is whole; a damaged one is told of and the one before it is taken.
+
+    Args:
+        run: whose it is.
+        events: where a damaged one is told of.
+        inputs_sha256: of what the run was begun with: a checkpoint of another run counts as damaged.
 
     Raises:
         DistPromptError: there are checkpoints, and none is whole. Nothing was touched.
@@ -84,6 +91,8 @@ def load_checkpoint(run: RunDirectory, events: EventWriter) -> Checkpoint | None
     for path in paths:
         try:
             found = _read(path)
+            if None not in (inputs_sha256, found.inputs_sha256) and found.inputs_sha256 != inputs_sha256:
+                raise ValueError("it is of another run")
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             what = f"damaged ({error})" if path.exists() else "missing"
             troubles.append(f"{path.name} is {what}")
@@ -104,7 +113,8 @@ def _read(path: Path) -> Checkpoint:
     if metadata["sha256"] != _digest(metadata["numbers"], tensors):
         raise ValueError("its checksum is wrong")
     numbers = json.loads(metadata["numbers"])
-    return Checkpoint(SearchState(tensors, numbers["search"]), numbers["step"], numbers["seconds"], numbers["start_kl"])
+    state, inputs = SearchState(tensors, numbers["search"]), numbers.get("inputs_sha256")
+    return Checkpoint(state, numbers["step"], numbers["seconds"], numbers["start_kl"], inputs)
 
 
 def _digest(numbers: str, tensors: dict[str, Tensor]) -> str:

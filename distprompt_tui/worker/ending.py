@@ -58,15 +58,22 @@ def fluency(model: LanguageModel, spec: RunSpec, best: Best) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def beginning(model: LanguageModel, target: Tensor, spec: RunSpec) -> dict[str, Any]:
-    """What the result says of the prompt that the search was started from, as it was before it was made to fit."""
+def beginning(model: LanguageModel, target: Tensor, spec: RunSpec, kept: RunSpec) -> dict[str, Any]:
+    """What the result says of the prompt that the search was started from, as it was before it was made to fit.
+
+    Args:
+        model: in the run's context.
+        target: p, (V,), probabilities.
+        spec: of the run.
+        kept: the same, naming the run's own copy of that prompt.
+    """
     path = getattr(spec.search, "init_prompt", None)
     nothing = {"from_prompt": path, "from_kind": None, "from_kl": None}
     if path is None:
         return nothing
     try:
-        found = read_prompt(Path(path))
-    except UsageError:  # it is gone since
+        found = read_prompt(Path(getattr(kept.search, "init_prompt", path)))
+    except UsageError:  # a run of an older version kept none, and it is gone since
         return nothing
     kind = "hard" if isinstance(found, list) else "soft"
     prompt = torch.tensor(found) if isinstance(found, list) else torch.from_numpy(found)

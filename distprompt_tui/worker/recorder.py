@@ -52,6 +52,7 @@ class Recorder:
         step: of the newest report.
         best_kl: divergence of the best prompt so far, in nats.
         not_finite: reports in a row whose divergence is no number.
+        inputs_sha256: of what the run was begun with, for its checkpoints.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Recorder:
         self.not_finite = 0
         self.step = 0
         self.best_kl = float("inf")
+        self.inputs_sha256: str | None = None
 
     @property
     def seconds(self) -> float:
@@ -104,7 +106,9 @@ class Recorder:
         began = time.monotonic()
         self._trace.flush()
         os.fsync(self._trace.fileno())
-        save_checkpoint(self._run, Checkpoint(search.state(), self.step, self.seconds, self._start_kl))
+        save_checkpoint(
+            self._run, Checkpoint(search.state(), self.step, self.seconds, self._start_kl, self.inputs_sha256)
+        )
         self._timetable.saved(self.step, time.monotonic() - began)
 
     def checkpoint_if_due(self, search: Search) -> None:

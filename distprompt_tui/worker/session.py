@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib import metadata
@@ -21,26 +21,29 @@ import torch
 
 from distprompt_tui import __version__
 from distprompt_tui.bounds import solve_bounds
-from distprompt_tui.errors import ModelError
+from distprompt_tui.errors import DistPromptError, ModelError, UsageError, first_line
+from distprompt_tui.fields import field, table, text
 from distprompt_tui.files import write_array, write_json
-from distprompt_tui.models.fingerprint import weights_sha256
+from distprompt_tui.models.fingerprint import record_model
 from distprompt_tui.models.invariance import is_batch_invariant
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.source import ModelSource, load_by_name
 from distprompt_tui.prompts import write_vectors
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import FORMAT_VERSION, Event, EventWriter
+from distprompt_tui.runs.inputs import Inputs, array_sha256, as_fields, read_inputs, read_run_target
 from distprompt_tui.runs.state import Bounds
 from distprompt_tui.search import make_search
 from distprompt_tui.search.fit import is_out_of_memory
 from distprompt_tui.search.protocol import Search, Step
 from distprompt_tui.spec import Budget, RunSpec
 from distprompt_tui.targets import Target, make_target
-from distprompt_tui.worker.checkpoint import load_checkpoint
+from distprompt_tui.worker.checkpoint import Checkpoint, load_checkpoint
 from distprompt_tui.worker.control import POLL_SECONDS, Control
 from distprompt_tui.worker.ending import beginning, fluency, shortened
 from distprompt_tui.worker.hands import change_prompt
 from distprompt_tui.worker.recorder import Recorder
+from distprompt_tui.worker.start import keep_start, with_kept_start
 
 MOST_NOT_FINITE = 20
 """Reports in a row without a finite divergence, after which the search ends."""
@@ -54,26 +57,32 @@ def run_session(run: RunDirectory, events: EventWriter) -> None:
     Raises:
         DistPromptError: the model or the target cannot be had as asked, or the search failed.
     """
+    inputs = read_inputs(run)
     spec = run.read_spec()
 
     def report(text: str, fraction: float | None) -> None:
         events.write("progress", stage="model", text=text, fraction=fraction)
 
     with _out_of_memory_explained(spec):
-        model, folder = load_by_name(spec.model, report)
+        model, folder = load_by_name(spec.model, report, inputs.model if inputs else None)
         model = model.in_context(spec.context.prefix, spec.context.suffix, spec.context.bos)
         if model.added[0] and model.prefix_ids[1:2] == model.prefix_ids[:1]:
             text = "the prefix begins with BOS and another one is added: context.bos = false leaves it out"
             events.write("warning", text=text)
         report("making the target", None)
-        target = make_target(spec.target, model.vocabulary, ModelSource(model, spec.model, report))
+        source = ModelSource(model, spec.model, report)
+        target = _target(run, spec, inputs, lambda: make_target(spec.target, model.vocabulary, source))
+        manifest = _manifest(run, spec, model, folder, target, inputs)
+        if inputs is not None:
+            _tell_other_conditions(events, inputs.manifest, manifest)
         p = torch.tensor(target.probabilities)
-        search = make_search(model, p, spec, lambda text: events.write("warning", text=text))
+        search = make_search(model, p, with_kept_start(run, spec), lambda text: events.write("warning", text=text))
+        keep_start(run, spec)
         write_array(run.target, target.probabilities)
         if model.prefix_ids:
             before = torch.tensor(model.prefix_ids, device=model.device)
             write_vectors(run.context_vectors, model.embedding(before).cpu().numpy())
-        write_json(run.manifest, _manifest(run, spec, model, folder, target))
+        write_json(run.manifest, manifest)
         _announce(events, run, spec, model, target, str(folder / "tokenizer.json"))
         bounds = BoundsBeside(model, target, events)
         recorder = Recorder(run, events, model, target, spec)
@@ -84,9 +93,9 @@ def run_session(run: RunDirectory, events: EventWriter) -> None:
             return answer
 
         control = Control(run, events, change)
-        reason = _search(run, events, spec, search, recorder, bounds, control)
+        reason = _search(run, events, spec, search, recorder, bounds, control, manifest["inputs_sha256"])
         best, said = shortened(model, p, spec, search.best, control.asked_to_stop)
-        said |= fluency(model, spec, best) | beginning(model, p, spec)
+        said |= fluency(model, spec, best) | beginning(model, p, spec, with_kept_start(run, spec))
         result = recorder.finish(search, best, bounds.wait(control), reason, said)
     events.write("ended", reason=reason, result=result)
 
@@ -99,11 +108,13 @@ def _search(
     recorder: Recorder,
     bounds: BoundsBeside,
     control: Control,
+    inputs_sha256: str,
 ) -> str:
     """Drive the search until its budget, its target, its own end or somebody's wish ends it; the reason."""
     signal.signal(signal.SIGTERM, lambda number, frame: control.request_stop())
-    if saved := load_checkpoint(run, events):
-        search.restore(saved.search)
+    recorder.inputs_sha256 = inputs_sha256
+    if saved := load_checkpoint(run, events, inputs_sha256):
+        _restore(run, search, saved)
         recorder.best_kl = search.best.kl
     recorder.go_on_from(saved)
     reason = "plateau"
@@ -122,6 +133,49 @@ def _search(
         recorder.checkpoint_if_due(search)
     recorder.checkpoint(search)
     return reason
+
+
+def _restore(run: RunDirectory, search: Search, saved: Checkpoint) -> None:
+    """
+    Raises:
+        DistPromptError: the state is none of this search.
+    """
+    try:
+        search.restore(saved.search)
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise DistPromptError(
+            f"{run.name} cannot go on: its checkpoint is none of this search ({type(error).__name__}: "
+            f"{first_line(error)}). Delete its checkpoints to begin again at step 0"
+        ) from error
+
+
+def _target(run: RunDirectory, spec: RunSpec, inputs: Inputs | None, make: Callable[[], Target]) -> Target:
+    """The run's target: as it was begun with, whatever has become since of a file or a model that it was made from.
+
+    Raises:
+        UsageError: it is lost, and what is made now is another.
+    """
+    if inputs is None:
+        return make()
+    try:
+        probabilities = read_run_target(run, inputs)
+    except UsageError as error:
+        made = make()
+        if inputs.target is not None and array_sha256(made.probabilities) != inputs.target:
+            raise UsageError(f"{error}; it cannot be made again either: what it is made from has changed") from error
+        return made
+    recipe, notes = field(text, inputs.manifest, "target_recipe"), field(table, inputs.manifest, "target_notes")
+    return Target(probabilities, spec.target.family, recipe or "", notes or {})
+
+
+def _tell_other_conditions(events: EventWriter, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Warn where a run goes on with other packages, on another device or in another dtype."""
+    packages = field(table, before, "packages") or {}
+    old = {name: field(text, before, name) for name in ("device", "dtype", "device_name")} | packages
+    new = {name: now[name] for name in ("device", "dtype", "device_name")} | now["packages"]
+    changed = [f"{name} {old[name]} → {new[name]}" for name in new if old.get(name) not in (None, new[name])]
+    if changed:
+        events.write("warning", text=f"goes on with {', '.join(changed)}: divergences may differ from those before")
 
 
 def _check_finite(step: Step, search: Search, recorder: Recorder) -> None:
@@ -201,8 +255,13 @@ def _announce(
     )
 
 
-def _manifest(run: RunDirectory, spec: RunSpec, model: LanguageModel, folder: Path, target: Target) -> dict[str, Any]:
+def _manifest(
+    run: RunDirectory, spec: RunSpec, model: LanguageModel, folder: Path, target: Target, inputs: Inputs | None
+) -> dict[str, Any]:
     positions = spec.search.length + len(model.prefix_ids) + len(model.suffix_ids)
+    begun_with = as_fields(spec, record_model(folder), target.probabilities)
+    if inputs is not None and inputs.digest is not None:  # the same, though a later version may write them otherwise
+        begun_with |= {name: inputs.manifest[name] for name in ("spec", "inputs_sha256")}
     return {
         "v": FORMAT_VERSION,
         "run": run.name,
@@ -211,9 +270,6 @@ def _manifest(run: RunDirectory, spec: RunSpec, model: LanguageModel, folder: Pa
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "model": spec.model.name,
-        "revision": spec.model.revision,
-        "model_folder": str(folder),
-        "weights_sha256": weights_sha256(folder),
         "device": str(model.device),
         "device_name": torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else platform.machine(),
         "dtype": str(model.dtype).removeprefix("torch."),
@@ -228,6 +284,7 @@ def _manifest(run: RunDirectory, spec: RunSpec, model: LanguageModel, folder: Pa
         "pid": os.getpid(),
         "host": socket.gethostname(),
         "argv": sys.argv,
+        **begun_with,
     }
 
 

@@ -1,0 +1,42 @@
+"""The prompt that a run was started from, kept in its folder: a resumed run does not ask what became of the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from distprompt_tui.files import write_json
+from distprompt_tui.prompts import read_prompt, write_vectors
+from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.spec import RunSpec
+
+_NAMES = ("start.safetensors", "start.json")
+
+
+def keep_start(run: RunDirectory, spec: RunSpec) -> None:
+    """Copy the prompt that the spec names into the run's folder, unless that was done before.
+
+    Raises:
+        UsageError: there is no prompt.
+    """
+    path = getattr(spec.search, "init_prompt", None)
+    if path is None or _kept(run) is not None:
+        return
+    found = read_prompt(Path(path))
+    vectors_file, ids_file = (run.path / name for name in _NAMES)
+    if isinstance(found, list):
+        write_json(ids_file, {"ids": found})
+    else:
+        write_vectors(vectors_file, found)
+
+
+def with_kept_start(run: RunDirectory, spec: RunSpec) -> RunSpec:
+    """The spec, naming the run's own copy of the prompt that it starts from, where there is one."""
+    kept = _kept(run)
+    if kept is None or getattr(spec.search, "init_prompt", None) is None:
+        return spec
+    search = spec.search.model_copy(update={"init_prompt": str(kept)})
+    return spec.model_copy(update={"search": search})
+
+
+def _kept(run: RunDirectory) -> Path | None:
+    return next((run.path / name for name in _NAMES if (run.path / name).is_file()), None)
