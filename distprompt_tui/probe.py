@@ -1,6 +1,7 @@
-"""`python -m distprompt_tui.probe MODEL`: answers a viewer's questions about a model, one JSON object a line.
+"""`python -m distprompt_tui.probe MODEL [RUN]`: answers a viewer's questions about a model, one JSON object a line.
 
-The app keeps one of these beside it: it asks before anything runs, for what only a loaded model can tell.
+The app keeps one of these beside it: it asks before anything runs, for what only a loaded model can tell. With a run's
+folder, the model is loaded as the run was begun with it, or refused where it is another by now.
 
     {"id": 1, "ask": "target", "target": {…}}        → entropy, uniform, recipe, top tokens, masses by rank
     {"id": 2, "ask": "bounds", "target": {…}}        → the floor, then the head limit too
@@ -27,10 +28,11 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from distprompt_tui import spec
-from distprompt_tui.arrays import read_target
 from distprompt_tui.errors import DistPromptError, UsageError
+from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.prompts import read_prompt
 from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.inputs import read_inputs, read_run_target
 from distprompt_tui.targets.summary import describe
 from distprompt_tui.vocabulary import Vocabulary
 
@@ -47,10 +49,10 @@ def main() -> int:
 
     from distprompt_tui.models.source import ModelSource, load_by_name
 
-    settings = spec.Model(name=sys.argv[1])
     report = lambda text, fraction: say(progress=text, fraction=fraction)  # noqa: E731
     try:
-        model, _ = load_by_name(settings, report)
+        settings, recorded = _asked_model(*sys.argv[1:3])
+        model, _ = load_by_name(settings, report, recorded)
     except DistPromptError as error:
         say(error=str(error), done=True)
         return error.exit_code
@@ -64,6 +66,15 @@ def main() -> int:
         except DistPromptError as error:
             say(id=question["id"], error=str(error), done=True)
     return 0
+
+
+def _asked_model(name: str, run: str | None = None) -> tuple[spec.Model, ModelRecord | None]:
+    """The model and, of a run, its settings and what it was when the run was begun."""
+    if run is None:
+        return spec.Model(name=name), None
+    directory = RunDirectory(Path(run))
+    inputs = read_inputs(directory)
+    return directory.read_spec().model, inputs.model if inputs else None
 
 
 def _answers(question: dict[str, Any], source: Any) -> Iterator[Answer]:
@@ -146,7 +157,7 @@ def _in_context(run: RunDirectory, bare: Any) -> Any:
 
 
 def _load_target(run: RunDirectory, size: int) -> Any:
-    target = read_target(run.target)
+    target = read_run_target(run, read_inputs(run))
     if target.shape != (size,):
         raise UsageError(f"the run's target is over {target.size:,} tokens, the model has {size:,}")
     return target

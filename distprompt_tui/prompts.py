@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,12 @@ def write_vectors(path: Path, vectors: NDArray[np.float32]) -> None:
     """Replace a .safetensors file by vectors, (n, d)."""
     data = save({VECTORS: np.ascontiguousarray(vectors)})
     write_atomically(path, lambda file: file.write(data))
+
+
+def prompt_sha256(prompt: NDArray[np.float32] | list[int]) -> str:
+    """SHA-256 of vectors, (n, d), or of ids."""
+    data = json.dumps(prompt) if isinstance(prompt, list) else prompt.astype("<f4").tobytes()
+    return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
 
 
 def read_prompt(path: Path) -> NDArray[np.float32] | list[int]:

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from distprompt_tui.arrays import read_target
 from distprompt_tui.errors import NotFoundError, UsageError
 from distprompt_tui.fields import field, items, number, whole
 from distprompt_tui.files import read_json
-from distprompt_tui.models.prepare import prepare_by_name
+from distprompt_tui.models.source import prepare_as_recorded
 from distprompt_tui.models.tokenizer import load_callable_vocabulary
 from distprompt_tui.prompts import read_prompt
 from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.inputs import read_inputs, read_run_target
+
+AGREEMENT_NATS = 1e-4
+"""Divergences of two computations in float32 that are this close count as the same."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,26 @@ class Verification:
     kl_fresh: float
     kl_string: float | None
 
+    @property
+    def differences(self) -> dict[str, float]:
+        """What differs from the reported divergence, and by how much, nats."""
+        found = {"kl_fresh": self.kl_fresh, "kl_string": self.kl_string}
+        apart = {name: value - self.kl for name, value in found.items() if value is not None}
+        return {name: by for name, by in apart.items() if not abs(by) <= AGREEMENT_NATS}
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all divergences are the same."""
+        return not self.differences
+
+    @property
+    def verdict(self) -> str:
+        """One line: whether they are the same, or which differ and by how much."""
+        if self.agrees:
+            return f"verified: the same to {AGREEMENT_NATS:g} nats"
+        told = " and ".join(f"{name} by {by:+.6f} nats" for name, by in self.differences.items())
+        return f"not verified: {told} {'differs' if len(self.differences) == 1 else 'differ'} from the reported kl"
+
 
 @torch.no_grad()
 def verify(run: RunDirectory) -> Verification:
@@ -39,6 +62,7 @@ def verify(run: RunDirectory) -> Verification:
 
     Raises:
         NotFoundError: the run has no result, or its model cannot be found.
+        UsageError: the model, the target or the spec is another than the run was begun with.
     """
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
@@ -46,8 +70,9 @@ def verify(run: RunDirectory) -> Verification:
     logging.disable_progress_bar()
     if not run.result.is_file():
         raise NotFoundError(f"{run.name} has no result yet")
-    spec = run.read_spec()
-    folder = prepare_by_name(spec.model.name, lambda text, fraction: None, spec.model.revision)
+    inputs, spec = read_inputs(run), run.read_spec()
+    target = torch.from_numpy(read_run_target(run, inputs).copy())
+    folder = prepare_as_recorded(spec.model, lambda text, fraction: None, inputs.model if inputs else None)
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True
     ).eval()
@@ -56,7 +81,8 @@ def verify(run: RunDirectory) -> Verification:
     prefix = vocabulary.encode(spec.context.prefix)
     suffix = vocabulary.encode(spec.context.suffix, continues=True)
     before, after = _context_ids(run) or (prefix, suffix)
-    target = torch.from_numpy(read_target(run.target))
+    if len(target) != vocabulary.size:
+        raise UsageError(f"{run.target} is over {len(target):,} tokens, the model has {vocabulary.size:,}")
 
     def divergence(embeds: Tensor) -> float:
         logits = model(inputs_embeds=embeds[None]).logits[0, -1].double()

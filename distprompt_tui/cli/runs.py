@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -105,14 +106,23 @@ def export_run(
 
 @runs_app.command("verify")
 def verify_run(name: RunArgument, runs_dir: RunsDirOption = None, as_json: JsonOption = False) -> None:
-    """Measure a run's best prompt anew: a fresh load, plain transformers, the text tokenised again."""
+    """Measure a run's best prompt anew: a fresh load, plain transformers, the text tokenised again. Exit code 1 where
+    the divergences differ."""
     from dataclasses import asdict
 
     from distprompt_tui.verify import verify
 
-    found = asdict(verify(find(name, runs_dir)))
+    found = verify(find(name, runs_dir))
     if as_json:
-        print(json.dumps(found))
+        numbers = {label: _finite(value) for label, value in asdict(found).items()}
+        print(json.dumps(numbers | {"verified": found.agrees, "verdict": found.verdict}))
     else:
-        for label, value in found.items():
+        for label, value in asdict(found).items():
             print(f"{label:10} {'-' if value is None else f'{value:.6f}'}")
+        print(found.verdict)
+    if not found.agrees:
+        raise typer.Exit(1)
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 from distprompt_tui.errors import NotFoundError, UsageError
 from distprompt_tui.fields import field, number, table, text, whole
 from distprompt_tui.files import read_json, write_atomically, write_json
+from distprompt_tui.models.recorded import refuse_changed
 from distprompt_tui.models.registry import find_model
-from distprompt_tui.prompts import VECTORS, read_prompt, write_vectors
+from distprompt_tui.prompts import VECTORS, prompt_sha256, read_prompt, write_vectors
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Event, Tailer
+from distprompt_tui.runs.inputs import Inputs, read_inputs
 from distprompt_tui.spec import RunSpec
 
 T = TypeVar("T")
@@ -58,13 +60,15 @@ def export_run(run: RunDirectory, form: Format, destination: Path | None = None)
 def _export(run: RunDirectory, spec: RunSpec, form: Format, destination: Path | None) -> Path:
     if form == "csv":
         return _write_steps(run, destination or run.path / "export.csv")
+    inputs = read_inputs(run)
+    _refuse_another_prompt(run)
     if form == "json":
-        return _write_json(run, spec, destination or run.path / "export.json")
+        return _write_json(run, spec, inputs, destination or run.path / "export.json")
     vectors = read_prompt(run.path)
     if isinstance(vectors, list):
         raise UsageError(f"{run.name} found tokens, not vectors: a hard prompt is exported as json")
     if form == "peft":
-        return _write_adapter(run, spec, vectors, destination or run.path / "adapter")
+        return _write_adapter(run, spec, inputs, vectors, destination or run.path / "adapter")
     path = destination or run.path / "export.safetensors"
     write_vectors(path, vectors)
     return path
@@ -86,12 +90,38 @@ def _write_steps(run: RunDirectory, path: Path) -> Path:
     return path
 
 
-def _write_json(run: RunDirectory, spec: RunSpec, path: Path) -> Path:
+def _refuse_another_prompt(run: RunDirectory) -> None:
+    """
+    Raises:
+        UsageError: the saved prompt is not the one whose divergence the result gives.
+    """
+    measured = field(text, read_json(run.result), "prompt_sha256")  # older versions did not write it
+    if measured is not None and prompt_sha256(read_prompt(run.path)) != measured:
+        raise UsageError(
+            f"the prompt in {run.best} is not the one that {run.result.name} is of: it was found or edited since; "
+            f"'distprompt-tui runs resume {run.name}' measures it"
+        )
+
+
+def _model_fields(inputs: Inputs | None, spec: RunSpec) -> dict[str, str | None]:
+    """Which model a prompt is for, as far as the run recorded it."""
+    model = inputs.model if inputs else None
+    revision = (model.revision if model else None) or spec.model.revision
+    return {"name": spec.model.name, "revision": revision, "weights_sha256": model.weights if model else None}
+
+
+def _write_json(run: RunDirectory, spec: RunSpec, inputs: Inputs | None, path: Path) -> Path:
     found = read_prompt(run.path)
     prompt = {VECTORS: found.tolist()} if isinstance(found, np.ndarray) else {"ids": found}
     result = read_json(run.result)
-    context = {"context_ids": field(table, read_json(run.manifest), "context_ids")}
-    write_json(path, {"spec": spec.model_dump(mode="json"), "result": result, "prompt": prompt} | context)
+    fields = {
+        "spec": spec.model_dump(mode="json"),
+        "model": _model_fields(inputs, spec),
+        "context_ids": field(table, read_json(run.manifest), "context_ids"),
+        "result": result,
+        "prompt": prompt,
+    }
+    write_json(path, fields)
     return path
 
 
@@ -103,7 +133,9 @@ def _required(read: Callable[[Any], T], file: Path, name: str) -> T:
     return value
 
 
-def _write_adapter(run: RunDirectory, spec: RunSpec, vectors: NDArray[np.float32], folder: Path) -> Path:
+def _write_adapter(
+    run: RunDirectory, spec: RunSpec, inputs: Inputs | None, vectors: NDArray[np.float32], folder: Path
+) -> Path:
     """A prompt-tuning adapter. PEFT puts its vectors before all text, so they include the context before it."""
     with_prefix = vectors
     if run.context_vectors.is_file():
@@ -113,15 +145,18 @@ def _write_adapter(run: RunDirectory, spec: RunSpec, vectors: NDArray[np.float32
     elif spec.context.prefix:  # begun by a version that kept no vectors of it
         raise UsageError(f"{run.name} was searched behind a text whose vectors it does not hold: search it again")
     base, dtype = (_required(text, run.manifest, name) for name in ("model_folder", "dtype"))
+    if inputs is not None and inputs.model.folder.is_dir():
+        refuse_changed(spec.model.name, inputs.model, inputs.model.folder)
+    model = _model_fields(inputs, spec)
     if find_model(spec.model.name).status == "hub":
         base = spec.model.name  # only a GGUF's weights are its own
-    card = _card(run, spec, base, dtype, len(with_prefix)).encode()
+    card = _card(run, spec, base, dtype, model, len(with_prefix)).encode()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     adapter = {
         "peft_type": "PROMPT_TUNING",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base,
-        "revision": spec.model.revision,
+        "revision": model["revision"],
         "inference_mode": True,
         "num_virtual_tokens": with_prefix.shape[0],
         "token_dim": with_prefix.shape[1],
@@ -135,7 +170,7 @@ def _write_adapter(run: RunDirectory, spec: RunSpec, vectors: NDArray[np.float32
     return folder
 
 
-def _card(run: RunDirectory, spec: RunSpec, base: str, dtype: str, count: int) -> str:
+def _card(run: RunDirectory, spec: RunSpec, base: str, dtype: str, model: Mapping[str, str | None], count: int) -> str:
     kl = _required(number, run.result, "kl")
     fixed = count - spec.search.length
     parts = f" ({fixed} of BOS and other fixed text, then {spec.search.length} that were searched)" if fixed else ""
@@ -149,4 +184,6 @@ tags: [prompt-tuning, distribution-prompting]
 {spec.target.family}{after}. Tokenize text that follows them with `add_special_tokens=False`.
 
 Divergence KL(target‖model): {kl:.6f} nats, measured in {dtype}.
+
+Model: {model["name"]}, revision {model["revision"] or "none"}, SHA-256 of its weights {model["weights_sha256"] or "-"}.
 """

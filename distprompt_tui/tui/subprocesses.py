@@ -9,6 +9,7 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from pathlib import Path
 from typing import IO, Any
 
 from distprompt_tui.checks import Check
@@ -62,12 +63,13 @@ class Probe:
     """Questions to a loaded model, one at a time. It loads on the first question, in a process of its own.
 
     Attributes:
-        model: its name.
+        model: its name; with a run's folder, as the run was begun with it.
         device: where it is loaded; empty until it is.
     """
 
-    def __init__(self, model: str, report: Callable[[str], None]) -> None:
+    def __init__(self, model: str, report: Callable[[str], None], run: Path | None = None) -> None:
         self.model = model
+        self._of_run = [] if run is None else [str(run)]
         self.device = ""
         self._report = report
         self._process: asyncio.subprocess.Process | None = None
@@ -111,7 +113,7 @@ class Probe:
         if self._process is None or self._process.returncode is not None:
             await self.close()
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "distprompt_tui.probe", self.model),
+                *(sys.executable, "-m", "distprompt_tui.probe", self.model, *self._of_run),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=self._errors,

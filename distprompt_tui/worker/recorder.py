@@ -16,7 +16,7 @@ from distprompt_tui.divergence import Comparison, Numbers, compare
 from distprompt_tui.errors import ModelError
 from distprompt_tui.files import open_own, write_array, write_json
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.prompts import write_vectors
+from distprompt_tui.prompts import prompt_sha256, write_vectors
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.runs.state import Bounds
@@ -281,12 +281,19 @@ class Recorder:
             "projected_kl": self._projected["kl"],
             "drift": self._projected["drift"],
             "prompt_ids": ids,
+            "prompt_sha256": _sha256_of(best.prompt),
             "prompt_text": None if ids is None else self._model.vocabulary.decode(ids),
             "steps": self.step,
             "best_step": best.step,
             "seconds": round(self.seconds, 3),
             "positions": self._positions,
         }
+
+
+def _sha256_of(prompt: Prompt) -> str:
+    if isinstance(prompt, SoftPrompt):
+        return prompt_sha256(prompt.vectors.cpu().float().numpy())
+    return prompt_sha256(prompt.ids.tolist())
 
 
 def _as_input(prompt: Prompt) -> Tensor:
