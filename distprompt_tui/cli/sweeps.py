@@ -44,6 +44,7 @@ def sweep(
     from distprompt_tui.reports.terminal import print_verdicts
     from distprompt_tui.sweeps.carry_out import Conduct
     from distprompt_tui.sweeps.directory import make_directory
+    from distprompt_tui.sweeps.inputs import hold_to_inputs
     from distprompt_tui.sweeps.terminal import as_dict, print_end, progress_line
     from distprompt_tui.sweeps.verdicts import as_dict as verdict_as_dict
 
@@ -54,6 +55,8 @@ def sweep(
         tasks = conduct.firsts() if dry_run else conduct.missing()
         stopped = False
         if tasks:
+            begun_with = hold_to_inputs(directory, prepare=executor is ExecutorName.LOCAL)
+            tasks = [task.model_copy(update={"models": begun_with}) for task in tasks]
             worker = _executor(executor, directory, workers, address, gpus)
             try:
                 with progress_line(conduct) as show:

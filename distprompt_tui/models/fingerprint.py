@@ -54,6 +54,9 @@ class ModelRecord:
     weights: str | None = None
     files: Mapping[str, str] = field(default_factory=dict)
 
+    def __hash__(self) -> int:
+        return hash((self.folder, self.weights))
+
     def changed(self, folder: Path) -> list[str]:
         """Names of the files that are others in `folder` than they were; "weights" where no names are known.
 

@@ -77,11 +77,11 @@ def read_inputs(run: RunDirectory) -> Inputs | None:
     if not run.manifest.exists() and not run.has_begun:
         return None
     try:
-        inputs = _inputs(read_json(run.manifest))
-    except (UsageError, ValueError) as error:
+        inputs = _inputs(run.manifest)
+    except UsageError as error:
         raise UsageError(
-            f"{run.manifest} is missing or damaged, so nothing tells what {run.name} was begun with: "
-            "start a new run from its prompt (search.init = 'prompt')"
+            f"{error}; so nothing tells what the run was begun with: "
+            "start a new one from its prompt (search.init = 'prompt')"
         ) from error
     if inputs.spec is not None:
         _refuse_changed_spec(run, inputs.spec, run.read_spec())
@@ -118,21 +118,22 @@ def read_run_target(run: RunDirectory, inputs: Inputs | None) -> NDArray[np.floa
     return target
 
 
-def _inputs(manifest: dict[str, Any]) -> Inputs:
+def _inputs(path: Path) -> Inputs:
     """
     Raises:
-        ValueError: a field is something else than it should be.
+        UsageError: the file cannot be read, or a field is something else than it should be.
     """
+    manifest = read_json(path)
     folder, files = field(text, manifest, "model_folder"), field(table, manifest, "model_files_sha256") or {}
     if folder is None or not all(isinstance(digest, str) for digest in files.values()):
-        raise ValueError("no model_folder")
+        raise UsageError(f"{path} is damaged: it has no {'model_folder' if folder is None else 'model_files_sha256'}")
     names = ("revision", "weights_sha256", "target_sha256", "inputs_sha256")
     revision, weights, target, digest = (field(text, manifest, name) for name in names)
     spec = field(table, manifest, "spec")
     try:
         read = None if spec is None else RunSpec.model_validate(spec, context=RECORDED)
     except ValidationError as error:
-        raise ValueError("no spec") from error
+        raise UsageError(f"{path} is damaged: it has no spec") from error
     return Inputs(ModelRecord(Path(folder), revision, weights, files), read, target, digest, manifest)
 
 

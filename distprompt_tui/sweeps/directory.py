@@ -1,8 +1,9 @@
 """A sweep's folder: what was asked, a row for each search that has ended, and what could not be done.
 
-`sweep.toml` is the resolved grid; `rows.jsonl` has a line for each ended search, written once; `results/KEY.json`
-holds what a report shows of it and is there before its row; `failures.jsonl` tells what was refused or given up,
-`tasks.jsonl` what each task took; `results.csv` is the table of the rows, `worker.log` what workers printed.
+`sweep.toml` is the resolved grid, `inputs.json` what it was begun with; `rows.jsonl` has a line for each ended search,
+written once; `results/KEY.json` holds what a report shows of it and is there before its row; `failures.jsonl` tells
+what was refused or given up, `tasks.jsonl` what each task took; `results.csv` is the table of the rows, `worker.log`
+what workers printed.
 """
 
 from __future__ import annotations
@@ -64,6 +65,11 @@ class SweepDirectory:
     def sweep_file(self) -> Path:
         """The resolved grid."""
         return self.path / "sweep.toml"
+
+    @property
+    def inputs_file(self) -> Path:
+        """What models and files were when the sweep was begun."""
+        return self.path / "inputs.json"
 
     @property
     def rows_file(self) -> Path:

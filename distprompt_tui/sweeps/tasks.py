@@ -8,7 +8,10 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
+from pydantic import Field
+
 from distprompt_tui.errors import UsageError
+from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.spec import RunSpec, Strict
 from distprompt_tui.sweeps.grid import Method, Series, Sweep
 from distprompt_tui.sweeps.row import Row
@@ -49,9 +52,14 @@ class Search(Strict):
 
 
 class Task(Strict):
-    """Searches of one kind that one worker does together; they are written down together too."""
+    """Searches of one kind that one worker does together; they are written down together too.
+
+    Attributes:
+        models: what the sweep's models were when it was begun, by name, as far as that is known.
+    """
 
     searches: tuple[Search, ...]
+    models: dict[str, ModelRecord] = Field(default_factory=dict)
 
     @property
     def kind(self) -> Kind:

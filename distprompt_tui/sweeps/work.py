@@ -21,9 +21,10 @@ from distprompt_tui import __version__
 from distprompt_tui.bounds import solve_bounds
 from distprompt_tui.divergence import Comparison, compare
 from distprompt_tui.errors import DistPromptError, ModelError, TargetError
+from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prepare import Report
-from distprompt_tui.models.source import ModelSource, load_by_name
+from distprompt_tui.models.source import Load, ModelSource, load_by_name
 from distprompt_tui.runs.state import Bounds
 from distprompt_tui.search import make_search
 from distprompt_tui.search.protocol import HardPrompt, Prompt, SoftPrompt
@@ -72,7 +73,7 @@ def answer(fields: dict[str, Any], threads: int) -> dict[str, Any]:
     torch.set_num_threads(threads)
     task = Task.model_validate(fields)
     try:
-        load(task.searches[0].spec.model, _quiet)
+        _loader(task)(task.searches[0].spec.model, _quiet)
         began = time.perf_counter()
         outcomes = carry_out(task)
         return {
@@ -96,8 +97,9 @@ def carry_out(task: Task) -> list[Outcome]:
         DistPromptError: the model cannot be had, or a search failed.
     """
     settings = task.searches[0].spec.model
-    model, _ = load(settings, _quiet)
-    source = ModelSource(model, settings, _quiet, load)
+    load_recorded = _loader(task)
+    model, _ = load_recorded(settings, _quiet)
+    source = ModelSource(model, settings, _quiet, load_recorded)
     made: list[tuple[Search, Target]] = []
     outcomes: list[Outcome] = []
     for search in task.searches:
@@ -115,9 +117,14 @@ def carry_out(task: Task) -> list[Outcome]:
 
 
 @lru_cache(maxsize=MODELS_KEPT)
-def load(settings: Model, report: Report) -> tuple[LanguageModel, Path]:
+def load(settings: Model, report: Report, recorded: ModelRecord | None = None) -> tuple[LanguageModel, Path]:
     """As `load_by_name`; the models that were used last stay in memory."""
-    return load_by_name(settings, report)
+    return load_by_name(settings, report, recorded)
+
+
+def _loader(task: Task) -> Load:
+    """Loads models as they were when the task's sweep was begun."""
+    return lambda settings, report: load(settings, report, task.models.get(settings.name))
 
 
 def _quiet(text: str, fraction: float | None) -> None:

@@ -23,6 +23,7 @@ from distprompt_tui.errors import DistPromptError, NotFoundError, UsageError
 from distprompt_tui.models import fingerprint
 from distprompt_tui.models.fingerprint import file_sha256, record_model
 from distprompt_tui.models.recorded import folder_at_hand
+from distprompt_tui.probe import _asked_model
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.runs.export import export_run
@@ -177,7 +178,7 @@ def test_without_a_manifest_nothing_goes_on(run: RunDirectory) -> None:
     for damage in (lambda: run.manifest.write_text("{"), run.manifest.unlink):
         damage()
         for use in (start_worker, verify, go_on):
-            with pytest.raises(UsageError, match=r"manifest\.json is missing or damaged"):
+            with pytest.raises(UsageError, match=r"manifest\.json .*; so nothing tells what the run was begun with"):
                 use(run)
 
 
@@ -240,15 +241,14 @@ def test_exports_name_the_model_its_revision_and_its_weights(run: RunDirectory, 
 
 
 def test_questions_about_a_run_go_to_its_model(run: RunDirectory) -> None:
-    def answers() -> list[dict[str, Any]]:
-        asked = json.dumps({"id": 1, "ask": "instead", "run": str(run.path), "text": "yes"})
-        command = [sys.executable, "-m", "distprompt_tui.probe", str(model_of(run)), str(run.path)]
-        done = subprocess.run(command, input=f"{asked}\n", capture_output=True, text=True, check=False, timeout=200)
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
-    assert "kl" in answers()[-1]
+    settings, recorded = _asked_model(str(model_of(run)), str(run.path))
+    assert settings == run.read_spec().model
+    assert recorded is not None
     other_weights(model_of(run))
-    assert "has changed since" in answers()[-1]["error"]
+    command = [sys.executable, "-m", "distprompt_tui.probe", str(model_of(run)), str(run.path)]
+    done = subprocess.run(command, input="", capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 2
+    assert "has changed since" in json.loads(done.stdout.splitlines()[-1])["error"]
 
 
 @pytest.mark.parametrize(

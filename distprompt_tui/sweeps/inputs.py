@@ -1,0 +1,91 @@
+"""What a sweep was begun with: its models and the files that it names. Rows of others do not go with its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from distprompt_tui.errors import UsageError
+from distprompt_tui.files import read_json, write_json
+from distprompt_tui.models.fingerprint import ModelRecord, file_sha256, record_model
+from distprompt_tui.models.prepare import prepare_by_name
+from distprompt_tui.models.recorded import folder_at_hand
+from distprompt_tui.models.registry import find_model
+from distprompt_tui.prompts import prompt_sha256, read_prompt
+from distprompt_tui.sweeps.directory import SweepDirectory
+from distprompt_tui.sweeps.grid import Sweep
+
+_MODELS = TypeAdapter(dict[str, ModelRecord])
+_FILES = TypeAdapter(dict[str, str])
+
+
+def hold_to_inputs(directory: SweepDirectory, *, prepare: bool) -> dict[str, ModelRecord]:
+    """Record what a sweep is begun with, or compare it with what was recorded. Only for who holds the sweep's lock.
+
+    Args:
+        directory: of the sweep.
+        prepare: convert or download models that are not there yet; where not, those are not recorded.
+
+    Returns:
+        The models as recorded, by name.
+
+    Raises:
+        DistPromptError: a model cannot be had.
+        UsageError: a model or a file has changed since the first row.
+    """
+    sweep = directory.read_sweep()
+    models, files = _read(directory)
+    for name in sweep.all_models:
+        if name in models:
+            folder_at_hand(name, models[name])
+        elif (folder := prepare_by_name(name, _quiet) if prepare else find_model(name).folder) is not None:
+            models[name] = record_model(folder)
+    present = _files(sweep)
+    if changed := [path for path, digest in files.items() if present.get(path) != digest]:
+        raise UsageError(
+            f"{changed[0]} has changed since {directory.name} was begun, and rows of two targets do not go together: "
+            "put the old file back, or give the sweep another name"
+        )
+    named = {name: asdict(record) | {"folder": str(record.folder)} for name, record in models.items()}
+    write_json(directory.inputs_file, {"models": named, "files": present})
+    return models
+
+
+def _read(directory: SweepDirectory) -> tuple[dict[str, ModelRecord], dict[str, str]]:
+    if not directory.inputs_file.exists():
+        return {}, {}
+    try:
+        fields = read_json(directory.inputs_file)
+        return _MODELS.validate_python(fields.get("models")), _FILES.validate_python(fields.get("files"))
+    except ValidationError as error:
+        raise UsageError(f"{directory.inputs_file} is damaged: delete it to go on with what is there now") from error
+
+
+def _files(sweep: Sweep) -> dict[str, str]:
+    """SHA-256 by path of the files that targets and initial prompts are read from; "" where there is none."""
+    targets = {path: _digest(Path(path).expanduser()) for one in sweep.series for path in _named_files(one.target)}
+    paths = (settings.init_prompt for settings in (sweep.soft, sweep.hard))
+    return targets | {path: prompt_sha256(read_prompt(Path(path))) for path in paths if path is not None}
+
+
+def _digest(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError:
+        return ""
+
+
+def _named_files(target: dict[str, Any]) -> Iterator[str]:
+    """Of a target, and of those that it is a mixture of."""
+    if target.get("family") == "explicit" and isinstance(target.get("file"), str):
+        yield target["file"]
+    for part in target.get("parts") or ():
+        yield from _named_files(part["target"])
+
+
+def _quiet(text: str, fraction: float | None) -> None:
+    """The progress line comes later."""
