@@ -65,9 +65,3 @@ def read_prompt(path: Path) -> NDArray[np.float32] | list[int]:
     if not (isinstance(found, list) and found and all(type(i) is int and 0 <= i < LARGEST_ID for i in found)):
         raise UsageError(f"{file}: 'ids' is no list of token ids")
     return found
-
-
-def write_vectors(path: Path, vectors: NDArray[np.float32]) -> None:
-    """Write a soft prompt, (n, d), as a file that `read_prompt` reads."""
-    data = save({VECTORS: np.ascontiguousarray(vectors)})
-    write_atomically(path, lambda file: file.write(data))

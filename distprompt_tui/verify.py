@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from distprompt_tui.errors import NotFoundError, UsageError
-from distprompt_tui.fields import field, items, number, whole
+from distprompt_tui.fields import field, items, number, text, whole
 from distprompt_tui.files import read_json
 from distprompt_tui.models.source import prepare_as_recorded
 from distprompt_tui.models.tokenizer import load_callable_vocabulary
@@ -29,16 +29,18 @@ class Verification:
         kl_fresh: of the saved prompt (vectors or ids), measured by plain transformers in float32.
         kl_string: of the prompt's text in its context, as an ordinary call of the tokenizer gives it; None for a soft
             prompt.
+        bos: what the run put before texts, where that is not what the model's tokenizer puts there.
     """
 
     kl: float
     kl_fresh: float
     kl_string: float | None
+    bos: str | None = None
 
     @property
     def differences(self) -> dict[str, float]:
         """What differs from the reported divergence, and by how much, nats."""
-        found = {"kl_fresh": self.kl_fresh, "kl_string": self.kl_string}
+        found = {"kl_fresh": self.kl_fresh, "kl_string": self.kl_string if self.bos is None else None}
         apart = {name: value - self.kl for name, value in found.items() if value is not None}
         return {name: by for name, by in apart.items() if not abs(by) <= AGREEMENT_NATS}
 
@@ -51,7 +53,10 @@ class Verification:
     def verdict(self) -> str:
         """One line: whether they are the same, or which differ and by how much."""
         if self.agrees:
-            return f"verified: the same to {AGREEMENT_NATS:g} nats"
+            same = f"verified: the same to {AGREEMENT_NATS:g} nats"
+            if self.bos is None or self.kl_string is None:
+                return same
+            return f"{same} with {self.bos}; kl_string is with what the model's tokenizer adds"
         told = " and ".join(f"{name} by {by:+.6f} nats" for name, by in self.differences.items())
         return f"not verified: {told} {'differs' if len(self.differences) == 1 else 'differ'} from the reported kl"
 
@@ -91,16 +96,18 @@ def verify(run: RunDirectory) -> Verification:
         inside = target > 0
         return float((target[inside] * (target[inside].log() - log_q[inside])).sum())
 
-    if (kl := field(number, read_json(run.result), "kl")) is None:
+    result = read_json(run.result)
+    bos = field(text, result, "bos")
+    if (kl := field(number, result, "kl")) is None:
         raise UsageError(f"{run.result} has no divergence")
     prompt = read_prompt(run.path)
     if not isinstance(prompt, list):
         vectors = torch.from_numpy(prompt)
-        around = [embed(torch.tensor(text_ids, dtype=torch.long)) for text_ids in (before, after)]
-        return Verification(kl, divergence(torch.cat([around[0], vectors, around[1]])), None)
+        around = [embed(torch.tensor(ids, dtype=torch.long)) for ids in (before, after)]
+        return Verification(kl, divergence(torch.cat([around[0], vectors, around[1]])), None, bos)
     again = vocabulary.encode_alone(vocabulary.decode([*prefix, *prompt, *suffix]))
     by_ids, by_text = (divergence(embed(torch.tensor(ids))) for ids in ([*before, *prompt, *after], again))
-    return Verification(kl, by_ids, by_text)
+    return Verification(kl, by_ids, by_text, bos)
 
 
 def _context_ids(run: RunDirectory) -> tuple[list[int], list[int]] | None:
