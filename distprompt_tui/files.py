@@ -8,13 +8,15 @@ import json
 import math
 import os
 import re
+import secrets
 import stat
-import tempfile
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from distprompt_tui.errors import UsageError
+from distprompt_tui.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +25,13 @@ MAX_JSON_BYTES = 1 << 24
 """Of a JSON or TOML file that is read whole; the largest, a result with the text of 4,096 tokens, takes some 100 kB."""
 
 _OWNER_ONLY = 0o600
+_BY_UMASK = 0o666
+
+_TEMPORARY_CHARACTERS = 40
+"""Of a file's name in that of its temporary file, which then is short enough wherever the name itself is."""
+
+_NOT_REPLACED = (errno.EACCES, errno.EPERM, errno.EBUSY, errno.EROFS)
+"""Why no file can take another's place although that one can be written: its folder is read-only, it is a mount."""
 
 _NOT_PLAIN = re.compile("[\x7f-\x9f\ud800-\udfff]")
 """What JSON leaves as it is and a terminal or UTF-8 does not: DEL, C1 controls, halves of characters."""
@@ -31,18 +40,78 @@ _PERHAPS_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 """How half a character is written in JSON; a whole one of two halves begins so too."""
 
 
+def user_path(name: str | Path) -> Path:
+    """A path as a person writes it, with `~` replaced by a home folder.
+
+    Raises:
+        NotFoundError: no file can have this path; the text says why.
+    """
+    if "\0" in str(name):
+        raise NotFoundError(f"{str(name)!r} is no path: it has a null character")
+    try:
+        path = Path(name).expanduser()
+        os.fsencode(path)
+    except RuntimeError:
+        raise NotFoundError(f"{name} is not there: no home folder is known for its '~'") from None
+    except UnicodeEncodeError:
+        raise NotFoundError(f"{str(name)!r} is no path: it has characters that no file's name can have here") from None
+    return path
+
+
+def absolute(name: str, folder: Path) -> str:
+    """A path as a person writes it, as one that means the same from any working directory.
+
+    Args:
+        name: relative to `folder`, absolute, or with `~`.
+
+    Returns:
+        The path without `..`; the name itself where no file can have it.
+    """
+    try:
+        path = folder.absolute() / user_path(name)
+    except NotFoundError:
+        return name
+    if ".." in path.parts:  # behind a link it is not what stands before it
+        path = Path(os.path.realpath(path if path.name == ".." else path.parent)) / path.name.replace("..", "")
+    return str(path)
+
+
+def found_in(folder: Path, pattern: str) -> list[Path]:
+    """The files or folders that fit a pattern, sorted; none where the folder cannot be read."""
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there; not, where its path is too long or a folder on the way cannot be entered."""
+    return os.path.isfile(path)  # noqa: PTH113  `Path.is_file` raises for these
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; not, where its path is too long or a folder on the way cannot be entered."""
+    return os.path.isdir(path)  # noqa: PTH112  `Path.is_dir` raises for these
+
+
 def write_atomically(
-    path: Path, write: Callable[[BinaryIO], object], keep: Path | None = None, durable: bool = True
+    path: Path,
+    write: Callable[[BinaryIO], object],
+    keep: Path | None = None,
+    durable: bool = True,
+    mode: int = _OWNER_ONLY,
 ) -> None:
     """Write to a temporary file beside `path`, flush it to disk and rename it into place.
 
     Args:
-        path: the file to replace; it will be its owner's only. A symbolic link is replaced, not followed.
+        path: the file to replace. A symbolic link is replaced, not followed.
         write: is handed the open temporary file.
         keep: where the file that is replaced goes, once the new one is safe.
         durable: wait until it is on the disk, so that it outlives a power failure.
+        mode: of the file, as far as the umask lets it be; its owner's only by default.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name[:_TEMPORARY_CHARACTERS]}.{secrets.token_hex(6)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(handle, "wb") as file:
             write(file)
@@ -51,10 +120,77 @@ def write_atomically(
                 os.fsync(file.fileno())
         if keep is not None and path.exists():
             path.replace(keep)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+def write_out(path: Path, data: bytes) -> None:
+    """Write to a place that a person named, whatever it is, as a shell's `>` would.
+
+    A file is replaced as a whole or left as it was, and keeps its permissions; a new one gets those of the umask. Links
+    are followed. Standard output, pipes and devices are written into.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        there = None
+    real = Path(os.path.realpath(path))
+    if there is None:
+        write_atomically(real, lambda file: file.write(data), mode=_BY_UMASK)
+        return
+    if (own := _own_stream(there)) is not None:
+        _write_all(own, data)
+    elif not stat.S_ISREG(there.st_mode) or there.st_nlink > 1 or there.st_uid != os.geteuid():
+        _write_into(path, data)
+    elif not os.access(path, os.W_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    else:
+        _replace(real, data, stat.S_IMODE(there.st_mode))
+
+
+def _own_stream(there: os.stat_result) -> int | None:
+    """The descriptor of standard output or error, where that is this file: to open it anew would write over it."""
+    for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), there):
+                if stream is not None:
+                    stream.flush()
+                return descriptor
+    return None
+
+
+def _replace(path: Path, data: bytes, mode: int) -> None:
+    """Replace a file, or write into it where it cannot be replaced."""
+
+    def write(file: BinaryIO) -> None:
+        os.fchmod(file.fileno(), mode)
+        file.write(data)
+
+    try:
+        write_atomically(path, write)
+    except OSError as error:
+        if error.errno not in _NOT_REPLACED:
+            raise
+        _write_into(path, data)
+
+
+def _write_into(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC | os.O_NOCTTY)
+    try:
+        _write_all(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
 
 
 def is_own(path: Path) -> bool:
@@ -76,8 +212,13 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 
 def write_json(path: Path, value: Any, durable: bool = True) -> None:
     """Replace `path` by `value` as JSON. JSON has no NaN: one is a `ValueError` here, not a broken file."""
-    text = _plain_json(value, indent=1) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()), durable=durable)
+    data = as_json(value)
+    write_atomically(path, lambda file: file.write(data), durable=durable)
+
+
+def as_json(value: Any) -> bytes:
+    """A JSON file's content. JSON has no NaN: one is a `ValueError`."""
+    return (_plain_json(value, indent=1) + "\n").encode()
 
 
 def append_line(descriptor: int, value: dict[str, Any]) -> None:
@@ -98,7 +239,7 @@ def open_own(path: Path, flags: int) -> int:
     return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _OWNER_ONLY)
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> io.BufferedReader:
     """Open a file for reading.
 
     Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
-from distprompt_tui.files import read_whole
+from distprompt_tui.files import found_in, is_file, read_whole, user_path
 
 MAX_TOML_BYTES = 1 << 20
 """Such a file is written by hand, or holds as much; a larger one is something else."""
@@ -24,14 +24,14 @@ def find_toml(name: str, what: str, folders: Sequence[Path]) -> Path:
         NotFoundError: there is none; the near matches are named.
     """
     if name.endswith(".toml") or "/" in name:
-        path = Path(name).expanduser()
-        if not path.is_file():
+        path = user_path(name)
+        if not is_file(path):
             raise NotFoundError(f"no {what} file {name}")
         return path
     for folder in folders:
-        if (path := folder / f"{name}.toml").is_file():
+        if is_file(path := user_path(folder / f"{name}.toml")):
             return path
-    known = [path.stem for folder in folders for path in folder.glob("*.toml")]
+    known = [path.stem for folder in folders for path in found_in(folder, "*.toml")]
     raise NotFoundError(f"no {what} {name!r}; {near_matches(name, known)}")
 
 

@@ -109,9 +109,10 @@ def say(text: str) -> None:
 
 def runs_folder(given: Path | None) -> Path:
     """Where runs live: as given, or the user's."""
+    from distprompt_tui.files import user_path
     from distprompt_tui.locations import runs_dir
 
-    return given.expanduser().absolute() if given is not None else runs_dir()
+    return user_path(given).absolute() if given is not None else runs_dir()
 
 
 def find(name: str, runs_dir: Path | None) -> RunDirectory:
@@ -130,15 +131,20 @@ def preset_spec(name: str) -> RunSpec:
 
 def asked_spec(preset: str | None, target: Path | None) -> RunSpec:
     """The spec of a preset, or of a file's distribution."""
-    from distprompt_tui.spec import Explicit, RunSpec
+    from distprompt_tui.checked_toml import checked
+    from distprompt_tui.files import is_file, user_path
+    from distprompt_tui.spec import RunSpec
 
     if (preset is None) == (target is None):
         raise UsageError("name a preset or give a --target file, one of the two; 'distprompt-tui presets' lists them")
-    if target is None or target.suffix == ".toml":
-        return preset_spec(preset or str(target.absolute() if target else ""))
-    if not target.is_file():
+    if target is None:
+        return preset_spec(preset or "")
+    path = user_path(target).absolute()
+    if path.suffix == ".toml":
+        return preset_spec(str(path))
+    if not is_file(path):
         raise NotFoundError(f"no target file {target}")
-    return RunSpec(preset=target.stem, target=Explicit(file=str(target.absolute())))
+    return checked({"preset": path.stem, "target": {"family": "explicit", "file": str(path)}}, RunSpec)
 
 
 def report(text: str, fraction: float | None) -> None:

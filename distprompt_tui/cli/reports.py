@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from distprompt_tui.cli.options import RunsDirOption, runs_folder, stdout
+from distprompt_tui.cli.options import RunsDirOption, runs_folder, say, stdout
 from distprompt_tui.errors import NotFoundError, UsageError
+from distprompt_tui.files import user_path, write_out
 
 if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
@@ -46,12 +47,12 @@ def _report_sweep(found: SweepDirectory, html: Path | None, figures: Path | None
     print_sweep_report(stdout(), made)
     with _writing():
         if html is not None:
-            _write(html, sweep_page(made, found.read_result))
+            _write(html, sweep_page(made, found.read_result).encode())
         if csv is not None:
             found.write_table()
-            _write(csv, found.table.read_text(encoding="utf-8"))
-        for path in write_figures(made, figures) if figures is not None else ():
-            print(f"wrote {path}")
+            _write(csv, found.table.read_bytes())
+        for path in write_figures(made, user_path(figures)) if figures is not None else ():
+            say(f"wrote {path}")
 
 
 def _report_run(found: RunDirectory, html: Path | None, csv: Path | None) -> None:
@@ -64,9 +65,9 @@ def _report_run(found: RunDirectory, html: Path | None, csv: Path | None) -> Non
     print_run_report(stdout(), made)
     with _writing():
         if html is not None:
-            _write(html, run_page(made))
+            _write(html, run_page(made).encode())
         if csv is not None:
-            print(f"wrote {export_run(found, 'csv', csv)}")
+            say(f"wrote {export_run(found, 'csv', csv)}")
 
 
 def _find(name: str, runs_dir: Path) -> SweepDirectory | RunDirectory:
@@ -93,6 +94,10 @@ def _writing() -> Iterator[None]:
         raise UsageError(f"{error.filename or 'the report'} cannot be written: {error.strerror}") from error
 
 
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-    print(f"wrote {path}")
+def _write(path: Path, data: bytes) -> None:
+    path = user_path(path)
+    try:
+        write_out(path, data)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+    say(f"wrote {path}")

@@ -14,7 +14,7 @@ from typing import Any
 
 from distprompt_tui import locations
 from distprompt_tui.errors import UsageError
-from distprompt_tui.files import parse_json, read_json, read_whole, write_json
+from distprompt_tui.files import open_regular, parse_json, read_json, read_whole, write_json
 
 SETTLED_SECONDS = 2.0
 """A digest is remembered once its file has been left alone for so long: of two changes within one tick of the file
@@ -112,7 +112,7 @@ def file_sha256(path: Path) -> str:
     known = _read(memory).get(str(path))
     if known is not None and known[:-1] == state:
         return str(known[-1])
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     _, _, changed_ns, *_ = state
     if _state(path) == state and time.time() - changed_ns / 1e9 >= SETTLED_SECONDS:

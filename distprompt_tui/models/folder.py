@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from distprompt_tui.errors import ModelError, UsageError
-from distprompt_tui.files import read_json
+from distprompt_tui.files import found_in, read_json
 
 MAX_ROWS = 1 << 24
 """Of a model's head; the largest vocabularies have a sixtieth of it."""
@@ -24,8 +25,10 @@ def check_folder(folder: Path) -> None:
     Raises:
         ModelError: config, safetensors or tokenizer are missing or damaged, or code would have to be run.
     """
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise ModelError(f"{folder} cannot be read: Permission denied")
     if not (folder / "config.json").is_file():
-        raise ModelError(f"{folder} is no model folder: it has no config.json")
+        raise ModelError(f"{folder} is no model folder: it has no config.json{_what_else(folder)}")
     if (folder / "adapter_config.json").exists():
         raise ModelError(f"{folder} holds an adapter: name the folder of the model alone")
     if not any(folder.glob("*.safetensors")):
@@ -42,6 +45,15 @@ def check_folder(folder: Path) -> None:
             raise ModelError(f"{folder / 'config.json'} asks for code from the hub: foreign code is never run")
     for index in folder.glob("*.index.json"):
         _check_index(index)
+
+
+def _what_else(folder: Path) -> str:
+    """Half a sentence: which path a person may have meant by a folder that holds no model itself."""
+    if ggufs := [path for path in found_in(folder, "*") if path.suffix.lower() == ".gguf"]:
+        return f"; name the GGUF file in it: {ggufs[0]}"
+    inner = next((path.parent for path in found_in(folder, "snapshots/*/config.json")), None)
+    inner = inner or next((path.parent for path in found_in(folder, "*/config.json")), None)
+    return f"; {inner} has one" if inner is not None else ""
 
 
 def own_code_of(folder: Path) -> str | None:

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from distprompt_tui import locations
-from distprompt_tui.errors import ModelError, first_line
+from distprompt_tui.errors import ModelError, NotFoundError, first_line
 from distprompt_tui.files import write_json
 from distprompt_tui.models.folder import check_folder
 from distprompt_tui.models.registry import ModelEntry, find_model
@@ -130,10 +130,14 @@ def _download(entry: ModelEntry, report: Report, revision: str | None) -> Path:
     try:
         folder = Path(snapshot_download(entry.hub, revision=revision, allow_patterns=HUB_FILES))
     except RepositoryNotFoundError as error:
-        raise ModelError(f"the hub has no model {entry.hub}, or it needs a login (hf auth login)") from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise ModelError(
-            f"{entry.hub} is not on this machine and could not be downloaded: {first_line(error)}"
+            f"there is no folder {entry.hub} here, and the hub has no such model, or it needs a login (hf auth login)",
+            exit_code=NotFoundError.exit_code,
+        ) from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+        raise ModelError(
+            f"there is no folder {entry.hub} here, and as a hub name it could not be downloaded: {first_line(error)}",
+            exit_code=NotFoundError.exit_code,
         ) from error
     check_folder(folder)
     return folder

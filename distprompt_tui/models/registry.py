@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -10,11 +14,18 @@ from typing import Any, Literal
 from distprompt_tui import locations
 from distprompt_tui.errors import ModelError, NotFoundError, UsageError, near_matches
 from distprompt_tui.fields import text, whole
-from distprompt_tui.files import read_json
+from distprompt_tui.files import absolute, found_in, is_file, is_folder, open_regular, read_json, user_path
 from distprompt_tui.models.fingerprint import file_sha256
 from distprompt_tui.models.folder import check_folder, head_rows
 
 Status = Literal["prepared", "installed", "hub", "missing"]
+
+
+GGUF = ".gguf"
+GGUF_MAGIC = b"GGUF"
+
+_HUB_NAME = re.compile(r"(?!.*(--|\.\.|\.git$))(?=.{1,96}$)\w(?:[\w.-]*\w)?/\w(?:[\w.-]*\w)?", re.ASCII)
+_HUB_RULE = "a hub name is owner/model, of letters, digits, '-', '_' and '.', at most 96"
 
 
 @dataclass(frozen=True)
@@ -88,12 +99,25 @@ class ModelEntry:
     package: str | None = None
 
 
-def list_models() -> list[ModelEntry]:
-    """The models with a short name, then whatever else was prepared before."""
-    known = [_known_entry(model) for model in KNOWN]
-    seen = {entry.folder for entry in known}
-    others = sorted(path.parent for path in locations.models_dir().glob("*/source.json"))
-    return known + [_prepared_folder(folder) for folder in others if folder not in seen]
+def list_models(problems: list[str] | None = None) -> list[ModelEntry]:
+    """The models with a short name, then whatever else was prepared before.
+
+    Args:
+        problems: gets a sentence for each model that is left out because it is damaged.
+    """
+    found: list[ModelEntry] = []
+    readers: list[Callable[[], ModelEntry]] = [partial(_known_entry, model) for model in KNOWN]
+    readers += [partial(_prepared_folder, path.parent) for path in found_in(locations.models_dir(), "*/source.json")]
+    for read in readers:
+        try:
+            entry = read()
+        except ModelError as error:
+            if problems is not None:
+                problems.append(str(error))
+            continue
+        if entry.folder is None or entry.folder not in [other.folder for other in found]:
+            found.append(entry)
+    return found
 
 
 def find_model(name: str) -> ModelEntry:
@@ -106,23 +130,68 @@ def find_model(name: str) -> ModelEntry:
     for model in KNOWN:
         if model.name == name:
             return _known_entry(model)
-    path = Path(name).expanduser()
-    if path.suffix == ".gguf":
-        if not path.is_file():
-            raise NotFoundError(f"no model file {name}")
-        return _gguf_entry(name, path.absolute())
-    if path.is_dir():
-        check_folder(path)
-        return _folder_entry(name, path.absolute())
-    if path.is_file():
-        raise ModelError(f"{name} is not loaded: a model is a folder with *.safetensors, or a .gguf file")
-    for folder in locations.models_dir().glob("*/source.json"):
-        if (entry := _prepared_folder(folder.parent)).name == name:
+    try:
+        if (entry := _local_entry(name)) is not None:
             return entry
-    if name.count("/") == 1 and not name.startswith((".", "~", "/")):
+    except ModelError as error:
+        error.exit_code = NotFoundError.exit_code  # there is no model, whatever else is there
+        raise
+    for folder in found_in(locations.models_dir(), "*/source.json"):
+        with suppress(ModelError):  # a damaged one is another
+            if (entry := _prepared_folder(folder.parent)).name == name:
+                return entry
+    if is_path(name):
+        raise NotFoundError(f"no model {'file' if name.lower().endswith(GGUF) else 'folder'} {name}")
+    if "/" in name:
+        if not _HUB_NAME.fullmatch(name):
+            raise NotFoundError(f"no model {name!r}: there is no such file or folder here, and {_HUB_RULE}")
         return ModelEntry(name, name, None, None, f"hub {name}", "hub", hub=name)
     hint = near_matches(name, [model.name for model in KNOWN])
-    raise NotFoundError(f"no model {name!r}; {hint} A hub name (owner/model), a folder or a .gguf file works too")
+    stop = "" if hint.endswith("?") else "."
+    raise NotFoundError(f"no model {name!r}; {hint}{stop} A hub name (owner/model), a folder or a .gguf file works too")
+
+
+def _local_entry(name: str) -> ModelEntry | None:
+    """The model in a folder or file of this name; None where there is neither."""
+    path = user_path(name).absolute()
+    if not name.strip():
+        return None
+    if is_folder(path):
+        check_folder(path)
+        return _folder_entry(name, path)
+    if not is_file(path):
+        return None
+    if not _is_gguf(path):
+        raise ModelError(f"{name} is not loaded: a model is a folder with *.safetensors, or a .gguf file")
+    return _gguf_entry(name, path)
+
+
+def is_path(name: str) -> bool:
+    """Whether a model's name can only be a path, be something there or not."""
+    return name in (".", "..") or name.startswith(("/", "./", "../", "~")) or name.lower().endswith(GGUF)
+
+
+def absolute_name(name: str, folder: Path) -> str:
+    """A model's name, made absolute where it is a path: what is there is a path, and what can be nothing else.
+
+    Args:
+        folder: what relative paths start from.
+    """
+    if not name.strip() or name in [model.name for model in KNOWN]:
+        return name
+    path = absolute(name, folder)
+    return path if is_path(name) or is_file(Path(path)) or is_folder(Path(path)) else name
+
+
+def _is_gguf(path: Path) -> bool:
+    """Whether a file is a GGUF by its name or, where that has another ending, by its first bytes."""
+    if path.suffix.lower() == GGUF:
+        return True
+    try:
+        with open_regular(path) as file:
+            return file.read(len(GGUF_MAGIC)) == GGUF_MAGIC
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _known_entry(model: KnownModel) -> ModelEntry:
@@ -159,12 +228,19 @@ def _packaged_gguf(package: metadata.Distribution, model: KnownModel) -> tuple[P
     if model.gguf is not None:
         if model.gguf not in files:
             raise ModelError(f"the package {model.package} does not hold {model.gguf}: install it again")
-        return files[model.gguf], file_sha256(files[model.gguf])
+        return files[model.gguf], _sha256(files[model.gguf])
     return None, files["SHA256SUMS"].read_text().split()[0]
 
 
+def _sha256(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+
+
 def _gguf_entry(name: str, path: Path) -> ModelEntry:
-    sha256 = file_sha256(path)
+    sha256 = _sha256(path)
     folder = locations.models_dir() / sha256
     if folder.is_dir():
         return _prepared_folder(folder, name)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import Any
 
 from distprompt_tui.errors import DistPromptError
+from distprompt_tui.files import write_out
 from distprompt_tui.reports.sweep_report import SweepReport
 from distprompt_tui.sweeps.points import Curve, Panel
 
@@ -53,7 +55,9 @@ def write_figures(report: SweepReport, folder: Path) -> list[Path]:
             name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{report.sweep.name} {panel.setting}")
             for ending, how in (("png", {"dpi": DPI}), ("svg", {"metadata": {"Date": None}})):
                 path = folder / f"{name}.{ending}"
-                figure.savefig(path, **how)
+                data = io.BytesIO()
+                figure.savefig(data, format=ending, **how)
+                write_out(path, data.getvalue())
                 written.append(path)
     return written
 

@@ -14,7 +14,7 @@ import tomli_w
 
 from distprompt_tui.checked_toml import read_checked
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
-from distprompt_tui.files import open_own, read_json, write_atomically
+from distprompt_tui.files import is_file, open_own, read_json, user_path, write_atomically
 from distprompt_tui.runs.events import FORMAT_VERSION, NEWEST
 from distprompt_tui.spec import RECORDED, RunSpec
 
@@ -196,8 +196,8 @@ def find_run(name: str, runs_dir: Path) -> RunDirectory:
     Raises:
         NotFoundError: there is none, or several fit.
     """
-    as_path = Path(name).expanduser()
-    if (as_path / "spec.toml").is_file():
+    as_path = user_path(name)
+    if is_file(as_path / "spec.toml"):
         return RunDirectory(as_path.absolute())
     runs = list_runs(runs_dir)
     fitting = [run for run in runs if run.name == name] or [run for run in runs if name in run.name]

@@ -11,13 +11,14 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import save
 
 from distprompt_tui.errors import NotFoundError, UsageError
 from distprompt_tui.fields import field, number, table, text, whole
-from distprompt_tui.files import read_json, write_atomically, write_json
+from distprompt_tui.files import as_json, read_json, user_path, write_atomically, write_out
 from distprompt_tui.models.recorded import refuse_changed
 from distprompt_tui.models.registry import find_model
-from distprompt_tui.prompts import VECTORS, prompt_sha256, read_prompt, write_vectors
+from distprompt_tui.prompts import VECTORS, prompt_sha256, read_prompt
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Event, Tailer
 from distprompt_tui.runs.inputs import Inputs, read_inputs
@@ -51,6 +52,8 @@ def export_run(run: RunDirectory, form: Format, destination: Path | None = None)
         raise NotFoundError(f"{run.name} has no result yet: nothing to export")
     if destination is None:
         run.refuse_links()
+    else:
+        destination = user_path(destination)
     try:
         return _export(run, run.read_spec(), form, destination)
     except OSError as error:
@@ -59,22 +62,29 @@ def export_run(run: RunDirectory, form: Format, destination: Path | None = None)
 
 def _export(run: RunDirectory, spec: RunSpec, form: Format, destination: Path | None) -> Path:
     if form == "csv":
-        return _write_steps(run, destination or run.path / "export.csv")
+        return _write(_steps(run), destination, run.path / "export.csv")
     inputs = read_inputs(run)
     _refuse_another_prompt(run)
     if form == "json":
-        return _write_json(run, spec, inputs, destination or run.path / "export.json")
+        return _write(_all_of(run, spec, inputs), destination, run.path / "export.json")
     vectors = read_prompt(run.path)
     if isinstance(vectors, list):
         raise UsageError(f"{run.name} found tokens, not vectors: a hard prompt is exported as json")
     if form == "peft":
-        return _write_adapter(run, spec, inputs, vectors, destination or run.path / "adapter")
-    path = destination or run.path / "export.safetensors"
-    write_vectors(path, vectors)
-    return path
+        return _write_adapter(run, spec, inputs, vectors, destination)
+    return _write(save({VECTORS: vectors}), destination, run.path / "export.safetensors")
 
 
-def _write_steps(run: RunDirectory, path: Path) -> Path:
+def _write(data: bytes, destination: Path | None, own: Path) -> Path:
+    """Write to the place that was asked for, or to a file in the run's folder, which is its owner's only."""
+    if destination is None:
+        write_atomically(own, lambda file: file.write(data))
+        return own
+    write_out(destination, data)
+    return destination
+
+
+def _steps(run: RunDirectory) -> bytes:
     steps: dict[int, Event] = {}
     for event in Tailer(run.events).read():
         kind, step = event.get("type"), field(whole, event, "step")
@@ -86,8 +96,7 @@ def _write_steps(run: RunDirectory, path: Path) -> Path:
     writer = csv.writer(table)
     writer.writerow(COLUMNS)
     writer.writerows([field(number, event, column) for column in COLUMNS] for event in steps.values())
-    write_atomically(path, lambda file: file.write(table.getvalue().encode()))
-    return path
+    return table.getvalue().encode()
 
 
 def _refuse_another_prompt(run: RunDirectory) -> None:
@@ -110,19 +119,16 @@ def _model_fields(inputs: Inputs | None, spec: RunSpec) -> dict[str, str | None]
     return {"name": spec.model.name, "revision": revision, "weights_sha256": model.weights if model else None}
 
 
-def _write_json(run: RunDirectory, spec: RunSpec, inputs: Inputs | None, path: Path) -> Path:
+def _all_of(run: RunDirectory, spec: RunSpec, inputs: Inputs | None) -> bytes:
     found = read_prompt(run.path)
-    prompt = {VECTORS: found.tolist()} if isinstance(found, np.ndarray) else {"ids": found}
-    result = read_json(run.result)
     fields = {
         "spec": spec.model_dump(mode="json"),
         "model": _model_fields(inputs, spec),
         "context_ids": field(table, read_json(run.manifest), "context_ids"),
-        "result": result,
-        "prompt": prompt,
+        "result": read_json(run.result),
+        "prompt": {VECTORS: found.tolist()} if isinstance(found, np.ndarray) else {"ids": found},
     }
-    write_json(path, fields)
-    return path
+    return as_json(fields)
 
 
 def _required(read: Callable[[Any], T], file: Path, name: str) -> T:
@@ -134,7 +140,7 @@ def _required(read: Callable[[Any], T], file: Path, name: str) -> T:
 
 
 def _write_adapter(
-    run: RunDirectory, spec: RunSpec, inputs: Inputs | None, vectors: NDArray[np.float32], folder: Path
+    run: RunDirectory, spec: RunSpec, inputs: Inputs | None, vectors: NDArray[np.float32], destination: Path | None
 ) -> Path:
     """A prompt-tuning adapter. PEFT puts its vectors before all text, so they include the context before it."""
     with_prefix = vectors
@@ -151,7 +157,8 @@ def _write_adapter(
     if find_model(spec.model.name).status == "hub":
         base = spec.model.name  # only a GGUF's weights are its own
     card = _card(run, spec, base, dtype, model, len(with_prefix)).encode()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = destination or run.path / "adapter"
+    folder.mkdir(mode=0o700 if destination is None else 0o777, parents=True, exist_ok=True)
     adapter = {
         "peft_type": "PROMPT_TUNING",
         "task_type": "CAUSAL_LM",
@@ -163,10 +170,14 @@ def _write_adapter(
         "num_transformer_submodules": 1,
         "prompt_tuning_init": "RANDOM",
     }
-    write_vectors(folder / "adapter_model.safetensors", with_prefix)
-    write_vectors(folder / "prompt.safetensors", vectors)
-    write_json(folder / "adapter_config.json", adapter)
-    write_atomically(folder / "README.md", lambda file: file.write(card))
+    files = {
+        "adapter_model.safetensors": save({VECTORS: with_prefix}),
+        "prompt.safetensors": save({VECTORS: vectors}),
+        "adapter_config.json": as_json(adapter),
+        "README.md": card,
+    }
+    for name, data in files.items():
+        _write(data, destination and folder / name, folder / name)
     return folder
 
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from distprompt_tui.checked_toml import read_checked
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
 from distprompt_tui.fields import record, table
-from distprompt_tui.files import parse_json, read_json, write_atomically, write_json
+from distprompt_tui.files import is_file, parse_json, read_json, user_path, write_atomically, write_json
 from distprompt_tui.spec import RECORDED
 from distprompt_tui.sweeps.grid import Sweep
 from distprompt_tui.sweeps.row import Row
@@ -238,8 +238,8 @@ def find_sweep(name: str, sweeps_dir: Path) -> SweepDirectory:
     Raises:
         NotFoundError: there is none.
     """
-    as_path = Path(name).expanduser()
-    if (as_path / "sweep.toml").is_file():
+    as_path = user_path(name)
+    if is_file(as_path / "sweep.toml"):
         return SweepDirectory(as_path.absolute())
     there = [path.parent for path in sweeps_dir.glob("*/sweep.toml")]
     fitting = [path for path in there if path.name == name] or [path for path in there if name in path.name]

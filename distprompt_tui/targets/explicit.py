@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from contextlib import suppress
 from math import fsum
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy as np
 
 from distprompt_tui.arrays import open_row
 from distprompt_tui.errors import NotFoundError, TargetError
-from distprompt_tui.files import parse_json, read_whole
+from distprompt_tui.files import is_file, parse_json, read_whole, user_path
 from distprompt_tui.spec import Explicit
 from distprompt_tui.targets.entropy import FloatArray
 from distprompt_tui.targets.language_model import on_tokens
@@ -50,10 +49,9 @@ def explicit(spec: Explicit, vocabulary: Vocabulary, model: DistributionSource |
 
 def _existing(file: str) -> Path:
     """The path of a file that is there."""
-    with suppress(RuntimeError):  # `~name` where nobody has that name
-        path = Path(file).expanduser()
-        if path.is_file():
-            return path
+    path = user_path(file)
+    if is_file(path):
+        return path
     raise NotFoundError(f"there is no file {file} to read the target from")
 
 

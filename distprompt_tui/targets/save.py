@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 
 from distprompt_tui.errors import UsageError
-from distprompt_tui.files import write_atomically
+from distprompt_tui.files import is_file, is_folder, user_path, write_out
 from distprompt_tui.targets.target import Target
+
+FORMS = (".npy", ".json", ".csv")
 
 
 def save_target(target: Target, path: Path) -> None:
     """Write a target: `.npy` holds all of it, `.json` and `.csv` the tokens that have mass, by id.
 
+    Into a pipe or a device without such an ending goes JSON.
+
     Raises:
         UsageError: another ending, or the file cannot be written.
     """
-    masses = {f"id:{i}": float(target.probabilities[i]) for i in np.flatnonzero(target.probabilities)}
+    path = user_path(path)
+    is_stream = os.path.exists(path) and not (is_file(path) or is_folder(path))  # noqa: PTH110
+    form = ".json" if is_stream and path.suffix not in FORMS else path.suffix
+    if form not in FORMS:
+        raise UsageError(f"a target is saved as .npy, .json or .csv, not as {form or 'a file without ending'}")
     try:
-        match path.suffix:
-            case ".npy":
-                write_atomically(path, lambda file: np.save(file, target.probabilities))
-            case ".json":
-                write_atomically(path, lambda file: file.write(json.dumps(masses).encode()))
-            case ".csv":
-                rows = "".join(f"{token},{mass!r}\n" for token, mass in masses.items())
-                write_atomically(path, lambda file: file.write(f"token,mass\n{rows}".encode()))
-            case other:
-                raise UsageError(f"a target is saved as .npy, .json or .csv, not as {other or 'a file without ending'}")
+        write_out(path, _content(target, form))
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _content(target: Target, form: str) -> bytes:
+    if form == ".npy":
+        data = io.BytesIO()
+        np.save(data, target.probabilities)
+        return data.getvalue()
+    masses = {f"id:{i}": float(target.probabilities[i]) for i in np.flatnonzero(target.probabilities)}
+    if form == ".json":
+        return json.dumps(masses).encode()
+    return ("token,mass\n" + "".join(f"{token},{mass!r}\n" for token, mass in masses.items())).encode()

@@ -1,0 +1,220 @@
+"""Paths and names that a person gives: whatever they are, one clear line, and nothing lost."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from distprompt_tui import doctor
+from distprompt_tui.cli import app
+from distprompt_tui.errors import DistPromptError, NotFoundError
+from distprompt_tui.files import absolute, user_path, write_out
+from distprompt_tui.models.registry import find_model
+from distprompt_tui.runs.directory import find_run
+from distprompt_tui.tokens import safe
+from distprompt_tui.toml import find_toml
+
+NASTY = {
+    "empty": "",
+    "space": " ",
+    "newline": "a\nb",
+    "no such user": "~nosuchuser/x",
+    "null": "a\0b",
+    "half a character": "a\udcffb",
+    "not in UTF-8": "x/\ud800",
+    "too long": "n" * 5000,
+    "too long below": "a/" + "n" * 300,
+    "too long for the system": "a/" * 4000,
+    "loop": "loop",
+    "below a loop": "loop/x.toml",
+    "below a file": "file/x.toml",
+    "below a file, no ending": "file/x",
+    "dangling": "dangling",
+    "dangling preset": "./dangling.toml",
+    "folder as a preset": "./folder.toml",
+    "pipe": "./pipe.toml",
+    "device": "/dev/null",
+    "unusual": "-x/..:\\",
+    "root": "/",
+    "parent": "..",
+    "three parts": "a/b/c",
+    "markup": "[bold]x[/bold]",
+    "braces": "{x}%s",
+    "not ASCII": "modèle/größe",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with all kinds of odd files."""
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "dangling.toml").symlink_to("nowhere")
+    (tmp_path / "folder.toml").mkdir()
+    os.mkfifo(tmp_path / "pipe.toml")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return tmp_path
+
+
+COMMANDS = {
+    "preset": ["run", "@"],
+    "target file": ["run", "--target", "@"],
+    "target's model": ["target", "uniform", "--model", "@"],
+    "presets check": ["presets", "check", "@"],
+    "models prepare": ["models", "prepare", "@"],
+    "run's model": ["run", "mid-entropy", "--model", "@"],
+    "floor": ["floor", "@"],
+    "verify": ["runs", "verify", "@"],
+    "resume": ["runs", "resume", "@"],
+    "delete": ["runs", "delete", "--yes", "@"],
+    "stop": ["runs", "stop", "@"],
+    "export": ["runs", "export", "@", "--format", "json"],
+    "attach": ["attach", "@"],
+    "report": ["report", "@"],
+    "sweep": ["sweep", "@"],
+    "sweep's model": ["sweep", "finding-entropy", "--model", "@"],
+    "app's preset": ["--preset", "@"],
+}
+
+
+LIKE_A_HUB_NAME = ("below a loop", "below a file", "below a file, no ending")
+"""A sweep with such a model begins: only the hub can say that there is none."""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.usefixtures("folder")
+def test_a_name_that_is_no_good_is_one_line_and_exit_code_2_or_3(command: str) -> None:
+    for kind, name in NASTY.items():
+        if kind in LIKE_A_HUB_NAME and command in ("sweep's model", "run's model"):
+            continue
+        result = CliRunner().invoke(app, [name if part == "@" else part for part in COMMANDS[command]])
+        error = result.exception
+        code = error.exit_code if isinstance(error, DistPromptError) else result.exit_code
+        assert code in (2, 3), (kind, error, result.output)
+        if isinstance(error, DistPromptError):
+            assert len(safe(str(error)).splitlines()) == 1
+
+
+@given(st.text(alphabet=st.characters(), max_size=40) | st.text("~./a\0\ud800-: ", max_size=12))
+def test_any_string_is_a_name_or_one_error(name: str) -> None:
+    for look in (find_model, lambda text: find_toml(text, "preset", ()), lambda text: find_run(text, Path("/none"))):
+        with suppress(DistPromptError):
+            look(name)
+    with suppress(NotFoundError):
+        assert user_path(name).name is not None
+    assert absolute(name, Path("/here"))
+
+
+def distprompt_of_nobody(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command as a user of whom no home folder is known."""
+    code = "import pwd\ndef unknown(_): raise KeyError\npwd.getpwuid = unknown\n"
+    code += "from distprompt_tui.cli import main\nmain()"
+    kept = {name: value for name, value in os.environ.items() if name not in ("HOME", "DISTPROMPT_HOME")}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env=kept | environment,
+        check=False,
+    )
+
+
+def test_distprompt_home_is_enough_where_no_home_folder_is_known(tmp_path: Path) -> None:
+    for command in (["paths"], ["presets"], ["models"], ["runs", "list"], ["doctor"]):
+        found = distprompt_of_nobody(*command, DISTPROMPT_HOME=str(tmp_path))
+        assert (found.returncode, found.stderr) == (0, "")
+    assert "~" not in found.stdout
+    found = distprompt_of_nobody("paths")
+    assert found.returncode == 2
+    assert found.stderr.startswith("distprompt-tui: no home folder is known: DISTPROMPT_HOME")
+
+
+def unusable_homes(folder: Path) -> dict[str, str]:
+    """Places that cannot hold the program's files, whoever asks."""
+    (folder / "a-file").write_text("")
+    (folder / "link").symlink_to(folder / "nowhere" / "x")
+    return {"a file": str(folder / "a-file"), "a dangling link": str(folder / "link"), "a system's": "/proc/x"}
+
+
+def test_a_home_that_cannot_be_written_is_advice_or_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gguf = tmp_path / "x.gguf"
+    gguf.write_bytes(b"GGUF")
+    for home in unusable_homes(tmp_path).values():
+        monkeypatch.setenv("DISTPROMPT_HOME", home)
+        places = {check.name: check for check in doctor._places()}
+        assert "cannot be written" in places["runs"].value
+        assert "DISTPROMPT_HOME names another place" in places["models"].advice
+        assert doctor._models()[0].name == "known models"
+        for command in (["models"], ["presets"], ["runs", "list"]):
+            assert CliRunner().invoke(app, command).exit_code == 0
+        assert find_model(str(gguf)).status == "installed"
+
+
+def test_what_a_user_names_is_written_into_whatever_it_is(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.write_bytes(b"old, and longer than the new one")
+    kept.chmod(0o640)
+    inode = kept.stat().st_ino
+    link = tmp_path / "link"
+    link.symlink_to("kept")
+    write_out(link, b"new")
+    assert link.is_symlink()
+    assert kept.read_bytes() == b"new"
+    assert (stat.S_IMODE(kept.stat().st_mode), kept.stat().st_ino != inode) == (0o640, True)
+    os.link(kept, tmp_path / "second")
+    write_out(kept, b"both")
+    assert (tmp_path / "second").read_bytes() == b"both"
+    dangling = tmp_path / "dangling"
+    dangling.symlink_to("made")
+    write_out(dangling, b"x")
+    assert (tmp_path / "made").read_bytes() == b"x"
+    longest = tmp_path / ("ä" * 127)
+    write_out(longest, b"x")
+    assert longest.read_bytes() == b"x"
+    umask = os.umask(0o027)
+    try:
+        write_out(tmp_path / "new", b"x")
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o640
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_pipes_and_devices_are_written_into(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=write_out, args=(pipe, b"x" * 100_000))
+    writer.start()
+    assert len(pipe.read_bytes()) == 100_000
+    writer.join()
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    (tmp_path / "null").symlink_to("/dev/null")
+    write_out(tmp_path / "null", b"x")
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+    with pytest.raises(OSError, match="No space left"):
+        write_out(Path("/dev/full"), b"x")
+    for place in (tmp_path, tmp_path / "none" / "x", tmp_path / "pipe.csv" / "x"):
+        with pytest.raises(OSError, match="directory"):
+            write_out(place, b"x")
+
+
+def test_standard_output_is_written_into_where_it_is_a_file(tmp_path: Path) -> None:
+    code = "from pathlib import Path; from distprompt_tui.files import write_out; print('before')\n"
+    code += "write_out(Path('/dev/stdout'), b'table'); print(' after')"
+    with (tmp_path / "out").open("wb") as out:
+        subprocess.run([sys.executable, "-c", code], stdout=out, check=True)
+    assert (tmp_path / "out").read_text() == "before\ntable after\n"
