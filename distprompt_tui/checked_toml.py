@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from distprompt_tui.errors import UsageError, near_matches
 from distprompt_tui.toml import read_toml
@@ -32,9 +34,28 @@ def read_checked(path: Path, kind: type[Kind], context: dict[str, Any] | None = 
     try:
         return kind.model_validate(fields, context=context)
     except ValidationError as error:
-        line = _line_of(text, _location(error, fields))
-        at = f"{path}:{line}" if line else str(path)
-        raise UsageError(f"{at}: {explain(error, fields, kind)}") from error
+        raise UsageError(_placed(path, text, error.errors(include_url=False)[0], fields, kind)) from error
+
+
+def all_mistakes(path: Path, kind: type[Kind]) -> list[str]:
+    """A sentence for each mistake in a file; it names file, line and field.
+
+    Raises:
+        UsageError: the file cannot be read or is no TOML.
+    """
+    fields, text = read_toml(path)
+    try:
+        kind.model_validate(fields)
+    except ValidationError as error:
+        mistakes = [one for one in error.errors(include_url=False) if one["type"] != "default_factory_not_called"]
+        return [_placed(path, text, one, fields, kind) for one in mistakes]
+    return []
+
+
+def _placed(path: Path, text: str, mistake: ErrorDetails, fields: dict[str, Any], kind: type[BaseModel]) -> str:
+    line = _line_of(text, location_of(mistake, fields))
+    at = f"{path}:{line}" if line else str(path)
+    return f"{at}: {_explain(mistake, fields, kind)}"
 
 
 def checked(fields: dict[str, Any], kind: type[Kind]) -> Kind:
@@ -51,13 +72,16 @@ def checked(fields: dict[str, Any], kind: type[Kind]) -> Kind:
 
 def explain(error: ValidationError, fields: dict[str, Any], kind: type[BaseModel]) -> str:
     """One sentence for the first mistake: the field, what is wrong, and the near matches of an unknown name."""
-    first = error.errors(include_url=False)[0]
-    where = _location(error, fields)
+    return _explain(error.errors(include_url=False)[0], fields, kind)
+
+
+def _explain(first: ErrorDetails, fields: dict[str, Any], kind: type[BaseModel]) -> str:
+    where = location_of(first, fields)
     name = ".".join(where)
     if first["type"] == "extra_forbidden":
         return f"{name} is not a field; {near_matches(where[-1], _siblings(where, fields, kind))}"
     if first["type"] in ("missing", "union_tag_not_found"):
-        return f"{name} is missing"
+        return f"{name} is missing{_misspelled(where, fields, kind)}"
     if first["type"] == "union_tag_invalid":
         known = re.findall(r"'([^']+)'", first["ctx"]["expected_tags"])
         return f"{name}: there is no {first['ctx']['tag']!r}; {near_matches(first['ctx']['tag'], known)}"
@@ -67,9 +91,19 @@ def explain(error: ValidationError, fields: dict[str, Any], kind: type[BaseModel
     return f"{name}: {message}{shown}" if name else message
 
 
-def _location(error: ValidationError, fields: dict[str, Any]) -> list[str]:
-    """The path of the first wrong field, without the tags that pydantic puts in for unions."""
-    first = error.errors(include_url=False)[0]
+def _misspelled(where: list[str], fields: dict[str, Any], kind: type[BaseModel]) -> str:
+    """Half a sentence: which field beside a missing one may be meant for it."""
+    value: Any = fields
+    for part in where[:-1]:
+        value = value[int(part)] if isinstance(value, list | tuple) else value.get(part, {})
+    known = _siblings(where, fields, kind)
+    unknown = [name for name in value if name not in known] if isinstance(value, dict) else []
+    close = difflib.get_close_matches(where[-1], unknown, n=1)
+    return f"; is {close[0]!r} meant for it?" if close else ""
+
+
+def location_of(first: ErrorDetails, fields: dict[str, Any]) -> list[str]:
+    """The path of a wrong field, without the tags that pydantic puts in for unions."""
     path: list[str] = []
     value: Any = fields
     for index, part in enumerate(first["loc"]):
@@ -79,7 +113,7 @@ def _location(error: ValidationError, fields: dict[str, Any]) -> list[str]:
         path.append(str(part))
         if isinstance(value, dict):
             value = value.get(part)
-        elif isinstance(value, list) and isinstance(part, int):
+        elif isinstance(value, list | tuple) and isinstance(part, int):
             value = value[part]
     if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
         path.append(first["ctx"]["discriminator"].strip("'"))
@@ -91,7 +125,7 @@ def _siblings(where: list[str], fields: dict[str, Any], kind: type[BaseModel]) -
     kinds = [kind]
     value: Any = fields
     for part in where[:-1]:
-        if isinstance(value, list):
+        if isinstance(value, list | tuple):
             value = value[int(part)]
             continue
         value = value.get(part, {})

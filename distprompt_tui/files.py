@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import io
 import json
@@ -265,6 +266,23 @@ def read_whole(path: Path, most: int) -> bytes:
     return data
 
 
+def read_text(path: Path, most: int) -> str:
+    """A text file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        OSError: it cannot be read, is no regular file or is larger than `most` bytes.
+        ValueError: it is in another encoding; the text says at which byte that shows.
+    """
+    data = read_whole(path, most)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError("it begins as UTF-16 does and is not UTF-8; save it as UTF-8")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        byte, line = data[error.start], data.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"byte {error.start} (line {line}) is {byte:#04x}, not UTF-8; save it as UTF-8") from None
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file.
 
@@ -272,7 +290,7 @@ def read_json(path: Path) -> dict[str, Any]:
         UsageError: there is none; the text names the file.
     """
     try:
-        value = parse_json(read_whole(path, MAX_JSON_BYTES).decode())
+        value = parse_json(read_text(path, MAX_JSON_BYTES))
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from distprompt_tui import locations
-from distprompt_tui.checked_toml import checked, read_checked
-from distprompt_tui.errors import UsageError
-from distprompt_tui.files import write_atomically
+from distprompt_tui import spec as specs
+from distprompt_tui.checked_toml import checked, location_of, read_checked
+from distprompt_tui.errors import DistPromptError, UsageError
+from distprompt_tui.files import absolute, found_in, write_atomically
+from distprompt_tui.models.registry import absolute_name, find_model
 from distprompt_tui.spec import RunSpec
 from distprompt_tui.toml import find_toml, parse_toml
+
+SUM_TOLERANCE = 1e-9
+"""By so much masses may sum to more than 1: what rounding leaves of thirds that a person writes out."""
 
 
 @dataclass(frozen=True)
@@ -29,16 +35,20 @@ class Preset:
     shipped: bool
 
 
-def list_presets() -> list[Preset]:
+def list_presets(problems: list[str] | None = None) -> list[Preset]:
     """Shipped presets, then the user's; one of the user's with a shipped name takes its place.
 
-    Raises:
-        UsageError: a preset is wrong; the text names file, line and field.
+    Args:
+        problems: gets a sentence for each file that is left out because it is wrong; it names file, line and field.
     """
     presets: dict[str, Preset] = {}
     for folder in (locations.shipped_presets_dir(), locations.user_presets_dir()):
-        for path in sorted(folder.glob("*.toml")):
-            presets[path.stem] = _read(path)
+        for path in found_in(folder, "*.toml"):
+            try:
+                presets[path.stem] = _read(path)
+            except UsageError as error:
+                if problems is not None:
+                    problems.append(str(error))
     return list(presets.values())
 
 
@@ -74,7 +84,8 @@ def override(spec: RunSpec, changes: Sequence[str]) -> RunSpec:
 
     Args:
         spec: what to start from.
-        changes: `field.path=value`, the value as TOML; a value that is no TOML is taken as a string.
+        changes: `field.path=value`. A value is TOML where that is of a type that the field takes, else it is the string
+            itself, its quotes included. Relative paths in it are of the working directory.
 
     Raises:
         UsageError: no such field, or a value that does not fit; the text says which and what would.
@@ -86,8 +97,60 @@ def override(spec: RunSpec, changes: Sequence[str]) -> RunSpec:
         path, equals, value = change.partition("=")
         if not equals or not path:
             raise UsageError(f"{change!r} is not of the form field=value, such as search.lr=0.2")
-        _set(fields, path.strip().split("."), _toml_value(value))
-    return checked(fields, RunSpec)
+        _set_value(fields, path.strip().split("."), value)
+    return anchored(checked(fields, RunSpec), Path())
+
+
+def anchored(spec: RunSpec, folder: Path) -> RunSpec:
+    """A spec that means the same from any working directory: its paths are absolute.
+
+    Args:
+        folder: what relative paths start from.
+    """
+    search = spec.search
+    prompt = getattr(search, "init_prompt", None)
+    if prompt is not None:
+        search = search.model_copy(update={"init_prompt": absolute(prompt, folder)})
+    name = absolute_name(spec.model.name, folder)
+    model = spec.model if name == spec.model.name else spec.model.model_copy(update={"name": name})
+    target = _anchored_target(spec.target, folder)
+    changed = {"search": search, "model": model, "target": target}
+    return spec.model_copy(update={field: part for field, part in changed.items() if part is not getattr(spec, field)})
+
+
+def _anchored_target(target: specs.Target, folder: Path) -> specs.Target:
+    match target:
+        case specs.Explicit(file=str(file)):
+            return target.model_copy(update={"file": absolute(file, folder)})
+        case specs.Lm(model=str(name)) | specs.Shuffled(model=str(name)):
+            return target.model_copy(update={"model": absolute_name(name, folder)})
+        case specs.Mixture():
+            parts = [part.model_copy(update={"target": _anchored_target(part.target, folder)}) for part in target.parts]
+            return target.model_copy(update={"parts": tuple(parts)})
+        case _:
+            return target
+
+
+def impossible(spec: RunSpec) -> list[str]:
+    """A sentence for each part of a target that no model, or not the spec's, can have; without loading it."""
+    try:
+        rows = find_model(spec.model.name).vocab_size
+    except DistPromptError as error:
+        return [f"model.name: {error}"]
+    return _impossible_target(spec.target, "target", rows)
+
+
+def _impossible_target(target: specs.Target, where: str, rows: int | None) -> list[str]:
+    if isinstance(target, specs.Mixture):
+        parts = enumerate(target.parts)
+        return [one for i, part in parts for one in _impossible_target(part.target, f"{where}.parts.{i}.target", rows)]
+    if isinstance(target, specs.Explicit) and (total := math.fsum(target.masses.values())) > 1 + SUM_TOLERANCE:
+        return [f"{where}.masses: they sum to {total:.10g}, more than 1"]
+    entropy = getattr(target, "entropy", None)
+    if entropy is not None and rows is not None and entropy > math.log(rows):
+        most = f"{math.log(rows):.3f}, that of a uniform distribution over {rows:,} tokens"
+        return [f"{where}.entropy: {entropy:g} nats are more than {most}"]
+    return []
 
 
 def with_method(spec: RunSpec, method: str) -> RunSpec:
@@ -112,16 +175,33 @@ def _with_tags(fields: dict[str, Any], spec: RunSpec) -> dict[str, Any]:
 
 
 def _read(path: Path) -> Preset:
-    spec = read_checked(path, RunSpec)
+    spec = anchored(read_checked(path, RunSpec), path.parent)
     shipped = path.parent == locations.shipped_presets_dir()
     return Preset(path.stem, path, spec.model_copy(update={"preset": path.stem}), shipped)
 
 
-def _toml_value(text: str) -> Any:
+def _set_value(fields: dict[str, Any], path: list[str], text: str) -> None:
+    """Set a field to what a text says as TOML, or to the text where only a string fits the field."""
     try:
-        return parse_toml(f"value = {text}")["value"]
+        value = parse_toml(f"value = {text}")
     except ValueError:
-        return text
+        _set(fields, path, text)
+        return
+    _set(fields, path, value["value"] if len(value) == 1 else text)
+    if _is_wrong(fields, path) and not isinstance(value["value"], dict | list):
+        as_toml = value["value"]
+        _set(fields, path, text)
+        if _is_wrong(fields, path):
+            _set(fields, path, as_toml)  # whose mistake is the one to tell
+
+
+def _is_wrong(fields: dict[str, Any], path: list[str]) -> bool:
+    """Whether a field's value is not of its type; what else is wrong in the spec is not looked at."""
+    try:
+        RunSpec.model_validate(fields)
+    except ValidationError as error:
+        return any([part for part in location_of(one, fields) if part] == path for one in error.errors())
+    return False
 
 
 def _set(fields: dict[str, Any], path: list[str], value: Any) -> None:

@@ -30,9 +30,19 @@ LONGEST_REGEX = 1000
 
 
 class Strict(BaseModel):
-    """Base of every part: unknown fields are errors, values cannot change after validation."""
+    """Base of every part: unknown fields are errors, values are of the field's type and cannot change after validation.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    A whole number is a number too; nothing else is taken for what it is not. An array may be a list.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _arrays_are_tuples(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
 # Targets: one class a family. The recipes are in `distprompt_tui.targets`.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
-from distprompt_tui.files import found_in, is_file, read_whole, user_path
+from distprompt_tui.files import found_in, is_file, read_text, user_path
 
 MAX_TOML_BYTES = 1 << 20
 """Such a file is written by hand, or holds as much; a larger one is something else."""
@@ -42,12 +42,12 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str]:
         UsageError: it cannot be read, is too large or no TOML; the text names it.
     """
     try:
-        text = read_whole(path, MAX_TOML_BYTES).decode()
+        text = read_text(path, MAX_TOML_BYTES)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{path} cannot be read: {why}") from error
+    try:
         return parse_toml(text), text
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is not UTF-8 text") from error
     except ValueError as error:
         raise UsageError(f"{path}: not TOML: {error}") from error
 

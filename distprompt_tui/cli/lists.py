@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from distprompt_tui.cli.options import JsonOption, say, stdout
+from distprompt_tui.cli.options import JsonOption, say, stdout, warn
+from distprompt_tui.errors import NotFoundError, UsageError
 from distprompt_tui.tokens import safe
 
 presets_app = typer.Typer(help="List the presets, or check a preset file.")
@@ -23,15 +24,31 @@ def list_all_presets(context: typer.Context) -> None:
         from distprompt_tui.presets import list_presets
         from distprompt_tui.printing import print_presets
 
-        print_presets(stdout(), list_presets())
+        problems: list[str] = []
+        print_presets(stdout(), list_presets(problems))
+        warn(problems)
 
 
 @presets_app.command("check")
 def check_preset(file: Annotated[Path, typer.Argument(help="A TOML file.")]) -> None:
-    """Say whether a preset file is right, or what is wrong in it and where."""
-    from distprompt_tui.presets import load_preset
+    """Say whether a preset file is right, or all that is wrong in it and where."""
+    from distprompt_tui.checked_toml import all_mistakes
+    from distprompt_tui.files import is_file, user_path
+    from distprompt_tui.presets import impossible, load_preset
+    from distprompt_tui.spec import RunSpec
 
-    spec = load_preset(str(file if file.suffix == ".toml" else Path(f"{file}/"))).spec
+    path = user_path(file).absolute()
+    if not is_file(path):
+        raise NotFoundError(f"no preset file {file}")
+    mistakes = all_mistakes(path, RunSpec)
+    if not mistakes and path.suffix != ".toml":
+        mistakes = [f"{file}: a preset's name ends in .toml"]
+    if not mistakes:
+        spec = load_preset(str(path)).spec
+        mistakes = [f"{file}: {one}" for one in impossible(spec)]
+    if mistakes:
+        warn(mistakes)
+        raise typer.Exit(UsageError.exit_code)
     say(f"{file}: a {spec.target.family} target, searched by {spec.search.method} prompts")
 
 
@@ -42,7 +59,9 @@ def list_all_models(context: typer.Context) -> None:
         from distprompt_tui.models.registry import list_models
         from distprompt_tui.printing import print_models
 
-        print_models(stdout(), list_models())
+        problems: list[str] = []
+        print_models(stdout(), list_models(problems))
+        warn(problems)
 
 
 @models_app.command("prepare")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -100,6 +101,12 @@ def fail(text: str, exit_code: int) -> NoReturn:
     """End with one line on stderr."""
     print(f"distprompt-tui: {safe(text)}", file=sys.stderr)
     sys.exit(exit_code)
+
+
+def warn(problems: Iterable[str]) -> None:
+    """A line on stderr for each file that is left out because something is wrong with it."""
+    for problem in problems:
+        print(f"distprompt-tui: {safe(problem)}", file=sys.stderr)
 
 
 def say(text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -81,12 +82,13 @@ def sweep(
 
 def _asked(name: str, quick: bool, models: list[str]) -> Sweep:
     """The sweep as resolved; an unknown model is told before anything is started."""
+    from distprompt_tui.models.registry import absolute_name
     from distprompt_tui.sweeps.shipped import check_models, load_sweep
 
     asked = load_sweep(name)
     if quick and not asked.quick:
         raise UsageError(f"{name} has no [quick] size")
-    asked = asked.with_models(models) if models else asked
+    asked = asked.with_models([absolute_name(name, Path()) for name in models]) if models else asked
     asked = asked.quickened() if quick else asked
     check_models(asked)
     return asked

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from distprompt_tui.checked_toml import read_checked
 from distprompt_tui.errors import UsageError
 from distprompt_tui.sweeps.directory import SweepDirectory
 from distprompt_tui.sweeps.grid import Sweep
 from distprompt_tui.sweeps.process import carrying_out
 from distprompt_tui.sweeps.reading import SweepReader
-from distprompt_tui.sweeps.shipped import sweep_files
+from distprompt_tui.sweeps.shipped import read_sweep, sweep_files
 
 State = Literal["running", "done", "given up", "stopped", "not begun", "damaged"]
 
@@ -113,7 +112,7 @@ def _offered(sweeps_dir: Path) -> Iterator[SweepEntry]:
     """Each sweep that has a name, full and quick, as if none had been begun."""
     for path in sweep_files():
         try:
-            full = read_checked(path, Sweep)
+            full = read_sweep(path)
         except UsageError as error:
             yield SweepEntry(SweepDirectory(path), None, Standing("damaged"), problem=str(error))
             continue

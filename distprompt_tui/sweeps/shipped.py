@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from distprompt_tui import locations
-from distprompt_tui.checked_toml import read_checked
-from distprompt_tui.models.registry import find_model
+from distprompt_tui.checked_toml import checked, read_checked
+from distprompt_tui.files import absolute, found_in
+from distprompt_tui.models.registry import absolute_name, find_model
 from distprompt_tui.sweeps.grid import Sweep
 from distprompt_tui.toml import find_toml
 
@@ -18,12 +20,47 @@ def load_sweep(name: str) -> Sweep:
         NotFoundError: there is none; the near matches are named.
         UsageError: it is wrong; the text names file, line and field.
     """
-    return read_checked(find_toml(name, "sweep", _folders()), Sweep)
+    return read_sweep(find_toml(name, "sweep", _folders()))
+
+
+def read_sweep(path: Path) -> Sweep:
+    """The sweep of a file; relative paths in it are of the file's folder.
+
+    Raises:
+        UsageError: it is wrong; the text names file, line and field.
+    """
+    sweep = read_checked(path, Sweep)
+    fields = sweep.model_dump(mode="json", exclude_unset=True)
+    anchored = _anchored(fields, path.parent)
+    return sweep if anchored == fields else checked(anchored, Sweep)
+
+
+def _anchored(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A sweep's fields, or those of a table in it, with absolute paths."""
+    return {name: _anchored_value(name, value, folder) for name, value in fields.items()}
+
+
+def _anchored_value(name: str, value: Any, folder: Path) -> Any:
+    match name, value:
+        case ("models", list()):
+            return [absolute_name(one, folder) if isinstance(one, str) else one for one in value]
+        case ("model", str()):
+            return absolute_name(value, folder)
+        case ("file" | "init_prompt", str()):
+            return absolute(value, folder)
+        case ("masses", _):  # its names are tokens
+            return value
+        case (_, dict()):
+            return _anchored(value, folder)
+        case (_, list()):
+            return [_anchored_value("", one, folder) for one in value]
+        case _:
+            return value
 
 
 def sweep_files() -> list[Path]:
     """The file of each sweep that has a name; the user's own goes before a shipped one of the same name."""
-    files = {path.stem: path for folder in reversed(_folders()) for path in sorted(folder.glob("*.toml"))}
+    files = {path.stem: path for folder in reversed(_folders()) for path in found_in(folder, "*.toml")}
     return list(files.values())
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter, field_validator
 
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.fingerprint import ModelRecord
@@ -79,6 +79,11 @@ class Outcome(Strict):
     row: Row | None = None
     result: dict[str, Any] | None = None
     refused: str | None = None
+
+    @field_validator("row", mode="before")
+    @classmethod
+    def _row_of_a_table(cls, value: Any) -> Any:
+        return TypeAdapter(Row).validate_python(value) if isinstance(value, dict) else value
 
 
 def all_searches(sweep: Sweep) -> list[Search]:

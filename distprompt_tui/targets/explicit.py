@@ -16,7 +16,7 @@ import numpy as np
 
 from distprompt_tui.arrays import open_row
 from distprompt_tui.errors import NotFoundError, TargetError
-from distprompt_tui.files import is_file, parse_json, read_whole, user_path
+from distprompt_tui.files import is_file, parse_json, read_text, user_path
 from distprompt_tui.spec import Explicit
 from distprompt_tui.targets.entropy import FloatArray
 from distprompt_tui.targets.language_model import on_tokens
@@ -116,7 +116,7 @@ def _rest(ids: list[int], spec: Explicit, vocabulary: Vocabulary, model: Distrib
 def _json_masses(path: Path) -> list[tuple[str, float]]:
     """The pairs of a JSON object, repeated keys included."""
     try:
-        pairs = parse_json(read_whole(path, MAX_FILE_BYTES).decode(), pairs=True)
+        pairs = parse_json(read_text(path, MAX_FILE_BYTES), pairs=True)
     except ValueError as error:
         raise TargetError(f"{path.name} is not JSON: {error}") from error
     if not isinstance(pairs, list) or not pairs or not all(isinstance(pair, tuple) for pair in pairs):
@@ -131,7 +131,7 @@ def _csv_masses(path: Path) -> list[tuple[str, float]]:
     """The pairs of a CSV file, without its header."""
     masses = []
     try:
-        text = read_whole(path, MAX_FILE_BYTES).decode("utf-8-sig")
+        text = read_text(path, MAX_FILE_BYTES)
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     except (ValueError, csv.Error) as error:
         raise TargetError(f"{path.name} is not a CSV file in UTF-8: {error}") from error

@@ -13,22 +13,25 @@ if TYPE_CHECKING:
 
 
 def read_models() -> list[ModelEntry]:
-    """All models, the ready ones first.
-
-    Raises:
-        DistPromptError: an installed model is damaged.
-    """
+    """All models that can be used, the ready ones first."""
     from distprompt_tui.models.registry import list_models
 
     return sorted(list_models(), key=lambda entry: entry.status != "prepared")
 
 
-def read_presets() -> list[Preset]:
-    """All presets.
+def read_problems() -> list[str]:
+    """A sentence for each preset and model that is left out because something is wrong with it; it names the file."""
+    from distprompt_tui.models.registry import list_models
+    from distprompt_tui.presets import list_presets
 
-    Raises:
-        UsageError: one of them is wrong; the text names file, line and field.
-    """
+    problems: list[str] = []
+    list_presets(problems)
+    list_models(problems)
+    return problems
+
+
+def read_presets() -> list[Preset]:
+    """All presets that are right."""
     from distprompt_tui.presets import list_presets
 
     return list_presets()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from distprompt_tui.errors import UsageError
 from distprompt_tui.sweeps.carry_out import Conduct, Progress
 from distprompt_tui.sweeps.directory import SweepDirectory, make_directory, read_lines
+from distprompt_tui.sweeps.executors import ray
 from distprompt_tui.sweeps.executors.ray import NO_CLUSTER, RayExecutor
 from distprompt_tui.sweeps.grid import Sweep
 from distprompt_tui.sweeps.row import Row
@@ -60,6 +63,31 @@ def test_a_node_is_lost_and_every_row_is_there_once(
     assert [now.report.error for now in reports] == [None] * len(reports)
     assert len(read_lines(directory.rows_file, Row)) == len(whole.read_rows())
     assert untimed(directory.read_rows()) == untimed(whole.read_rows())
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1:1", "ray://127.0.0.1:1", "no-such-host.invalid:6379", "ray://no-such-host.invalid", "host", "a:b", ""],
+)
+def test_a_cluster_that_cannot_be_reached_is_one_line(address: str) -> None:
+    with pytest.raises(UsageError, match=r"no Ray cluster at|is no address of a Ray cluster") as told:
+        RayExecutor(address, 1, gpus=0)
+    assert len(str(told.value).splitlines()) == 1
+
+
+def test_a_cluster_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "CONNECT_SECONDS", 0.2)
+    with socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        host, port = full.getsockname()
+        with contextlib.ExitStack() as waiting:  # they fill the queue, so that the next gets no answer
+            for _ in range(4):
+                other = waiting.enter_context(socket.socket())
+                other.setblocking(False)
+                other.connect_ex((host, port))
+            with pytest.raises(UsageError, match="no answer"):
+                RayExecutor(f"{host}:{port}", 1, gpus=0)
 
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

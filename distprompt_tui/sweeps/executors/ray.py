@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
-from distprompt_tui.errors import UsageError
+from distprompt_tui.errors import UsageError, first_line
 from distprompt_tui.sweeps.executors.protocol import Report, report_of
 from distprompt_tui.sweeps.tasks import Task
 
 LOCAL = "local"
+AUTO = "auto"
+CLIENT_PORT = 10001
 NO_CLUSTER = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """Where this is 0 as Ray is imported, its processes listen on 127.0.0.1 only: Ray takes any address of this machine
 that it is told for one that others can reach."""
 
 OBJECT_STORE_BYTES = 128 * 2**20
 """Rows are some kilobytes each; by default, Ray takes a third of the memory."""
+
+CONNECT_SECONDS = 30.0
+"""To be answered by a cluster; Ray by itself waits for minutes, and tries again."""
 
 NODE_LOSSES = 5
 """So often Ray itself starts a task again because its node or its process is gone; that is no failed attempt."""
@@ -81,6 +88,8 @@ def _connect(ray: Any, address: str, threads: int) -> None:
         "include_dashboard": False,
         "object_store_memory": OBJECT_STORE_BYTES,
     }
+    if address != LOCAL:
+        _refuse_where_nobody_answers(address)
     try:
         ray.init(
             address=address,
@@ -88,8 +97,26 @@ def _connect(ray: Any, address: str, threads: int) -> None:
             logging_level=logging.ERROR,
             **(here if address == LOCAL else {}),
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UsageError(f"no Ray cluster at {address}: {str(error).splitlines()[0]}") from error
+    except (OSError, ValueError, RuntimeError, AssertionError) as error:
+        raise UsageError(f"no Ray cluster at {address}: {first_line(error)}") from error
+
+
+def _refuse_where_nobody_answers(address: str) -> None:
+    """End at once, or after `CONNECT_SECONDS`, where a cluster's port cannot be reached."""
+    if address == AUTO:
+        return
+    try:
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if host is None or (port is None and "://" not in address):
+        raise UsageError(f"{address!r} is no address of a Ray cluster: host:6379, ray://host:10001, or local")
+    try:
+        socket.create_connection((host, port or CLIENT_PORT), CONNECT_SECONDS).close()
+    except (OSError, UnicodeError, OverflowError) as error:
+        why = "no answer" if isinstance(error, TimeoutError) else first_line(error)
+        raise UsageError(f"no Ray cluster at {address}: {why}") from error
 
 
 def _places(nodes: list[dict[str, Any]], threads: int, gpus: float) -> int:

@@ -113,7 +113,7 @@ class StartScreen(AppScreen):
 
     @work(exclusive=True, group="load")
     async def _load(self) -> None:
-        from distprompt_tui.tui.catalog import read_models, read_presets
+        from distprompt_tui.tui.catalog import read_models, read_presets, read_problems
 
         problems = []
         for read, name in ((read_presets, "presets"), (read_models, "models")):
@@ -121,6 +121,7 @@ class StartScreen(AppScreen):
                 setattr(self, name, await in_thread(read))
             except DistPromptError as error:
                 problems.append(str(error))
+        problems += await in_thread(read_problems)
         self._problem = "  ".join(problems)
         self._show_presets()
         if self._choose_next:

@@ -1,0 +1,228 @@
+"""Values of the wrong type, values of `--set`, text files in other encodings, and names that are paths."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from distprompt_tui.checked_toml import all_mistakes, checked
+from distprompt_tui.cli import app
+from distprompt_tui.errors import NotFoundError, UsageError
+from distprompt_tui.files import read_json
+from distprompt_tui.models.registry import absolute_name, find_model, list_models
+from distprompt_tui.presets import list_presets, load_preset, override
+from distprompt_tui.spec import Explicit, Mixture, RunSpec
+from distprompt_tui.sweeps.grid import Sweep
+from distprompt_tui.sweeps.shipped import load_sweep
+from distprompt_tui.toml import read_toml
+
+LM: dict[str, Any] = {"target": {"family": "lm", "text": "x"}}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("search.length", "10"),
+        ("search.length", 10.0),
+        ("search.length", True),
+        ("search.lr", "0.2"),
+        ("search.lr", True),
+        ("seed", True),
+        ("seed", 1.0),
+        ("title", 3),
+        ("budget.steps", "10"),
+        ("budget.seconds", False),
+        ("model.name", 3),
+        ("target.text", ["x"]),
+        ("target.entropy", "3"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_with_its_field(field: str, value: Any) -> None:
+    fields: dict[str, Any] = {"target": dict(LM["target"])}
+    *tables, name = field.split(".")
+    table = fields
+    for part in tables:
+        table = table.setdefault(part, {})
+    table[name] = value
+    with pytest.raises(UsageError, match=field.replace(".", r"\.")):
+        checked(fields, RunSpec)
+
+
+def test_tokens_masses_and_grids_are_strict_as_well_and_whole_numbers_are_numbers() -> None:
+    for target in (
+        {"family": "one_hot", "token": True},
+        {"family": "one_hot", "token": 1.0},
+        {"family": "explicit", "masses": {" yes": True}},
+        {"family": "outlier", "entropy": 3, "tokens": [1.5]},
+    ):
+        with pytest.raises(UsageError):
+            checked({"target": target}, RunSpec)
+    series = [{"name": "a", "target": {"family": "vanilla"}}]
+    for wrong in ({"lengths": [True]}, {"lengths": ["10"]}, {"entropies": [True]}, {"seeds": [0.0]}, {"batch": "4"}):
+        with pytest.raises(UsageError):
+            checked({"name": "x", "series": series} | wrong, Sweep)
+    assert checked({"name": "x", "series": series, "entropies": [3], "lengths": [1, 2]}, Sweep).entropies == (3.0,)
+    spec = checked({"target": {"family": "outlier", "entropy": 3, "tokens": [5, " yes"]}, "search": {"lr": 1}}, RunSpec)
+    assert isinstance(spec.search.lr, float)  # type: ignore[union-attr]
+    assert checked(spec.model_dump(mode="json", exclude_none=True), RunSpec) == spec
+
+
+@given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=20))
+def test_a_text_field_takes_any_text_that_is_no_toml_string(text: str) -> None:
+    spec = checked(LM, RunSpec)
+    found = override(spec, [f"target.text={text}"]).target.text  # type: ignore[union-attr]
+    try:
+        value = tomllib.loads(f"value = {text}")
+    except ValueError:
+        value = {}
+    written = value.get("value") if len(value) == 1 else None
+    assert found == (written if isinstance(written, str) and written else text)
+
+
+def test_set_takes_a_value_as_the_field_wants_it() -> None:
+    spec = checked(LM, RunSpec)
+    for text in ("2024", "1.5", "true", "1979-05-27", "inf", "0x10", "Yes", "it's", "a=b", "[x", "x # y"):
+        assert override(spec, [f"target.text={text}"]).target.text == text  # type: ignore[union-attr]
+    assert override(spec, ["target.text='Yes'"]).target.text == "Yes"  # type: ignore[union-attr]
+    assert override(spec, ["target.text=\"'Yes'\""]).target.text == "'Yes'"  # type: ignore[union-attr]
+    assert override(spec, ["model.revision=123456"]).model.revision == "123456"
+    assert override(spec, ["budget.steps=5"]).budget.steps == 5
+    with pytest.raises(UsageError, match=r"budget\.steps: it should be a valid integer \(given: 1\.5\)"):
+        override(spec, ["budget.steps=1.5"])
+
+
+MARKED = {"BOM": b"\xef\xbb\xbf%s", "plain": b"%s"}
+
+
+def test_text_files_may_begin_with_a_mark_and_end_lines_as_windows_does(tmp_path: Path) -> None:
+    for form in MARKED.values():
+        (tmp_path / "a.toml").write_bytes(form % b'title = "x"\r\n[target]\r\nfamily = "uniform"\r\n')
+        assert load_preset(str(tmp_path / "a.toml")).spec.title == "x"
+        (tmp_path / "a.json").write_bytes(form % b'{"x": 1}\r\n')
+        assert read_json(tmp_path / "a.json") == {"x": 1}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "latin-1", "cp1252"])
+def test_another_encoding_is_named_with_file_and_byte(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_bytes('title = "café"\n[target]\nfamily = "uniform"\n'.encode(encoding))
+    with pytest.raises(UsageError, match=r"a\.toml.*(UTF-8|TOML)") as told:
+        read_toml(path)
+    assert len(str(told.value).splitlines()) == 1
+
+
+def test_paths_in_a_spec_are_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folders: dict[str, Path]
+) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "llama").symlink_to(tiny_folders["llama"])
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "d.json").write_text('{"id:1": 1.0}')
+    (tmp_path / "p.toml").write_text(
+        '[target]\nfamily = "mixture"\n[[target.parts]]\nweight = 1\ntarget = {family = "explicit", file = "d.json"}\n'
+        '[[target.parts]]\nweight = 1\ntarget = {family = "lm", text = "x", model = "m/llama"}\n'
+        '[model]\nname = "m/llama"\n[search]\ninit = "prompt"\ninit_prompt = "sub/../found"\n'
+    )
+    monkeypatch.chdir(tmp_path / "sub")
+    spec = load_preset("../p.toml").spec
+    assert isinstance(spec.target, Mixture)
+    assert isinstance(spec.target.parts[0].target, Explicit)
+    assert spec.target.parts[0].target.file == str(tmp_path / "d.json")
+    assert spec.target.parts[1].target.model == str(tmp_path / "m" / "llama")  # type: ignore[union-attr]
+    assert spec.model.name == str(tmp_path / "m" / "llama")
+    assert spec.search.init_prompt == str(tmp_path / "found")  # type: ignore[union-attr]
+    given = override(spec, ["model.name=../m/llama"])
+    assert given.model.name == str(tmp_path / "m" / "llama")
+    assert find_model(given.model.name).status == "prepared"
+    for name in ("smollm2", "owner/model", "gpt99"):
+        assert absolute_name(name, Path()) == name
+    assert absolute_name("none.gguf", Path()) == str(tmp_path / "sub" / "none.gguf")
+    assert absolute_name("~/m", Path("/x")) == str(Path("~/m").expanduser())
+
+
+def test_a_sweeps_paths_are_of_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folders: dict[str, Path]
+) -> None:
+    (tmp_path / "llama").symlink_to(tiny_folders["llama"])
+    (tmp_path / "s.toml").write_text(
+        'name = "s"\nmodels = ["llama", "smollm2"]\n[[series]]\nname = "a"\nmodels = ["llama"]\n'
+        'target = {family = "explicit", file = "d.json"}\n'
+    )
+    monkeypatch.chdir("/")
+    sweep = load_sweep(str(tmp_path / "s.toml"))
+    assert sweep.models == (str(tmp_path / "llama"), "smollm2")
+    assert sweep.series[0].models == (str(tmp_path / "llama"),)
+    assert sweep.series[0].target["file"] == str(tmp_path / "d.json")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b/c", "a/../b", "a:b/c", "-a/b", "a\\b/c", f"a/{'b' * 97}", "größe/x", "a/b/c", "", " ", "a--b/c", "a/b.git"],
+)
+def test_a_name_that_no_model_of_the_hub_has_is_not_asked_for(name: str) -> None:
+    with pytest.raises(NotFoundError, match="no model"):
+        find_model(name)
+    assert find_model("Owner-1/model_2.b").status == "hub"
+
+
+def test_an_unknown_model_is_told_in_whole_sentences() -> None:
+    with pytest.raises(NotFoundError, match=r"there is: gemma3-270m, smollm2\. A hub name"):
+        find_model("xyzzy")
+
+
+def test_a_file_that_is_wrong_costs_only_itself_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path))
+    presets = tmp_path / "presets"
+    presets.mkdir()
+    (presets / "good.toml").write_text('[target]\nfamily = "uniform"\n')
+    (presets / "broken.toml").write_text("[")
+    (presets / "dangling.toml").symlink_to("nowhere")
+    (presets / "folder.toml").mkdir()
+    (presets / "outdated.toml").write_text('[target]\nfamily = "uniform"\nmass = 3\n')
+    os.mkfifo(presets / "pipe.toml")
+    problems: list[str] = []
+    assert "good" in [preset.name for preset in list_presets(problems)]
+    assert len(problems) == 5
+    for name in ("broken", "dangling", "folder", "outdated", "pipe"):
+        assert sum(f"{name}.toml" in problem for problem in problems) == 1
+    damaged = tmp_path / "models" / "abc"
+    damaged.mkdir(parents=True)
+    (damaged / "source.json").write_text("{}")
+    problems.clear()
+    assert [model.name for model in list_models(problems)] == ["smollm2", "gemma3-270m"]
+    assert "abc is damaged" in problems[0]
+    assert find_model("smollm2").name == "smollm2"
+
+
+def test_all_mistakes_of_a_file_are_told_with_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    path.write_text('seeed = 1\n[target]\nfamily = "vanilla"\nentropie = 3\n[search]\nlength = "4"\nstep = 3\n')
+    found = all_mistakes(path, RunSpec)
+    assert len(found) == 5
+    for line, word in ((1, "seeed is not a field; did you mean 'seed'"), (4, "entropie"), (6, "search.length")):
+        assert any(f"p.toml:{line}: " in mistake and word in mistake for mistake in found), found
+    path.write_text('[target]\nfamilly = "vanilla"\nentropy = 3\n')
+    assert all_mistakes(path, RunSpec)[0].endswith("target.family is missing; is 'familly' meant for it?")
+
+
+def test_presets_check_tells_what_no_target_can_be(tmp_path: Path) -> None:
+    path = tmp_path / "p.toml"
+    for target, why in (
+        ('family = "explicit"\nmasses = {" yes" = 0.7, " no" = 0.5}', "target.masses: they sum to 1.2, more than 1"),
+        ('family = "vanilla"\nentropy = 25', "target.entropy: 25 nats are more than 10.803"),
+        ('family = "vanilla"\nentropy = "25"\nseed = 1.5', "target.seed"),
+    ):
+        path.write_text(f"[target]\n{target}\n")
+        result = CliRunner().invoke(app, ["presets", "check", str(path)])
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert why in result.stderr
+    assert len(result.stderr.splitlines()) == 2
+    path.write_text('[target]\nfamily = "vanilla"\nentropy = 3\n')
+    assert CliRunner().invoke(app, ["presets", "check", str(path)]).exit_code == 0
