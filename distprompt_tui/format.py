@@ -31,7 +31,7 @@ def nats(value: float | None) -> str:
         return _minus(f"{value:.1e}") if abs(value) >= 1e-99 else "~0"
     if abs(value) >= _LARGEST_FIXED:
         return _minus(f"{value:.1e}")
-    return _minus(f"{value:.3f}")
+    return _minus(f"{value + 0.0:.3f}")  # minus zero is zero
 
 
 def signed(value: float) -> str:

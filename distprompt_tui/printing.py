@@ -26,6 +26,9 @@ TABLE_ROWS = 12
 BAR_CELLS = 28
 TOKEN_CELLS = 16
 SMALLEST_DRAWN = 1e-9
+ROUNDING = 1e-12
+"""Of an entropy, which is a sum of some hundred thousand terms in float64."""
+
 COLOURS = {"target": "cyan", "achieved": "yellow", "agreed": "green", "": ""}
 
 
@@ -142,10 +145,16 @@ def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
     console.print(table)
 
 
+def uniform_divergence(target: Target, vocabulary: Vocabulary) -> float:
+    """KL(target‖uniform) over the tokens of a vocabulary, in nats; 0 where only rounding is left of it."""
+    value = math.log(int(vocabulary.allowed.sum())) - target.entropy
+    return 0.0 if abs(value) < ROUNDING else value
+
+
 def print_target(console: Console, target: Target, vocabulary: Vocabulary) -> None:
     """A target: its numbers, its recipe, its mass by rank as a curve, and its largest tokens."""
     masses = np.sort(target.probabilities[vocabulary.allowed])[::-1]
-    uniform = math.log(len(masses)) - target.entropy
+    uniform = uniform_divergence(target, vocabulary)
     console.print(Text(f"entropy {nats(target.entropy)} of at most {nats(math.log(len(masses)))} nats", style="bold"))
     console.print(
         f"uniform line {nats(uniform)}   largest {mass(masses[0])}   tokens with mass {np.count_nonzero(masses):,}"
@@ -193,7 +202,7 @@ def bounds_as_dict(bounds: Bounds, target: Target, vocabulary: Vocabulary) -> di
         "gap": bounds.gap,
         "head_limit": bounds.head_limit,
         "agreement": bounds.agreement,
-        "uniform": math.log(int(vocabulary.allowed.sum())) - target.entropy,
+        "uniform": uniform_divergence(target, vocabulary),
         "norm_ratio": bounds.norm_ratio,
         "seconds": bounds.seconds,
         "why_no_floor": bounds.why_no_floor,

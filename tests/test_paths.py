@@ -218,3 +218,15 @@ def test_standard_output_is_written_into_where_it_is_a_file(tmp_path: Path) -> N
     with (tmp_path / "out").open("wb") as out:
         subprocess.run([sys.executable, "-c", code], stdout=out, check=True)
     assert (tmp_path / "out").read_text() == "before\ntable after\n"
+
+
+def test_a_model_file_is_known_by_its_content_and_a_folder_names_what_was_meant(folder: Path) -> None:
+    for name in ("blob", "X.GGUF"):
+        (folder / name).write_bytes(b"GGUF....")
+        assert find_model(f"./{name}").status == "installed"
+    (folder / "deep" / "snapshots" / "1").mkdir(parents=True)
+    (folder / "deep" / "snapshots" / "1" / "config.json").write_text("{}")
+    for name, hint in ((".", r"name the GGUF file in it: .*X\.GGUF"), ("deep", r"snapshots/1 has one")):
+        with pytest.raises(DistPromptError, match=hint) as told:
+            find_model(name)
+        assert told.value.exit_code == 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 import os
 import tomllib
 from pathlib import Path
@@ -10,17 +12,22 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from typer.testing import CliRunner
 
 from distprompt_tui.checked_toml import all_mistakes, checked
 from distprompt_tui.cli import app
 from distprompt_tui.errors import NotFoundError, UsageError
 from distprompt_tui.files import read_json
+from distprompt_tui.format import nats
+from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.registry import absolute_name, find_model, list_models
 from distprompt_tui.presets import list_presets, load_preset, override
-from distprompt_tui.spec import Explicit, Mixture, RunSpec
+from distprompt_tui.printing import print_target, uniform_divergence
+from distprompt_tui.spec import Explicit, Mixture, OneHot, RunSpec, Uniform
 from distprompt_tui.sweeps.grid import Sweep
 from distprompt_tui.sweeps.shipped import load_sweep
+from distprompt_tui.targets import make_target
 from distprompt_tui.toml import read_toml
 
 LM: dict[str, Any] = {"target": {"family": "lm", "text": "x"}}
@@ -226,3 +233,15 @@ def test_presets_check_tells_what_no_target_can_be(tmp_path: Path) -> None:
     assert len(result.stderr.splitlines()) == 2
     path.write_text('[target]\nfamily = "vanilla"\nentropy = 3\n')
     assert CliRunner().invoke(app, ["presets", "check", str(path)]).exit_code == 0
+
+
+def test_nothing_is_printed_as_nothing_without_a_sign(tiny_models: dict[str, LanguageModel]) -> None:
+    assert nats(-0.0) == "0.000"
+    for vocabulary in (model.vocabulary for model in tiny_models.values()):
+        whole = make_target(Uniform(), vocabulary)
+        assert uniform_divergence(whole, vocabulary) == 0
+        one = make_target(OneHot(token=5), vocabulary)
+        assert uniform_divergence(one, vocabulary) == pytest.approx(math.log(vocabulary.allowed.sum()))
+        console = Console(file=io.StringIO(), width=80)
+        for target in (whole, one):
+            print_target(console, target, vocabulary)
