@@ -30,6 +30,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A cluster of this machine, whose head takes no tasks."""
     monkeypatch.setenv(NO_CLUSTER, "0")  # before Ray is imported: nothing but this machine is talked to
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")  # its sockets need short paths
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(

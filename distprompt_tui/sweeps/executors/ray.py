@@ -48,6 +48,7 @@ class RayExecutor:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is sent anywhere
         if address == LOCAL:
             os.environ[NO_CLUSTER] = "0"
+            os.environ.setdefault("RAY_TMPDIR", "/tmp")  # Ray's sockets need short paths, and TMPDIR may be a long one
         try:
             import ray
         except ImportError:
