@@ -101,7 +101,7 @@ class Asker:
     async def _ask(self, model: str, question: str, **fields: Any) -> dict[str, Any] | None:
         """The answer; None where there is a problem instead."""
         if self._probe is None:
-            self._probe = Probe(model, self._report, self._run.path)
+            self._probe = Probe(model, self._report)
         self.problem = ""
         self._report("asking the model")
         try:

@@ -9,7 +9,6 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from pathlib import Path
 from typing import IO, Any
 
 from distprompt_tui.checks import Check
@@ -63,13 +62,12 @@ class Probe:
     """Questions to a loaded model, one at a time. It loads on the first question, in a process of its own.
 
     Attributes:
-        model: its name; with a run's folder, as the run was begun with it.
+        model: its name. Where the first question is about a `run`, it is loaded as that run was begun with it.
         device: where it is loaded; empty until it is.
     """
 
-    def __init__(self, model: str, report: Callable[[str], None], run: Path | None = None) -> None:
+    def __init__(self, model: str, report: Callable[[str], None]) -> None:
         self.model = model
-        self._of_run = [] if run is None else [str(run)]
         self.device = ""
         self._report = report
         self._process: asyncio.subprocess.Process | None = None
@@ -87,7 +85,7 @@ class Probe:
         """
         async with self._turn:
             await self._forget_old_question()
-            process = await self._ready()
+            process = await self._ready(*([fields["run"]] if "run" in fields else []))
             self._asked += 1
             assert process.stdin is not None
             process.stdin.write(json.dumps({"id": self._asked, "ask": question, **fields}).encode() + b"\n")
@@ -108,12 +106,12 @@ class Probe:
         if process is not None:
             await _end(process)
 
-    async def _ready(self) -> asyncio.subprocess.Process:
+    async def _ready(self, *run: str) -> asyncio.subprocess.Process:
         """The process with the model loaded. Loading goes on when the question that began it is given up."""
         if self._process is None or self._process.returncode is not None:
             await self.close()
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "distprompt_tui.probe", self.model, *self._of_run),
+                *(sys.executable, "-m", "distprompt_tui.probe", self.model, *run),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=self._errors,
