@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +22,7 @@ from distprompt_tui.models.head import Head
 from distprompt_tui.runs.reading import read_bounds
 from distprompt_tui.runs.state import Bounds
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 """Part of every key: raised when the way of solving changes the numbers."""
 
 
@@ -35,8 +37,9 @@ def solve_bounds(head: Head, target: Tensor) -> Iterator[Bounds]:
         What is known so far; the last one is complete and remembered. A head that is not linear has no floor:
         `why_no_floor` says why.
     """
-    memory = locations.bounds_dir() / f"{_key(head, target)}.json"
-    if (known := _recall(memory)) is not None:
+    key = _key(head, target)
+    memory = locations.bounds_dir() / f"{key}.json"
+    if (known := _recall(memory, key)) is not None:
         yield known
         return
     floor = None if head.why_no_floor else solve_floor(head, target)
@@ -50,17 +53,24 @@ def solve_bounds(head: Head, target: Tensor) -> Iterator[Bounds]:
         bounds = Bounds(
             **asdict(bounds) | {"head_limit": limit.value, "agreement": limit.agreement, "seconds": seconds}
         )
-    with suppress(OSError):  # without a memory they are solved again
+    with suppress(OSError):  # they are solved again, then
         memory.parent.mkdir(parents=True, exist_ok=True)
-        write_json(memory, asdict(bounds))
+        write_json(memory, asdict(bounds) | {"sha256": _digest(key, asdict(bounds))})
     yield bounds
 
 
-def _recall(memory: Path) -> Bounds | None:
+def _recall(memory: Path, key: str) -> Bounds | None:
+    """What was remembered under a key; None where there is nothing, or it is damaged or another's."""
     try:
-        return read_bounds(read_json(memory))
+        fields = read_json(memory)
+        digest = fields.pop("sha256", None)
+        return read_bounds(fields) if digest == _digest(key, fields) else None
     except (UsageError, ValueError):
         return None
+
+
+def _digest(key: str, fields: dict[str, Any]) -> str:
+    return hashlib.sha256(f"{key} {json.dumps(fields, sort_keys=True)}".encode()).hexdigest()
 
 
 def _key(head: Head, target: Tensor) -> str:
@@ -70,6 +80,7 @@ def _key(head: Head, target: Tensor) -> str:
     parts = [head.weight, head.bias, head.allowed, target]
     parts += [norm.gain, norm.bias] if norm else []
     for part in parts:
-        digest.update(b"-" if part is None else part.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        digest.update(b"-" if part is None else f"{part.dtype} {tuple(part.shape)}".encode())
+        digest.update(b"" if part is None else part.detach().cpu().contiguous().view(torch.uint8).numpy().data)
     digest.update((norm.kind if norm else "none").encode())
     return digest.hexdigest()

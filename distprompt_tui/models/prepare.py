@@ -11,8 +11,10 @@ from importlib import import_module
 from pathlib import Path
 
 from distprompt_tui import locations
-from distprompt_tui.errors import ModelError, NotFoundError, first_line
-from distprompt_tui.files import write_json
+from distprompt_tui.errors import ModelError, NotFoundError, UsageError, first_line
+from distprompt_tui.fields import field, table
+from distprompt_tui.files import read_json, write_json
+from distprompt_tui.models.fingerprint import ModelRecord, files_sha256
 from distprompt_tui.models.folder import check_folder
 from distprompt_tui.models.registry import ModelEntry, find_model
 
@@ -36,6 +38,7 @@ def prepare(entry: ModelEntry, report: Report, revision: str | None = None) -> P
         ModelError: it cannot be had or converted; the text says why.
     """
     if entry.folder is not None:
+        _check_converted(entry.folder)
         return entry.folder
     if entry.status == "hub":
         return _download(entry, report, revision)
@@ -72,9 +75,27 @@ def _convert(entry: ModelEntry, folder: Path, report: Report) -> None:
             alone.symlink_to(entry.gguf.absolute())
         _write_safetensors(entry, alone, building, report)
         alone.unlink()
+        source = building / "source.json"
+        write_json(source, read_json(source) | {"files_sha256": files_sha256(building)})
         building.rename(folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _check_converted(folder: Path) -> None:
+    """Compare a converted model's files with what they were when they were written.
+
+    Raises:
+        ModelError: they are others.
+    """
+    try:
+        written = field(table, read_json(folder / "source.json"), "files_sha256")
+    except UsageError:  # a folder of the user's own
+        return
+    if written is not None and (changed := ModelRecord(folder, files=written).changed(folder)):
+        raise ModelError(
+            f"{folder} is damaged ({changed[0]} is not what was converted): delete it, it is made again from its GGUF"
+        )
 
 
 def _write_safetensors(entry: ModelEntry, gguf: Path, folder: Path, report: Report) -> None:

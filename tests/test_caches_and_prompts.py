@@ -1,0 +1,107 @@
+"""A cache never serves what it was not asked for, and a foreign prompt is read for what it is or refused in a line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from distprompt_tui import locations
+from distprompt_tui.bounds import solve_bounds
+from distprompt_tui.errors import ModelError, UsageError
+from distprompt_tui.files import write_json
+from distprompt_tui.models.fingerprint import files_sha256
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.models.prepare import prepare_by_name
+from distprompt_tui.prompts import VECTORS, read_prompt
+
+
+def test_remembered_bounds_are_those_of_their_key(
+    tiny_models: dict[str, LanguageModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path))
+    head = tiny_models["llama"].head
+    targets = [torch.zeros(len(head.weight), dtype=torch.float64) for _ in range(2)]
+    for index, target in enumerate(targets):
+        target[300 + index : 310 + 10 * index] = 1
+        target /= target.sum()
+    floors, files = [], []
+    for target in targets:
+        floors.append(list(solve_bounds(head, target))[-1].floor)
+        (new,) = set(locations.bounds_dir().iterdir()) - set(files)
+        files.append(new)
+    assert floors[0] != floors[1]
+    fields = json.loads(files[0].read_text())
+    assert [bounds.floor for bounds in solve_bounds(head, targets[0])] == [floors[0]]
+    for damaged in (files[1].read_text(), json.dumps(fields | {"floor": 9.0}), "{}", fields | {"sha256": None}, "{"):
+        files[0].write_text(damaged if isinstance(damaged, str) else json.dumps(damaged))
+        assert list(solve_bounds(head, targets[0]))[-1].floor == floors[0]
+    shutil.rmtree(locations.bounds_dir())
+    locations.bounds_dir().write_text("no folder")
+    assert list(solve_bounds(head, targets[0]))[-1].floor == floors[0]
+
+
+def test_a_converted_model_that_was_damaged_is_not_loaded(
+    tiny_folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path))
+    folder = shutil.copytree(tiny_folders["llama"], locations.models_dir() / ("a" * 64))
+    source = {"name": "mine", "title": "mine", "file": "mine.gguf", "parameters": 1, "vocab_size": 400}
+    write_json(folder / "source.json", source | {"files_sha256": files_sha256(folder)})
+    assert prepare_by_name("mine", lambda text, fraction: None) == folder
+    data = bytearray((folder / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(data)
+    with pytest.raises(ModelError, match=r"damaged \(model\.safetensors is not what was converted\): delete it"):
+        prepare_by_name("mine", lambda text, fraction: None)
+    write_json(folder / "source.json", source)  # of an older version: nothing to compare with
+    assert prepare_by_name("mine", lambda text, fraction: None) == folder
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_vectors_of_every_floating_dtype_are_read(dtype: torch.dtype, tmp_path: Path) -> None:
+    vectors = torch.randn(3, 8, generator=torch.Generator().manual_seed(0)).to(dtype)
+    save_file({VECTORS: vectors}, tmp_path / "adapter_model.safetensors")
+    found = read_prompt(tmp_path)
+    assert isinstance(found, np.ndarray)
+    np.testing.assert_array_equal(found, vectors.float().numpy())
+
+
+FOREIGN: dict[str, tuple[Callable[[Path], object], str]] = {
+    "whole numbers": (lambda path: save_file({VECTORS: torch.ones(3, 8, dtype=torch.int64)}, path), "dtype I64"),
+    "complex": (lambda path: save_file({VECTORS: torch.ones(3, 8, dtype=torch.complex64)}, path), "dtype C64"),
+    "no number": (lambda path: save_file({VECTORS: torch.full((3, 8), torch.nan)}, path), "infinite or none"),
+    "too large": (lambda path: save_file({VECTORS: torch.full((3, 8), 1e300, dtype=torch.float64)}, path), "infinite"),
+    "no width": (lambda path: save_file({VECTORS: torch.zeros(3, 0)}, path), "shape"),
+    "a LoRA": (lambda path: save_file({"lora_A.weight": torch.ones(3, 8)}, path), f"has no tensor {VECTORS}"),
+    "a long header": (lambda path: path.write_bytes(struct.pack("<Q", 1 << 60)), "holds no prompt"),
+    "nothing": (lambda path: path.write_bytes(b""), "holds no prompt"),
+    "a folder": (lambda path: path.mkdir(), "holds no prompt"),
+    "a pickle": (
+        lambda path: (path.mkdir(), torch.save({VECTORS: torch.ones(3, 8)}, path / "adapter_model.bin")),
+        "a .bin can hold code",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", list(FOREIGN))
+def test_a_foreign_prompt_is_refused_in_one_line(kind: str, tmp_path: Path) -> None:
+    write, words = FOREIGN[kind]
+    path = tmp_path / "prompt.safetensors"
+    write(path)
+    with pytest.raises(UsageError, match=words) as refusal:
+        read_prompt(path)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000, "", "nowhere"])
+def test_a_path_that_is_none_holds_no_prompt(name: str) -> None:
+    with pytest.raises(UsageError, match="holds no prompt"):
+        read_prompt(Path(name))
