@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from distprompt_tui.models.registry import ModelEntry, find_model
 
 Report = Callable[[str, float | None], None]
 """Is told what happens, in words, and the share done (0..1) where it is known."""
+
+_BUILDING = ".building-"
 
 HUB_FILES = ["*.json", "*.safetensors", "tokenizer.model", "*.jinja"]
 
@@ -57,16 +60,65 @@ def prepare_by_name(name: str, report: Report, revision: str | None = None) -> P
 
 @contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise ModelError(f"no model can be written under {folder.parent}: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError as error:
+            raise ModelError(
+                f"{folder.parent} cannot be locked: {error.strerror}. A file system with locks (flock) is needed: "
+                "choose another folder by DISTPROMPT_HOME"
+            ) from error
         yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _building(models_dir: Path) -> Iterator[Path]:
+    """A temporary folder, locked while it is in use and removed on the way out, where it was not moved into place.
+
+    Folders that a killed process left behind are removed first: nobody holds their locks.
+    """
+    for left in models_dir.glob(f"{_BUILDING}*"):
+        with suppress(OSError), _locked(left):
+            shutil.rmtree(left)
+    with ExitStack() as stack:
+        while True:  # another process may take the folder for a dead one's before it is locked
+            building = Path(tempfile.mkdtemp(dir=models_dir, prefix=_BUILDING))
+            with suppress(OSError):
+                stack.enter_context(_locked(building))
+                building.stat()
+                break
+        try:
+            yield building
+        except BaseException:
+            shutil.rmtree(building, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock.
+
+    Raises:
+        OSError: it is gone, or another process holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _convert(entry: ModelEntry, folder: Path, report: Report) -> None:
     """Convert into a temporary folder, then rename: `folder` is complete or not there."""
-    building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".building-"))
-    try:
+    with _building(folder.parent) as building:
         alone = building / "model.gguf"  # whatever lies beside a foreign file is not looked at
         if entry.gguf is None:
             report("putting the model file together", 0.02)
@@ -78,8 +130,6 @@ def _convert(entry: ModelEntry, folder: Path, report: Report) -> None:
         source = building / "source.json"
         write_json(source, read_json(source) | {"files_sha256": files_sha256(building)})
         building.rename(folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def _check_converted(folder: Path) -> None:
