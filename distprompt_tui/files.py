@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import errno
+import fcntl
 import io
 import json
 import math
@@ -14,6 +15,7 @@ import stat
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -202,6 +204,66 @@ def is_own(path: Path) -> bool:
         return True
 
 
+@dataclass(frozen=True)
+class Unreadable:
+    """An entry of a folder of which nobody can tell what it is.
+
+    Attributes:
+        why: in the system's words.
+    """
+
+    path: Path
+    why: str
+
+
+def list_folders(folder: Path, name: str) -> tuple[list[tuple[Path, os.stat_result]], list[Unreadable]]:
+    """The folders inside a folder that hold a file of this name, with its status, and what cannot be looked at.
+
+    One entry that cannot be read costs only itself. Both lists are sorted by name.
+
+    Raises:
+        UsageError: the folder itself cannot be read.
+    """
+    found, unreadable = [], []
+    try:
+        paths = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return [], []
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be read: {error.strerror}") from error
+    for path in paths:
+        try:
+            if (status := stat_inside(path, name)) is not None:
+                found.append((path, status))
+        except OSError as error:
+            unreadable.append(Unreadable(path, why_unreadable(error)))
+    return found, unreadable
+
+
+def stat_inside(folder: Path, name: str) -> os.stat_result | None:
+    """The status of a regular file inside a folder; None where there is none.
+
+    Raises:
+        OSError: nobody can tell: no permission, a link to nothing or to itself.
+    """
+    try:
+        status = (folder / name).stat()
+    except ValueError:  # a null byte
+        return None
+    except (FileNotFoundError, NotADirectoryError):
+        if (folder.is_symlink() and not folder.exists()) or (folder / name).is_symlink():
+            raise
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+def why_unreadable(error: OSError) -> str:
+    """Why something cannot be looked at, in a few words."""
+    if error.errno == errno.ENOENT:
+        return "it is a link to something that is not there"
+    return error.strerror or type(error).__name__
+
+
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """Replace `path` by an array as `.npy`."""
     from numpy import save
@@ -232,12 +294,20 @@ def append_line(descriptor: int, value: dict[str, Any]) -> None:
 
 
 def open_own(path: Path, flags: int) -> int:
-    """Open a file of a run for writing, made for its owner only where it is missing; a file descriptor.
+    """Open a file of a run for writing, made for its owner only where it is missing; a file descriptor above 2.
+
+    A child process has its standard streams on 0 to 2: a lock that is handed to it on one of those would be lost.
 
     Raises:
         OSError: it cannot be opened, or is a symbolic link: what is written would land elsewhere.
     """
-    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _OWNER_ONLY)
+    descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _OWNER_ONLY)
+    if descriptor > 2:
+        return descriptor
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(descriptor)
 
 
 def open_regular(path: Path) -> io.BufferedReader:
@@ -322,7 +392,13 @@ def parse_json(text: str, *, pairs: bool = False) -> Any:
 def _plain_json(value: Any, **how: Any) -> str:
     """JSON in which every character is UTF-8 and none steers a terminal that the file is printed to."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, **how)
-    return _NOT_PLAIN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _NOT_PLAIN.sub(_plain, text)
+
+
+def _plain(found: re.Match[str]) -> str:
+    """The escape of a character; half of one, which JSON cannot hold, as the text of its escape."""
+    escape = f"\\u{ord(found[0]):04x}"
+    return f"\\{escape}" if found[0] >= "\ud800" else escape
 
 
 def _refuse(digits: str) -> Any:

@@ -11,12 +11,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.errors import DistPromptError, UsageError
 from distprompt_tui.format import duration, nats, rate
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.log import read_log
-from distprompt_tui.runs.process import send, start_run, worker_pid
+from distprompt_tui.runs.process import STOP_GRACE_SECONDS, end_holder, send, start_run, wait_for_end, worker_pid
 from distprompt_tui.runs.reduce import reduce_all
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.spec import RunSpec
@@ -26,7 +26,7 @@ POLL_SECONDS = 0.1
 
 
 def run_to_end(spec: RunSpec, runs_dir: Path, console: Console) -> tuple[RunDirectory, RunState]:
-    """Run a spec in a worker and wait for its end. Ctrl-C asks the worker to stop and keeps what was found.
+    """Run a spec in a worker and wait for its end. Ctrl-C and TERM ask the worker to stop and keep what was found.
 
     Args:
         spec: what to run.
@@ -41,36 +41,44 @@ def run_to_end(spec: RunSpec, runs_dir: Path, console: Console) -> tuple[RunDire
     """
     run = start_run(spec, runs_dir)
     wishes = threading.Event()
-    previous = signal.signal(signal.SIGINT, lambda number, frame: wishes.set())
+    previous = {
+        number: signal.signal(number, lambda number, frame: wishes.set()) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         with _progress_line(console) as show:
             state = follow(run, wishes, show)
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
     if state.error is not None:
         raise DistPromptError(state.error, exit_code=state.exit_code)
     return run, state
 
 
 def follow(run: RunDirectory, stop: threading.Event, show: Callable[[RunState], None]) -> RunState:
-    """Reduce a run's events until it has ended; pass on a wish to stop.
+    """Reduce a run's events until it has ended and its worker is gone; pass on a wish to stop.
 
     Raises:
         DistPromptError: the worker died without a word; the text has the end of its log.
     """
     tailer, state = Tailer(run.events), RunState()
     asked = False
+    pid = worker_pid(run)
     while True:
         alive = worker_pid(run) is not None  # before reading: what it wrote before it died is read below
         state = reduce_all(tailer.read(), state)
         show(state)
         if state.phase == "ended":
+            wait_for_end(run, pid)
             return state
         if not alive:
             raise DistPromptError(f"the worker of {run.name} died: {last_log_line(run)}")
         if stop.is_set() and not asked:
-            send(run, "stop")
             asked = True
+            try:
+                send(run, "stop")
+            except UsageError:  # its folder cannot be written
+                end_holder(run.lock, (signal.SIGTERM, signal.SIGKILL), STOP_GRACE_SECONDS)
         time.sleep(POLL_SECONDS)
 
 

@@ -30,6 +30,7 @@ from pydantic import TypeAdapter, ValidationError
 from distprompt_tui import spec
 from distprompt_tui.errors import DistPromptError, UsageError
 from distprompt_tui.models.fingerprint import ModelRecord
+from distprompt_tui.processes import open_standard_streams
 from distprompt_tui.prompts import read_prompt
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.inputs import read_inputs, read_run_target
@@ -41,6 +42,7 @@ Answer = dict[str, Any]
 
 def main() -> int:
     """Load the model, then answer until nobody asks any more."""
+    open_standard_streams()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not mix with the answers
 

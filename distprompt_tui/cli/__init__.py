@@ -11,6 +11,7 @@ from distprompt_tui.cli.runs import runs_app
 from distprompt_tui.cli.searches import attach, floor, open_app, run, show_target
 from distprompt_tui.cli.sweeps import sweep
 from distprompt_tui.errors import DistPromptError
+from distprompt_tui.processes import open_standard_streams
 
 EXIT_CODES = """Exit codes: 0 well, 1 the run failed, 2 wrong usage or preset, 3 not found, 4 divergence of --until not
 reached, 130 interrupted."""
@@ -39,6 +40,7 @@ app.add_typer(runs_app, name="runs")
 
 def main() -> None:
     """Run the command line; a failure is one line on stderr and an exit code."""
+    open_standard_streams()
     try:
         app(prog_name="distprompt-tui")
     except DistPromptError as error:

@@ -70,11 +70,14 @@ def delete_run(
 @runs_app.command("stop")
 def stop_run(name: RunArgument, runs_dir: RunsDirOption = None) -> None:
     """End a living run; what it found is kept."""
-    from distprompt_tui.runs.process import stop
+    from distprompt_tui.runs.process import stop, worker_pid
     from distprompt_tui.runs.recording import Recording
     from distprompt_tui.runs.reduce import reduce_all
+    from distprompt_tui.runs.summary import summarise
 
     run = find(name, runs_dir)
+    if worker_pid(run) is None:
+        raise UsageError(f"{run.name} is not running ({summarise(run).state}): there is nothing to stop")
     step_seconds = reduce_all(Recording(run.events).read()).seconds_per_step
     print("stopped" if stop(run, step_seconds=step_seconds) else "killed: it did not answer in time")
 
@@ -84,11 +87,19 @@ def resume_run(name: RunArgument, runs_dir: RunsDirOption = None) -> None:
     """Go on from the last checkpoint, in the background; 'attach' shows it."""
     from distprompt_tui.models.registry import find_model
     from distprompt_tui.runs.process import start_worker
+    from distprompt_tui.runs.summary import summarise
 
     run = find(name, runs_dir)
+    now = summarise(run)
+    if not now.is_live and not now.is_resumable:
+        raise UsageError(
+            f"{run.name} has ended ({now.state}): there is nothing left to do. "
+            "Only a run that was stopped, failed or crashed can go on"
+        )
     if not run.manifest.exists():
         find_model(run.read_spec().model.name)  # it may be gone since the run was made
     start_worker(run)
+    say(f"{run.name} goes on in the background; 'distprompt-tui attach {run.name}' shows it")
 
 
 @runs_app.command("export")

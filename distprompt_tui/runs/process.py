@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Literal
 
 from distprompt_tui.errors import UsageError
 from distprompt_tui.files import append_line, open_own
+from distprompt_tui.processes import isolated, python
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.spec import RunSpec
 
@@ -29,14 +29,28 @@ WORKER_MODULE = "distprompt_tui.worker"
 WORKER_ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "passive"}
 """OpenMP's idle threads sleep instead of spinning, so that a search does not slow the app beside it."""
 
+LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 5, 0.02
+
 STOP_GRACE_SECONDS = 2.0
 """How long a worker has after `stop` before it gets TERM, and after TERM before it gets KILL."""
 
 
+ENDING_SECONDS = 10.0
+"""How long a worker has to go after its last event; unloading its libraries takes some tenths of a second."""
+
+
 def start_run(spec: RunSpec, runs_dir: Path) -> RunDirectory:
-    """Make a run directory and start its worker, which outlives this process and this terminal."""
+    """Make a run directory and start its worker, which outlives this process and this terminal.
+
+    Raises:
+        UsageError: as in `create_run` and `start_worker`; no run is left behind then.
+    """
     run = create_run(spec, runs_dir)
-    start_worker(run)
+    try:
+        start_worker(run)
+    except UsageError:
+        shutil.rmtree(run.path, ignore_errors=True)  # made above, and no worker was started on it
+        raise
     return run
 
 
@@ -47,8 +61,8 @@ def start_worker(run: RunDirectory) -> None:
 
     Raises:
         NotFoundError: the run was begun with a model that is gone.
-        UsageError: another worker holds the run, its folder cannot be written, a newer version began it, or the model,
-            the target or the spec is another than it was begun with.
+        UsageError: another worker holds the run, its folder cannot be written or has no locks, a newer version began
+            it, or the model, the target or the spec is another than it was begun with.
     """
     from distprompt_tui.runs.inputs import check_inputs
 
@@ -58,19 +72,23 @@ def start_worker(run: RunDirectory) -> None:
     lock = None
     try:
         lock = open_own(run.lock, os.O_RDWR)
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        take_lock(lock, run.lock)
         with os.fdopen(open_own(run.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
             worker = subprocess.Popen(
-                [sys.executable, "-m", WORKER_MODULE, str(run.path)],
+                python(WORKER_MODULE, str(run.path)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
                 pass_fds=(lock,),
-                env=os.environ | WORKER_ENVIRONMENT,
+                env=isolated(os.environ) | WORKER_ENVIRONMENT,
             )
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(worker.pid).encode(), 0)
+        try:
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(worker.pid).encode(), 0)
+        except BaseException:
+            worker.kill()  # nobody could find it
+            raise
     except BlockingIOError:
         raise UsageError(f"{run.name} already has a worker (process {worker_pid(run)})") from None
     except OSError as error:
@@ -78,6 +96,28 @@ def start_worker(run: RunDirectory) -> None:
     finally:
         if lock is not None:
             os.close(lock)
+
+
+def take_lock(descriptor: int, path: Path) -> None:
+    """Lock an open file. Who only looks whether it is held holds it for some microseconds, so it is tried again.
+
+    Raises:
+        BlockingIOError: another process holds it, and goes on holding it.
+        UsageError: its file system has no locks.
+    """
+    for attempt in range(LOCK_ATTEMPTS):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if attempt == LOCK_ATTEMPTS - 1:
+                raise
+        except OSError as error:
+            raise UsageError(
+                f"{path} cannot be locked: {error.strerror}. A file system with locks (flock) is needed: "
+                "choose another folder by --runs-dir or DISTPROMPT_HOME"
+            ) from error
+        time.sleep(LOCK_PAUSE_SECONDS)
+    return None
 
 
 def worker_pid(run: RunDirectory) -> int | None:
@@ -89,7 +129,7 @@ def lock_holder(lock: Path) -> int | None:
     """The process that holds a lock file and has written its id into it; None where none does.
 
     The lock dies with its process, whatever ended it, so a number that was given to another process since is never
-    mistaken for the holder.
+    mistaken for the holder. Where the file system has no locks, nothing could have been started, and none is held.
     """
     try:
         descriptor = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
@@ -101,6 +141,8 @@ def lock_holder(lock: Path) -> int | None:
     except BlockingIOError:
         written = os.read(descriptor, 32)
         return int(written) if written.isdigit() else None
+    except OSError:
+        return None
     finally:
         os.close(descriptor)
 
@@ -118,7 +160,7 @@ def delete_run(run: RunDirectory) -> None:
     try:
         lock = open_own(run.lock, os.O_RDWR)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            take_lock(lock, run.lock)
             run.spec_file.unlink()
         finally:
             os.close(lock)
@@ -180,6 +222,20 @@ def end_holder(lock: Path, signals: Sequence[signal.Signals], grace_seconds: flo
         if _released(lock, grace_seconds):
             return number != signal.SIGKILL
     return False
+
+
+def wait_for_end(run: RunDirectory, pid: int | None) -> None:
+    """Block until the worker that has written its `ended` is gone; one that does not go is killed: nothing is lost.
+
+    Args:
+        pid: of that worker. Another one that took the run up since is left alone.
+    """
+    deadline = time.monotonic() + ENDING_SECONDS
+    while pid is not None and worker_pid(run) == pid:
+        if time.monotonic() > deadline:
+            end_holder(run.lock, (signal.SIGKILL,), STOP_GRACE_SECONDS)
+            return
+        time.sleep(0.02)
 
 
 def _released(lock: Path, within_seconds: float) -> bool:

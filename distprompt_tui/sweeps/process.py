@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
 
@@ -14,6 +13,7 @@ import psutil
 from distprompt_tui.errors import UsageError
 from distprompt_tui.files import open_own
 from distprompt_tui.locations import sweeps_dir
+from distprompt_tui.processes import isolated, python
 from distprompt_tui.runs.log import read_log
 from distprompt_tui.runs.process import WORKER_ENVIRONMENT, end_holder, lock_holder
 from distprompt_tui.sweeps.directory import SweepDirectory, make_directory
@@ -44,12 +44,12 @@ def start_sweep(sweep: Sweep, directory: SweepDirectory) -> None:
     try:
         with os.fdopen(open_own(made.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "distprompt_tui", "sweep", str(made.sweep_file)],
+                python("distprompt_tui", "sweep", str(made.sweep_file)),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env=os.environ | WORKER_ENVIRONMENT,
+                env=isolated(os.environ) | WORKER_ENVIRONMENT,
             )
     except OSError as error:
         raise UsageError(f"{made.path} cannot be written: {error.strerror}") from error

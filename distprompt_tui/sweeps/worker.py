@@ -14,9 +14,12 @@ import queue
 import sys
 import threading
 
+from distprompt_tui.processes import open_standard_streams
+
 
 def main() -> None:
     """Answer tasks in the order in which they come."""
+    open_standard_streams()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not mix with the answers
     tasks: queue.SimpleQueue[str] = queue.SimpleQueue()

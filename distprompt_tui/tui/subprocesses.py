@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import json
 import os
-import sys
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import IO, Any
 
 from distprompt_tui.checks import Check
 from distprompt_tui.errors import DistPromptError
+from distprompt_tui.processes import isolated, python
 
 _LINE_LIMIT = 1 << 22
 """Bytes of the longest answer: 200 tokens and a curve take some 20 kB."""
@@ -111,11 +111,12 @@ class Probe:
         if self._process is None or self._process.returncode is not None:
             await self.close()
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "distprompt_tui.probe", self.model, *run),
+                *python("distprompt_tui.probe", self.model, *run),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=self._errors,
                 limit=_LINE_LIMIT,
+                env=isolated(os.environ),
             )
             self._loading = asyncio.create_task(self._load(self._process))
         if self._loading is not None:
@@ -161,12 +162,12 @@ async def _command(*arguments: str, **environment: str) -> AsyncIterator[tuple[a
     """`distprompt-tui … --json` as a process, and the file with what it writes to stderr. Ended on the way out."""
     with tempfile.TemporaryFile() as errors:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "distprompt_tui", *arguments, "--json"),
+            *python("distprompt_tui", *arguments, "--json"),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
             limit=_LINE_LIMIT,
-            env=os.environ | environment,
+            env=isolated(os.environ | environment),
         )
         try:
             yield process, errors

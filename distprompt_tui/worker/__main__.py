@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from distprompt_tui.errors import DistPromptError
+from distprompt_tui.processes import open_standard_streams
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
 
@@ -33,6 +34,7 @@ class Terminated(BaseException):
 
 def main() -> int:
     """Run the whole of one run directory; the exit code says whether it went well."""
+    open_standard_streams()
     run = RunDirectory(Path(sys.argv[1]))
     signal.signal(signal.SIGTERM, _raise_terminated)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # whoever started this may go

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -39,9 +40,9 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     script = tmp_path / "script.py"
     script.write_text(PROBE)
     stand_in = tmp_path / "python"
-    stand_in.write_text(f'#!/bin/sh\nexec "{subprocesses.sys.executable}" "{script}"\n')
+    stand_in.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}"\n')
     stand_in.chmod(0o755)
-    monkeypatch.setattr(subprocesses.sys, "executable", str(stand_in))
+    monkeypatch.setattr(sys, "executable", str(stand_in))
     return script
 
 

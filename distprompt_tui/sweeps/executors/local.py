@@ -6,12 +6,12 @@ import json
 import os
 import queue
 import subprocess
-import sys
 import threading
 from collections import deque
 from pathlib import Path
 from typing import IO
 
+from distprompt_tui.processes import isolated, python
 from distprompt_tui.runs.process import WORKER_ENVIRONMENT
 from distprompt_tui.sweeps.executors.protocol import Report, report_of
 from distprompt_tui.sweeps.tasks import Task
@@ -77,14 +77,14 @@ class _Worker:
         self.task: Task | None = None
         with log.open("ab") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "distprompt_tui.sweeps.worker", str(threads)],
+                python("distprompt_tui.sweeps.worker", str(threads)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
                 text=True,
                 encoding="utf-8",
                 start_new_session=True,  # Ctrl-C is for the process that waits; it ends its workers itself
-                env=os.environ | WORKER_ENVIRONMENT,
+                env=isolated(os.environ) | WORKER_ENVIRONMENT,
             )
         threading.Thread(target=self._listen, args=(self._process.stdout, ended), daemon=True).start()
 

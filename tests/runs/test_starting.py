@@ -1,0 +1,146 @@
+"""How processes are started: with closed standard streams, and in a folder full of modules that nobody asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from distprompt_tui.processes import isolated, python
+from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.process import start_worker, worker_pid
+from distprompt_tui.runs.summary import summarise
+from tests.tiny_runs import tiny_spec, until, wait_for_end
+
+NAMES = ("statistics", "random", "torch", "numpy", "json", "tokenize", "pydantic")
+
+
+@pytest.fixture
+def trap(tmp_path: Path) -> Path:
+    """A folder of modules that leave a mark when they are imported."""
+    folder = tmp_path / "trap"
+    (folder / "distprompt_tui").mkdir(parents=True)
+    mark = f"open({str(tmp_path / 'imported')!r}, 'a').write(__name__ + ' ')\nraise SystemExit(99)\n"
+    for name in (*NAMES, "distprompt_tui/__init__"):
+        (folder / f"{name}.py").write_text(mark)
+    return folder
+
+
+@pytest.fixture
+def preset(tmp_path: Path, tiny_folders: dict[str, Path]) -> Path:
+    """A short search."""
+    file = tmp_path / "tiny.toml"
+    spec = tiny_spec(tiny_folders["llama"], steps=20)
+    file.write_text(tomli_w.dumps(spec.model_dump(mode="json", exclude_unset=True, exclude={"preset"})))
+    return file
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_cost_no_lock(closed: str, tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
+    """The starter ends at once; the worker that it left goes on, holds the run, and no second one can have it."""
+    spec = tiny_spec(tiny_folders["llama"])
+    code = (
+        "import sys, pathlib\n"
+        "from distprompt_tui.runs.process import start_run\n"
+        "from distprompt_tui.spec import RunSpec\n"
+        "start_run(RunSpec.model_validate_json(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
+    )
+    command = ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", code]
+    subprocess.run([*command, spec.model_dump_json(), str(tmp_path)], check=True)
+    (path,) = tmp_path.iterdir()
+    run = RunDirectory(path)
+    pid = worker_pid(run)
+    assert pid is not None
+    with pytest.raises(Exception, match=f"already has a worker \\(process {pid}\\)"):
+        start_worker(run)
+    os.kill(pid, 9)
+    wait_for_end(run)
+
+
+def test_the_command_runs_with_all_streams_closed(preset: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"DISTPROMPT_HOME": str(tmp_path)}
+    command = ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-m", "distprompt_tui"]
+    done = subprocess.run([*command, "run", str(preset)], env=environment)
+    assert done.returncode == 0
+    (path,) = (tmp_path / "runs").iterdir()
+    assert summarise(RunDirectory(path)).state == "budget"  # over, since the command is
+    events = Tailer(path / "events.jsonl").read()
+    assert [event["seq"] for event in events] == list(range(len(events)))
+    for closed in ("<&-", ">&-"):
+        refused = subprocess.run([*command[:2], f'exec "$@" {closed}', *command[3:], "attach"], env=environment)
+        assert refused.returncode == 2
+
+
+@pytest.mark.parametrize("paths", ["", ".:trap"])
+def test_nothing_is_imported_from_the_working_directory(paths: str, trap: Path, preset: Path, tmp_path: Path) -> None:
+    """The command as it is installed, and the worker that it starts; PYTHONPATH leads to the working directory."""
+    package = str(Path(sys.modules["distprompt_tui"].__file__ or "").parents[1])
+    environment = {**os.environ, "DISTPROMPT_HOME": str(tmp_path), "PYTHONPATH": f"{package}:{paths}"}
+    begun = [sys.executable, "-P", "-c", "from distprompt_tui.__main__ import main; main()"]
+    done = subprocess.run([*begun, "run", str(preset), "--json"], env=environment, cwd=trap, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "imported").exists(), (tmp_path / "imported").read_text()
+    assert json.loads(done.stdout)["steps"] == 20
+
+
+@pytest.mark.parametrize("module", ["distprompt_tui.worker", "distprompt_tui.probe", "distprompt_tui.sweeps.worker"])
+def test_each_process_is_started_isolated(module: str, trap: Path) -> None:
+    code = f"import sys; sys.argv = ['x']; import {module}" if "worker" not in module else f"import {module}"
+    command = python(module)[:2]
+    done = subprocess.run([*command, "-c", code], env=isolated(os.environ), cwd=trap, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert not (trap.parent / "imported").exists()
+
+
+def test_absolute_entries_of_the_path_go_on_working() -> None:
+    assert isolated({"PYTHONPATH": ":/a:.:/b::c:../d", "HOME": "/h"}) == {
+        "PYTHONPATH": "/a:/b",
+        "PYTHONSAFEPATH": "1",
+        "HOME": "/h",
+    }
+    assert isolated({"PYTHONPATH": "."}) == isolated({"PYTHONPATH": ""}) == isolated({}) == {"PYTHONSAFEPATH": "1"}
+
+
+def test_a_command_that_returned_has_left_nothing_running(preset: Path, tmp_path: Path) -> None:
+    """Ended by its budget, by TERM, and by `runs stop`: each time the run can be deleted or resumed at once."""
+    environment = os.environ | {"DISTPROMPT_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "distprompt_tui"]
+
+    def one_run() -> RunDirectory:
+        (path,) = (tmp_path / "runs").iterdir()
+        return RunDirectory(path)
+
+    def done(*arguments: str) -> tuple[int, str]:
+        ended = subprocess.run([*command, *arguments], env=environment, capture_output=True, text=True)
+        return ended.returncode, (ended.stdout + ended.stderr).strip()
+
+    going = subprocess.Popen(
+        [*command, "run", str(preset), "--steps", "100000000", "--json"], env=environment, stdout=subprocess.PIPE
+    )
+    until(lambda: (tmp_path / "runs").is_dir() and any((tmp_path / "runs").glob("*/trace.f32")))
+    going.terminate()
+    going.communicate()
+    run = one_run()
+    assert (going.returncode, worker_pid(run), summarise(run).state) == (130, None, "stopped")
+    assert done("runs", "stop", run.name) == (
+        2,
+        f"distprompt-tui: {run.name} is not running (stopped): there is nothing to stop",
+    )
+    exit_code, said = done("runs", "resume", run.name)
+    assert (exit_code, "goes on in the background" in said) == (0, True)
+    assert done("runs", "stop", run.name) == (0, "stopped")
+    assert worker_pid(run) is None
+    assert done("runs", "delete", run.name, "--yes")[0] == 0
+
+    assert done("run", str(preset), "--json")[0] == 0
+    run = one_run()
+    assert (worker_pid(run), summarise(run).state) == (None, "budget")
+    exit_code, said = done("runs", "resume", run.name)
+    assert exit_code == 2
+    assert said.startswith(f"distprompt-tui: {run.name} has ended (budget): there is nothing left to do")
