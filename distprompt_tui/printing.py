@@ -137,7 +137,7 @@ def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
     for run in runs:
         table.add_row(
             Text(visible_token(run.run.name)),
-            Text(visible_token(run.state)),
+            Text(f"{visible_token(run.state)}: {safe(run.problem)}" if run.problem else visible_token(run.state)),
             count(run.step),
             nats(run.best_kl),
             nats(run.left),

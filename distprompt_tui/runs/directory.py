@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
 import os
 import re
 import secrets
 import shutil
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import tomli_w
 
 from distprompt_tui.checked_toml import read_checked
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
-from distprompt_tui.files import is_file, open_own, read_json, user_path, write_atomically
+from distprompt_tui.files import (
+    Unreadable,
+    list_folders,
+    open_own,
+    read_json,
+    stat_inside,
+    user_path,
+    why_unreadable,
+    write_atomically,
+)
 from distprompt_tui.runs.events import FORMAT_VERSION, NEWEST
 from distprompt_tui.spec import RECORDED, RunSpec
+
+SPEC = "spec.toml"
+"""A folder that has it is a run."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +48,7 @@ class RunDirectory:
     @property
     def spec_file(self) -> Path:
         """The full RunSpec, every default written out."""
-        return self.path / "spec.toml"
+        return self.path / SPEC
 
     @property
     def manifest(self) -> Path:
@@ -163,46 +178,125 @@ def create_run(spec: RunSpec, runs_dir: Path) -> RunDirectory:
         runs_dir: the folder of all runs; made when missing.
 
     Raises:
-        UsageError: the folder cannot be written.
+        UsageError: the folder cannot be written, or its path is not UTF-8 text.
     """
-    model = re.sub(r"[^A-Za-z0-9.-]+", "-", Path(spec.model.name).name)[:32]
-    preset = re.sub(r"[^A-Za-z0-9.-]+", "-", spec.preset or spec.target.family)[:32]
-    stamp = datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
-    run = RunDirectory(runs_dir.absolute() / f"{stamp}_{preset}_{model}_{spec.search.method}_{secrets.token_hex(2)}")
+    _check_text(runs_dir.absolute())
+    text = tomli_w.dumps(spec.model_dump(mode="json", exclude_none=True))
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
-        run.path.mkdir(mode=0o700)
-        run.best.mkdir(mode=0o700)
-        text = tomli_w.dumps(spec.model_dump(mode="json", exclude_none=True))
-        write_atomically(run.spec_file, lambda file: file.write(text.encode()))
-        os.close(open_own(run.control, os.O_WRONLY))
+        run = _make_folder(spec, runs_dir.absolute())
+        try:
+            run.best.mkdir(mode=0o700)
+            write_atomically(run.spec_file, lambda file: file.write(text.encode()))
+            os.close(open_own(run.control, os.O_WRONLY))
+        except BaseException:
+            shutil.rmtree(run.path, ignore_errors=True)  # made above, by this very call
+            raise
     except OSError as error:
-        shutil.rmtree(run.path, ignore_errors=True)
         raise UsageError(f"no run can be written under {runs_dir}: {error.strerror}") from error
     return run
 
 
+def _make_folder(spec: RunSpec, runs_dir: Path) -> RunDirectory:
+    """An empty folder of a name that nothing has had: time in UTC, preset, model, method, and chance."""
+    model = re.sub(r"[^A-Za-z0-9.-]+", "-", Path(spec.model.name).name)[:32]
+    preset = re.sub(r"[^A-Za-z0-9.-]+", "-", spec.preset or spec.target.family)[:32]
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    for attempt in itertools.count(1):
+        chance = secrets.token_hex(4) if attempt == 1 else f"{secrets.token_hex(4)}-{attempt}"
+        run = RunDirectory(runs_dir / f"{stamp}_{preset}_{model}_{spec.search.method}_{chance}")
+        with contextlib.suppress(FileExistsError):
+            run.path.mkdir(mode=0o700)
+            return run
+    raise AssertionError("unreachable")
+
+
+def _check_text(path: Path) -> None:
+    """Refuse a path that no file of a run could hold: TOML and JSON are UTF-8.
+
+    Raises:
+        UsageError: it is such a path.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        shown = str(path).encode(errors="backslashreplace").decode()
+        raise UsageError(f"runs cannot be kept in {shown}: the path is not UTF-8 text; use another folder") from error
+
+
+def list_entries(runs_dir: Path) -> tuple[list[RunDirectory], list[Unreadable]]:
+    """All runs, newest first, and what cannot be looked at, by name.
+
+    Raises:
+        UsageError: the folder itself cannot be read.
+    """
+    found, unreadable = list_folders(runs_dir, SPEC)
+    runs = [(_began(path, status), path.name, RunDirectory(path)) for path, status in found]
+    return [run for _, _, run in sorted(runs, key=lambda each: each[:2], reverse=True)], unreadable
+
+
 def list_runs(runs_dir: Path) -> list[RunDirectory]:
-    """All runs, newest first."""
-    if not runs_dir.is_dir():
-        return []
-    found = [RunDirectory(path) for path in runs_dir.iterdir() if (path / "spec.toml").is_file()]
-    return sorted(found, key=lambda run: run.name, reverse=True)
+    """All runs that can be read, newest first; errors as in `list_entries`."""
+    return list_entries(runs_dir)[0]
+
+
+def made_at(run: RunDirectory) -> float:
+    """When a run was begun, Unix seconds; 0 where it cannot be read."""
+    try:
+        status = stat_inside(run.path, SPEC)
+    except OSError:
+        return 0.0
+    return _began(run.path, status) if status is not None else 0.0
 
 
 def find_run(name: str, runs_dir: Path) -> RunDirectory:
     """A run by its folder, its name, or a part of its name that only one has.
 
     Raises:
-        NotFoundError: there is none, or several fit.
+        NotFoundError: there is none, several fit, or it cannot be read.
+        UsageError: the folder of all runs cannot be read.
     """
     as_path = user_path(name)
-    if is_file(as_path / "spec.toml"):
-        return RunDirectory(as_path.absolute())
-    runs = list_runs(runs_dir)
+    try:
+        if stat_inside(as_path, SPEC) is not None:
+            return RunDirectory(as_path.absolute())
+    except ValueError:
+        pass  # a null byte, which no path has
+    except OSError as error:
+        if os.sep in name and error.errno not in (errno.ENOTDIR, errno.ENAMETOOLONG):
+            raise NotFoundError(f"{name} cannot be read: {why_unreadable(error)}") from error
+    runs, unreadable = list_entries(runs_dir)
     fitting = [run for run in runs if run.name == name] or [run for run in runs if name in run.name]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         raise NotFoundError(f"{name!r} fits {len(fitting)} runs: {', '.join(run.name for run in fitting[:4])}")
+    for entry in unreadable:
+        if name in entry.path.name:
+            raise NotFoundError(f"{entry.path} cannot be read: {entry.why}")
     raise NotFoundError(f"no run {name!r} in {runs_dir}: {near_matches(name, [run.name for run in runs])}")
+
+
+_STAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d)(Z?)_")
+_ZONES_APART = 26 * 3600.0
+"""Seconds between the same reading of two clocks on earth, at most."""
+_WRITTEN_WITHIN = 5.0
+"""Seconds between the time in a run's name and that of its spec, where nobody has copied it since."""
+
+
+def _began(path: Path, spec: os.stat_result) -> float:
+    """When a run was begun, Unix seconds.
+
+    Names have UTC, to the second; the spec, which is written once, is dated more finely. Earlier versions wrote the
+    local time of wherever it was: there the spec's date counts, unless it was copied since.
+    """
+    stamp = _STAMP.match(path.name)
+    if stamp is None:
+        return spec.st_mtime
+    try:
+        named = datetime.strptime(stamp[1], "%Y-%m-%dT%H-%M-%S")
+        named_at = (named.replace(tzinfo=UTC) if stamp[2] else named).timestamp()
+    except (ValueError, OverflowError, OSError):  # no such date
+        return spec.st_mtime
+    within = _WRITTEN_WITHIN if stamp[2] else _ZONES_APART
+    return spec.st_mtime if abs(spec.st_mtime - named_at) < within else named_at

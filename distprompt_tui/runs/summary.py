@@ -15,6 +15,7 @@ from distprompt_tui.files import open_regular
 from distprompt_tui.runs.events import Tailer
 
 if TYPE_CHECKING:
+    from distprompt_tui.files import Unreadable
     from distprompt_tui.runs.directory import RunDirectory
 
 T = TypeVar("T")
@@ -47,13 +48,15 @@ class RunSummary:
     """One run; divergences and entropies in nats, None where they are not known (yet).
 
     Attributes:
-        state: "running", "paused", "crashed", or the reason why it ended.
+        state: "running", "paused", "crashed", the reason why it ended, or "unreadable".
         steps_planned: the budget.
         entropy: of the achieved distribution.
         seconds_per_step: None before the second step.
         changed_at: its last event, Unix seconds.
         version: what the files were when they were read.
         scanned: bytes of the events in which the bounds were looked for.
+        made_at: when it was begun, Unix seconds.
+        problem: why nothing of it can be read; empty where that is not so.
     """
 
     run: RunDirectory
@@ -68,6 +71,8 @@ class RunSummary:
     changed_at: float
     version: object = None
     scanned: int = 0
+    made_at: float = 0.0
+    problem: str = ""
 
     @property
     def is_live(self) -> bool:
@@ -86,20 +91,25 @@ class RunSummary:
 
 
 def read_runs(runs_dir: Path, known: Iterable[RunSummary] = ()) -> list[RunSummary]:
-    """All runs, the newest first.
+    """All runs, the newest first; then what lies among them and cannot be read.
 
     Args:
         runs_dir: the folder of all runs.
         known: from an earlier call: what has not changed since is not read again.
+
+    Raises:
+        UsageError: the folder itself cannot be read.
     """
-    from distprompt_tui.runs.directory import list_runs
+    from distprompt_tui.runs.directory import list_entries
 
     before = {summary.run.path: summary for summary in known}
-    return [summarise(run, before.get(run.path)) for run in list_runs(runs_dir)]
+    runs, unreadable = list_entries(runs_dir)
+    return [*(summarise(run, before.get(run.path)) for run in runs), *map(_unreadable, unreadable)]
 
 
 def summarise(run: RunDirectory, known: RunSummary | None = None) -> RunSummary:
     """A run's line. A damaged or half-written file leaves its part unknown."""
+    from distprompt_tui.runs.directory import made_at
     from distprompt_tui.runs.process import worker_pid
 
     # Before the events: a worker that ends in between has written its `ended` first.
@@ -129,7 +139,17 @@ def summarise(run: RunDirectory, known: RunSummary | None = None) -> RunSummary:
         changed_at=changed[0] / 1e9 if changed else time.time(),
         version=version,
         scanned=scanned,
+        made_at=made_at(run),
     )
+
+
+def _unreadable(entry: Unreadable) -> RunSummary:
+    """The line of an entry of which nothing can be read."""
+    from distprompt_tui.runs.directory import RunDirectory
+
+    title = RunTitle(preset=entry.path.name)
+    run, unknown = RunDirectory(entry.path), (None, None, None)
+    return RunSummary(run, title, "unreadable", *unknown, 0, None, None, 0.0, problem=entry.why)
 
 
 def as_dict(summary: RunSummary) -> dict[str, Any]:
@@ -150,12 +170,13 @@ def as_dict(summary: RunSummary) -> dict[str, Any]:
         "steps": summary.step,
         "steps_planned": summary.steps_planned,
         "changed": round(summary.changed_at, 3),
+        "problem": summary.problem or None,
     }
 
 
 def sorted_runs(runs: Iterable[RunSummary], order: Order) -> list[RunSummary]:
     """The runs in another order; where two are alike, the newer one first."""
-    newest = sorted(runs, key=lambda summary: summary.run.name, reverse=True)
+    newest = sorted(runs, key=lambda summary: (summary.made_at, summary.run.name), reverse=True)
     if order == "newest":
         return sorted(newest, key=lambda summary: not summary.is_live)
     if order in ("best", "left"):

@@ -9,11 +9,9 @@ what workers printed.
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
@@ -23,7 +21,17 @@ from typing import TYPE_CHECKING, Any
 from distprompt_tui.checked_toml import read_checked
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
 from distprompt_tui.fields import record, table
-from distprompt_tui.files import is_file, parse_json, read_json, user_path, write_atomically, write_json
+from distprompt_tui.files import (
+    list_folders,
+    open_own,
+    parse_json,
+    read_json,
+    stat_inside,
+    user_path,
+    write_atomically,
+    write_json,
+)
+from distprompt_tui.runs.process import take_lock
 from distprompt_tui.spec import RECORDED
 from distprompt_tui.sweeps.grid import Sweep
 from distprompt_tui.sweeps.row import Row
@@ -32,7 +40,9 @@ from distprompt_tui.sweeps.tasks import Outcome, Search, all_searches
 if TYPE_CHECKING:
     from distprompt_tui.fields import Record
 
-LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 5, 0.02
+
+GRID = "sweep.toml"
+"""A folder that has it is a sweep's."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,7 @@ class SweepDirectory:
     @property
     def sweep_file(self) -> Path:
         """The resolved grid."""
-        return self.path / "sweep.toml"
+        return self.path / GRID
 
     @property
     def inputs_file(self) -> Path:
@@ -145,11 +155,14 @@ class SweepDirectory:
         """Hold the sweep; no other process can meanwhile.
 
         Raises:
-            UsageError: another process holds it.
+            UsageError: another process holds it, its folder cannot be written, or it has no locks.
         """
-        descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            _take(descriptor)
+            descriptor = open_own(self.lock, os.O_RDWR)
+        except OSError as error:
+            raise UsageError(f"{self.lock} cannot be written: {error.strerror}") from error
+        try:
+            take_lock(descriptor, self.lock)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
             yield
@@ -239,26 +252,20 @@ def find_sweep(name: str, sweeps_dir: Path) -> SweepDirectory:
         NotFoundError: there is none.
     """
     as_path = user_path(name)
-    if is_file(as_path / "sweep.toml"):
-        return SweepDirectory(as_path.absolute())
-    there = [path.parent for path in sweeps_dir.glob("*/sweep.toml")]
+    try:
+        if stat_inside(as_path, GRID) is not None:
+            return SweepDirectory(as_path.absolute())
+    except (OSError, ValueError):
+        pass  # a path that cannot be looked at: perhaps a part of a name
+    found, unreadable = list_folders(sweeps_dir, GRID)
+    there = [path for path, _ in found]
     fitting = [path for path in there if path.name == name] or [path for path in there if name in path.name]
-    if not fitting:
-        raise NotFoundError(f"no sweep {name!r} in {sweeps_dir}: {near_matches(name, [path.name for path in there])}")
-    return SweepDirectory(max(fitting, key=lambda path: path.stat().st_mtime))
-
-
-def _take(descriptor: int) -> None:
-    """Lock a file. Who only looks whether it is held holds it for some microseconds, so it is tried again.
-
-    Raises:
-        BlockingIOError: another process holds it, and goes on holding it.
-    """
-    for _ in range(LOCK_ATTEMPTS - 1):
-        with suppress(BlockingIOError):
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        time.sleep(LOCK_PAUSE_SECONDS)
-    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if fitting:
+        return SweepDirectory(max(fitting, key=lambda path: path.stat().st_mtime))
+    for entry in unreadable:
+        if name in (entry.path.name, str(entry.path)):
+            raise NotFoundError(f"{entry.path} cannot be read: {entry.why}")
+    raise NotFoundError(f"no sweep {name!r} in {sweeps_dir}: {near_matches(name, [path.name for path in there])}")
 
 
 def read_lines(path: Path, kind: type[Record]) -> list[Record]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from distprompt_tui.errors import UsageError
-from distprompt_tui.sweeps.directory import SweepDirectory
+from distprompt_tui.files import list_folders
+from distprompt_tui.sweeps.directory import GRID, SweepDirectory
 from distprompt_tui.sweeps.grid import Sweep
 from distprompt_tui.sweeps.process import carrying_out
 from distprompt_tui.sweeps.reading import SweepReader
@@ -89,11 +90,16 @@ class SweepList:
         """The running ones first, then the rest by when something last came; then what has not been begun."""
         offered = list(_offered(self._sweeps_dir))
         sizes = {entry.directory.path: entry.size for entry in offered}
-        folders = sorted(path.parent for path in self._sweeps_dir.glob("*/sweep.toml"))
+        try:
+            found, unreadable = list_folders(self._sweeps_dir, GRID)
+        except UsageError as error:
+            return [_unreadable(self._sweeps_dir, str(error)), *offered]
+        folders = [path for path, _ in found]
         self._readers = {path: self._readers.get(path) or SweepReader(SweepDirectory(path)) for path in folders}
         begun = [self._begun(path, sizes.get(path, "")) for path in folders]
         begun.sort(key=lambda entry: (entry.standing.state != "running", -(entry.changed_at or 0.0)))
         not_begun = [entry for entry in offered if entry.directory.path not in self._readers]
+        begun += [_unreadable(entry.path, f"it cannot be read: {entry.why}") for entry in unreadable]
         return [*begun, *sorted(not_begun, key=lambda entry: bool(entry.problem))]
 
     def _begun(self, path: Path, size: Size) -> SweepEntry:
@@ -106,6 +112,10 @@ class SweepList:
         is_running = carrying_out(directory) is not None
         reader.read()
         return SweepEntry(directory, sweep, standing_of(sweep, directory, reader, is_running), size, changed_at)
+
+
+def _unreadable(path: Path, problem: str) -> SweepEntry:
+    return SweepEntry(SweepDirectory(path), None, Standing("damaged"), "", 0.0, problem)
 
 
 def _offered(sweeps_dir: Path) -> Iterator[SweepEntry]:

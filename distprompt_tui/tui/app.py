@@ -210,7 +210,11 @@ class DistPromptApp(App[int]):
 
     async def read_runs(self) -> list[RunSummary]:
         """All runs, the newest first; what was read before and has not changed is taken from memory."""
-        self._runs = await in_thread(read_runs, self.runs_dir, self._runs)
+        try:
+            self._runs = await in_thread(read_runs, self.runs_dir, self._runs)
+        except DistPromptError as error:
+            self.notify(safe(str(error)), severity="error", markup=False)
+            self._runs = []
         return self._runs
 
     def go_home(self) -> None:
