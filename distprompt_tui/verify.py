@@ -73,7 +73,7 @@ def verify(run: RunDirectory) -> Verification:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    if not run.result.is_file():
+    if not run.has_result():
         raise NotFoundError(f"{run.name} has no result yet")
     inputs, spec = read_inputs(run), run.read_spec()
     target = torch.from_numpy(read_run_target(run, inputs).copy())

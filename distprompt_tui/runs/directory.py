@@ -161,6 +161,17 @@ class RunDirectory:
                 f"this one knows {FORMAT_VERSION}): go on with that one"
             )
 
+    def has_result(self) -> bool:
+        """Whether a best prompt was saved.
+
+        Raises:
+            UsageError: nobody can tell.
+        """
+        try:
+            return stat_inside(self.best, self.result.name) is not None
+        except OSError as error:
+            raise UsageError(f"{self.result} cannot be read: {why_unreadable(error)}") from error
+
     def read_spec(self) -> RunSpec:
         """The run's spec.
 

@@ -48,7 +48,7 @@ def export_run(run: RunDirectory, form: Format, destination: Path | None = None)
         NotFoundError: the run has no result.
         UsageError: the prompt cannot be had in this form, the run is damaged, or the place cannot be written.
     """
-    if not run.result.is_file():
+    if not run.has_result():
         raise NotFoundError(f"{run.name} has no result yet: nothing to export")
     if destination is None:
         run.refuse_links()

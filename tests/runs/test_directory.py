@@ -158,7 +158,7 @@ from pathlib import Path
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.runs.directory import find_run, list_runs
 from distprompt_tui.runs.summary import read_runs, summarise
-import distprompt_tui.runs.process, distprompt_tui.toml, distprompt_tui.sweeps.directory
+import distprompt_tui.runs.process, distprompt_tui.runs.export, distprompt_tui.toml, distprompt_tui.sweeps.directory
 """
 
 
@@ -222,6 +222,21 @@ for name in sys.argv[1:]:
         "3 runs/dangling cannot be read: it is a link to something that is not there",
     ]
     assert len(said) == len(wanted)
+
+
+def test_a_run_whose_best_prompt_cannot_be_looked_at_is_told(mixed: Path) -> None:
+    (mixed / "good" / "best").chmod(0o000)
+    code = """
+from distprompt_tui.runs.export import export_run
+for form in ("csv", "json"):
+    try:
+        export_run(find_run("good", Path("runs")), form)
+    except DistPromptError as error:
+        print(error.exit_code, error)
+"""
+    said = _without_permissions(code, mixed.parent).splitlines()
+    assert [line.partition(" ")[0] for line in said] == ["2", "2"]
+    assert all(line.endswith("runs/good/best/result.json cannot be read: Permission denied") for line in said)
 
 
 def test_a_folder_of_runs_that_cannot_be_read_is_told(tmp_path: Path) -> None:
