@@ -70,6 +70,7 @@ def test_the_line_of_a_run_says_what_its_whole_state_says(tmp_path: Path) -> Non
         "steps": 40,
         "steps_planned": 1000,
         "changed": line["changed"],
+        "problem": None,
     }
     assert 0 < line["left"] < 0.1
     assert 2 < line["entropy_achieved"] < 4
