@@ -166,7 +166,7 @@ def test_who_only_looks_whether_it_is_held_keeps_nobody_out(
     directory = make_directory(tiny_sweep, tmp_path)
     viewer = os.open(directory.lock, os.O_RDONLY | os.O_CREAT)
     fcntl.flock(viewer, fcntl.LOCK_SH)
-    monkeypatch.setattr("distprompt_tui.sweeps.directory.time.sleep", lambda seconds: os.close(viewer))
+    monkeypatch.setattr("distprompt_tui.runs.process.time.sleep", lambda seconds: os.close(viewer))
     with directory.locked():
         assert carrying_out(directory) == os.getpid()
     assert carrying_out(directory) is None
