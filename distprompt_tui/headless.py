@@ -16,7 +16,7 @@ from distprompt_tui.format import duration, nats, rate
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.log import read_log
-from distprompt_tui.runs.process import STOP_GRACE_SECONDS, end_holder, send, start_run, wait_for_end, worker_pid
+from distprompt_tui.runs.process import start_run, stop, wait_for_end, worker_pid
 from distprompt_tui.runs.reduce import reduce_all
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.spec import RunSpec
@@ -26,7 +26,9 @@ POLL_SECONDS = 0.1
 
 
 def run_to_end(spec: RunSpec, runs_dir: Path, console: Console) -> tuple[RunDirectory, RunState]:
-    """Run a spec in a worker and wait for its end. Ctrl-C and TERM ask the worker to stop and keep what was found.
+    """Run a spec in a worker and wait for its end.
+
+    Ctrl-C and TERM ask the worker to stop and keep what was found; a second one kills it.
 
     Args:
         spec: what to run.
@@ -34,19 +36,20 @@ def run_to_end(spec: RunSpec, runs_dir: Path, console: Console) -> tuple[RunDire
         console: for the progress line.
 
     Returns:
-        The run and its last state; `reason` is "stopped" after a Ctrl-C.
+        The run and its last state; `reason` is "stopped" after a Ctrl-C, `FORCED` after two.
 
     Raises:
         DistPromptError: the worker failed; the text is its own.
     """
     run = start_run(spec, runs_dir)
-    wishes = threading.Event()
+    asked, force = threading.Event(), threading.Event()
     previous = {
-        number: signal.signal(number, lambda number, frame: wishes.set()) for number in (signal.SIGINT, signal.SIGTERM)
+        number: signal.signal(number, lambda number, frame: (force if asked.is_set() else asked).set())
+        for number in (signal.SIGINT, signal.SIGTERM)
     }
     try:
         with _progress_line(console) as show:
-            state = follow(run, wishes, show)
+            state = follow(run, asked, show, force)
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -55,30 +58,32 @@ def run_to_end(spec: RunSpec, runs_dir: Path, console: Console) -> tuple[RunDire
     return run, state
 
 
-def follow(run: RunDirectory, stop: threading.Event, show: Callable[[RunState], None]) -> RunState:
-    """Reduce a run's events until it has ended and its worker is gone; pass on a wish to stop.
+def follow(
+    run: RunDirectory, asked: threading.Event, show: Callable[[RunState], None], force: threading.Event | None = None
+) -> RunState:
+    """Reduce a run's events until it has ended and its worker is gone; stop it once `asked` is set, at once where
+    `force` is.
 
     Raises:
         DistPromptError: the worker died without a word; the text has the end of its log.
     """
     tailer, state = Tailer(run.events), RunState()
-    asked = False
+    stopping: threading.Thread | None = None
     pid = worker_pid(run)
     while True:
         alive = worker_pid(run) is not None  # before reading: what it wrote before it died is read below
         state = reduce_all(tailer.read(), state)
         show(state)
         if state.phase == "ended":
+            if stopping is not None:
+                stopping.join()  # it may have a kill yet to send
             wait_for_end(run, pid)
             return state
         if not alive:
             raise DistPromptError(f"the worker of {run.name} died: {last_log_line(run)}")
-        if stop.is_set() and not asked:
-            asked = True
-            try:
-                send(run, "stop")
-            except UsageError:  # its folder cannot be written
-                end_holder(run.lock, (signal.SIGTERM, signal.SIGKILL), STOP_GRACE_SECONDS)
+        if asked.is_set() and stopping is None:
+            stopping = threading.Thread(target=stop, args=(run,), kwargs={"force": force})
+            stopping.start()
         time.sleep(POLL_SECONDS)
 
 

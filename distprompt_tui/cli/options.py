@@ -109,6 +109,21 @@ def warn(problems: Iterable[str]) -> None:
         print(f"distprompt-tui: {safe(problem)}", file=sys.stderr)
 
 
+def refuse_options_before(context: typer.Context) -> None:
+    """Refuse a group's own options where a command follows: they would have no effect.
+
+    Raises:
+        UsageError: there is one.
+    """
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            option, command = parameter.opts[0], f"{context.command_path} {context.invoked_subcommand}"
+            raise UsageError(
+                f"{option} before a command has no effect: give it after, where the command has it ('{command} --help')"
+            )
+
+
 def say(text: str) -> None:
     """Print a line with names and paths in it. A terminal gets them made safe, a program gets them as they are."""
     print(safe(text) if sys.stdout.isatty() else text, flush=True)

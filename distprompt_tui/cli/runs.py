@@ -5,13 +5,23 @@ from __future__ import annotations
 import json
 import math
 import sys
+import threading
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from distprompt_tui.cli.options import JsonOption, RunArgument, RunsDirOption, find, runs_folder, say, stdout
+from distprompt_tui.cli.options import (
+    JsonOption,
+    RunArgument,
+    RunsDirOption,
+    find,
+    refuse_options_before,
+    runs_folder,
+    say,
+    stdout,
+)
 from distprompt_tui.errors import UsageError
 from distprompt_tui.tokens import safe
 
@@ -32,6 +42,8 @@ def list_all_runs(context: typer.Context, runs_dir: RunsDirOption = None) -> Non
     """List the runs, newest first."""
     if context.invoked_subcommand is None:
         list_runs(runs_dir)
+    else:
+        refuse_options_before(context)
 
 
 @runs_app.command("list")
@@ -68,18 +80,23 @@ def delete_run(
 
 
 @runs_app.command("stop")
-def stop_run(name: RunArgument, runs_dir: RunsDirOption = None) -> None:
-    """End a living run; what it found is kept."""
+def stop_run(
+    name: RunArgument,
+    runs_dir: RunsDirOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Kill it at once instead of waiting for its step.")] = False,
+) -> None:
+    """End a living run once its present step is done; what it found is kept."""
     from distprompt_tui.runs.process import stop, worker_pid
-    from distprompt_tui.runs.recording import Recording
-    from distprompt_tui.runs.reduce import reduce_all
+    from distprompt_tui.runs.state import FORCED
     from distprompt_tui.runs.summary import summarise
 
     run = find(name, runs_dir)
     if worker_pid(run) is None:
         raise UsageError(f"{run.name} is not running ({summarise(run).state}): there is nothing to stop")
-    step_seconds = reduce_all(Recording(run.events).read()).seconds_per_step
-    print("stopped" if stop(run, step_seconds=step_seconds) else "killed: it did not answer in time")
+    at_once = threading.Event()
+    if force:
+        at_once.set()
+    print("stopped" if stop(run, force=at_once) else FORCED)
 
 
 @runs_app.command("resume")

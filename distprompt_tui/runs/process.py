@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
+import secrets
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from distprompt_tui.errors import UsageError
-from distprompt_tui.files import append_line, open_own
+from distprompt_tui.files import append_line, is_own, open_own
 from distprompt_tui.processes import isolated, python
 from distprompt_tui.runs.directory import RunDirectory, create_run
+from distprompt_tui.runs.events import EventWriter, Tailer
+from distprompt_tui.runs.recording import Recording
+from distprompt_tui.runs.reduce import reduce_all
+from distprompt_tui.runs.state import FORCED
 from distprompt_tui.spec import RunSpec
 
 Change = Literal["lock", "unlock", "edit"]
@@ -32,7 +37,11 @@ WORKER_ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "pas
 LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 5, 0.02
 
 STOP_GRACE_SECONDS = 2.0
-"""How long a worker has after `stop` before it gets TERM, and after TERM before it gets KILL."""
+"""How long a worker has after `stop` before it gets TERM."""
+
+SILENT_SECONDS = 60.0
+"""A worker that has not acknowledged `stop` and shows no sign of life for so long is killed. Its heart beats every two
+seconds; on a machine that swaps, later."""
 
 
 ENDING_SECONDS = 10.0
@@ -75,7 +84,7 @@ def start_worker(run: RunDirectory) -> None:
         take_lock(lock, run.lock)
         with os.fdopen(open_own(run.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
             worker = subprocess.Popen(
-                python(WORKER_MODULE, str(run.path)),
+                python(WORKER_MODULE, str(run.path), str(_size(run.control))),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -171,36 +180,120 @@ def delete_run(run: RunDirectory) -> None:
         raise UsageError(f"{run.name} could not be deleted: {error.strerror}") from error
 
 
-def send(run: RunDirectory, command: Command, **fields: int) -> None:
-    """Ask the worker for something; it answers with a `control` event.
+def new_request_id() -> str:
+    """An id for a request, unlike those of all viewers."""
+    return secrets.token_hex(8)
+
+
+def send(run: RunDirectory, command: Command, request_id: str | None = None, **fields: int) -> None:
+    """Ask the worker for something; it answers with a `control` event that has the request's id.
 
     Raises:
         UsageError: the run's folder cannot be written.
     """
+    request = {"t": round(time.time(), 3), "id": request_id or new_request_id(), "command": command, **fields}
     try:
-        descriptor = open_own(run.control, os.O_WRONLY | os.O_APPEND)
+        descriptor = open_own(run.control, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
         try:
-            append_line(descriptor, {"t": round(time.time(), 3), "command": command, **fields})
+            append_line(descriptor, request)
         finally:
             os.close(descriptor)
     except OSError as error:
         raise UsageError(f"{run.name} cannot be told to {command}: {error.strerror}") from error
 
 
-def stop(run: RunDirectory, grace_seconds: float = STOP_GRACE_SECONDS, step_seconds: float | None = None) -> bool:
-    """End a run: ask first, then TERM, then KILL. Blocks until the worker is gone.
+def stop(
+    run: RunDirectory,
+    grace_seconds: float = STOP_GRACE_SECONDS,
+    silent_seconds: float = SILENT_SECONDS,
+    force: threading.Event | None = None,
+) -> bool:
+    """End a run: ask first, then TERM, which asks too. Blocks until the worker is gone.
+
+    A worker that has acknowledged, or that shows signs of life, is waited for, however long its step takes. One that
+    does neither is killed, and the run's end is recorded as `FORCED`.
 
     Args:
-        grace_seconds: that the worker has after each.
-        step_seconds: what a step takes, where it is known: it answers after one, and so is given two more.
+        run: a run; nothing is done where it has no worker.
+        grace_seconds: between the request and TERM.
+        silent_seconds: without an acknowledgement or a sign of life, after which the worker is killed.
+        force: kill it at once when this is set.
 
     Returns:
         Whether the worker ended without being killed.
+
+    Raises:
+        UsageError: the worker is another user's, who alone can stop it.
     """
-    with contextlib.suppress(UsageError):  # there are other ways
+    answers, acknowledged, is_asked_twice = Tailer(run.events, _size(run.events)), False, False
+    try:
         send(run, "stop")
-    patience = grace_seconds + 2 * (step_seconds or 0.0)
-    return _released(run.lock, patience) or end_holder(run.lock, (signal.SIGTERM, signal.SIGKILL), grace_seconds)
+    except UsageError:  # TERM asks too
+        if worker_pid(run) is not None and not is_own(run.lock):
+            raise
+    began = heard = time.monotonic()
+    signs = _signs_of_life(run)
+    while (pid := worker_pid(run)) is not None:
+        now, newest = time.monotonic(), _signs_of_life(run)
+        if newest != signs:
+            signs, heard = newest, now
+        acknowledged = acknowledged or any(event.get("outcome") == "stopping" for event in answers.read())
+        if (force is not None and force.is_set()) or (not acknowledged and now - heard > silent_seconds):
+            _kill(run, pid)
+            _released(run.lock, grace_seconds)
+            return False
+        if not is_asked_twice and now - began > grace_seconds:
+            is_asked_twice = True
+            _signal(run.lock, pid, signal.SIGTERM)
+        time.sleep(0.02)
+    return True
+
+
+def _signs_of_life(run: RunDirectory) -> tuple[int, int]:
+    """What changes while a worker lives, in a long step too: when its heart beat last, and how much it has recorded."""
+    try:
+        beat = run.heartbeat.stat().st_mtime_ns
+    except OSError:
+        beat = 0
+    return beat, _size(run.events)
+
+
+def _kill(run: RunDirectory, pid: int) -> None:
+    """Kill a worker and record the end of its run.
+
+    The worker is halted while the end is recorded: no viewer sees the run without worker and end, which is a crash.
+    """
+    if not _signal(run.lock, pid, signal.SIGSTOP):
+        return
+    try:
+        if reduce_all(Recording(run.events).read()).phase != "ended":
+            run.reserve.unlink(missing_ok=True)
+            events = EventWriter(run.events)
+            events.write("ended", reason=FORCED, result=None)
+            events.close()
+    except OSError:  # it cannot be recorded: the run will be listed as crashed
+        pass
+    finally:
+        _signal(run.lock, pid, signal.SIGKILL)
+
+
+def _signal(lock: Path, pid: int, number: signal.Signals) -> bool:
+    """Send a signal to the holder of a lock; whether it was sent. The holder of another user's lock gets none."""
+    try:
+        if lock.stat().st_uid != os.geteuid():  # it could name any process
+            return False
+        os.kill(pid, number)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return True
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def end_holder(lock: Path, signals: Sequence[signal.Signals], grace_seconds: float) -> bool:
@@ -215,10 +308,8 @@ def end_holder(lock: Path, signals: Sequence[signal.Signals], grace_seconds: flo
         Whether it ended without being killed.
     """
     for number in signals:
-        # Whose lock it is names a process of its own; another's could name any.
-        if (pid := lock_holder(lock)) is not None and lock.stat().st_uid == os.geteuid():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+        if (pid := lock_holder(lock)) is not None:
+            _signal(lock, pid, number)
         if _released(lock, grace_seconds):
             return number != signal.SIGKILL
     return False

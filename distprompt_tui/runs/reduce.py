@@ -8,13 +8,16 @@ from dataclasses import asdict, replace
 from itertools import groupby
 from typing import Any
 
-from distprompt_tui.fields import items, maybe, number, positive, table, text, whole
+from distprompt_tui.fields import field, items, maybe, number, positive, table, text, whole
 from distprompt_tui.runs.events import FORMAT_VERSION, Event
 from distprompt_tui.runs.reading import read_bounds, read_divergences, read_snapshot
 from distprompt_tui.runs.state import CurvePoint, Progress, Projection, Reading, RunState
 
 MAX_CURVE_POINTS = 4096
 """A curve that grows beyond this loses every second point: a plot has a few hundred columns."""
+
+MAX_ANSWERED = 256
+"""Ids of answered requests that are kept. A viewer reads the events a few times a second."""
 
 
 def reduce(state: RunState, event: Event) -> RunState:
@@ -172,9 +175,10 @@ def _bounds(state: RunState, event: Event) -> RunState:
 
 
 def _control(state: RunState, event: Event) -> RunState:
-    if event["outcome"] in ("locked", "unlocked", "edited", "refused"):
-        told = _warning(state, {"text": event["why"]}) if event["outcome"] == "refused" else state
-        return replace(told, changes_answered=state.changes_answered + 1)
+    if (request := maybe(text, event.get("id"))) is not None:
+        state = replace(state, answered=(*state.answered[1 - MAX_ANSWERED :], request))
+    if event["outcome"] == "refused":
+        return _warning(state, {"text": event["why"]})
     if event["outcome"] == "paused":
         return replace(state, phase="paused")
     if event["outcome"] == "resumed" and state.phase == "paused":
@@ -214,12 +218,17 @@ def _resumed(state: RunState, event: Event) -> RunState:
 
 
 def _ended(state: RunState, event: Event) -> RunState:
+    """The numbers become those of the best prompt, where it was measured: the last step had another one."""
+    result = maybe(table, event.get("result"))
+    best_kl, entropy = (field(number, result or {}, name) for name in ("kl", "entropy_achieved"))
     return replace(
         state,
         phase="ended",
         progress=None,
         reason=text(event["reason"]),
-        result=maybe(table, event.get("result")),
+        result=result,
+        best_kl=state.best_kl if best_kl is None else best_kl,
+        entropy=state.entropy if entropy is None else entropy,
         error=maybe(text, event.get("error")),
         exit_code=whole(event.get("exit_code", 1 if event["reason"] == "error" else 0)),
     )

@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 Phase = Literal["starting", "preparing", "searching", "paused", "ended"]
 
+FORCED = "stopped (forced)"
+"""The reason for the end of a run whose worker was killed on request."""
+
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
@@ -160,8 +163,8 @@ class RunState:
     """All that a viewer knows of a run. Divergences and entropies in nats, times in Unix seconds or seconds.
 
     `memory` (bytes) and `use` (percent of one core, or of a GPU's time) are of the worker's device; None where it did
-    not tell. `bos` is what stands before texts, where that is not what the model's tokenizer puts there.
-    `changes_answered` counts what was asked of the prompt and done, or refused.
+    not tell. `bos` is what stands before texts, where that is not what the model's tokenizer puts there. `answered` holds
+    the ids of the newest requests that the worker has answered.
     """
 
     phase: Phase = "starting"
@@ -204,7 +207,7 @@ class RunState:
     error: str | None = None
     exit_code: int = 0
     warnings: tuple[str, ...] = ()
-    changes_answered: int = 0
+    answered: tuple[str, ...] = ()
 
     @property
     def steps_per_second(self) -> float | None:

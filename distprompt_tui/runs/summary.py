@@ -13,6 +13,7 @@ from distprompt_tui.errors import UsageError
 from distprompt_tui.fields import field, number, positive, table, text, whole
 from distprompt_tui.files import open_regular
 from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.state import FORCED
 
 if TYPE_CHECKING:
     from distprompt_tui.files import Unreadable
@@ -82,7 +83,7 @@ class RunSummary:
     @property
     def is_resumable(self) -> bool:
         """Whether it ended before its time, so that a new worker would have something to do."""
-        return self.state in ("crashed", "stopped", "error")
+        return self.state in ("crashed", "stopped", FORCED, "error")
 
     @property
     def left(self) -> float | None:
@@ -119,8 +120,9 @@ def summarise(run: RunDirectory, known: RunSummary | None = None) -> RunSummary:
     if known is not None and known.version == version:
         return known
     newest = _newest_events(run.events)
-    step, ended = newest.get("step", {}), newest.get("ended", {})
+    step, ended = newest.get("step", {}), _end(newest)
     result = field(table, ended, "result") or {}
+    earlier = field(table, newest.get("ended", {}), "result") or {}
     head_limit, scanned = (known.head_limit, known.scanned) if known is not None else (None, 0)
     if head_limit is None and (head_limit := field(number, result, "head_limit")) is None:
         head_limit, scanned = _find_head_limit(run.events, scanned)
@@ -130,7 +132,7 @@ def summarise(run: RunDirectory, known: RunSummary | None = None) -> RunSummary:
         run=run,
         title=title_of(spec, run.name),
         state=_state(newest, alive),
-        best_kl=_first(number, (step, "best_kl"), (result, "kl")),
+        best_kl=_first(number, (result, "kl"), (step, "best_kl"), (earlier, "kl")),
         head_limit=head_limit,
         entropy=_first(number, (result, "entropy_achieved"), (step, "entropy")),
         step=steps,
@@ -232,13 +234,16 @@ def title_of(spec: dict[str, Any], name: str) -> RunTitle:
 def _state(newest: dict[str, dict[str, Any]], alive: bool) -> str:
     if alive:
         return "paused" if newest.get("control", {}).get("outcome") == "paused" else "running"
-    ended = newest.get("ended", {})
-    reason = field(text, ended, "reason")
+    reason = field(text, _end(newest), "reason")
+    return "crashed" if reason is None else reason or "ended"
+
+
+def _end(newest: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The event that ended the run; empty where there is none, or where a worker went on after it."""
     last, began, stepped = (field(whole, newest.get(kind, {}), "seq") for kind in ("ended", "resumed", "step"))
     went_on = began is not None and began > (last or 0)
-    if reason is not None and not went_on and (stepped is None or (last is not None and last >= stepped)):
-        return reason or "ended"
-    return "crashed"
+    is_last = not went_on and (stepped is None or (last is not None and last >= stepped))
+    return newest.get("ended", {}) if is_last else {}
 
 
 def _newest_events(path: Path) -> dict[str, dict[str, Any]]:

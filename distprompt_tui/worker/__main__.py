@@ -1,4 +1,7 @@
-"""`python -m distprompt_tui.worker RUN`: prepare, load, search, record. Started by `runs.process.start_worker`."""
+"""`python -m distprompt_tui.worker RUN [CONTROL_OFFSET]`: prepare, load, search, record.
+
+Started by `runs.process.start_worker`, which passes the size of the control file: later requests are this worker's.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ def main() -> int:
         threading.Thread(target=_beat, args=(run.heartbeat,), daemon=True).start()
         from distprompt_tui.worker.session import run_session  # torch: seconds; the heart already beats
 
-        run_session(run, events)
+        run_session(run, events, int(sys.argv[2]) if len(sys.argv) > 2 else None)
     except Terminated:
         return _end(run, events, reason="stopped")
     except DistPromptError as error:

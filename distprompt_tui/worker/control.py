@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, get_args
 
 from distprompt_tui.errors import UsageError
@@ -14,21 +15,30 @@ from distprompt_tui.runs.process import Change
 POLL_SECONDS = 0.05
 
 LONGEST_SHOWN = 40
-"""So many characters of a command that is not known stand in the answer to it."""
+"""So many characters of a command that is not known, and of a request's id, stand in the answer to it."""
 
 
 class Control:
-    """Reads the run's `control.jsonl`. What was asked before this worker started is not its business.
+    """Reads the run's `control.jsonl` and answers each request by a `control` event with its `id`.
 
     Args:
         run: whose control file is read.
         events: for the answers.
         change: does what is asked of the prompt and returns what the answer says, or refuses by a UsageError.
+        offset: byte of the control file at which the requests to this worker begin; those before it were made to an
+            earlier worker. None: its present end.
     """
 
-    def __init__(self, run: RunDirectory, events: EventWriter, change: Callable[[Event], dict[str, Any]]) -> None:
-        self._tailer = Tailer(run.control)
-        self._tailer.read()
+    def __init__(
+        self,
+        run: RunDirectory,
+        events: EventWriter,
+        change: Callable[[Event], dict[str, Any]],
+        offset: int | None = None,
+    ) -> None:
+        self._tailer = Tailer(run.control, offset or 0)
+        if offset is None:
+            self._tailer.read()
         self._events = events
         self._change = change
         self._paused = False
@@ -60,21 +70,27 @@ class Control:
 
     def _obey(self) -> None:
         for request in self._tailer.read():
-            command = request.get("command")
+            command, answer = request.get("command"), partial(self._events.write, "control", **_id_of(request))
             if command == "stop":
                 self.stopping = True
-                self._events.write("control", command=command, outcome="stopping")
+                answer(command=command, outcome="stopping")
             elif command in ("pause", "resume"):
                 self._paused = command == "pause"
-                self._events.write("control", command=command, outcome="paused" if self._paused else "resumed")
+                answer(command=command, outcome="paused" if self._paused else "resumed")
             elif command in get_args(Change):
-                self._events.write("control", command=command, **self._answer(request))
+                answer(command=command, **self._answer(request))
             else:
                 shown = command[:LONGEST_SHOWN] if isinstance(command, str) else type(command).__name__
-                self._events.write("control", command=shown, outcome="unknown")
+                answer(command=shown, outcome="unknown")
 
     def _answer(self, request: Event) -> dict[str, Any]:
         try:
             return self._change(request)
         except UsageError as error:
             return {"outcome": "refused", "why": str(error)}
+
+
+def _id_of(request: Event) -> dict[str, str]:
+    """The field that says which request is answered; none where the request has no id."""
+    value = request.get("id")
+    return {"id": value[:LONGEST_SHOWN]} if isinstance(value, str) else {}

@@ -51,14 +51,21 @@ MOST_NOT_FINITE = 20
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 
 
-def run_session(run: RunDirectory, events: EventWriter) -> None:
+def run_session(run: RunDirectory, events: EventWriter, control_offset: int | None = None) -> None:
     """Do what the run's spec says, from its last checkpoint where there is one.
+
+    Args:
+        run: the run's folder.
+        events: where it is recorded.
+        control_offset: byte of the control file at which the requests to this worker begin; None: its present end.
 
     Raises:
         DistPromptError: the model or the target cannot be had as asked, or the search failed.
     """
     inputs = read_inputs(run)
     spec = run.read_spec()
+    if control_offset is None:
+        control_offset = run.control.stat().st_size if run.control.is_file() else 0
 
     def report(text: str, fraction: float | None) -> None:
         events.write("progress", stage="model", text=text, fraction=fraction)
@@ -92,7 +99,7 @@ def run_session(run: RunDirectory, events: EventWriter) -> None:
             recorder.show(report, search)
             return answer
 
-        control = Control(run, events, change)
+        control = Control(run, events, change, control_offset)
         reason = _search(run, events, spec, search, recorder, bounds, control, manifest["inputs_sha256"])
         best, said = shortened(model, p, spec, search.best, control.asked_to_stop)
         said |= fluency(model, spec, best) | beginning(model, p, spec, with_kept_start(run, spec))

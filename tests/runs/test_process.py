@@ -17,11 +17,11 @@ import pytest
 
 from distprompt_tui.errors import UsageError
 from distprompt_tui.outcome import outcome_notes
-from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import Tailer
-from distprompt_tui.runs.process import send, start_run, start_worker, stop, worker_pid
+from distprompt_tui.runs.process import new_request_id, send, start_run, start_worker, stop, worker_pid
 from distprompt_tui.runs.reduce import reduce_all
-from distprompt_tui.runs.state import RunState
+from distprompt_tui.runs.state import FORCED, RunState
 from distprompt_tui.runs.summary import summarise
 from distprompt_tui.spec import Hard, RunSpec
 
@@ -120,17 +120,74 @@ def test_a_worker_that_does_not_answer_is_killed(run: RunDirectory) -> None:
     pid = worker_pid(run)
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
-    assert not stop(run, grace_seconds=0.3)
+    assert not stop(run, grace_seconds=0.3, silent_seconds=0.5)
     assert gone(run)
+    state = wait_for(run, lambda state: state.phase == "ended")
+    assert (state.reason, state.error) == (FORCED, None)
+    summary = summarise(run)
+    assert (summary.state, summary.is_resumable) == (FORCED, True)
+    start_worker(run)  # it goes on, and does not obey what its predecessor was asked
+    wait_for(run, lambda state: state.phase == "searching" and state.step > 0)
+    assert stop(run)
 
 
-def test_a_worker_in_a_long_step_is_waited_for(run: RunDirectory) -> None:
+def test_a_worker_that_is_halted_for_a_while_is_waited_for(run: RunDirectory) -> None:
     wait_for(run, lambda state: state.step > 0)
     pid = worker_pid(run)
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     threading.Timer(1.5, os.kill, (pid, signal.SIGCONT)).start()
-    assert stop(run, grace_seconds=0.3, step_seconds=60)
+    assert stop(run, grace_seconds=0.1)
+    assert wait_for(run, lambda state: state.phase == "ended").reason == "stopped"
+
+
+SLOW_WORKER = """
+import sys, time
+from distprompt_tui.search.soft import SoftSearch
+from distprompt_tui.worker.__main__ import main
+steps = SoftSearch.steps
+def slow(self):
+    for step in steps(self):
+        yield step
+        time.sleep(4 if step.index == 3 else 0)
+SoftSearch.steps = slow
+sys.exit(main())
+"""
+"""Its fourth step takes longer than all that a stop waits for without a sign of life."""
+
+
+@pytest.mark.parametrize("how", ["wait", "kill"])
+def test_a_worker_in_a_long_step_is_waited_for_or_killed_on_request(
+    spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nexec '{sys.executable}' -c '{SLOW_WORKER}' \"$RUN\"\n")
+    python.chmod(0o755)
+    run = create_run(spec, tmp_path / "runs")
+    monkeypatch.setenv("RUN", str(run.path))
+    monkeypatch.setattr(sys, "executable", str(python))
+    start_worker(run)
+    wait_for(run, lambda state: state.step >= 3)
+    force = threading.Event()
+    if how == "kill":
+        force.set()
+    assert stop(run, grace_seconds=0.1, silent_seconds=3.0, force=force) == (how == "wait")
+    assert wait_for(run, lambda state: state.phase == "ended").reason == {"wait": "stopped", "kill": FORCED}[how]
+
+
+def test_what_is_asked_while_the_worker_starts_is_answered_by_its_id(spec: RunSpec, tmp_path: Path) -> None:
+    """A second viewer's request is answered by its own id; what an earlier worker was asked is not obeyed."""
+    run = create_run(spec, tmp_path)
+    send(run, "stop")
+    start_worker(run)
+    mine, others = new_request_id(), new_request_id()
+    send(run, "pause", mine)
+    assert wait_for(run, lambda state: state.phase == "paused").answered == (mine,)
+    send(run, "unlock", others, position=0)
+    assert wait_for(run, lambda state: len(state.answered) > 1).answered == (mine, others)
+    asked = Tailer(run.control).read()
+    assert len({request["id"] for request in asked}) == 3
+    assert stop(run)
     assert wait_for(run, lambda state: state.phase == "ended").reason == "stopped"
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from textual.pilot import Pilot
 
-from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.events import Event, Tailer
+from distprompt_tui.runs.state import FORCED
 from distprompt_tui.tui import control
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.screens.dialogs import Question
@@ -16,6 +19,7 @@ from distprompt_tui.tui.screens.start import StartScreen
 from distprompt_tui.tui.widgets.bars import Bars
 from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
 from distprompt_tui.tui.widgets.keybar import KeyBar
+from distprompt_tui.tui.widgets.prompt import PromptView
 from tests.tui.conftest import screen_text, until, watched
 from tests.tui.recording import Recorder, recorded
 
@@ -120,12 +124,147 @@ async def test_pause_and_resume_reach_the_worker(tmp_path: Path, app_on: Make) -
             await until(pilot, lambda: "running" in screen_text(app))
             await pilot.press("space")
             assert "pausing…" in screen_text(app)
-            assert [line["command"] for line in commands.read()] == ["pause"]
-            recorder.writer.write("control", command="pause", outcome="paused")
+            request = await asked(pilot, commands)
+            assert request["command"] == "pause"
+            recorder.writer.write("control", command="pause", outcome="paused", id=request["id"])
             await until(pilot, lambda: "paused" in screen_text(app))
             assert "resume" in screen_text(app)
             await pilot.press("space")
-            assert [line["command"] for line in commands.read()] == ["resume"]
+            assert (await asked(pilot, commands))["command"] == "resume"
+
+
+async def asked(pilot: Pilot[int], commands: Tailer) -> Event:
+    """The next request in the control file."""
+    found: list[Event] = []
+    await until(pilot, lambda: found.extend(commands.read()) or found)
+    (request,) = found
+    return request
+
+
+async def test_pause_and_resume_within_one_poll_leave_nothing_pending(tmp_path: Path, app_on: Make) -> None:
+    recorder = Recorder(tmp_path / "runs")
+    recorder.start()
+    recorder.steps(2)
+    commands = Tailer(recorder.run.control)
+    async with watched(recorder, app_on, size=(100, 30)) as (app, pilot):
+        await until(pilot, lambda: "running" in screen_text(app))
+        await pilot.press("space")
+        pause = await asked(pilot, commands)
+        await pilot.press("space")
+        resume = await asked(pilot, commands)
+        assert (pause["command"], resume["command"]) == ("pause", "resume")
+        assert "resuming…" in screen_text(app)
+        for request, outcome in ((pause, "paused"), (resume, "resumed")):
+            recorder.writer.write("control", command=request["command"], outcome=outcome, id=request["id"])
+        await until(pilot, lambda: "● running" in screen_text(app))
+
+
+async def test_another_viewers_answer_is_not_taken_for_ones_own(tmp_path: Path, app_on: Make) -> None:
+    recorder = Recorder(tmp_path / "runs")
+    recorder.start()
+    recorder.steps(2)
+    commands = Tailer(recorder.run.control)
+    async with watched(recorder, app_on, size=(100, 30)) as (app, pilot):
+        await until(pilot, lambda: "running" in screen_text(app))
+        await pilot.press("space")
+        mine = await asked(pilot, commands)
+        recorder.writer.write("control", command="pause", outcome="paused", id="another viewer's")
+        recorder.writer.write("control", command="pause", outcome="paused")  # of a worker that gives no ids
+        screen = app.screen
+        assert isinstance(screen, LiveScreen)
+        await until(pilot, lambda: screen.view.state.phase == "paused")
+        assert "pausing…" in screen_text(app)
+        recorder.writer.write("control", command="pause", outcome="paused", id=mine["id"])
+        await until(pilot, lambda: "‖ paused" in screen_text(app))
+
+
+def _link(control: Path) -> None:
+    control.unlink()
+    control.symlink_to(control.with_name("elsewhere"))
+
+
+def _folder(control: Path) -> None:
+    control.unlink()
+    control.mkdir()
+
+
+def _pipe(control: Path) -> None:
+    control.unlink()
+    os.mkfifo(control)
+
+
+def _nothing(control: Path) -> None:
+    control.parent.rename(control.parent.with_name("moved"))
+
+
+@pytest.mark.parametrize("spoil", [_link, _folder, _pipe, _nothing])
+async def test_a_request_that_cannot_be_written_is_told(
+    tmp_path: Path, app_on: Make, spoil: Callable[[Path], None]
+) -> None:
+    recorder = Recorder(tmp_path / "runs", "hard")
+    recorder.start()
+    recorder.steps(2)
+    async with watched(recorder, app_on, size=(120, 40), notifications=True) as (app, pilot):
+        await until(pilot, lambda: "running" in screen_text(app) and complete(app))
+        screen = app.screen
+        assert isinstance(screen, LiveScreen)
+        spoil(recorder.run.control)
+        screen.control.run = recorder.run
+        await pilot.press("space")
+        await until(pilot, lambda: "told to pause" in screen_text(app))
+        screen.query_one(PromptView).post_message(PromptView.LockAsked(1, locked=True))
+        if spoil is not _nothing:  # then there is no run any more whose prompt could be changed
+            await until(pilot, lambda: "told to lock" in screen_text(app))
+        assert screen.control.pending == ""
+
+
+async def test_a_slow_stop_offers_to_kill(tmp_path: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = Recorder(tmp_path / "runs")
+    recorder.start()
+    recorder.steps(2)
+    monkeypatch.setattr("distprompt_tui.tui.control._SLOW_STOP_SECONDS", 0.0)
+    monkeypatch.setattr("distprompt_tui.runs.process.stop", lambda run, force: not force.wait(60))
+    async with watched(recorder, app_on, size=(120, 40), notifications=True) as (app, pilot):
+        await until(pilot, lambda: "running" in screen_text(app))
+        await pilot.press("s", "s")
+        await until(pilot, lambda: "s kill it now" in screen_text(app))
+        assert "stopping…" in screen_text(app)
+        await pilot.press("s")
+        await until(pilot, lambda: "Kill it now" in screen_text(app))
+        await pilot.press("k")
+        await until(pilot, lambda: "stopped (forced)" in screen_text(app))
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_an_ended_run_shows_the_entropy_of_its_best_prompt(
+    tmp_path: Path, app_on: Make, size: tuple[int, int]
+) -> None:
+    recorder = Recorder(tmp_path / "runs")
+    recorder.start()
+    recorder.steps(40)
+    recorder.bounds()
+    recorder.writer.write("ended", reason="budget", result={"kl": 0.195, "entropy_achieved": 1.2345})
+    app = app_on(attach=recorder.run)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: complete(app))
+        text = screen_text(app)
+        assert "Best 0.195" in text
+        assert ("1.234" if size[0] == 120 else "H 1.23 of") in text
+
+
+@pytest.mark.parametrize("size", [(120, 40), (80, 24)])
+async def test_a_run_without_a_result_names_its_last_step(tmp_path: Path, app_on: Make, size: tuple[int, int]) -> None:
+    recorder = Recorder(tmp_path / "runs")
+    recorder.start()
+    recorder.steps(40)
+    recorder.writer.write("ended", reason=FORCED, result=None)
+    app = app_on(attach=recorder.run)
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: complete(app))
+        text = screen_text(app)
+        assert "stopped (forced)" in text
+        assert "last step" in text
+        assert "crashed" not in text
 
 
 async def test_stopping_asks_first(tmp_path: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch) -> None:

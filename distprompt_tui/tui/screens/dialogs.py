@@ -83,6 +83,16 @@ def stop_question() -> Question:
     )
 
 
+def kill_question() -> Question:
+    """Whether a search that is stopping should end before its step does."""
+    return Question(
+        "Kill the search",
+        "It has been asked to stop and ends after the step that it is in. Killed now, it loses that step and the last "
+        "seconds before it.",
+        [Answer("kill", "k", "Kill it now"), Answer("stay", "x", "Wait for the step")],
+    )
+
+
 def stop_sweep_question(name: str) -> Question:
     """Whether to end the process that carries a sweep out."""
     return Question(

@@ -14,7 +14,7 @@ from distprompt_tui.tui import clipboard, panels
 from distprompt_tui.tui.background import in_thread
 from distprompt_tui.tui.keys import HISTORY_KEYS, bindings
 from distprompt_tui.tui.lines import safe
-from distprompt_tui.tui.screens.dialogs import copy_question, export_question, stop_question
+from distprompt_tui.tui.screens.dialogs import copy_question, export_question, kill_question, stop_question
 from distprompt_tui.tui.screens.prompt_hands import PromptScreen
 from distprompt_tui.tui.widgets.bars import Bars, TokensPanel
 from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
@@ -52,25 +52,30 @@ class LiveScreen(PromptScreen):
     def action_pause(self) -> None:
         """Ask for a pause, or for the search to go on."""
         if not self.refused():
-            self.control.toggle_pause(self.view)
-            self.redraw()
+            self.request(self.control.toggle_pause(self.view))
 
     def action_stop(self) -> None:
-        """End the search, after a question."""
+        """End the search, after a question; where that takes long, kill it, after another one."""
         if not self.refused():
-            self.app.push_screen(stop_question(), self._stop)
+            self.app.push_screen(kill_question() if self.control.is_stopping else stop_question(), self._stop)
 
     def _stop(self, answer: str | None) -> None:
-        if answer == "stop":
+        if answer is not None and answer != "stay":
             self.run_worker(self.stop_run())
 
     async def stop_run(self) -> None:
-        """End the search and show how it goes."""
-        stopping = asyncio.create_task(self.control.stop(self.view))
+        """End the search and show how it goes. While a stop is on its way: kill it."""
+        if self.control.is_stopping:
+            self.control.kill()
+            return
+        stopping = asyncio.create_task(self.control.stop())
         await asyncio.sleep(0)  # let it ask, so that "stopping…" is shown at once
         self.redraw()
-        if not await stopping:
-            self.notify("The worker did not answer and was ended by force.", severity="warning")
+        try:
+            if not await stopping:
+                self.notify("The search process was killed: stopped (forced).", severity="warning")
+        except DistPromptError as error:
+            self.notify(safe(str(error)), severity="error", markup=False)
         self.tick()
 
     async def action_detach(self) -> None:

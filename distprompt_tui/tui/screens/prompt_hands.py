@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
+from distprompt_tui.errors import DistPromptError
 from distprompt_tui.tui.keys import READ_ONLY
+from distprompt_tui.tui.lines import safe
 from distprompt_tui.tui.screens.run_view import RunScreen
 from distprompt_tui.tui.widgets.prompt import PromptView
 
@@ -46,7 +49,18 @@ class PromptScreen(RunScreen):
         if why := self._why_not_changed():
             self.notify(why, severity="warning")
         else:
-            self.control.change(self.view, command, **fields)
+            self.request(self.control.change(command, **fields))
+
+    def request(self, sending: Awaitable[None]) -> None:
+        """Show that a request is on its way, and send it."""
+        self.redraw()
+        self.run_worker(self._send(sending))
+
+    async def _send(self, sending: Awaitable[None]) -> None:
+        try:
+            await sending
+        except DistPromptError as error:
+            self.notify(safe(str(error)), severity="error", markup=False)
             self.redraw()
 
     def _why_not_changed(self) -> str:

@@ -148,7 +148,8 @@ class RunScreen(AppScreen):
 
     def _status(self, what: Shown) -> StatusData:
         news = self._news.words_at(time.monotonic()) if self.view.is_live else ()
-        return StatusData(self.view, self.control.pending, self.read_only, what.note, news)
+        slow = self.control.stops_slowly
+        return StatusData(self.view, self.control.pending, self.read_only, what.note, news, slow)
 
     async def update_panels(self, *, asked: bool = False) -> None:
         """Draw what is shown now; `asked`: the person waits for its tokens."""
@@ -177,9 +178,10 @@ class RunScreen(AppScreen):
             PlotData(run.curve, run.readings, uniform, run.bounds, run.best_kl, run.best_step, what.cursor_step)
         )
         self.query_one(EntropyGauge).show(
-            EntropyData(state.entropy_target, state.entropy, state.vocab_size, what.second)
+            EntropyData(state.entropy_target, state.entropy, state.vocab_size, self._name_of_second(what))
         )
-        self.query_one(LeftOnTheTable).show(LeftData.of(state, "text" if what.second == "text" else "best"))
+        left = LeftData.of(state, "text" if what.second == "text" else "best", last_step=self._shows_last_step(what))
+        self.query_one(LeftOnTheTable).show(left)
         if snapshot is not None:
             method = "hard" if what.second == "text" else state.method or self.view.title.method
             self.query_one(PromptView).show(
@@ -196,6 +198,14 @@ class RunScreen(AppScreen):
         self._show_keys(what)
         self._tell_new_warnings(self.view.state.warnings)
 
+    def _shows_last_step(self, what: Shown) -> bool:
+        """Whether a run is shown whose best prompt was not measured at its end: its last step had another one."""
+        is_over = self.view.health == "crashed" or (self.view.state.phase == "ended" and not self.view.state.result)
+        return is_over and not what.note
+
+    def _name_of_second(self, what: Shown) -> str:
+        return "last step" if self._shows_last_step(what) else what.second
+
     def _tell_new_warnings(self, warnings: tuple[str, ...]) -> None:
         """Those from before this screen was opened are in the log."""
         for warning in warnings[self._warned :] if self._warned is not None else ():
@@ -205,6 +215,7 @@ class RunScreen(AppScreen):
     def _show_keys(self, what: Shown) -> None:
         words = {
             "pause": "resume" if self.view.state.phase == "paused" else "pause",
+            "stop": "kill" if self.control.is_stopping else "stop",
             "plot_scale": "linear" if self.query_one(DivergencePlot).log_scale else "log",
             "detach": "back" if what.note or not self.view.is_live else "detach",
             "freeze": "follow" if self.held else "freeze",

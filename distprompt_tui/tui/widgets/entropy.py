@@ -56,8 +56,8 @@ def entropy_lines(data: EntropyData, width: int) -> list[Line]:
 
 
 def _gauge(name: str, value: float | None, top: float, width: int, role: str) -> Line:
-    label: Line = [(f"{name:<8} ", "quiet"), (f"{format.nats(value):>7} ", role)]
-    room = max(width - 17, 0)
+    label: Line = [(f"{name:<9} ", "quiet"), (f"{format.nats(value):>7} ", role)]
+    room = max(width - 18, 0)
     return [*label, (format.meter(value / top, room) if value is not None else "", role)]
 
 
@@ -66,7 +66,10 @@ _NOTHING_YET = "What is still to gain is known after the first step."
 
 @dataclass(frozen=True)
 class LeftData:
-    """What the split of the divergence is made from; nats. `name`: what `best_kl` is called."""
+    """What the split of the divergence is made from; nats.
+
+    `name`: what `best_kl` is called. `last_step`: the entropy is of the last step, not of what `name` says.
+    """
 
     best_kl: float | None = None
     start_kl: float | None = None
@@ -77,9 +80,10 @@ class LeftData:
     entropy: float | None = None
     bounds_expected: bool = True
     name: str = "best"
+    last_step: bool = False
 
     @staticmethod
-    def of(state: RunState, name: str = "best") -> LeftData:
+    def of(state: RunState, name: str = "best", *, last_step: bool = False) -> LeftData:
         """Out of a run's state."""
         return LeftData(
             state.best_kl,
@@ -91,6 +95,7 @@ class LeftData:
             state.entropy,
             state.phase != "ended",
             name,
+            last_step,
         )
 
 
@@ -153,7 +158,7 @@ def _entropies(data: LeftData) -> Line:
     if data.entropy is None or data.entropy_target is None:
         return []
     return [
-        ("H ", "quiet"),
+        ("H at last step " if data.last_step else "H ", "quiet"),
         (f"{data.entropy:.2f}", "achieved"),
         (" of ", "quiet"),
         (f"{data.entropy_target:.2f}", "target"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from distprompt_tui import format
 from distprompt_tui.outcome import outcome_notes
-from distprompt_tui.runs.state import RunState
+from distprompt_tui.runs.state import FORCED, RunState
 from distprompt_tui.runs.summary import RunTitle
 from distprompt_tui.tui.follow import RunView
 from distprompt_tui.tui.lines import Line, Span, cut, fitting, joined, key_hints, plain, safe, spread, width_of, wrapped
@@ -18,6 +18,7 @@ REASONS = {
     "target reached": "target reached",
     "budget": "budget spent",
     "stopped": "stopped",
+    FORCED: FORCED,
     "plateau": "no more gain",
     "error": "failed",
 }
@@ -30,13 +31,17 @@ _METER_CELLS = 12
 
 @dataclass(frozen=True)
 class StatusData:
-    """A run, what was asked of it and not answered yet (`pausing…`), what is shown instead of it, and what is new."""
+    """A run, what was asked of it and not answered yet (`pausing…`), what is shown instead of it, and what is new.
+
+    `stops_slowly`: a stop has been on its way for a while.
+    """
 
     view: RunView = field(default_factory=RunView)
     pending: str = ""
     read_only: bool = False
     note: tuple[Span, ...] = ()
     news: tuple[Span, ...] = ()
+    stops_slowly: bool = False
 
 
 class StatusLine(Painted[StatusData]):
@@ -135,6 +140,10 @@ def notice_lines(data: StatusData, width: int) -> list[Line]:
         return _crashed(view, width)
     if state.phase == "ended":
         return _ended(state, width)
+    if data.stops_slowly:
+        return [
+            cut([("The search ends after the step that it is in.   ", "quiet"), *key_hints("s kill it now")], width)
+        ]
     if view.health == "silent":
         text = f"Nothing heard from the worker for {view.silent_seconds} s: it may be in a long step."
         return [cut([(f"{text}   ", "warning"), *key_hints("w its output   s stop")], width)]
