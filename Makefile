@@ -4,8 +4,9 @@ PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constrai
 
 .PHONY: demo setup test coverage lint clean
 
-demo: setup ## set up, then open the app on a search
-	@$(BIN)/distprompt-tui --preset outlier
+demo: setup ## set up, then open the app on a search; without a terminal, search for 20 seconds and print the result
+	@if [ -t 0 ] && [ -t 1 ] && [ -t 2 ] && [ "$${TERM:-dumb}" != dumb ]; then $(BIN)/distprompt-tui --preset outlier; \
+	else $(BIN)/distprompt-tui run outlier --seconds 20; fi
 
 setup: .venv/ready ## everything that the program needs, in .venv
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import locale
 import os
 import platform
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from distprompt_tui import __version__, locations
 from distprompt_tui.checks import Check
+from distprompt_tui.encoding import locale_is_utf8, terminal_encoding
 from distprompt_tui.errors import DistPromptError, first_line
 
 PACKAGES = ("torch", "transformers", "tokenizers", "textual", "plotext", "numpy")
@@ -48,11 +48,8 @@ def _terminal() -> list[Check]:
     size = shutil.get_terminal_size((0, 0))
     small = 0 < size.columns < 80 or 0 < size.lines < 24
     checks.append(Check("size", f"{size.columns}x{size.lines}", "80x24 shows the essentials" if small else ""))
-    encoding = locale.getpreferredencoding(False)
-    is_utf8 = encoding.lower().replace("-", "") == "utf8"
-    checks.append(
-        Check("characters", encoding, "" if is_utf8 else "the app draws with ASCII; LC_ALL=C.UTF-8 gives finer bars")
-    )
+    coarse = "" if locale_is_utf8() else "the app draws with ASCII; LC_ALL=C.UTF-8 gives finer bars"
+    checks.append(Check("characters", terminal_encoding(), coarse))
     clipboard = "by OSC 52, and into last-copy.txt of the run"
     in_tmux = "in tmux: set -g set-clipboard on; set -g allow-passthrough on" if "TMUX" in os.environ else ""
     remote = "yes" if "SSH_CONNECTION" in os.environ else "no"

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from distprompt_tui.errors import DistPromptError, UsageError
+from distprompt_tui.errors import DistPromptError
 from distprompt_tui.format import duration, nats, rate
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Tailer

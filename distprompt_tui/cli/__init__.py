@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import typer
 
 from distprompt_tui.cli.lists import doctor, models_app, paths, presets_app
 from distprompt_tui.cli.options import fail
+from distprompt_tui.cli.output import finish, guard_streams
 from distprompt_tui.cli.reports import report
 from distprompt_tui.cli.runs import runs_app
 from distprompt_tui.cli.searches import attach, floor, open_app, run, show_target
 from distprompt_tui.cli.sweeps import sweep
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.errors import DistPromptError, first_line
 from distprompt_tui.processes import open_standard_streams
+from distprompt_tui.tokens import safe
 
 EXIT_CODES = """Exit codes: 0 well, 1 the run failed, 2 wrong usage or preset, 3 not found, 4 divergence of --until not
 reached, 130 interrupted."""
@@ -39,9 +44,22 @@ app.add_typer(runs_app, name="runs")
 
 
 def main() -> None:
-    """Run the command line; a failure is one line on stderr and an exit code."""
+    """Run the command line; a failure is one line on stderr and an exit code.
+
+    Errors of the system, such as a full disk, are failures. All other exceptions keep their traceback.
+    """
     open_standard_streams()
+    stdout = guard_streams()
     try:
-        app(prog_name="distprompt-tui")
-    except DistPromptError as error:
-        fail(str(error), error.exit_code)
+        try:
+            app(prog_name="distprompt-tui")
+        except DistPromptError as error:
+            fail(str(error), error.exit_code)
+        except OSError as error:
+            where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
+            fail(where + (error.strerror or first_line(error)), 1)
+    except SystemExit as end:
+        if not (problem := finish(stdout)):
+            raise
+        print(f"distprompt-tui: {safe(problem)}", file=sys.stderr)
+        sys.exit(end.code or 1)

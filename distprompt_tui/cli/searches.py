@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,11 +29,13 @@ from distprompt_tui.cli.options import (
     asked_spec,
     fail,
     preset_spec,
+    refuse_options_before,
     report,
     runs_folder,
     say,
     stdout,
 )
+from distprompt_tui.cli.output import result_is_in
 from distprompt_tui.errors import NotFoundError, UsageError
 
 
@@ -55,6 +58,7 @@ def open_app(
 ) -> None:
     """Open the app."""
     if context.invoked_subcommand is not None:
+        refuse_options_before(context)
         return
     if version:
         from distprompt_tui import __version__
@@ -93,8 +97,12 @@ def run(
     options = Options(model, method, steps, seconds, until, seed, changes)
     spec = options.apply(asked_spec(preset, target))
     run_directory, state = run_to_end(spec, runs_folder(runs_dir), Console(stderr=True))
+    result_is_in(run_directory.path)
     if state.result is None:
-        fail(f"{run_directory.name} was stopped before it had searched", 130)
+        found = (
+            "before it had searched" if state.best_kl is None else f"by force; its best prompt: {run_directory.best}"
+        )
+        fail(f"{run_directory.name} was stopped {found}", 130)
     if as_json:
         print(json.dumps(state.result, allow_nan=False))
     else:
@@ -178,8 +186,14 @@ def attach(
 
 
 def _open(runs_dir: Path | None, **how: Any) -> None:
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    streams = (sys.__stdin__, sys.__stdout__, sys.__stderr__)
+    if not all(stream is not None and stream.isatty() for stream in streams):
         raise UsageError("the app needs a terminal; 'distprompt-tui run PRESET' searches without one")
+    if (term := os.environ.get("TERM", "")) in ("", "dumb", "unknown"):
+        raise UsageError(
+            f"the app cannot be drawn on a terminal with TERM={term or '(not set)'}: set what it is, such "
+            "as xterm-256color; 'distprompt-tui run PRESET' searches without one"
+        )
     from distprompt_tui.tui.app import run_app
 
     raise typer.Exit(run_app(runs_dir=runs_folder(runs_dir), **{"spec": None} | how))

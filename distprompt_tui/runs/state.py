@@ -163,8 +163,8 @@ class RunState:
     """All that a viewer knows of a run. Divergences and entropies in nats, times in Unix seconds or seconds.
 
     `memory` (bytes) and `use` (percent of one core, or of a GPU's time) are of the worker's device; None where it did
-    not tell. `bos` is what stands before texts, where that is not what the model's tokenizer puts there. `answered` holds
-    the ids of the newest requests that the worker has answered.
+    not tell. `bos` is what stands before texts, where that is not what the model's tokenizer puts there.
+    `answered` holds the ids of the newest requests that the worker has answered.
     """
 
     phase: Phase = "starting"

@@ -17,10 +17,11 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.theme import Theme
 
+from distprompt_tui.encoding import locale_is_utf8
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.files import is_own
 from distprompt_tui.runs.summary import RunSummary, read_runs
-from distprompt_tui.tui.ascii import AsciiFilter, locale_is_utf8
+from distprompt_tui.tui.ascii import AsciiFilter
 from distprompt_tui.tui.background import in_thread
 from distprompt_tui.tui.hangup import watch_terminal
 from distprompt_tui.tui.keys import APP_KEYS, READ_ONLY, bindings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import locale
 from functools import lru_cache
 
 from rich.cells import cell_len
@@ -20,11 +19,6 @@ _SIGNS = {
     "−": "-", "–": "-", "—": "-", "×": "x", "‖": "|", "→": ">", "←": "<", "↑": "^", "↓": "v", "≥": ">", "≤": "<",
     "▶": ">", "▯": "?", "≈": "~", "∞": "8", "’": "'", "“": '"', "”": '"', "\N{NO-BREAK SPACE}": " ",
 }  # fmt: skip
-
-
-def locale_is_utf8() -> bool:
-    """Whether the user's locale can show more than ASCII."""
-    return locale.getpreferredencoding(False).lower().replace("-", "") == "utf8"
 
 
 @lru_cache(4096)

@@ -1,0 +1,101 @@
+"""What is printed where stdout is full, closed, gone or of a small encoding; options in the wrong place."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tui.recording import recorded
+
+
+def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a shell command in which `$D` is the program; its own exit code goes to stderr."""
+    return subprocess.run(
+        ["bash", "-c", command],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env=os.environ | {"D": f"{sys.executable} -m distprompt_tui"} | environment,
+        check=False,
+        timeout=240,
+    )
+
+
+@pytest.mark.parametrize("command", ["presets", "models", "runs", "runs list --json", "report RUN", "paths"])
+@pytest.mark.parametrize("how", ["$D COMMAND > /dev/full", "$D COMMAND >&-", "{ $D COMMAND; exit $?; } > >(exec >&-)"])
+def test_what_cannot_be_printed_is_one_line(command: str, how: str, tmp_path: Path) -> None:
+    run = recorded(tmp_path / "runs")
+    written = how.replace("COMMAND", command.replace("RUN", str(run.path)))
+    result = shell(written, DISTPROMPT_HOME=str(tmp_path))
+    lines = result.stderr.splitlines()
+    if "exec" not in how:  # a short text may have been read by the pipe before its reader was gone
+        assert result.returncode == 1
+        assert len(lines) == 1
+    assert all(line.startswith("distprompt-tui: stdout could not be written: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "latin-1"}]
+)
+def test_characters_that_the_encoding_lacks_are_replaced(environment: dict[str, str], tmp_path: Path) -> None:
+    run = recorded(tmp_path / "runs", "hard")
+    result = subprocess.run(
+        [sys.executable, "-m", "distprompt_tui", "report", str(run.path)],
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        env=os.environ | environment,
+        check=False,
+        timeout=240,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == b""
+    assert b"banana" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["--runs-dir . runs", "--ascii attach", "runs --runs-dir . list", "--fps 2 doctor", "--version presets"],
+)
+def test_options_before_a_command_are_refused(arguments: str) -> None:
+    result = shell(f"$D {arguments}")
+    (line,) = result.stderr.splitlines()
+    assert "before a command has no effect" in line
+    assert (result.returncode, result.stdout) == (2, "")
+
+
+@pytest.mark.parametrize("term", ["dumb", "unknown", ""])
+def test_the_app_is_refused_on_a_terminal_that_cannot_be_drawn_on(term: str, tmp_path: Path) -> None:
+    run = recorded(tmp_path / "runs")
+    for arguments in ("", f"attach {run.path}", "--preset outlier"):
+        result = shell(f'script -qec "$D {arguments}" /dev/null', TERM=term)
+        assert f"TERM={term or '(not set)'}" in result.stdout, arguments
+        assert result.returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, False),
+        ({"LC_ALL": "C"}, False),
+        ({"LANG": "POSIX"}, False),
+        ({"LC_ALL": "en_US.ISO-8859-1"}, False),
+        ({"LANG": "en_US.ISO-8859-1"}, False),
+        ({"LANG": "xx_XX"}, False),
+        ({"LC_CTYPE": "C.UTF-8"}, True),
+        ({"LANG": "C.utf8"}, True),
+        ({"LC_ALL": "xx_XX.UTF-8"}, True),
+        ({"LC_ALL": "C", "LANG": "C.UTF-8"}, False),
+        ({"LANG": "en_US.UTF-8@euro"}, True),
+    ],
+)
+def test_the_locale_that_the_user_set_decides(environment: dict[str, str], expected: bool) -> None:
+    clean = {name: value for name, value in os.environ.items() if name not in ("LC_ALL", "LC_CTYPE", "LANG")}
+    code = "from distprompt_tui.encoding import locale_is_utf8; print(locale_is_utf8())"
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=clean | environment, capture_output=True, text=True, check=False
+    )
+    assert found.stdout == f"{expected}\n", found.stderr
