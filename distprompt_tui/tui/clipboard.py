@@ -72,17 +72,18 @@ def headless_command(run: RunDirectory) -> str:
 
     spec = run.read_spec()
     try:
-        preset = load_preset(spec.preset).spec
-        named = {"title": spec.title, "description": spec.description, "preset": spec.preset, "target": spec.target}
-        base = with_method(preset, spec.search.method).model_copy(update=named)
+        found = load_preset(spec.preset)
+        preset, is_by_name = found.spec, found.path.is_absolute() and not spec.preset.startswith("-")
+        base = with_method(preset, spec.search.method)
         changes = _changes(base.model_dump(mode="json"), spec.model_dump(mode="json"))
         same_target = preset.target == spec.target
-        if same_target and override(base, [f"{field}={value}" for field, value in changes.items()]) == spec:
+        if is_by_name and same_target and override(base, [f"{at}={value}" for at, value in changes.items()]) == spec:
             method = ["--method", spec.search.method] if preset.search.method != spec.search.method else []
             return shlex.join(["distprompt-tui", "run", spec.preset, *method, *_options(changes)])
     except DistPromptError:  # the preset is gone, or has changed into something else
         pass
-    return shlex.join(["distprompt-tui", "run", str(run.spec_file)])
+    named = f"preset={_toml(spec.preset)}"  # a file's preset is called after the file
+    return shlex.join(["distprompt-tui", "run", str(run.spec_file), "--set", named])
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any], under: str = "") -> dict[str, str]:
@@ -92,15 +93,24 @@ def _changes(old: dict[str, Any], new: dict[str, Any], under: str = "") -> dict[
         if isinstance(value, dict) and isinstance(old.get(name), dict):
             found |= _changes(old[name], value, f"{under}{name}.")
         elif value != old.get(name):
-            found[under + name] = json.dumps(value, ensure_ascii=False)
+            found[under + name] = _toml(value)
     return found
 
 
 def _options(changes: dict[str, str]) -> list[str]:
     options: list[str] = []
     for field, value in changes.items():
-        options += [_OPTIONS[field], value.strip('"')] if field in _OPTIONS else ["--set", f"{field}={value}"]
+        written = str(json.loads(value)) if field in _OPTIONS and field != "model.name" else ""
+        options += [_OPTIONS[field], written] if written else ["--set", f"{field}={value}"]
     return options
+
+
+def _toml(value: object) -> str:
+    """A value as TOML, which for these is JSON, in characters that a terminal shows and a shell takes."""
+    return "".join(
+        char if char.isprintable() else f"\\u{ord(char):04x}" if ord(char) < 1 << 16 else f"\\U{ord(char):08x}"
+        for char in json.dumps(value, ensure_ascii=False)
+    )
 
 
 def _best_prompt(run: RunDirectory) -> dict[str, object]:

@@ -12,6 +12,7 @@ from textual.widgets import Input, Label, Static
 
 from distprompt_tui.errors import UsageError
 from distprompt_tui.tui.lines import Line, content, safe, wrapped
+from distprompt_tui.tui.widgets.written import Field
 
 if TYPE_CHECKING:
     from distprompt_tui.spec import RunSpec
@@ -42,7 +43,7 @@ class ForkDialog(ModalScreen["RunSpec | None"]):
         super().__init__()
         self._spec = spec
         self._values = settings(spec)
-        self._fields = {name: Input(value, id=name, compact=True) for name, value in self._values.items()}
+        self._fields = {name: Field(value, id=name, compact=True) for name, value in self._values.items()}
         self._told = Static(markup=False)
 
     def compose(self) -> ComposeResult:
@@ -51,7 +52,6 @@ class ForkDialog(ModalScreen["RunSpec | None"]):
             box.border_title = "A new search from this one"
             box.border_subtitle = "enter starts it, esc goes back"
             for name, field in self._fields.items():
-                field.cursor_blink = False
                 with Horizontal(classes="field"):
                     yield Label(name)
                     yield field

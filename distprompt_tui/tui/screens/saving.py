@@ -14,6 +14,7 @@ from distprompt_tui.errors import DistPromptError
 from distprompt_tui.tui.background import in_thread
 from distprompt_tui.tui.lines import content, safe, wrapped
 from distprompt_tui.tui.screens.dialogs import Answer, Question
+from distprompt_tui.tui.widgets.written import Field
 
 if TYPE_CHECKING:
     from distprompt_tui.spec import RunSpec
@@ -33,8 +34,7 @@ class NameDialog(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         """Called by Textual."""
-        field = Input(self._first_name, placeholder="a name, such as yes-or-no", compact=True)
-        field.cursor_blink = False
+        field = Field(self._first_name, placeholder="a name, such as yes-or-no", compact=True)
         with Vertical(classes="dialog") as box:
             box.border_title = "Save as a preset"
             box.border_subtitle = "enter saves, esc goes back"

@@ -8,6 +8,8 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Label
 
+from distprompt_tui.tui.widgets.written import Field
+
 
 class Finder(Horizontal):
     """Hidden until it is opened. Enter goes back to the table, closing shows all rows again."""
@@ -22,8 +24,7 @@ class Finder(Horizontal):
     def __init__(self, placeholder: str, table: Widget) -> None:
         super().__init__(id="finder")
         self._table = table
-        self._field = Input(placeholder=placeholder, id="find", compact=True)
-        self._field.cursor_blink = False
+        self._field = Field(placeholder=placeholder, id="find", compact=True)
         self.display = False
 
     def compose(self) -> ComposeResult:

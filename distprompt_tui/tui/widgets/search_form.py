@@ -16,6 +16,7 @@ from textual.widgets import Input, Label
 
 from distprompt_tui.tui.lines import content
 from distprompt_tui.tui.widgets.painted import label_border
+from distprompt_tui.tui.widgets.written import Field
 
 Method = Literal["soft", "hard", "gcg", "hotflip", "random", "exhaustive"]
 
@@ -83,7 +84,7 @@ class SearchForm(Horizontal):
     def __init__(self, *, id: str, classes: str) -> None:
         super().__init__(id=id, classes=classes)
         self._method = MethodField()
-        self._inputs = {name: Input(type="integer", id=name, max_length=6, compact=True) for name in _NUMBERS}
+        self._inputs = {name: Field(type="integer", id=name, max_length=6, compact=True) for name in _NUMBERS}
 
     def compose(self) -> ComposeResult:
         """Called by Textual."""

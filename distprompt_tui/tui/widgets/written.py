@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Any
 
 from rich.highlighter import Highlighter
 from rich.text import Text
+from textual import events
 from textual.widgets import Input
 
 from distprompt_tui.tokens import is_settled
@@ -29,8 +31,39 @@ class _Signs(Highlighter):
         """Not used: `__call__` does it all."""
 
 
-class WrittenField(Input):
-    """One line, drawn calmly: its cursor does not blink."""
+class Field(Input):
+    """One line of plain text. Of what is pasted it takes the first line, and says where there was more."""
+
+    def __init__(self, *args: Any, **how: Any) -> None:
+        super().__init__(*args, **how)
+        self.cursor_blink = False
+
+    def _on_paste(self, event: events.Paste) -> None:
+        """Called by Textual, whose own field drops what it does not take without a word."""
+        event.prevent_default()
+        event.stop()
+        self._paste(event.text)
+
+    def action_paste(self) -> None:
+        """Put in what was copied in the app."""
+        self._paste(self.app.clipboard)
+
+    def pasted(self, text: str) -> str:
+        """What is taken of a pasted text."""
+        return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+    def _paste(self, text: str) -> None:
+        wanted, (start, end) = self.pasted(text), sorted(self.selection)
+        before, expected = self.value, self.value[:start] + wanted + self.value[end:]
+        self.replace(wanted, start, end)
+        if self.value == before != expected:
+            self.notify("The pasted text does not fit into this field: nothing was taken.", severity="warning")
+        elif wanted != text and (left := len(text.split()) - len(wanted.split())) > 0:
+            self.notify(f"Only the first line was taken; {left} words were left out.", severity="warning")
+
+
+class WrittenField(Field):
+    """A field for tokens and texts. It takes all of what is pasted, line breaks included."""
 
     def __init__(
         self,
@@ -43,7 +76,10 @@ class WrittenField(Input):
     ) -> None:
         signs = _Signs(ascii_only=ascii_only, all_spaces=all_spaces)
         super().__init__(value, placeholder=placeholder, highlighter=signs, id=id, compact=True)
-        self.cursor_blink = False
+
+    def pasted(self, text: str) -> str:
+        """All of it; terminals send a carriage return for a line break."""
+        return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def with_signs(text: str, *, space: str, all_spaces: bool) -> str:
