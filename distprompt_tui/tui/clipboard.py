@@ -100,8 +100,8 @@ def _changes(old: dict[str, Any], new: dict[str, Any], under: str = "") -> dict[
 def _options(changes: dict[str, str]) -> list[str]:
     options: list[str] = []
     for field, value in changes.items():
-        written = str(json.loads(value)) if field in _OPTIONS and field != "model.name" else ""
-        options += [_OPTIONS[field], written] if written else ["--set", f"{field}={value}"]
+        is_plain = field in _OPTIONS and "\\" not in value  # an option takes no escapes
+        options += [_OPTIONS[field], str(json.loads(value))] if is_plain else ["--set", f"{field}={value}"]
     return options
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -94,5 +95,7 @@ def test_the_headless_command_of_another_method_or_target(tmp_path: Path) -> Non
     assert clipboard.headless_command(hard) == "distprompt-tui run outlier --method hard --set search.width=8"
     for changed in (["target.seed=9"], ["preset=gone"]):
         run = create_run(override(preset, changed), tmp_path)
-        assert clipboard.headless_command(run) == f"distprompt-tui run {run.spec_file}"
+        assert clipboard.headless_command(run) == shlex.join(
+            ["distprompt-tui", "run", str(run.spec_file), "--set", f'preset="{run.read_spec().preset}"']
+        )
         assert load_preset(str(run.spec_file)).spec.target == run.read_spec().target
