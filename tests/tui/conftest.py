@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from distprompt_tui.models.registry import ModelEntry
 from distprompt_tui.presets import Preset
 from distprompt_tui.runs.directory import RunDirectory, create_run
+from distprompt_tui.runs.events import Event, Tailer
 from distprompt_tui.spec import Lm, RunSpec, Temperature
 from distprompt_tui.tui import catalog, desk
 from distprompt_tui.tui.app import DistPromptApp
@@ -35,6 +36,14 @@ async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
 def screen_text(app: DistPromptApp) -> str:
     """What the terminal shows now."""
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+async def asked(pilot: Pilot[Any], commands: Tailer) -> Event:
+    """The next request in the control file."""
+    found: list[Event] = []
+    await until(pilot, lambda: found.extend(commands.read()) or found)
+    (request,) = found
+    return request
 
 
 @asynccontextmanager

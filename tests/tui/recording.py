@@ -71,6 +71,8 @@ class Recorder:
         self.writer = EventWriter(self.run.events)
         self._whole_vocabulary = whole_vocabulary
         self.step = 0
+        self.kl: float | None = None
+        """Of the newest step, which is the best one."""
         self.infinite_until = 0
         """The last step at which the achieved has mass where the target has none."""
 
@@ -103,7 +105,7 @@ class Recorder:
         for _ in range(count):
             self.step += 1
             p, q = distributions(1 - math.exp(-self.step / 20))
-            kl = float((p * np.log(p / q)).sum()) + 0.19
+            kl = self.kl = float((p * np.log(p / q)).sum()) + 0.19
             self.writer.write(
                 "step", step=self.step, kl=kl, best_kl=kl, best_step=self.step, entropy=entropy(q), seconds=self.step
             )
@@ -117,7 +119,7 @@ class Recorder:
 
     def end(self, reason: str = "budget", **fields: object) -> None:
         """The last event."""
-        self.writer.write("ended", reason=reason, result={"kl": 0.2}, **fields)
+        self.writer.write("ended", reason=reason, result={"kl": self.kl}, **fields)
 
     @contextmanager
     def living_worker(self) -> Iterator[None]:

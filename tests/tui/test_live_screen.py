@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from textual.pilot import Pilot
 
-from distprompt_tui.runs.events import Event, Tailer
+from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.state import FORCED
 from distprompt_tui.tui import control
 from distprompt_tui.tui.app import DistPromptApp
@@ -20,7 +19,7 @@ from distprompt_tui.tui.widgets.bars import Bars
 from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
 from distprompt_tui.tui.widgets.keybar import KeyBar
 from distprompt_tui.tui.widgets.prompt import PromptView
-from tests.tui.conftest import screen_text, until, watched
+from tests.tui.conftest import asked, screen_text, until, watched
 from tests.tui.recording import Recorder, recorded
 
 Make = Callable[..., DistPromptApp]
@@ -131,14 +130,6 @@ async def test_pause_and_resume_reach_the_worker(tmp_path: Path, app_on: Make) -
             assert "resume" in screen_text(app)
             await pilot.press("space")
             assert (await asked(pilot, commands))["command"] == "resume"
-
-
-async def asked(pilot: Pilot[int], commands: Tailer) -> Event:
-    """The next request in the control file."""
-    found: list[Event] = []
-    await until(pilot, lambda: found.extend(commands.read()) or found)
-    (request,) = found
-    return request
 
 
 async def test_pause_and_resume_within_one_poll_leave_nothing_pending(tmp_path: Path, app_on: Make) -> None:

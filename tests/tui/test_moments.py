@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.events import Tailer
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.follow import RunFollower
 from distprompt_tui.tui.history import History
@@ -16,7 +17,7 @@ from distprompt_tui.tui.screens.live import LiveScreen
 from distprompt_tui.tui.screens.start import StartScreen
 from distprompt_tui.tui.widgets.bars import Bars
 from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
-from tests.tui.conftest import screen_text, until, watched
+from tests.tui.conftest import asked, screen_text, until, watched
 from tests.tui.recording import SIZE, Recorder, recorded
 
 Make = Callable[..., DistPromptApp]
@@ -250,7 +251,8 @@ async def test_two_viewers_watch_one_run(tmp_path: Path, app_on: Make) -> None:
             await until(second, lambda: complete(other))
             await second.press("h", "left")
             await first.press("space")
-            recorder.writer.write("control", command="pause", outcome="paused")
+            request = await asked(first, Tailer(recorder.run.control))
+            recorder.writer.write("control", command="pause", outcome="paused", id=request["id"])
             recorder.steps(1)
             await until(first, lambda: "paused" in screen_text(one) and "step 3/100" in screen_text(one))
             await until(second, lambda: "paused" in screen_text(other) and "step 1 of 3" in screen_text(other))

@@ -27,9 +27,9 @@ Make = Callable[..., DistPromptApp]
 
 
 def asked(run: RunDirectory) -> list[dict[str, Any]]:
-    """What the worker was asked for, without the times."""
+    """What the worker was asked for, without times and ids."""
     lines = [json.loads(line) for line in run.control.read_text().splitlines()]
-    return [{name: value for name, value in line.items() if name != "t"} for line in lines]
+    return [{name: value for name, value in line.items() if name not in ("t", "id")} for line in lines]
 
 
 async def chosen(app: DistPromptApp, pilot: Any, position: int) -> None:
@@ -65,8 +65,9 @@ async def test_a_position_shows_what_was_tried_and_takes_another_token(
         await pilot.press("down", "down", "enter")
         await until(pilot, lambda: isinstance(app.screen, LiveScreen))
         await until(pilot, lambda: "changing…" in screen_text(app))
-        assert asked(recorder.run) == [{"command": "edit", "position": 3, "token": 31}]
-        recorder.writer.write("control", command="edit", outcome="refused", why="not [/] there")
+        await until(pilot, lambda: asked(recorder.run) == [{"command": "edit", "position": 3, "token": 31}])
+        request = json.loads(recorder.run.control.read_text())["id"]
+        recorder.writer.write("control", command="edit", outcome="refused", why="not [/] there", id=request)
         await until(pilot, lambda: "changing…" not in screen_text(app))
         assert app.screen.view.state.warnings == ("not [/] there",)  # type: ignore[attr-defined]
 
