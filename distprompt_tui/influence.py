@@ -26,6 +26,7 @@ def influences(model: LanguageModel, prompt: Tensor, token: int) -> list[float]:
     Returns:
         log q(token) with the prompt as it is, less that without the position, nats, n of them.
     """
+    model.check_takes_vectors("the influence of a position")
     count = len(prompt)
     mean = model.embedding_matrix[model.head.allowed].mean(0)
     variants = prompt.repeat(count + 1, 1, 1)  # the last one stays as it is

@@ -10,6 +10,7 @@ from torch import Tensor
 from distprompt_tui.errors import NotFoundError, UsageError
 from distprompt_tui.fields import field, items, number, text, whole
 from distprompt_tui.files import read_json
+from distprompt_tui.models.load import load_causal_model
 from distprompt_tui.models.source import prepare_as_recorded
 from distprompt_tui.models.tokenizer import load_callable_vocabulary
 from distprompt_tui.prompts import read_prompt
@@ -69,28 +70,23 @@ def verify(run: RunDirectory) -> Verification:
         NotFoundError: the run has no result, or its model cannot be found.
         UsageError: the model, the target or the spec is another than the run was begun with.
     """
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
     if not run.has_result():
         raise NotFoundError(f"{run.name} has no result yet")
     inputs, spec = read_inputs(run), run.read_spec()
     target = torch.from_numpy(read_run_target(run, inputs).copy())
     folder = prepare_as_recorded(spec.model, lambda text, fraction: None, inputs.model if inputs else None)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=False, local_files_only=True
-    ).eval()
+    model = load_causal_model(f"{spec.model.name} cannot be loaded from {folder}", folder, torch.float32)
     embed = model.get_input_embeddings()
-    vocabulary = load_callable_vocabulary(folder, embed.weight.shape[0])
+    vocabulary = load_callable_vocabulary(folder, len(model.get_output_embeddings().weight))
     prefix = vocabulary.encode(spec.context.prefix)
     suffix = vocabulary.encode(spec.context.suffix, continues=True)
     before, after = _context_ids(run) or (prefix, suffix)
     if len(target) != vocabulary.size:
         raise UsageError(f"{run.target} is over {len(target):,} tokens, the model has {vocabulary.size:,}")
 
-    def divergence(embeds: Tensor) -> float:
-        logits = model(inputs_embeds=embeds[None]).logits[0, -1].double()
+    def divergence(**inputs: Tensor) -> float:
+        whole = {name: value[None] for name, value in inputs.items()}
+        logits = model(**whole, use_cache=False).logits[0, -1].double()
         logits[torch.from_numpy(~vocabulary.allowed)] = -torch.inf
         log_q = logits.log_softmax(-1)
         inside = target > 0
@@ -104,9 +100,9 @@ def verify(run: RunDirectory) -> Verification:
     if not isinstance(prompt, list):
         vectors = torch.from_numpy(prompt)
         around = [embed(torch.tensor(ids, dtype=torch.long)) for ids in (before, after)]
-        return Verification(kl, divergence(torch.cat([around[0], vectors, around[1]])), None, bos)
+        return Verification(kl, divergence(inputs_embeds=torch.cat([around[0], vectors, around[1]])), None, bos)
     again = vocabulary.encode_alone(vocabulary.decode([*prefix, *prompt, *suffix]))
-    by_ids, by_text = (divergence(embed(torch.tensor(ids))) for ids in ([*before, *prompt, *after], again))
+    by_ids, by_text = (divergence(input_ids=torch.tensor(ids)) for ids in ([*before, *prompt, *after], again))
     return Verification(kl, by_ids, by_text, bos)
 
 

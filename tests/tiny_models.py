@@ -70,6 +70,11 @@ def _config(architecture: str, rows: int) -> PretrainedConfig:
     raise ValueError(architecture)
 
 
+def byte_level_tokenizer() -> PreTrainedTokenizerFast:
+    """A trained tokenizer of `TOKENS` tokens, to be saved beside a model."""
+    return PreTrainedTokenizerFast(tokenizer_object=_byte_level(), eos_token="<|end|>")
+
+
 def _byte_level() -> Tokenizer:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

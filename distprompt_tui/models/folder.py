@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from distprompt_tui.errors import ModelError, UsageError
+from distprompt_tui.errors import ModelError, UsageError, first_line
 from distprompt_tui.files import found_in, read_json
 
 MAX_ROWS = 1 << 24
 """Of a model's head; the largest vocabularies have a sixtieth of it."""
+
+_ROWS_OF = ("lm_head.weight", "embed_out.weight", "embed_tokens.weight", "wte.weight", "word_embeddings.weight")
+"""How the names of output layers and, after them, of embeddings end."""
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
@@ -27,10 +30,12 @@ def check_folder(folder: Path) -> None:
     """
     if not os.access(folder, os.R_OK | os.X_OK):
         raise ModelError(f"{folder} cannot be read: Permission denied")
+    if (folder / "adapter_config.json").is_file():
+        base = _read(folder / "adapter_config.json").get("base_model_name_or_path")
+        of = f" of {base}" if isinstance(base, str) and base else ""
+        raise ModelError(f"{folder} holds a peft adapter{of}, which is not loaded: name the model alone")
     if not (folder / "config.json").is_file():
         raise ModelError(f"{folder} is no model folder: it has no config.json{_what_else(folder)}")
-    if (folder / "adapter_config.json").exists():
-        raise ModelError(f"{folder} holds an adapter: name the folder of the model alone")
     if not any(folder.glob("*.safetensors")):
         pickles = [path.name for pattern in _PICKLES for path in folder.glob(pattern)]
         raise ModelError(
@@ -63,17 +68,36 @@ def own_code_of(folder: Path) -> str | None:
 
 
 def head_rows(folder: Path) -> int:
-    """V, the rows of a prepared model's head, from its config.
+    """V, the rows of a prepared model's head: by its config, or by its weights where the config leaves it out, as
+    transformers does with what is the default of a model's type.
 
     Raises:
-        ModelError: the config does not say.
+        ModelError: neither tells.
     """
     config = _read(folder / "config.json")
     text_config = config.get("text_config")
     rows = config.get("vocab_size") or (text_config.get("vocab_size") if isinstance(text_config, dict) else None)
+    if rows is None:
+        rows = _stored_rows(folder)
     if type(rows) is not int or not 0 < rows <= MAX_ROWS:
         raise ModelError(f"{folder / 'config.json'} does not give a vocab_size")
     return rows
+
+
+def _stored_rows(folder: Path) -> int | None:
+    """Rows of the output layer, or of the embedding where the two share their weights, from the files' headers."""
+    from safetensors import SafetensorError, safe_open
+
+    found: dict[str, int] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(file, "numpy") as tensors:
+                for name in tensors.keys():  # noqa: SIM118 (it is no dictionary)
+                    if name.endswith(_ROWS_OF):
+                        found[name] = tensors.get_slice(name).get_shape()[0]
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{file} cannot be read: {first_line(error)}") from error
+    return next((rows for end in _ROWS_OF for name, rows in found.items() if name.endswith(end)), None)
 
 
 def _check_index(index: Path) -> None:

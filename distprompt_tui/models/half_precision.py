@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from distprompt_tui.models.language_model import LanguageModel
 
@@ -21,7 +21,18 @@ _KNOWN: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
 def gains_from_half_precision(model: LanguageModel) -> bool:
     """Whether a copy in bfloat16 would be faster: of a float32 model on a processor that computes in it."""
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return model.device.type == "cpu" and model.dtype == torch.float32 and any(map(capabilities.get, FASTER))
+    plain = model.device.type == "cpu" and model.dtype == torch.float32 and model.why_ids_only is None
+    return plain and any(map(capabilities.get, FASTER)) and _runs(in_half_precision(model))
+
+
+@torch.no_grad()
+def _runs(copy: LanguageModel) -> bool:
+    """Whether every layer takes what the one before gives: some add float32 tables to the states."""
+    try:
+        copy.next_token_logits(copy.embedding_matrix[None, :1])
+    except RuntimeError:
+        return False
+    return True
 
 
 def in_half_precision(model: LanguageModel) -> LanguageModel:
@@ -30,10 +41,12 @@ def in_half_precision(model: LanguageModel) -> LanguageModel:
     It takes half of the memory of the blocks.
     """
     if model.body not in _KNOWN:
-        whole: Any = model.body
-        embedding = whole.get_input_embeddings()  # bodies are given embeddings, never ids
-        body = deepcopy(model.body, {id(embedding): nn.Identity()})
+        memo: dict[int, Any] = {id(model.embedder): nn.Identity()}  # it is given embeddings, never ids
+        kept = (value for module in model.body.modules() for value in vars(module).values())
+        memo |= {id(value): value.detach().clone() for value in kept if isinstance(value, Tensor)}  # recurrent states
+        body = deepcopy(model.body, memo)
         for parameter in body.parameters():
-            parameter.data = parameter.data.to(torch.bfloat16)
+            if parameter.is_floating_point():
+                parameter.data = parameter.data.to(torch.bfloat16)
         _KNOWN[model.body] = body
     return replace(model, body=_KNOWN[model.body])

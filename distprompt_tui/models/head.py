@@ -8,14 +8,21 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from distprompt_tui.errors import ModelError
+from distprompt_tui.errors import ModelError, first_line
 
-PROBE_IDS = (1, 2, 3, 5)
-"""Any few tokens will do to see how the model gets from its last state to its logits."""
+TOLERANCES = {torch.float32: 1e-5, torch.float16: 2**-10, torch.bfloat16: 2**-7}
+"""How far two ways to the same numbers may be apart, as the root mean square of the difference over that of the
+numbers. In float32 only the order of sums differs. In half precision the model rounds what it returns, by at most half
+of the dtype's epsilon, and once more for each operation behind the output layer: the epsilon."""
 
-RELATIVE_TOLERANCE = 2e-2
-"""How far our head's logits may be from the model's own: bfloat16 logits are exact to 0.4 %, float32 far better."""
+_SCALES = ("logit_scale", "lm_head_multiplier")
+"""Names in configs of what multiplies the logits: Cohere's, Falcon H1's."""
 
+_CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
+"""Names in configs of the soft cap: Gemma's, RecurrentGemma's, xLSTM's."""
+
+_SUSPECTS = ("multiplier", "scale", "scaling", "cap", "logit")
+"""What is in the names of config fields that may change logits."""
 
 FEWEST_ROWS = 4
 """Fewer states than these go through the output layer together with zeros: on CPUs, MKL multiplies fewer by another
@@ -87,66 +94,116 @@ class Head:
         return logits.masked_fill_(~self.allowed, -torch.inf)
 
 
-@torch.no_grad()
-def read_head(model: nn.Module, body: nn.Module, allowed: Tensor) -> Head:
-    """Take a model's output layer apart, and check that the parts give the model's own logits.
+@dataclass(frozen=True)
+class Parts:
+    """A language model, taken apart.
 
-    The final norm is found by watching a forward pass: it is the module whose output is the last state. Its gain is
-    found by trying which of the two common forms (`weight`, `1 + weight`) gives what it gave. So no list of model
-    names is needed.
+    Attributes:
+        body: ids or embeddings → `last_hidden_state`, after the final norm.
+        head: that state → logits.
+        hidden: the body's states after the ids that it was watched with, (batch, n, d).
+    """
+
+    body: nn.Module
+    head: Head
+    hidden: Tensor
+
+
+@torch.no_grad()
+def take_apart(model: nn.Module, allowed: Tensor, ids: Tensor) -> Parts:
+    """Take a model's output layer off, and check that the parts give the model's own logits at every state.
+
+    Body and final norm are found by watching a forward pass: the body is the outermost module that returns a
+    `last_hidden_state`, the norm is the module whose output is that state. The norm's gain is found by trying which of
+    the two common forms (`weight`, `1 + weight`) gives what it gave. So no list of model names is needed.
 
     Args:
         model: a transformers causal language model.
-        body: the same without its head; its output is the state after the final norm.
         allowed: (V,) bool.
+        ids: any few prompts, (batch, n).
 
     Raises:
-        ModelError: the parts do not add up to the model's logits.
+        ModelError: the parts do not add up to the model's logits, or the model does not run.
     """
+    kind = type(model).__name__
     output: Any = model.get_output_embeddings()  # type: ignore[operator]
-    if output is None or not isinstance(getattr(output, "weight", None), Tensor):
-        raise ModelError(f"{type(model).__name__} has no linear output layer: it is no causal language model")
+    weight = getattr(output, "weight", None)
+    if not isinstance(weight, Tensor) or not weight.is_floating_point():
+        raise ModelError(f"{kind} has no linear output layer of plain numbers, which all that is done here needs")
+    body, hidden, norm, expected = _watched(model, ids)
+    if hidden.shape[-1] != weight.shape[1]:
+        raise ModelError(f"{kind} has more than an output layer behind its last state, which is not taken apart")
+    if len(allowed) != len(weight) or expected.shape != (*hidden.shape[:2], len(weight)):
+        raise ModelError(f"{kind} gives logits of the shape {tuple(expected.shape)}, not one a row of its output layer")
     config: Any = model.config
     config = config.get_text_config()
     bias = getattr(output, "bias", None)
     head = Head(
-        weight=output.weight.detach().float(),
+        weight=weight.detach().float(),
         bias=None if bias is None else bias.detach().float(),
-        norm=None,
-        scale=float(getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1)),
-        softcap=getattr(config, "final_logit_softcapping", None),
+        norm=norm,
+        scale=_first_of(config, _SCALES) or 1 / (_first_of(config, ("logits_scaling",)) or 1),
+        softcap=_first_of(config, _CAPS),
         allowed=allowed,
     )
-    ids = torch.tensor([PROBE_IDS], device=output.weight.device)
-    hidden, norm = _last_state_and_norm(body, ids)
-    expected = model(ids, use_cache=False).logits[0, -1].float()
-    error = (head.logits(hidden[0, -1:])[0] - expected)[allowed].abs().max()
-    if error > RELATIVE_TOLERANCE * expected[allowed].abs().max():
-        raise ModelError(
-            f"the output layer of {type(model).__name__} is of an unknown kind: "
-            f"the logits that its parts give are off by {error:.3g}"
+    error = relative_difference(head.logits(hidden)[..., allowed], expected[..., allowed])
+    if not error <= TOLERANCES.get(expected.dtype, TOLERANCES[torch.float32]):
+        fields = sorted(
+            name
+            for name, value in config.to_dict().items()
+            if isinstance(value, (int, float)) and any(part in name for part in _SUSPECTS)
         )
-    return Head(head.weight, head.bias, norm, head.scale, head.softcap, allowed)
+        raise ModelError(
+            f"the output layer of {kind} is of an unknown kind: the logits that its parts give are off by "
+            f"{error:.2g} of their size" + (f"; its config has {', '.join(fields)}" if fields else "")
+        )
+    return Parts(body, head, hidden)
 
 
-def _last_state_and_norm(body: nn.Module, ids: Tensor) -> tuple[Tensor, FinalNorm | None]:
-    seen: list[tuple[nn.Module, Tensor, Tensor]] = []
+def relative_difference(ours: Tensor, expected: Tensor) -> float:
+    """The root mean square of a difference over that of what is expected."""
+    expected = expected.float()
+    return float((ours.float() - expected).norm() / expected.norm().clamp_min(1e-30))
 
-    def watch(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
-        if isinstance(output, Tensor) and inputs and isinstance(inputs[0], Tensor):
-            seen.append((module, inputs[0], output))
 
-    watched = [module for module in body.modules() if "norm" in type(module).__name__.lower()]
-    hooks = [module.register_forward_hook(watch) for module in watched]
+def _first_of(config: Any, names: tuple[str, ...]) -> float | None:
+    """The first of a config's fields that is there and not 0."""
+    return next((float(value) for name in names if (value := getattr(config, name, None))), None)
+
+
+def _watched(model: nn.Module, ids: Tensor) -> tuple[nn.Module, Tensor, FinalNorm | None, Tensor]:
+    """Body, its last state (batch, n, d), the final norm where one is recognised, and the model's logits."""
+    bodies: list[tuple[nn.Module, Tensor]] = []
+    norms: list[tuple[nn.Module, Tensor, Tensor]] = []
+
+    def watch(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        state = getattr(output, "last_hidden_state", None)
+        if isinstance(state, Tensor) and state.shape[:2] == ids.shape:
+            bodies.append((module, state))
+        if isinstance(output, Tensor) and inputs and isinstance(inputs[0], Tensor) and "norm" in _kind(module):
+            norms.append((module, inputs[0], output))
+
+    hooks = [module.register_forward_hook(watch) for module in model.modules() if module is not model]
     try:
-        hidden: Tensor = body(ids, use_cache=False).last_hidden_state
+        logits: Tensor = model(ids, use_cache=False).logits
+    except Exception as error:  # whatever a model's code does with a config that it was not made for
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise ModelError(f"{type(model).__name__} does not run: {first_line(error)}") from error
     finally:
         for hook in hooks:
             hook.remove()
-    for module, before, after in reversed(seen):
+    if not bodies:
+        raise ModelError(f"no part of {type(model).__name__} returns the last state that its logits are made of")
+    body, hidden = bodies[-1]  # the outermost ends last
+    for module, before, after in reversed(norms):
         if after.shape == hidden.shape and torch.equal(after, hidden):
-            return hidden, _as_final_norm(module, before.float(), after.float())
-    return hidden, None
+            return body, hidden, _as_final_norm(module, before, after), logits
+    return body, hidden, None, logits
+
+
+def _kind(module: nn.Module) -> str:
+    return type(module).__name__.lower()
 
 
 def _as_final_norm(module: nn.Module, before: Tensor, after: Tensor) -> FinalNorm | None:
@@ -158,13 +215,13 @@ def _as_final_norm(module: nn.Module, before: Tensor, after: Tensor) -> FinalNor
         (getattr(module, name) for name in ("eps", "variance_epsilon", "epsilon") if hasattr(module, name)), 0.0
     )
     offset = bias.float() if isinstance(bias, Tensor) else torch.zeros_like(weight, dtype=torch.float32)
+    tolerance = TOLERANCES.get(after.dtype, TOLERANCES[torch.float32])
+    before = before.float()
     centred = before - before.mean(-1, keepdim=True)
     kinds: tuple[tuple[Literal["rms", "layer"], Tensor], ...] = (("rms", before), ("layer", centred))
     for kind, vector in kinds:
         unit = vector * torch.rsqrt(vector.pow(2).mean(-1, keepdim=True) + epsilon)
         for gain in (weight.float(), 1 + weight.float()):
-            if torch.allclose(
-                gain * unit + offset, after, rtol=RELATIVE_TOLERANCE, atol=1e-3 * float(after.abs().max())
-            ):
+            if relative_difference(gain * unit + offset, after) <= tolerance:
                 return FinalNorm(kind, gain.detach(), bias.detach().float() if isinstance(bias, Tensor) else None)
     return None

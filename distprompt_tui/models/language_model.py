@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from inspect import signature
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from distprompt_tui.errors import ModelError, first_line
-from distprompt_tui.models.folder import own_code_of
-from distprompt_tui.models.head import Head, read_head
+from distprompt_tui.models.head import TOLERANCES, Head, relative_difference, take_apart
+from distprompt_tui.models.load import load_causal_model
 from distprompt_tui.models.past import Past, past_of
 from distprompt_tui.models.tokenizer import load_callable_vocabulary
 from distprompt_tui.spec import BosSetting
@@ -24,6 +25,12 @@ from distprompt_tui.vocabulary import Vocabulary
 HEAD_POSITIONS = 64
 """Positions of one prompt that go through the head at once: 64 MiB of logits where the vocabulary has 262,144."""
 
+LONGEST_REASON = 160
+"""Characters of another library's error that are repeated."""
+
+PROBE_PROMPTS, PROBE_LENGTH = 4, 8
+"""Random prompts with which a model is watched when it is loaded."""
+
 
 @dataclass(frozen=True)
 class LanguageModel:
@@ -31,7 +38,8 @@ class LanguageModel:
 
     Attributes:
         name: what the spec calls it.
-        body: input embeddings (batch, n, d) → `last_hidden_state` (batch, n, d), after the final norm.
+        body: ids (batch, n) or embeddings (batch, n, d) → `last_hidden_state` (batch, n, d), after the final norm.
+        embedder: the part of the body that looks up embeddings.
         head: last state → logits, with its parts.
         embedding_matrix: (V, d) float32: what a token really enters the body as, scaled where the model scales.
         vocabulary: its tokens.
@@ -40,10 +48,12 @@ class LanguageModel:
         suffix_ids: fixed tokens after it.
         bos: what was asked for before every text, see `in_context`.
         added: how many ids at the start of `prefix_ids`, such as BOS, and at the end of `suffix_ids` belong to no text.
+        why_ids_only: why the body must be given ids, never embeddings, in words; None where both give the same.
     """
 
     name: str
     body: nn.Module
+    embedder: nn.Module
     head: Head
     embedding_matrix: Tensor
     vocabulary: Vocabulary
@@ -52,6 +62,7 @@ class LanguageModel:
     suffix_ids: tuple[int, ...] = ()
     bos: BosSetting = "auto"
     added: tuple[int, int] = (0, 0)
+    why_ids_only: str | None = None
 
     @property
     def vocab_size(self) -> int:
@@ -71,7 +82,19 @@ class LanguageModel:
     @property
     def dtype(self) -> torch.dtype:
         """What the body computes in; embeddings, logits and divergences are float32 whatever it is."""
-        return next(self.body.parameters()).dtype
+        return running_dtype(self.body)
+
+    def check_takes_vectors(self, what: str) -> None:
+        """Refuse what would put vectors in the place of tokens where the model does more with a token than look it up.
+
+        Raises:
+            ModelError: it does; the text says what it does.
+        """
+        if self.why_ids_only is not None:
+            raise ModelError(
+                f"{what} gives a model vectors in the place of tokens, which {self.name} does not take "
+                f"({self.why_ids_only}): the methods 'hard', 'random' and 'exhaustive' work"
+            )
 
     def embedding(self, ids: Tensor) -> Tensor:
         """Input embeddings of token ids: (...,) → (..., d), float32."""
@@ -102,7 +125,7 @@ class LanguageModel:
             token has anything before it; log-probabilities of every token at each position, (batch, n, V), 0 where
             there is nothing before. All float32.
         """
-        output = self.body(inputs_embeds=self._in_context(prompts, self.prefix_ids), use_cache=False)
+        output = self.body(**self.body_input(self._in_context(prompts, self.prefix_ids)), use_cache=False)
         hidden: Tensor = output.last_hidden_state
         log_q = self.head.logits(self._predicting(hidden, ids.shape[1])).log_softmax(-1)
         if not self.prefix_ids:
@@ -120,7 +143,7 @@ class LanguageModel:
         Returns:
             log P(token | before), nats, (n,) float32; NaN where nothing stands before.
         """
-        output = self.body(inputs_embeds=self._in_context(ids[None], self.prefix_ids), use_cache=False)
+        output = self.body(**self.body_input(self._in_context(ids[None], self.prefix_ids)), use_cache=False)
         hidden = self._predicting(output.last_hidden_state, len(ids))[0]
         found = torch.full((len(ids),), torch.nan, device=self.device)
         first = len(ids) - len(hidden)
@@ -145,8 +168,8 @@ class LanguageModel:
         from transformers import DynamicCache
 
         cache = DynamicCache()
-        embeds = self._in_context(prompt, self.prefix_ids)
-        return self._logits(embeds, cache), past_of(cache, embeds.shape[1])
+        inputs = self._in_context(prompt, self.prefix_ids)
+        return self._logits(inputs, cache), past_of(cache, inputs.shape[1])
 
     def in_context(self, prefix: str, suffix: str, bos: BosSetting = "auto") -> LanguageModel:
         """The same model with fixed text around every prompt.
@@ -244,26 +267,31 @@ class LanguageModel:
         prompt = matrix.mean(0) + matrix.std() * noise.to(self.device)
         return _probabilities(self.next_token_logits(prompt))
 
-    def _logits(self, embeds: Tensor, cache: Any) -> Tensor:
-        """Run the body, behind what a transformers cache holds and into it; (batch, n, d) → (batch, V)."""
+    def body_input(self, inputs: Tensor) -> dict[str, Tensor]:
+        """How the body is handed ids, (batch, n), or embeddings, (batch, n, d): ids only where it must have them."""
+        if inputs.is_floating_point():
+            self.check_takes_vectors("a soft prompt")
+            return {"inputs_embeds": inputs.to(self.dtype, copy=True)}  # some bodies change what they are given
+        if self.why_ids_only is not None:
+            return {"input_ids": inputs}
+        return {"inputs_embeds": self.embedding(inputs).to(self.dtype)}
+
+    def _logits(self, inputs: Tensor, cache: Any) -> Tensor:
+        """Run the body, behind what a transformers cache holds and into it; ids or embeddings → (batch, V)."""
         kept = {} if cache is None else {_cache_argument(self.body): cache}
-        output = self.body(inputs_embeds=embeds, use_cache=cache is not None, **kept)
+        output = self.body(**self.body_input(inputs), use_cache=cache is not None, **kept)
         hidden: Tensor = output.last_hidden_state
         return self.head.logits(hidden[:, -1])
 
     def _in_context(self, prompts: Tensor, prefix_ids: tuple[int, ...]) -> Tensor:
-        """What the body is given: the prompts' embeddings, (batch, n, d), with a prefix and the suffix around them."""
-        embeds = (prompts if prompts.is_floating_point() else self.embedding(prompts)).to(self.dtype)
+        """Prompts, ids (batch, n) or embeddings (batch, n, d), with a prefix and the suffix around them."""
         if not prefix_ids and not self.suffix_ids:
-            return embeds
-        batch = embeds.shape[0]
-        before, after = (
-            self.embedding(torch.tensor(ids, dtype=torch.long, device=self.device))
-            .to(embeds.dtype)
-            .expand(batch, -1, -1)
-            for ids in (prefix_ids, self.suffix_ids)
-        )
-        return torch.cat([before, embeds, after], dim=1)
+            return prompts
+        around = [torch.tensor([ids], dtype=torch.long, device=self.device) for ids in (prefix_ids, self.suffix_ids)]
+        if prompts.is_floating_point():
+            around = [self.embedding(ids).to(prompts.dtype) for ids in around]
+        before, after = (part.expand(len(prompts), *part.shape[1:]) for part in around)
+        return torch.cat([before, prompts, after], dim=1)
 
 
 def _cache_argument(body: nn.Module) -> str:
@@ -283,29 +311,19 @@ def load_language_model(name: str, folder: Path, device: str = "auto", dtype: st
     Raises:
         ModelError: there is no such device, or the folder cannot be loaded.
     """
-    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    if (kind := own_code_of(folder)) is not None and kind not in CONFIG_MAPPING:
-        raise ModelError(
-            f"{name} is of the type {kind!r}, which brings its own code, and foreign code is never run: "
-            "only types that transformers itself knows can be loaded"
-        )
     place = choose_device(device)
-    number_type = choose_dtype(dtype, place)
+    model = load_causal_model(f"{name} cannot be loaded from {folder}", folder, choose_dtype(dtype, place))
+    output = model.get_output_embeddings()
+    if not isinstance(getattr(output, "weight", None), Tensor):
+        raise ModelError(f"{name} has no linear output layer: {type(model).__name__} is no causal language model")
+    vocabulary = load_callable_vocabulary(folder, len(output.weight))
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=number_type, use_safetensors=True, trust_remote_code=False, local_files_only=True
-        )
-        model = model.to(place).eval().requires_grad_(False)
+        return wrap(name, model.to(place).requires_grad_(False), vocabulary)
     except torch.OutOfMemoryError as error:
         raise ModelError(f"{name} does not fit into the memory of {place}") from error
-    except Exception as error:  # a damaged file raises anything in its readers
-        raise ModelError(f"{name} cannot be loaded from {folder}: {first_line(error)}") from error
-    return wrap(name, model, load_callable_vocabulary(folder, model.get_output_embeddings().weight.shape[0]))
 
 
+@torch.no_grad()
 def wrap(name: str, model: Any, vocabulary: Vocabulary) -> LanguageModel:
     """The face of a transformers causal language model that is already in memory, in its tokenizer's own context.
 
@@ -315,18 +333,82 @@ def wrap(name: str, model: Any, vocabulary: Vocabulary) -> LanguageModel:
         vocabulary: of its tokenizer, `size` being the rows of its head.
 
     Raises:
-        ModelError: its output layer is of an unknown kind.
+        ModelError: it does not run, or its output layer is of an unknown kind.
     """
-    body = model.base_model
     allowed = torch.from_numpy(vocabulary.allowed).to(model.device)
+    embedder = model.get_input_embeddings()
+    if len(embedder.weight) < vocabulary.size:
+        raise ModelError(f"{name} embeds {len(embedder.weight):,} tokens, but its output layer has {vocabulary.size:,}")
+    matrix = _embedding_matrix(embedder)[: vocabulary.size]
+    max_length = max_length_of(model.config.get_text_config())
+    ordinary = vocabulary.allowed.copy()
+    ordinary[list(vocabulary.special_ids)] = False
+    if not ordinary.any():
+        raise ModelError(f"the tokenizer of {name} has no ordinary token")
+    ids = np.random.default_rng(0).choice(ordinary.nonzero()[0], (PROBE_PROMPTS, min(PROBE_LENGTH, max_length)))
+    probe = torch.from_numpy(ids).to(model.device)
+    parts = take_apart(model, allowed, probe)
     return LanguageModel(
         name=name,
-        body=body,
-        head=read_head(model, body, allowed),
-        embedding_matrix=_embedding_matrix(model),
+        body=parts.body,
+        embedder=embedder,
+        head=parts.head,
+        embedding_matrix=matrix,
         vocabulary=vocabulary,
-        max_length=getattr(model.config.get_text_config(), "max_position_embeddings", None) or 1 << 20,
+        max_length=max_length,
+        why_ids_only=_why_ids_only(name, parts.body, probe, matrix[probe], parts.hidden),
     ).in_context("", "")
+
+
+def _why_ids_only(name: str, body: nn.Module, ids: Tensor, embeddings: Tensor, hidden: Tensor) -> str | None:
+    """Whether a body does more with ids than look up their embeddings: why, in words, or None where it does not.
+
+    Args:
+        name: of the model.
+        body: to be tried.
+        ids: (batch, n).
+        embeddings: of the ids, (batch, n, d).
+        hidden: what the body gives after the ids as a part of the model, (batch, n, d).
+
+    Raises:
+        ModelError: by itself, the body gives something else than as a part of the model.
+    """
+    dtype = running_dtype(body)
+
+    def trouble(expected: Tensor | None, **inputs: Tensor) -> str | None:
+        try:
+            found: Tensor = body(**inputs, use_cache=False).last_hidden_state
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # whatever a body's code does with what it was not made for
+            return first_line(error)
+        if expected is None:
+            return None
+        off = relative_difference(found, expected) if found.shape == expected.shape else torch.inf
+        return None if off <= TOLERANCES[dtype] else f"the last states are off by {off:.2g} of their size"
+
+    why = trouble(hidden, inputs_embeds=embeddings.to(dtype, copy=True))
+    if why is None:
+        # some find the ids again by their embeddings, and fail where a vector is no token's
+        between = (embeddings + embeddings.roll(1, 0)) / 2
+        why = trouble(None, inputs_embeds=between.to(dtype))
+    if why is None:
+        return None
+    if (alone := trouble(hidden, input_ids=ids)) is not None:
+        raise ModelError(f"the body of {name} cannot be run without the rest of the model: {alone}")
+    return f"without token ids: {shorten(why, LONGEST_REASON)}"
+
+
+def max_length_of(config: Any) -> int:
+    """The longest input, in tokens; a huge number where the config sets no limit."""
+    lengths = (getattr(config, field, None) for field in ("max_position_embeddings", "max_target_positions"))
+    return next((length for length in lengths if isinstance(length, int) and length > 0), 1 << 20)
+
+
+def running_dtype(body: nn.Module) -> torch.dtype:
+    """What a body computes in: of quantised weights, some are stored as integers or in eight bits."""
+    dtypes = (parameter.dtype for parameter in body.parameters())
+    return next((dtype for dtype in dtypes if dtype in TOLERANCES), torch.float32)
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -360,11 +442,9 @@ def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
     return dtype
 
 
-@torch.no_grad()
-def _embedding_matrix(model: Any) -> Tensor:
-    """(V, d) float32 of what each id enters as: through the embedding module, since some models scale there."""
-    layer = model.get_input_embeddings()
-    ids = torch.arange(layer.weight.shape[0], device=layer.weight.device)
+def _embedding_matrix(layer: Any) -> Tensor:
+    """(rows, d) float32 of what each id enters as: through the embedding module, since some models scale there."""
+    ids = torch.arange(len(layer.weight), device=layer.weight.device)
     if torch.equal(layer(ids[:64]), layer.weight[:64]):
         plain: Tensor = layer.weight.detach()
         return plain.float()  # no copy where the model runs in float32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -17,12 +18,16 @@ from distprompt_tui.fields import field, table
 from distprompt_tui.files import read_json, write_json
 from distprompt_tui.models.fingerprint import ModelRecord, files_sha256
 from distprompt_tui.models.folder import check_folder
-from distprompt_tui.models.registry import ModelEntry, find_model
+from distprompt_tui.models.load import load_causal_model
+from distprompt_tui.models.registry import ModelEntry, find_model, is_checked
 
 Report = Callable[[str, float | None], None]
 """Is told what happens, in words, and the share done (0..1) where it is known."""
 
 _BUILDING = ".building-"
+
+_PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")
+"""How the parts of a split GGUF are named."""
 
 HUB_FILES = ["*.json", "*.safetensors", "tokenizer.model", "*.jinja"]
 
@@ -48,6 +53,8 @@ def prepare(entry: ModelEntry, report: Report, revision: str | None = None) -> P
     assert entry.sha256 is not None
     folder = locations.models_dir() / entry.sha256
     with _one_at_a_time(folder):
+        if folder.is_dir() and not is_checked(folder):
+            shutil.rmtree(folder)
         if not folder.is_dir():
             _convert(entry, folder, report)
     return folder
@@ -118,6 +125,11 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _convert(entry: ModelEntry, folder: Path, report: Report) -> None:
     """Convert into a temporary folder, then rename: `folder` is complete or not there."""
+    if entry.gguf is not None and (part := _PART.search(entry.gguf.name)) and int(part[1]) > 1:
+        raise ModelError(
+            f"{entry.gguf.name} is one of {int(part[1])} parts of a split GGUF: put them together first, "
+            "'llama-gguf-split --merge FIRST_PART WHOLE.gguf' does"
+        )
     with _building(folder.parent) as building:
         alone = building / "model.gguf"  # whatever lies beside a foreign file is not looked at
         if entry.gguf is None:
@@ -153,19 +165,21 @@ def _write_safetensors(entry: ModelEntry, gguf: Path, folder: Path, report: Repo
     report("importing torch", 0.05)
     import torch
     from safetensors.torch import save_file
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     file = entry.gguf.name if entry.gguf is not None else gguf.name
+    failure = f"{file} cannot be read as GGUF"
+    report("reading the tokenizer", 0.15)
     try:
-        report("reading the tokenizer", 0.15)
-        where = {"gguf_file": gguf.name, "local_files_only": True, "trust_remote_code": False}
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **where)
-        report("converting the weights, once", 0.3)
-        model = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **where)
+        tokenizer = AutoTokenizer.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:  # a damaged file raises anything in its readers
-        raise ModelError(f"{file} cannot be read as GGUF: {first_line(error)}") from error
+        raise ModelError(f"{failure}: {first_line(error)}") from error
+    report("converting the weights, once", 0.3)
+    model = load_causal_model(failure, gguf.parent, torch.float32, gguf.name)
     report("writing safetensors", 0.9)
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config  # the weights are plain float32 from here on
@@ -178,6 +192,7 @@ def _write_safetensors(entry: ModelEntry, gguf: Path, folder: Path, report: Repo
         "file": file,
         "parameters": model.num_parameters(),
         "vocab_size": model.get_input_embeddings().weight.shape[0],
+        "checked": True,
     }
     write_json(folder / "source.json", source)
 

@@ -242,9 +242,21 @@ def _sha256(path: Path) -> str:
 def _gguf_entry(name: str, path: Path) -> ModelEntry:
     sha256 = _sha256(path)
     folder = locations.models_dir() / sha256
-    if folder.is_dir():
+    if folder.is_dir() and is_checked(folder):
         return _prepared_folder(folder, name)
     return ModelEntry(name, path.stem, None, None, f"file {path.name}", "installed", gguf=path, sha256=sha256)
+
+
+def is_checked(folder: Path) -> bool:
+    """Whether a folder that was made from a GGUF is known to hold all of the model's weights.
+
+    Earlier versions did not check that; what they made of a file by somebody else is made again.
+    """
+    try:
+        source = read_json(folder / "source.json")
+    except UsageError:
+        return False
+    return source.get("checked") is True or source.get("name") in {model.name for model in KNOWN}
 
 
 def _prepared_folder(folder: Path, name: str | None = None) -> ModelEntry:

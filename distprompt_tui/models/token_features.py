@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -29,30 +30,39 @@ def token_features(model: LanguageModel) -> Tensor:
         (V, d), float16.
     """
     if model.body not in _KNOWN:
-        states = torch.cat([_after_first_block(model, chunk) for chunk in model.embedding_matrix.split(CHUNK)])
+        ids = torch.arange(model.vocab_size, device=model.device)
+        states = torch.cat([_after_first_block(model, chunk) for chunk in ids.split(CHUNK)])
         _KNOWN[model.body] = nn.functional.normalize(states - states.mean(0), dim=1).half()
     return _KNOWN[model.body]
 
 
 @torch.no_grad()
-def _after_first_block(model: LanguageModel, embeddings: Tensor) -> Tensor:
-    """(count, d) → (count, d), float32."""
+def _after_first_block(model: LanguageModel, ids: Tensor) -> Tensor:
+    """(count,) → (count, d), float32; the embeddings where a block keeps its states in another form."""
     found: list[Tensor] = []
 
     def stop(block: nn.Module, inputs: Any, output: Any) -> None:
-        found.append(output[0] if isinstance(output, tuple) else output)
+        found.append(output[0] if isinstance(output, (tuple, list)) else output)
         raise _Reached
 
-    hook = _first_block(model.body).register_forward_hook(stop)
+    hooks = [block.register_forward_hook(stop) for block in _first_blocks(model.body)]
     try:
-        model.body(inputs_embeds=embeddings[:, None].to(model.dtype), use_cache=False)
+        model.body(**model.body_input(ids[:, None]), use_cache=False)
     except _Reached:
         pass
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
+    if not found or found[0].shape != (len(ids), 1, model.hidden_size):
+        return model.embedding(ids)
     return found[0][:, 0].float()
 
 
-def _first_block(body: nn.Module) -> nn.Module:
-    """Blocks are the only list of modules that stands in a body itself, whatever a model calls it."""
-    return next(module for module in body.modules() if isinstance(module, nn.ModuleList))[0]
+def _first_blocks(module: nn.Module) -> Iterator[nn.Module]:
+    """The first module of each list of modules that is in no other list: blocks stand in such a list, whatever a model
+    calls it. So do those of a model's other inputs, such as images; they do not run here."""
+    for child in module.children():
+        if isinstance(child, nn.ModuleList) and len(child):
+            yield child[0]
+        else:
+            yield from _first_blocks(child)

@@ -25,7 +25,12 @@ def make_search(model: LanguageModel, target: Tensor, spec: RunSpec, warn: Calla
         target: p, (V,), probabilities.
         spec: of the run.
         warn: told what the person should know.
+
+    Raises:
+        DistPromptError: the search cannot be made as asked, or its method needs what the model does not offer.
     """
+    if isinstance(spec.search, (Soft, Gcg, Hotflip)):
+        model.check_takes_vectors(f"the method {spec.search.method!r}")
     rest = (spec.budget.steps, spec.seed, warn)
     match spec.search:
         case Soft() as settings:

@@ -162,17 +162,17 @@ class Evaluator:
 
     def parent(self, ids: Tensor, *, with_gradient: bool) -> Parent:
         """Run one prompt to make others from it, with what they will share and which way is down."""
-        embeds = self._model.embedding(ids)[None].requires_grad_(with_gradient)
+        prompt = self._model.embedding(ids)[None].requires_grad_() if with_gradient else ids[None]
         with torch.set_grad_enabled(with_gradient):
-            logits, past, likelihood, log_q = self._run_one(embeds, ids)
+            logits, past, likelihood, log_q = self._run_one(prompt, ids)
             kl = logits_kl(self._target, logits, self._entropy)
         self.positions += (3 if with_gradient else 1) * (len(ids) + self._around)
         screening_past = self._screening_past(ids)
         gradient = None
         if with_gradient:
             (kl - self._fluency * likelihood).sum().backward()
-            assert embeds.grad is not None
-            gradient = embeds.grad[0].nan_to_num(0.0, 0.0, 0.0)
+            assert prompt.grad is not None
+            gradient = prompt.grad[0].nan_to_num(0.0, 0.0, 0.0)
         surprise = (
             None if log_q is None else log_q.detach() * (-self._fluency / max(self._model.predicted(len(ids)), 1))
         )
@@ -207,21 +207,21 @@ class Evaluator:
         for oldest in list(islice(self._known, max(0, len(self._known) - MAX_KNOWN))):
             del self._known[oldest]
 
-    def _run_one(self, embeds: Tensor, ids: Tensor) -> tuple[Tensor, Past | None, Tensor | float, Tensor | None]:
+    def _run_one(self, prompt: Tensor, ids: Tensor) -> tuple[Tensor, Past | None, Tensor | float, Tensor | None]:
         """Logits, (1, V), the past where it is shared, and where fluency counts likelihood, (1,), and (n, V) of it."""
         if self._fluency:
-            logits, likelihood, log_q = self._model.logits_and_likelihood(embeds, ids[None])
+            logits, likelihood, log_q = self._model.logits_and_likelihood(prompt, ids[None])
             return logits, None, likelihood, log_q[0]
         if self._shares:
-            return *self._model.logits_and_past(embeds), 0.0, None
-        return self._model.next_token_logits(embeds), None, 0.0, None
+            return *self._model.logits_and_past(prompt), 0.0, None
+        return self._model.next_token_logits(prompt), None, 0.0, None
 
     @torch.no_grad()
     def _screening_past(self, ids: Tensor) -> Past | None:
         if self._screener is None:
             return None
         self.positions += len(ids) + self._around
-        return self._screener.logits_and_past(self._screener.embedding(ids)[None])[1]
+        return self._screener.logits_and_past(ids[None])[1]
 
     def _measure_new(self, prompts: Tensor, parent: Parent | None) -> tuple[Tensor, Tensor]:
         """Objectives of prompts, (count,) float32 on the CPU, and which of them are exact, (count,) bool."""

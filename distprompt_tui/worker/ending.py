@@ -53,7 +53,7 @@ def fluency(model: LanguageModel, spec: RunSpec, best: Best) -> dict[str, Any]:
     if not weight or not isinstance(best.prompt, HardPrompt):
         return {"fluency": None, "log_likelihood": None}
     ids = best.prompt.ids[None]
-    _, likelihood, _ = model.logits_and_likelihood(model.embedding(ids), ids)
+    _, likelihood, _ = model.logits_and_likelihood(ids, ids)
     return {"fluency": weight, "log_likelihood": float(likelihood)}
 
 

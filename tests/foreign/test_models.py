@@ -47,7 +47,7 @@ def test_weights_lie_in_the_folder_and_are_safetensors(folder: Path, shard: Any)
 
 def test_an_adapter_is_no_model(folder: Path) -> None:
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "somebody/else"}')
-    with pytest.raises(ModelError, match="holds an adapter"):
+    with pytest.raises(ModelError, match="holds a peft adapter of somebody/else"):
         check_folder(folder)
 
 

@@ -1,0 +1,77 @@
+"""Weights into a transformers model: one function for every reader. A file that lacks a weight is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from distprompt_tui.errors import ModelError, first_line
+from distprompt_tui.models.folder import own_code_of
+
+NAMED = 4
+"""So many of the weights that are missing are named; the others are counted."""
+
+
+def load_causal_model(failure: str, folder: Path, dtype: Any, gguf: str | None = None) -> Any:
+    """Load a causal language model on the CPU, all of its weights from the files.
+
+    transformers fills what the files do not hold with random numbers and goes on; here that is an error.
+
+    Args:
+        failure: the beginning of the error's text: what cannot be loaded, from where.
+        folder: config and safetensors, or a GGUF file.
+        dtype: of the weights, a `torch.dtype`.
+        gguf: the name of the GGUF file in the folder; None for safetensors.
+
+    Returns:
+        The model, in evaluation mode.
+
+    Raises:
+        ModelError: the files are damaged, of an unknown kind or incomplete; the text names what is missing.
+    """
+    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # what is missing is raised below, by name
+    if gguf is None and (kind := own_code_of(folder)) is not None and kind not in CONFIG_MAPPING:
+        raise ModelError(
+            f"{failure}: it is of the type {kind!r}, which brings its own code, and foreign code is never run: "
+            "only types that transformers itself knows can be loaded"
+        )
+    where: dict[str, Any] = {"use_safetensors": True} if gguf is None else {"gguf_file": gguf}
+    try:
+        model, found = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            trust_remote_code=False,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **where,
+        )
+    except Exception as error:  # a damaged file raises anything in its readers
+        raise ModelError(f"{failure}: {first_line(error)}") from error
+    if wrong := [_shapes(*entry) for entry in sorted(found["mismatched_keys"])]:
+        raise ModelError(f"{failure}: the weights are not of the shapes that its config asks for: {_listed(wrong)}")
+    if missing := sorted(found["missing_keys"]):
+        total = len(model.state_dict())
+        raise ModelError(
+            f"{failure}: {len(missing)} of its {total} weights are in no file: {_listed(missing)}. "
+            f"The files are incomplete, or of another kind than {type(model).__name__}"
+        )
+    return model.eval()
+
+
+def _shapes(name: str, found: Collection[int], expected: Collection[int]) -> str:
+    return f"{name} is {_times(found)} instead of {_times(expected)}"
+
+
+def _times(shape: Collection[int]) -> str:
+    return "×".join(map(str, shape)) or "a number"
+
+
+def _listed(names: list[str]) -> str:
+    rest = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {rest} more" if rest > 0 else "")
