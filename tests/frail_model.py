@@ -40,11 +40,11 @@ class FrailModel:
         """`LanguageModel._logits`, as frail as that."""
         import torch
 
-        def frail(model: Any, embeds: Tensor, cache: Any) -> Tensor:
+        def frail(model: Any, embeds: Tensor, *behind: Any) -> Tensor:
             if len(embeds) > self.fits:
                 raise (torch.OutOfMemoryError if self.device == "cuda" else RuntimeError)(ERRORS[self.device])
             self.passes += 1
-            found = logits(model, embeds, cache)
+            found = logits(model, embeds, *behind)
             late = self.passes - self.healthy
             return found * self.value if self.every and late > 0 and late % self.every == 0 else found
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from inspect import signature
+from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from distprompt_tui.errors import ModelError, first_line
 from distprompt_tui.models.head import TOLERANCES, Head, relative_difference, take_apart
 from distprompt_tui.models.load import load_causal_model
-from distprompt_tui.models.past import Past, past_of
+from distprompt_tui.models.past import Beginning, Past, Sharing, States, as_argument, keys_and_values_of, run_into
 from distprompt_tui.models.tokenizer import load_callable_vocabulary
 from distprompt_tui.spec import BosSetting
 from distprompt_tui.vocabulary import Vocabulary
@@ -100,7 +100,7 @@ class LanguageModel:
         """Input embeddings of token ids: (...,) → (..., d), float32."""
         return self.embedding_matrix[ids]
 
-    def next_token_logits(self, prompts: Tensor, past: Past | None = None) -> Tensor:
+    def next_token_logits(self, prompts: Tensor, past: Beginning | None = None) -> Tensor:
         """Logits of the token that follows each prompt in its context. Only the last position goes through the head.
 
         Args:
@@ -110,8 +110,9 @@ class LanguageModel:
         Returns:
             (batch, V), float32; −inf on rows that stand for no token.
         """
-        cache = None if past is None else past.cache(len(prompts))
-        return self._logits(self._in_context(prompts, () if past else self.prefix_ids), cache)
+        if past is None:
+            return self._logits(self._in_context(prompts, self.prefix_ids))
+        return self._logits(self._in_context(prompts, ()), past.continued)
 
     def logits_and_likelihood(self, prompts: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `next_token_logits`, and how likely the model finds the prompt: every position goes through the head.
@@ -125,8 +126,7 @@ class LanguageModel:
             token has anything before it; log-probabilities of every token at each position, (batch, n, V), 0 where
             there is nothing before. All float32.
         """
-        output = self.body(**self.body_input(self._in_context(prompts, self.prefix_ids)), use_cache=False)
-        hidden: Tensor = output.last_hidden_state
+        hidden = self.run_body(self._in_context(prompts, self.prefix_ids))
         log_q = self.head.logits(self._predicting(hidden, ids.shape[1])).log_softmax(-1)
         if not self.prefix_ids:
             log_q = torch.nn.functional.pad(log_q, (0, 0, 1, 0))
@@ -143,8 +143,7 @@ class LanguageModel:
         Returns:
             log P(token | before), nats, (n,) float32; NaN where nothing stands before.
         """
-        output = self.body(**self.body_input(self._in_context(ids[None], self.prefix_ids)), use_cache=False)
-        hidden = self._predicting(output.last_hidden_state, len(ids))[0]
+        hidden = self._predicting(self.run_body(self._in_context(ids[None], self.prefix_ids)), len(ids))[0]
         found = torch.full((len(ids),), torch.nan, device=self.device)
         first = len(ids) - len(hidden)
         for start in range(0, len(hidden), HEAD_POSITIONS):
@@ -159,17 +158,20 @@ class LanguageModel:
         before = len(self.prefix_ids)
         return hidden[:, max(before - 1, 0) : before + length - 1]
 
-    def logits_and_past(self, prompt: Tensor) -> tuple[Tensor, Past]:
+    def logits_and_past(self, prompt: Tensor, sharing: Sharing = Sharing.KEYS) -> tuple[Tensor, Past]:
         """As `next_token_logits`, of one prompt, and the past of its prefix, itself and its suffix.
 
         Raises:
-            ModelError: this model's past cannot be cut.
+            ModelError: this model's past cannot be shared in this way.
         """
         from transformers import DynamicCache
 
-        cache = DynamicCache()
         inputs = self._in_context(prompt, self.prefix_ids)
-        return self._logits(inputs, cache), past_of(cache, inputs.shape[1])
+        if sharing is Sharing.KEYS:
+            cache = DynamicCache()
+            return self._logits(inputs, partial(run_into, cache)), keys_and_values_of(cache, inputs.shape[1])
+        # whole and without a cache: states are written in place, which no gradient passes
+        return self._logits(inputs), States(self.body, self.body_input(inputs).detach(), sharing is Sharing.STEPS)
 
     def in_context(self, prefix: str, suffix: str, bos: BosSetting = "auto") -> LanguageModel:
         """The same model with fixed text around every prompt.
@@ -267,20 +269,21 @@ class LanguageModel:
         prompt = matrix.mean(0) + matrix.std() * noise.to(self.device)
         return _probabilities(self.next_token_logits(prompt))
 
-    def body_input(self, inputs: Tensor) -> dict[str, Tensor]:
-        """How the body is handed ids, (batch, n), or embeddings, (batch, n, d): ids only where it must have them."""
+    def body_input(self, inputs: Tensor) -> Tensor:
+        """What the body is given for ids, (batch, n), or embeddings, (batch, n, d): ids where it must have them."""
         if inputs.is_floating_point():
             self.check_takes_vectors("a soft prompt")
-            return {"inputs_embeds": inputs.to(self.dtype, copy=True)}  # some bodies change what they are given
-        if self.why_ids_only is not None:
-            return {"input_ids": inputs}
-        return {"inputs_embeds": self.embedding(inputs).to(self.dtype)}
+            return inputs.to(self.dtype, copy=True)  # some bodies change what they are given
+        return self.embedding(inputs).to(self.dtype) if self.why_ids_only is None else inputs
 
-    def _logits(self, inputs: Tensor, cache: Any) -> Tensor:
-        """Run the body, behind what a transformers cache holds and into it; ids or embeddings → (batch, V)."""
-        kept = {} if cache is None else {_cache_argument(self.body): cache}
-        output = self.body(**self.body_input(inputs), use_cache=cache is not None, **kept)
-        hidden: Tensor = output.last_hidden_state
+    def run_body(self, inputs: Tensor) -> Tensor:
+        """States after the final norm, (batch, n, d), of ids, (batch, n), or embeddings, (batch, n, d)."""
+        hidden: Tensor = self.body(**as_argument(self.body_input(inputs)), use_cache=False).last_hidden_state
+        return hidden
+
+    def _logits(self, inputs: Tensor, run: Callable[[nn.Module, Tensor], Tensor] | None = None) -> Tensor:
+        """Run the body, whole and without a cache or as `run` does; ids or embeddings → (batch, V)."""
+        hidden = self.run_body(inputs) if run is None else run(self.body, self.body_input(inputs))
         return self.head.logits(hidden[:, -1])
 
     def _in_context(self, prompts: Tensor, prefix_ids: tuple[int, ...]) -> Tensor:
@@ -292,11 +295,6 @@ class LanguageModel:
             around = [self.embedding(ids).to(prompts.dtype) for ids in around]
         before, after = (part.expand(len(prompts), *part.shape[1:]) for part in around)
         return torch.cat([before, prompts, after], dim=1)
-
-
-def _cache_argument(body: nn.Module) -> str:
-    """What a body calls the cache that it is given; transformers has renamed it."""
-    return "cache" if "cache" in signature(body.forward).parameters else "past_key_values"
 
 
 def load_language_model(name: str, folder: Path, device: str = "auto", dtype: str = "auto") -> LanguageModel:

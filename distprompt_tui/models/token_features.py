@@ -47,7 +47,7 @@ def _after_first_block(model: LanguageModel, ids: Tensor) -> Tensor:
 
     hooks = [block.register_forward_hook(stop) for block in _first_blocks(model.body)]
     try:
-        model.body(**model.body_input(ids[:, None]), use_cache=False)
+        model.run_body(ids[:, None])
     except _Reached:
         pass
     finally:

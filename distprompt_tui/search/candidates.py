@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -86,31 +86,37 @@ def first_changes(parent: Tensor, prompts: Tensor) -> Tensor:
     return torch.where(differs.any(1), differs.int().argmax(1) if common else 0, common)
 
 
-def bucket_starts(firsts: NDArray[np.integer] | Sequence[int], length: int, call_cost: float) -> list[int]:
+def bucket_starts(firsts: NDArray[np.integer] | Sequence[int], length: int, cost: Callable[[int], float]) -> list[int]:
     """Where to cut prompts that share a beginning, so that measuring them costs least.
 
     A bucket takes the prompts that change first at its start or later, up to the next bucket's start; all of them run
-    from its start to their end. It costs as many positions as that is, and `call_cost` for being a call of its own.
+    from its start to their end. It costs as many positions as that is, and what its start costs. One may start at 0,
+    whether or not a prompt changes there.
 
     Args:
         firsts: the first position at which each prompt differs.
-        length: positions of a whole prompt, with what stands behind it.
-        call_cost: of one more call, in positions.
+        length: positions of a whole prompt, with what stands around it.
+        cost: of a bucket besides that, by its start, in positions.
 
     Returns:
         The buckets' starts, rising.
     """
-    positions, counts = np.unique(firsts, return_counts=True)
+    positions, counts = np.unique(np.append(firsts, 0), return_counts=True)
+    counts[0] -= 1  # the one that was appended
     below = np.concatenate([[0], counts.cumsum()])
+    overheads = np.array([cost(int(position)) for position in positions])
     cheapest = np.zeros(len(positions) + 1)
     opened = np.zeros(len(positions) + 1, dtype=int)
     for end in range(1, len(positions) + 1):
-        costs = cheapest[:end] + (below[end] - below[:end]) * (length - positions[:end]) + call_cost
+        inside = below[end] - below[:end]
+        costs = cheapest[:end] + np.where(inside > 0, inside * (length - positions[:end]) + overheads[:end], 0)
         opened[end] = costs.argmin()
         cheapest[end] = costs.min()
     starts = []
     end = len(positions)
     while end:
-        end = int(opened[end])
-        starts.append(int(positions[end]))
+        start = int(opened[end])
+        if below[end] > below[start]:
+            starts.append(int(positions[start]))
+        end = start
     return starts[::-1]

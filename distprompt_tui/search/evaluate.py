@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from distprompt_tui.divergence import entropy, logits_kl
-from distprompt_tui.errors import ModelError
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.models.past import Past
+from distprompt_tui.models.past import Beginning, Past, Sharing
 from distprompt_tui.search.candidates import bucket_starts, first_changes, prompt_hashes
 from distprompt_tui.search.fit import BatchSize, Rejections, is_out_of_memory
 from distprompt_tui.search.initial import random_ids
@@ -40,8 +39,17 @@ RESCORED = 2
 HARDLY_WORSE = 1e-3
 """What the screener finds worse than the parent by more than this is not measured; nats."""
 
+MAX_STATES = 1 << 31
+"""Bytes of recurrent states that are alive at once: 2 GiB. Every prompt in a batch has its own."""
+
+AS_EXACT = 10
+"""So many times less exact than a more costly way of sharing the one that is used may be,"""
+
+SAME_DIGITS = 8
+"""where differences of so many units in the last place count as none."""
+
 PROBES = 4
-"""Prompts on which it is tried out whether sharing changes anything."""
+"""Beginnings on which it is tried out whether sharing changes anything."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +85,8 @@ class Evaluator:
     With a screener, which is faster and less exact, prompts go through it first. Those that it finds best, and better
     than their parent, are measured: of what a call returns the lowest is exact wherever it is below the parent's.
 
-    That a shared beginning changes nothing is tried out once on this very model; where it does, nothing is shared and
-    that is told.
+    That a shared beginning changes nothing is tried out once on this very model, for each way of sharing until one
+    does; where all do, nothing is shared and that is told.
 
     Args:
         model: frozen.
@@ -114,11 +122,8 @@ class Evaluator:
         self.positions = 0
         rows = 1 + length if fluency else 1
         self.batch = BatchSize(max(1, MAX_LOGITS // (rows * model.vocab_size)))
-        self._shares = not fluency
-        if self._shares and (trouble := self._trouble_with_sharing(length)):
-            self._shares = False
-            warn(f"every candidate is run whole, which is slower: {trouble}")
-        self._screener = screener if self._shares else None
+        self._sharing = None if fluency else self._way_of_sharing(warn)
+        self._screener = screener if self._sharing is Sharing.KEYS else None
         self._root = self._prefix_alone()
 
     def fresh(self, prompts: Tensor) -> Tensor:
@@ -180,7 +185,7 @@ class Evaluator:
 
     def affordable(self, width: int, position: int) -> int:
         """How many candidates may be measured at a position for what `width` cost at an average one."""
-        if not self._shares:
+        if self._sharing is None:
             return width
         behind = len(self._model.suffix_ids)
         average = (self._length + 1) / 2 + behind
@@ -212,8 +217,8 @@ class Evaluator:
         if self._fluency:
             logits, likelihood, log_q = self._model.logits_and_likelihood(prompt, ids[None])
             return logits, None, likelihood, log_q[0]
-        if self._shares:
-            return *self._model.logits_and_past(prompt), 0.0, None
+        if self._sharing is not None:
+            return *self._model.logits_and_past(prompt, self._sharing), 0.0, None
         return self._model.next_token_logits(prompt), None, 0.0, None
 
     @torch.no_grad()
@@ -251,21 +256,34 @@ class Evaluator:
         past = parent.screening_past if model is self._screener else parent.past
         if past is None:
             return self._in_batches(model, prompts, None)
-        prefix, suffix = len(self._model.prefix_ids), len(self._model.suffix_ids)
-        length = prompts.shape[1]
-        last = length if suffix else length - 1  # something must be run
-        firsts = first_changes(parent.ids, prompts).clamp_max(last).cpu().numpy()
+        total = prompts.shape[1] + self._around
+        changes = len(self._model.prefix_ids) + first_changes(parent.ids, prompts)
+        firsts = changes.clamp_max(self._last_start(past, total)).cpu().numpy()
         call_cost = CALL_COSTS.get(self._model.device.type, OTHER_CALL_COST)
-        starts = bucket_starts(firsts, length + suffix, call_cost)
+        starts = bucket_starts(
+            firsts, total, lambda start: past.overhead(start, total - start, call_cost) if start else call_cost
+        )
         kls = torch.empty(len(prompts))
-        for start, end in zip(starts, [*starts[1:], length + 1], strict=True):
+        for start, end in zip(starts, [*starts[1:], total + 1], strict=True):
             rows = torch.from_numpy(np.flatnonzero((firsts >= start) & (firsts < end)))
-            shared = past.cropped(prefix + start) if prefix + start else None
-            kls[rows] = self._in_batches(model, prompts[rows.to(prompts.device), start:], shared)
+            kls[rows] = self._behind(model, prompts[rows.to(prompts.device)], past, start)
         return kls
 
+    def _last_start(self, past: Past, total: int) -> int:
+        """The longest beginning that inputs of `total` positions may share; 0 if they must be run whole."""
+        last = total - past.least
+        return last if last >= len(self._model.prefix_ids) else 0
+
     @torch.no_grad()
-    def _in_batches(self, model: LanguageModel, prompts: Tensor, past: Past | None) -> Tensor:
+    def _behind(self, model: LanguageModel, prompts: Tensor, past: Past, start: int) -> Tensor:
+        """Objectives of prompts that share the first `start` positions, the fixed prefix included; (count,)."""
+        if not start:
+            return self._in_batches(model, prompts, None)
+        self.positions += past.to_run(start)
+        return self._in_batches(model, prompts[:, start - len(model.prefix_ids) :], past.cropped(start))
+
+    @torch.no_grad()
+    def _in_batches(self, model: LanguageModel, prompts: Tensor, past: Beginning | None) -> Tensor:
         """Objectives of prompts, or of what is left of them behind a past; as many at once as fit the memory.
 
         What is no number is infinitely bad.
@@ -278,12 +296,13 @@ class Evaluator:
             self.positions += len(part) * (part.shape[1] + around)
             return found
 
-        found = torch.cat(self.batch.run(len(prompts), measure))
+        most = max(1, MAX_STATES // past.size) if past is not None and past.size else None
+        found = torch.cat(self.batch.run(len(prompts), measure, most))
         if lost := int((~found.isfinite()).sum()):
             self._rejections.add(lost, "such prompts are rejected")
         return found.nan_to_num(torch.inf, torch.inf, torch.inf)
 
-    def _objective(self, model: LanguageModel, prompts: Tensor, past: Past | None) -> Tensor:
+    def _objective(self, model: LanguageModel, prompts: Tensor, past: Beginning | None) -> Tensor:
         """Of prompts that fit the memory, (count, n), or of what is left of them behind a past; (count,)."""
         if not self._fluency:
             return logits_kl(self._target, model.next_token_logits(prompts, past), self._entropy)
@@ -292,32 +311,68 @@ class Evaluator:
 
     def _prefix_alone(self) -> Parent | None:
         """What prompts without a parent share: the fixed prefix."""
-        if not self._shares or not self._model.prefix_ids:
+        if self._sharing is None or not self._model.prefix_ids:
             return None
         return self.parent(torch.zeros(0, dtype=torch.long, device=self._model.device), with_gradient=False)
 
-    def _trouble_with_sharing(self, length: int) -> str | None:
-        """Why sharing is left out, in words; None where it changes nothing but the last digits.
+    def _way_of_sharing(self, warn: Callable[[str], None]) -> Sharing | None:
+        """The cheapest way of sharing that changes nothing but the last digits; none, and a warning, if all do.
 
-        A few random prompts are measured both ways. Half of the dtype's digits must agree: other shapes of the same
-        products differ in the others.
+        Half of the dtype's digits must agree: other shapes of the same products differ in the others. A layer that
+        ignores its state may change no more than that in a model that remembers little, so a way must also be about as
+        exact as those that cost more.
+        """
+        why = "this kind of model cannot continue the beginning of a prompt from what it keeps of it"
+        eps = torch.finfo(self._model.dtype).eps
+        exact: dict[Sharing, float] = {}
+        for self._sharing in Sharing:
+            try:
+                off, size, scale = self._trial()
+            except Exception as error:  # a model that is used in a way that it was not made for raises anything
+                if is_out_of_memory(error):
+                    raise
+                continue
+            if size > MAX_STATES:
+                why = f"its state takes {size / 2**30:.3g} GiB for each, more than {MAX_STATES / 2**30:.3g} GiB in all"
+            elif off > eps**0.5 * scale:
+                why = (
+                    f"with a shared beginning its divergences are off by {off:.2g} nats, "
+                    f"more than {eps**0.5 * scale:.2g}"
+                )
+            else:
+                exact[self._sharing] = max(off, SAME_DIGITS * eps * scale)
+                if self._sharing is Sharing.KEYS:
+                    break
+        if exact:
+            return next(way for way, off in exact.items() if off <= AS_EXACT * min(exact.values()))
+        warn(f"every candidate is run whole, which is slower: {why}")
+        return None
+
+    def _trial(self) -> tuple[float, int, float]:
+        """Whether sharing changes anything: a few random prompts, measured both ways.
+
+        They are measured behind a shared beginning twice, in a batch: a model that keeps its state elsewhere than in
+        the cache that it gives may be right once.
+
+        Returns:
+            The largest difference, nats; bytes of state for each prompt; nats that are large here, 1 at least.
         """
         generator = torch.Generator().manual_seed(0)
-        ids, *others = random_ids(self._model, (PROBES + 1, length), generator)
-        prompts = ids.repeat(PROBES, 1)
-        for row, other in enumerate(others):
-            start = (row + 1) * length // (PROBES + 1)
-            prompts[row, start:] = other[start:]
-        try:
-            parent = self.parent(ids, with_gradient=False)
-            shared = torch.cat([self._run(self._model, prompt[None], parent) for prompt in prompts])
-        except (ModelError, AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
-            if is_out_of_memory(error):
-                raise
-            return f"the model's past cannot be cut ({error})"
+        ids, *others = random_ids(self._model, (2 * PROBES + 1, self._length), generator)
+        past = self.parent(ids, with_gradient=False).past
+        assert past is not None
+        prompts = torch.stack([ids, *others])[1:]
+        shared, behind = torch.empty(2, 2 * PROBES), 0
+        prefix = len(self._model.prefix_ids)
+        last = self._last_start(past, self._length + self._around)
+        for probe in range(PROBES):
+            start = (probe + 1) * self._length // (PROBES + 1)
+            rows = slice(2 * probe, 2 * probe + 2)
+            prompts[rows, :start] = ids[:start]
+            behind = min(prefix + start, last)
+            for again in range(2):
+                shared[again, rows] = self._behind(self._model, prompts[rows], past, behind)
+        size = past.cropped(behind).size if behind else 0
         whole = self._in_batches(self._model, prompts, None)
-        tolerance = torch.finfo(self._model.dtype).eps ** 0.5 * max(1.0, float(whole.max()))
-        difference = float((shared - whole).abs().nan_to_num(0.0, torch.inf).max())  # ∞ − ∞: equally rejected
-        if difference <= tolerance:
-            return None
-        return f"with a shared beginning its divergences are off by {difference:.2g} nats, more than {tolerance:.2g}"
+        off = float((shared - whole).abs().nan_to_num(0.0, torch.inf).max())  # ∞ − ∞: equally rejected
+        return off, size, max(1.0, float(whole.max()))

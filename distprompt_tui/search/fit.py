@@ -36,12 +36,13 @@ class BatchSize:
         self.size = largest
         self.fitted = 0
 
-    def run(self, count: int, measure: Callable[[slice], Result]) -> list[Result]:
+    def run(self, count: int, measure: Callable[[slice], Result], most: int | None = None) -> list[Result]:
         """Measure `count` prompts, so many at once as fit.
 
         Args:
             count: of the prompts.
             measure: is handed the rows to do; those that did not fit, it is handed again in smaller parts.
+            most: prompts at once, whatever would fit; None for no such limit.
 
         Raises:
             RuntimeError: one prompt alone does not fit.
@@ -49,7 +50,7 @@ class BatchSize:
         parts: list[Result] = []
         done = 0
         while done < count:
-            rows = slice(done, min(done + self.size, count))
+            rows = slice(done, min(done + min(self.size, most or self.size), count))
             try:
                 parts.append(measure(rows))
             except RuntimeError as error:

@@ -206,14 +206,14 @@ def test_a_model_whose_past_misleads_shares_nothing_and_tells(
             looks = cache is not None and not cache.get_seq_length()
             return model.body(inputs_embeds=inputs_embeds, use_cache=looks, cache=cache if looks else None)
 
-    class Recurrent(torch.nn.Module):
+    class Uncached(torch.nn.Module):
         """Leaves nothing in the cache."""
 
         def forward(self, inputs_embeds: Tensor, use_cache: bool, cache: Any = None) -> Any:
             return model.body(inputs_embeds=inputs_embeds, use_cache=False)
 
     prompts = random_ids(model, (8, 6), generator)
-    for body, word in ((Forgetful(), "off by"), (Recurrent(), "cannot be cut")):
+    for body, word in ((Forgetful(), "off by"), (Uncached(), "cannot continue")):
         wrong = replace(model, body=body)
         wrong.body.register_parameter("weight", torch.nn.Parameter(torch.zeros(1)))
         told: list[str] = []
@@ -236,7 +236,7 @@ def test_buckets_cost_least_of_all(firsts: list[int], suffix: int, call_cost: fl
 
     distinct = sorted(set(firsts))
     others = [(distinct[0], *more) for count in range(len(distinct)) for more in combinations(distinct[1:], count)]
-    starts = bucket_starts(firsts, length, call_cost)
+    starts = bucket_starts(firsts, length, lambda start: call_cost)
     assert starts == sorted(set(starts))
     assert cost(tuple(starts)) == min(map(cost, others))
 

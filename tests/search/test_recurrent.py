@@ -1,0 +1,176 @@
+"""Models with states that cannot be cut share beginnings as others do, and change no divergence by it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.models.past import Sharing
+from distprompt_tui.search import evaluate
+from distprompt_tui.search.evaluate import Evaluator
+from distprompt_tui.search.hard import HardSearch
+from distprompt_tui.search.initial import random_ids
+from distprompt_tui.search.protocol import HardPrompt
+from distprompt_tui.spec import Hard
+from tests.recurrent_models import KINDS, recurrent_model
+from tests.search.targets import outlier_target
+from tests.search.test_evaluate import evaluator, plain, relatives
+
+BY_STEPS = {"mamba", "falcon_mamba", "jamba", "minimax"}
+"""Those that ignore their state where several positions follow it at once."""
+
+
+@pytest.fixture(scope="module")
+def models(tiny_models: dict[str, LanguageModel]) -> dict[str, LanguageModel]:
+    """All kinds, with a tokenizer that they share."""
+    return {kind: recurrent_model(kind, tiny_models["gpt2"].vocabulary) for kind in KINDS}
+
+
+class Watched:
+    """What a model's body is given, by a hook."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        self.positions = 0
+        self.largest_batch = 0
+        self._hook = model.body.register_forward_pre_hook(self._watch, with_kwargs=True)
+
+    def stop(self) -> int:
+        """Watch no more; the positions."""
+        self._hook.remove()
+        return self.positions
+
+    def _watch(self, module: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        embeds: Tensor = kwargs["inputs_embeds"]
+        self.positions += embeds.shape[0] * embeds.shape[1]
+        self.largest_batch = max(self.largest_batch, len(embeds))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("around", [("", ""), ("The quick ", " dog")])
+def test_states_change_no_divergence_and_save_positions(
+    models: dict[str, LanguageModel],
+    kind: str,
+    around: tuple[str, str],
+    generator: torch.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(evaluate.CALL_COSTS, "cpu", 0)  # so that every beginning that there is is shared
+    model, length = models[kind].in_context(*around), 9
+    found = evaluator(model, length)
+    assert found._sharing is (Sharing.STEPS if kind in BY_STEPS else Sharing.STATES)
+    ids = random_ids(model, (length,), generator)
+    prompts = relatives(model, ids, 60, generator).unique(dim=0)
+    parent = found.parent(ids, with_gradient=True)
+    assert parent.gradient is not None
+    before, watched = found.positions, Watched(model)
+    shared = found.measure(prompts, parent)
+    assert found.positions - before == watched.stop()
+    assert watched.positions < 0.8 * prompts.shape[0] * (length + len(model.prefix_ids) + len(model.suffix_ids))
+    torch.testing.assert_close(shared, plain(model, prompts), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["mamba2", "jamba"])
+def test_a_search_takes_the_same_way_as_with_whole_runs_and_when_resumed(
+    models: dict[str, LanguageModel], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = models[kind]
+
+    def search() -> HardSearch:
+        return HardSearch(model, outlier_target(model), Hard(length=6, width=64, bank=24, screen=False), 12, seed=0)
+
+    def end(found: HardSearch) -> tuple[list[float], Tensor]:
+        kls = [step.kls[-1] for step in found.steps()]
+        assert isinstance(found.best.prompt, HardPrompt)
+        return kls, found.best.prompt.ids
+
+    whole_way, kept = search(), search()
+    kls, ids = end(whole_way)
+    steps = kept.steps()
+    for _ in range(5):
+        next(steps)
+    resumed = search()
+    resumed.restore(kept.state())
+    later, same = end(resumed)
+    assert later == kls[-len(later) :]
+    assert torch.equal(same, ids)
+    monkeypatch.setattr(
+        Evaluator, "_behind", lambda self, model, prompts, past, start: self._in_batches(model, prompts, None)
+    )
+    kls_whole, ids_whole = end(search())
+    assert kls == pytest.approx(kls_whole, abs=1e-5)
+    assert torch.equal(ids, ids_whole)
+
+
+def test_few_candidates_run_whole_where_states_cost_more(
+    models: dict[str, LanguageModel], generator: torch.Generator
+) -> None:
+    model = models["mamba"]
+    found = evaluator(model, 10)
+    ids = random_ids(model, (10,), generator)
+    parent = found.parent(ids, with_gradient=False)
+    for position, share in ((2, False), (9, True)):
+        prompts = ids.repeat(20, 1)
+        prompts[:, position] = random_ids(model, (20,), generator)
+        prompts = prompts.unique(dim=0)
+        before = found.positions
+        found.measure(prompts, parent)
+        assert (found.positions - before < len(prompts) * 10) == share
+
+
+def test_states_take_no_more_memory_than_they_may(
+    models: dict[str, LanguageModel], generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = models["mamba2"]
+    ids = random_ids(model, (10,), generator)
+    prompts = torch.cat([ids[:9].expand(80, -1), random_ids(model, (80, 1), generator)], dim=1).unique(dim=0)
+    past = model.logits_and_past(model.embedding(ids)[None], Sharing.STATES)[1]
+    size = past.cropped(5).size
+    assert size > 2 * 8 * 16 * 8 * 4  # the recurrent states alone: layers, heads, width, state, bytes
+    monkeypatch.setattr(evaluate, "MAX_STATES", 7 * size)
+    found = evaluator(model, 10)
+    parent = found.parent(ids, with_gradient=False)
+    watched = Watched(model)
+    found.measure(prompts, parent)
+    watched.stop()
+    assert watched.largest_batch == 7
+    monkeypatch.setattr(evaluate, "MAX_STATES", size - 1)
+    told: list[str] = []
+    assert Evaluator(model, outlier_target(model), 10, told.append)._sharing is None
+    assert len(told) == 1
+    assert "every candidate is run whole, which is slower: its state takes" in told[0]
+
+
+def test_a_state_that_stays_in_the_model_is_not_shared_and_that_is_told_in_words(
+    models: dict[str, LanguageModel], generator: torch.Generator
+) -> None:
+    """It continues the latest input, whichever that was: right once, and wrong from then on."""
+    model = models["mamba2"]
+
+    class Within(torch.nn.Module):
+        latest: Any = None
+
+        def forward(self, inputs_embeds: Tensor, use_cache: bool, cache: Any = None) -> Any:
+            if not use_cache:
+                return model.body(inputs_embeds=inputs_embeds, use_cache=False)
+            output = model.body(inputs_embeds=inputs_embeds, use_cache=True, cache=self.latest if cache else None)
+            self.latest = output.cache
+            return output
+
+    body = Within()
+    body.register_parameter("weight", torch.nn.Parameter(torch.zeros(1)))
+    wrong = replace(model, body=body)
+    told: list[str] = []
+    found = Evaluator(wrong, outlier_target(model), 6, told.append)
+    assert len(told) == 1
+    assert told[0] == (
+        "every candidate is run whole, which is slower: "
+        "this kind of model cannot continue the beginning of a prompt from what it keeps of it"
+    )
+    prompts = random_ids(model, (8, 6), generator)
+    kls = found.measure(prompts, found.parent(prompts[0], with_gradient=False))
+    torch.testing.assert_close(kls, plain(model, prompts), rtol=1e-5, atol=1e-5)
