@@ -20,6 +20,9 @@ from distprompt_tui.runs.inputs import read_inputs, read_run_target
 AGREEMENT_NATS = 1e-4
 """Divergences of two computations in float32 that are this close count as the same."""
 
+HALF_AGREEMENT_NATS = 0.1
+"""The same, where the run computed in 16 bits: the fresh load computes in float32."""
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -31,19 +34,27 @@ class Verification:
         kl_string: of the prompt's text in its context, as an ordinary call of the tokenizer gives it; None for a soft
             prompt.
         bos: what the run put before texts, where that is not what the model's tokenizer puts there.
+        tolerance: nats by which they may differ.
     """
 
     kl: float
     kl_fresh: float
     kl_string: float | None
     bos: str | None = None
+    tolerance: float = AGREEMENT_NATS
+
+    @property
+    def divergences(self) -> dict[str, float | None]:
+        """All of them, by name."""
+        return {"kl": self.kl, "kl_fresh": self.kl_fresh, "kl_string": self.kl_string}
 
     @property
     def differences(self) -> dict[str, float]:
         """What differs from the reported divergence, and by how much, nats."""
-        found = {"kl_fresh": self.kl_fresh, "kl_string": self.kl_string if self.bos is None else None}
-        apart = {name: value - self.kl for name, value in found.items() if value is not None}
-        return {name: by for name, by in apart.items() if not abs(by) <= AGREEMENT_NATS}
+        compared = ("kl_fresh", "kl_string") if self.bos is None else ("kl_fresh",)
+        found = self.divergences
+        apart = {name: value - self.kl for name in compared if (value := found[name]) is not None}
+        return {name: by for name, by in apart.items() if not abs(by) <= self.tolerance}
 
     @property
     def agrees(self) -> bool:
@@ -54,7 +65,7 @@ class Verification:
     def verdict(self) -> str:
         """One line: whether they are the same, or which differ and by how much."""
         if self.agrees:
-            same = f"verified: the same to {AGREEMENT_NATS:g} nats"
+            same = f"verified: the same to {self.tolerance:g} nats"
             if self.bos is None or self.kl_string is None:
                 return same
             return f"{same} with {self.bos}; kl_string is with what the model's tokenizer adds"
@@ -94,16 +105,20 @@ def verify(run: RunDirectory) -> Verification:
 
     result = read_json(run.result)
     bos = field(text, result, "bos")
+    dtype = field(text, read_json(run.manifest), "dtype")
+    tolerance = AGREEMENT_NATS if dtype == "float32" else HALF_AGREEMENT_NATS
     if (kl := field(number, result, "kl")) is None:
         raise UsageError(f"{run.result} has no divergence")
     prompt = read_prompt(run.path)
     if not isinstance(prompt, list):
         vectors = torch.from_numpy(prompt)
         around = [embed(torch.tensor(ids, dtype=torch.long)) for ids in (before, after)]
-        return Verification(kl, divergence(inputs_embeds=torch.cat([around[0], vectors, around[1]])), None, bos)
+        return Verification(
+            kl, divergence(inputs_embeds=torch.cat([around[0], vectors, around[1]])), None, bos, tolerance
+        )
     again = vocabulary.encode_alone(vocabulary.decode([*prefix, *prompt, *suffix]))
     by_ids, by_text = (divergence(input_ids=torch.tensor(ids)) for ids in ([*before, *prompt, *after], again))
-    return Verification(kl, by_ids, by_text, bos)
+    return Verification(kl, by_ids, by_text, bos, tolerance)
 
 
 def _context_ids(run: RunDirectory) -> tuple[list[int], list[int]] | None:

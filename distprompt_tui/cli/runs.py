@@ -136,16 +136,14 @@ def export_run(
 def verify_run(name: RunArgument, runs_dir: RunsDirOption = None, as_json: JsonOption = False) -> None:
     """Measure a run's best prompt anew: a fresh load, plain transformers, the text tokenised again. Exit code 1 where
     the divergences differ."""
-    from dataclasses import asdict
-
     from distprompt_tui.verify import verify
 
     found = verify(find(name, runs_dir))
     if as_json:
-        numbers = {label: _finite(value) for label, value in asdict(found).items()}
-        print(json.dumps(numbers | {"verified": found.agrees, "verdict": found.verdict}))
+        numbers = {label: _finite(value) for label, value in found.divergences.items()}
+        print(json.dumps(numbers | {"bos": found.bos, "verified": found.agrees, "verdict": found.verdict}))
     else:
-        for label, value in asdict(found).items():
+        for label, value in found.divergences.items():
             print(f"{label:10} {'-' if value is None else f'{value:.6f}'}")
         print(found.verdict)
     if not found.agrees:
