@@ -214,7 +214,7 @@ def _make_folder(spec: RunSpec, runs_dir: Path) -> RunDirectory:
     preset = re.sub(r"[^A-Za-z0-9.-]+", "-", spec.preset or spec.target.family)[:32]
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
     for attempt in itertools.count(1):
-        chance = secrets.token_hex(4) if attempt == 1 else f"{secrets.token_hex(4)}-{attempt}"
+        chance = secrets.token_hex(2) if attempt == 1 else f"{secrets.token_hex(2)}-{attempt}"
         run = RunDirectory(runs_dir / f"{stamp}_{preset}_{model}_{spec.search.method}_{chance}")
         with contextlib.suppress(FileExistsError):
             run.path.mkdir(mode=0o700)
