@@ -16,15 +16,15 @@ from distprompt_tui.errors import ModelError
 
 
 class Sharing(StrEnum):
-    """How prompts continue a beginning. Each way serves more models than the one before it, and costs more."""
+    """How prompts continue a beginning."""
 
     KEYS = "keys and values"
     """One run keeps keys and values of every position; any beginning can be cut out of them."""
     STATES = "states"
     """Each beginning that is asked for is run, and the model's state behind it is kept; what follows is one call."""
     STEPS = "states, by steps"
-    """The same, but what follows is one call for each position: some recurrent layers ignore their state in longer
-    calls."""
+    """The same, but what follows is one call for each position: some layers ignore their state in longer calls, others
+    are slow in them."""
 
 
 @dataclass(frozen=True)
