@@ -347,7 +347,7 @@ def read_text(path: Path, most: int) -> str:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError("it begins as UTF-16 does and is not UTF-8; save it as UTF-8")
     try:
-        return data.decode("utf-8-sig")
+        return data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         byte, line = data[error.start], data.count(b"\n", 0, error.start) + 1
         raise ValueError(f"byte {error.start} (line {line}) is {byte:#04x}, not UTF-8; save it as UTF-8") from None

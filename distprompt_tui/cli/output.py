@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import codecs
-import errno
 import io
-import os
 import select
 import sys
 from contextlib import suppress
@@ -29,10 +27,9 @@ class Output(io.FileIO):
         problem: the first failure; None while there is none.
     """
 
-    def __init__(self, descriptor: int, *, is_closed: bool = False) -> None:
+    def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "wb", closefd=False)
         self.problem: OSError | None = None
-        self._is_closed = is_closed
 
     def write(self, data: ReadableBuffer, /) -> int:
         """Write some of the bytes; how many."""
@@ -40,8 +37,6 @@ class Output(io.FileIO):
         if self.problem is not None:
             return size
         try:
-            if self._is_closed:
-                raise OSError(errno.EBADF, "it is closed")
             while (written := cast("int | None", super().write(data))) is None:  # a pipe that does not block is full
                 select.select([], [self], [])
         except OSError as error:
@@ -62,15 +57,12 @@ def guard_streams() -> Output | None:
     found = None
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:
-            output = Output(os.open(os.devnull, os.O_WRONLY), is_closed=True)
-        else:
-            with suppress(OSError, ValueError):
-                stream.flush()
-            try:
-                output = Output(stream.fileno())
-            except (AttributeError, OSError, ValueError):
-                continue
+        with suppress(OSError, ValueError):
+            stream.flush()
+        try:
+            output = Output(stream.fileno())
+        except (AttributeError, OSError, ValueError):
+            continue
         setattr(
             sys,
             name,

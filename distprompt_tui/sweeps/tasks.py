@@ -61,6 +61,11 @@ class Task(Strict):
     searches: tuple[Search, ...]
     models: dict[str, ModelRecord] = Field(default_factory=dict)
 
+    @field_validator("models", mode="before")
+    @classmethod
+    def _models_of_tables(cls, value: Any) -> Any:
+        return TypeAdapter(dict[str, ModelRecord]).validate_python(value)
+
     @property
     def kind(self) -> Kind:
         """Of all its searches."""

@@ -18,7 +18,7 @@ from distprompt_tui.runs.process import stop
 from distprompt_tui.spec import RunSpec, Uniform
 from tests.fuzz.inputs import HOSTILE
 from tests.fuzz.readers import assert_visible
-from tests.test_cli import distprompt, one_line
+from tests.test_cli import distprompt
 
 WATCHED = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
 
@@ -107,7 +107,9 @@ def test_lists_of_foreign_things_are_visible(tmp_path: Path) -> None:
         for line in result.stdout.split("\n"):
             assert_visible(line)
     (presets / "mine.toml").write_text(f'[target]\nfamily = "uniform"\n{said} = 1\n')
-    assert_visible(one_line(distprompt("presets", **home)))
+    left_out = distprompt("presets", **home)
+    assert (left_out.returncode, left_out.stderr.count("\n")) == (0, 1)
+    assert_visible(left_out.stderr.strip("\n"))
 
 
 def test_a_failure_is_one_visible_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,7 +141,7 @@ def test_only_a_lock_of_ones_own_names_a_process_to_end(
     fcntl.flock(lock, fcntl.LOCK_EX)
     me = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: me + owner)
-    stop(run, grace_seconds=0.05)
+    stop(run, grace_seconds=0.05, silent_seconds=3)
     try:
         assert (child.wait(2 if ends else 0.2) if ends else child.poll()) == (-15 if ends else None)
     finally:

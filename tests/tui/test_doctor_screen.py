@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -91,11 +92,11 @@ async def test_a_doctor_that_cannot_look_says_why(
 async def test_the_process_is_told_the_size_of_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = tmp_path / "python"
     script.write_text(
-        '#!/bin/sh\necho warning >&2\n[ "$5" = "" ] && [ "$4" = --json ] || exit 3\n'
+        '#!/bin/sh\necho warning >&2\n[ "$6" = "" ] && [ "$5" = --json ] || exit 3\n'
         'echo "{\\"checks\\": [{\\"name\\": \\"size\\", \\"value\\": \\"${COLUMNS}x$LINES\\"}]}"\n'
     )
     script.chmod(0o755)
-    monkeypatch.setattr(subprocesses.sys, "executable", str(script))
+    monkeypatch.setattr(sys, "executable", str(script))
     assert await subprocesses.examine_machine(77, 23) == [Check("size", "77x23")]
     script.write_text("#!/bin/sh\necho 'ModuleNotFoundError: torch' >&2\nexit 1\n")
     with pytest.raises(DistPromptError, match=r"^ModuleNotFoundError: torch$"):
