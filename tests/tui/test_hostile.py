@@ -24,7 +24,7 @@ from tests.tui.conftest import screen_text, until
 from tests.tui.recording import recorded
 
 Make = Callable[..., DistPromptApp]
-NAMES = ("type", "outcome", "family", "method", "optimizer", "decay", "init", "dtype", "reason")
+NAMES = ("type", "outcome", "family", "method", "optimizer", "decay", "init", "dtype", "reason", "bos")
 """Strings that decide how a file is read."""
 
 
