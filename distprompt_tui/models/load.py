@@ -16,7 +16,7 @@ NAMED = 4
 def load_causal_model(failure: str, folder: Path, dtype: Any, gguf: str | None = None) -> Any:
     """Load a causal language model on the CPU, all of its weights from the files.
 
-    transformers fills what the files do not hold with random numbers and goes on; here that is an error.
+    transformers fills missing weights with random numbers; here a missing weight is an error.
 
     Args:
         failure: the beginning of the error's text: what cannot be loaded, from where.

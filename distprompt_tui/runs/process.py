@@ -111,7 +111,7 @@ def take_lock(descriptor: int, path: Path) -> None:
     """Lock an open file. Who only looks whether it is held holds it for some microseconds, so it is tried again.
 
     Raises:
-        BlockingIOError: another process holds it, and goes on holding it.
+        BlockingIOError: another process holds it after the last attempt too.
         UsageError: its file system has no locks.
     """
     for attempt in range(LOCK_ATTEMPTS):
