@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from tests.tui.recording import Recorder, recorded
+from tests.waiting import DEADLINE_SECONDS
 
 Result = subprocess.CompletedProcess[str]
 
@@ -31,7 +32,7 @@ def distprompt(*arguments: str, **environment: str) -> Result:
         stdin=subprocess.DEVNULL,
         env=os.environ | environment,
         check=False,
-        timeout=240,
+        timeout=DEADLINE_SECONDS,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.tui.recording import recorded
+from tests.waiting import DEADLINE_SECONDS
 
 
 def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -21,7 +22,7 @@ def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         env=os.environ | {"D": f"{sys.executable} -m distprompt_tui"} | environment,
         check=False,
-        timeout=240,
+        timeout=DEADLINE_SECONDS,
     )
 
 
@@ -48,7 +49,7 @@ def test_characters_that_the_encoding_lacks_are_replaced(environment: dict[str, 
         stdin=subprocess.DEVNULL,
         env=os.environ | environment,
         check=False,
-        timeout=240,
+        timeout=DEADLINE_SECONDS,
     )
     assert result.returncode == 0, result.stderr
     assert result.stderr == b""

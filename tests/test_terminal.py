@@ -17,8 +17,7 @@ import pytest
 from distprompt_tui.runs.directory import RunDirectory, list_runs
 from distprompt_tui.runs.process import stop, worker_pid
 from tests.runs.test_process import wait_for
-
-DEADLINE_SECONDS = 240
+from tests.waiting import DEADLINE_SECONDS, until
 
 
 class Terminal:
@@ -66,10 +65,7 @@ class Terminal:
     def hang_up(self) -> None:
         """Take the terminal away and wait until the app has noticed."""
         self.process.ptyproc.fileobj.close()
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while self.process.isalive():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: not self.process.isalive())
 
     def wait_for_end(self) -> int | None:
         """Read until the process is gone; its exit code."""

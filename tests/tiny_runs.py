@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import numpy as np
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.process import worker_pid
 from distprompt_tui.spec import RunSpec
+from tests.waiting import until
 
 SEARCHES: dict[str, dict[str, Any]] = {
     "soft": {"method": "soft", "length": 4},
@@ -25,8 +24,6 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "exhaustive": {"method": "exhaustive", "length": 2, "width": 4, "beam": 8},
 }
 """Every method there is, small."""
-
-DEADLINE_SECONDS = 240
 
 
 def tiny_spec(folder: Path, search: str = "soft", steps: int = 10_000_000, **more: Any) -> RunSpec:
@@ -43,18 +40,9 @@ def tiny_spec(folder: Path, search: str = "soft", steps: int = 10_000_000, **mor
     )
 
 
-def until(condition: Callable[[], Any], what: str = "") -> Any:
-    """Wait until something is true; its value. Fails after the deadline."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (found := condition()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-    return found
-
-
 def wait_for_end(run: RunDirectory) -> None:
     """Until no worker holds the run any more."""
-    until(lambda: worker_pid(run) is None, str(run.path))
+    until(lambda: worker_pid(run) is None, lambda: str(run.path))
 
 
 def traced(run: RunDirectory) -> int:

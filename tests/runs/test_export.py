@@ -22,6 +22,7 @@ from distprompt_tui.spec import RunSpec
 from distprompt_tui.vocabulary import load_vocabulary
 from distprompt_tui.worker.session import run_session
 from tests.tiny_tokenizers import adding, with_tokenizer
+from tests.waiting import DEADLINE_SECONDS
 
 LOADED_BY_PEFT = """
 import json, sys, numpy, torch
@@ -80,7 +81,7 @@ def test_peft_gives_the_same_divergence_in_another_process(tiny_folders: dict[st
         runs.append(run)
         asked.append([str(adapter), str(folder), str(run.target), vocabulary.encode(suffix, continues=True)])
     command = [sys.executable, "-c", LOADED_BY_PEFT, json.dumps(asked)]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240).stdout
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, timeout=DEADLINE_SECONDS).stdout
     assert [float(line) for line in printed.split()] == pytest.approx([result(run)["kl"] for run in runs], abs=1e-4)
 
 

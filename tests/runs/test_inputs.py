@@ -32,6 +32,7 @@ from distprompt_tui.runs.process import start_worker
 from distprompt_tui.spec import RunSpec
 from distprompt_tui.verify import Verification, verify
 from distprompt_tui.worker.session import run_session
+from tests.waiting import DEADLINE_SECONDS
 
 
 @pytest.fixture
@@ -246,7 +247,7 @@ def test_questions_about_a_run_go_to_its_model(run: RunDirectory) -> None:
     assert recorded is not None
     other_weights(model_of(run))
     command = [sys.executable, "-m", "distprompt_tui.probe", str(model_of(run)), str(run.path)]
-    done = subprocess.run(command, input="", capture_output=True, text=True, check=False, timeout=200)
+    done = subprocess.run(command, input="", capture_output=True, text=True, check=False, timeout=DEADLINE_SECONDS)
     assert done.returncode == 2
     assert "has changed since" in json.loads(done.stdout.splitlines()[-1])["error"]
 

@@ -24,27 +24,21 @@ from distprompt_tui.runs.reduce import reduce_all
 from distprompt_tui.runs.state import FORCED, RunState
 from distprompt_tui.runs.summary import summarise
 from distprompt_tui.spec import Hard, RunSpec
-
-DEADLINE_SECONDS = 240
+from tests.tiny_runs import wait_for_end
+from tests.waiting import DEADLINE_SECONDS, until
 
 
 def wait_for(run: RunDirectory, condition: Callable[[RunState], bool]) -> RunState:
     """Follow a run until its state is as asked; fails with its log after the deadline."""
     tailer, state = Tailer(run.events), RunState()
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition(state):
-        assert time.monotonic() < deadline, run.log.read_text()
+
+    def reached() -> bool:
+        nonlocal state
         state = reduce_all(tailer.read(), state)
-        time.sleep(0.02)
+        return condition(state)
+
+    until(reached, run.log.read_text)
     return state
-
-
-def gone(run: RunDirectory) -> bool:
-    """Whether no worker holds the run; waits a moment for one that is ending."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while worker_pid(run) is not None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return worker_pid(run) is None
 
 
 @pytest.fixture
@@ -70,7 +64,7 @@ def run(spec: RunSpec, tmp_path: Path) -> RunDirectory:
 def test_a_run_to_its_end_leaves_everything_on_disk(spec: RunSpec, tmp_path: Path) -> None:
     run = start_run(spec.model_copy(update={"budget": spec.budget.model_copy(update={"steps": 30})}), tmp_path)
     state = wait_for(run, lambda state: state.phase == "ended")
-    assert gone(run)
+    wait_for_end(run)
     assert state.reason == "budget"
     result = json.loads(run.result.read_text())
     assert result == state.result
@@ -121,7 +115,7 @@ def test_a_worker_that_does_not_answer_is_killed(run: RunDirectory) -> None:
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
     assert not stop(run, grace_seconds=0.3, silent_seconds=0.5)
-    assert gone(run)
+    wait_for_end(run)
     state = wait_for(run, lambda state: state.phase == "ended")
     assert (state.reason, state.error) == (FORCED, None)
     summary = summarise(run)
@@ -197,7 +191,7 @@ def test_term_before_the_search_begins_ends_the_worker_at_once(run: RunDirectory
     assert pid is not None
     os.kill(pid, signal.SIGTERM)
     assert wait_for(run, lambda state: state.phase == "ended").reason == "stopped"
-    assert gone(run)
+    wait_for_end(run)
 
 
 def test_a_second_worker_is_refused(run: RunDirectory) -> None:
@@ -215,7 +209,7 @@ def test_resumed_after_kill_equals_uninterrupted(spec: RunSpec, tmp_path: Path) 
     run = start_run(spec, tmp_path)
     wait_for(run, lambda state: state.step > 50)
     stop(run, grace_seconds=DEADLINE_SECONDS)
-    assert gone(run)
+    wait_for_end(run)
     start_worker(run)
     result = wait_for(run, lambda state: state.phase == "ended" and state.reason == "budget").result
     assert result is not None
@@ -236,10 +230,7 @@ def test_the_worker_outlives_whoever_started_it(spec: RunSpec, tmp_path: Path) -
     starter = subprocess.Popen(
         [sys.executable, "-c", code, spec.model_dump_json(), str(tmp_path)], start_new_session=True
     )
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (found := list(tmp_path.glob("*/events.jsonl"))):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    found = until(lambda: list(tmp_path.glob("*/events.jsonl")))
     os.killpg(starter.pid, signal.SIGKILL)
     starter.wait()
     run = RunDirectory(found[0].parent)

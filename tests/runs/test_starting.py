@@ -16,7 +16,8 @@ from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.process import start_worker, worker_pid
 from distprompt_tui.runs.summary import summarise
-from tests.tiny_runs import tiny_spec, until, wait_for_end
+from tests.tiny_runs import tiny_spec, wait_for_end
+from tests.waiting import until
 
 NAMES = ("statistics", "random", "torch", "numpy", "json", "tokenize", "pydantic")
 

@@ -28,8 +28,7 @@ from distprompt_tui.sweeps.row import Row
 from distprompt_tui.sweeps.tasks import Outcome, all_searches
 from distprompt_tui.targets import make_target
 from tests.sweeps.conftest import only_sweep, start, untimed
-
-DEADLINE_SECONDS = 300
+from tests.waiting import DEADLINE_SECONDS, until
 
 
 def test_every_search_has_a_row_and_a_result(tiny_sweep: Sweep, whole: SweepDirectory) -> None:
@@ -83,11 +82,8 @@ def test_measured_then_killed_at_a_random_moment_nothing_is_done_twice_or_missin
 
     before = rows_under(tmp_path)
     killed = start(tiny_sweep, tmp_path)
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while rows_under(tmp_path) == before:
-        assert time.monotonic() < deadline
-        assert killed.poll() is None
-        time.sleep(0.01)
+    until(lambda: rows_under(tmp_path) != before or killed.poll() is not None)
+    assert killed.poll() is None
     time.sleep(random.uniform(0, 0.5))
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
@@ -191,10 +187,7 @@ def test_ctrl_c_and_term_say_how_to_go_on(tiny_sweep: Sweep, tmp_path: Path, num
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
     running = start(tiny_sweep, tmp_path)
     signal.signal(signal.SIGINT, before)
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (workers := psutil.Process(running.pid).children()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    workers = until(psutil.Process(running.pid).children)
     running.send_signal(number)
     out, err = running.communicate(timeout=DEADLINE_SECONDS)
     assert running.returncode == 130

@@ -19,15 +19,14 @@ from distprompt_tui.spec import Lm, RunSpec, Temperature
 from distprompt_tui.tui import catalog, desk
 from distprompt_tui.tui.app import DistPromptApp
 from tests.tui.recording import SIZE, Recorder, write_tokenizer
+from tests.waiting import DEADLINE_SECONDS
 
 Wait = Callable[[Pilot[Any], Callable[[], object]], Any]
-
-PATIENCE_SECONDS = 240.0
 
 
 async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
     """Let the app go on until a condition holds; fails when it never does."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         while not condition():
             await pilot.pause(0.02)
     await pilot.pause()

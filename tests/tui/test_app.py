@@ -19,6 +19,7 @@ from distprompt_tui.tui.themes import THEMES, meaning_variables
 from distprompt_tui.tui.widgets.bars import Bars
 from tests.tui.conftest import screen_text, until
 from tests.tui.recording import recorded
+from tests.waiting import DEADLINE_SECONDS
 
 Make = Callable[..., DistPromptApp]
 
@@ -47,15 +48,14 @@ from distprompt_tui.tui.screens.live import LiveScreen
 async def watch():
     app = DistPromptApp(runs_dir=Path({str(tmp_path)!r}), attach=RunDirectory(Path({str(run.path)!r})))
     async with app.run_test(size=(120, 40)) as pilot:
-        for _ in range(1000):
+        while not (isinstance(app.screen, LiveScreen) and app.screen.query_one(Bars).table.complete):
             await pilot.pause(0.02)
-            if isinstance(app.screen, LiveScreen) and app.screen.query_one(Bars).table.complete:
-                return True
 
-assert asyncio.run(watch())
+asyncio.run(watch())
 print(*(name for name in ("torch", "transformers") if name in sys.modules))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=DEADLINE_SECONDS)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
 

@@ -20,7 +20,7 @@ import psutil
 
 from distprompt_tui.runs.directory import RunDirectory
 from tests.frail_model import FrailModel
-from tests.tiny_runs import until
+from tests.waiting import until
 
 PRELOADED = ["tests.worker.frail_inside", "transformers.models.llama.modeling_llama"]
 
@@ -70,7 +70,7 @@ def _make_socket_folder() -> None:
 
 def wait_until_halted(worker: BaseProcess) -> None:
     """Until a worker with `halt` has come to that step."""
-    until(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED, "the worker did not halt")
+    until(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED, lambda: "the worker did not halt")
 
 
 def kill(worker: BaseProcess) -> bool:

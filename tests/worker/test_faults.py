@@ -25,7 +25,8 @@ from distprompt_tui.runs.events import FORMAT_VERSION, EventWriter, Tailer
 from distprompt_tui.runs.process import send, start_worker, stop
 from distprompt_tui.tui.follow import RunFollower
 from tests.frail_model import FrailModel
-from tests.tiny_runs import outcome, tiny_spec, until
+from tests.tiny_runs import outcome, tiny_spec
+from tests.waiting import until
 from tests.worker.frail import Frailty, kill, start_frail, wait_until_halted
 from tests.worker.test_checkpoint import checkpoint_of
 from tests.worker.test_resume import seen, steps_of

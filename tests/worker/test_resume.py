@@ -15,7 +15,8 @@ from distprompt_tui.runs.export import export_run
 from distprompt_tui.runs.recording import Recording
 from distprompt_tui.runs.reduce import reduce_all
 from distprompt_tui.runs.state import RunState
-from tests.tiny_runs import SEARCHES, outcome, tiny_spec, until
+from tests.tiny_runs import SEARCHES, outcome, tiny_spec
+from tests.waiting import until
 from tests.worker.frail import Frailty, kill, start_frail, wait_until_halted
 
 STEPS = 150
@@ -60,7 +61,7 @@ def test_a_viewer_sees_each_step_once_and_no_hole(tmp_path: Path, tiny_folders: 
     for _ in range(3):
         worker = start_frail(run, Frailty(seconds=0.1))
         before = seen(run).step
-        until(lambda before=before, worker=worker: seen(run).step > before + 20 or not worker.is_alive(), "no step")
+        until(lambda before=before, worker=worker: seen(run).step > before + 20 or not worker.is_alive())
         kill(worker)
         state = reduce_all(watched.read(), state)
     start_frail(run).join()
