@@ -165,11 +165,17 @@ def candidates(step: int) -> list[list[object] | None]:
     return [tried if position == 3 else None for position in range(10)]
 
 
-def recorded(runs_dir: Path, method: str = "soft", steps: int = 40) -> RunDirectory:
-    """A run that has ended."""
+def searching(runs_dir: Path, method: str = "soft", steps: int = 2) -> Recorder:
+    """The recorder of a run that has made some steps."""
     recorder = Recorder(runs_dir, method)
     recorder.start()
     recorder.steps(steps)
+    return recorder
+
+
+def recorded(runs_dir: Path, method: str = "soft", steps: int = 40) -> RunDirectory:
+    """A run that has ended."""
+    recorder = searching(runs_dir, method, steps)
     recorder.bounds()
     recorder.end()
     return recorder.run

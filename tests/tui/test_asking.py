@@ -15,7 +15,7 @@ from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.screens.live import LiveScreen
 from distprompt_tui.tui.widgets.bars import Bars
 from tests.tui.conftest import screen_text, until, watched
-from tests.tui.recording import Recorder, recorded
+from tests.tui.recording import Recorder, recorded, searching
 
 Make = Callable[..., DistPromptApp]
 
@@ -128,9 +128,7 @@ async def test_positions_are_explained(tmp_path: Path, app_on: Make, method: str
 
 
 async def test_a_living_prompt_is_held_while_it_is_explained(tmp_path: Path, app_on: Make) -> None:
-    recorder = Recorder(tmp_path / "runs", "hard")
-    recorder.start()
-    recorder.steps(4)
+    recorder = searching(tmp_path / "runs", "hard", steps=4)
     async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
         await until(pilot, lambda: complete(app))
         await pilot.press("a")

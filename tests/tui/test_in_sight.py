@@ -14,16 +14,14 @@ from distprompt_tui.tui.screens.settings import SettingsScreen
 from distprompt_tui.tui.token_table import TokenSource
 from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
 from tests.tui.conftest import screen_text, until, watched
-from tests.tui.recording import Recorder, recorded
+from tests.tui.recording import recorded, searching
 
 Make = Callable[..., DistPromptApp]
 
 
 async def test_what_is_hidden_costs_nothing(tmp_path: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a hidden panel nor a screen under another one is drawn while the run goes on."""
-    recorder = Recorder(tmp_path / "runs")
-    recorder.start()
-    recorder.steps(3)
+    recorder = searching(tmp_path / "runs", steps=3)
     drawn: list[str] = []
     lines, build = DivergencePlot.lines, TokenSource.build
     monkeypatch.setattr(DivergencePlot, "lines", lambda *args: (drawn.append("plot"), lines(*args))[1])
@@ -53,9 +51,7 @@ async def test_what_is_hidden_costs_nothing(tmp_path: Path, app_on: Make, monkey
 
 
 async def test_an_end_is_told_on_another_screen(tmp_path: Path, app_on: Make) -> None:
-    recorder = Recorder(tmp_path / "runs")
-    recorder.start()
-    recorder.steps(3)
+    recorder = searching(tmp_path / "runs", steps=3)
     async with watched(recorder, app_on, size=(100, 30), notifications=True) as (app, pilot):
         await until(pilot, lambda: "running" in screen_text(app))
         await pilot.press("comma")

@@ -20,7 +20,7 @@ from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
 from distprompt_tui.tui.widgets.keybar import KeyBar
 from distprompt_tui.tui.widgets.prompt import PromptView
 from tests.tui.conftest import asked, screen_text, until, watched
-from tests.tui.recording import Recorder, recorded
+from tests.tui.recording import Recorder, recorded, searching
 
 Make = Callable[..., DistPromptApp]
 
@@ -112,9 +112,7 @@ async def test_a_crash_is_told_with_the_workers_last_words(tmp_path: Path, app_o
 
 
 async def test_pause_and_resume_reach_the_worker(tmp_path: Path, app_on: Make) -> None:
-    recorder = Recorder(tmp_path / "runs")
-    recorder.start()
-    recorder.steps(2)
+    recorder = searching(tmp_path / "runs")
     app = app_on(attach=recorder.run)
     app.updates_per_second = 20.0
     commands = Tailer(recorder.run.control)
@@ -133,9 +131,7 @@ async def test_pause_and_resume_reach_the_worker(tmp_path: Path, app_on: Make) -
 
 
 async def test_pause_and_resume_within_one_poll_leave_nothing_pending(tmp_path: Path, app_on: Make) -> None:
-    recorder = Recorder(tmp_path / "runs")
-    recorder.start()
-    recorder.steps(2)
+    recorder = searching(tmp_path / "runs")
     commands = Tailer(recorder.run.control)
     async with watched(recorder, app_on, size=(100, 30)) as (app, pilot):
         await until(pilot, lambda: "running" in screen_text(app))
@@ -151,9 +147,7 @@ async def test_pause_and_resume_within_one_poll_leave_nothing_pending(tmp_path: 
 
 
 async def test_another_viewers_answer_is_not_taken_for_ones_own(tmp_path: Path, app_on: Make) -> None:
-    recorder = Recorder(tmp_path / "runs")
-    recorder.start()
-    recorder.steps(2)
+    recorder = searching(tmp_path / "runs")
     commands = Tailer(recorder.run.control)
     async with watched(recorder, app_on, size=(100, 30)) as (app, pilot):
         await until(pilot, lambda: "running" in screen_text(app))
@@ -192,9 +186,7 @@ def _nothing(control: Path) -> None:
 async def test_a_request_that_cannot_be_written_is_told(
     tmp_path: Path, app_on: Make, spoil: Callable[[Path], None]
 ) -> None:
-    recorder = Recorder(tmp_path / "runs", "hard")
-    recorder.start()
-    recorder.steps(2)
+    recorder = searching(tmp_path / "runs", "hard")
     async with watched(recorder, app_on, size=(120, 40), notifications=True) as (app, pilot):
         await until(pilot, lambda: "running" in screen_text(app) and complete(app))
         screen = app.screen
@@ -210,9 +202,7 @@ async def test_a_request_that_cannot_be_written_is_told(
 
 
 async def test_a_slow_stop_offers_to_kill(tmp_path: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    recorder = Recorder(tmp_path / "runs")
-    recorder.start()
-    recorder.steps(2)
+    recorder = searching(tmp_path / "runs")
     monkeypatch.setattr("distprompt_tui.tui.control._SLOW_STOP_SECONDS", 0.0)
     monkeypatch.setattr("distprompt_tui.runs.process.stop", lambda run, force: not force.wait(60))
     async with watched(recorder, app_on, size=(120, 40), notifications=True) as (app, pilot):
@@ -230,9 +220,7 @@ async def test_a_slow_stop_offers_to_kill(tmp_path: Path, app_on: Make, monkeypa
 async def test_an_ended_run_shows_the_entropy_of_its_best_prompt(
     tmp_path: Path, app_on: Make, size: tuple[int, int]
 ) -> None:
-    recorder = Recorder(tmp_path / "runs")
-    recorder.start()
-    recorder.steps(40)
+    recorder = searching(tmp_path / "runs", steps=40)
     recorder.bounds()
     recorder.writer.write("ended", reason="budget", result={"kl": 0.195, "entropy_achieved": 1.2345})
     app = app_on(attach=recorder.run)
@@ -245,9 +233,7 @@ async def test_an_ended_run_shows_the_entropy_of_its_best_prompt(
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
 async def test_a_run_without_a_result_names_its_last_step(tmp_path: Path, app_on: Make, size: tuple[int, int]) -> None:
-    recorder = Recorder(tmp_path / "runs")
-    recorder.start()
-    recorder.steps(40)
+    recorder = searching(tmp_path / "runs", steps=40)
     recorder.writer.write("ended", reason=FORCED, result=None)
     app = app_on(attach=recorder.run)
     async with app.run_test(size=size) as pilot:

@@ -18,7 +18,7 @@ from distprompt_tui.tui.screens.start import StartScreen
 from distprompt_tui.tui.widgets.bars import Bars
 from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
 from tests.tui.conftest import asked, screen_text, until, watched
-from tests.tui.recording import SIZE, Recorder, recorded
+from tests.tui.recording import SIZE, Recorder, recorded, searching
 
 Make = Callable[..., DistPromptApp]
 
@@ -68,9 +68,7 @@ async def test_history_goes_through_all_that_was_recorded(tmp_path: Path, app_on
 
 
 async def test_a_living_run_goes_on_behind_its_history(tmp_path: Path, app_on: Make) -> None:
-    recorder = Recorder(tmp_path / "runs")
-    recorder.start()
-    recorder.steps(5)
+    recorder = searching(tmp_path / "runs", steps=5)
     async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
         await until(pilot, lambda: complete(app))
         await pilot.press("h", "left")
@@ -149,9 +147,7 @@ async def test_history_keys_do_nothing_outside_it(tmp_path: Path, app_on: Make) 
 
 
 async def test_a_held_view_says_how_far_the_run_went_on(tmp_path: Path, app_on: Make) -> None:
-    recorder = Recorder(tmp_path / "runs")
-    recorder.start()
-    recorder.steps(4)
+    recorder = searching(tmp_path / "runs", steps=4)
     async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
         await until(pilot, lambda: complete(app))
         await pilot.press("f")
@@ -240,9 +236,7 @@ async def test_leaving_goes_one_thing_at_a_time(tmp_path: Path, app_on: Make, sm
 
 
 async def test_two_viewers_watch_one_run(tmp_path: Path, app_on: Make) -> None:
-    recorder = Recorder(tmp_path / "runs")
-    recorder.start()
-    recorder.steps(2)
+    recorder = searching(tmp_path / "runs")
     one, other = app_on(attach=recorder.run), app_on(attach=recorder.run, read_only=True)
     one.updates_per_second = other.updates_per_second = 20.0
     with recorder.living_worker():

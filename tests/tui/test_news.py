@@ -15,12 +15,12 @@ from distprompt_tui.tui.lines import plain, width_of
 from distprompt_tui.tui.news import REST_SECONDS, SHOWN_SECONDS, News, next_news
 from distprompt_tui.tui.widgets.status import StatusData, status_line
 from tests.tui.conftest import screen_text, until, watched
-from tests.tui.recording import Recorder
+from tests.tui.recording import searching
 
 Make = Callable[..., DistPromptApp]
 
 
-def searching(best: float | None) -> RunState:
+def state_at(best: float | None) -> RunState:
     return RunState(phase="searching", start_kl=4.8, best_kl=best)
 
 
@@ -29,13 +29,13 @@ def words(news: News, now: float) -> str:
 
 
 def test_the_start_and_a_new_best_are_told_for_a_moment() -> None:
-    news = next_news(News(), searching(None), 0.0)
+    news = next_news(News(), state_at(None), 0.0)
     assert words(news, 0.0) == ""
-    news = next_news(news, searching(4.8), 1.0)
+    news = next_news(news, state_at(4.8), 1.0)
     assert words(news, 1.0) == "begun at 4.800"
     assert words(news, 1.0 + SHOWN_SECONDS) == ""
-    assert next_news(news, searching(4.8), 100.0) == news
-    news = next_news(news, searching(0.412), 100.0)
+    assert next_news(news, state_at(4.8), 100.0) == news
+    news = next_news(news, state_at(0.412), 100.0)
     assert words(news, 100.0) == "◆ new best 0.412 −4.388"
     assert next_news(news, RunState(phase="paused", best_kl=0.1), 200.0) == news
 
@@ -43,7 +43,7 @@ def test_the_start_and_a_new_best_are_told_for_a_moment() -> None:
 def test_a_search_that_falls_at_every_step_is_told_of_now_and_then() -> None:
     news, told = News(best_kl=100.0), []
     for second in range(100):
-        after = next_news(news, searching(100.0 - second), float(second))
+        after = next_news(news, state_at(100.0 - second), float(second))
         told += [second] if after != news else []
         news = after
     assert told[:2] == [1, 1 + REST_SECONDS]
@@ -52,7 +52,7 @@ def test_a_search_that_falls_at_every_step_is_told_of_now_and_then() -> None:
 
 @pytest.mark.parametrize("width", [60, 78, 118])
 def test_news_stand_beside_the_state_and_fit(width: int) -> None:
-    view = RunView(RunTitle("outlier", "smollm2", "hard", 10), searching(0.4))
+    view = RunView(RunTitle("outlier", "smollm2", "hard", 10), state_at(0.4))
     line = status_line(StatusData(view, news=(("◆ new best ", "good"), ("0.412", "strong"))), width)
     assert "● running  ◆ new best 0.412" in plain(line)
     assert width_of(line) <= width
@@ -61,9 +61,7 @@ def test_news_stand_beside_the_state_and_fit(width: int) -> None:
 async def test_the_status_line_tells_of_a_best_that_is_found_while_it_is_looked_at(
     tmp_path: Path, app_on: Make
 ) -> None:
-    recorder = Recorder(tmp_path / "runs", "hard")
-    recorder.start()
-    recorder.steps(3)
+    recorder = searching(tmp_path / "runs", "hard", steps=3)
     async with watched(recorder, app_on, size=(80, 24)) as (app, pilot):
         await until(pilot, lambda: "step 3" in screen_text(app))
         assert "new best" not in screen_text(app)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -112,12 +110,6 @@ def test_the_help_names_every_key(table: tuple[keys.Key, ...]) -> None:
     assert all(key.help in shown and key.display in shown for key in table)
     assert "head limit" in shown
     assert all(width_of(line) <= 76 for line in lines)
-
-
-def test_the_documentation_is_of_the_same_table() -> None:
-    docs = Path(__file__).parents[2] / "docs"
-    page = runpy.run_path(str(docs / "keys.py"))["page"]()
-    assert (docs / "keys.md").read_text(encoding="utf-8") == page, "python docs/keys.py makes it anew"
 
 
 def test_the_help_writes_each_key_of_a_pair_and_the_bar_both() -> None:

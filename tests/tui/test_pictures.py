@@ -18,7 +18,7 @@ from distprompt_tui.tui.widgets.prompt import PromptView
 from distprompt_tui.tui.widgets.run_table import RunTable
 from tests.tui.conftest import screen_text, until, watched
 from tests.tui.pictures import compare_with_kept, picture
-from tests.tui.recording import Recorder, recorded
+from tests.tui.recording import Recorder, recorded, searching
 
 Make = Callable[..., DistPromptApp]
 
@@ -35,9 +35,7 @@ def one_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def living(tmp_path: Path, method: str) -> Recorder:
-    recorder = Recorder(tmp_path / "runs", method)
-    recorder.start()
-    recorder.steps(40)
+    recorder = searching(tmp_path / "runs", method, steps=40)
     recorder.bounds()
     return recorder
 

@@ -21,7 +21,7 @@ from distprompt_tui.tui.widgets.bars import Bars
 from distprompt_tui.tui.widgets.prompt import PromptData, PromptView, prompt_lines, prompt_note, prompt_title
 from distprompt_tui.tui.widgets.surprise import GRADES
 from tests.tui.conftest import screen_text, until, watched
-from tests.tui.recording import Recorder, recorded
+from tests.tui.recording import recorded, searching
 
 Make = Callable[..., DistPromptApp]
 
@@ -44,9 +44,7 @@ async def chosen(app: DistPromptApp, pilot: Any, position: int) -> None:
 async def test_a_position_shows_what_was_tried_and_takes_another_token(
     tmp_path: Path, app_on: Make, size: tuple[int, int]
 ) -> None:
-    recorder = Recorder(tmp_path / "runs", "hard")
-    recorder.start()
-    recorder.steps(2)
+    recorder = searching(tmp_path / "runs", "hard")
     async with watched(recorder, app_on, size=size) as (app, pilot):
         await chosen(app, pilot, 3)
         if size == (120, 40):
@@ -73,9 +71,7 @@ async def test_a_position_shows_what_was_tried_and_takes_another_token(
 
 
 async def test_a_tried_token_is_taken_with_enter(tmp_path: Path, app_on: Make) -> None:
-    recorder = Recorder(tmp_path / "runs", "hard")
-    recorder.start()
-    recorder.steps(1)
+    recorder = searching(tmp_path / "runs", "hard", steps=1)
     async with watched(recorder, app_on, size=(80, 24)) as (app, pilot):
         await chosen(app, pilot, 3)
         await pilot.press("enter")
@@ -91,9 +87,7 @@ async def test_a_tried_token_is_taken_with_enter(tmp_path: Path, app_on: Make) -
 
 
 async def test_locks_are_asked_for_and_seen(tmp_path: Path, app_on: Make) -> None:
-    recorder = Recorder(tmp_path / "runs", "hard")
-    recorder.start()
-    recorder.steps(1)
+    recorder = searching(tmp_path / "runs", "hard", steps=1)
     async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
         await chosen(app, pilot, 5)
         await until(pilot, lambda: " 6*" in screen_text(app) and "x free" in screen_text(app))
@@ -104,9 +98,7 @@ async def test_locks_are_asked_for_and_seen(tmp_path: Path, app_on: Make) -> Non
 
 
 async def test_a_read_only_app_looks_and_asks_for_nothing(tmp_path: Path, app_on: Make) -> None:
-    recorder = Recorder(tmp_path / "runs", "hard")
-    recorder.start()
-    recorder.steps(1)
+    recorder = searching(tmp_path / "runs", "hard", steps=1)
     app = app_on(attach=recorder.run, read_only=True)
     with recorder.living_worker():
         async with app.run_test(size=(120, 40)) as pilot:

@@ -11,7 +11,7 @@ from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.reduce import reduce_all
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.tui.token_table import ORDERS, Order, TokenSource, TokenTable, Wish
-from tests.tui.recording import HOSTILE, SIZE, Recorder, recorded
+from tests.tui.recording import HOSTILE, SIZE, Recorder, recorded, searching
 
 
 @pytest.fixture
@@ -73,9 +73,7 @@ def test_a_token_keeps_its_place_or_is_gone(source: TokenSource, state: RunState
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_without_files_the_snapshot_serves(tmp_path: Path, order: Order) -> None:
-    recorder = Recorder(tmp_path, whole_vocabulary=False)
-    recorder.start()
-    recorder.steps(5)
+    recorder = searching(tmp_path, whole_vocabulary=False, steps=5)
     source = TokenSource(recorder.run)
     state = reduce_all(Tailer(recorder.run.events).read())
     table = source.build(state, Wish(order, ""))

@@ -1,0 +1,100 @@
+"""Write the tables of `findings.md` anew, from the rows of sweeps in `findings/`.
+
+python docs/findings.py
+
+In `findings.md`, a table stands between `<!-- verdicts of NAME -->` or `<!-- points of NAME -->` and `<!-- end -->`.
+`NAME.csv` has its rows, which `distprompt-tui report SWEEP --csv NAME.csv` wrote.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from distprompt_tui import locations
+from distprompt_tui.format import percent
+from distprompt_tui.reports import words
+from distprompt_tui.reports.sweep_report import sources_of
+from distprompt_tui.sweeps.grid import Sweep
+from distprompt_tui.sweeps.points import panels
+from distprompt_tui.sweeps.row import Row
+from distprompt_tui.sweeps.shipped import read_sweep
+from distprompt_tui.sweeps.verdicts import judge
+
+PAGE = Path(__file__).with_name("findings.md")
+ROWS = Path(__file__).with_name("findings")
+
+BLOCK = re.compile(r"(<!-- (verdicts|points) of (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a sweep's table."""
+    types = get_type_hints(Row)
+
+    def value(name: str, text: str) -> Any:
+        kind = types[name]
+        optional = get_args(kind)
+        return None if optional and not text else (optional[0] if optional else kind)(text)
+
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            Row(**{each.name: value(each.name, row[each.name]) for each in fields(Row)}) for row in csv.DictReader(file)
+        ]
+
+
+def sweep_of(name: str) -> Sweep:
+    """The shipped sweep that a table's name starts with."""
+    files = sorted((locations.shipped_presets_dir() / "sweeps").glob("*.toml"))
+    return read_sweep(next(path for path in files if name.startswith(path.stem)))
+
+
+def verdicts(name: str) -> Iterator[str]:
+    """A line a verdict: the effect, and its parts."""
+    sweep = sweep_of(name)
+    yield "| searched by | series | verdict | effect, nats | head limits alone | left alone | output layer's share |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    assert sweep.finding is not None
+    for verdict in judge(read_rows(ROWS / f"{name}.csv"), sweep.finding, sources_of(sweep)):
+        deciding = verdict.deciding
+        assert deciding is not None
+        effects = (verdict.effect("kl"), deciding.head_limit, deciding.left)
+        whole, head_limit, left = map(words.difference, effects)
+        share = "" if deciding.share is None else percent(deciding.share)
+        cells = (
+            verdict.setting.method,
+            verdict.series,
+            verdict.outcome,
+            f"{whole} ({deciding.name})",
+            head_limit,
+            left,
+            share,
+        )
+        yield f"| {' | '.join(cells)} |"
+
+
+def points(name: str) -> Iterator[str]:
+    """A line a point of the grid."""
+    yield f"| searched by | series | {' | '.join(words.COLUMNS)} |"
+    yield "| --- | --- " + "| --- " * len(words.COLUMNS) + "|"
+    for panel in panels(read_rows(ROWS / f"{name}.csv")):
+        for curve in panel.curves:
+            for point in curve.points:
+                yield f"| {panel.setting.method} | {curve.series} | {' | '.join(words.point_cells(point))} |"
+
+
+def page() -> str:
+    """`findings.md` with its tables made anew."""
+
+    def block(match: re.Match[str]) -> str:
+        table = {"verdicts": verdicts, "points": points}[match[2]](match[3])
+        return match[1] + "\n" + "\n".join(table) + "\n\n" + match[4]
+
+    return BLOCK.sub(block, PAGE.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
