@@ -1,6 +1,6 @@
 """`python -m distprompt_tui`: the same as the `distprompt-tui` command."""
 
-from distprompt_tui.processes import leave_working_directory
+from distprompt_tui.runs.isolation import leave_working_directory
 
 leave_working_directory()  # before anything else is imported
 

@@ -15,15 +15,15 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from distprompt_tui import locations
-from distprompt_tui.format import percent
-from distprompt_tui.reports import words
+from distprompt_tui.config import paths
+from distprompt_tui.reports import wording
 from distprompt_tui.reports.sweep_report import sources_of
-from distprompt_tui.sweeps.grid import Sweep
-from distprompt_tui.sweeps.points import panels
-from distprompt_tui.sweeps.row import Row
-from distprompt_tui.sweeps.shipped import read_sweep
-from distprompt_tui.sweeps.verdicts import judge
+from distprompt_tui.sweeps.catalog import read_sweep
+from distprompt_tui.sweeps.curves import panels
+from distprompt_tui.sweeps.findings import judge
+from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.sweep_spec import Sweep
+from distprompt_tui.text.formatting import percent
 
 PAGE = Path(__file__).with_name("findings.md")
 ROWS = Path(__file__).with_name("findings")
@@ -48,7 +48,7 @@ def read_rows(path: Path) -> list[Row]:
 
 def sweep_of(name: str) -> Sweep:
     """The shipped sweep that a table's name starts with."""
-    files = sorted((locations.shipped_presets_dir() / "sweeps").glob("*.toml"))
+    files = sorted((paths.shipped_presets_dir() / "sweeps").glob("*.toml"))
     return read_sweep(next(path for path in files if name.startswith(path.stem)))
 
 
@@ -62,7 +62,7 @@ def verdicts(name: str) -> Iterator[str]:
         deciding = verdict.deciding
         assert deciding is not None
         effects = (verdict.effect("kl"), deciding.head_limit, deciding.left)
-        whole, head_limit, left = map(words.difference, effects)
+        whole, head_limit, left = map(wording.difference, effects)
         share = "" if deciding.share is None else percent(deciding.share)
         cells = (
             verdict.setting.method,
@@ -78,12 +78,12 @@ def verdicts(name: str) -> Iterator[str]:
 
 def points(name: str) -> Iterator[str]:
     """A line a point of the grid."""
-    yield f"| searched by | series | {' | '.join(words.COLUMNS)} |"
-    yield "| --- | --- " + "| --- " * len(words.COLUMNS) + "|"
+    yield f"| searched by | series | {' | '.join(wording.COLUMNS)} |"
+    yield "| --- | --- " + "| --- " * len(wording.COLUMNS) + "|"
     for panel in panels(read_rows(ROWS / f"{name}.csv")):
         for curve in panel.curves:
             for point in curve.points:
-                yield f"| {panel.setting.method} | {curve.series} | {' | '.join(words.point_cells(point))} |"
+                yield f"| {panel.setting.method} | {curve.series} | {' | '.join(wording.point_cells(point))} |"
 
 
 def page() -> str:

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from distprompt_tui.tui import keys
+from distprompt_tui.tui import keymap
 
 PAGE = Path(__file__).with_name("keys.md")
 
 SCREENS = {
-    "Anywhere": keys.APP_KEYS,
-    "A search": (*keys.LIVE_KEYS, *keys.HISTORY_KEYS),
-    "The start": keys.START_KEYS,
-    "The editor": (*keys.EDITOR_KEYS, *keys.EDITOR_APP_KEYS),
-    "Runs": keys.RUNS_KEYS,
-    "Compared runs": keys.COMPARE_KEYS,
-    "Sweeps": keys.SWEEPS_KEYS,
-    "A sweep": keys.SWEEP_KEYS,
-    "Settings": keys.SETTINGS_KEYS,
-    "Doctor": keys.DOCTOR_KEYS,
+    "Anywhere": keymap.APP_KEYS,
+    "A search": (*keymap.LIVE_KEYS, *keymap.HISTORY_KEYS),
+    "The start": keymap.START_KEYS,
+    "The editor": (*keymap.EDITOR_KEYS, *keymap.EDITOR_APP_KEYS),
+    "Runs": keymap.RUNS_KEYS,
+    "Compared runs": keymap.COMPARE_KEYS,
+    "Sweeps": keymap.SWEEPS_KEYS,
+    "A sweep": keymap.SWEEP_KEYS,
+    "Settings": keymap.SETTINGS_KEYS,
+    "Doctor": keymap.DOCTOR_KEYS,
 }
 
 
@@ -30,7 +30,7 @@ def page() -> str:
     lines = [
         "# Keys",
         "",
-        "Made by `python docs/keys.py` from `distprompt_tui/tui/keys.py`; in the app, `?` shows them.",
+        "Made by `python docs/keys.py` from `distprompt_tui/tui/keymap.py`; in the app, `?` shows them.",
     ]
     for screen, table in SCREENS.items():
         lines += ["", f"## {screen}", "", "| key | what it does |", "| --- | --- |"]

@@ -17,21 +17,21 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from distprompt_tui.presets import load_preset, override, with_method
+from distprompt_tui.config.presets import load_preset, override, with_method
 from distprompt_tui.runs.directory import list_runs
 from distprompt_tui.runs.process import start_run, stop, worker_pid
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.screens.compare import CompareScreen
-from distprompt_tui.tui.screens.editor import EditorScreen
-from distprompt_tui.tui.screens.live import LiveScreen
-from distprompt_tui.tui.screens.runs import RunsScreen
-from distprompt_tui.tui.screens.start import StartScreen
-from distprompt_tui.tui.screens.sweep import SweepScreen
-from distprompt_tui.tui.screens.sweeps import SweepsScreen
-from distprompt_tui.tui.widgets.run_table import RunTable
-from distprompt_tui.tui.widgets.sweep_points import PointHeader
-from distprompt_tui.tui.widgets.sweep_table import SweepTable
-from distprompt_tui.tui.widgets.target_preview import TargetView
+from distprompt_tui.tui.editor.screen import EditorScreen
+from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.runs.compare_screen import CompareScreen
+from distprompt_tui.tui.runs.run_table import RunTable
+from distprompt_tui.tui.runs.screen import RunsScreen
+from distprompt_tui.tui.start.screen import StartScreen
+from distprompt_tui.tui.start.target_preview import TargetView
+from distprompt_tui.tui.sweeps.list_screen import SweepsScreen
+from distprompt_tui.tui.sweeps.screen import SweepScreen
+from distprompt_tui.tui.sweeps.sweep_points import PointHeader
+from distprompt_tui.tui.sweeps.sweep_table import SweepTable
 
 WAIT_SECONDS = 900
 

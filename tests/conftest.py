@@ -17,11 +17,11 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from distprompt_tui import locations
+from distprompt_tui.config import paths
 from distprompt_tui.models.head import Head
 from distprompt_tui.models.language_model import LanguageModel, load_language_model
 from distprompt_tui.models.prepare import prepare_by_name
-from distprompt_tui.vocabulary import Vocabulary, load_vocabulary
+from distprompt_tui.models.vocabulary import Vocabulary, load_vocabulary
 from tests.tiny_models import ARCHITECTURES, write_tiny_model
 
 # The cores are shared, so a slow example says nothing. The suite tries the same examples every time: a failure is of
@@ -38,7 +38,7 @@ settings.load_profile("suite")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An empty `DISTPROMPT_HOME` for the whole session. Converted models are the user's: made once a machine."""
     folder = tmp_path_factory.mktemp("home")
-    models = locations.models_dir()
+    models = paths.models_dir()
     models.mkdir(parents=True, exist_ok=True)
     (folder / "models").symlink_to(models)
     previous = os.environ.get("DISTPROMPT_HOME")

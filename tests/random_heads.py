@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from distprompt_tui.divergence import forward_kl
+from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.head import FinalNorm, Head
 
 VOCABULARY = 60

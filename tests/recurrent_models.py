@@ -8,7 +8,7 @@ import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from distprompt_tui.models.language_model import LanguageModel, wrap
-from distprompt_tui.vocabulary import Vocabulary
+from distprompt_tui.models.vocabulary import Vocabulary
 
 _SIZES = {
     "hidden_size": 64,

@@ -13,14 +13,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from distprompt_tui import locations
-from distprompt_tui.bounds import solve_bounds
+from distprompt_tui.bounds.cache import solve_bounds
+from distprompt_tui.config import paths
 from distprompt_tui.errors import ModelError, UsageError
-from distprompt_tui.files import write_json
 from distprompt_tui.models.fingerprint import files_sha256
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prepare import prepare_by_name
-from distprompt_tui.prompts import VECTORS, read_prompt
+from distprompt_tui.storage.prompt_files import VECTORS, read_prompt
+from distprompt_tui.storage.safe_io import write_json
 
 
 def test_remembered_bounds_are_those_of_their_key(
@@ -35,7 +35,7 @@ def test_remembered_bounds_are_those_of_their_key(
     floors, files = [], []
     for target in targets:
         floors.append(list(solve_bounds(head, target))[-1].floor)
-        (new,) = set(locations.bounds_dir().iterdir()) - set(files)
+        (new,) = set(paths.bounds_dir().iterdir()) - set(files)
         files.append(new)
     assert floors[0] != floors[1]
     fields = json.loads(files[0].read_text())
@@ -43,8 +43,8 @@ def test_remembered_bounds_are_those_of_their_key(
     for damaged in (files[1].read_text(), json.dumps(fields | {"floor": 9.0}), "{}", fields | {"sha256": None}, "{"):
         files[0].write_text(damaged if isinstance(damaged, str) else json.dumps(damaged))
         assert list(solve_bounds(head, targets[0]))[-1].floor == floors[0]
-    shutil.rmtree(locations.bounds_dir())
-    locations.bounds_dir().write_text("no folder")
+    shutil.rmtree(paths.bounds_dir())
+    paths.bounds_dir().write_text("no folder")
     assert list(solve_bounds(head, targets[0]))[-1].floor == floors[0]
 
 
@@ -52,7 +52,7 @@ def test_a_converted_model_that_was_damaged_is_not_loaded(
     tiny_folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path))
-    folder = shutil.copytree(tiny_folders["llama"], locations.models_dir() / ("a" * 64))
+    folder = shutil.copytree(tiny_folders["llama"], paths.models_dir() / ("a" * 64))
     source = {"name": "mine", "title": "mine", "file": "mine.gguf", "parameters": 1, "vocab_size": 400}
     write_json(folder / "source.json", source | {"files_sha256": files_sha256(folder)})
     assert prepare_by_name("mine", lambda text, fraction: None) == folder

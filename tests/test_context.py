@@ -11,17 +11,17 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from distprompt_tui.config.spec import RECORDED, Context, RunSpec
 from distprompt_tui.errors import ModelError, TargetError
 from distprompt_tui.models.language_model import LanguageModel, load_language_model
 from distprompt_tui.models.tokenizer import load_callable_vocabulary
-from distprompt_tui.outcome import outcome_notes
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import EventWriter, Tailer
-from distprompt_tui.runs.reduce import reduce_all
-from distprompt_tui.search.retokenise import surviving
-from distprompt_tui.spec import RECORDED, Context, RunSpec
-from distprompt_tui.verify import verify
+from distprompt_tui.runs.reducer import reduce_all
+from distprompt_tui.runs.result_notes import outcome_notes
+from distprompt_tui.search.retokenization import surviving
 from distprompt_tui.worker.session import run_session
+from distprompt_tui.worker.verify import verify
 from tests.tiny_tokenizers import SPACE_FIRST, adding, space_first_model, with_tokenizer
 
 BOS_AND_EOS = {"BOS": (True, False), "EOS": (False, True), "both": (True, True)}

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from torch import Tensor
 
+from distprompt_tui.bounds.floor import solve_floor
+from distprompt_tui.bounds.head_optimum import solve_head_limit
+from distprompt_tui.config.spec import Outlier, Target, Temperature, Vanilla
 from distprompt_tui.errors import ModelError, TargetError
-from distprompt_tui.floor import solve_floor
-from distprompt_tui.head_limit import solve_head_limit
 from distprompt_tui.models.head import Head
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.spec import Outlier, Target, Temperature, Vanilla
 from distprompt_tui.targets import make_target
 from tests.random_heads import (
     ROWS_WITHOUT_TOKEN,

@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from distprompt_tui import format
-from distprompt_tui.tui.lines import plain, width_of
+from distprompt_tui.text import formatting
+from distprompt_tui.tui.drawing.styled_text import plain, width_of
 
 masses = st.floats(0, 1, allow_nan=False)
 numbers = st.floats(allow_nan=True, allow_infinity=True)
@@ -19,14 +19,14 @@ widths = st.integers(0, 60)
 
 @given(masses)
 def test_masses_keep_their_column(value: float) -> None:
-    assert len(format.mass(value)) <= format.MASS_WIDTH
-    assert (format.mass(value) == "0") == (value == 0)
+    assert len(formatting.mass(value)) <= formatting.MASS_WIDTH
+    assert (formatting.mass(value) == "0") == (value == 0)
 
 
 @given(st.floats(-1, 1, allow_nan=False))
 def test_gaps_keep_their_column_and_their_sign(value: float) -> None:
-    text = format.gap(value)
-    assert len(text) <= format.GAP_WIDTH
+    text = formatting.gap(value)
+    assert len(text) <= formatting.GAP_WIDTH
     assert text[0] == ("0" if value == 0 else "−" if value < 0 else "+")
 
 
@@ -34,7 +34,7 @@ def test_gaps_keep_their_column_and_their_sign(value: float) -> None:
 @example(1e-320)
 @example(-999.99951)
 def test_nats_are_short(value: float) -> None:
-    text = format.nats(value)
+    text = formatting.nats(value)
     assert len(text) <= 8 + (abs(value) >= 1e99)
     assert len(text) <= 7 or value < 0 or value >= 1e99
     assert (text == "0.000") == (value == 0)
@@ -42,51 +42,51 @@ def test_nats_are_short(value: float) -> None:
 
 @given(numbers)
 def test_shares_keep_their_column(value: float) -> None:
-    assert len(format.percent(value)) <= format.SHARE_WIDTH
+    assert len(formatting.percent(value)) <= formatting.SHARE_WIDTH
 
 
 @given(numbers)
 def test_no_number_breaks_a_text(value: float) -> None:
-    for text in (format.nats(value), format.mass(value), format.gap(value), format.percent(value)):
+    for text in (formatting.nats(value), formatting.mass(value), formatting.gap(value), formatting.percent(value)):
         assert "nan" not in text
         assert "inf" not in text
 
 
 def test_closed_never_rounds_up_to_all() -> None:
-    assert format.closed(0.99999) == "99.9 %"
-    assert format.closed(1.0) == "100.0 %"
-    assert format.closed(-0.25) == "−25.0 %"
+    assert formatting.closed(0.99999) == "99.9 %"
+    assert formatting.closed(1.0) == "100.0 %"
+    assert formatting.closed(-0.25) == "−25.0 %"
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(None, "—"), (math.inf, "—"), (7.9, "7 s"), (96, "1:36"), (7390, "2:03:10"), (-3, "0 s")]
 )
 def test_durations(seconds: float | None, text: str) -> None:
-    assert format.duration(seconds) == text
+    assert formatting.duration(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("value", "text"), [(None, "—"), (999, "999"), (134_515_008, "135 M"), (1_700_000_000, "1.7 B")]
 )
 def test_magnitudes(value: int | None, text: str) -> None:
-    assert format.magnitude(value) == text
+    assert formatting.magnitude(value) == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(5, "just now"), (185, "3 min ago"), (7201, "2 h ago"), (172_800, "2 d ago")]
 )
 def test_ages(seconds: float, text: str) -> None:
-    assert format.ago(seconds) == text
+    assert formatting.ago(seconds) == text
 
 
 @pytest.mark.parametrize(("speed", "text"), [(None, "—"), (6.12, "6.1/s"), (240.0, "240/s"), (0.2, "12.0/min")])
 def test_rates(speed: float | None, text: str) -> None:
-    assert format.rate(speed) == text
+    assert formatting.rate(speed) == text
 
 
 @given(masses, masses, widths)
 def test_two_bars_say_which_distribution_reaches_further(target: float, achieved: float, width: int) -> None:
-    line = format.two_bars(target, achieved, width)
+    line = formatting.two_bars(target, achieved, width)
     text = plain(line)
     assert width_of(line) == width
     longer_target = round(target * width) > round(achieved * width)
@@ -101,25 +101,25 @@ def test_two_bars_say_which_distribution_reaches_further(target: float, achieved
 
 
 def test_two_bars_colour_repeats_the_sign() -> None:
-    roles = {text[0]: role for text, role in format.two_bars(0.8, 0.5, 10)}
+    roles = {text[0]: role for text, role in formatting.two_bars(0.8, 0.5, 10)}
     assert roles["█"] == "agreed"
     assert roles["▀"] == "target"
-    assert {text[0]: role for text, role in format.two_bars(0.1, 0.5, 10)}["▄"] == "achieved"
+    assert {text[0]: role for text, role in formatting.two_bars(0.1, 0.5, 10)}["▄"] == "achieved"
 
 
 @given(numbers, widths)
 def test_meters_are_as_wide_as_asked(fraction: float, width: int) -> None:
-    assert cell_len(format.meter(fraction, width)) == width
+    assert cell_len(formatting.meter(fraction, width)) == width
 
 
 @given(st.floats(0, 1, exclude_min=True), st.integers(1, 40))
 def test_meters_show_everything_above_nothing(fraction: float, width: int) -> None:
-    assert format.meter(fraction, width).strip()
+    assert formatting.meter(fraction, width).strip()
 
 
 @given(st.lists(masses, max_size=80), widths)
 def test_levels_have_the_width_and_leave_zero_empty(values: list[float], width: int) -> None:
-    text = format.levels(values, width)
+    text = formatting.levels(values, width)
     assert len(text) == width
     if not any(values):
         assert not text.strip()
@@ -127,4 +127,4 @@ def test_levels_have_the_width_and_leave_zero_empty(values: list[float], width: 
 
 @given(masses, st.floats(1e-9, 0.1))
 def test_log_positions_are_fractions(value: float, low: float) -> None:
-    assert 0 <= format.log_position(value, low, 1.0) <= 1
+    assert 0 <= formatting.log_position(value, low, 1.0) <= 1

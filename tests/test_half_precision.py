@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from distprompt_tui.models.half_precision import gains_from_half_precision, in_half_precision
+from distprompt_tui.models.bf16_copy import gains_from_half_precision, in_half_precision
 from distprompt_tui.models.language_model import LanguageModel
 
 

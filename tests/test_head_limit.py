@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from distprompt_tui.bounds.floor import solve_floor
+from distprompt_tui.bounds.head_optimum import solve_head_limit
 from distprompt_tui.errors import ModelError
-from distprompt_tui.floor import solve_floor
-from distprompt_tui.head_limit import solve_head_limit
 from distprompt_tui.models.head import Head
 from tests.random_heads import divergences_at, random_head, random_target, states_on_sphere
 

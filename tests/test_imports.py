@@ -9,22 +9,22 @@ import pytest
 
 TORCH_FREE = [
     "distprompt_tui.cli",
-    "distprompt_tui.headless",
-    "distprompt_tui.presets",
-    "distprompt_tui.printing",
+    "distprompt_tui.runs.headless",
+    "distprompt_tui.config.presets",
+    "distprompt_tui.cli.tables",
     "distprompt_tui.reports.run_page",
     "distprompt_tui.reports.sweep_page",
     "distprompt_tui.reports.figures",
-    "distprompt_tui.reports.terminal",
+    "distprompt_tui.cli.report_console",
     "distprompt_tui.runs.process",
     "distprompt_tui.runs.state",
     "distprompt_tui.sweeps.executors.local",
     "distprompt_tui.sweeps.executors.ray",
-    "distprompt_tui.sweeps.terminal",
+    "distprompt_tui.cli.sweep_console",
     "distprompt_tui.models.registry",
     "distprompt_tui.targets",
-    "distprompt_tui.tokens",
-    "distprompt_tui.vocabulary",
+    "distprompt_tui.text.terminal_text",
+    "distprompt_tui.models.vocabulary",
     "distprompt_tui.tui.app",
 ]
 
@@ -40,7 +40,11 @@ def test_viewers_never_load_torch() -> None:
 
 
 def test_searching_never_loads_the_app() -> None:
-    assert not modules_after("distprompt_tui.worker.session", "distprompt_tui.probe") & {"textual", "typer"}
+    workers = ("distprompt_tui.worker.session", "distprompt_tui.worker.model_server")
+    assert not modules_after(*workers) & {
+        "textual",
+        "typer",
+    }
 
 
 @pytest.mark.parametrize("late", ["numpy", "tokenizers", "textual", "pydantic"])

@@ -10,14 +10,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from distprompt_tui import influence, probe
+from distprompt_tui.config.spec import Context, RunSpec, Uniform
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.influence import influences
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.runs.directory import RunDirectory, create_run
-from distprompt_tui.runs.reduce import as_of
+from distprompt_tui.runs.reducer import as_of
 from distprompt_tui.runs.state import RunState
-from distprompt_tui.spec import Context, RunSpec, Uniform
+from distprompt_tui.worker import attribution, model_server
+from distprompt_tui.worker.attribution import influences
 
 TOKEN = 20
 
@@ -48,7 +48,7 @@ def test_a_position_is_replaced_by_the_mean_embedding(
     found = influences(tiny_model, prompt, TOKEN)
     assert found == pytest.approx(expected, abs=1e-4)
     assert max(map(abs, found)) > 1e-3
-    monkeypatch.setattr(influence, "BATCH_POSITIONS", 7)  # one at a time
+    monkeypatch.setattr(attribution, "BATCH_POSITIONS", 7)  # one at a time
     assert influences(tiny_model, prompt, TOKEN) == pytest.approx(found, abs=1e-4)
 
 
@@ -65,16 +65,16 @@ def test_the_probe_explains_ids_and_the_best_soft_prompt(tiny_models: dict[str, 
     in_context = model.in_context("The quick", " dog")
     vectors = model.embedding(torch.tensor([30, 31, 32]))
     expected = influences(in_context, vectors, TOKEN)
-    assert probe._influence(run, TOKEN, [30, 31, 32], model) == pytest.approx(expected)
+    assert model_server._influence(run, TOKEN, [30, 31, 32], model) == pytest.approx(expected)
     with pytest.raises(DistPromptError, match="no best prompt yet"):
-        probe._influence(run, TOKEN, None, model)
+        model_server._influence(run, TOKEN, None, model)
     save_file({"prompt_embeddings": vectors.contiguous()}, run.best / "prompt.safetensors")
-    assert probe._influence(run, TOKEN, None, model) == pytest.approx(expected)
+    assert model_server._influence(run, TOKEN, None, model) == pytest.approx(expected)
 
 
 def test_a_text_is_measured_against_the_runs_target(tiny_model: LanguageModel, tmp_path: Path) -> None:
     run = run_for(tiny_model, tmp_path)
-    answer = probe._instead(run, "My favourite food", tiny_model)
+    answer = model_server._instead(run, "My favourite food", tiny_model)
     state = as_of(RunState(), {"type": "snapshot", **answer})
     assert state is not None
     assert state.snapshot is not None
@@ -92,12 +92,12 @@ def test_what_cannot_be_asked_is_told(tiny_models: dict[str, LanguageModel], tmp
     model = tiny_models["llama"]
     run = run_for(model, tmp_path)
     with pytest.raises(DistPromptError, match="empty text"):
-        probe._instead(run, "", model)
+        model_server._instead(run, "", model)
     with pytest.raises(DistPromptError, match="too many"):
-        probe._instead(run, "banana " * 200, model)
+        model_server._instead(run, "banana " * 200, model)
     np.save(run.target, np.ones(3) / 3)
     with pytest.raises(DistPromptError, match="over 3 tokens"):
-        probe._instead(run, "food", model)
+        model_server._instead(run, "food", model)
     run.target.unlink()
     with pytest.raises(DistPromptError, match="cannot be read"):
-        probe._instead(run, "food", model)
+        model_server._instead(run, "food", model)

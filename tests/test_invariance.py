@@ -12,14 +12,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from distprompt_tui.models import invariance
+from distprompt_tui.models import batch_invariance
+from distprompt_tui.models.batch_invariance import is_batch_invariant
 from distprompt_tui.models.head import Head
-from distprompt_tui.models.invariance import is_batch_invariant
 from distprompt_tui.models.language_model import LanguageModel
 
 REPORT = """
 import json, os, sys
-from distprompt_tui.doctor import examine
+from distprompt_tui.diagnostics.doctor import examine
 told = next(check.value for check in examine() if check.name == "batches")
 print(json.dumps([os.environ["MKL_CBWR"], told]))
 """
@@ -65,14 +65,14 @@ def test_weights_that_are_no_matrices_promise_nothing(tiny_models: dict[str, Lan
 
 
 def test_embeddings_are_not_multiplied(tiny_models: dict[str, LanguageModel]) -> None:
-    weights = list(invariance._weights(tiny_models["gpt2"].body))
+    weights = list(batch_invariance._weights(tiny_models["gpt2"].body))
     assert {tuple(weight.shape) for weight in weights} == {(32, 96), (32, 32), (32, 128), (128, 32)}
 
 
 def test_a_product_whose_rows_depend_on_their_number_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     product = Tensor.__matmul__
     monkeypatch.setattr(Tensor, "__matmul__", lambda a, b: product(a, b) * (1 + 2**-22 * len(a)))
-    assert not invariance.are_products_batch_invariant()
+    assert not batch_invariance.are_products_batch_invariant()
 
 
 @pytest.mark.parametrize("setting", [None, "COMPATIBLE", "AVX2"])

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from distprompt_tui.errors import ModelError
 from distprompt_tui.models import language_model
 from distprompt_tui.models.language_model import LanguageModel, choose_device, load_language_model
-from distprompt_tui.search.initial import random_ids
+from distprompt_tui.search.initialization import random_ids
 from tests.tiny_models import ARCHITECTURES
 
 

@@ -10,14 +10,14 @@ import pytest
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
+from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.errors import ModelError
-from distprompt_tui.models.folder import head_rows
-from distprompt_tui.models.half_precision import in_half_precision
+from distprompt_tui.models.bf16_copy import in_half_precision
+from distprompt_tui.models.checkpoint_checks import head_rows
 from distprompt_tui.models.head import TOLERANCES, relative_difference
 from distprompt_tui.models.language_model import LanguageModel, load_language_model
 from distprompt_tui.models.token_features import token_features
 from distprompt_tui.search import make_search
-from distprompt_tui.spec import RunSpec
 from tests.tiny_models import TOKENS, byte_level_tokenizer
 
 SIZES: dict[str, Any] = {

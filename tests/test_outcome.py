@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from distprompt_tui.outcome import outcome_notes
-from distprompt_tui.printing import print_result
+from distprompt_tui.cli.tables import print_result
+from distprompt_tui.runs.result_notes import outcome_notes
 from distprompt_tui.runs.state import RunState
 from tests.fuzz.inputs import HOSTILE, ODD
 from tests.fuzz.readers import assert_visible

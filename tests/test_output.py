@@ -94,7 +94,7 @@ def test_the_app_is_refused_on_a_terminal_that_cannot_be_drawn_on(term: str, tmp
 )
 def test_the_locale_that_the_user_set_decides(environment: dict[str, str], expected: bool) -> None:
     clean = {name: value for name, value in os.environ.items() if name not in ("LC_ALL", "LC_CTYPE", "LANG")}
-    code = "from distprompt_tui.encoding import locale_is_utf8; print(locale_is_utf8())"
+    code = "from distprompt_tui.text.encoding import locale_is_utf8; print(locale_is_utf8())"
     found = subprocess.run(
         [sys.executable, "-c", code], env=clean | environment, capture_output=True, text=True, check=False
     )

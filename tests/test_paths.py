@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from distprompt_tui import doctor
 from distprompt_tui.cli import app
+from distprompt_tui.config.toml_files import find_toml
+from distprompt_tui.diagnostics import doctor
 from distprompt_tui.errors import DistPromptError, NotFoundError
-from distprompt_tui.files import absolute, user_path, write_out
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.runs.directory import find_run
-from distprompt_tui.tokens import safe
-from distprompt_tui.toml import find_toml
+from distprompt_tui.storage.safe_io import absolute, user_path, write_out
+from distprompt_tui.text.terminal_text import safe
 
 NASTY = {
     "empty": "",
@@ -213,7 +213,7 @@ def test_pipes_and_devices_are_written_into(tmp_path: Path) -> None:
 
 
 def test_standard_output_is_written_into_where_it_is_a_file(tmp_path: Path) -> None:
-    code = "from pathlib import Path; from distprompt_tui.files import write_out; print('before')\n"
+    code = "from pathlib import Path; from distprompt_tui.storage.safe_io import write_out; print('before')\n"
     code += "write_out(Path('/dev/stdout'), b'table'); print(' after')"
     with (tmp_path / "out").open("wb") as out:
         subprocess.run([sys.executable, "-c", code], stdout=out, check=True)

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui import locations
+from distprompt_tui.config import paths
+from distprompt_tui.config.presets import list_presets, load_preset, override, save_preset, with_method
+from distprompt_tui.config.spec import DEEPEST_MIXTURE, SOFT_LR, RunSpec
 from distprompt_tui.errors import DistPromptError, NotFoundError, UsageError
-from distprompt_tui.presets import list_presets, load_preset, override, save_preset, with_method
 from distprompt_tui.runs.directory import create_run
-from distprompt_tui.spec import DEEPEST_MIXTURE, SOFT_LR, RunSpec
 
 GOOD = """\
 title = "A coin"
@@ -162,7 +162,7 @@ def test_saved_and_read_again(home: Path) -> None:
     for preset in list_presets():
         changed = override(with_method(preset.spec, "hard"), ["search.width=9", "budget.steps=77"])
         path = save_preset("saved-by-test", changed)
-        assert path.parent == locations.user_presets_dir()
+        assert path.parent == paths.user_presets_dir()
         again = load_preset("saved-by-test").spec
         assert again == changed.model_copy(update={"preset": "saved-by-test"})
         path.unlink()
@@ -175,7 +175,7 @@ def test_no_name_escapes_its_folder(name: str) -> None:
         path = save_preset(name, spec)
     except UsageError:
         return
-    assert path.parent == locations.user_presets_dir()
+    assert path.parent == paths.user_presets_dir()
     path.unlink()
 
 

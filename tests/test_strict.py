@@ -15,20 +15,21 @@ from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner
 
-from distprompt_tui.checked_toml import all_mistakes, checked
 from distprompt_tui.cli import app
+from distprompt_tui.cli.tables import print_target, uniform_divergence
+from distprompt_tui.config.known_models import absolute_name
+from distprompt_tui.config.presets import list_presets, load_preset, override
+from distprompt_tui.config.spec import Explicit, Mixture, OneHot, RunSpec, Uniform
+from distprompt_tui.config.toml_files import read_toml
+from distprompt_tui.config.validation import all_mistakes, checked
 from distprompt_tui.errors import NotFoundError, UsageError
-from distprompt_tui.files import read_json
-from distprompt_tui.format import nats
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.models.registry import absolute_name, find_model, list_models
-from distprompt_tui.presets import list_presets, load_preset, override
-from distprompt_tui.printing import print_target, uniform_divergence
-from distprompt_tui.spec import Explicit, Mixture, OneHot, RunSpec, Uniform
-from distprompt_tui.sweeps.grid import Sweep
-from distprompt_tui.sweeps.shipped import load_sweep
+from distprompt_tui.models.registry import find_model, list_models
+from distprompt_tui.storage.safe_io import read_json
+from distprompt_tui.sweeps.catalog import load_sweep
+from distprompt_tui.sweeps.sweep_spec import Sweep
 from distprompt_tui.targets import make_target
-from distprompt_tui.toml import read_toml
+from distprompt_tui.text.formatting import nats
 
 LM: dict[str, Any] = {"target": {"family": "lm", "text": "x"}}
 

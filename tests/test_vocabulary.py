@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, models
 
 from distprompt_tui.errors import ModelError, TargetError
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.vocabulary import Vocabulary, load_vocabulary
+from distprompt_tui.models.vocabulary import Vocabulary, load_vocabulary
 from tests.tiny_models import PADDING_ROWS
 
 TEXT = "The naïve fox, 東京 🙂\tand\na banana"

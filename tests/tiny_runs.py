@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.process import worker_pid
-from distprompt_tui.spec import RunSpec
 from tests.waiting import until
 
 SEARCHES: dict[str, dict[str, Any]] = {

@@ -15,8 +15,8 @@ from distprompt_tui.cli.runs import runs_app
 from distprompt_tui.cli.searches import attach, floor, open_app, run, show_target
 from distprompt_tui.cli.sweeps import sweep
 from distprompt_tui.errors import DistPromptError, first_line
-from distprompt_tui.processes import open_standard_streams
-from distprompt_tui.tokens import safe
+from distprompt_tui.runs.isolation import open_standard_streams
+from distprompt_tui.text.terminal_text import safe
 
 EXIT_CODES = """Exit codes: 0 well, 1 the run failed, 2 wrong usage or preset, 3 not found, 4 divergence of --until not
 reached, 130 interrupted."""

@@ -11,7 +11,7 @@ import typer
 
 from distprompt_tui.cli.options import JsonOption, say, stdout, warn
 from distprompt_tui.errors import NotFoundError, UsageError
-from distprompt_tui.tokens import safe
+from distprompt_tui.text.terminal_text import safe
 
 presets_app = typer.Typer(help="List the presets, or check a preset file.")
 models_app = typer.Typer(help="List the models, or prepare one.")
@@ -21,8 +21,8 @@ models_app = typer.Typer(help="List the models, or prepare one.")
 def list_all_presets(context: typer.Context) -> None:
     """List the presets."""
     if context.invoked_subcommand is None:
-        from distprompt_tui.presets import list_presets
-        from distprompt_tui.printing import print_presets
+        from distprompt_tui.cli.tables import print_presets
+        from distprompt_tui.config.presets import list_presets
 
         problems: list[str] = []
         print_presets(stdout(), list_presets(problems))
@@ -32,10 +32,11 @@ def list_all_presets(context: typer.Context) -> None:
 @presets_app.command("check")
 def check_preset(file: Annotated[Path, typer.Argument(help="A TOML file.")]) -> None:
     """Say whether a preset file is right, or all that is wrong in it and where."""
-    from distprompt_tui.checked_toml import all_mistakes
-    from distprompt_tui.files import is_file, user_path
-    from distprompt_tui.presets import impossible, load_preset
-    from distprompt_tui.spec import RunSpec
+    from distprompt_tui.config.presets import load_preset
+    from distprompt_tui.config.spec import RunSpec
+    from distprompt_tui.config.validation import all_mistakes
+    from distprompt_tui.storage.safe_io import is_file, user_path
+    from distprompt_tui.targets.feasibility import impossible
 
     path = user_path(file).absolute()
     if not is_file(path):
@@ -56,8 +57,8 @@ def check_preset(file: Annotated[Path, typer.Argument(help="A TOML file.")]) -> 
 def list_all_models(context: typer.Context) -> None:
     """List the models."""
     if context.invoked_subcommand is None:
+        from distprompt_tui.cli.tables import print_models
         from distprompt_tui.models.registry import list_models
-        from distprompt_tui.printing import print_models
 
         problems: list[str] = []
         print_models(stdout(), list_models(problems))
@@ -81,19 +82,19 @@ def prepare_model(name: Annotated[str, typer.Argument()], as_json: JsonOption = 
 
 def paths() -> None:
     """Where everything lives on this machine; DISTPROMPT_HOME moves all of it."""
-    from distprompt_tui import locations
+    from distprompt_tui.config import paths
 
     places = ("runs_dir", "sweeps_dir", "models_dir", "bounds_dir", "user_presets_dir", "settings_file")
     for what in (*places, "shipped_presets_dir"):
-        say(f"{what.removesuffix('_dir').removesuffix('_file').replace('_', ' '):16} {getattr(locations, what)()}")
+        say(f"{what.removesuffix('_dir').removesuffix('_file').replace('_', ' '):16} {getattr(paths, what)()}")
 
 
 def doctor(as_json: JsonOption = False) -> None:
     """Look at terminal, devices, disk, models and versions, and say what to do about what is wrong."""
     from dataclasses import asdict
 
-    from distprompt_tui.checks import as_text
-    from distprompt_tui.doctor import examine
+    from distprompt_tui.diagnostics.checks import as_text
+    from distprompt_tui.diagnostics.doctor import examine
 
     checks = examine()
     print(json.dumps({"checks": [asdict(check) for check in checks]}) if as_json else as_text(checks))

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from distprompt_tui.errors import NotFoundError, UsageError
-from distprompt_tui.tokens import safe
+from distprompt_tui.text.terminal_text import safe
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from distprompt_tui.config.spec import RunSpec
     from distprompt_tui.runs.directory import RunDirectory
-    from distprompt_tui.spec import RunSpec
 
 
 class Method(StrEnum):
@@ -86,8 +86,8 @@ class Options:
 
     def apply(self, spec: RunSpec) -> RunSpec:
         """The spec with the options in their places; `--set` has the last word."""
+        from distprompt_tui.config.presets import override, with_method
         from distprompt_tui.models.registry import find_model
-        from distprompt_tui.presets import override, with_method
 
         if self._method is not None:
             spec = with_method(spec, self._method.value)
@@ -131,8 +131,8 @@ def say(text: str) -> None:
 
 def runs_folder(given: Path | None) -> Path:
     """Where runs live: as given, or the user's."""
-    from distprompt_tui.files import user_path
-    from distprompt_tui.locations import runs_dir
+    from distprompt_tui.config.paths import runs_dir
+    from distprompt_tui.storage.safe_io import user_path
 
     return user_path(given).absolute() if given is not None else runs_dir()
 
@@ -146,16 +146,16 @@ def find(name: str, runs_dir: Path | None) -> RunDirectory:
 
 def preset_spec(name: str) -> RunSpec:
     """The spec of a preset's name or TOML file."""
-    from distprompt_tui.presets import load_preset
+    from distprompt_tui.config.presets import load_preset
 
     return load_preset(name).spec
 
 
 def asked_spec(preset: str | None, target: Path | None) -> RunSpec:
     """The spec of a preset, or of a file's distribution."""
-    from distprompt_tui.checked_toml import checked
-    from distprompt_tui.files import is_file, user_path
-    from distprompt_tui.spec import RunSpec
+    from distprompt_tui.config.spec import RunSpec
+    from distprompt_tui.config.validation import checked
+    from distprompt_tui.storage.safe_io import is_file, user_path
 
     if (preset is None) == (target is None):
         raise UsageError("name a preset or give a --target file, one of the two; 'distprompt-tui presets' lists them")

@@ -98,7 +98,7 @@ def _replaced(error: UnicodeError) -> tuple[str | bytes, int]:
     """A codec's error handler: bytes of a file's name as they are, other characters by ASCII ones of their width."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    from distprompt_tui.tui.ascii import to_ascii
+    from distprompt_tui.text.ascii import to_ascii
 
     text = error.object[error.start : error.end]
     with suppress(UnicodeEncodeError):

@@ -11,7 +11,7 @@ import typer
 
 from distprompt_tui.cli.options import RunsDirOption, runs_folder, say, stdout
 from distprompt_tui.errors import NotFoundError, UsageError
-from distprompt_tui.files import user_path, write_out
+from distprompt_tui.storage.safe_io import user_path, write_out
 
 if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
@@ -38,10 +38,10 @@ def report(
 
 
 def _report_sweep(found: SweepDirectory, html: Path | None, figures: Path | None, csv: Path | None) -> None:
+    from distprompt_tui.cli.report_console import print_sweep_report
     from distprompt_tui.reports.figures import write_figures
     from distprompt_tui.reports.sweep_page import sweep_page
     from distprompt_tui.reports.sweep_report import report_sweep
-    from distprompt_tui.reports.terminal import print_sweep_report
 
     made = report_sweep(found)
     print_sweep_report(stdout(), made)
@@ -56,9 +56,9 @@ def _report_sweep(found: SweepDirectory, html: Path | None, figures: Path | None
 
 
 def _report_run(found: RunDirectory, html: Path | None, csv: Path | None) -> None:
+    from distprompt_tui.cli.report_console import print_run_report
     from distprompt_tui.reports.run_page import run_page
     from distprompt_tui.reports.run_report import report_run
-    from distprompt_tui.reports.terminal import print_run_report
     from distprompt_tui.runs.export import export_run
 
     made = report_run(found)
@@ -72,7 +72,7 @@ def _report_run(found: RunDirectory, html: Path | None, csv: Path | None) -> Non
 
 def _find(name: str, runs_dir: Path) -> SweepDirectory | RunDirectory:
     """A sweep or a run; what is both, by its name, is taken as a sweep."""
-    from distprompt_tui.locations import sweeps_dir
+    from distprompt_tui.config.paths import sweeps_dir
     from distprompt_tui.runs.directory import find_run
     from distprompt_tui.sweeps.directory import find_sweep
 

@@ -23,7 +23,7 @@ from distprompt_tui.cli.options import (
     stdout,
 )
 from distprompt_tui.errors import UsageError
-from distprompt_tui.tokens import safe
+from distprompt_tui.text.terminal_text import safe
 
 runs_app = typer.Typer(help="List the runs; stop, resume, verify, export or delete one.")
 
@@ -55,7 +55,7 @@ def list_runs(runs_dir: RunsDirOption = None, as_json: JsonOption = False) -> No
     if as_json:
         print(json.dumps({"runs": [as_dict(run) for run in runs]}))
     else:
-        from distprompt_tui.printing import print_runs
+        from distprompt_tui.cli.tables import print_runs
 
         print_runs(stdout(), runs)
 
@@ -136,7 +136,7 @@ def export_run(
 def verify_run(name: RunArgument, runs_dir: RunsDirOption = None, as_json: JsonOption = False) -> None:
     """Measure a run's best prompt anew: a fresh load, plain transformers, the text tokenised again. Exit code 1 where
     the divergences differ."""
-    from distprompt_tui.verify import verify
+    from distprompt_tui.worker.verify import verify
 
     found = verify(find(name, runs_dir))
     if as_json:

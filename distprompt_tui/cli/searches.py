@@ -91,8 +91,8 @@ def run(
     """Run one search without the app, and print what it found."""
     from rich.console import Console
 
-    from distprompt_tui.headless import run_to_end
-    from distprompt_tui.printing import print_result
+    from distprompt_tui.cli.tables import print_result
+    from distprompt_tui.runs.headless import run_to_end
 
     options = Options(model, method, steps, seconds, until, seed, changes)
     spec = options.apply(asked_spec(preset, target))
@@ -121,9 +121,9 @@ def show_target(
     save: Annotated[Path | None, typer.Option("--save", help="Write it: .npy, .json or .csv.")] = None,
 ) -> None:
     """Make a target and draw it: entropy, mass by rank, largest tokens, recipe."""
-    from distprompt_tui.models.source import make_target_by_name
-    from distprompt_tui.printing import print_target
+    from distprompt_tui.cli.tables import print_target
     from distprompt_tui.targets import save_target
+    from distprompt_tui.worker.model_provider import make_target_by_name
 
     spec = Options(model=model, changes=changes).apply(asked_spec(preset, target))
     made, vocabulary = make_target_by_name(spec, report)
@@ -143,10 +143,10 @@ def floor(
     """How close could any prompt come? The certified floor and the head limit of a target, in nats."""
     import torch
 
-    from distprompt_tui.bounds import solve_bounds
-    from distprompt_tui.models.source import ModelSource, load_by_name
-    from distprompt_tui.printing import bounds_as_dict, print_bounds
+    from distprompt_tui.bounds.cache import solve_bounds
+    from distprompt_tui.cli.tables import bounds_as_dict, print_bounds
     from distprompt_tui.targets import make_target
+    from distprompt_tui.worker.model_provider import ModelSource, load_by_name
 
     spec = Options(model=model, changes=changes).apply(asked_spec(preset, target))
     loaded, _ = load_by_name(spec.model, report)

@@ -16,7 +16,7 @@ from distprompt_tui.errors import UsageError
 if TYPE_CHECKING:
     from distprompt_tui.sweeps.directory import SweepDirectory
     from distprompt_tui.sweeps.executors.protocol import Executor
-    from distprompt_tui.sweeps.grid import Sweep
+    from distprompt_tui.sweeps.sweep_spec import Sweep
 
 
 class ExecutorName(StrEnum):
@@ -40,14 +40,14 @@ def sweep(
     as_json: JsonOption = False,
 ) -> None:
     """Run a grid of searches, or go on with it; the same command again does only what is missing."""
-    from distprompt_tui.locations import sweeps_dir
+    from distprompt_tui.cli.report_console import print_verdicts
+    from distprompt_tui.cli.sweep_console import as_dict, print_end, progress_line
+    from distprompt_tui.config.paths import sweeps_dir
     from distprompt_tui.reports.sweep_report import report_sweep
-    from distprompt_tui.reports.terminal import print_verdicts
-    from distprompt_tui.sweeps.carry_out import Conduct
     from distprompt_tui.sweeps.directory import make_directory
+    from distprompt_tui.sweeps.findings import as_dict as verdict_as_dict
     from distprompt_tui.sweeps.inputs import hold_to_inputs
-    from distprompt_tui.sweeps.terminal import as_dict, print_end, progress_line
-    from distprompt_tui.sweeps.verdicts import as_dict as verdict_as_dict
+    from distprompt_tui.sweeps.runner import Conduct
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which a process in the background ignores
     directory = make_directory(_asked(name, quick, models or []), sweeps_dir())
@@ -82,8 +82,8 @@ def sweep(
 
 def _asked(name: str, quick: bool, models: list[str]) -> Sweep:
     """The sweep as resolved; an unknown model is told before anything is started."""
-    from distprompt_tui.models.registry import absolute_name
-    from distprompt_tui.sweeps.shipped import check_models, load_sweep
+    from distprompt_tui.config.known_models import absolute_name
+    from distprompt_tui.sweeps.catalog import check_models, load_sweep
 
     asked = load_sweep(name)
     if quick and not asked.quick:

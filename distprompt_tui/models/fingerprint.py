@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distprompt_tui import locations
+from distprompt_tui.config import paths
 from distprompt_tui.errors import UsageError
-from distprompt_tui.files import open_regular, parse_json, read_json, read_whole, write_json
+from distprompt_tui.storage.safe_io import open_regular, parse_json, read_json, read_whole, write_json
 
 SETTLED_SECONDS = 2.0
 """A digest is remembered once its file has been left alone for so long: of two changes within one tick of the file
@@ -107,7 +107,7 @@ def file_sha256(path: Path) -> str:
         OSError: the file cannot be read.
     """
     path = path.resolve()
-    memory = locations.models_dir() / "fingerprints.json"
+    memory = paths.models_dir() / "fingerprints.json"
     state = _state(path)
     known = _read(memory).get(str(path))
     if known is not None and known[:-1] == state:

@@ -14,13 +14,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from distprompt_tui.config.spec import BosSetting
 from distprompt_tui.errors import ModelError, first_line
 from distprompt_tui.models.head import TOLERANCES, Head, relative_difference, take_apart
 from distprompt_tui.models.load import load_causal_model
-from distprompt_tui.models.past import Beginning, Past, Sharing, States, as_argument, keys_and_values_of, run_into
+from distprompt_tui.models.prefix_cache import (
+    Beginning,
+    Past,
+    Sharing,
+    States,
+    as_argument,
+    keys_and_values_of,
+    run_into,
+)
 from distprompt_tui.models.tokenizer import load_callable_vocabulary
-from distprompt_tui.spec import BosSetting
-from distprompt_tui.vocabulary import Vocabulary
+from distprompt_tui.models.vocabulary import Vocabulary
 
 HEAD_POSITIONS = 64
 """Positions of one prompt that go through the head at once: 64 MiB of logits where the vocabulary has 262,144."""

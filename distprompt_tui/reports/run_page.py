@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 
-from distprompt_tui.format import closed, count, duration, nats
-from distprompt_tui.outcome import readable
-from distprompt_tui.reports.markup import Markup, element
+from distprompt_tui.reports.html import Markup, element
 from distprompt_tui.reports.page import (
     TokenBars,
     distribution,
@@ -21,6 +19,8 @@ from distprompt_tui.reports.page import (
 )
 from distprompt_tui.reports.run_report import RunReport
 from distprompt_tui.reports.svg import trace_figure
+from distprompt_tui.runs.result_notes import readable
+from distprompt_tui.text.formatting import closed, count, duration, nats
 
 
 def run_page(report: RunReport) -> Markup:

@@ -9,8 +9,8 @@ from typing import Any
 
 from distprompt_tui.errors import NotFoundError
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.runs.recording import Recording
-from distprompt_tui.runs.reduce import as_of, reduce_all
+from distprompt_tui.runs.event_reader import Recording
+from distprompt_tui.runs.reducer import as_of, reduce_all
 from distprompt_tui.runs.state import CurvePoint, RunState, Snapshot
 
 

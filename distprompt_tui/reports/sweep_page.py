@@ -7,11 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from distprompt_tui import fields
 from distprompt_tui.errors import UsageError
-from distprompt_tui.format import count, duration, nats, signed, size
-from distprompt_tui.reports import words
-from distprompt_tui.reports.markup import Markup, element
+from distprompt_tui.reports import wording
+from distprompt_tui.reports.html import Markup, element
 from distprompt_tui.reports.page import (
     TokenBars,
     distribution,
@@ -26,8 +24,10 @@ from distprompt_tui.reports.page import (
 )
 from distprompt_tui.reports.svg import forest, marker, panel_figure
 from distprompt_tui.reports.sweep_report import Example, SweepReport, examples_of
-from distprompt_tui.sweeps.points import Panel
-from distprompt_tui.sweeps.verdicts import CLAIMS, Verdict
+from distprompt_tui.storage import decode
+from distprompt_tui.sweeps.curves import Panel
+from distprompt_tui.sweeps.findings import CLAIMS, Verdict
+from distprompt_tui.text.formatting import count, duration, nats, signed, size
 
 ReadResult = Callable[[str], Mapping[str, Any]]
 
@@ -99,7 +99,7 @@ def _verdicts(report: SweepReport) -> list[Markup]:
 
 def _verdict(verdict: Verdict) -> Markup:
     """A card: the word, the effect, and the effect's parts beside zero."""
-    word = element("div", f"{words.SIGNS[verdict.outcome]} {verdict.word}", class_="word")
+    word = element("div", f"{wording.SIGNS[verdict.outcome]} {verdict.word}", class_="word")
     title = element("h3", f"{verdict.setting}: {verdict.series}")
     effect, deciding = verdict.effect("kl"), verdict.deciding
     if effect is None or deciding is None:
@@ -107,7 +107,12 @@ def _verdict(verdict: Verdict) -> Markup:
     else:
         unit = element("small", " nats")
         rows = [("KL", effect), ("head limit", deciding.head_limit), ("left", deciding.left)]
-        lines = [*words.contrast_lines(verdict), words.share_line(deciding), words.alone_line(verdict), verdict.caveat]
+        lines = [
+            *wording.contrast_lines(verdict),
+            wording.share_line(deciding),
+            wording.alone_line(verdict),
+            verdict.caveat,
+        ]
         body = [
             element("div", signed(effect.value), unit, class_="effect"),
             element("p", f"{deciding.name}, {effect.targets} targets", class_="quiet"),
@@ -127,9 +132,9 @@ def _figure(panel: Panel) -> Markup:
 
 
 def _points(panel: Panel) -> Markup:
-    rows = [(curve.series, *words.point_cells(point)) for curve in panel.curves for point in curve.points]
+    rows = [(curve.series, *wording.point_cells(point)) for curve in panel.curves for point in curve.points]
     return element(
-        "details", element("summary", str(panel.setting)), table(("series", *words.COLUMNS), rows), open="open"
+        "details", element("summary", str(panel.setting)), table(("series", *wording.COLUMNS), rows), open="open"
     )
 
 
@@ -145,9 +150,9 @@ def _example(example: Example, read_result: ReadResult) -> Markup:
     numbers = f"KL {nats(row.kl)}, head limit {nats(row.head_limit)}, at the start {nats(row.start)}"
     try:
         result = read_result(row.key)
-        chips = prompt([fields.table(token) for token in fields.items(result["prompt"])])
-        bars = [_bars(fields.table(token)) for token in fields.items(result["tokens"])]
-        how = fields.text(result["recipe"])
+        chips = prompt([decode.table(token) for token in decode.items(result["prompt"])])
+        bars = [_bars(decode.table(token)) for token in decode.items(result["tokens"])]
+        how = decode.text(result["recipe"])
     except (UsageError, KeyError, ValueError):
         chips, bars, how = prompt([]), [], "Its prompt was not kept."
     return element(
@@ -163,8 +168,8 @@ def _example(example: Example, read_result: ReadResult) -> Markup:
 
 
 def _bars(token: dict[str, Any]) -> TokenBars:
-    masses = (fields.probability(token[name]) for name in ("target", "before", "after"))
-    return TokenBars(fields.text(token["text"]), *masses)
+    masses = (decode.probability(token[name]) for name in ("target", "before", "after"))
+    return TokenBars(decode.text(token["text"]), *masses)
 
 
 def _failures(report: SweepReport) -> list[Markup]:

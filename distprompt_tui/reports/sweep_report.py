@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from distprompt_tui.sweeps.cells import Setting
 from distprompt_tui.sweeps.costs import Cost, read_costs
+from distprompt_tui.sweeps.curves import Panel, panels
 from distprompt_tui.sweeps.directory import Failure, SweepDirectory
-from distprompt_tui.sweeps.grid import Sweep
-from distprompt_tui.sweeps.points import Panel, panels
-from distprompt_tui.sweeps.row import Row
-from distprompt_tui.sweeps.verdicts import Verdict, judge
+from distprompt_tui.sweeps.findings import Verdict, judge
+from distprompt_tui.sweeps.pivot import Setting
+from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.sweep_spec import Sweep
 
 Rank = Literal["best", "median", "worst"]
 

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import tomli_w
 
-from distprompt_tui.checked_toml import read_checked
+from distprompt_tui.config.spec import RECORDED, RunSpec
+from distprompt_tui.config.validation import read_checked
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
-from distprompt_tui.files import (
+from distprompt_tui.runs.events import FORMAT_VERSION, NEWEST
+from distprompt_tui.storage.safe_io import (
     Unreadable,
     list_folders,
     open_own,
@@ -27,8 +29,6 @@ from distprompt_tui.files import (
     why_unreadable,
     write_atomically,
 )
-from distprompt_tui.runs.events import FORMAT_VERSION, NEWEST
-from distprompt_tui.spec import RECORDED, RunSpec
 
 SPEC = "spec.toml"
 """A folder that has it is a run."""

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from distprompt_tui.fields import field, whole
-from distprompt_tui.files import append_line, open_own, open_regular, parse_json
+from distprompt_tui.storage.decode import field, whole
+from distprompt_tui.storage.safe_io import append_line, open_own, open_regular, parse_json
 
 FORMAT_VERSION = 1
 

@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.errors import NotFoundError, UsageError
-from distprompt_tui.fields import field, number, table, text, whole
-from distprompt_tui.files import as_json, read_json, user_path, write_atomically, write_out
 from distprompt_tui.models.recorded import refuse_changed
 from distprompt_tui.models.registry import find_model
-from distprompt_tui.prompts import VECTORS, prompt_sha256, read_prompt
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Event, Tailer
 from distprompt_tui.runs.inputs import Inputs, read_inputs
-from distprompt_tui.spec import RunSpec
+from distprompt_tui.storage.decode import field, number, table, text, whole
+from distprompt_tui.storage.prompt_files import VECTORS, prompt_sha256, read_prompt
+from distprompt_tui.storage.safe_io import as_json, read_json, user_path, write_atomically, write_out
 
 T = TypeVar("T")
 

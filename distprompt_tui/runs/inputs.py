@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from distprompt_tui.config.spec import RECORDED, RunSpec
 from distprompt_tui.errors import UsageError
-from distprompt_tui.fields import field, table, text
-from distprompt_tui.files import read_json
 from distprompt_tui.models.fingerprint import ModelRecord
-from distprompt_tui.spec import RECORDED, RunSpec
+from distprompt_tui.storage.decode import field, table, text
+from distprompt_tui.storage.safe_io import read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,7 +110,7 @@ def read_run_target(run: RunDirectory, inputs: Inputs | None) -> NDArray[np.floa
     Raises:
         UsageError: it cannot be read, or is another than the run was begun with.
     """
-    from distprompt_tui.arrays import read_target
+    from distprompt_tui.storage.npy import read_target
 
     target = read_target(run.target)
     if inputs is not None and inputs.target not in (None, array_sha256(target)):

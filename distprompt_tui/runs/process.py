@@ -14,15 +14,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.errors import UsageError
-from distprompt_tui.files import append_line, is_own, open_own
-from distprompt_tui.processes import isolated, python
 from distprompt_tui.runs.directory import RunDirectory, create_run
+from distprompt_tui.runs.event_reader import Recording
 from distprompt_tui.runs.events import EventWriter, Tailer
-from distprompt_tui.runs.recording import Recording
-from distprompt_tui.runs.reduce import reduce_all
+from distprompt_tui.runs.isolation import isolated, python
+from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.state import FORCED
-from distprompt_tui.spec import RunSpec
+from distprompt_tui.storage.safe_io import append_line, is_own, open_own
 
 Change = Literal["lock", "unlock", "edit"]
 """What can be done to the prompt: `position` says where, counted from 0; with "edit", `token` is the id to put in."""

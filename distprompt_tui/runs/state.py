@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from distprompt_tui.bounds.values import Bounds
+
 Phase = Literal["starting", "preparing", "searching", "paused", "ended"]
 
 FORCED = "stopped (forced)"
@@ -137,25 +139,16 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """How close any prompt could come, in nats; None where it is not known (yet)."""
-
-    floor: float | None = None
-    gap: float | None = None
-    head_limit: float | None = None
-    agreement: float | None = None
-    norm_ratio: float | None = None
-    why_no_floor: str | None = None
-    seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Progress:
     """What the worker does before (or beside) the search; `fraction` in 0..1 where it is known."""
 
     stage: str
     text: str
     fraction: float | None = None
+
+
+NO_BOUNDS = Bounds()
+"""Nothing is known yet."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +194,7 @@ class RunState:
     readings: tuple[Reading, ...] = ()
     snapshot: Snapshot | None = None
     projection: Projection | None = None
-    bounds: Bounds = Bounds()
+    bounds: Bounds = NO_BOUNDS
     reason: str | None = None
     result: dict[str, Any] | None = None
     error: str | None = None

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from distprompt_tui.errors import UsageError
-from distprompt_tui.fields import field, number, positive, table, text, whole
-from distprompt_tui.files import open_regular
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.state import FORCED
+from distprompt_tui.storage.decode import field, number, positive, table, text, whole
+from distprompt_tui.storage.safe_io import open_regular
 
 if TYPE_CHECKING:
-    from distprompt_tui.files import Unreadable
     from distprompt_tui.runs.directory import RunDirectory
+    from distprompt_tui.storage.safe_io import Unreadable
 
 T = TypeVar("T")
 
@@ -209,7 +209,7 @@ def seconds_per_step(runs: Sequence[RunSummary], title: RunTitle) -> float | Non
 
 def read_spec_fields(spec_file: Path) -> dict[str, Any]:
     """A run's spec as plain values, for viewers that must show old and damaged ones too; empty where it is neither."""
-    from distprompt_tui.toml import read_toml
+    from distprompt_tui.config.toml_files import read_toml
 
     try:
         return read_toml(spec_file)[0]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from distprompt_tui.config.spec import Exhaustive, Gcg, Hard, Hotflip, RandomSwaps, RunSpec, Soft
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.exhaustive import ExhaustiveSearch
 from distprompt_tui.search.gcg import GcgSearch
@@ -14,7 +15,6 @@ from distprompt_tui.search.hotflip import HotflipSearch
 from distprompt_tui.search.protocol import Search
 from distprompt_tui.search.random_swaps import RandomSearch
 from distprompt_tui.search.soft import SoftSearch
-from distprompt_tui.spec import Exhaustive, Gcg, Hard, Hotflip, RandomSwaps, RunSpec, Soft
 
 
 def make_search(model: LanguageModel, target: Tensor, spec: RunSpec, warn: Callable[[str], None]) -> Search:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from distprompt_tui.config.spec import Exhaustive
 from distprompt_tui.errors import UsageError
-from distprompt_tui.search.evaluate import Parent
+from distprompt_tui.search.evaluator import Parent
 from distprompt_tui.search.token_search import TokenSearch
-from distprompt_tui.spec import Exhaustive
 
 
 class ExhaustiveSearch(TokenSearch[Exhaustive]):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from distprompt_tui.config.spec import Gcg
 from distprompt_tui.search.candidates import random_replacements
-from distprompt_tui.search.retokenise import surviving
+from distprompt_tui.search.retokenization import surviving
 from distprompt_tui.search.token_search import SwapSearch
-from distprompt_tui.spec import Gcg
 
 DRAWS = 8
 """How often candidates are drawn again where the text of none gives its ids again."""

@@ -10,16 +10,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from distprompt_tui.config.spec import Hard
 from distprompt_tui.errors import UsageError
-from distprompt_tui.models.half_precision import gains_from_half_precision, in_half_precision
+from distprompt_tui.models.bf16_copy import gains_from_half_precision, in_half_precision
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.token_features import token_features
 from distprompt_tui.search.candidates import swapped
-from distprompt_tui.search.evaluate import Parent
-from distprompt_tui.search.initial import DRAWS, draw, partly_from_target
+from distprompt_tui.search.evaluator import Parent
+from distprompt_tui.search.initialization import DRAWS, draw, partly_from_target
 from distprompt_tui.search.surrogate import NOTHING, Measured, expected_changes
 from distprompt_tui.search.token_search import SwapSearch
-from distprompt_tui.spec import Hard
 
 LEAST_MEASURED = 16
 """Fewer measured swaps than these teach nothing: tokens are drawn from the target and at random."""

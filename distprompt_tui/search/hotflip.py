@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from distprompt_tui.config.spec import Hotflip
 from distprompt_tui.search.candidates import best_overall, swapped
-from distprompt_tui.search.evaluate import Parent
+from distprompt_tui.search.evaluator import Parent
 from distprompt_tui.search.token_search import SwapSearch
-from distprompt_tui.spec import Hotflip
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from distprompt_tui.config.spec import RandomSwaps
 from distprompt_tui.search.candidates import swapped
-from distprompt_tui.search.initial import draw
+from distprompt_tui.search.initialization import draw
 from distprompt_tui.search.token_search import SwapSearch
-from distprompt_tui.spec import RandomSwaps
 
 DRAWS = 8
 """How often candidates are drawn again to find enough that are new and survive being written as text."""

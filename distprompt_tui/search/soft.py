@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from distprompt_tui.divergence import entropy, logits_kl
+from distprompt_tui.config.spec import Soft
+from distprompt_tui.metrics.divergence import entropy, logits_kl
 from distprompt_tui.models.head import FEWEST_ROWS
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.search.fit import BatchSize, Rejections
+from distprompt_tui.search.batching import BatchSize, Rejections
 from distprompt_tui.search.ggt import GGT
-from distprompt_tui.search.initial import prompt_vectors, random_ids, text_ids
+from distprompt_tui.search.initialization import prompt_vectors, random_ids, text_ids
 from distprompt_tui.search.protocol import Best, SearchState, SoftPrompt, Step
-from distprompt_tui.spec import Soft
 
 BETAS = (0.9, 0.99)
 """Adam's decay rates; with 0.999 the second moment is still warming up when a short search ends."""

@@ -10,15 +10,15 @@ from typing import ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from distprompt_tui.config.spec import Swaps, Tokens
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.search.candidate_log import TriedTokens
 from distprompt_tui.search.candidates import swap_scores
-from distprompt_tui.search.evaluate import Evaluator, Parent
-from distprompt_tui.search.initial import allowed_ids, initial_prompts, usable_ids
+from distprompt_tui.search.evaluator import Evaluator, Parent
+from distprompt_tui.search.initialization import allowed_ids, initial_prompts, usable_ids
 from distprompt_tui.search.protocol import Best, HardPrompt, SearchState, Step
-from distprompt_tui.search.retokenise import surviving
-from distprompt_tui.search.tried import TriedTokens
-from distprompt_tui.spec import Swaps, Tokens
+from distprompt_tui.search.retokenization import surviving
 
 Settings = TypeVar("Settings", bound=Tokens)
 SwapSettings = TypeVar("SwapSettings", bound=Swaps)

@@ -18,10 +18,12 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distprompt_tui.checked_toml import read_checked
+from distprompt_tui.config.spec import RECORDED
+from distprompt_tui.config.validation import read_checked
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
-from distprompt_tui.fields import record, table
-from distprompt_tui.files import (
+from distprompt_tui.runs.process import take_lock
+from distprompt_tui.storage.decode import record, table
+from distprompt_tui.storage.safe_io import (
     list_folders,
     open_own,
     parse_json,
@@ -31,14 +33,12 @@ from distprompt_tui.files import (
     write_atomically,
     write_json,
 )
-from distprompt_tui.runs.process import take_lock
-from distprompt_tui.spec import RECORDED
-from distprompt_tui.sweeps.grid import Sweep
-from distprompt_tui.sweeps.row import Row
+from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.sweep_spec import Sweep
 from distprompt_tui.sweeps.tasks import Outcome, Search, all_searches
 
 if TYPE_CHECKING:
-    from distprompt_tui.fields import Record
+    from distprompt_tui.storage.decode import Record
 
 
 GRID = "sweep.toml"

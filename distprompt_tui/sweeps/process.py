@@ -10,15 +10,15 @@ from contextlib import suppress
 
 import psutil
 
+from distprompt_tui.config.paths import sweeps_dir
 from distprompt_tui.errors import UsageError
-from distprompt_tui.files import open_own
-from distprompt_tui.locations import sweeps_dir
-from distprompt_tui.processes import isolated, python
+from distprompt_tui.runs.isolation import isolated, python
 from distprompt_tui.runs.log import read_log
 from distprompt_tui.runs.process import WORKER_ENVIRONMENT, end_holder, lock_holder
+from distprompt_tui.storage.safe_io import open_own
+from distprompt_tui.sweeps.catalog import check_models
 from distprompt_tui.sweeps.directory import SweepDirectory, make_directory
-from distprompt_tui.sweeps.grid import Sweep
-from distprompt_tui.sweeps.shipped import check_models
+from distprompt_tui.sweeps.sweep_spec import Sweep
 
 WORKER_MODULE = "distprompt_tui.sweeps.worker"
 

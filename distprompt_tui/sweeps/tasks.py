@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from pydantic import Field, TypeAdapter, field_validator
 
+from distprompt_tui.config.spec import RunSpec, Strict
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.fingerprint import ModelRecord
-from distprompt_tui.spec import RunSpec, Strict
-from distprompt_tui.sweeps.grid import Method, Series, Sweep
-from distprompt_tui.sweeps.row import Row
+from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.sweep_spec import Method, Series, Sweep
 
 SEED_STRIDE = 1000
 """Initial prompts of two seeds of the grid are never the same: a point has no more targets."""

@@ -14,7 +14,7 @@ import queue
 import sys
 import threading
 
-from distprompt_tui.processes import open_standard_streams
+from distprompt_tui.runs.isolation import open_standard_streams
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     tasks: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(tasks,), daemon=True).start()
 
-    from distprompt_tui.sweeps.work import answer  # torch: seconds, in which the other end may go already
+    from distprompt_tui.sweeps.execute import answer  # torch: seconds, in which the other end may go already
 
     while True:
         print(json.dumps(answer(json.loads(tasks.get()), int(sys.argv[1])), allow_nan=False), file=answers, flush=True)

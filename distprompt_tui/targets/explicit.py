@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from distprompt_tui.arrays import open_row
+from distprompt_tui.config.spec import Explicit
 from distprompt_tui.errors import NotFoundError, TargetError
-from distprompt_tui.files import is_file, parse_json, read_text, user_path
-from distprompt_tui.spec import Explicit
+from distprompt_tui.models.vocabulary import Vocabulary
+from distprompt_tui.storage.npy import open_row
+from distprompt_tui.storage.safe_io import is_file, parse_json, read_text, user_path
 from distprompt_tui.targets.entropy import FloatArray
-from distprompt_tui.targets.language_model import on_tokens
+from distprompt_tui.targets.lm import on_tokens
 from distprompt_tui.targets.target import DistributionSource, Target, required, unique_ids
-from distprompt_tui.vocabulary import Vocabulary
 
 SUM_TOLERANCE = 1e-9  # relative: what rounding leaves of sixths and thirds that a person writes out
 FILE_SUM_TOLERANCE = 1e-6  # a (V,) file may come from float32

@@ -15,8 +15,9 @@ from math import log, log1p
 import numpy as np
 from numpy.random import PCG64, Generator
 
+from distprompt_tui.config.spec import Outlier
 from distprompt_tui.errors import TargetError
-from distprompt_tui.spec import Outlier
+from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets.entropy import (
     ENTROPY_TOLERANCE,
     FloatArray,
@@ -26,7 +27,6 @@ from distprompt_tui.targets.entropy import (
 )
 from distprompt_tui.targets.target import Notes, Target, token_count, unique_ids
 from distprompt_tui.targets.vanilla import draw
-from distprompt_tui.vocabulary import Vocabulary
 
 
 def outlier(spec: Outlier, vocabulary: Vocabulary) -> Target:

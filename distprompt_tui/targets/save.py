@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from distprompt_tui.errors import UsageError
-from distprompt_tui.files import is_file, is_folder, user_path, write_out
+from distprompt_tui.storage.safe_io import is_file, is_folder, user_path, write_out
 from distprompt_tui.targets.target import Target
 
 FORMS = (".npy", ".json", ".csv")

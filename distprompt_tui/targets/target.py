@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 
 from distprompt_tui.errors import TargetError
+from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets.entropy import FloatArray, entropy
-from distprompt_tui.vocabulary import Vocabulary
 
 Notes = dict[str, float | str]
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from distprompt_tui.errors import TargetError
+from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets.entropy import FloatArray
-from distprompt_tui.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,8 @@ from math import log
 import numpy as np
 from numpy.random import PCG64, Generator
 
-from distprompt_tui.spec import Vanilla
+from distprompt_tui.config.spec import Vanilla
+from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets.entropy import (
     ENTROPY_TOLERANCE,
     FloatArray,
@@ -29,7 +30,6 @@ from distprompt_tui.targets.entropy import (
     scale_to_entropy,
 )
 from distprompt_tui.targets.target import Target, over_tokens, token_count
-from distprompt_tui.vocabulary import Vocabulary
 
 RATE = 0.1  # the public reproduction's
 DESCENT_TOLERANCE = 1e-4  # nats; the public reproduction's

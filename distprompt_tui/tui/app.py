@@ -17,32 +17,33 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.theme import Theme
 
-from distprompt_tui.encoding import locale_is_utf8
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.files import is_own
 from distprompt_tui.runs.summary import RunSummary, read_runs
-from distprompt_tui.tui.ascii import AsciiFilter
-from distprompt_tui.tui.background import in_thread
-from distprompt_tui.tui.hangup import watch_terminal
-from distprompt_tui.tui.keys import APP_KEYS, READ_ONLY, bindings
-from distprompt_tui.tui.lines import safe
+from distprompt_tui.storage.safe_io import is_own
+from distprompt_tui.text.encoding import locale_is_utf8
+from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.tui.keymap import APP_KEYS, READ_ONLY, bindings
+from distprompt_tui.tui.platform.ascii_filter import AsciiFilter
+from distprompt_tui.tui.platform.key_queue import Turns
+from distprompt_tui.tui.platform.terminal_signals import watch_terminal
+from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.settings import Settings, read_settings, write_settings
 from distprompt_tui.tui.themes import SIXTEEN_COLORS, THEMES, meaning_variables
-from distprompt_tui.tui.turns import Turns
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from textual.command import Provider
 
+    from distprompt_tui.config.spec import RunSpec
     from distprompt_tui.runs.directory import RunDirectory
-    from distprompt_tui.spec import RunSpec
-    from distprompt_tui.tui.screens.live import LiveScreen
+    from distprompt_tui.tui.run.screen import LiveScreen
+    from distprompt_tui.tui.start.opening import Opening
 
 
 def palette_commands() -> type[Provider]:
     """Called by Textual when the palette opens for the first time."""
-    from distprompt_tui.tui.commands import AppCommands
+    from distprompt_tui.tui.palette import AppCommands
 
     return AppCommands
 
@@ -53,14 +54,14 @@ class DistPromptApp(App[int]):
     TITLE = "distprompt"
     CSS_PATH: ClassVar = [
         "app.tcss",
-        "screens/start.tcss",
-        "screens/live.tcss",
-        "screens/editor.tcss",
-        "screens/settings.tcss",
-        "screens/runs.tcss",
-        "screens/compare.tcss",
-        "screens/sweeps.tcss",
-        "screens/doctor.tcss",
+        "start/start.tcss",
+        "run/run.tcss",
+        "editor/editor.tcss",
+        "tools/settings.tcss",
+        "runs/runs.tcss",
+        "runs/compare.tcss",
+        "sweeps/sweeps.tcss",
+        "tools/doctor.tcss",
     ]
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(APP_KEYS)]
     COMMANDS: ClassVar = {get_system_commands_provider, palette_commands}
@@ -125,7 +126,7 @@ class DistPromptApp(App[int]):
             told = f"{safe(self.settings_problem)}. The defaults hold."
             self.notify(told, severity="error", timeout=12, markup=False)
         if self._first_spec is not None:
-            from distprompt_tui.tui.screens.launch import LaunchScreen
+            from distprompt_tui.tui.tools.launch_screen import LaunchScreen
 
             self.push_screen(LaunchScreen())
             self.start_search(self._first_spec, replace=True)
@@ -220,7 +221,7 @@ class DistPromptApp(App[int]):
 
     def go_home(self) -> None:
         """Back to where the search was started; the start screen is made where the app began with a run."""
-        from distprompt_tui.tui.screens.base import AppScreen
+        from distprompt_tui.tui.widgets.app_screen import AppScreen
 
         if isinstance(self.screen_stack[-2], AppScreen):
             self.pop_screen()
@@ -228,15 +229,20 @@ class DistPromptApp(App[int]):
             self.switch_screen(self._start_screen())
 
     def _live_screen(self, run: RunDirectory) -> LiveScreen:
-        from distprompt_tui.tui.screens.live import LiveScreen
+        from distprompt_tui.tui.run.screen import LiveScreen
 
         read_only = self.read_only or not is_own(run.path)
         return LiveScreen(run, read_only=read_only, ascii_only=self.ascii_only)
 
     def _start_screen(self) -> Screen[None]:
-        from distprompt_tui.tui.screens.start import StartScreen
+        from distprompt_tui.tui.start.screen import StartScreen
 
-        return StartScreen(ascii_only=self.ascii_only)
+        return StartScreen(self._open_editor, ascii_only=self.ascii_only)
+
+    def _open_editor(self, opening: Opening, saved: Callable[[str], None]) -> None:
+        from distprompt_tui.tui.editor.screen import EditorScreen
+
+        self.push_screen(EditorScreen(opening, saved=saved, ascii_only=self.ascii_only))
 
     def _go_to(self, kind: type[Screen[None]], make: Callable[[], Screen[None]]) -> None:
         """Open a screen; one that lies below comes up again instead."""
@@ -250,25 +256,25 @@ class DistPromptApp(App[int]):
 
     def action_runs(self) -> None:
         """All runs."""
-        from distprompt_tui.tui.screens.runs import RunsScreen
+        from distprompt_tui.tui.runs.screen import RunsScreen
 
         self._go_to(RunsScreen, RunsScreen)
 
     def action_sweeps(self) -> None:
         """All sweeps."""
-        from distprompt_tui.tui.screens.sweeps import SweepsScreen
+        from distprompt_tui.tui.sweeps.list_screen import SweepsScreen
 
         self._go_to(SweepsScreen, SweepsScreen)
 
     def action_settings(self) -> None:
         """What is kept from one time to the next."""
-        from distprompt_tui.tui.screens.settings import SettingsScreen
+        from distprompt_tui.tui.tools.settings_screen import SettingsScreen
 
         self._go_to(SettingsScreen, SettingsScreen)
 
     def action_help(self) -> None:
         """The help of the present screen."""
-        from distprompt_tui.tui.screens.help import HelpScreen
+        from distprompt_tui.tui.tools.help_screen import HelpScreen
 
         keys = getattr(self.screen, "keys", None)
         if keys is not None:
@@ -276,13 +282,13 @@ class DistPromptApp(App[int]):
 
     def action_doctor(self) -> None:
         """What this terminal and this machine can do."""
-        from distprompt_tui.tui.screens.doctor import DoctorScreen
+        from distprompt_tui.tui.tools.doctor_screen import DoctorScreen
 
         self._go_to(DoctorScreen, DoctorScreen)
 
     async def action_quit(self) -> None:
         """Leave; asks first where a search is running or something is not saved."""
-        from distprompt_tui.tui.screens.dialogs import Question, quit_question
+        from distprompt_tui.tui.widgets.dialogs import Question, quit_question
 
         unsaved = next((screen for screen in self.screen_stack if getattr(screen, "has_changes", False)), None)
         if isinstance(self.screen, Question):
@@ -296,7 +302,7 @@ class DistPromptApp(App[int]):
 
     def _watched(self) -> LiveScreen | None:
         """The live screen of a search that is running and that this app may stop."""
-        from distprompt_tui.tui.screens.live import LiveScreen
+        from distprompt_tui.tui.run.screen import LiveScreen
 
         for screen in self.screen_stack:
             if isinstance(screen, LiveScreen) and screen.view.is_live and not screen.read_only:
@@ -338,7 +344,7 @@ def run_app(
     Returns:
         The exit code.
     """
-    from distprompt_tui.locations import settings_file
+    from distprompt_tui.config.paths import settings_file
 
     app = DistPromptApp(
         runs_dir=runs_dir,

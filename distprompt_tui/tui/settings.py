@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from distprompt_tui.config.toml_files import read_toml
 from distprompt_tui.errors import UsageError, near_matches
-from distprompt_tui.files import write_atomically
-from distprompt_tui.toml import read_toml
+from distprompt_tui.storage.safe_io import write_atomically
 from distprompt_tui.tui.themes import DARK
-from distprompt_tui.tui.token_table import ORDERS, Order
+
+Order = Literal["mass", "share", "target", "achieved", "gap"]
+ORDERS: tuple[Order, ...] = ("mass", "share", "target", "achieved", "gap")
 
 Scale = Literal["log", "linear"]
 SCALES: tuple[Scale, ...] = ("log", "linear")

@@ -17,9 +17,9 @@ from types import FrameType
 from typing import Any
 
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.processes import open_standard_streams
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
+from distprompt_tui.runs.isolation import open_standard_streams
 
 HEARTBEAT_SECONDS = 2.0
 NICENESS = 5

@@ -14,10 +14,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.files import write_atomically
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.search.protocol import SearchState
+from distprompt_tui.storage.safe_io import write_atomically
 
 SECONDS = 30.0
 """At most so much work is lost to whatever ends the worker, and at most `STEPS` where steps are quick."""

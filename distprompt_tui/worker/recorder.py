@@ -12,27 +12,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distprompt_tui.divergence import Comparison, Numbers, compare
+from distprompt_tui.bounds.values import Bounds
+from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.errors import ModelError
-from distprompt_tui.files import open_own, write_array, write_json
+from distprompt_tui.metrics.divergence import Comparison, Numbers, compare
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.prompts import prompt_sha256, write_vectors
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
-from distprompt_tui.runs.state import Bounds
 from distprompt_tui.search.protocol import Best, HardPrompt, Prompt, Search, SoftPrompt, Step
-from distprompt_tui.spec import RunSpec
+from distprompt_tui.storage.prompt_files import prompt_sha256, write_vectors
+from distprompt_tui.storage.safe_io import open_own, write_array, write_json
 from distprompt_tui.targets import Target
 from distprompt_tui.worker.checkpoint import Checkpoint, Timetable, save_checkpoint
 from distprompt_tui.worker.device import DeviceMeter
-from distprompt_tui.worker.readout import (
-    kl_of_text,
-    projection,
-    prompt_tokens,
-    top_tokens,
-    tried_tokens,
-)
-from distprompt_tui.worker.surprise import Surprises
+from distprompt_tui.worker.snapshots import kl_of_text, projection, prompt_tokens, top_tokens, tried_tokens
+from distprompt_tui.worker.surprisal import Surprises
 
 INTERVALS = {"step": 0.1, "snapshot": 0.5, "files": 1.0, "projection": 5.0}
 """Least seconds between two events or replacements of a kind. The first and the last step are always written."""

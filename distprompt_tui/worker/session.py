@@ -20,28 +20,28 @@ from typing import Any
 import torch
 
 from distprompt_tui import __version__
-from distprompt_tui.bounds import solve_bounds
+from distprompt_tui.bounds.cache import solve_bounds
+from distprompt_tui.bounds.values import Bounds
+from distprompt_tui.config.spec import Budget, RunSpec
 from distprompt_tui.errors import DistPromptError, ModelError, UsageError, first_line
-from distprompt_tui.fields import field, table, text
-from distprompt_tui.files import write_array, write_json
+from distprompt_tui.models.batch_invariance import is_batch_invariant
 from distprompt_tui.models.fingerprint import record_model
-from distprompt_tui.models.invariance import is_batch_invariant
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.models.source import ModelSource, load_by_name
-from distprompt_tui.prompts import write_vectors
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import FORMAT_VERSION, Event, EventWriter
 from distprompt_tui.runs.inputs import Inputs, array_sha256, as_fields, read_inputs, read_run_target
-from distprompt_tui.runs.state import Bounds
 from distprompt_tui.search import make_search
-from distprompt_tui.search.fit import is_out_of_memory
+from distprompt_tui.search.batching import is_out_of_memory
 from distprompt_tui.search.protocol import Search, Step
-from distprompt_tui.spec import Budget, RunSpec
+from distprompt_tui.storage.decode import field, table, text
+from distprompt_tui.storage.prompt_files import write_vectors
+from distprompt_tui.storage.safe_io import write_array, write_json
 from distprompt_tui.targets import Target, make_target
 from distprompt_tui.worker.checkpoint import Checkpoint, load_checkpoint
 from distprompt_tui.worker.control import POLL_SECONDS, Control
-from distprompt_tui.worker.ending import beginning, fluency, shortened
-from distprompt_tui.worker.hands import change_prompt
+from distprompt_tui.worker.finalize import beginning, fluency, shortened
+from distprompt_tui.worker.manual_edits import change_prompt
+from distprompt_tui.worker.model_provider import ModelSource, load_by_name
 from distprompt_tui.worker.recorder import Recorder
 from distprompt_tui.worker.start import keep_start, with_kept_start
 

@@ -20,8 +20,8 @@ from collections import Counter
 from pathlib import Path
 
 from distprompt_tui.runs.directory import list_runs
-from distprompt_tui.runs.recording import Recording
-from distprompt_tui.runs.reduce import reduce_all
+from distprompt_tui.runs.event_reader import Recording
+from distprompt_tui.runs.reducer import reduce_all
 from tests.test_terminal import Terminal, searching
 from tests.tiny_models import write_tiny_model
 from tests.tiny_runs import wait_for_end

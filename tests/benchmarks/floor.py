@@ -12,12 +12,12 @@ import sys
 
 import torch
 
-from distprompt_tui import spec as specs
-from distprompt_tui.floor import solve_floor
-from distprompt_tui.head_limit import solve_head_limit
-from distprompt_tui.models.source import ModelSource, load_by_name
-from distprompt_tui.presets import list_presets
+from distprompt_tui.bounds.floor import solve_floor
+from distprompt_tui.bounds.head_optimum import solve_head_limit
+from distprompt_tui.config import spec as specs
+from distprompt_tui.config.presets import list_presets
 from distprompt_tui.targets import make_target
+from distprompt_tui.worker.model_provider import ModelSource, load_by_name
 
 
 def main() -> None:

@@ -28,15 +28,15 @@ from numpy.typing import NDArray
 from soft import TARGETS, count_work, draw, load
 from torch import Tensor
 
-from distprompt_tui import spec as specs
-from distprompt_tui.bounds import solve_bounds
-from distprompt_tui.divergence import entropy
-from distprompt_tui.models.half_precision import in_half_precision
+from distprompt_tui.bounds.cache import solve_bounds
+from distprompt_tui.config import spec as specs
+from distprompt_tui.metrics.divergence import entropy
+from distprompt_tui.models.bf16_copy import in_half_precision
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.token_features import token_features
 from distprompt_tui.search import make_search
-from distprompt_tui.search.initial import usable_ids
-from distprompt_tui.search.retokenise import surviving
+from distprompt_tui.search.initialization import usable_ids
+from distprompt_tui.search.retokenization import surviving
 
 ARMS: dict[str, specs.Search] = {
     "gcg": specs.Gcg(),

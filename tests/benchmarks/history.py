@@ -22,9 +22,9 @@ import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from distprompt_tui.presets import load_preset
+from distprompt_tui.config.presets import load_preset
 from distprompt_tui.runs.directory import RunDirectory, create_run
-from distprompt_tui.tui.follow import RunFollower
+from distprompt_tui.tui.run.monitor import RunFollower
 
 SNAPSHOT_TOKENS = 75
 VOCAB_SIZE = 49_152

@@ -21,7 +21,7 @@ import psutil
 
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.process import start_run, worker_pid
-from distprompt_tui.tui.follow import RunFollower
+from distprompt_tui.tui.run.monitor import RunFollower
 
 VIEWS_A_SECOND = 10
 READINGS = 20

@@ -28,14 +28,14 @@ import plotext
 import torch
 from torch import Tensor
 
-from distprompt_tui import spec as specs
-from distprompt_tui.bounds import solve_bounds
-from distprompt_tui.divergence import entropy, logits_kl
+from distprompt_tui.bounds.cache import solve_bounds
+from distprompt_tui.config import spec as specs
+from distprompt_tui.metrics.divergence import entropy, logits_kl
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.models.source import ModelSource, load_by_name
 from distprompt_tui.search.soft import SoftBatch, initial_vectors
-from distprompt_tui.sweeps.grid import Sweep
+from distprompt_tui.sweeps.sweep_spec import Sweep
 from distprompt_tui.targets import make_target
+from distprompt_tui.worker.model_provider import ModelSource, load_by_name
 
 TEXT = "My favourite food is"
 TARGETS: dict[str, specs.Target] = {

@@ -13,24 +13,25 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from distprompt_tui import files, prompts, vocabulary
-from distprompt_tui.arrays import read_target
+from distprompt_tui.config.presets import load_preset, save_preset
+from distprompt_tui.config.spec import Explicit, Model, RunSpec, Uniform
+from distprompt_tui.config.toml_files import MAX_TOML_BYTES
 from distprompt_tui.errors import DistPromptError, NotFoundError, UsageError
-from distprompt_tui.files import open_own, read_json, read_whole, write_json
-from distprompt_tui.presets import load_preset, save_preset
-from distprompt_tui.prompts import read_prompt
+from distprompt_tui.models import vocabulary
+from distprompt_tui.models.vocabulary import load_vocabulary
 from distprompt_tui.runs.directory import RunDirectory, create_run, find_run, list_runs
 from distprompt_tui.runs.events import MAX_LINE_BYTES, EventWriter, Tailer
 from distprompt_tui.runs.export import export_run
 from distprompt_tui.runs.log import read_log
 from distprompt_tui.runs.process import delete_run, send, start_worker
-from distprompt_tui.spec import Explicit, Model, RunSpec, Uniform
+from distprompt_tui.storage import prompt_files, safe_io
+from distprompt_tui.storage.npy import read_target
+from distprompt_tui.storage.prompt_files import read_prompt
+from distprompt_tui.storage.safe_io import open_own, read_json, read_whole, write_json
 from distprompt_tui.targets import explicit as explicit_target
 from distprompt_tui.targets.explicit import explicit
-from distprompt_tui.toml import MAX_TOML_BYTES
-from distprompt_tui.tui.clipboard import keep
+from distprompt_tui.tui.platform.clipboard import keep
 from distprompt_tui.tui.settings import read_settings
-from distprompt_tui.vocabulary import load_vocabulary
 
 SPEC = RunSpec(target=Uniform())
 
@@ -58,9 +59,9 @@ READ_WHOLE: dict[str, tuple[str, int, Callable[[Path], Any]]] = {
     "preset": ("mine.toml", MAX_TOML_BYTES, lambda path: load_preset(str(path))),
     "settings": ("settings.toml", MAX_TOML_BYTES, read_settings),
     "spec": ("spec.toml", MAX_TOML_BYTES, lambda path: RunDirectory(path.parent).read_spec()),
-    "result": ("result.json", files.MAX_JSON_BYTES, read_json),
-    "ids": ("prompt.json", files.MAX_JSON_BYTES, read_prompt),
-    "vectors": ("prompt.safetensors", prompts.MAX_BYTES, read_prompt),
+    "result": ("result.json", safe_io.MAX_JSON_BYTES, read_json),
+    "ids": ("prompt.json", safe_io.MAX_JSON_BYTES, read_prompt),
+    "vectors": ("prompt.safetensors", prompt_files.MAX_BYTES, read_prompt),
     "masses": ("masses.json", explicit_target.MAX_FILE_BYTES, _target),
     "table": ("masses.csv", explicit_target.MAX_FILE_BYTES, _target),
     "tokenizer": ("tokenizer.json", vocabulary.MAX_TOKENIZER_BYTES, lambda path: load_vocabulary(path.parent, 9)),

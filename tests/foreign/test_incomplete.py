@@ -14,12 +14,12 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from distprompt_tui import locations
+from distprompt_tui.config import paths
 from distprompt_tui.errors import ModelError
 from distprompt_tui.models.language_model import load_language_model
 from distprompt_tui.models.prepare import prepare_by_name
 from distprompt_tui.models.registry import find_model
-from distprompt_tui.vocabulary import load_vocabulary
+from distprompt_tui.models.vocabulary import load_vocabulary
 
 State = dict[str, torch.Tensor]
 HIDDEN, INTERMEDIATE, ROWS = 32, 64, 300
@@ -152,7 +152,7 @@ def test_nothing_is_kept_of_an_incomplete_gguf(leave_out: str, named: str, empty
     file = write_gguf(empty_home / "tiny.gguf", leave_out)
     with pytest.raises(ModelError, match=rf"tiny\.gguf cannot be read as GGUF: {named}|{named}"):
         prepare_by_name(str(file), ignore)
-    assert not [path for path in locations.models_dir().iterdir() if path.is_dir()]
+    assert not [path for path in paths.models_dir().iterdir() if path.is_dir()]
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.9])

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from distprompt_tui.cli.options import fail, say
+from distprompt_tui.config.spec import RunSpec, Uniform
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.process import stop
-from distprompt_tui.spec import RunSpec, Uniform
 from tests.fuzz.inputs import HOSTILE
 from tests.fuzz.readers import assert_visible
 from tests.test_cli import distprompt

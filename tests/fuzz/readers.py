@@ -19,44 +19,45 @@ import numpy as np
 from rich.cells import cell_len
 from rich.console import Console
 
-from distprompt_tui.arrays import read_target
+from distprompt_tui.cli.report_console import print_sweep_report, print_verdicts
+from distprompt_tui.cli.tables import print_presets, token_table
+from distprompt_tui.config.presets import load_preset, override, save_preset, with_method
+from distprompt_tui.config.spec import Explicit, RunSpec
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.files import append_line, read_json
-from distprompt_tui.models.folder import check_folder, head_rows
+from distprompt_tui.models.checkpoint_checks import check_folder, head_rows
 from distprompt_tui.models.registry import find_model
-from distprompt_tui.presets import load_preset, override, save_preset, with_method
-from distprompt_tui.printing import print_presets, token_table
-from distprompt_tui.prompts import read_prompt
+from distprompt_tui.models.vocabulary import Vocabulary, load_vocabulary
 from distprompt_tui.reports.sweep_page import sweep_page
 from distprompt_tui.reports.sweep_report import SweepReport, report_sweep
-from distprompt_tui.reports.terminal import print_sweep_report, print_verdicts
 from distprompt_tui.runs.compare import spec_differences
 from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.event_reader import Recording
 from distprompt_tui.runs.events import EventWriter, Tailer
 from distprompt_tui.runs.export import export_run
-from distprompt_tui.runs.recording import Recording
-from distprompt_tui.runs.reduce import as_of, reduce_all
+from distprompt_tui.runs.reducer import as_of, reduce_all
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import as_dict, matching_runs, read_spec_fields, sorted_runs, summarise, title_of
-from distprompt_tui.spec import Explicit, RunSpec
+from distprompt_tui.storage.npy import read_target
+from distprompt_tui.storage.prompt_files import read_prompt
+from distprompt_tui.storage.safe_io import append_line, read_json
+from distprompt_tui.sweeps.catalog import load_sweep
+from distprompt_tui.sweeps.curves import panels
 from distprompt_tui.sweeps.directory import SweepDirectory
-from distprompt_tui.sweeps.points import panels
-from distprompt_tui.sweeps.shipped import load_sweep
 from distprompt_tui.targets.explicit import explicit
-from distprompt_tui.tokens import fit, fit_to, safe, visible_token
-from distprompt_tui.tui.editing import read_field, write_field
-from distprompt_tui.tui.follow import RunView
-from distprompt_tui.tui.lines import Line, plain, width_of
-from distprompt_tui.tui.plot import plot_lines
+from distprompt_tui.text.escapes import escape_field, unescape
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.text.terminal_text import fit, fit_to, safe, visible_token
+from distprompt_tui.tui.drawing.plot import plot_lines
+from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.run.divergence_plot import PlotData, references, series
+from distprompt_tui.tui.run.gauges import EntropyData, LeftData, entropy_lines, left_lines
+from distprompt_tui.tui.run.monitor import RunView
+from distprompt_tui.tui.run.prompt_view import PromptData, prompt_lines, prompt_title
+from distprompt_tui.tui.run.status import StatusData, notice_lines, status_line
+from distprompt_tui.tui.run.token_rows import columns_for, row_lines
+from distprompt_tui.tui.run.token_table import Wish, from_snapshot
+from distprompt_tui.tui.runs.run_rows import layout_for, run_line
 from distprompt_tui.tui.settings import read_settings
-from distprompt_tui.tui.token_table import Wish, from_snapshot
-from distprompt_tui.tui.widgets.divergence_plot import PlotData, references, series
-from distprompt_tui.tui.widgets.entropy import EntropyData, LeftData, entropy_lines, left_lines
-from distprompt_tui.tui.widgets.prompt import PromptData, prompt_lines, prompt_title
-from distprompt_tui.tui.widgets.run_rows import layout_for, run_line
-from distprompt_tui.tui.widgets.status import StatusData, notice_lines, status_line
-from distprompt_tui.tui.widgets.token_rows import columns_for, row_lines
-from distprompt_tui.vocabulary import Vocabulary, load_vocabulary
 from distprompt_tui.worker.control import Control
 from tests.fuzz.inputs import OUTCOMES, SMALL_SWEEP, edited
 
@@ -385,7 +386,7 @@ def token_string(text: str) -> None:
             assert cell_len(fit_to(shown, width)) <= width
     assert_visible(safe(text))
     if not any("\ud800" <= char <= "\udfff" for char in text):
-        assert read_field(write_field(text)) == text
+        assert unescape(escape_field(text)) == text
 
 
 _known: dict[str, Vocabulary] = {}

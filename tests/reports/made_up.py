@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from distprompt_tui.sweeps.directory import SweepDirectory, SweepWriter, append_lines, make_directory
-from distprompt_tui.sweeps.grid import Sweep
+from distprompt_tui.sweeps.sweep_spec import Sweep
 from distprompt_tui.sweeps.tasks import Outcome, Search, all_searches
 from tests.sweeps.made_up import LN_V, hump, row
 

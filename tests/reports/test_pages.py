@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from distprompt_tui.config.spec import RunSpec, Uniform
 from distprompt_tui.errors import NotFoundError
-from distprompt_tui.reports.markup import VOID, Markup, element
+from distprompt_tui.reports.html import VOID, Markup, element
 from distprompt_tui.reports.run_page import run_page
 from distprompt_tui.reports.run_report import report_run
 from distprompt_tui.reports.sweep_page import sweep_page
 from distprompt_tui.reports.sweep_report import report_sweep
 from distprompt_tui.runs.directory import create_run
-from distprompt_tui.spec import RunSpec, Uniform
 from distprompt_tui.sweeps.directory import SweepDirectory
 from tests.reports.made_up import carried_out, made_up_sweep
 from tests.runs.test_export import searched

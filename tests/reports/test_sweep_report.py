@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from distprompt_tui.cli.report_console import print_sweep_report
 from distprompt_tui.reports.sweep_report import examples_of, make_report, report_sweep
-from distprompt_tui.reports.terminal import print_sweep_report
-from distprompt_tui.sweeps.cells import Setting
 from distprompt_tui.sweeps.directory import SweepDirectory
+from distprompt_tui.sweeps.pivot import Setting
 from tests.reports.made_up import carried_out, made_up_sweep
 from tests.sweeps.made_up import row
 from tests.test_cli import distprompt

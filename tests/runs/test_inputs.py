@@ -19,19 +19,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
+from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.errors import DistPromptError, NotFoundError, UsageError
 from distprompt_tui.models import fingerprint
 from distprompt_tui.models.fingerprint import file_sha256, record_model
 from distprompt_tui.models.recorded import folder_at_hand
-from distprompt_tui.probe import _asked_model
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.runs.export import export_run
 from distprompt_tui.runs.inputs import check_inputs, read_inputs
 from distprompt_tui.runs.process import start_worker
-from distprompt_tui.spec import RunSpec
-from distprompt_tui.verify import Verification, verify
+from distprompt_tui.worker.model_server import _asked_model
 from distprompt_tui.worker.session import run_session
+from distprompt_tui.worker.verify import Verification, verify
 from tests.waiting import DEADLINE_SECONDS
 
 
@@ -246,7 +246,7 @@ def test_questions_about_a_run_go_to_its_model(run: RunDirectory) -> None:
     assert settings == run.read_spec().model
     assert recorded is not None
     other_weights(model_of(run))
-    command = [sys.executable, "-m", "distprompt_tui.probe", str(model_of(run)), str(run.path)]
+    command = [sys.executable, "-m", "distprompt_tui.worker.model_server", str(model_of(run)), str(run.path)]
     done = subprocess.run(command, input="", capture_output=True, text=True, check=False, timeout=DEADLINE_SECONDS)
     assert done.returncode == 2
     assert "has changed since" in json.loads(done.stdout.splitlines()[-1])["error"]

@@ -15,15 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from distprompt_tui.config.spec import Hard, RunSpec
 from distprompt_tui.errors import UsageError
-from distprompt_tui.outcome import outcome_notes
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.process import new_request_id, send, start_run, start_worker, stop, worker_pid
-from distprompt_tui.runs.reduce import reduce_all
+from distprompt_tui.runs.reducer import reduce_all
+from distprompt_tui.runs.result_notes import outcome_notes
 from distprompt_tui.runs.state import FORCED, RunState
 from distprompt_tui.runs.summary import summarise
-from distprompt_tui.spec import Hard, RunSpec
 from tests.tiny_runs import wait_for_end
 from tests.waiting import DEADLINE_SECONDS, until
 
@@ -221,7 +221,7 @@ def test_the_worker_outlives_whoever_started_it(spec: RunSpec, tmp_path: Path) -
     """The starter is a real process with a terminal session of its own, killed with KILL in the middle."""
     code = (
         "import sys, time, pathlib\n"
-        "from distprompt_tui.spec import RunSpec\n"
+        "from distprompt_tui.config.spec import RunSpec\n"
         "from distprompt_tui.runs.process import start_run\n"
         "start_run(RunSpec.model_validate_json(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
         "time.sleep(1000)\n"

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from distprompt_tui.files import write_json
-from distprompt_tui.runs import recording
+from distprompt_tui.runs import event_reader
+from distprompt_tui.runs.event_reader import Recording
 from distprompt_tui.runs.events import NEWEST, EventWriter, Tailer
-from distprompt_tui.runs.recording import Recording
-from distprompt_tui.runs.reduce import as_of, reduce, reduce_all
+from distprompt_tui.runs.reducer import as_of, reduce, reduce_all
 from distprompt_tui.runs.state import RunState
+from distprompt_tui.storage.safe_io import write_json
 from tests.runs.test_state import started, step
 
 
@@ -93,7 +93,7 @@ def test_what_a_resumed_run_did_not_do_is_not_in_its_history(path: Path, writer:
 def test_many_steps_are_thinned_and_the_last_one_counts(
     path: Path, writer: EventWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recording, "MAX_CURVE_POINTS", 16)
+    monkeypatch.setattr(event_reader, "MAX_CURVE_POINTS", 16)
     search(writer, 0, 1000)
     events = list(Recording(path).read())
     steps = [event["step"] for event in events if event["type"] == "step"]

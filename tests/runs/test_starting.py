@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from distprompt_tui.processes import isolated, python
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.isolation import isolated, python
 from distprompt_tui.runs.process import start_worker, worker_pid
 from distprompt_tui.runs.summary import summarise
 from tests.tiny_runs import tiny_spec, wait_for_end
@@ -49,7 +49,7 @@ def test_closed_streams_cost_no_lock(closed: str, tmp_path: Path, tiny_folders: 
     code = (
         "import sys, pathlib\n"
         "from distprompt_tui.runs.process import start_run\n"
-        "from distprompt_tui.spec import RunSpec\n"
+        "from distprompt_tui.config.spec import RunSpec\n"
         "start_run(RunSpec.model_validate_json(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
     )
     command = ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", code]
@@ -90,7 +90,9 @@ def test_nothing_is_imported_from_the_working_directory(paths: str, trap: Path, 
     assert json.loads(done.stdout)["steps"] == 20
 
 
-@pytest.mark.parametrize("module", ["distprompt_tui.worker", "distprompt_tui.probe", "distprompt_tui.sweeps.worker"])
+@pytest.mark.parametrize(
+    "module", ["distprompt_tui.worker", "distprompt_tui.worker.model_server", "distprompt_tui.sweeps.worker"]
+)
 def test_each_process_is_started_isolated(module: str, trap: Path) -> None:
     code = f"import sys; sys.argv = ['x']; import {module}" if "worker" not in module else f"import {module}"
     command = python(module)[:2]

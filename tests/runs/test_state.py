@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui.runs.reduce import MAX_CURVE_POINTS, reduce, reduce_all
+from distprompt_tui.runs.reducer import MAX_CURVE_POINTS, reduce, reduce_all
 from distprompt_tui.runs.state import RunState
 
 

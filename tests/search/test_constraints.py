@@ -12,14 +12,14 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
 
-from distprompt_tui import spec as specs
+from distprompt_tui.config import spec as specs
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.gcg import GcgSearch
 from distprompt_tui.search.hard import HardSearch
-from distprompt_tui.search.initial import allowed_ids, draw, nearest_ids, partly_from_target
+from distprompt_tui.search.initialization import allowed_ids, draw, nearest_ids, partly_from_target
 from distprompt_tui.search.protocol import HardPrompt
-from distprompt_tui.search.retokenise import surviving
+from distprompt_tui.search.retokenization import surviving
 from tests.search.targets import outlier_target
 from tests.search.test_methods import SETTINGS, search
 

@@ -13,18 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from distprompt_tui.divergence import forward_kl
-from distprompt_tui.models.half_precision import in_half_precision
+from distprompt_tui.metrics.divergence import forward_kl
+from distprompt_tui.models.bf16_copy import in_half_precision
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.search import evaluate, fit
+from distprompt_tui.search import batching, evaluator
 from distprompt_tui.search.candidates import bucket_starts, first_changes, prompt_hashes
-from distprompt_tui.search.evaluate import Evaluator
-from distprompt_tui.search.initial import random_ids
+from distprompt_tui.search.evaluator import Evaluator
+from distprompt_tui.search.initialization import random_ids
 from tests.search.targets import outlier_target
 from tests.search.work import Work
 
 
-def evaluator(model: LanguageModel, length: int) -> Evaluator:
+def new_evaluator(model: LanguageModel, length: int) -> Evaluator:
     """One that must not warn."""
     return Evaluator(model, outlier_target(model), length, pytest.fail)
 
@@ -54,11 +54,11 @@ def test_what_is_shared_changes_no_divergence(
     generator: torch.Generator,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(evaluate.CALL_COSTS, "cpu", call_cost)
+    monkeypatch.setitem(evaluator.CALL_COSTS, "cpu", call_cost)
     model = tiny_model.in_context(*around)
     ids = random_ids(model, (length,), generator)
     prompts = relatives(model, ids, 40, generator)
-    found = evaluator(model, length)
+    found = new_evaluator(model, length)
     work = Work(model)
     before = found.positions
     shared = found.measure(prompts, found.parent(ids, with_gradient=True))
@@ -82,7 +82,7 @@ def test_the_lowest_of_what_is_screened_is_exact(
     assert found.positions - before == work.stop()
     truth = plain(model, prompts)
     exact = found.measured(prompts)
-    assert exact[kls.argmin()] == (parent is None or float(kls.min()) <= parent.kl + evaluate.HARDLY_WORSE)
+    assert exact[kls.argmin()] == (parent is None or float(kls.min()) <= parent.kl + evaluator.HARDLY_WORSE)
     assert not exact.all()
     torch.testing.assert_close(kls[exact], truth[exact], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(kls, truth, rtol=0.05, atol=0.05)
@@ -108,7 +108,7 @@ def test_a_screener_that_is_wrong_costs_work_and_nothing_else(
 
 def test_a_longer_prompt_runs_only_what_its_parent_lacks(tiny_model: LanguageModel, generator: torch.Generator) -> None:
     ids = random_ids(tiny_model, (5,), generator)
-    found = evaluator(tiny_model, 5)
+    found = new_evaluator(tiny_model, 5)
     parent = found.parent(ids[:4], with_gradient=False)
     longer = torch.cat([ids[:4].expand(30, -1), random_ids(tiny_model, (30, 1), generator)], dim=1).unique(dim=0)
     before = found.positions
@@ -118,7 +118,7 @@ def test_a_longer_prompt_runs_only_what_its_parent_lacks(tiny_model: LanguageMod
 
 def test_a_prefix_runs_once_for_all_prompts(tiny_models: dict[str, LanguageModel], generator: torch.Generator) -> None:
     model = tiny_models["llama"].in_context("The quick brown fox jumps over ", "")
-    found = evaluator(model, 3)
+    found = new_evaluator(model, 3)
     before = found.positions
     prompts = random_ids(model, (10, 3), generator)
     torch.testing.assert_close(found.measure(prompts), plain(model, prompts), rtol=1e-4, atol=1e-4)
@@ -127,7 +127,7 @@ def test_a_prefix_runs_once_for_all_prompts(tiny_models: dict[str, LanguageModel
 
 def test_nothing_is_run_twice(tiny_models: dict[str, LanguageModel], generator: torch.Generator) -> None:
     model = tiny_models["gpt2"]
-    found = evaluator(model, 3)
+    found = new_evaluator(model, 3)
     prompts = random_ids(model, (8, 3), generator)
     first = found.measure(torch.cat([prompts, prompts.flip(0)]))
     assert torch.equal(first[:8], first[8:].flip(0))
@@ -135,7 +135,7 @@ def test_nothing_is_run_twice(tiny_models: dict[str, LanguageModel], generator: 
     assert torch.equal(found.measure(prompts), first[:8])
     assert found.positions == before
     assert not found.fresh(prompts).any()
-    other = evaluator(model, 3)
+    other = new_evaluator(model, 3)
     other.restore_known(*found.known())
     before = other.positions
     assert torch.equal(other.measure(prompts), first[:8])
@@ -145,9 +145,9 @@ def test_nothing_is_run_twice(tiny_models: dict[str, LanguageModel], generator: 
 def test_the_oldest_are_forgotten_first(
     tiny_models: dict[str, LanguageModel], generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluate, "MAX_KNOWN", 5)
+    monkeypatch.setattr(evaluator, "MAX_KNOWN", 5)
     model = tiny_models["gpt2"]
-    found = evaluator(model, 3)
+    found = new_evaluator(model, 3)
     prompts = random_ids(model, (8, 3), generator)
     found.measure(prompts)
     assert found.known()[0].tolist() == prompt_hashes(prompts[3:])
@@ -161,7 +161,7 @@ def test_fresh_prompts_are_distinct_and_survive_being_read_again(tiny_models: di
     bad = spelt[: len(good)] if len(good) < 3 else spelt
     length = max(len(good), len(bad))
     assert length == len(good) == len(bad)
-    found = evaluator(model, length)
+    found = new_evaluator(model, length)
     prompts = torch.tensor([good, bad, good])
     assert found.fresh(prompts).tolist() == [True, vocabulary.encode(vocabulary.decode(bad)) == bad, False]
 
@@ -170,7 +170,7 @@ def test_batches_are_halved_when_memory_runs_out_and_grow_back(
     tiny_models: dict[str, LanguageModel], generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tiny_models["llama"]
-    found = evaluator(model, 3)
+    found = new_evaluator(model, 3)
     prompts = random_ids(model, (100, 3), generator)
     fits = 20
     body = model.body.forward
@@ -182,7 +182,7 @@ def test_batches_are_halved_when_memory_runs_out_and_grow_back(
         return body(*args, **kwargs)
 
     monkeypatch.setattr(model.body, "forward", limited)
-    monkeypatch.setattr(fit, "GROW_AFTER", 10)
+    monkeypatch.setattr(batching, "GROW_AFTER", 10)
     kls = found.measure(prompts)
     assert found.batch.size == 13  # of 100, 50, 25 and 13
     fits = 1000

@@ -8,13 +8,13 @@ from itertools import chain
 import pytest
 import torch
 
-from distprompt_tui.divergence import forward_kl
+from distprompt_tui.config.spec import RunSpec, Soft
+from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.search import fit, make_search
-from distprompt_tui.search.fit import BatchSize, Rejections, is_out_of_memory
+from distprompt_tui.search import batching, make_search
+from distprompt_tui.search.batching import BatchSize, Rejections, is_out_of_memory
 from distprompt_tui.search.protocol import Search, SoftPrompt
 from distprompt_tui.search.soft import SoftSearch
-from distprompt_tui.spec import RunSpec, Soft
 from tests.frail_model import ERRORS, FrailModel
 from tests.search.targets import outlier_target
 from tests.tiny_runs import SEARCHES
@@ -86,7 +86,7 @@ def test_memory_that_runs_out_changes_nothing_but_the_batches(
 def test_soft_batches_are_halved_remembered_and_grow_back(
     tiny_models: dict[str, LanguageModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit, "GROW_AFTER", 10)
+    monkeypatch.setattr(batching, "GROW_AFTER", 10)
     model, frailty = tiny_models["llama"], FrailModel(fits=2)
     found = SoftSearch(model, outlier_target(model), Soft(length=4, restarts=5), 100, 0)
     monkeypatch.setattr(LanguageModel, "_logits", frailty.around(LanguageModel._logits))

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 import torch
 
-from distprompt_tui import spec as specs
-from distprompt_tui.divergence import forward_kl
+from distprompt_tui.config import spec as specs
 from distprompt_tui.errors import UsageError
+from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.search.candidate_log import MOST_EACH, MOST_IN_ALL, TriedTokens
 from distprompt_tui.search.protocol import HardPrompt
-from distprompt_tui.search.retokenise import surviving
+from distprompt_tui.search.retokenization import surviving
 from distprompt_tui.search.soft import SoftSearch
 from distprompt_tui.search.token_search import SwapSearch
-from distprompt_tui.search.tried import MOST_EACH, MOST_IN_ALL, TriedTokens
-from distprompt_tui.worker.hands import change_prompt
+from distprompt_tui.worker.manual_edits import change_prompt
 from tests.search.targets import outlier_target
 from tests.search.test_methods import SETTINGS, search
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from distprompt_tui import spec as specs
-from distprompt_tui.divergence import forward_kl
+from distprompt_tui.config import spec as specs
+from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search import make_search
-from distprompt_tui.search.evaluate import Evaluator
+from distprompt_tui.search.evaluator import Evaluator
 from distprompt_tui.search.protocol import HardPrompt
-from distprompt_tui.search.retokenise import surviving
+from distprompt_tui.search.retokenization import surviving
 from distprompt_tui.search.token_search import SwapSearch, TokenSearch
 from tests.search.targets import outlier_target
 from tests.search.work import Work

@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from distprompt_tui.config.spec import Hard
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.models.past import Sharing
-from distprompt_tui.search import evaluate
-from distprompt_tui.search.evaluate import Evaluator
+from distprompt_tui.models.prefix_cache import Sharing
+from distprompt_tui.search import evaluator
+from distprompt_tui.search.evaluator import Evaluator
 from distprompt_tui.search.hard import HardSearch
-from distprompt_tui.search.initial import random_ids
+from distprompt_tui.search.initialization import random_ids
 from distprompt_tui.search.protocol import HardPrompt
-from distprompt_tui.spec import Hard
 from tests.recurrent_models import KINDS, recurrent_model
 from tests.search.targets import outlier_target
-from tests.search.test_evaluate import evaluator, plain, relatives
+from tests.search.test_evaluate import new_evaluator, plain, relatives
 
 ONLY_BY_STEPS = {"mamba", "falcon_mamba", "jamba", "minimax"}
 """Those that ignore their state where several positions follow it at once."""
@@ -65,10 +65,10 @@ def test_states_change_no_divergence_and_save_positions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ways = sorted((Sharing.STEPS, Sharing.STATES), key=lambda way: way is not first)
-    monkeypatch.setitem(evaluate.WAYS, "cpu", (Sharing.KEYS, *ways))
-    monkeypatch.setitem(evaluate.CALL_COSTS, "cpu", 0)  # so that every beginning that there is is shared
+    monkeypatch.setitem(evaluator.WAYS, "cpu", (Sharing.KEYS, *ways))
+    monkeypatch.setitem(evaluator.CALL_COSTS, "cpu", 0)  # so that every beginning that there is is shared
     model, length = models[kind].in_context(*around), 9
-    found = evaluator(model, length)
+    found = new_evaluator(model, length)
     by_steps = kind in ONLY_BY_STEPS or (first is Sharing.STEPS and kind not in NOT_BY_STEPS)
     assert found._sharing is (Sharing.STEPS if by_steps else Sharing.STATES)
     ids = random_ids(model, (length,), generator)
@@ -118,7 +118,7 @@ def test_few_candidates_run_whole_where_states_cost_more(
     models: dict[str, LanguageModel], generator: torch.Generator
 ) -> None:
     model = models["mamba"]
-    found = evaluator(model, 10)
+    found = new_evaluator(model, 10)
     ids = random_ids(model, (10,), generator)
     parent = found.parent(ids, with_gradient=False)
     for position, share in ((2, False), (9, True)):
@@ -139,14 +139,14 @@ def test_states_take_no_more_memory_than_they_may(
     past = model.logits_and_past(model.embedding(ids)[None], Sharing.STATES)[1]
     size = past.cropped(5).size
     assert size > 2 * 8 * 16 * 8 * 4  # the recurrent states alone: layers, heads, width, state, bytes
-    monkeypatch.setattr(evaluate, "MAX_STATES", 7 * size)
-    found = evaluator(model, 10)
+    monkeypatch.setattr(evaluator, "MAX_STATES", 7 * size)
+    found = new_evaluator(model, 10)
     parent = found.parent(ids, with_gradient=False)
     watched = Watched(model)
     found.measure(prompts, parent)
     watched.stop()
     assert watched.largest_batch == 7
-    monkeypatch.setattr(evaluate, "MAX_STATES", size - 1)
+    monkeypatch.setattr(evaluator, "MAX_STATES", size - 1)
     told: list[str] = []
     assert Evaluator(model, outlier_target(model), 10, told.append)._sharing is None
     assert len(told) == 1

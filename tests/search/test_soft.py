@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from distprompt_tui.divergence import forward_kl
-from distprompt_tui.models.invariance import is_batch_invariant
+from distprompt_tui.config.spec import Soft
+from distprompt_tui.metrics.divergence import forward_kl
+from distprompt_tui.models.batch_invariance import is_batch_invariant
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.protocol import SoftPrompt
 from distprompt_tui.search.soft import FASTER, SLOWER, SoftBatch, SoftSearch, initial_vectors, race, schedule
-from distprompt_tui.spec import Soft
 from tests.search.targets import outlier_target
 
 SETTINGS = Soft(length=4)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distprompt_tui.models.half_precision import in_half_precision
+from distprompt_tui.models.bf16_copy import in_half_precision
 from distprompt_tui.models.language_model import LanguageModel
 
 

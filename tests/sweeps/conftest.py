@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import tomli_w
 
-from distprompt_tui.checked_toml import checked
+from distprompt_tui.config.validation import checked
 from distprompt_tui.sweeps.directory import SweepDirectory
-from distprompt_tui.sweeps.grid import Sweep
-from distprompt_tui.sweeps.row import Row
+from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.sweep_spec import Sweep
 
 TIMED = ("seconds",)
 """What differs between two sweeps of the same grid."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from distprompt_tui.sweeps.row import Row
+from distprompt_tui.sweeps.results import Row
 
 LN_V = 10.8
 

@@ -15,18 +15,18 @@ import psutil
 import pytest
 import torch
 
+from distprompt_tui.config.spec import Soft
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.models.source import ModelSource
 from distprompt_tui.search.soft import SoftSearch
-from distprompt_tui.spec import Soft
-from distprompt_tui.sweeps.carry_out import Conduct, Progress
 from distprompt_tui.sweeps.directory import SweepDirectory, SweepWriter, make_directory, read_lines
 from distprompt_tui.sweeps.executors.local import LocalExecutor
-from distprompt_tui.sweeps.grid import Sweep
 from distprompt_tui.sweeps.process import carrying_out
-from distprompt_tui.sweeps.row import Row
+from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.runner import Conduct, Progress
+from distprompt_tui.sweeps.sweep_spec import Sweep
 from distprompt_tui.sweeps.tasks import Outcome, all_searches
 from distprompt_tui.targets import make_target
+from distprompt_tui.worker.model_provider import ModelSource
 from tests.sweeps.conftest import only_sweep, start, untimed
 from tests.waiting import DEADLINE_SECONDS, until
 

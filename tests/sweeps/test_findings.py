@@ -10,11 +10,11 @@ import pytest
 from distprompt_tui.reports.sweep_page import sweep_page
 from distprompt_tui.reports.sweep_report import examples_of, report_sweep, sources_of
 from distprompt_tui.sweeps.bootstrap import FEWEST_TARGETS
+from distprompt_tui.sweeps.catalog import load_sweep
 from distprompt_tui.sweeps.directory import SweepDirectory, SweepWriter, make_directory
-from distprompt_tui.sweeps.shipped import load_sweep
+from distprompt_tui.sweeps.findings import judge
 from distprompt_tui.sweeps.tasks import Outcome, Search, all_searches
-from distprompt_tui.sweeps.verdicts import judge
-from distprompt_tui.tokens import visible_token
+from distprompt_tui.text.terminal_text import visible_token
 from tests.sweeps.made_up import row
 
 FINDINGS = ("finding-entropy", "finding-outliers", "finding-lm-targets")

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui import locations
-from distprompt_tui.checked_toml import checked
+from distprompt_tui.config import paths
+from distprompt_tui.config.validation import checked
 from distprompt_tui.errors import NotFoundError, UsageError
+from distprompt_tui.sweeps.catalog import load_sweep
 from distprompt_tui.sweeps.directory import make_directory
-from distprompt_tui.sweeps.grid import Sweep
-from distprompt_tui.sweeps.shipped import load_sweep
+from distprompt_tui.sweeps.sweep_spec import Sweep
 from distprompt_tui.sweeps.tasks import all_searches, all_tasks
 
 TEXTS = ["one", "two", "three", "four"]
@@ -196,7 +196,7 @@ def test_a_mistake_in_a_file_has_its_line(tmp_path: Path) -> None:
 
 
 def test_what_ships_is_right() -> None:
-    for path in (locations.shipped_presets_dir() / "sweeps").glob("*.toml"):
+    for path in (paths.shipped_presets_dir() / "sweeps").glob("*.toml"):
         sweep = load_sweep(path.stem)
         assert all_searches(sweep)
         assert all_searches(sweep.quickened())

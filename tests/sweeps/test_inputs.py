@@ -12,10 +12,10 @@ from safetensors.numpy import load_file, save_file
 
 from distprompt_tui.errors import NotFoundError, UsageError
 from distprompt_tui.sweeps.directory import SweepDirectory, make_directory
-from distprompt_tui.sweeps.grid import Sweep
+from distprompt_tui.sweeps.execute import answer, load
 from distprompt_tui.sweeps.inputs import hold_to_inputs
+from distprompt_tui.sweeps.sweep_spec import Sweep
 from distprompt_tui.sweeps.tasks import all_tasks
-from distprompt_tui.sweeps.work import answer, load
 
 
 @pytest.fixture

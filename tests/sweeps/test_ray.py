@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from distprompt_tui.errors import UsageError
-from distprompt_tui.sweeps.carry_out import Conduct, Progress
 from distprompt_tui.sweeps.directory import SweepDirectory, make_directory, read_lines
 from distprompt_tui.sweeps.executors import ray
 from distprompt_tui.sweeps.executors.ray import NO_CLUSTER, RayExecutor
-from distprompt_tui.sweeps.grid import Sweep
-from distprompt_tui.sweeps.row import Row
+from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.runner import Conduct, Progress
+from distprompt_tui.sweeps.sweep_spec import Sweep
 from tests.sweeps.conftest import untimed
 
 SOON_LOST: dict[str, Any] = {"health_check_period_ms": 500, "health_check_failure_threshold": 2}

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distprompt_tui.sweeps.row import Row
-from distprompt_tui.sweeps.verdicts import Verdict, as_dict, judge
+from distprompt_tui.sweeps.findings import Verdict, as_dict, judge
+from distprompt_tui.sweeps.results import Row
 from tests.sweeps.made_up import hump, row, rows
 
 SOURCES = {"own": None, "other": "gemma", "own dealt": None, "other dealt": "gemma"}

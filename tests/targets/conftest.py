@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from distprompt_tui.vocabulary import Vocabulary
+from distprompt_tui.models.vocabulary import Vocabulary
 
 WordVocabulary = Callable[..., Vocabulary]
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distprompt_tui.config.spec import Explicit
 from distprompt_tui.errors import NotFoundError, TargetError
-from distprompt_tui.spec import Explicit
+from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets import Target, make_target
-from distprompt_tui.vocabulary import Vocabulary
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distprompt_tui.config.spec import Explicit, Lm, Mixture, MixturePart, Reachable, Shuffled, Uniform, Vanilla
 from distprompt_tui.errors import TargetError
-from distprompt_tui.spec import Explicit, Lm, Mixture, MixturePart, Reachable, Shuffled, Uniform, Vanilla
+from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets import make_target, needs_model
-from distprompt_tui.vocabulary import Vocabulary
 
 
 def random_distribution(size: int, seed: int = 0) -> np.ndarray:

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from distprompt_tui.config.spec import Outlier
 from distprompt_tui.errors import TargetError
-from distprompt_tui.spec import Outlier
+from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets import make_target
 from distprompt_tui.targets.entropy import entropy
 from distprompt_tui.targets.outlier import check_mass, largest_mass
-from distprompt_tui.vocabulary import Vocabulary
 
 
 @given(

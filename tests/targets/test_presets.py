@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.spec import RunSpec
+from distprompt_tui.config.spec import RunSpec
+from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets import make_target, needs_model
-from distprompt_tui.vocabulary import Vocabulary
 
 FILES = sorted((Path(__file__).parents[2] / "presets").glob("*.toml"))
 every_preset = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distprompt_tui.config.spec import OneHot, Outlier, Target, Temperature, Uniform, Vanilla, Zipf
 from distprompt_tui.errors import TargetError
-from distprompt_tui.spec import OneHot, Outlier, Target, Temperature, Uniform, Vanilla, Zipf
+from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets import make_target
 from distprompt_tui.targets.entropy import scale_to_entropy
 from distprompt_tui.targets.vanilla import descend
-from distprompt_tui.vocabulary import Vocabulary
 
 FAMILIES: dict[str, Callable[[float, int], Target]] = {
     "vanilla": lambda entropy, seed: Vanilla(entropy=entropy, seed=seed),

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distprompt_tui.errors import TargetError
+from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets.transfer import Transferred, transfer
-from distprompt_tui.vocabulary import Vocabulary
 
 
 def one_hot(vocabulary: Vocabulary, token_id: int) -> np.ndarray:

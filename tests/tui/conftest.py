@@ -11,13 +11,13 @@ from typing import Any, ClassVar
 import pytest
 from textual.pilot import Pilot
 
+from distprompt_tui.config.presets import Preset
+from distprompt_tui.config.spec import Lm, RunSpec, Temperature
 from distprompt_tui.models.registry import ModelEntry
-from distprompt_tui.presets import Preset
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import Event, Tailer
-from distprompt_tui.spec import Lm, RunSpec, Temperature
-from distprompt_tui.tui import catalog, desk
 from distprompt_tui.tui.app import DistPromptApp
+from distprompt_tui.tui.start import listings, preview_service
 from tests.tui.recording import SIZE, Recorder, write_tokenizer
 from tests.waiting import DEADLINE_SECONDS
 
@@ -102,10 +102,10 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunSpec
         return create_run(spec, runs_dir)
 
     FakeProbe.questions = []
-    monkeypatch.setattr(catalog, "read_models", lambda: models)
-    monkeypatch.setattr(catalog, "read_presets", lambda: presets)
-    monkeypatch.setattr(desk, "Probe", FakeProbe)
-    monkeypatch.setattr(desk, "REST_SECONDS", 0.0)
+    monkeypatch.setattr(listings, "read_models", lambda: models)
+    monkeypatch.setattr(listings, "read_presets", lambda: presets)
+    monkeypatch.setattr(preview_service, "Probe", FakeProbe)
+    monkeypatch.setattr(preview_service, "REST_SECONDS", 0.0)
     monkeypatch.setattr("distprompt_tui.runs.process.start_run", start_run)
     return started
 

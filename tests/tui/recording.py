@@ -13,9 +13,9 @@ import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
+from distprompt_tui.config.spec import Hard, Outlier, RunSpec, Soft
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import EventWriter
-from distprompt_tui.spec import Hard, Outlier, RunSpec, Soft
 
 HOSTILE = [
     " banana",

@@ -12,11 +12,11 @@ import pytest
 from textual.theme import BUILTIN_THEMES
 
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.background import in_thread
-from distprompt_tui.tui.lines import ROLES
-from distprompt_tui.tui.screens.live import LiveScreen
+from distprompt_tui.tui.drawing.styled_text import ROLES
+from distprompt_tui.tui.platform.threads import in_thread
+from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.token_panel import Bars
 from distprompt_tui.tui.themes import THEMES, meaning_variables
-from distprompt_tui.tui.widgets.bars import Bars
 from tests.tui.conftest import screen_text, until
 from tests.tui.recording import recorded
 from tests.waiting import DEADLINE_SECONDS
@@ -26,8 +26,8 @@ Make = Callable[..., DistPromptApp]
 
 def test_the_first_paint_waits_for_nothing_heavy() -> None:
     code = (
-        "import sys, distprompt_tui.tui.app, distprompt_tui.tui.screens.live, distprompt_tui.tui.screens.start,"
-        "distprompt_tui.tui.screens.sweeps, distprompt_tui.tui.screens.sweep;"
+        "import sys, distprompt_tui.tui.app, distprompt_tui.tui.run.screen, distprompt_tui.tui.start.screen,"
+        "distprompt_tui.tui.sweeps.list_screen, distprompt_tui.tui.sweeps.screen;"
         "print(*(name for name in ('torch', 'transformers', 'numpy', 'pydantic', 'tokenizers', 'plotext')"
         " if name in sys.modules))"
     )
@@ -42,8 +42,8 @@ import asyncio, sys
 from pathlib import Path
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.widgets.bars import Bars
-from distprompt_tui.tui.screens.live import LiveScreen
+from distprompt_tui.tui.run.token_panel import Bars
+from distprompt_tui.tui.run.screen import LiveScreen
 
 async def watch():
     app = DistPromptApp(runs_dir=Path({str(tmp_path)!r}), attach=RunDirectory(Path({str(run.path)!r})))

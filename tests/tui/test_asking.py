@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import pytest
 
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.tui import asking
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.screens.live import LiveScreen
-from distprompt_tui.tui.widgets.bars import Bars
+from distprompt_tui.tui.run import model_queries
+from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.token_panel import Bars
 from tests.tui.conftest import screen_text, until, watched
 from tests.tui.recording import Recorder, recorded, searching
 
@@ -51,7 +51,7 @@ class Answers:
 def model(monkeypatch: pytest.MonkeyPatch) -> type[Answers]:
     Answers.questions, Answers.let = [], asyncio.Event()
     Answers.let.set()
-    monkeypatch.setattr(asking, "Probe", Answers)
+    monkeypatch.setattr(model_queries, "Probe", Answers)
     return Answers
 
 

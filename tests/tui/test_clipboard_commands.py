@@ -13,11 +13,11 @@ from textual.app import App, ComposeResult
 from textual.events import Paste
 
 from distprompt_tui.cli.options import Method, Options
-from distprompt_tui.presets import load_preset, override
+from distprompt_tui.config.presets import load_preset, override
+from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.runs.directory import create_run
-from distprompt_tui.spec import RunSpec
-from distprompt_tui.tui.clipboard import headless_command
-from distprompt_tui.tui.widgets.written import Field, WrittenField
+from distprompt_tui.tui.platform.clipboard import headless_command
+from distprompt_tui.tui.widgets.visible_input import Field, WrittenField
 
 
 def parsed(command: str) -> RunSpec:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.checks import Check, as_text
+from distprompt_tui.diagnostics.checks import Check, as_text
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.tui import subprocesses
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.lines import plain, width_of
-from distprompt_tui.tui.screens import doctor
-from distprompt_tui.tui.screens.doctor import DoctorScreen, check_lines
-from distprompt_tui.tui.screens.start import StartScreen
+from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.platform import subprocesses
+from distprompt_tui.tui.start.screen import StartScreen
+from distprompt_tui.tui.tools import doctor_screen
+from distprompt_tui.tui.tools.doctor_screen import DoctorScreen, check_lines
 from tests.tui.conftest import screen_text, until
 
 Make = Callable[..., DistPromptApp]
@@ -55,7 +55,7 @@ async def test_checks_are_seen_and_copied(
         await go_on.wait()
         return CHECKS
 
-    monkeypatch.setattr(doctor, "examine_machine", examine)
+    monkeypatch.setattr(doctor_screen, "examine_machine", examine)
     (tmp_path / "runs").mkdir()
     app = app_on()
     async with app.run_test(size=size) as pilot:
@@ -81,7 +81,7 @@ async def test_a_doctor_that_cannot_look_says_why(
     async def examine(columns: int, rows: int) -> list[Check]:
         raise DistPromptError("ImportError: no torch [/")
 
-    monkeypatch.setattr(doctor, "examine_machine", examine)
+    monkeypatch.setattr(doctor_screen, "examine_machine", examine)
     app = app_on()
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: isinstance(app.screen, StartScreen))

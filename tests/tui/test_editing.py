@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distprompt_tui.config.spec import Explicit, Lm, Outlier
 from distprompt_tui.errors import TargetError
-from distprompt_tui.spec import Explicit, Lm, Outlier
+from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets import make_target
-from distprompt_tui.tui.editing import (
+from distprompt_tui.text.escapes import escape_field, unescape
+from distprompt_tui.tui.editor.target_draft import (
     MAX_ROWS,
     TOP_ROWS,
     Draft,
@@ -19,15 +21,12 @@ from distprompt_tui.tui.editing import (
     check,
     draft_of,
     is_written_out,
-    read_field,
     read_mass,
     rescaled,
     rows_of_tokens,
     summary_of,
-    write_field,
     write_token,
 )
-from distprompt_tui.vocabulary import Vocabulary
 from tests.tui.recording import HOSTILE
 from tests.tui.vocabularies import write_byte_level
 
@@ -49,15 +48,15 @@ def rows(*pairs: tuple[str, str]) -> Draft:
 
 @given(anything)
 def test_a_field_gives_back_what_was_written(text: str) -> None:
-    written = write_field(text)
-    assert read_field(written) == text
+    written = escape_field(text)
+    assert unescape(written) == text
     assert not {"\n", "\t"} & set(written)
 
 
 def test_every_token_can_be_written_and_read(vocabulary: Vocabulary) -> None:
     for token_id in range(vocabulary.size):
         written = write_token(token_id, vocabulary)
-        assert vocabulary.id_of(read_field(written)) == token_id
+        assert vocabulary.id_of(unescape(written)) == token_id
         assert written.isprintable()
 
 

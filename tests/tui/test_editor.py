@@ -13,25 +13,25 @@ from hypothesis import strategies as st
 from textual.pilot import Pilot
 from textual.widgets import Input
 
+from distprompt_tui.config.presets import Preset, load_preset
+from distprompt_tui.config.spec import Explicit, Lm, RunSpec, Temperature
 from distprompt_tui.models.registry import ModelEntry
-from distprompt_tui.presets import Preset, load_preset
-from distprompt_tui.spec import Explicit, Lm, RunSpec, Temperature
-from distprompt_tui.tui import catalog
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.commands import AppCommands
-from distprompt_tui.tui.editing import TOP_ROWS, Draft, Row, RowReport
-from distprompt_tui.tui.keys import EDITOR_APP_KEYS, EDITOR_KEYS
-from distprompt_tui.tui.lines import plain, width_of
-from distprompt_tui.tui.screens.dialogs import Question
-from distprompt_tui.tui.screens.editor import EditorScreen
-from distprompt_tui.tui.screens.help import help_lines
-from distprompt_tui.tui.screens.live import LiveScreen
-from distprompt_tui.tui.screens.saving import NameDialog
-from distprompt_tui.tui.screens.start import StartScreen
-from distprompt_tui.tui.widgets.draft_form import DraftForm
-from distprompt_tui.tui.widgets.editor_lines import RestData, VerdictData, rest_lines, verdict_lines
-from distprompt_tui.tui.widgets.target_rows import note_line
-from distprompt_tui.tui.widgets.written import with_signs
+from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.editor.draft_form import DraftForm
+from distprompt_tui.tui.editor.lines import RestData, VerdictData, rest_lines, verdict_lines
+from distprompt_tui.tui.editor.save_preset_dialog import NameDialog
+from distprompt_tui.tui.editor.screen import EditorScreen
+from distprompt_tui.tui.editor.target_draft import TOP_ROWS, Draft, Row, RowReport
+from distprompt_tui.tui.editor.target_rows import note_line
+from distprompt_tui.tui.keymap import EDITOR_APP_KEYS, EDITOR_KEYS
+from distprompt_tui.tui.palette import AppCommands
+from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.start import listings
+from distprompt_tui.tui.start.screen import StartScreen
+from distprompt_tui.tui.tools.help_screen import help_lines
+from distprompt_tui.tui.widgets.dialogs import Question
+from distprompt_tui.tui.widgets.visible_input import with_signs
 from tests.tui.conftest import FakeProbe, preset_spec, screen_text, until
 from tests.tui.recording import HOSTILE
 from tests.tui.vocabularies import write_byte_level
@@ -54,8 +54,8 @@ def started(small_world: list[RunSpec], tmp_path: Path, monkeypatch: pytest.Monk
         saved = (tmp_path / "home" / "presets").glob("*.toml")
         return [*shipped, *(load_preset(str(path)) for path in saved)]
 
-    monkeypatch.setattr(catalog, "read_models", lambda: [model])
-    monkeypatch.setattr(catalog, "read_presets", read_presets)
+    monkeypatch.setattr(listings, "read_models", lambda: [model])
+    monkeypatch.setattr(listings, "read_presets", read_presets)
     return small_world
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.presets import load_preset, override, with_method
+from distprompt_tui.config.presets import load_preset, override, with_method
 from distprompt_tui.runs.directory import create_run
 from distprompt_tui.runs.log import read_log
 from distprompt_tui.runs.summary import RunTitle
-from distprompt_tui.tui import clipboard
-from distprompt_tui.tui.follow import SILENT_AFTER_SECONDS, RunFollower
+from distprompt_tui.tui.platform import clipboard
+from distprompt_tui.tui.run.monitor import SILENT_AFTER_SECONDS, RunFollower
 from tests.tui.recording import Recorder, recorded
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from distprompt_tui.config.spec import Hard, RunSpec, Soft, Uniform
 from distprompt_tui.errors import UsageError
 from distprompt_tui.runs.events import Tailer
-from distprompt_tui.spec import Hard, RunSpec, Soft, Uniform
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.screens.fork import ForkDialog, forked, settings
-from distprompt_tui.tui.screens.live import LiveScreen
-from distprompt_tui.tui.screens.start import StartScreen
-from distprompt_tui.tui.widgets.bars import Bars
+from distprompt_tui.tui.run.fork_dialog import ForkDialog, forked, settings
+from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.token_panel import Bars
+from distprompt_tui.tui.start.screen import StartScreen
 from tests.tui.conftest import screen_text, until
 from tests.tui.recording import Recorder, recorded
 

@@ -9,15 +9,15 @@ from typing import Any
 
 import tomli_w
 
+from distprompt_tui.config.toml_files import read_toml
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.toml import read_toml
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.screens.compare import CompareScreen
-from distprompt_tui.tui.screens.fork import ForkDialog
-from distprompt_tui.tui.screens.live import LiveScreen
-from distprompt_tui.tui.screens.log import LogScreen
-from distprompt_tui.tui.screens.runs import RunsScreen
-from distprompt_tui.tui.widgets.run_table import RunTable
+from distprompt_tui.tui.run.fork_dialog import ForkDialog
+from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.runs.compare_screen import CompareScreen
+from distprompt_tui.tui.runs.run_table import RunTable
+from distprompt_tui.tui.runs.screen import RunsScreen
+from distprompt_tui.tui.widgets.log_screen import LogScreen
 from tests.fuzz.inputs import HOSTILE
 from tests.fuzz.readers import assert_visible
 from tests.tui.conftest import screen_text, until

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.screens.live import LiveScreen
-from distprompt_tui.tui.screens.settings import SettingsScreen
-from distprompt_tui.tui.token_table import TokenSource
-from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
+from distprompt_tui.tui.run.divergence_plot import DivergencePlot
+from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.token_table import TokenSource
+from distprompt_tui.tui.tools.settings_screen import SettingsScreen
 from tests.tui.conftest import screen_text, until, watched
 from tests.tui.recording import recorded, searching
 

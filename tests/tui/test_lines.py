@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui.tui.ascii import to_ascii
-from distprompt_tui.tui.lines import content, cut, fitting, plain, safe, spread, width_of, wrapped
+from distprompt_tui.text.ascii import to_ascii
+from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.tui.drawing.styled_text import content, cut, fitting, plain, spread, width_of, wrapped
 from tests.tui.recording import HOSTILE
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf", "Mn", "Me"]), max_size=30)

@@ -10,15 +10,15 @@ import pytest
 
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.state import FORCED
-from distprompt_tui.tui import control
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.screens.dialogs import Question
-from distprompt_tui.tui.screens.live import LiveScreen
-from distprompt_tui.tui.screens.start import StartScreen
-from distprompt_tui.tui.widgets.bars import Bars
-from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
-from distprompt_tui.tui.widgets.keybar import KeyBar
-from distprompt_tui.tui.widgets.prompt import PromptView
+from distprompt_tui.tui.run import controls
+from distprompt_tui.tui.run.divergence_plot import DivergencePlot
+from distprompt_tui.tui.run.prompt_view import PromptView
+from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.token_panel import Bars
+from distprompt_tui.tui.start.screen import StartScreen
+from distprompt_tui.tui.widgets.dialogs import Question
+from distprompt_tui.tui.widgets.key_bar import KeyBar
 from tests.tui.conftest import asked, screen_text, until, watched
 from tests.tui.recording import Recorder, recorded, searching
 
@@ -164,22 +164,22 @@ async def test_another_viewers_answer_is_not_taken_for_ones_own(tmp_path: Path, 
 
 
 def _link(control: Path) -> None:
-    control.unlink()
-    control.symlink_to(control.with_name("elsewhere"))
+    controls.unlink()
+    controls.symlink_to(controls.with_name("elsewhere"))
 
 
 def _folder(control: Path) -> None:
-    control.unlink()
-    control.mkdir()
+    controls.unlink()
+    controls.mkdir()
 
 
 def _pipe(control: Path) -> None:
-    control.unlink()
-    os.mkfifo(control)
+    controls.unlink()
+    os.mkfifo(controls)
 
 
 def _nothing(control: Path) -> None:
-    control.parent.rename(control.parent.with_name("moved"))
+    controls.parent.rename(controls.parent.with_name("moved"))
 
 
 @pytest.mark.parametrize("spoil", [_link, _folder, _pipe, _nothing])
@@ -203,7 +203,7 @@ async def test_a_request_that_cannot_be_written_is_told(
 
 async def test_a_slow_stop_offers_to_kill(tmp_path: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = searching(tmp_path / "runs")
-    monkeypatch.setattr("distprompt_tui.tui.control._SLOW_STOP_SECONDS", 0.0)
+    monkeypatch.setattr("distprompt_tui.tui.run.controls._SLOW_STOP_SECONDS", 0.0)
     monkeypatch.setattr("distprompt_tui.runs.process.stop", lambda run, force: not force.wait(60))
     async with watched(recorder, app_on, size=(120, 40), notifications=True) as (app, pilot):
         await until(pilot, lambda: "running" in screen_text(app))
@@ -435,5 +435,5 @@ async def test_help_and_palette_know_the_keys(tmp_path: Path, app_on: Make) -> N
 
 
 def test_a_command_that_is_on_its_way_has_a_word(tmp_path: Path) -> None:
-    waiting = control.RunControl(Recorder(tmp_path).run)
+    waiting = controls.RunControl(Recorder(tmp_path).run)
     assert waiting.pending == ""

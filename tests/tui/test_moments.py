@@ -11,12 +11,12 @@ import pytest
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.follow import RunFollower
-from distprompt_tui.tui.history import History
-from distprompt_tui.tui.screens.live import LiveScreen
-from distprompt_tui.tui.screens.start import StartScreen
-from distprompt_tui.tui.widgets.bars import Bars
-from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
+from distprompt_tui.tui.run.divergence_plot import DivergencePlot
+from distprompt_tui.tui.run.monitor import RunFollower
+from distprompt_tui.tui.run.playback import History
+from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.token_panel import Bars
+from distprompt_tui.tui.start.screen import StartScreen
 from tests.tui.conftest import asked, screen_text, until, watched
 from tests.tui.recording import SIZE, Recorder, recorded, searching
 

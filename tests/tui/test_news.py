@@ -10,10 +10,10 @@ import pytest
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunTitle
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.follow import RunView
-from distprompt_tui.tui.lines import plain, width_of
-from distprompt_tui.tui.news import REST_SECONDS, SHOWN_SECONDS, News, next_news
-from distprompt_tui.tui.widgets.status import StatusData, status_line
+from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.run.monitor import RunView
+from distprompt_tui.tui.run.status import StatusData, status_line
+from distprompt_tui.tui.run.status_flash import REST_SECONDS, SHOWN_SECONDS, News, next_news
 from tests.tui.conftest import screen_text, until, watched
 from tests.tui.recording import searching
 

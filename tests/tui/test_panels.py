@@ -8,16 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui.runs.state import Bounds, PromptToken
-from distprompt_tui.tui import keys
-from distprompt_tui.tui.lines import plain, width_of
-from distprompt_tui.tui.preview import FoundBounds, TargetPreview
-from distprompt_tui.tui.screens.help import help_lines
-from distprompt_tui.tui.widgets.entropy import EntropyData, LeftData, entropy_lines, left_lines, one_line
-from distprompt_tui.tui.widgets.keybar import fitting_keys
-from distprompt_tui.tui.widgets.prompt import PromptData, prompt_lines, prompt_title
+from distprompt_tui.bounds.values import Bounds
+from distprompt_tui.runs.state import PromptToken
+from distprompt_tui.tui import keymap
+from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.run.gauges import EntropyData, LeftData, entropy_lines, left_lines, one_line
+from distprompt_tui.tui.run.prompt_view import PromptData, prompt_lines, prompt_title
+from distprompt_tui.tui.start.target_preview import PreviewData, preview_lines
+from distprompt_tui.tui.start.target_preview_data import FoundBounds, TargetPreview
+from distprompt_tui.tui.tools.help_screen import help_lines
+from distprompt_tui.tui.widgets.key_bar import fitting_keys
 from distprompt_tui.tui.widgets.search_form import LENGTHS, next_value
-from distprompt_tui.tui.widgets.target_preview import PreviewData, preview_lines
 from tests.tui.recording import HOSTILE
 
 SPLIT = LeftData(
@@ -95,7 +96,7 @@ def test_prompts_fit_and_show_every_position(texts: list[str], width: int, flowi
 
 
 def test_the_key_bar_keeps_what_is_needed_most() -> None:
-    table = (*keys.LIVE_KEYS, *keys.APP_KEYS)
+    table = (*keymap.LIVE_KEYS, *keymap.APP_KEYS)
     shown = [key for key in table if key.bar is not None]
     narrow = fitting_keys(shown, {}, 30)
     assert [key.word for key in narrow] == ["help", "palette", "quit"]
@@ -103,9 +104,9 @@ def test_the_key_bar_keeps_what_is_needed_most() -> None:
     assert {"pause", "stop", "detach"} <= {key.action for key in fitting_keys(shown, {}, 78)}
 
 
-@pytest.mark.parametrize("table", [(*keys.LIVE_KEYS, *keys.HISTORY_KEYS), keys.START_KEYS])
-def test_the_help_names_every_key(table: tuple[keys.Key, ...]) -> None:
-    lines = help_lines((*table, *keys.APP_KEYS), 72)
+@pytest.mark.parametrize("table", [(*keymap.LIVE_KEYS, *keymap.HISTORY_KEYS), keymap.START_KEYS])
+def test_the_help_names_every_key(table: tuple[keymap.Key, ...]) -> None:
+    lines = help_lines((*table, *keymap.APP_KEYS), 72)
     shown = text(lines)
     assert all(key.help in shown and key.display in shown for key in table)
     assert "head limit" in shown
@@ -113,21 +114,21 @@ def test_the_help_names_every_key(table: tuple[keys.Key, ...]) -> None:
 
 
 def test_the_help_writes_each_key_of_a_pair_and_the_bar_both() -> None:
-    shown = [plain(line).split(maxsplit=1) for line in help_lines(keys.START_KEYS, 72) if line]
+    shown = [plain(line).split(maxsplit=1) for line in help_lines(keymap.START_KEYS, 72) if line]
     assert ["[", "A shorter prompt"] in shown
     assert ["]", "A longer prompt"] in shown
-    assert {key.pair for key in keys.START_KEYS} == {"", "[ ]", "- +"}
+    assert {key.pair for key in keymap.START_KEYS} == {"", "[ ]", "- +"}
 
 
 @pytest.mark.parametrize(
     "table",
     [
-        (*keys.LIVE_KEYS, *keys.HISTORY_KEYS),
-        *(keys.START_KEYS, keys.RUNS_KEYS, keys.COMPARE_KEYS, keys.SWEEPS_KEYS, keys.SWEEP_KEYS),
+        (*keymap.LIVE_KEYS, *keymap.HISTORY_KEYS),
+        *(keymap.START_KEYS, keymap.RUNS_KEYS, keymap.COMPARE_KEYS, keymap.SWEEPS_KEYS, keymap.SWEEP_KEYS),
     ],
 )
-def test_no_key_has_two_meanings(table: tuple[keys.Key, ...]) -> None:
-    bound = [name for key in (*table, *keys.APP_KEYS) if key.action for name in key.keys.split(",")]
+def test_no_key_has_two_meanings(table: tuple[keymap.Key, ...]) -> None:
+    bound = [name for key in (*table, *keymap.APP_KEYS) if key.action for name in key.keys.split(",")]
     assert len(bound) == len(set(bound))
 
 

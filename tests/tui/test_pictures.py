@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from distprompt_tui import format
+from distprompt_tui.text import formatting
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.screens.compare import CompareScreen
-from distprompt_tui.tui.screens.runs import RunsScreen
-from distprompt_tui.tui.widgets.bars import Bars
-from distprompt_tui.tui.widgets.prompt import PromptView
-from distprompt_tui.tui.widgets.run_table import RunTable
+from distprompt_tui.tui.run.prompt_view import PromptView
+from distprompt_tui.tui.run.token_panel import Bars
+from distprompt_tui.tui.runs.compare_screen import CompareScreen
+from distprompt_tui.tui.runs.run_table import RunTable
+from distprompt_tui.tui.runs.screen import RunsScreen
 from tests.tui.conftest import screen_text, until, watched
 from tests.tui.pictures import compare_with_kept, picture
 from tests.tui.recording import Recorder, recorded, searching
@@ -26,7 +26,7 @@ Make = Callable[..., DistPromptApp]
 @pytest.fixture(autouse=True)
 def one_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same terminal, settings and time everywhere."""
-    monkeypatch.setattr(format, "ago", lambda seconds: "just now")
+    monkeypatch.setattr(formatting, "ago", lambda seconds: "just now")
     monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLORTERM", "truecolor")
     monkeypatch.setenv("TERM", "xterm-256color")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distprompt_tui.tui.lines import plain, width_of
-from distprompt_tui.tui.plot import Mark, Reference, bucketed, plot_lines
+from distprompt_tui.tui.drawing.plot import Mark, Reference, bucketed, plot_lines
+from distprompt_tui.tui.drawing.styled_text import plain, width_of
 
 anything = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True), st.floats(-1, 10))
 FALLING = [(step, 5 * math.exp(-step / 30) + 0.2) for step in range(100)]

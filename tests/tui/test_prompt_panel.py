@@ -12,14 +12,14 @@ import pytest
 
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.state import PromptToken
+from distprompt_tui.text.ascii import to_ascii
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.ascii import to_ascii
-from distprompt_tui.tui.lines import plain
-from distprompt_tui.tui.screens.live import LiveScreen
-from distprompt_tui.tui.screens.position import PositionDialog
-from distprompt_tui.tui.widgets.bars import Bars
-from distprompt_tui.tui.widgets.prompt import PromptData, PromptView, prompt_lines, prompt_note, prompt_title
-from distprompt_tui.tui.widgets.surprise import GRADES
+from distprompt_tui.tui.drawing.styled_text import plain
+from distprompt_tui.tui.run.position_dialog import PositionDialog
+from distprompt_tui.tui.run.prompt_view import PromptData, PromptView, prompt_lines, prompt_note, prompt_title
+from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.surprisal import GRADES
+from distprompt_tui.tui.run.token_panel import Bars
 from tests.tui.conftest import screen_text, until, watched
 from tests.tui.recording import recorded, searching
 

@@ -10,16 +10,16 @@ import pytest
 from distprompt_tui.runs.directory import RunDirectory, list_runs
 from distprompt_tui.runs.summary import RunSummary, RunTitle, read_runs
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.follow import RunFollower
-from distprompt_tui.tui.lines import plain, width_of
-from distprompt_tui.tui.screens.compare import CompareScreen
-from distprompt_tui.tui.screens.dialogs import Question
-from distprompt_tui.tui.screens.live import LiveScreen
-from distprompt_tui.tui.screens.runs import MOST_MARKED, RunsScreen
-from distprompt_tui.tui.screens.start import StartScreen
-from distprompt_tui.tui.widgets.comparison import Compared, ComparedCurves, PlotData
-from distprompt_tui.tui.widgets.run_rows import COLUMNS, header_line, layout_for, run_line
-from distprompt_tui.tui.widgets.run_table import RunTable
+from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.run.monitor import RunFollower
+from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.runs.compare_screen import CompareScreen
+from distprompt_tui.tui.runs.comparison import Compared, ComparedCurves, PlotData
+from distprompt_tui.tui.runs.run_rows import COLUMNS, header_line, layout_for, run_line
+from distprompt_tui.tui.runs.run_table import RunTable
+from distprompt_tui.tui.runs.screen import MOST_MARKED, RunsScreen
+from distprompt_tui.tui.start.screen import StartScreen
+from distprompt_tui.tui.widgets.dialogs import Question
 from tests.tui.conftest import screen_text, until
 from tests.tui.recording import Recorder, recorded
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from distprompt_tui.config.toml_files import MAX_TOML_BYTES
 from distprompt_tui.errors import UsageError
-from distprompt_tui.toml import MAX_TOML_BYTES
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.screens.live import LiveScreen
-from distprompt_tui.tui.screens.settings import SPEEDS, SettingsScreen, next_of
-from distprompt_tui.tui.screens.start import StartScreen
+from distprompt_tui.tui.run.divergence_plot import DivergencePlot
+from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.token_panel import Bars
 from distprompt_tui.tui.settings import Settings, read_settings, write_settings
+from distprompt_tui.tui.start.screen import StartScreen
 from distprompt_tui.tui.themes import DARK, LIGHT, SIXTEEN_COLORS
-from distprompt_tui.tui.widgets.bars import Bars
-from distprompt_tui.tui.widgets.divergence_plot import DivergencePlot
+from distprompt_tui.tui.tools.settings_screen import SPEEDS, SettingsScreen, next_of
 from tests.tui.conftest import screen_text, until
 from tests.tui.recording import recorded
 

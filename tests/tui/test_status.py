@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui.runs.state import Bounds, CurvePoint, Progress, RunState
+from distprompt_tui.bounds.values import Bounds
+from distprompt_tui.runs.state import CurvePoint, Progress, RunState
 from distprompt_tui.runs.summary import RunTitle
-from distprompt_tui.tui.follow import RunView
-from distprompt_tui.tui.lines import plain, width_of
-from distprompt_tui.tui.widgets.status import StatusData, notice_lines, status_line
+from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.run.monitor import RunView
+from distprompt_tui.tui.run.status import StatusData, notice_lines, status_line
 
 TITLE = RunTitle("outlier", "smollm2", "soft", 10)
 CURVE = tuple(CurvePoint(step, 1.0, 1.0, 5.0, step / 6) for step in range(1, 50))

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.tui import subprocesses
-from distprompt_tui.tui.subprocesses import Probe, prepare_model
+from distprompt_tui.tui.platform import subprocesses
+from distprompt_tui.tui.platform.subprocesses import Probe, prepare_model
 
 PROBE = """
 import json, sys, time

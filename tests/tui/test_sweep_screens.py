@@ -12,18 +12,19 @@ import pytest
 import tomli_w
 from textual.pilot import Pilot
 
+from distprompt_tui.sweeps.curves import panels
 from distprompt_tui.sweeps.directory import SweepDirectory, append_lines
-from distprompt_tui.sweeps.points import panels
 from distprompt_tui.sweeps.process import carrying_out
+from distprompt_tui.text.formatting import Line
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.lines import Line, plain, width_of
-from distprompt_tui.tui.screens.dialogs import Question
-from distprompt_tui.tui.screens.start import StartScreen
-from distprompt_tui.tui.screens.sweep import SweepScreen
-from distprompt_tui.tui.screens.sweeps import SweepsScreen
-from distprompt_tui.tui.widgets.sweep_plot import SweepPicture, SweepPlot
-from distprompt_tui.tui.widgets.sweep_points import point_lines
-from distprompt_tui.tui.widgets.sweep_table import SweepTable
+from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.start.screen import StartScreen
+from distprompt_tui.tui.sweeps.list_screen import SweepsScreen
+from distprompt_tui.tui.sweeps.screen import SweepScreen
+from distprompt_tui.tui.sweeps.sweep_plot import SweepPicture, SweepPlot
+from distprompt_tui.tui.sweeps.sweep_points import point_lines
+from distprompt_tui.tui.sweeps.sweep_table import SweepTable
+from distprompt_tui.tui.widgets.dialogs import Question
 from tests.fuzz.inputs import HOSTILE
 from tests.reports.made_up import carried_out, made_up_sweep
 from tests.sweeps.made_up import hump, rows
@@ -192,7 +193,7 @@ async def test_another_persons_sweep_is_only_looked_at(
     sweeps: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = carried_out(made_up_sweep(), sweeps)
-    monkeypatch.setattr("distprompt_tui.tui.screens.sweep_hands.is_own", lambda path: path != directory.path)
+    monkeypatch.setattr("distprompt_tui.tui.sweeps.controller.is_own", lambda path: path != directory.path)
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         with directory.locked():
@@ -300,7 +301,7 @@ def test_the_points_keep_the_columns_that_matter_most(width: int) -> None:
 
 
 def test_rows_are_what_the_folder_says(sweeps: Path) -> None:
-    from distprompt_tui.sweeps.reading import SweepReader
+    from distprompt_tui.sweeps.results_reader import SweepReader
 
     directory = carried_out(made_up_sweep(), sweeps, refuse=lambda search: search.target_index == 0)
     reader = SweepReader(directory)

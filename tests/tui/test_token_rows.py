@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from wcwidth import wcwidth
 
-from distprompt_tui.tokens import fit, visible_token
-from distprompt_tui.tui.lines import plain, width_of
-from distprompt_tui.tui.token_table import TokenRow
-from distprompt_tui.tui.widgets.token_rows import columns_for, header_line, row_lines
-from distprompt_tui.vocabulary import Vocabulary
+from distprompt_tui.models.vocabulary import Vocabulary
+from distprompt_tui.text.terminal_text import fit, visible_token
+from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.run.token_rows import columns_for, header_line, row_lines
+from distprompt_tui.tui.run.token_table import TokenRow
 from tests.tui.recording import HOSTILE
 
 masses = st.floats(0, 1, allow_nan=False)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from distprompt_tui.runs.events import Tailer
-from distprompt_tui.runs.reduce import reduce_all
+from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.state import RunState
-from distprompt_tui.tui.token_table import ORDERS, Order, TokenSource, TokenTable, Wish
+from distprompt_tui.tui.run.token_table import TokenSource, TokenTable, Wish
+from distprompt_tui.tui.settings import ORDERS, Order
 from tests.tui.recording import HOSTILE, SIZE, Recorder, recorded, searching
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from distprompt_tui.vocabulary import Vocabulary, load_vocabulary
+from distprompt_tui.models.vocabulary import Vocabulary, load_vocabulary
 
 CORPUS = [
     "I say yes and you say no, yes or no, a banana or no banana, banana split",

@@ -19,11 +19,11 @@ from typer.testing import CliRunner
 
 from distprompt_tui.cli import app
 from distprompt_tui.errors import DistPromptError, UsageError
-from distprompt_tui.files import append_line, write_array, write_json
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import FORMAT_VERSION, EventWriter, Tailer
 from distprompt_tui.runs.process import send, start_worker, stop
-from distprompt_tui.tui.follow import RunFollower
+from distprompt_tui.storage.safe_io import append_line, write_array, write_json
+from distprompt_tui.tui.run.monitor import RunFollower
 from tests.frail_model import FrailModel
 from tests.tiny_runs import outcome, tiny_spec
 from tests.waiting import until

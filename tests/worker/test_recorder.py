@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.runs.directory import create_run
+from distprompt_tui.runs.event_reader import Recording
 from distprompt_tui.runs.events import EventWriter, Tailer
-from distprompt_tui.runs.recording import Recording
-from distprompt_tui.runs.reduce import reduce_all
-from distprompt_tui.runs.state import Bounds
+from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.search import make_search
 from distprompt_tui.targets import make_target
 from distprompt_tui.worker import recorder

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from distprompt_tui.runs.directory import RunDirectory, create_run
+from distprompt_tui.runs.event_reader import Recording
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.export import export_run
-from distprompt_tui.runs.recording import Recording
-from distprompt_tui.runs.reduce import reduce_all
+from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.state import RunState
 from tests.tiny_runs import SEARCHES, outcome, tiny_spec
 from tests.waiting import until

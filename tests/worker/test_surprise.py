@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.worker import surprise
-from distprompt_tui.worker.surprise import LARGEST_SHARE, Surprises, surprises
+from distprompt_tui.worker import surprisal
+from distprompt_tui.worker.surprisal import LARGEST_SHARE, Surprises, surprises
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         return forward(model, ids)
 
     monkeypatch.setattr(LanguageModel, "log_probabilities", slow)
-    monkeypatch.setattr(surprise.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(surprisal.time, "monotonic", lambda: now[0])
     return now
 
 

@@ -11,7 +11,7 @@ from collections import deque
 from pathlib import Path
 from typing import IO
 
-from distprompt_tui.processes import isolated, python
+from distprompt_tui.runs.isolation import isolated, python
 from distprompt_tui.runs.process import WORKER_ENVIRONMENT
 from distprompt_tui.sweeps.executors.protocol import Report, report_of
 from distprompt_tui.sweeps.tasks import Task

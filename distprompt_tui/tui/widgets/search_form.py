@@ -14,9 +14,9 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Label
 
-from distprompt_tui.tui.lines import content
-from distprompt_tui.tui.widgets.painted import label_border
-from distprompt_tui.tui.widgets.written import Field
+from distprompt_tui.tui.drawing.styled_text import content
+from distprompt_tui.tui.widgets.line_widget import label_border
+from distprompt_tui.tui.widgets.visible_input import Field
 
 Method = Literal["soft", "hard", "gcg", "hotflip", "random", "exhaustive"]
 

@@ -1,0 +1,85 @@
+"""Floor and head limit of a target on a model, computed once and remembered by the head's and the target's hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from distprompt_tui.bounds.floor import solve_floor
+from distprompt_tui.bounds.head_optimum import solve_head_limit
+from distprompt_tui.bounds.values import Bounds, read_bounds
+from distprompt_tui.config import paths
+from distprompt_tui.errors import UsageError
+from distprompt_tui.models.head import Head
+from distprompt_tui.storage.safe_io import read_json, write_json
+
+CACHE_VERSION = 2
+"""Part of every key: raised when the way of solving changes the numbers."""
+
+
+def solve_bounds(head: Head, target: Tensor) -> Iterator[Bounds]:
+    """The bounds of a target: first with the floor alone, then with the head limit too.
+
+    Args:
+        head: of the model.
+        target: p, (V,) float64.
+
+    Yields:
+        What is known so far; the last one is complete and remembered. A head that is not linear has no floor:
+        `why_no_floor` says why.
+    """
+    key = _key(head, target)
+    memory = paths.bounds_dir() / f"{key}.json"
+    if (known := _recall(memory, key)) is not None:
+        yield known
+        return
+    floor = None if head.why_no_floor else solve_floor(head, target)
+    bounds = Bounds(why_no_floor=head.why_no_floor)
+    if floor is not None:
+        bounds = Bounds(floor=floor.floor, gap=floor.gap, norm_ratio=floor.norm_ratio, seconds=floor.seconds)
+        yield bounds
+    if head.norm is not None:
+        limit = solve_head_limit(head, target, floor)
+        seconds = limit.seconds + (bounds.seconds or 0.0)
+        bounds = Bounds(
+            **asdict(bounds) | {"head_limit": limit.value, "agreement": limit.agreement, "seconds": seconds}
+        )
+    with suppress(OSError):  # they are solved again, then
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        write_json(memory, asdict(bounds) | {"sha256": _digest(key, asdict(bounds))})
+    yield bounds
+
+
+def _recall(memory: Path, key: str) -> Bounds | None:
+    """What was remembered under a key; None where there is nothing, or it is damaged or another's."""
+    try:
+        fields = read_json(memory)
+        digest = fields.pop("sha256", None)
+        return read_bounds(fields) if digest == _digest(key, fields) else None
+    except (UsageError, ValueError):
+        return None
+
+
+def _digest(key: str, fields: dict[str, Any]) -> str:
+    return hashlib.sha256(f"{key} {json.dumps(fields, sort_keys=True)}".encode()).hexdigest()
+
+
+def _key(head: Head, target: Tensor) -> str:
+    """SHA-256 of all that the bounds depend on."""
+    digest = hashlib.sha256(f"{CACHE_VERSION} {head.scale!r} {head.softcap!r}".encode())
+    norm = head.norm
+    parts = [head.weight, head.bias, head.allowed, target]
+    parts += [norm.gain, norm.bias] if norm else []
+    for part in parts:
+        digest.update(b"-" if part is None else f"{part.dtype} {tuple(part.shape)}".encode())
+        digest.update(b"" if part is None else part.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    digest.update((norm.kind if norm else "none").encode())
+    return digest.hexdigest()

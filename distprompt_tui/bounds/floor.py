@@ -1,0 +1,350 @@
+"""The floor: a proven lower bound on the divergence that any prompt, soft or hard, of any length, can reach.
+
+Whatever the prompt, the final norm hands a state u with ‖u‖₂ ≤ √d to the output layer (LayerNorm: also Σu = 0). Over
+that ball f(u) = KL(p ‖ softmax(A u + b)) is convex, and its minimum is the floor. Newton's method finds it; what is
+reported is the certificate of `_certify`, which is true whether or not the iterations have converged.
+
+The proof speaks of the head as it is stored, in exact arithmetic: a model that computes in fp32 or bf16 reports
+divergences with its own rounding on top. Here everything but the Hessian is float64, and its rounding is subtracted
+from the bound.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from distprompt_tui.errors import ModelError, TargetError
+from distprompt_tui.metrics.divergence import entropy
+from distprompt_tui.models.head import Head
+
+BLOCK_ROWS = 2048
+"""Rows of the weight held in float64 at a time: 10 MB with d = 576, which stays in the cache (measured on 2 cores:
+product 8 ms, against 12 ms with 4,096 rows and 73 ms without a buffer)."""
+SUM_TOLERANCE = 1e-5
+"""How far a target's sum may be from 1: the rounding of a float32 softmax."""
+EXCLUDED_LOGIT = -1e30
+"""Low enough that exp gives 0, and finite, so that 0 · logit is 0."""
+SLOPE_SHARE = 0.1
+"""A line search ends where the slope is at most this share of the first one (a strong Wolfe condition)."""
+VALUE_NOISE_NATS = 1e-10
+"""A rise smaller than this is rounding to a line search."""
+KEEP_HESSIAN_RATIO = 0.5
+"""A Hessian serves again while each step at least halves the gap: a step costs a tenth of a Hessian or less."""
+MAX_TRIALS = 25
+"""Halvings and doublings of one line search."""
+SMALLEST_CURVATURE = 1e-12
+"""Keeps the Newton step finite where the softmax is one-hot and the Hessian is zero."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """What `solve_floor` found.
+
+    Attributes:
+        floor: certified lower bound on the divergence of every prompt, nats.
+        upper: divergence at `state`, nats, rounded up; the minimum over the ball lies between the two.
+        state: u, (d,), float64, in the ball.
+        iterations: Newton steps taken.
+        seconds: wall-clock time.
+    """
+
+    floor: float
+    upper: float
+    state: Tensor
+    iterations: int
+    seconds: float
+
+    @property
+    def gap(self) -> float:
+        """How much the bound could still rise, in nats."""
+        return self.upper - self.floor
+
+    @property
+    def norm_ratio(self) -> float:
+        """‖u‖ / √d: 1 where the minimum lies on the sphere that real states live on."""
+        return float(self.state.norm()) / math.sqrt(len(self.state))
+
+
+@dataclass(frozen=True)
+class AffineHead:
+    """A head as a function of the normalised state: logits = A u + b with A = weight · diag(gain), before any soft cap.
+
+    Attributes:
+        weight: (V, d), as stored by the model.
+        gain: (d,), float64; the norm's gain times the head's scale.
+        offset: b, (V,), float64; scale · (weight · norm bias + head bias).
+        exclusion: (V,), float64; 0 for the allowed rows, EXCLUDED_LOGIT for the others, to be added to the logits.
+        centred: LayerNorm, whose states sum to 0.
+        radius: √d.
+        softcap: the cap, or None.
+        rounding_nats: bounds what float64 rounding does to a divergence or a certificate.
+    """
+
+    weight: Tensor
+    gain: Tensor
+    offset: Tensor
+    exclusion: Tensor
+    centred: bool
+    radius: float
+    softcap: float | None
+    rounding_nats: float
+
+
+def affine_head(head: Head) -> AffineHead:
+    """The head folded with its final norm, on the device that the solvers run on.
+
+    That is the weight's device, except that MPS has no float64: there the solvers run on the CPU.
+
+    Raises:
+        ModelError: the final norm was not recognised.
+    """
+    if head.norm is None:
+        raise ModelError(
+            "no floor or head limit for this model: the final norm is of an unknown kind, "
+            "so the last state is not known to be bounded"
+        )
+    device = torch.device("cpu") if head.weight.device.type == "mps" else head.weight.device
+    weight = head.weight.detach().to(device)
+    vocab_size, hidden_size = weight.shape
+    gain = head.scale * head.norm.gain.detach().to(device, torch.float64)
+    offset = torch.zeros(vocab_size, dtype=torch.float64, device=device)
+    offset_bound = torch.zeros_like(offset)  # ≥ every intermediate value of `offset`
+    if head.norm.bias is not None:
+        norm_bias = head.norm.bias.detach().to(device, torch.float64)
+        for rows, block in _row_blocks(weight, torch.float64):
+            offset[rows] = block @ norm_bias
+            offset_bound[rows] = block.norm(dim=1) * norm_bias.norm()
+    if head.bias is not None:
+        bias = head.bias.detach().to(device, torch.float64)
+        offset += bias
+        offset_bound += bias.abs()
+    row_norms = torch.cat([(block * gain).norm(dim=1) for _, block in _row_blocks(weight, torch.float64)])
+    radius = math.sqrt(hidden_size)
+    largest_logit = float((radius * row_norms + abs(head.scale) * offset_bound).max())
+    return AffineHead(
+        weight=weight,
+        gain=gain,
+        offset=head.scale * offset,
+        exclusion=torch.zeros_like(offset).masked_fill(~head.allowed.to(device), EXCLUDED_LOGIT),
+        centred=head.norm.kind == "layer",
+        radius=radius,
+        softcap=head.softcap,
+        rounding_nats=_rounding_bound(vocab_size, hidden_size, largest_logit),
+    )
+
+
+def checked_target(head: AffineHead, target: Tensor) -> Tensor:
+    """The target in float64 on the solver's device, summing to 1.
+
+    Raises:
+        TargetError: not a distribution over the allowed rows of this head.
+    """
+    vocab_size = len(head.weight)
+    if target.shape != (vocab_size,):
+        raise TargetError(f"the target has shape {tuple(target.shape)}, but this model's head has {vocab_size} rows")
+    target = target.detach().to(head.weight.device).double()
+    total = float(target.sum())
+    if not bool((target >= 0).all()) or not abs(total - 1) <= SUM_TOLERANCE:
+        raise TargetError(f"the target is no distribution: its masses must be ≥ 0 and sum to 1, they sum to {total:g}")
+    if bool((target[head.exclusion < 0] > 0).any()):
+        raise TargetError("the target gives mass to rows that stand for no token; give it to tokens only")
+    return target / total
+
+
+@torch.no_grad()
+def solve_floor(head: Head, target: Tensor, *, tolerance_nats: float = 1e-4, max_iterations: int = 50) -> Floor:
+    """Certified minimum over the ball ‖u‖ ≤ √d of KL(target ‖ softmax(logits of u)).
+
+    Newton steps: the quadratic model at u is minimised over the ball, then a line search goes towards its minimum.
+
+    Args:
+        head: the model's output layer; must be linear in the state.
+        target: p, (V,), probabilities; no mass on rows that are not allowed.
+        tolerance_nats: stop when upper − floor is this small.
+        max_iterations: stop after this many Newton steps; the floor is true all the same.
+
+    Returns:
+        The bound and the state that nearly attains it.
+
+    Raises:
+        ModelError: the head is not linear in the state, or its norm is unknown.
+        TargetError: the target is no distribution over the allowed rows.
+    """
+    start = time.perf_counter()
+    if head.why_no_floor is not None:
+        raise ModelError(f"no floor for this model: {head.why_no_floor}")
+    affine = affine_head(head)
+    target = checked_target(affine, target)
+    state = torch.zeros(1, affine.weight.shape[1], dtype=torch.float64, device=affine.weight.device)
+    target_entropy = entropy(target)
+    floor, gap, iterations = 0.0, math.inf, 0  # a divergence is never negative
+    while True:
+        logits = linear_part(affine, state) + affine.offset
+        value, q = cross_entropy(affine, target, logits)
+        gradient = pull_back(affine, q - target)
+        floor = max(floor, _certify(affine, target, q, gradient))
+        upper = float(value - target_entropy) + affine.rounding_nats
+        last_gap, gap = gap, upper - floor
+        if gap <= tolerance_nats or iterations == max_iterations:
+            break
+        if iterations == 0 or gap > KEEP_HESSIAN_RATIO * last_gap:
+            eigenvalues, eigenvectors = curvature_eigh(affine, q[0])
+        step = _ball_minimum(affine.radius, eigenvalues, eigenvectors, gradient, state) - state
+        state = state + _step_length(affine, target, logits, linear_part(affine, step), value, gradient, step) * step
+        iterations += 1
+    return Floor(floor, upper, state[0], iterations, time.perf_counter() - start)
+
+
+def linear_part(head: AffineHead, states: Tensor) -> Tensor:
+    """A u for each row: (k, d) → (k, V)."""
+    scaled = states * head.gain
+    logits = torch.empty(len(states), len(head.weight), dtype=torch.float64, device=states.device)
+    for rows, block in _row_blocks(head.weight, torch.float64):
+        logits[:, rows] = scaled @ block.T
+    return logits
+
+
+def pull_back(head: AffineHead, residual: Tensor) -> Tensor:
+    """Aᵀ r for each row, without its part along Σu where states sum to 0: (k, V) → (k, d)."""
+    gradient = _weighted_rows(head.weight, residual) * head.gain
+    return gradient - gradient.mean(dim=-1, keepdim=True) if head.centred else gradient
+
+
+def cross_entropy(head: AffineHead, target: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy KL(p ‖ q) + H(p) in nats, (k,), and q = softmax(logits) over the allowed rows, (k, V)."""
+    log_q = (logits + head.exclusion).log_softmax(dim=1)
+    return -log_q @ target, log_q.exp()
+
+
+def curvature_eigh(head: AffineHead, q: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, (d,), ascending and positive, and eigenvectors, (d, d) columns, of f's Hessian where the softmax
+    gives q, (V,).
+
+    The Hessian is the covariance of A's rows under q. It is summed in float32, twice as fast: its accuracy decides how
+    fast the iterations converge, not what they prove. Where states sum to 0, the direction (1, ..., 1) is made the
+    stiffest.
+    """
+    mean = _weighted_rows(head.weight, q[None])[0].float()
+    root = q.sqrt().float()
+    covariance = torch.zeros(len(mean), len(mean), device=q.device)
+    for rows, block in _row_blocks(head.weight, torch.float32):
+        block.sub_(mean).mul_(root[rows, None])
+        covariance.addmm_(block.T, block)
+    hessian = head.gain[:, None] * covariance.double() * head.gain
+    if head.centred:
+        hessian = hessian - hessian.mean(dim=0, keepdim=True)
+        hessian = hessian - hessian.mean(dim=1, keepdim=True) + hessian.trace() / len(hessian)
+    eigenvalues, eigenvectors = torch.linalg.eigh(hessian)
+    noise = torch.finfo(torch.float32).eps * eigenvalues[-1].clamp(min=0)
+    return eigenvalues.clamp(min=float(noise) + SMALLEST_CURVATURE), eigenvectors
+
+
+def line_search(
+    evaluate: Callable[[Tensor], tuple[Tensor, Tensor]], value: Tensor, slope: Tensor, step: Tensor, limit: Tensor
+) -> Tensor:
+    """Step lengths that lower a function along a curve until it has nearly levelled out, each row for itself.
+
+    Args:
+        evaluate: step lengths (k,) → values and slopes there, (k,) each.
+        value: at step 0, (k,).
+        slope: at step 0, (k,), not positive.
+        step: first step to try, (k,).
+        limit: longest step, (k,).
+
+    Returns:
+        Step lengths, (k,); 0 where no trial was lower.
+    """
+    low, high = torch.zeros_like(step), limit
+    for _ in range(MAX_TRIALS):
+        trial_value, trial_slope = evaluate(step)
+        too_far = (trial_slope > -SLOPE_SHARE * slope) | (trial_value > value + VALUE_NOISE_NATS)
+        too_near = ~too_far & (trial_slope < SLOPE_SHARE * slope) & (step < limit)
+        if not bool((too_far | too_near).any()):
+            break
+        low = torch.where(too_near, step, low)
+        high = torch.where(too_far, step, high)
+        # Halving, not the secant: on a steep head the slope turns so sharply that the secant hardly moves.
+        between = (low + high) / 2
+        longer = torch.where(high < limit, between, torch.minimum(2 * step, limit))
+        step = torch.where(too_far, between, torch.where(too_near, longer, step))
+    return torch.where(too_far, low, step)
+
+
+def _certify(head: AffineHead, target: Tensor, q: Tensor, gradient: Tensor) -> float:
+    """Lower bound on f over the ball, from any distribution q.
+
+    By Gibbs' inequality logsumexp(z) ≥ q·z + H(q), so f(u) ≥ H(q) − H(p) + (q − p)·(A u + b), which over the ball is
+    at least H(q) − H(p) + (q − p)·b − √d ‖Aᵀ(q − p)‖. With q = softmax(A u + b) this is f(u) − g·u − √d ‖g‖, the
+    Frank-Wolfe bound at u. It holds for any q, so how exactly the logits were computed does not matter.
+    """
+    bound = entropy(q) - entropy(target) + (q - target) @ head.offset - head.radius * gradient.norm()
+    return float(bound) - head.rounding_nats
+
+
+def _rounding_bound(vocab_size: int, hidden_size: int, largest_logit: float) -> float:
+    """Bounds the float64 rounding of `cross_entropy` and `_certify`, in nats.
+
+    n additions and multiplications in any order change a sum by at most n·2⁻⁵³ of its terms' absolute sum (Higham,
+    Accuracy and Stability of Numerical Algorithms, §3.1). The sums here have at most V + d terms, an entropy is at
+    most ln V, and the other terms, weighted by p and by q, are logits. Twice for p and q, twice for q's sum being 1
+    only up to rounding, twice for safety. A logit's own rounding makes q off by as many roundoffs as the logit is
+    large.
+    """
+    unit_roundoff = torch.finfo(torch.float64).eps / 2
+    operations = vocab_size + hidden_size + largest_logit
+    return 8 * operations * unit_roundoff * (math.log(vocab_size) + 1 + largest_logit)
+
+
+def _ball_minimum(radius: float, eigenvalues: Tensor, eigenvectors: Tensor, gradient: Tensor, state: Tensor) -> Tensor:
+    """Minimum over the ball of the quadratic model of f at `state`, (1, d): (H + μ) w = H u − g with μ ≥ 0 so that ‖w‖
+    ≤ √d.
+
+    μ solves the secular equation 1/‖w(μ)‖ = 1/√d by Newton from 0, which converges monotonically (Moré and Sorensen
+    1983).
+    """
+    right_side = eigenvalues * (state[0] @ eigenvectors) - gradient[0] @ eigenvectors
+    shift = torch.zeros_like(eigenvalues[0])
+    for _ in range(MAX_TRIALS):
+        point = right_side / (eigenvalues + shift)
+        norm = point.norm()
+        if float(norm) <= radius * (1 + 1e-9):
+            break
+        shift = shift + norm**2 / (point**2 / (eigenvalues + shift)).sum() * (norm / radius - 1)
+    point = point * (radius / norm).clamp(max=1)
+    minimum: Tensor = eigenvectors @ point
+    return minimum[None]
+
+
+def _step_length(
+    head: AffineHead, target: Tensor, logits: Tensor, direction: Tensor, value: Tensor, gradient: Tensor, step: Tensor
+) -> Tensor:
+    """How much of a Newton step to take, in (0, 1]; `direction` is A step, (1, V)."""
+
+    def evaluate(length: Tensor) -> tuple[Tensor, Tensor]:
+        trial_value, q = cross_entropy(head, target, logits + length[:, None] * direction)
+        return trial_value, ((q - target) * direction).sum(dim=1)
+
+    one = torch.ones_like(value)
+    return line_search(evaluate, value, (gradient * step).sum(dim=1), one, one)
+
+
+def _weighted_rows(weight: Tensor, coefficients: Tensor) -> Tensor:
+    """coefficients · weight in float64: (k, V) → (k, d)."""
+    total = torch.zeros(len(coefficients), weight.shape[1], dtype=torch.float64, device=weight.device)
+    for rows, block in _row_blocks(weight, torch.float64):
+        total += coefficients[:, rows] @ block
+    return total
+
+
+def _row_blocks(weight: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
+    """The weight's rows in `dtype`, block by block, in one buffer that the next block overwrites."""
+    buffer = torch.empty(BLOCK_ROWS, weight.shape[1], dtype=dtype, device=weight.device)
+    for start in range(0, len(weight), BLOCK_ROWS):
+        block = weight[start : start + BLOCK_ROWS]
+        yield slice(start, start + len(block)), buffer[: len(block)].copy_(block)

@@ -1,0 +1,239 @@
+"""The head limit: the lowest divergence found over the states that the final norm really hands to the output layer.
+
+RMSNorm and LayerNorm hand over states on the sphere ‖u‖₂ = √d (their ε is negligible on real states), not in the whole
+ball of the floor. Over the sphere the divergence is not convex, so the head limit is a measurement, sharper than the
+floor and never a bound: several starts, and the share of them that agree, say how far to trust it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from distprompt_tui.bounds.floor import (
+    AffineHead,
+    Floor,
+    affine_head,
+    checked_target,
+    cross_entropy,
+    curvature_eigh,
+    line_search,
+    linear_part,
+    pull_back,
+    solve_floor,
+)
+from distprompt_tui.errors import UsageError
+from distprompt_tui.metrics.divergence import entropy
+from distprompt_tui.models.head import Head
+
+AGREEMENT_NATS = 1e-3
+"""Starts that end this close to the lowest one agree with it."""
+HISTORY = 10
+"""Pairs of steps and gradient changes that L-BFGS remembers (Nocedal and Wright, Numerical Optimization, §7.2: 3 to
+20)."""
+LONGEST_ANGLE = 1.5
+"""Radians; no single step goes further round the sphere, a quarter turn being 1.57."""
+
+
+@dataclass(frozen=True)
+class HeadLimit:
+    """What `solve_head_limit` found.
+
+    Attributes:
+        value: lowest divergence found, nats, rounded up so that it is never below the floor.
+        agreement: share of the starts that ended within 0.001 nats of it.
+        state: u there, (d,), float64, ‖u‖ = √d.
+        values: where each start ended, nats, ascending.
+        seconds: wall-clock time.
+    """
+
+    value: float
+    agreement: float
+    state: Tensor
+    values: tuple[float, ...]
+    seconds: float
+
+
+@torch.no_grad()
+def solve_head_limit(
+    head: Head,
+    target: Tensor,
+    floor: Floor | None = None,
+    *,
+    starts: int = 8,
+    tolerance_nats: float = 1e-5,
+    max_iterations: int = 300,
+) -> HeadLimit:
+    """Lowest KL(target ‖ softmax(logits of u)) found over the sphere ‖u‖ = √d (LayerNorm: within Σu = 0).
+
+    The floor's state is pushed out to the sphere along the lowest eigenvectors of the Hessian there, both signs; from
+    each of these starts L-BFGS moves along great circles, then once more from its end mirrored. Soft-capped heads
+    start where the floor of the uncapped head lies.
+
+    Args:
+        head: the model's output layer, soft-capped or not.
+        target: p, (V,), probabilities; no mass on rows that are not allowed.
+        floor: the floor of this head and target, if it is known already.
+        starts: how many, at most 2 d (LayerNorm: 2 d − 2).
+        tolerance_nats: stop when no start falls by more than this in a step.
+        max_iterations: stop after this many steps.
+
+    Returns:
+        The lowest divergence found, its state, and how well the starts agree.
+
+    Raises:
+        ModelError: the final norm is unknown.
+        TargetError: the target is no distribution over the allowed rows.
+        UsageError: no starts.
+    """
+    start = time.perf_counter()
+    if starts < 1:
+        raise UsageError(f"the head limit needs at least one start, not {starts}")
+    affine = affine_head(head)
+    target = checked_target(affine, target)
+    centre = (floor or solve_floor(dataclasses.replace(head, softcap=None), target)).state[None]
+    _, q = cross_entropy(affine, target, linear_part(affine, centre) + affine.offset)
+    eigenvalues, eigenvectors = curvature_eigh(affine, q[0])
+    states = _pushed_out(affine, centre[0], eigenvectors, starts)
+    # Shifted by their mean: unshifted, a first step along the softest directions can land in the other sign's basin.
+    metric = (eigenvalues + eigenvalues.mean(), eigenvectors)
+    states, values = _descend(affine, target, states, metric, tolerance_nats, max_iterations)
+    mirrored = _mirrored(affine, states, centre[0], eigenvectors[:, 0])
+    other_states, other_values = _descend(affine, target, mirrored, metric, tolerance_nats, max_iterations)
+    states = torch.where((other_values < values)[:, None], other_states, states)
+    values = torch.minimum(values, other_values)
+    values = values - entropy(target) + affine.rounding_nats
+    best = int(values.argmin())
+    agreement = float((values <= values[best] + AGREEMENT_NATS).double().mean())
+    seconds = time.perf_counter() - start
+    return HeadLimit(float(values[best]), agreement, states[best], tuple(sorted(values.tolist())), seconds)
+
+
+def _pushed_out(head: AffineHead, centre: Tensor, eigenvectors: Tensor, starts: int) -> Tensor:
+    """Points on the sphere reached from `centre`, (d,), along ± the first eigenvectors: (starts, d)."""
+    dimensions = len(centre) - 1 if head.centred else len(centre)
+    axes = eigenvectors.T[: min((starts + 1) // 2, dimensions)]
+    directions = torch.stack([axes, -axes], dim=1).flatten(0, 1)[:starts]
+    along = directions @ centre  # ‖centre + t·direction‖ = radius for t = −along + √(along² + radius² − ‖centre‖²)
+    distance = -along + (along**2 + head.radius**2 - centre @ centre).clamp(min=0).sqrt()
+    return _on_sphere(head, centre + distance[:, None] * directions)
+
+
+def _mirrored(head: AffineHead, states: Tensor, centre: Tensor, softest: Tensor) -> Tensor:
+    """States on the other side of the ball's minimum along the softest direction, (k, d).
+
+    A quadratic has at most one minimum on a sphere that is not the global one (Martínez 1994), and the two lie on
+    either side along its softest direction; near the ball's minimum the divergence is close to one. Without the second
+    try a third of the starts end in the wrong one on some targets (measured on vanilla targets at 6 nats).
+    """
+    across = (states - centre) @ softest
+    return _on_sphere(head, states - 2 * across[:, None] * softest)
+
+
+def _descend(
+    head: AffineHead,
+    target: Tensor,
+    states: Tensor,
+    metric: tuple[Tensor, Tensor],
+    tolerance_nats: float,
+    max_iterations: int,
+) -> tuple[Tensor, Tensor]:
+    """L-BFGS over the sphere from all the states, (k, d), at once: states and values, (k,).
+
+    `metric` is what the first step is taken in: curvatures, (d,), positive, and their directions, (d, d).
+
+    On a great circle cos θ · u + sin θ · v the logits are a combination of two fixed vectors, so a line search costs
+    O(V).
+    """
+    products = linear_part(head, states)  # A u, (k, V)
+    values, residual = _objective(head, target, products)
+    gradient = _tangent(pull_back(head, residual), states)
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for _ in range(max_iterations):
+        heading = _tangent(_lbfgs_direction(gradient, pairs, metric), states)
+        heading = torch.where((heading * gradient).sum(dim=1, keepdim=True) < 0, heading, -gradient)
+        length = heading.norm(dim=1)
+        heading = _on_sphere(head, heading)
+        heading_products = linear_part(head, heading)
+        angle = _search_circle(
+            head, target, products, heading_products, values, (gradient * heading).sum(dim=1), length / head.radius
+        )
+        cos, sin = angle.cos()[:, None], angle.sin()[:, None]
+        last_states, last_gradient, last_values = states, gradient, values
+        states = _on_sphere(head, cos * states + sin * heading)
+        products = cos * products + sin * heading_products
+        values, residual = _objective(head, target, products)
+        gradient = _tangent(pull_back(head, residual), states)
+        pairs = [*pairs, (states - last_states, gradient - last_gradient)][-HISTORY:]
+        pairs = [(_tangent(step, states), _tangent(change, states)) for step, change in pairs]
+        if float((last_values - values).max()) <= tolerance_nats:
+            break
+    values, _ = _objective(head, target, linear_part(head, states))
+    return states, values
+
+
+def _objective(head: AffineHead, target: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropies, (k,), and their gradients with respect to A u, (k, V), of `products` = A u."""
+    logits = products + head.offset
+    if head.softcap is None:
+        values, q = cross_entropy(head, target, logits)
+        return values, q - target
+    saturation = (logits / head.softcap).tanh()
+    values, q = cross_entropy(head, target, head.softcap * saturation)
+    return values, (q - target) * (1 - saturation**2)
+
+
+def _search_circle(
+    head: AffineHead,
+    target: Tensor,
+    products: Tensor,
+    heading_products: Tensor,
+    values: Tensor,
+    slopes: Tensor,
+    first_angle: Tensor,
+) -> Tensor:
+    """Angles, (k,), to go along the great circles from u to v; `products` = A u, `heading_products` = A v, (k, V)."""
+
+    def evaluate(angle: Tensor) -> tuple[Tensor, Tensor]:
+        cos, sin = angle.cos()[:, None], angle.sin()[:, None]
+        trial_values, residual = _objective(head, target, cos * products + sin * heading_products)
+        return trial_values, (residual * (cos * heading_products - sin * products)).sum(dim=1)
+
+    limit = torch.full_like(values, LONGEST_ANGLE)
+    return line_search(evaluate, values, slopes, first_angle.minimum(limit), limit)
+
+
+def _lbfgs_direction(gradient: Tensor, pairs: list[tuple[Tensor, Tensor]], metric: tuple[Tensor, Tensor]) -> Tensor:
+    """The two-loop recursion (Nocedal and Wright, algorithm 7.4) for each row: (k, d)."""
+    direction = -gradient
+    applied = []
+    for step, change in reversed(pairs):
+        overlap = (step * change).sum(dim=1, keepdim=True)
+        weight = torch.where(overlap > 0, 1 / overlap, 0.0)  # a pair without positive curvature is left out
+        share = weight * (step * direction).sum(dim=1, keepdim=True)
+        direction = direction - share * change
+        applied.append((weight, share))
+    curvatures, directions = metric
+    direction = (direction @ directions / curvatures) @ directions.T
+    for (step, change), (weight, share) in zip(pairs, reversed(applied), strict=True):
+        correction = share - weight * (change * direction).sum(dim=1, keepdim=True)
+        direction = direction + correction * step
+    return direction
+
+
+def _tangent(vectors: Tensor, states: Tensor) -> Tensor:
+    """Each vector without its part along its state: (k, d)."""
+    return vectors - (vectors * states).sum(dim=1, keepdim=True) / (states * states).sum(dim=1, keepdim=True) * states
+
+
+def _on_sphere(head: AffineHead, vectors: Tensor) -> Tensor:
+    """Vectors scaled to the length that the norm gives, (k, d); where states sum to 0, they do so exactly."""
+    if head.centred:
+        vectors = vectors - vectors.mean(dim=1, keepdim=True)
+    # A zero stays zero: the gradient of a softmax that is one-hot to the last bit.
+    unit: Tensor = vectors / vectors.norm(dim=1, keepdim=True).clamp(min=torch.finfo(vectors.dtype).tiny)
+    return head.radius * unit

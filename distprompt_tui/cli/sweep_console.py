@@ -1,0 +1,111 @@
+"""What the command line shows of a sweep: how far it is, how it ended, and what is left to do."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+from rich import progress
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from distprompt_tui.sweeps.costs import Estimate
+from distprompt_tui.sweeps.directory import Failure, SweepDirectory
+from distprompt_tui.sweeps.runner import Conduct, Progress, Show
+from distprompt_tui.text.formatting import duration
+from distprompt_tui.text.terminal_text import safe
+
+
+@contextmanager
+def progress_line(conduct: Conduct) -> Iterator[Show]:
+    """A function that tells stderr of each attempt, with a bar beneath where somebody reads along."""
+    console = Console(stderr=True)
+    columns = (
+        progress.TextColumn("{task.completed} of {task.total} searches"),
+        progress.BarColumn(),
+        progress.TextColumn("{task.description}"),
+    )
+    with progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        line = bar.add_task("the first task is at work", total=conduct.total, completed=conduct.done)
+
+        def show(now: Progress) -> None:
+            left = f"about {duration(now.seconds_left)} left" if now.seconds_left else ""
+            bar.update(line, completed=now.done, description=left)
+            if console.is_terminal:
+                console.print(Text(attempt(now)), soft_wrap=True)
+            else:
+                parts = [f"{now.done} of {now.total}", attempt(now), *([left] if left else [])]
+                print("; ".join(parts), file=sys.stderr, flush=True)
+
+        yield show
+
+
+def attempt(now: Progress) -> str:
+    """The attempt that has just ended, in one line."""
+    report = now.report
+    method, model, length = report.task.kind
+    how = f"failed: {report.error}" if report.error is not None else duration(report.seconds)
+    return f"{len(report.task.searches)} {method} of length {length} on {model}: {how}"
+
+
+def print_end(
+    console: Console, directory: SweepDirectory, conduct: Conduct, *, stopped: bool, with_estimates: bool
+) -> None:
+    """How a sweep stands at the end of a command."""
+    if with_estimates:
+        print_estimates(console, conduct)
+    for failure, count in _told_once(directory.read_failures()):
+        how = f"given up after {failure.attempts} attempts" if failure.attempts else "refused"
+        console.print(Text(f"{how}, {count} searches: {safe(failure.error)}"), soft_wrap=True)
+    console.print(Text(f"{directory.name}: {conduct.done} of {conduct.total} searches are done", style="bold"))
+    if stopped:
+        console.print("stopped; the same command goes on from here")
+    console.print(Text(f"table   {directory.table}"), soft_wrap=True)
+
+
+def print_estimates(console: Console, conduct: Conduct) -> None:
+    """What is left to do, kind by kind, as measured on the tasks that were done."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("method", "model"):
+        table.add_column(name)
+    for name in ("length", "tasks", "searches", "s each", "time", "peak memory"):
+        table.add_column(name, justify="right")
+    for part in conduct.estimates():
+        numbers = [part.kind.length, part.tasks, part.searches]
+        each = "—" if part.seconds_each is None else f"{part.seconds_each:.1f}"
+        memory = "—" if part.peak_bytes is None else f"{part.peak_bytes / 2**30:.1f} GiB"
+        table.add_row(part.kind.method, part.kind.model, *map(str, numbers), each, duration(part.seconds), memory)
+    console.print("Left to do, by what the first tasks took one worker:")
+    console.print(table)
+
+
+def as_dict(directory: SweepDirectory, conduct: Conduct, *, stopped: bool) -> dict[str, Any]:
+    """How a sweep stands, for other programs."""
+    failures = directory.read_failures()
+    return {
+        "sweep": str(directory.path),
+        "table": str(directory.table),
+        "searches": conduct.total,
+        "done": conduct.done,
+        "stopped": stopped,
+        "refused": [asdict(failure) for failure in failures if failure.attempts == 0],
+        "given_up": [asdict(failure) for failure in failures if failure.attempts > 0],
+        "left": [_as_fields(part) for part in conduct.estimates()],
+    }
+
+
+def _as_fields(part: Estimate) -> dict[str, Any]:
+    fields = asdict(part)
+    return part.kind._asdict() | {name: value for name, value in fields.items() if name != "kind"}
+
+
+def _told_once(failures: Sequence[Failure]) -> list[tuple[Failure, int]]:
+    """One failure for each reason, with the number of searches that it holds for."""
+    reasons = Counter((failure.attempts, failure.error) for failure in failures)
+    firsts = {(failure.attempts, failure.error): failure for failure in reversed(failures)}
+    return [(firsts[reason], count) for reason, count in reasons.items()]

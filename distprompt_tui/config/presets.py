@@ -1,0 +1,186 @@
+"""Presets: TOML files of a RunSpec, shipped or saved by the user."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+
+from distprompt_tui.config import paths
+from distprompt_tui.config import spec as specs
+from distprompt_tui.config.known_models import absolute_name
+from distprompt_tui.config.spec import RunSpec
+from distprompt_tui.config.toml_files import find_toml, parse_toml
+from distprompt_tui.config.validation import checked, location_of, read_checked
+from distprompt_tui.errors import UsageError
+from distprompt_tui.storage.safe_io import absolute, found_in, write_atomically
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named spec and the file that it stands in."""
+
+    name: str
+    path: Path
+    spec: RunSpec
+    shipped: bool
+
+
+def list_presets(problems: list[str] | None = None) -> list[Preset]:
+    """Shipped presets, then the user's; one of the user's with a shipped name takes its place.
+
+    Args:
+        problems: gets a sentence for each file that is left out because it is wrong; it names file, line and field.
+    """
+    presets: dict[str, Preset] = {}
+    for folder in (paths.shipped_presets_dir(), paths.user_presets_dir()):
+        for path in found_in(folder, "*.toml"):
+            try:
+                presets[path.stem] = _read(path)
+            except UsageError as error:
+                if problems is not None:
+                    problems.append(str(error))
+    return list(presets.values())
+
+
+def load_preset(name: str) -> Preset:
+    """A preset by its name or by the path of its file.
+
+    Raises:
+        NotFoundError: there is none; the near matches are named.
+        UsageError: it is wrong; the text names file, line and field.
+    """
+    return _read(find_toml(name, "preset", (paths.user_presets_dir(), paths.shipped_presets_dir())))
+
+
+def save_preset(name: str, spec: RunSpec) -> Path:
+    """Write a spec as the user's preset `name`.
+
+    Raises:
+        UsageError: the name cannot be a file's name.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise UsageError(f"{name!r} cannot be a preset's name: use letters, digits, '.', '_' and '-'")
+    folder = paths.user_presets_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.toml"
+    fields = spec.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"preset"})
+    text = tomli_w.dumps(_with_tags(fields, spec))
+    write_atomically(path, lambda file: file.write(text.encode()))
+    return path
+
+
+def override(spec: RunSpec, changes: Sequence[str]) -> RunSpec:
+    """A spec with fields replaced.
+
+    Args:
+        spec: what to start from.
+        changes: `field.path=value`. A value is TOML where that is of a type that the field takes, else it is the string
+            itself, its quotes included. Relative paths in it are of the working directory.
+
+    Raises:
+        UsageError: no such field, or a value that does not fit; the text says which and what would.
+    """
+    fields = spec.model_dump(mode="json", exclude_none=True)
+    if "lr" not in spec.search.model_fields_set:
+        fields["search"].pop("lr", None)  # its default follows from the optimizer, which may be what changes
+    for change in changes:
+        path, equals, value = change.partition("=")
+        if not equals or not path:
+            raise UsageError(f"{change!r} is not of the form field=value, such as search.lr=0.2")
+        _set_value(fields, path.strip().split("."), value)
+    return anchored(checked(fields, RunSpec), Path())
+
+
+def anchored(spec: RunSpec, folder: Path) -> RunSpec:
+    """A spec that means the same from any working directory: its paths are absolute.
+
+    Args:
+        folder: what relative paths start from.
+    """
+    search = spec.search
+    prompt = getattr(search, "init_prompt", None)
+    if prompt is not None:
+        search = search.model_copy(update={"init_prompt": absolute(prompt, folder)})
+    name = absolute_name(spec.model.name, folder)
+    model = spec.model if name == spec.model.name else spec.model.model_copy(update={"name": name})
+    target = _anchored_target(spec.target, folder)
+    changed = {"search": search, "model": model, "target": target}
+    return spec.model_copy(update={field: part for field, part in changed.items() if part is not getattr(spec, field)})
+
+
+def _anchored_target(target: specs.Target, folder: Path) -> specs.Target:
+    match target:
+        case specs.Explicit(file=str(file)):
+            return target.model_copy(update={"file": absolute(file, folder)})
+        case specs.Lm(model=str(name)) | specs.Shuffled(model=str(name)):
+            return target.model_copy(update={"model": absolute_name(name, folder)})
+        case specs.Mixture():
+            parts = [part.model_copy(update={"target": _anchored_target(part.target, folder)}) for part in target.parts]
+            return target.model_copy(update={"parts": tuple(parts)})
+        case _:
+            return target
+
+
+def with_method(spec: RunSpec, method: str) -> RunSpec:
+    """A spec with another search method; the prompt's length stays, what belongs to the old method goes."""
+    if method == spec.search.method:
+        return spec
+    fields = spec.model_dump(mode="json", exclude_none=True)
+    fields["search"] = {"method": method, "length": spec.search.length}
+    return checked(fields, RunSpec)
+
+
+def _with_tags(fields: dict[str, Any], spec: RunSpec) -> dict[str, Any]:
+    """Put back the names of family and method, which are defaults of their classes but decide how a file is read."""
+
+    def tag(values: dict[str, Any], part: BaseModel) -> dict[str, Any]:
+        tags = {key: getattr(part, key) for key in ("family", "method") if key in type(part).model_fields}
+        return tags | values
+
+    fields["target"] = tag(spec.target.model_dump(mode="json", exclude_none=True), spec.target)
+    fields["search"] = tag(fields.get("search", {}), spec.search)
+    return fields
+
+
+def _read(path: Path) -> Preset:
+    spec = anchored(read_checked(path, RunSpec), path.parent)
+    shipped = path.parent == paths.shipped_presets_dir()
+    return Preset(path.stem, path, spec.model_copy(update={"preset": path.stem}), shipped)
+
+
+def _set_value(fields: dict[str, Any], path: list[str], text: str) -> None:
+    """Set a field to what a text says as TOML, or to the text where only a string fits the field."""
+    try:
+        value = parse_toml(f"value = {text}")
+    except ValueError:
+        _set(fields, path, text)
+        return
+    _set(fields, path, value["value"] if len(value) == 1 else text)
+    if _is_wrong(fields, path) and not isinstance(value["value"], dict | list):
+        as_toml = value["value"]
+        _set(fields, path, text)
+        if _is_wrong(fields, path):
+            _set(fields, path, as_toml)  # whose mistake is the one to tell
+
+
+def _is_wrong(fields: dict[str, Any], path: list[str]) -> bool:
+    """Whether a field's value is not of its type; what else is wrong in the spec is not looked at."""
+    try:
+        RunSpec.model_validate(fields)
+    except ValidationError as error:
+        return any([part for part in location_of(one, fields) if part] == path for one in error.errors())
+    return False
+
+
+def _set(fields: dict[str, Any], path: list[str], value: Any) -> None:
+    for key in path[:-1]:
+        fields = fields.setdefault(key, {})
+        if not isinstance(fields, dict):
+            raise UsageError(f"{'.'.join(path)}: {key} is a value, it has no fields")
+    fields[path[-1]] = value

@@ -1,0 +1,64 @@
+"""TOML files, whose authors are not trusted: presets, sweeps, specs of runs, settings."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from distprompt_tui.errors import NotFoundError, UsageError, near_matches
+from distprompt_tui.storage.safe_io import found_in, is_file, read_text, user_path
+
+MAX_TOML_BYTES = 1 << 20
+"""Such a file is written by hand, or holds as much; a larger one is something else."""
+
+
+def find_toml(name: str, what: str, folders: Sequence[Path]) -> Path:
+    """A file by its path, or by its name without the ending in the first of the folders that has it.
+
+    Args:
+        what: a word for it, for the error's text.
+
+    Raises:
+        NotFoundError: there is none; the near matches are named.
+    """
+    if name.endswith(".toml") or "/" in name:
+        path = user_path(name)
+        if not is_file(path):
+            raise NotFoundError(f"no {what} file {name}")
+        return path
+    for folder in folders:
+        if is_file(path := user_path(folder / f"{name}.toml")):
+            return path
+    known = [path.stem for folder in folders for path in found_in(folder, "*.toml")]
+    raise NotFoundError(f"no {what} {name!r}; {near_matches(name, known)}")
+
+
+def read_toml(path: Path) -> tuple[dict[str, Any], str]:
+    """What a TOML file says, and its text.
+
+    Raises:
+        UsageError: it cannot be read, is too large or no TOML; the text names it.
+    """
+    try:
+        text = read_text(path, MAX_TOML_BYTES)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{path} cannot be read: {why}") from error
+    try:
+        return parse_toml(text), text
+    except ValueError as error:
+        raise UsageError(f"{path}: not TOML: {error}") from error
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises:
+        ValueError: it is no TOML, holds a number of thousands of digits, or is nested too deeply.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None

@@ -1,0 +1,175 @@
+"""TOML files of a pydantic model: read, checked, and their mistakes told by file, line and field."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from distprompt_tui.config.toml_files import read_toml
+from distprompt_tui.errors import UsageError, near_matches
+
+Kind = TypeVar("Kind", bound=BaseModel)
+
+TAGS = ("family", "method")
+"""Fields that say which model of a union a table is."""
+
+
+def read_checked(path: Path, kind: type[Kind], context: dict[str, Any] | None = None) -> Kind:
+    """What stands in a file.
+
+    Args:
+        path: of the file.
+        kind: what it holds.
+        context: for validators that ask for one.
+
+    Raises:
+        UsageError: it cannot be read or is wrong; the text names file, line and field.
+    """
+    fields, text = read_toml(path)
+    try:
+        return kind.model_validate(fields, context=context)
+    except ValidationError as error:
+        raise UsageError(_placed(path, text, error.errors(include_url=False)[0], fields, kind)) from error
+
+
+def all_mistakes(path: Path, kind: type[Kind]) -> list[str]:
+    """A sentence for each mistake in a file; it names file, line and field.
+
+    Raises:
+        UsageError: the file cannot be read or is no TOML.
+    """
+    fields, text = read_toml(path)
+    try:
+        kind.model_validate(fields)
+    except ValidationError as error:
+        mistakes = [one for one in error.errors(include_url=False) if one["type"] != "default_factory_not_called"]
+        return [_placed(path, text, one, fields, kind) for one in mistakes]
+    return []
+
+
+def _placed(path: Path, text: str, mistake: ErrorDetails, fields: dict[str, Any], kind: type[BaseModel]) -> str:
+    line = _line_of(text, location_of(mistake, fields))
+    at = f"{path}:{line}" if line else str(path)
+    return f"{at}: {_explain(mistake, fields, kind)}"
+
+
+def checked(fields: dict[str, Any], kind: type[Kind]) -> Kind:
+    """Fields as a model.
+
+    Raises:
+        UsageError: the first mistake, in one sentence.
+    """
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        raise UsageError(explain(error, fields, kind)) from error
+
+
+def explain(error: ValidationError, fields: dict[str, Any], kind: type[BaseModel]) -> str:
+    """One sentence for the first mistake: the field, what is wrong, and the near matches of an unknown name."""
+    return _explain(error.errors(include_url=False)[0], fields, kind)
+
+
+def _explain(first: ErrorDetails, fields: dict[str, Any], kind: type[BaseModel]) -> str:
+    where = location_of(first, fields)
+    name = ".".join(where)
+    if first["type"] == "extra_forbidden":
+        return f"{name} is not a field; {near_matches(where[-1], _siblings(where, fields, kind))}"
+    if first["type"] in ("missing", "union_tag_not_found"):
+        return f"{name} is missing{_misspelled(where, fields, kind)}"
+    if first["type"] == "union_tag_invalid":
+        known = re.findall(r"'([^']+)'", first["ctx"]["expected_tags"])
+        return f"{name}: there is no {first['ctx']['tag']!r}; {near_matches(first['ctx']['tag'], known)}"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    given = first.get("input")
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
+    return f"{name}: {message}{shown}" if name else message
+
+
+def _misspelled(where: list[str], fields: dict[str, Any], kind: type[BaseModel]) -> str:
+    """Half a sentence: which field beside a missing one may be meant for it."""
+    value: Any = fields
+    for part in where[:-1]:
+        value = value[int(part)] if isinstance(value, list | tuple) else value.get(part, {})
+    known = _siblings(where, fields, kind)
+    unknown = [name for name in value if name not in known] if isinstance(value, dict) else []
+    close = difflib.get_close_matches(where[-1], unknown, n=1)
+    return f"; is {close[0]!r} meant for it?" if close else ""
+
+
+def location_of(first: ErrorDetails, fields: dict[str, Any]) -> list[str]:
+    """The path of a wrong field, without the tags that pydantic puts in for unions."""
+    path: list[str] = []
+    value: Any = fields
+    for index, part in enumerate(first["loc"]):
+        is_missing = first["type"] == "missing" and index == len(first["loc"]) - 1
+        if isinstance(value, dict) and part not in value and not is_missing:
+            continue
+        path.append(str(part))
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list | tuple) and isinstance(part, int):
+            value = value[part]
+    if first["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        path.append(first["ctx"]["discriminator"].strip("'"))
+    return path
+
+
+def _siblings(where: list[str], fields: dict[str, Any], kind: type[BaseModel]) -> list[str]:
+    """The names that would be known where an unknown one stands."""
+    kinds = [kind]
+    value: Any = fields
+    for part in where[:-1]:
+        if isinstance(value, list | tuple):
+            value = value[int(part)]
+            continue
+        value = value.get(part, {})
+        kinds = [inner for outer in kinds if part in outer.model_fields for inner in _models_in(outer, part)]
+        if isinstance(value, dict):
+            kinds = [inner for inner in kinds if _has_tag_of(inner, value)]
+    return sorted({name for inner in kinds for name in inner.model_fields})
+
+
+def _models_in(kind: type[BaseModel], field: str) -> list[type[BaseModel]]:
+    """The models that a field's type names, however deep in unions and lists."""
+    found: list[type[BaseModel]] = []
+    waiting: list[Any] = [kind.model_fields[field].annotation]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            found.append(part)
+        waiting += get_args(part)
+    return found
+
+
+def _has_tag_of(kind: type[BaseModel], value: dict[str, Any]) -> bool:
+    return all(
+        kind.model_fields[tag].default == value[tag] for tag in TAGS if tag in value and tag in kind.model_fields
+    )
+
+
+def _line_of(text: str, where: list[str]) -> int | None:
+    """The line of a field in a TOML text: the key inside its table, else the table, else nothing."""
+    table: list[str] = []
+    table_line = None
+    seen: dict[str, int] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*(\[+)\s*([^\]]+?)\s*\]+", line):
+            table = [part.strip(" \"'") for part in header[2].split(".")]
+            if header[1] == "[[":  # one of several tables of that name, which pydantic counts
+                seen[header[2]] = seen.get(header[2], -1) + 1
+                table.append(str(seen[header[2]]))
+            if table == where:
+                return number
+            if where[: len(table)] == table:
+                table_line = number
+        elif key := re.match(r"\s*(\"[^\"]*\"|'[^']*'|[A-Za-z0-9_-]+)\s*=", line):
+            path = [*table, key[1].strip("\"'")]
+            if where[: len(path)] == path:
+                return number
+    return table_line

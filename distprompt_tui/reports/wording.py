@@ -1,0 +1,126 @@
+"""Numbers and verdicts in words, the same in the terminal and on a page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from distprompt_tui.text.formatting import duration, nats, percent, signed, size
+
+if TYPE_CHECKING:
+    from distprompt_tui.reports.sweep_report import SweepReport
+    from distprompt_tui.sweeps.bootstrap import Average
+    from distprompt_tui.sweeps.curves import Point
+    from distprompt_tui.sweeps.findings import Contrast, Verdict
+
+SIGNS = {"holds": "✓", "does not hold": "✗", "undecided": "?", "not tested": "–"}
+
+MARKERS = "oxv+sd"
+"""A letter a series: they are told apart without colours, too."""
+
+COLUMNS = ("entropy", "targets", "KL", "head limit", "left", "floor", "uniform")
+"""Of the table of points; what is in nats has its mean, KL and left their intervals too."""
+
+
+def average(value: Average | None) -> str:
+    """A mean with its interval: `1.932 [1.801, 2.053]`; the mean alone where one target gives no interval."""
+    if value is None:
+        return "—"
+    return nats(value.value) + ("" if value.low is None else f" [{nats(value.low)}, {nats(value.high)}]")
+
+
+def difference(value: Average | None) -> str:
+    """A difference with its interval: `+1.93 [+1.80, +2.05]`."""
+    if value is None:
+        return "—"
+    ends = "" if value.low is None or value.high is None else f" [{signed(value.low)}, {signed(value.high)}]"
+    return signed(value.value) + ends
+
+
+def point_cells(point: Point, *, narrow: bool = False) -> tuple[str, ...]:
+    """A row of the table of points; a narrow one has no interval of what is left."""
+    entropy = f"{point.entropy:g}" if point.asked is not None else f"{point.entropy:.2f} as made"
+    averages = (point.head_limit, point.left, point.floor, point.uniform)
+    head_limit, left, floor, uniform = (nats(value.value if value else None) for value in averages)
+    if not narrow:
+        left = average(point.left)
+    return entropy, str(point.kl.targets), average(point.kl), head_limit, left, floor, uniform
+
+
+def short_effect_line(verdict: Verdict) -> str:
+    """How much, of how many targets; or why it was not tested."""
+    effect = verdict.effect("kl")
+    return verdict.why_not if effect is None else f"{difference(effect)} nats, {effect.targets} targets"
+
+
+def effect_line(verdict: Verdict) -> str:
+    """The effect in one line: what decides, how much, of how many targets; or why there is none."""
+    effect, deciding = verdict.effect("kl"), verdict.deciding
+    if effect is None or deciding is None:
+        return verdict.why_not
+    of = deciding.name if len(verdict.contrasts) == 1 else f"the smaller difference, {deciding.name}"
+    return f"{difference(effect)} nats: {of}; {effect.targets} targets"
+
+
+def verdict_lines(verdict: Verdict) -> list[str]:
+    """All that is said of a verdict beneath its word."""
+    lines = [effect_line(verdict)]
+    if verdict.deciding is not None:
+        lines += [*contrast_lines(verdict), split_line(verdict.deciding), alone_line(verdict), verdict.caveat]
+    return [line for line in lines if line]
+
+
+def contrast_lines(verdict: Verdict) -> list[str]:
+    """Each difference over all entropies and at each, as far as the effect does not say it already."""
+    lines = []
+    for contrast in verdict.contrasts:
+        parts = [
+            f"{'as made' if asked is None else f'at {asked:g}'} {difference(one.kl)}"
+            for asked, one in verdict.by_entropy
+            if one.name == contrast.name
+        ]
+        told = f" ({', '.join(parts)})" if len(parts) > 1 else ""
+        if told or len(verdict.contrasts) > 1:
+            lines.append(f"{contrast.name}: {difference(contrast.kl)}{told}")
+    return lines
+
+
+def split_line(contrast: Contrast) -> str:
+    """How much of a difference is the output layer's."""
+    if contrast.head_limit is None:
+        return "no head limit on this model: not split"
+    parts = [f"head limit {difference(contrast.head_limit)}, left {difference(contrast.left)}", share_line(contrast)]
+    return "; ".join(filter(None, parts))
+
+
+def share_line(contrast: Contrast) -> str:
+    """The output layer's share of a difference; empty where it cannot be said."""
+    return "" if contrast.share is None else f"{percent(contrast.share)} of it is the output layer's"
+
+
+def alone_line(verdict: Verdict) -> str:
+    """Whether the finding holds of the head limits alone, and of what is left above them."""
+    effects = {"head limits": verdict.effect("head_limit"), "what is left": verdict.effect("left")}
+    told = [f"of {name} alone: {effect.outcome}" for name, effect in effects.items() if effect is not None]
+    return "; ".join(told)
+
+
+def failure_lines(report: SweepReport) -> list[str]:
+    """Why searches have no result, each reason once, the most frequent first. Not yet safe for a terminal."""
+    reasons = Counter(failure.error for failure in report.failures)
+    return [f"no result for {count} searches: {error}" for error, count in reasons.most_common()]
+
+
+def cost_line(report: SweepReport) -> str:
+    """How much was done, and what it took."""
+    return ", ".join(cost_parts(report))
+
+
+def cost_parts(report: SweepReport) -> list[str]:
+    """How much was done, and what it took, one by one."""
+    positions, seconds = sum(row.positions for row in report.rows), sum(cost.seconds for cost in report.costs)
+    parts = [f"{len(report.rows):,} of {report.asked:,} searches", f"{positions:,} token positions"]
+    if report.costs:
+        peak = max(cost.peak_bytes for cost in report.costs)
+        parts += [f"{duration(seconds)} of work with targets and head limits", f"at most {size(peak)} a worker"]
+    return parts

@@ -1,0 +1,128 @@
+"""A run without the app: start the worker, follow its events, show one progress line, sum up."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from distprompt_tui.config.spec import RunSpec
+from distprompt_tui.errors import DistPromptError
+from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.log import read_log
+from distprompt_tui.runs.process import start_run, stop, wait_for_end, worker_pid
+from distprompt_tui.runs.reducer import reduce_all
+from distprompt_tui.runs.state import RunState
+from distprompt_tui.text.formatting import duration, nats, rate
+from distprompt_tui.text.terminal_text import safe
+
+POLL_SECONDS = 0.1
+
+
+def run_to_end(spec: RunSpec, runs_dir: Path, console: Console) -> tuple[RunDirectory, RunState]:
+    """Run a spec in a worker and wait for its end.
+
+    Ctrl-C and TERM ask the worker to stop and keep what was found; a second one kills it.
+
+    Args:
+        spec: what to run.
+        runs_dir: the folder of all runs.
+        console: for the progress line.
+
+    Returns:
+        The run and its last state; `reason` is "stopped" after a Ctrl-C, `FORCED` after two.
+
+    Raises:
+        DistPromptError: the worker failed; the text is its own.
+    """
+    run = start_run(spec, runs_dir)
+    asked, force = threading.Event(), threading.Event()
+    previous = {
+        number: signal.signal(number, lambda number, frame: (force if asked.is_set() else asked).set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        with _progress_line(console) as show:
+            state = follow(run, asked, show, force)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if state.error is not None:
+        raise DistPromptError(state.error, exit_code=state.exit_code)
+    return run, state
+
+
+def follow(
+    run: RunDirectory, asked: threading.Event, show: Callable[[RunState], None], force: threading.Event | None = None
+) -> RunState:
+    """Reduce a run's events until it has ended and its worker is gone; stop it once `asked` is set, at once where
+    `force` is.
+
+    Raises:
+        DistPromptError: the worker died without a word; the text has the end of its log.
+    """
+    tailer, state = Tailer(run.events), RunState()
+    stopping: threading.Thread | None = None
+    pid = worker_pid(run)
+    while True:
+        alive = worker_pid(run) is not None  # before reading: what it wrote before it died is read below
+        state = reduce_all(tailer.read(), state)
+        show(state)
+        if state.phase == "ended":
+            if stopping is not None:
+                stopping.join()  # it may have a kill yet to send
+            wait_for_end(run, pid)
+            return state
+        if not alive:
+            raise DistPromptError(f"the worker of {run.name} died: {last_log_line(run)}")
+        if asked.is_set() and stopping is None:
+            stopping = threading.Thread(target=stop, args=(run,), kwargs={"force": force})
+            stopping.start()
+        time.sleep(POLL_SECONDS)
+
+
+def last_log_line(run: RunDirectory) -> str:
+    """The last line that the worker wrote, or where to look."""
+    lines = read_log(run.log)
+    return lines[-1] if lines else f"{run.log} is empty; it was killed"
+
+
+class _progress_line:
+    """A context that gives a function which draws a state on one line; it draws nothing where there is no terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[detail]}", markup=False),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task("starting", total=None, detail="")
+
+    def __enter__(self) -> Callable[[RunState], None]:
+        self._progress.start()
+        return self._show
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def _show(self, state: RunState) -> None:
+        if state.progress is not None:
+            self._progress.update(self._task, description=safe(state.progress.text), total=None, detail="")
+            return
+        if state.best_kl is None:
+            return
+        detail = f"best {nats(state.best_kl)}  uniform {nats(state.uniform)}  {rate(state.steps_per_second)}"
+        if state.seconds_left is not None:
+            detail += f"  eta {duration(state.seconds_left)}"
+        self._progress.update(
+            self._task, description=f"step {state.step}", total=state.steps_planned, completed=state.step, detail=detail
+        )

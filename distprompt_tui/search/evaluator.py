@@ -1,0 +1,384 @@
+"""Exact divergences of many hard prompts: none twice, in batches that fit, and what they share only once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from distprompt_tui.metrics.divergence import entropy, logits_kl
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.models.prefix_cache import Beginning, Past, Sharing
+from distprompt_tui.search.batching import BatchSize, Rejections, is_out_of_memory
+from distprompt_tui.search.candidates import bucket_starts, first_changes, prompt_hashes
+from distprompt_tui.search.initialization import random_ids
+from distprompt_tui.search.retokenization import surviving
+
+MAX_LOGITS = 1 << 25
+"""Logits that are alive at once: 128 MiB in float32. A vocabulary of 262,144 is measured 128 prompts at a time."""
+
+CALL_COSTS = {"cpu": 48}
+OTHER_CALL_COST = 4096
+"""What a call costs besides its positions, in positions. On two cores a call of SmolLM2 takes as long as some 30, and
+small ones use the cores less well; on a GPU it is the launches that cost."""
+
+WAYS = {"cpu": (Sharing.KEYS, Sharing.STEPS, Sharing.STATES)}
+OTHER_WAYS = (Sharing.KEYS, Sharing.STATES, Sharing.STEPS)
+"""Ways of sharing, the fastest first. On a CPU, transformers fills up several positions behind a state to a chunk of 64
+to 256; by steps, a Mamba-2 takes a twentieth of the time. On a GPU it is the calls that cost."""
+
+MAX_KNOWN = 1 << 18
+"""Prompts whose divergence is remembered; beyond, the oldest are forgotten first. Some 40 MiB."""
+
+SCREENED = math.nan
+"""Known of prompts that only the screener has seen: they are not new, and are measured if somebody asks."""
+
+RESCORED = 2
+"""So many of the screener's best are measured at once."""
+
+HARDLY_WORSE = 1e-3
+"""What the screener finds worse than the parent by more than this is not measured; nats."""
+
+MAX_STATES = 1 << 31
+"""Bytes of recurrent states that are alive at once: 2 GiB. Every prompt in a batch has its own."""
+
+AS_EXACT = 10
+"""So many times less exact than another way of sharing the one that is used may be,"""
+
+SAME_DIGITS = 8
+"""where differences of so many units in the last place count as none."""
+
+PROBES = 4
+"""Beginnings on which it is tried out whether sharing changes anything."""
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A prompt that others are made from.
+
+    Attributes:
+        ids: (n,).
+        logits: (V,).
+        past: None where it is not shared.
+        screening_past: the screener's.
+        gradient: of the objective by its embeddings, (n, d); None where nobody asked.
+        kl: its divergence, nats.
+        surprise: what the objective rises by for a token's own unlikeliness, by position and token, (n, V); None where
+            fluency does not count.
+    """
+
+    ids: Tensor
+    logits: Tensor
+    past: Past | None
+    screening_past: Past | None = None
+    gradient: Tensor | None = None
+    kl: float = 0.0
+    surprise: Tensor | None = None
+
+
+class Evaluator:
+    """Measures prompts and remembers what it measured.
+
+    What is measured is the objective: the divergence, less `fluency` times the prompt's mean log-likelihood. With a
+    fluency every candidate is run whole, since all of its positions must be looked at.
+
+    With a screener, which is faster and less exact, prompts go through it first. Those that it finds best, and better
+    than their parent, are measured: of what a call returns the lowest is exact wherever it is below the parent's.
+
+    That a shared beginning changes nothing is tried out once on this very model, for each way of sharing until one
+    does; where all do, nothing is shared and that is told.
+
+    Args:
+        model: frozen.
+        target: p, (V,), probabilities.
+        length: of the prompts to come.
+        warn: told why nothing is shared.
+        fluency: weight of the prompt's log-likelihood.
+        screener: the same model in fewer digits; used where beginnings are shared.
+
+    Attributes:
+        positions: work so far, in token positions through the body, the screener's as well; a backward pass counts as
+            two.
+        batch: prompts that are run at once.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        target: Tensor,
+        length: int,
+        warn: Callable[[str], None],
+        fluency: float = 0.0,
+        screener: LanguageModel | None = None,
+    ) -> None:
+        self._model = model
+        self._screener: LanguageModel | None = None  # not before it is known whether beginnings are shared
+        self._fluency = fluency
+        self._length = length
+        self._entropy = float(entropy(target.double()))
+        self._target = target.to(model.device, torch.float32)
+        self._known: dict[int, float] = {}
+        self._rejections = Rejections(warn)
+        self.positions = 0
+        rows = 1 + length if fluency else 1
+        self.batch = BatchSize(max(1, MAX_LOGITS // (rows * model.vocab_size)))
+        self._sharing = None if fluency else self._way_of_sharing(warn)
+        self._screener = screener if self._sharing is Sharing.KEYS else None
+        self._root = self._prefix_alone()
+
+    def fresh(self, prompts: Tensor) -> Tensor:
+        """Which prompts' text gives their ids again and are not known yet, nor stand twice in these; (count,) bool.
+
+        Those whose text gives others are known from then on: as infinitely bad.
+        """
+        hashes = prompt_hashes(prompts)
+        new = {value: row for row, value in reversed(list(enumerate(hashes))) if value not in self._known}
+        rows = sorted(new.values())
+        survives = surviving(self._model, prompts[rows].tolist())
+        self._remember({hashes[row]: float("inf") for row, good in zip(rows, survives, strict=True) if not good})
+        fresh = torch.zeros(len(prompts), dtype=torch.bool)
+        fresh[rows] = torch.tensor(survives, dtype=torch.bool)
+        return fresh.to(prompts.device)
+
+    def measure(self, prompts: Tensor, parent: Parent | None = None) -> Tensor:
+        """The objective of each prompt; those that were measured, and the second of two alike, cost nothing.
+
+        Args:
+            prompts: ids, (count, n).
+            parent: what they were made from; they may be longer than it.
+
+        Returns:
+            Nats, (count,) float32 on the CPU.
+        """
+        hashes = prompt_hashes(prompts)
+        found = {value: self._known[value] for value in hashes if self._is_measured(value)}
+        rows = list({value: row for row, value in enumerate(hashes) if value not in found}.values())
+        if rows:
+            kls, exact = self._measure_new(prompts[rows], parent)
+            new = [hashes[row] for row in rows]
+            self._remember(dict(zip(new, kls.where(exact, SCREENED).tolist(), strict=True)))
+            found |= dict(zip(new, kls.tolist(), strict=True))
+        return torch.tensor([found[value] for value in hashes], dtype=torch.float32)
+
+    def measured(self, prompts: Tensor) -> Tensor:
+        """Which prompts the model itself has measured, (count,) bool on the CPU; of the others it was not asked, or a
+        screener was."""
+        return torch.tensor([self._is_measured(value) for value in prompt_hashes(prompts)])
+
+    def parent(self, ids: Tensor, *, with_gradient: bool) -> Parent:
+        """Run one prompt to make others from it, with what they will share and which way is down."""
+        prompt = self._model.embedding(ids)[None].requires_grad_() if with_gradient else ids[None]
+        with torch.set_grad_enabled(with_gradient):
+            logits, past, likelihood, log_q = self._run_one(prompt, ids)
+            kl = logits_kl(self._target, logits, self._entropy)
+        self.positions += (3 if with_gradient else 1) * (len(ids) + self._around)
+        screening_past = self._screening_past(ids)
+        gradient = None
+        if with_gradient:
+            (kl - self._fluency * likelihood).sum().backward()
+            assert prompt.grad is not None
+            gradient = prompt.grad[0].nan_to_num(0.0, 0.0, 0.0)
+        surprise = (
+            None if log_q is None else log_q.detach() * (-self._fluency / max(self._model.predicted(len(ids)), 1))
+        )
+        return Parent(ids, logits[0].detach(), past, screening_past, gradient, float(kl.detach()), surprise)
+
+    def affordable(self, width: int, position: int) -> int:
+        """How many candidates may be measured at a position for what `width` cost at an average one."""
+        if self._sharing is None:
+            return width
+        behind = len(self._model.suffix_ids)
+        average = (self._length + 1) / 2 + behind
+        return max(1, round(width * average / (self._length - position + behind)))
+
+    def known(self) -> tuple[Tensor, Tensor]:
+        """What is remembered: hashes, (count,) int64, and nats, (count,) float32."""
+        values = list(self._known.values())
+        return torch.tensor(list(self._known), dtype=torch.long), torch.tensor(values, dtype=torch.float32)
+
+    def restore_known(self, hashes: Tensor, kls: Tensor) -> None:
+        """Take up what `known` gave."""
+        self._known = dict(zip(hashes.tolist(), kls.tolist(), strict=True))
+
+    @property
+    def _around(self) -> int:
+        return len(self._model.prefix_ids) + len(self._model.suffix_ids)
+
+    def _is_measured(self, value: int) -> bool:
+        return not math.isnan(self._known.get(value, SCREENED))
+
+    def _remember(self, kls: dict[int, float]) -> None:
+        self._known |= kls
+        for oldest in list(islice(self._known, max(0, len(self._known) - MAX_KNOWN))):
+            del self._known[oldest]
+
+    def _run_one(self, prompt: Tensor, ids: Tensor) -> tuple[Tensor, Past | None, Tensor | float, Tensor | None]:
+        """Logits, (1, V), the past where it is shared, and where fluency counts likelihood, (1,), and (n, V) of it."""
+        if self._fluency:
+            logits, likelihood, log_q = self._model.logits_and_likelihood(prompt, ids[None])
+            return logits, None, likelihood, log_q[0]
+        if self._sharing is not None:
+            return *self._model.logits_and_past(prompt, self._sharing), 0.0, None
+        return self._model.next_token_logits(prompt), None, 0.0, None
+
+    @torch.no_grad()
+    def _screening_past(self, ids: Tensor) -> Past | None:
+        if self._screener is None:
+            return None
+        self.positions += len(ids) + self._around
+        return self._screener.logits_and_past(ids[None])[1]
+
+    def _measure_new(self, prompts: Tensor, parent: Parent | None) -> tuple[Tensor, Tensor]:
+        """Objectives of prompts, (count,) float32 on the CPU, and which of them are exact, (count,) bool."""
+        good_enough = math.inf if parent is None else parent.kl + HARDLY_WORSE
+        parent = parent or self._root
+        if self._screener is None or len(prompts) <= RESCORED:
+            return self._run(self._model, prompts, parent), torch.ones(len(prompts), dtype=torch.bool)
+        kls = self._run(self._screener, prompts, parent)
+        exact = torch.zeros(len(prompts), dtype=torch.bool)
+        while not exact[best := kls.argmin()] and float(kls[best]) < good_enough:
+            order = kls.argsort()
+            rows = order[~exact[order]][:RESCORED]
+            kls[rows] = self._run(self._model, prompts[rows.to(prompts.device)], parent)
+            exact[rows] = True
+        return kls, exact
+
+    def _run(self, model: LanguageModel, prompts: Tensor, parent: Parent | None) -> Tensor:
+        """Objectives of prompts by a model, (count,) float32 on the CPU, in buckets by where they begin to differ.
+
+        Args:
+            model: ours, or the screener.
+            prompts: ids, (count, n).
+            parent: what they were made from.
+        """
+        if parent is None:
+            return self._in_batches(model, prompts, None)
+        past = parent.screening_past if model is self._screener else parent.past
+        if past is None:
+            return self._in_batches(model, prompts, None)
+        total = prompts.shape[1] + self._around
+        changes = len(self._model.prefix_ids) + first_changes(parent.ids, prompts)
+        firsts = changes.clamp_max(self._last_start(past, total)).cpu().numpy()
+        call_cost = CALL_COSTS.get(self._model.device.type, OTHER_CALL_COST)
+        starts = bucket_starts(
+            firsts, total, lambda start: past.overhead(start, total - start, call_cost) if start else call_cost
+        )
+        kls = torch.empty(len(prompts))
+        for start, end in zip(starts, [*starts[1:], total + 1], strict=True):
+            rows = torch.from_numpy(np.flatnonzero((firsts >= start) & (firsts < end)))
+            kls[rows] = self._behind(model, prompts[rows.to(prompts.device)], past, start)
+        return kls
+
+    def _last_start(self, past: Past, total: int) -> int:
+        """The longest beginning that inputs of `total` positions may share; 0 if they must be run whole."""
+        last = total - past.least
+        return last if last >= len(self._model.prefix_ids) else 0
+
+    @torch.no_grad()
+    def _behind(self, model: LanguageModel, prompts: Tensor, past: Past, start: int) -> Tensor:
+        """Objectives of prompts that share the first `start` positions, the fixed prefix included; (count,)."""
+        if not start:
+            return self._in_batches(model, prompts, None)
+        self.positions += past.to_run(start)
+        return self._in_batches(model, prompts[:, start - len(model.prefix_ids) :], past.cropped(start))
+
+    @torch.no_grad()
+    def _in_batches(self, model: LanguageModel, prompts: Tensor, past: Beginning | None) -> Tensor:
+        """Objectives of prompts, or of what is left of them behind a past; as many at once as fit the memory.
+
+        What is no number is infinitely bad.
+        """
+        around = self._around - (len(self._model.prefix_ids) if past else 0)
+
+        def measure(rows: slice) -> Tensor:
+            part = prompts[rows]
+            found = self._objective(model, part, past).cpu()
+            self.positions += len(part) * (part.shape[1] + around)
+            return found
+
+        most = max(1, MAX_STATES // past.size) if past is not None and past.size else None
+        found = torch.cat(self.batch.run(len(prompts), measure, most))
+        if lost := int((~found.isfinite()).sum()):
+            self._rejections.add(lost, "such prompts are rejected")
+        return found.nan_to_num(torch.inf, torch.inf, torch.inf)
+
+    def _objective(self, model: LanguageModel, prompts: Tensor, past: Beginning | None) -> Tensor:
+        """Of prompts that fit the memory, (count, n), or of what is left of them behind a past; (count,)."""
+        if not self._fluency:
+            return logits_kl(self._target, model.next_token_logits(prompts, past), self._entropy)
+        logits, likelihood, _ = model.logits_and_likelihood(prompts, prompts)
+        return logits_kl(self._target, logits, self._entropy) - self._fluency * likelihood
+
+    def _prefix_alone(self) -> Parent | None:
+        """What prompts without a parent share: the fixed prefix."""
+        if self._sharing is None or not self._model.prefix_ids:
+            return None
+        return self.parent(torch.zeros(0, dtype=torch.long, device=self._model.device), with_gradient=False)
+
+    def _way_of_sharing(self, warn: Callable[[str], None]) -> Sharing | None:
+        """The fastest way of sharing that changes nothing but the last digits; none, and a warning, if all do.
+
+        Half of the dtype's digits must agree: other shapes of the same products differ in the others. A layer that
+        ignores its state may change no more than that in a model that remembers little, so a way must also be about as
+        exact as the others.
+        """
+        why = "this kind of model cannot continue the beginning of a prompt from what it keeps of it"
+        eps = torch.finfo(self._model.dtype).eps
+        exact: dict[Sharing, float] = {}
+        ways = WAYS.get(self._model.device.type, OTHER_WAYS)
+        for self._sharing in ways:
+            try:
+                off, size, scale = self._trial()
+            except Exception as error:  # a model that is used in a way that it was not made for raises anything
+                if is_out_of_memory(error):
+                    raise
+                continue
+            if size > MAX_STATES:
+                why = f"its state takes {size / 2**30:.3g} GiB for each, more than {MAX_STATES / 2**30:.3g} GiB in all"
+            elif off > eps**0.5 * scale:
+                why = (
+                    f"with a shared beginning its divergences are off by {off:.2g} nats, "
+                    f"more than {eps**0.5 * scale:.2g}"
+                )
+            else:
+                exact[self._sharing] = max(off, SAME_DIGITS * eps * scale)
+                if self._sharing is Sharing.KEYS:
+                    break
+        if exact:
+            return next(way for way, off in exact.items() if off <= AS_EXACT * min(exact.values()))
+        warn(f"every candidate is run whole, which is slower: {why}")
+        return None
+
+    def _trial(self) -> tuple[float, int, float]:
+        """Whether sharing changes anything: a few random prompts, measured both ways.
+
+        They are measured behind a shared beginning twice, in a batch: a model that keeps its state elsewhere than in
+        the cache that it gives may be right once.
+
+        Returns:
+            The largest difference, nats; bytes of state for each prompt; nats that are large here, 1 at least.
+        """
+        generator = torch.Generator().manual_seed(0)
+        ids, *others = random_ids(self._model, (2 * PROBES + 1, self._length), generator)
+        past = self.parent(ids, with_gradient=False).past
+        assert past is not None
+        prompts = torch.stack([ids, *others])[1:]
+        shared, behind = torch.empty(2, 2 * PROBES), 0
+        prefix = len(self._model.prefix_ids)
+        last = self._last_start(past, self._length + self._around)
+        for probe in range(PROBES):
+            start = (probe + 1) * self._length // (PROBES + 1)
+            rows = slice(2 * probe, 2 * probe + 2)
+            prompts[rows, :start] = ids[:start]
+            behind = min(prefix + start, last)
+            for again in range(2):
+                shared[again, rows] = self._behind(self._model, prompts[rows], past, behind)
+        size = past.cropped(behind).size if behind else 0
+        whole = self._in_batches(self._model, prompts, None)
+        off = float((shared - whole).abs().nan_to_num(0.0, torch.inf).max())  # ∞ − ∞: equally rejected
+        return off, size, max(1.0, float(whole.max()))

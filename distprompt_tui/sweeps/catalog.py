@@ -1,0 +1,80 @@
+"""Sweeps by name: shipped with the program, the user's own, or any TOML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from distprompt_tui.config import paths
+from distprompt_tui.config.known_models import absolute_name
+from distprompt_tui.config.toml_files import find_toml
+from distprompt_tui.config.validation import checked, read_checked
+from distprompt_tui.models.registry import find_model
+from distprompt_tui.storage.safe_io import absolute, found_in
+from distprompt_tui.sweeps.sweep_spec import Sweep
+
+
+def load_sweep(name: str) -> Sweep:
+    """A sweep by its name or by the path of its file, its `quick` values not applied.
+
+    Raises:
+        NotFoundError: there is none; the near matches are named.
+        UsageError: it is wrong; the text names file, line and field.
+    """
+    return read_sweep(find_toml(name, "sweep", _folders()))
+
+
+def read_sweep(path: Path) -> Sweep:
+    """The sweep of a file; relative paths in it are of the file's folder.
+
+    Raises:
+        UsageError: it is wrong; the text names file, line and field.
+    """
+    sweep = read_checked(path, Sweep)
+    fields = sweep.model_dump(mode="json", exclude_unset=True)
+    anchored = _anchored(fields, path.parent)
+    return sweep if anchored == fields else checked(anchored, Sweep)
+
+
+def _anchored(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """A sweep's fields, or those of a table in it, with absolute paths."""
+    return {name: _anchored_value(name, value, folder) for name, value in fields.items()}
+
+
+def _anchored_value(name: str, value: Any, folder: Path) -> Any:
+    match name, value:
+        case ("models", list()):
+            return [absolute_name(one, folder) if isinstance(one, str) else one for one in value]
+        case ("model", str()):
+            return absolute_name(value, folder)
+        case ("file" | "init_prompt", str()):
+            return absolute(value, folder)
+        case ("masses", _):  # its names are tokens
+            return value
+        case (_, dict()):
+            return _anchored(value, folder)
+        case (_, list()):
+            return [_anchored_value("", one, folder) for one in value]
+        case _:
+            return value
+
+
+def sweep_files() -> list[Path]:
+    """The file of each sweep that has a name; the user's own goes before a shipped one of the same name."""
+    files = {path.stem: path for folder in reversed(_folders()) for path in found_in(folder, "*.toml")}
+    return list(files.values())
+
+
+def check_models(sweep: Sweep) -> None:
+    """Look for the models of a sweep, before anything is started.
+
+    Raises:
+        NotFoundError: one is unknown.
+    """
+    for model in sweep.all_models:
+        find_model(model)
+
+
+def _folders() -> list[Path]:
+    """Where sweeps that have a name lie, the user's own first."""
+    return [folder / "sweeps" for folder in (paths.user_presets_dir(), paths.shipped_presets_dir())]

@@ -1,0 +1,140 @@
+"""All sweeps: those that have a folder, and the files of those that have not been begun."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from distprompt_tui.errors import UsageError
+from distprompt_tui.storage.safe_io import list_folders
+from distprompt_tui.sweeps.catalog import read_sweep, sweep_files
+from distprompt_tui.sweeps.directory import GRID, SweepDirectory
+from distprompt_tui.sweeps.process import carrying_out
+from distprompt_tui.sweeps.results_reader import SweepReader
+from distprompt_tui.sweeps.sweep_spec import Sweep
+
+State = Literal["running", "done", "given up", "stopped", "not begun", "damaged"]
+
+Size = Literal["full", "quick", ""]
+"""Which of a file's two sizes a sweep is; empty where it is of no file, or of one that was changed since."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a sweep is.
+
+    Attributes:
+        done: searches that need no more work: those with a row, and those whose target was refused.
+        total: searches of the grid.
+        given_up: searches that failed; the next start tries them again.
+        refused: searches whose target cannot be made.
+    """
+
+    state: State
+    done: int = 0
+    total: int = 0
+    given_up: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True)
+class SweepEntry:
+    """One sweep of the list.
+
+    Attributes:
+        directory: its folder, or where that will be.
+        sweep: None where its file is damaged.
+        changed_at: Unix seconds of its last row or its beginning; None where it has not been begun.
+        problem: what is wrong with its file; empty where nothing is.
+    """
+
+    directory: SweepDirectory
+    sweep: Sweep | None
+    standing: Standing
+    size: Size = ""
+    changed_at: float | None = None
+    problem: str = ""
+
+
+def standing_of(sweep: Sweep, directory: SweepDirectory, reader: SweepReader, is_running: bool) -> Standing:
+    """How far a sweep is, by what its reader has read.
+
+    Args:
+        is_running: looked at before the files were read: who ends in between has written all before.
+    """
+    failures = reader.failures
+    refused = sum(failure.attempts == 0 for failure in failures)
+    given_up, done, total = len(failures) - refused, len(reader.rows) + refused, sweep.search_count
+    state: State = "stopped"
+    if not directory.sweep_file.exists():
+        state = "not begun"
+    elif is_running:
+        state = "running"
+    elif done >= total:
+        state = "done"
+    elif given_up:
+        state = "given up"
+    return Standing(state, min(done, total), total, given_up, refused)
+
+
+class SweepList:
+    """Reads the folder of all sweeps, and of each only what is new. Only for one thread at a time."""
+
+    def __init__(self, sweeps_dir: Path) -> None:
+        self._sweeps_dir = sweeps_dir
+        self._readers: dict[Path, SweepReader] = {}
+
+    def read(self) -> list[SweepEntry]:
+        """The running ones first, then the rest by when something last came; then what has not been begun."""
+        offered = list(_offered(self._sweeps_dir))
+        sizes = {entry.directory.path: entry.size for entry in offered}
+        try:
+            found, unreadable = list_folders(self._sweeps_dir, GRID)
+        except UsageError as error:
+            return [_unreadable(self._sweeps_dir, str(error)), *offered]
+        folders = [path for path, _ in found]
+        self._readers = {path: self._readers.get(path) or SweepReader(SweepDirectory(path)) for path in folders}
+        begun = [self._begun(path, sizes.get(path, "")) for path in folders]
+        begun.sort(key=lambda entry: (entry.standing.state != "running", -(entry.changed_at or 0.0)))
+        not_begun = [entry for entry in offered if entry.directory.path not in self._readers]
+        begun += [_unreadable(entry.path, f"it cannot be read: {entry.why}") for entry in unreadable]
+        return [*begun, *sorted(not_begun, key=lambda entry: bool(entry.problem))]
+
+    def _begun(self, path: Path, size: Size) -> SweepEntry:
+        directory, reader = SweepDirectory(path), self._readers[path]
+        changed_at = max((_changed_at(file) for file in (directory.sweep_file, directory.rows_file)), default=0.0)
+        try:
+            sweep = directory.read_sweep()
+        except UsageError as error:
+            return SweepEntry(directory, None, Standing("damaged"), "", changed_at, str(error))
+        is_running = carrying_out(directory) is not None
+        reader.read()
+        return SweepEntry(directory, sweep, standing_of(sweep, directory, reader, is_running), size, changed_at)
+
+
+def _unreadable(path: Path, problem: str) -> SweepEntry:
+    return SweepEntry(SweepDirectory(path), None, Standing("damaged"), "", 0.0, problem)
+
+
+def _offered(sweeps_dir: Path) -> Iterator[SweepEntry]:
+    """Each sweep that has a name, full and quick, as if none had been begun."""
+    for path in sweep_files():
+        try:
+            full = read_sweep(path)
+        except UsageError as error:
+            yield SweepEntry(SweepDirectory(path), None, Standing("damaged"), problem=str(error))
+            continue
+        sizes: list[tuple[Size, Sweep]] = [("full", full)]
+        sizes += [("quick", full.quickened())] if full.quick else []
+        for size, sweep in sizes:
+            directory = SweepDirectory(sweeps_dir / sweep.folder_name)
+            yield SweepEntry(directory, sweep, Standing("not begun", total=sweep.search_count), size)
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,64 @@
+"""A sweep's rows as tables of targets by entropies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distprompt_tui.sweeps.results import Row
+
+Measure = Literal["kl", "kl_string", "head_limit", "left", "floor", "uniform", "entropy_achieved"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a verdict is about: one model, searched by one method for prompts of one length."""
+
+    model: str
+    method: str
+    length: int
+
+    def __str__(self) -> str:
+        unit = "vectors" if self.method == "soft" else "tokens"
+        return f"{Path(self.model).name}, {self.method}, {self.length} {unit}"
+
+
+def by_setting(rows: Iterable[Row]) -> dict[Setting, dict[str, list[Row]]]:
+    """The rows of each setting by series, both in the order in which they first come."""
+    groups: dict[Setting, dict[str, list[Row]]] = {}
+    for row in rows:
+        setting = Setting(row.model, row.method, row.length)
+        groups.setdefault(setting, {}).setdefault(row.series, []).append(row)
+    return groups
+
+
+def entropies_of(rows: Iterable[Row]) -> list[float | None]:
+    """The entropies that were asked for, rising; None, for targets taken as they come, last."""
+    return sorted({row.entropy_asked for row in rows}, key=lambda asked: (asked is None, asked or 0.0))
+
+
+def targets_of(rows: Iterable[Row]) -> list[int]:
+    """The indices of the targets, rising."""
+    return sorted({row.target_index for row in rows})
+
+
+def table(
+    rows: Iterable[Row], measure: Measure, targets: Sequence[int], entropies: Sequence[float | None]
+) -> NDArray[np.float64]:
+    """A measure of each target at each entropy, the mean over the seeds of its searches.
+
+    Returns:
+        (targets, entropies), NaN where there is no row or the measure is not known.
+    """
+    found: dict[tuple[int, float | None], list[float]] = {}
+    for row in rows:
+        value = getattr(row, measure)
+        if value is not None:
+            found.setdefault((row.target_index, row.entropy_asked), []).append(value)
+    cells = [[float(np.mean(found.get((target, asked), [np.nan]))) for asked in entropies] for target in targets]
+    return np.array(cells, dtype=np.float64).reshape(len(targets), len(entropies))

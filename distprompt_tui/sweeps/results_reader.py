@@ -1,0 +1,52 @@
+"""Reading a sweep's folder as it grows. Nothing in it is trusted: a line that is not what it should be is no line."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TypeVar
+
+from distprompt_tui.runs.events import Tailer
+from distprompt_tui.storage.decode import record
+from distprompt_tui.sweeps.costs import Cost
+from distprompt_tui.sweeps.directory import Failure, SweepDirectory
+from distprompt_tui.sweeps.results import Row
+
+Kind = TypeVar("Kind", Row, Failure, Cost)
+
+
+class SweepReader:
+    """What stands in a folder's files of lines. Only for one thread at a time.
+
+    Attributes:
+        rows: by the key of their search, in the order in which they came.
+        costs: of the tasks that were done.
+    """
+
+    def __init__(self, directory: SweepDirectory) -> None:
+        self.rows: dict[str, Row] = {}
+        self.costs: list[Cost] = []
+        self._failures: dict[str, Failure] = {}
+        self._rows, self._failed, self._tasks = map(
+            Tailer, (directory.rows_file, directory.failures_file, directory.tasks_file)
+        )
+
+    def read(self) -> bool:
+        """Read on. Returns whether anything was new."""
+        rows, failures, costs = _new(Row, self._rows), _new(Failure, self._failed), _new(Cost, self._tasks)
+        self.rows |= {row.key: row for row in rows}
+        self._failures |= {failure.key: failure for failure in failures}
+        self.costs += costs
+        return bool(rows or failures or costs)
+
+    @property
+    def failures(self) -> list[Failure]:
+        """What was refused or given up and has no row, the newest word on each search."""
+        return [failure for failure in self._failures.values() if failure.key not in self.rows]
+
+
+def _new(kind: type[Kind], tailer: Tailer) -> list[Kind]:
+    found = []
+    for values in tailer.read():
+        with suppress(ValueError):
+            found.append(record(kind, values))
+    return found

@@ -1,0 +1,244 @@
+"""A sweep's file: a grid of models, targets, entropies, methods, lengths and seeds, strictly validated."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, Self, get_args
+
+import tomli_w
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from distprompt_tui.config import spec as specs
+from distprompt_tui.config.spec import Strict
+from distprompt_tui.config.validation import checked, explain
+from distprompt_tui.errors import UsageError
+
+
+def _printable(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("a name has printable characters only")
+    return name
+
+
+Name = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
+Method = Literal["soft", "hard"]
+Finding = Literal["entropy", "outliers", "lm-targets"]
+Seed = Annotated[int, Field(ge=0, lt=2**53)]
+"""A thousand times as large, it still is a search's seed."""
+
+FAMILIES: dict[str, type[Strict]] = {
+    family.model_fields["family"].default: family for family in get_args(get_args(specs.Target)[0])
+}
+OF_THE_GRID = {"soft": {"method", "length", "restarts"}, "hard": {"method", "length", "locked"}}
+"""Fields of a search that its table has no say in. The targets of a batch have one prompt each, so that no restarts
+can race; more seeds do the same. Locked positions go with one text and one length."""
+
+
+class Series(Strict):
+    """Targets of one kind: a family, and those of its fields that the grid does not give.
+
+    `models`: the series is for these of the sweep's models only.
+    """
+
+    name: Name
+    target: dict[str, Any]
+    models: tuple[Name, ...] | None = None
+
+    @model_validator(mode="after")
+    def _family_is_known(self) -> Self:
+        if str(self.target.get("family")) not in FAMILIES:
+            raise ValueError(f"the target's family is one of: {', '.join(FAMILIES)}")
+        return self
+
+    @property
+    def family(self) -> type[Strict]:
+        """The class of its targets."""
+        return FAMILIES[self.target["family"]]
+
+    @property
+    def takes_entropy(self) -> bool:
+        """Whether its targets can be asked to have an entropy."""
+        return "entropy" in self.family.model_fields and "exponent" not in self.target
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether its targets are made from texts."""
+        return self.family in (specs.Lm, specs.Shuffled)
+
+    @property
+    def takes_seed(self) -> bool:
+        """Whether its targets are random."""
+        return "seed" in self.family.model_fields
+
+
+class SoftSettings(specs.Soft):
+    """The soft search of a sweep, for `steps` steps."""
+
+    steps: Annotated[int, Field(ge=0)] = 300
+
+
+class HardSettings(specs.Hard):
+    """The hard search of a sweep, for `steps` steps."""
+
+    steps: Annotated[int, Field(ge=0)] = 300
+
+
+class Sweep(Strict):
+    """A grid of searches.
+
+    Target i of a series has seed i, or text i of `texts`; it is the same for all methods, lengths and seeds, and
+    search i of a point starts from its own initial prompt. Without `entropies`, targets are taken as they come.
+    `batch` targets of one model and length advance together in a soft search; a worker has `threads` threads, which
+    decide in what order numbers are added up. `quick` holds what replaces the rest in a quick sweep.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    title: str = ""
+    description: str = ""
+    finding: Finding | None = None
+    models: Annotated[tuple[Name, ...], Field(min_length=1)] = ("smollm2",)
+    methods: Annotated[tuple[Method, ...], Field(min_length=1)] = ("soft",)
+    lengths: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1)] = (10,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    entropies: Annotated[tuple[specs.Entropy, ...], Field(min_length=1)] | None = None
+    targets: Annotated[int, Field(ge=1, le=1000)] = 10
+    texts: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    series: Annotated[tuple[Series, ...], Field(min_length=1)]
+    batch: Annotated[int, Field(ge=1, le=1024)] = 16
+    threads: Annotated[int, Field(ge=1, le=1024)] = 2
+    device: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    soft: SoftSettings = SoftSettings()
+    hard: HardSettings = HardSettings()
+    quick: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        for field in ("models", "methods", "lengths", "seeds", "entropies", "texts"):
+            _refuse_repeats(field, getattr(self, field) or ())
+        _refuse_repeats("series", [series.name for series in self.series])
+        for method, fields in OF_THE_GRID.items():
+            if theirs := sorted(fields & getattr(self, method).model_fields_set):
+                raise ValueError(f"{method}.{theirs[0]} is not for a sweep")
+        for series in self.series:
+            self._check_series(series)
+        try:
+            self.quickened()
+        except UsageError as error:
+            raise ValueError(f"quick: {error}") from None
+        return self
+
+    def _check_series(self, series: Series) -> None:
+        if unknown := set(series.models or ()) - set(self.models):
+            raise ValueError(f"series {series.name!r}: {min(unknown)!r} is not among the sweep's models")
+        if series.takes_text and len(self.texts) < self.targets:
+            raise ValueError(
+                f"series {series.name!r}: {self.targets} targets need as many texts, not {len(self.texts)}"
+            )
+        given = [name for name in self.grid_fields(series) if name in series.target]
+        if given:
+            raise ValueError(f"series {series.name!r}: the grid gives the {given[0]}, the target cannot have its own")
+        for entropy in self.points(series):
+            try:
+                specs.RunSpec.model_validate({"target": self.target_fields(series, entropy, 0)})
+            except ValidationError as error:
+                why = explain(error, {"target": series.target}, specs.RunSpec)
+                raise ValueError(f"series {series.name!r}: {why}") from None
+
+    def grid_fields(self, series: Series) -> list[str]:
+        """Fields of a series' targets that come from the grid."""
+        takes = {
+            "entropy": series.takes_entropy and self.entropies is not None,
+            "seed": series.takes_seed,
+            "text": series.takes_text,
+        }
+        return [name for name, taken in takes.items() if taken]
+
+    def points(self, series: Series) -> tuple[float | None, ...]:
+        """The entropies that a series is searched at; None stands for targets as they come."""
+        return self.entropies if self.entropies is not None and series.takes_entropy else (None,)
+
+    def target_count(self, series: Series) -> int:
+        """Targets of a series at a point: one where none differs from another."""
+        return self.targets if series.takes_seed or series.takes_text else 1
+
+    def count_for(self, model: str) -> int:
+        """Searches of a model by one method at one length."""
+        series = [one for one in self.series if one.models is None or model in one.models]
+        return len(self.seeds) * sum(len(self.points(one)) * self.target_count(one) for one in series)
+
+    @property
+    def search_count(self) -> int:
+        """Searches of the whole grid."""
+        return sum(map(self.count_for, self.models)) * len(self.methods) * len(self.lengths)
+
+    def target_fields(self, series: Series, entropy: float | None, index: int) -> dict[str, Any]:
+        """Target `index` of a series at an entropy, as fields of its family."""
+        values = {"entropy": entropy, "seed": index, "text": self.texts[index] if series.takes_text else None}
+        return series.target | {name: values[name] for name in self.grid_fields(series)}
+
+    def quickened(self) -> Sweep:
+        """The sweep with its `quick` values in place.
+
+        Raises:
+            UsageError: one of them is wrong.
+        """
+        if not self.quick:
+            return self
+        if theirs := {"name", "finding", "series", "quick"} & set(self.quick):
+            raise UsageError(f"{min(theirs)} cannot be another in a quick sweep")
+        own = self.model_dump(mode="json", exclude_unset=True, exclude={"quick"})
+        for field, kind in (("models", list), *((method, dict) for method in OF_THE_GRID)):
+            if not isinstance(self.quick.get(field, kind()), kind):
+                raise UsageError(f"{field} should be a {'table' if kind is dict else 'list'}")
+        tables = {name: own.get(name, {}) | self.quick.get(name, {}) for name in OF_THE_GRID}
+        models = self.quick.get("models", self.models)
+        return checked(own | self.quick | tables | {"series": self._series_for(models)}, Sweep)
+
+    def with_models(self, models: Sequence[str]) -> Sweep:
+        """The sweep on other models, in its quick size too; series that are for none of them are left out.
+
+        Raises:
+            UsageError: no series is left.
+        """
+        own = self.model_dump(mode="json", exclude_unset=True)
+        quick = {name: value for name, value in self.quick.items() if name != "models"}
+        return checked(own | {"models": list(models), "series": self._series_for(models), "quick": quick}, Sweep)
+
+    def _series_for(self, models: Sequence[str]) -> list[dict[str, Any]]:
+        """Fields of the series that are for one of the models at least."""
+        kept = []
+        for series in self.series:
+            fields = series.model_dump(mode="json", exclude_unset=True)
+            if series.models is not None:
+                fields["models"] = [name for name in series.models if name in models]
+            if fields.get("models") != []:
+                kept.append(fields)
+        if not kept:
+            raise UsageError(f"no series of {self.name} is for {' or '.join(models)}")
+        return kept
+
+    def resolved(self) -> str:
+        """The sweep as TOML, every default written out, `quick` left out."""
+        left_out: Any = {"quick": True} | OF_THE_GRID
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True, exclude=left_out))
+
+    @property
+    def all_models(self) -> list[str]:
+        """The models that are prompted, and those that make targets."""
+        others = [str(series.target["model"]) for series in self.series if series.target.get("model")]
+        return list(dict.fromkeys([*self.models, *others]))
+
+    @property
+    def folder_name(self) -> str:
+        """Name and digest of all that decides the results: the same sweep has the same folder."""
+        decisive = self.model_copy(update={"title": "", "description": ""}).resolved()
+        return f"{self.name}-{hashlib.sha256(decisive.encode()).hexdigest()[:10]}"
+
+
+def _refuse_repeats(field: str, values: Any) -> None:
+    repeated = [value for value, count in Counter(values).items() if count > 1]
+    if repeated:
+        raise ValueError(f"{field}: {repeated[0]!r} is there twice")

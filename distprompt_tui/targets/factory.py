@@ -1,0 +1,75 @@
+"""From a spec to a target: which family makes it, and what every target must hold to."""
+
+from __future__ import annotations
+
+from distprompt_tui.config import spec as specs
+from distprompt_tui.errors import TargetError
+from distprompt_tui.models.vocabulary import Vocabulary
+from distprompt_tui.targets.entropy import check_entropy
+from distprompt_tui.targets.explicit import explicit
+from distprompt_tui.targets.lm import lm, reachable, shuffled
+from distprompt_tui.targets.mixture import mixture
+from distprompt_tui.targets.outlier import outlier
+from distprompt_tui.targets.simple import one_hot, temperature, uniform, zipf
+from distprompt_tui.targets.target import DistributionSource, Target, required, token_count
+from distprompt_tui.targets.vanilla import vanilla
+
+
+def needs_model(spec: specs.Target) -> bool:
+    """Whether a target can only be made with a language model at hand."""
+    match spec:
+        case specs.Lm() | specs.Shuffled() | specs.Reachable():
+            return True
+        case specs.Explicit():
+            return spec.rest == "model"
+        case specs.Mixture():
+            return any(needs_model(part.target) for part in spec.parts)
+        case _:
+            return False
+
+
+def make_target(spec: specs.Target, vocabulary: Vocabulary, model: DistributionSource | None = None) -> Target:
+    """Make the target that a spec describes.
+
+    Args:
+        spec: the family and its settings.
+        vocabulary: the tokens of the model that shall be prompted.
+        model: that model; only some families need it, see `needs_model`.
+
+    Raises:
+        TargetError: the target cannot be made as asked; the text says why.
+        NotFoundError: the spec names a file that is not there.
+    """
+    if token_count(vocabulary) == 0:
+        raise TargetError("this model's vocabulary has no tokens")
+    target = _make(spec, vocabulary, model)
+    asked = getattr(spec, "entropy", None)
+    if asked is not None:
+        check_entropy(target.probabilities, asked)
+    return target
+
+
+def _make(spec: specs.Target, vocabulary: Vocabulary, model: DistributionSource | None) -> Target:
+    match spec:
+        case specs.Vanilla():
+            return vanilla(spec, vocabulary)
+        case specs.Temperature():
+            return temperature(spec, vocabulary)
+        case specs.Outlier():
+            return outlier(spec, vocabulary)
+        case specs.Lm():
+            return lm(spec, vocabulary, required(model, "an lm"))
+        case specs.Shuffled():
+            return shuffled(spec, vocabulary, required(model, "a shuffled"))
+        case specs.Reachable():
+            return reachable(spec, vocabulary, required(model, "a reachable"))
+        case specs.Explicit():
+            return explicit(spec, vocabulary, model)
+        case specs.Uniform():
+            return uniform(spec, vocabulary)
+        case specs.OneHot():
+            return one_hot(spec, vocabulary)
+        case specs.Zipf():
+            return zipf(spec, vocabulary)
+        case specs.Mixture():
+            return mixture(spec, [make_target(part.target, vocabulary, model) for part in spec.parts])

@@ -1,0 +1,95 @@
+"""The families that a language model makes: `lm`, `shuffled` (its control) and `reachable`."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.random import PCG64, Generator
+
+from distprompt_tui.config.spec import Lm, Reachable, Shuffled
+from distprompt_tui.errors import TargetError
+from distprompt_tui.models.vocabulary import Vocabulary
+from distprompt_tui.targets.entropy import ENTROPY_TOLERANCE, FloatArray, entropy, rescale
+from distprompt_tui.targets.target import DistributionSource, Notes, Target
+from distprompt_tui.targets.transfer import transfer
+
+
+def lm(spec: Lm, vocabulary: Vocabulary, model: DistributionSource) -> Target:
+    """A model's own next-token distribution after a text.
+
+    Raises:
+        TargetError: temperature cannot give the entropy, or nothing of another model's distribution could be carried.
+    """
+    probabilities, recipe, notes = _after_text(spec, vocabulary, model)
+    return Target(probabilities, spec.family, f"{recipe}.", notes)
+
+
+def shuffled(spec: Shuffled, vocabulary: Vocabulary, model: DistributionSource) -> Target:
+    """An `lm` target whose probabilities are dealt to other tokens.
+
+    Raises:
+        TargetError: as `lm`.
+    """
+    probabilities, recipe, notes = _after_text(spec, vocabulary, model)
+    dealt = np.zeros(vocabulary.size)
+    dealt[vocabulary.allowed] = Generator(PCG64(spec.seed)).permutation(probabilities[vocabulary.allowed])
+    return Target(dealt, spec.family, f"{recipe}; then dealt to the tokens in random order (seed {spec.seed}).", notes)
+
+
+def reachable(spec: Reachable, vocabulary: Vocabulary, model: DistributionSource) -> Target:
+    """What a random soft prompt of the model gives."""
+    raw = model.random_prompt_probabilities(spec.length, spec.seed)
+    probabilities, dropped = on_tokens(raw, vocabulary)
+    recipe = f"What the model gives after a random soft prompt of length {spec.length} (seed {spec.seed}), exactly."
+    return Target(probabilities, spec.family, recipe, {"mass_without_token": dropped})
+
+
+def on_tokens(raw: FloatArray, vocabulary: Vocabulary) -> tuple[FloatArray, float]:
+    """A model's distribution without the rows that stand for no token, renormalised.
+
+    Args:
+        raw: (V,), sums to about 1.
+        vocabulary: the tokens of the same model.
+
+    Returns:
+        The distribution, (V,) float64, and the mass that those rows had.
+
+    Raises:
+        TargetError: `raw` is no distribution over this vocabulary.
+    """
+    if raw.shape != (vocabulary.size,):
+        raise TargetError(f"the model gave {raw.size:,} probabilities, but its vocabulary has {vocabulary.size:,} rows")
+    kept = np.where(vocabulary.allowed, raw, 0.0).astype(np.float64)
+    total = float(kept.sum())
+    if not (np.isfinite(total) and total > 0 and kept.min() >= 0):
+        raise TargetError("the model gave no distribution here (negative or not a number): try dtype float32")
+    return kept / total, 1 - total / float(raw.sum(dtype=np.float64))
+
+
+def _after_text(
+    spec: Lm | Shuffled, vocabulary: Vocabulary, model: DistributionSource
+) -> tuple[FloatArray, str, Notes]:
+    """The distribution after the text, (V,), carried over and rescaled as the spec asks; recipe and notes."""
+    if spec.model is None:
+        probabilities, dropped = on_tokens(model.next_token_probabilities(spec.text), vocabulary)
+        recipe = f"The model's own next-token distribution after {spec.text!r}"
+        notes: Notes = {"mass_without_token": dropped}
+    else:
+        source, source_vocabulary = model.other(spec.model)
+        given, dropped = on_tokens(source.next_token_probabilities(spec.text), source_vocabulary)
+        carried = transfer(given, source_vocabulary, vocabulary)
+        probabilities = carried.probabilities
+        recipe = f"The next-token distribution of {spec.model} after {spec.text!r}, carried over by the bytes of tokens"
+        notes = {
+            "mass_without_token": dropped,
+            "matched_mass": carried.matched,
+            "prefix_mass": carried.prefix,
+            "lost_mass": carried.lost,
+            "entropy_before_transfer": entropy(given),
+        }
+    if spec.entropy is not None:
+        notes["entropy_before_temperature"] = entropy(probabilities)
+        probabilities, notes["inverse_temperature"] = rescale(probabilities, spec.entropy)
+        recipe += (
+            f", brought to {spec.entropy:g} nats by temperature (refused if more than {ENTROPY_TOLERANCE:g} nats off)"
+        )
+    return probabilities, recipe, notes

@@ -1,0 +1,39 @@
+"""What screens and the palette use of the app."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from distprompt_tui.tui.settings import Settings
+
+if TYPE_CHECKING:
+    from distprompt_tui.config.spec import RunSpec
+    from distprompt_tui.runs.directory import RunDirectory
+    from distprompt_tui.runs.summary import RunSummary
+
+
+class AppContext(Protocol):
+    """The part of the app that its screens may rely on."""
+
+    settings: Settings
+    settings_file: Path | None
+    settings_problem: str
+    updates_per_second: float
+    read_only: bool
+    runs_dir: Path
+
+    def change_settings(self, **changes: Any) -> None:
+        """Apply settings and keep them for the next time."""
+
+    def start_search(self, spec: RunSpec, *, replace: bool = False) -> None:
+        """Start a search and show it; `replace` puts it in the place of the screen on top."""
+
+    def watch_run(self, run: RunDirectory, *, replace: bool = False) -> None:
+        """Show a run."""
+
+    async def read_runs(self) -> list[RunSummary]:
+        """All runs, read in a thread."""
+
+    def go_home(self) -> None:
+        """Back to the start screen."""

@@ -1,0 +1,337 @@
+"""The divergence over the steps as lines of text. Owns what plotext is given, so that no number can break a frame."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+
+from distprompt_tui.text.formatting import Line
+
+Point = tuple[float, float | None]
+"""Step and divergence; None or a number that is not finite is a gap."""
+
+_DOTS_ACROSS, _DOTS_DOWN = 2, 4
+_SGR = re.compile(r"\x1b\[([0-9;]*)m")
+_DECADES_BELOW_CURVE = 1.0
+"""A reference line further below the curve than this is clamped to the bottom row, so the curve keeps its room."""
+
+_LARGEST = 1e15
+"""Far above any divergence. What is above it could overflow in arithmetic: a gap, like what is not finite."""
+
+_MIN_PLOT_COLUMNS = 28
+"""With fewer columns left, the labels leave the plot: the panel names the lines elsewhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Points by rising step, and what they are drawn in."""
+
+    points: Sequence[Point]
+    role: str = "strong"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A horizontal line with a name: a bound, a limit, a scale."""
+
+    label: str
+    value: float
+    role: str
+    dash: str = "╌"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A point on a curve; without a label it is only its sign."""
+
+    label: str
+    step: float
+    value: float
+    role: str = "strong"
+    sign: str = "◆"
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """A linear range (of logarithms on a log scale) over cells, each of several dots of a Braille sign."""
+
+    low: float
+    high: float
+    cells: int
+    dots: int
+
+    def cell(self, value: float) -> int:
+        """The cell in which plotext puts a value's dot, counted from the low end."""
+        position = 0.5 + (self.cells * self.dots - 1) * (value - self.low) / (self.high - self.low)
+        return min(max(math.floor(round(position, 8)) // self.dots, 0), self.cells - 1)
+
+    def snapped(self, value: float) -> float:
+        """A value that plotext's ticks, which are placed by whole cells, show in the cell of `value`'s dot."""
+        return self.low + self.cell(value) / max(self.cells - 1, 1) * (self.high - self.low)
+
+
+def plot_lines(
+    points: Sequence[Point],
+    references: Sequence[Reference],
+    marks: Sequence[Mark],
+    width: int,
+    height: int,
+    *,
+    log: bool,
+    cursor_step: float | None = None,
+) -> list[Line]:
+    """Draw a curve with its reference lines and marks.
+
+    Args:
+        points: the curve, by rising step.
+        references: drawn across, labelled at the right edge.
+        marks: drawn on the curve, labelled at the right edge.
+        width: cells of the whole picture, labels included.
+        height: lines of the whole picture, axis included.
+        log: scale of the divergence; what is not above 0 is then a gap.
+        cursor_step: a step to mark by a vertical line.
+
+    Returns:
+        `height` lines; a sentence where there is nothing to draw.
+    """
+    return plot_curves([Curve(points)], references, marks, width, height, log=log, cursor_step=cursor_step)
+
+
+def plot_curves(
+    curves: Sequence[Curve],
+    references: Sequence[Reference],
+    marks: Sequence[Mark],
+    width: int,
+    height: int,
+    *,
+    log: bool,
+    cursor_step: float | None = None,
+    across: tuple[float, float] | None = None,
+) -> list[Line]:
+    """Draw several curves as `plot_lines` draws one; where two meet, the later one is seen.
+
+    `across`: the ends of the axis; by default it goes from 0 to the last step.
+    """
+    drawn = [(curve.role, _segments(curve.points, log)) for curve in curves]
+    segments = [segment for _, parts in drawn for segment in parts]
+    if not segments:
+        return _sentence("Nothing to draw yet: the first step has not been reported.", width, height)
+    if width < 12 or height < 4:
+        return _sentence("No room for the plot.", width, height)
+    low, high = _limits([y for segment in segments for _, y in segment], references, log)
+    named: list[Reference | Mark] = [*references, *marks]
+    labels = [_label(item, log, low) for item in named if item.label]
+    gutter = max((cell_len(label) for label, _, _ in labels), default=0) + 1 if labels else 0
+    if width - gutter < _MIN_PLOT_COLUMNS:
+        labels, gutter = [], 0
+    y_ticks = _value_ticks(low, high, height - 2, log)
+    tick_width = max(len(text) for _, text in y_ticks)
+    columns, rows = width - gutter - tick_width - 1, height - 2
+    first = min(0.0, *(segment[0][0] for segment in segments))
+    last = max(segment[-1][0] for segment in segments)
+    first, last = across or (first, last)
+    steps = _Axis(first, max(last, first + 1), columns, _DOTS_ACROSS)
+    values = _Axis(low, high, rows, _DOTS_DOWN)
+    canvas = _draw(drawn, steps, values, y_ticks, width - gutter, height)
+    for item in references:
+        level = _scaled(item.value, log)
+        _overlay_row(canvas, rows - 1 - values.cell(low if level is None else max(level, low)), tick_width + 1, item)
+    if cursor_step is not None and first <= cursor_step <= last:
+        _overlay_column(canvas, tick_width + 1 + steps.cell(cursor_step), rows)
+    for mark in marks:
+        level = _scaled(mark.value, log)
+        if level is not None and low <= level <= high and first <= mark.step <= last:
+            row, column = rows - 1 - values.cell(level), tick_width + 1 + steps.cell(mark.step)
+            canvas[row][column] = (mark.sign, mark.role)
+    placed = _place([(rows - 1 - values.cell(level), level, text, role) for text, level, role in labels], rows)
+    return [_merge(cells) + placed.get(row, []) for row, cells in enumerate(canvas)]
+
+
+def bucketed(points: Sequence[tuple[float, float]], columns: int) -> list[tuple[float, float]]:
+    """At most two points a column, its lowest and its highest, so that no spike is lost and no frame is slow."""
+    if len(points) <= 2 * columns or columns < 1:
+        return list(points)
+    first, span = points[0][0], points[-1][0] - points[0][0]
+    buckets: dict[int, list[tuple[float, float]]] = {}
+    for point in points:
+        buckets.setdefault(min(int((point[0] - first) / span * columns), columns - 1), []).append(point)
+    kept: list[tuple[float, float]] = []
+    for bucket in buckets.values():
+        extremes = {min(bucket, key=lambda point: point[1]), max(bucket, key=lambda point: point[1])}
+        kept.extend(sorted(extremes))
+    return kept
+
+
+def _segments(points: Sequence[Point], log: bool) -> list[list[tuple[float, float]]]:
+    """Runs of drawable points, already on the axis's scale; the gaps between them stay empty."""
+    segments: list[list[tuple[float, float]]] = []
+    broken = True
+    for step, value in points:
+        level = _scaled(value, log)
+        if level is None or not math.isfinite(step):
+            broken = True
+            continue
+        if broken:
+            segments.append([])
+            broken = False
+        segments[-1].append((float(step), level))
+    return segments
+
+
+def _scaled(value: float | None, log: bool) -> float | None:
+    if value is None or not abs(value) < _LARGEST:
+        return None
+    if not log:
+        return value
+    return math.log10(value) if value > 0 else None
+
+
+def _label(item: Reference | Mark, log: bool, low: float) -> tuple[str, float, str]:
+    """Text, level and role; what lies below the picture stands at its foot, with an arrow."""
+    level = _scaled(item.value, log)
+    if level is None or level < low:
+        return f"{item.label} ↓", low, item.role
+    return item.label, level, item.role
+
+
+def _limits(levels: Sequence[float], references: Sequence[Reference], log: bool) -> tuple[float, float]:
+    low, high = min(levels), max(levels)
+    margin = _DECADES_BELOW_CURVE if log else math.inf
+    for item in references:
+        level = _scaled(item.value, log)
+        if level is not None:
+            low, high = min(low, max(level, low - margin)), max(high, level)
+    padding = max((high - low) * 0.04, 1e-9 * max(abs(low), abs(high)), 1e-12)
+    if not log and low >= 0:
+        return max(low - padding, 0.0) if low > 0 else 0.0, high + padding
+    return low - padding, high + padding
+
+
+def _value_ticks(low: float, high: float, rows: int, log: bool) -> list[tuple[float, str]]:
+    """Tick positions on the axis's scale, with their numbers."""
+    wanted = max(min(rows // 3, 6), 2)
+    if not log:
+        ticks = _nice_ticks(low, high, wanted)
+        return [(tick, f"{tick:.4g}") for tick in ticks] or [(low, f"{low:.3g}")]
+    for factors in ((1,), (1, 3), (1, 2, 5)):
+        ticks = [
+            math.log10(factor) + decade
+            for decade in range(math.floor(low), math.ceil(high) + 1)
+            for factor in factors
+            if low <= math.log10(factor) + decade <= high
+        ]
+        if len(ticks) >= wanted - 1:
+            break
+    if len(ticks) < 2:
+        ticks = [math.log10(tick) for tick in _nice_ticks(10**low, 10**high, wanted) if tick > 0]
+    ticks = ticks or [low]
+    return [(tick, f"{10**tick:.3g}") for tick in ticks[:: math.ceil(len(ticks) / wanted)]]
+
+
+def _nice_ticks(low: float, high: float, wanted: int) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten between two numbers, about as many as wanted."""
+    rough = (high - low) / max(wanted, 1)
+    if not rough > 0 or not math.isfinite(rough):
+        return []
+    power = 10.0 ** math.floor(math.log10(rough))
+    size = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
+    first = math.ceil(low / size - 1e-9)
+    last = math.floor(high / size + 1e-9)
+    return [number * size for number in range(first, last + 1)]
+
+
+def _step_ticks(steps: _Axis) -> list[float]:
+    ticks = _nice_ticks(steps.low, steps.high, max(steps.cells // 12, 3))
+    return [tick for tick in ticks if tick == int(tick)] or [steps.low]
+
+
+def _draw(
+    curves: list[tuple[str, list[list[tuple[float, float]]]]],
+    steps: _Axis,
+    values: _Axis,
+    y_ticks: list[tuple[float, str]],
+    width: int,
+    height: int,
+) -> list[list[tuple[str, str]]]:
+    """Curves, as (role, segments), and axes as one (character, role) a cell."""
+    import plotext
+
+    plotext.clear_figure()
+    plotext.limit_size(False, False)
+    plotext.plot_size(width, height)
+    plotext.theme("clear")
+    plotext.xaxes(True, False)
+    plotext.yaxes(True, False)
+    plotext.xlim(steps.low, steps.high)
+    plotext.ylim(values.low, values.high)
+    x_ticks = _step_ticks(steps)
+    plotext.xticks([steps.snapped(tick) for tick in x_ticks], [f"{tick:.0f}" for tick in x_ticks])
+    plotext.yticks([values.snapped(tick) for tick, _ in y_ticks], [text for _, text in y_ticks])
+    for color, (_, segments) in enumerate(curves, start=1):
+        for segment in segments:
+            kept = bucketed(segment, steps.cells)
+            plotext.plot([x for x, _ in kept], [y for _, y in kept], marker="braille", color=color)
+    picture: str = plotext.build()
+    plotext.clear_figure()
+    roles = {f"38;5;{color}": role for color, (role, _) in enumerate(curves, start=1)}
+    rows = [_cells(line, width, roles) for line in picture.split("\n")]
+    return (rows + [[(" ", "")] * width for _ in range(height)])[:height]
+
+
+def _cells(line: str, width: int, roles: dict[str, str]) -> list[tuple[str, str]]:
+    """A line of plotext's output; its colours are roles here."""
+    cells: list[tuple[str, str]] = []
+    role = "faint"
+    for index, part in enumerate(_SGR.split(line)):
+        if index % 2:
+            role = roles.get(part, "faint")
+        else:
+            cells.extend((char, role) for char in part)
+    cells = [(char, "quiet") if char.isalnum() or char in ".-" else (char, role) for char, role in cells]
+    return (cells + [(" ", "")] * width)[:width]
+
+
+def _overlay_row(canvas: list[list[tuple[str, str]]], row: int, start: int, item: Reference) -> None:
+    cells = canvas[row]
+    for column in range(start, len(cells)):
+        if cells[column][0] == " ":
+            cells[column] = (item.dash, item.role)
+
+
+def _overlay_column(canvas: list[list[tuple[str, str]]], column: int, rows: int) -> None:
+    for cells in canvas[:rows]:
+        if cells[column][0] in " ╌─":
+            cells[column] = ("│", "quiet")
+
+
+def _place(labels: list[tuple[int, float, str, str]], rows: int) -> dict[int, Line]:
+    """Labels (row, level, text, role) beside their rows, highest first, moved apart where two want the same row."""
+    labels = sorted(labels, key=lambda label: (label[0], -label[1]))[:rows]
+    taken: list[int] = []
+    for row, *_ in labels:
+        taken.append(max(row, taken[-1] + 1 if taken else 0))
+    for index in range(len(taken) - 1, -1, -1):
+        taken[index] = min(taken[index], rows - len(taken) + index)
+    return {row: [(f" {text}", role)] for row, (_, _, text, role) in zip(taken, labels, strict=True)}
+
+
+def _merge(cells: list[tuple[str, str]]) -> Line:
+    """Neighbouring cells of one role as one span."""
+    line: Line = []
+    for char, role in cells:
+        if line and line[-1][1] == role:
+            line[-1] = (line[-1][0] + char, role)
+        else:
+            line.append((char, role))
+    return line
+
+
+def _sentence(text: str, width: int, height: int) -> list[Line]:
+    lines: list[Line] = [[] for _ in range(max(height, 0))]
+    if lines:
+        lines[len(lines) // 2] = [(text[:width], "quiet")]
+    return lines

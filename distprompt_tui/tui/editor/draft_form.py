@@ -1,0 +1,107 @@
+"""What the person writes in the editor: rows, how the rest is spread, or a text in their place."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.widgets import Input, Label
+
+from distprompt_tui.tui.editor.lines import RestChoice, RestData
+from distprompt_tui.tui.editor.target_draft import Draft, Report, Rest
+from distprompt_tui.tui.editor.target_rows import TargetRows
+from distprompt_tui.tui.widgets.line_widget import label_border
+from distprompt_tui.tui.widgets.visible_input import WrittenField
+
+
+class DraftForm(Vertical):
+    """Posts `Changed` when the draft may be another one."""
+
+    class Changed(Message):
+        """A field has another value."""
+
+    def __init__(self, *, ascii_only: bool, id: str, classes: str) -> None:
+        super().__init__(id=id, classes=classes)
+        self.rows = TargetRows(ascii_only=ascii_only, id="rows")
+        self._choice = RestChoice(id="rest")
+        self._text = WrittenField(ascii_only=ascii_only, all_spaces=False, id="text")
+        self._entropy = WrittenField(ascii_only=ascii_only, placeholder="nats; empty: as it is", id="entropy")
+        self._rest: Rest = "uniform"
+        self._by_text = False
+
+    def compose(self) -> ComposeResult:
+        """Called by Textual."""
+        yield self.rows
+        yield self._choice
+        with Horizontal(id="text-line"):
+            yield Label("after ")
+            yield self._text
+        with Horizontal(id="entropy-line"):
+            yield Label("entropy ")
+            yield self._entropy
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        self._arrange()
+
+    @property
+    def draft(self) -> Draft:
+        """All that is written now."""
+        return Draft(self.rows.value, self._rest, self._by_text, self._text.value, self._entropy.value)
+
+    def write(self, draft: Draft) -> None:
+        """Put another draft into the fields."""
+        self._rest, self._by_text = draft.rest, draft.by_text
+        self._text.value, self._entropy.value = draft.text, draft.entropy
+        self.rows.write(draft.rows)
+        self._arrange()
+
+    def report(self, report: Report) -> None:
+        """Say what the draft means."""
+        self.rows.report(report.rows)
+        self._choice.show(RestData(report.total, self._rest))
+
+    def toggle_rest(self) -> None:
+        """Spread the rest the other way; the text that it needs then gets the focus."""
+        self._rest = "model" if self._rest == "uniform" else "uniform"
+        self._arrange()
+        if self._rest == "model":
+            self._text.focus()
+        elif self._text.has_focus:
+            self.rows.focus_token()
+
+    def toggle_by_text(self) -> None:
+        """A text in the place of the rows, or the rows again."""
+        self._by_text = not self._by_text
+        self._arrange()
+        if self._by_text:
+            self._text.focus()
+        else:
+            self.rows.focus_token()
+
+    def on_target_rows_changed(self, event: TargetRows.Changed) -> None:
+        """Called by Textual."""
+        event.stop()
+        self.post_message(self.Changed())
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Called by Textual: the text or the entropy."""
+        event.stop()
+        self.post_message(self.Changed())
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Called by Textual: enter in the text or the entropy."""
+        event.stop()
+        self.screen.focus_next()
+
+    def on_rest_choice_clicked(self) -> None:
+        """Called by Textual."""
+        self.toggle_rest()
+
+    def _arrange(self) -> None:
+        """Show the fields that count now."""
+        self.set_class(self._by_text, "-by-text")
+        self.set_class(self._by_text or self._rest == "model", "-with-text")
+        self._text.placeholder = "a text" if self._by_text else "a text; empty: a new line"
+        label_border(self, title=[("The model's own, after a text" if self._by_text else "Token, mass", "border")])
+        self.post_message(self.Changed())

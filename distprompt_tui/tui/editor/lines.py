@@ -1,0 +1,97 @@
+"""The editor's own lines: its title, what is left of 1 and how it is spread, and what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual import events
+from textual.message import Message
+
+from distprompt_tui.text import formatting
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.tui.drawing.styled_text import cut, joined, spread, wrapped
+from distprompt_tui.tui.editor.target_draft import Rest
+from distprompt_tui.tui.widgets.line_widget import Painted
+
+_SUM_TOLERANCE = 1e-9
+"""As `explicit` has it, whose module imports numpy."""
+
+
+@dataclass(frozen=True)
+class RestData:
+    """The sum of the masses, and how the rest of 1 is spread."""
+
+    total: float = 0.0
+    rest: Rest = "uniform"
+
+
+class RestChoice(Painted[RestData]):
+    """Two lines; a click chooses the other way."""
+
+    class Clicked(Message):
+        """The other way was asked for."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(RestData(), id=id)
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """What to draw."""
+        return rest_lines(self.data, width)
+
+    def on_click(self, event: events.Click) -> None:
+        """Called by Textual."""
+        self.post_message(self.Clicked())
+
+
+def rest_lines(data: RestData, width: int) -> list[Line]:
+    """The sum with what is left of 1, then the ways to spread it."""
+    left = 1 - data.total
+    total: Line = [("sum ", "quiet"), (formatting.mass(data.total), "target")]
+    if left < -_SUM_TOLERANCE:
+        over: Line = [(f"{formatting.mass(-left)} too much", "error")]
+        return [spread(total, over, width), cut(_ways(data.rest, "faint"), width)]
+    if left <= _SUM_TOLERANCE:
+        return [spread(total, [("nothing left", "quiet")], width), cut(_ways(data.rest, "faint"), width)]
+    return [
+        spread(total, [("left ", "quiet"), (formatting.mass(left), "strong"), (" of 1", "quiet")], width),
+        cut(_ways(data.rest, "strong"), width),
+    ]
+
+
+def _ways(rest: Rest, role: str) -> Line:
+    ways: list[Line] = [[("rest ", "quiet"), ("^r", "key")]]
+    for name, words in (("uniform", "evenly"), ("model", "as the model does")):
+        chosen = name == rest
+        ways.append([("● " if chosen else "○ ", "accent" if chosen else "faint"), (words, role if chosen else "quiet")])
+    return joined(ways)
+
+
+@dataclass(frozen=True)
+class VerdictData:
+    """What keeps a search from being started (`is_wrong`: a mistake), and what the row in focus means."""
+
+    problem: str = ""
+    is_wrong: bool = False
+    row: str = ""
+
+
+class Verdict(Painted[VerdictData]):
+    """Two lines across the screen."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(VerdictData(), id=id)
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """What to draw."""
+        return verdict_lines(self.data, width, height)
+
+
+def verdict_lines(data: VerdictData, width: int, height: int) -> list[Line]:
+    """The problem, or that there is none; then the row in focus, where the problem does not tell it already."""
+    row = "" if data.row in data.problem else safe(data.row)
+    text = safe(data.problem[:1].upper() + data.problem[1:]) or "A search can be started on it: ^g"
+    sign, role = ("✕ ", "error") if data.is_wrong else ("○ ", "quiet") if data.problem else ("● ", "good")
+    words = wrapped(text, width - 2, "error" if data.is_wrong else "", max_lines=1 if row else height)
+    lines: list[Line] = [[(sign if number == 0 else "  ", role), *line] for number, line in enumerate(words)]
+    return [*lines, [("  ", ""), *cut([(row, "quiet")], width - 2)]] if row else lines

@@ -1,0 +1,335 @@
+"""The target editor: tokens and masses by hand, or a text; what they mean is seen as they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Container
+from textual.screen import ModalScreen
+from textual.widgets import Input
+
+from distprompt_tui.errors import DistPromptError
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.tui.editor import target_draft
+from distprompt_tui.tui.editor.draft_form import DraftForm
+from distprompt_tui.tui.editor.lines import Verdict, VerdictData
+from distprompt_tui.tui.editor.save_preset_dialog import save_under_a_name, unsaved_question
+from distprompt_tui.tui.editor.target_draft import Draft, Report, Row
+from distprompt_tui.tui.keymap import EDITOR_APP_KEYS, EDITOR_KEYS, bindings
+from distprompt_tui.tui.platform.threads import in_thread
+from distprompt_tui.tui.start.opening import Opening
+from distprompt_tui.tui.start.preview_service import Known, TargetDesk
+from distprompt_tui.tui.start.spec_builder import chosen_spec
+from distprompt_tui.tui.start.target_preview import PreviewData, TargetView
+from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
+from distprompt_tui.tui.widgets.key_bar import KeyBar
+from distprompt_tui.tui.widgets.one_line import OneLine
+from distprompt_tui.tui.widgets.search_form import SearchForm
+
+if TYPE_CHECKING:
+    from distprompt_tui.config import spec
+    from distprompt_tui.models.vocabulary import Vocabulary
+    from distprompt_tui.tui.start.target_preview_data import TargetPreview
+
+_ACTIONS_ON_ROWS = frozenset({"rescale", "rest", "drop"})
+
+
+class EditorScreen(AppScreen):
+    """What is written is checked at once; the target is made in a thread, its bounds are found after a short rest."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(EDITOR_KEYS)]
+    AUTO_FOCUS = "#rows Input"
+    keys = EDITOR_KEYS
+    app_keys = EDITOR_APP_KEYS
+
+    def __init__(self, opening: Opening, *, saved: Callable[[str], None], ascii_only: bool) -> None:
+        super().__init__()
+        self._opening = opening
+        self._model = opening.model
+        self._saved = saved
+        self._ascii_only = ascii_only
+        self._desk = TargetDesk(self._desk_has_news, opening.maker)
+        self._vocabulary: Vocabulary | None = None
+        self._report = Report(problem="the model's tokens are being read…")
+        self._last_made: TargetPreview | None = None
+        self._rows_wanted_of: spec.Target | None = None
+        # What the draft was when it was opened or saved last, and the spec that says the same, where there is one.
+        self._kept = Draft()
+        self._kept_spec: spec.RunSpec | None = None
+
+    def compose(self) -> ComposeResult:
+        """Called by Textual."""
+        yield OneLine([], id="header")
+        with Container(id="edit"):
+            yield DraftForm(ascii_only=self._ascii_only, id="written", classes="panel")
+            yield TargetView(id="target", classes="panel")
+        yield Verdict(id="verdict")
+        yield SearchForm(id="search", classes="panel")
+        yield KeyBar((*EDITOR_KEYS, *EDITOR_APP_KEYS))
+        yield TooSmall()
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        for field in self.query(Input):
+            field.cursor_blink = False
+        self.query_one(SearchForm).show(self._opening.choice)
+        self._show_all()
+        self._open()
+
+    def on_screen_resume(self) -> None:
+        """Called by Textual: bounds that were given up are looked for again."""
+        self._look()
+
+    async def on_screen_suspend(self) -> None:
+        """Called by Textual: a search gets the machine for itself."""
+        if not isinstance(self.app.screen, ModalScreen):
+            await self._desk.close()
+
+    async def on_unmount(self) -> None:
+        """Called by Textual."""
+        await self._desk.close()
+
+    # What is written.
+
+    @property
+    def form(self) -> DraftForm:
+        """Where it is written."""
+        return self.query_one(DraftForm)
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether something would be lost."""
+        return self._rows_wanted_of is None and self.form.draft.trimmed() != self._kept
+
+    @work(group="open")
+    async def _open(self) -> None:
+        try:
+            vocabulary = await self._desk.vocabulary(self._model)
+            # What is imported and tabulated on the first check must not hold up the first key.
+            await in_thread(target_draft.check, Draft(rows=(Row(" a", "1"),)), vocabulary)
+        except DistPromptError as error:
+            self._report = Report(problem=str(error), is_wrong=True)
+            self._show_all()
+            return
+        self._vocabulary = vocabulary
+        if self._opening.preset:
+            target = self._opening.base.target
+            draft = target_draft.draft_of(target)
+            self._rows_wanted_of = None if draft.rows else target
+            self._write(draft, self._opening.base if draft.rows else None)
+        self._check()
+
+    def _write(self, draft: Draft, says_the_same: spec.RunSpec | None) -> None:
+        """Put a draft that is not the person's own into the form."""
+        self._kept, self._kept_spec = draft.trimmed(), says_the_same
+        self.form.write(draft)
+
+    def on_draft_form_changed(self, event: DraftForm.Changed) -> None:
+        """Called by Textual."""
+        self._check()
+
+    def _check(self) -> None:
+        """Find out what the draft means now."""
+        if self._vocabulary is None:
+            return
+        draft = self.form.draft
+        report = target_draft.check(draft, self._vocabulary)
+        if draft.trimmed().rows:
+            self._rows_wanted_of = None
+        news = report.target != self._report.target
+        self._report = report
+        if news or self._rows_wanted_of is not None:
+            self._look()
+        self._show_all()
+
+    # What is found out.
+
+    def _look(self) -> None:
+        """Make the target and find its bounds; what was looked for before is given up."""
+        target = self._rows_wanted_of or self._report.target
+        if target is None:
+            self.workers.cancel_group(self, "look")
+        else:
+            self._find_out(target)
+
+    @work(exclusive=True, group="look")
+    async def _find_out(self, target: spec.Target) -> None:
+        await self._desk.fill(self._model, [target])
+        await self._desk.look(self._model, target)
+
+    def _desk_has_news(self) -> None:
+        if not self.is_drawn:
+            return
+        if self._rows_wanted_of is not None and (made := self._known(self._rows_wanted_of).target) is not None:
+            self._take_rows(made)
+        self._show_all()
+
+    def _known(self, target: spec.Target | None) -> Known:
+        return self._desk.known(self._model.name, target) if target is not None else Known()
+
+    def _take_rows(self, made: TargetPreview) -> None:
+        """The largest tokens of a target as rows, as what the editor opened with."""
+        assert self._vocabulary is not None
+        self._rows_wanted_of = None
+        rows = target_draft.rows_of_tokens(made.tokens, self._vocabulary)
+        self._write(replace(self.form.draft, rows=rows), None)
+
+    # What is shown.
+
+    def _show_all(self) -> None:
+        if not self.is_drawn:
+            return
+        self.query_one("#header", OneLine).show(self._title())
+        self.form.report(self._report)
+        self._show_target()
+        self._show_verdict()
+        by_text = self.form.draft.by_text
+        hidden = _ACTIONS_ON_ROWS if by_text else frozenset({"as_rows"})
+        self.query_one(KeyBar).show({"by_text": "rows" if by_text else "text"}, hidden)
+
+    def _title(self) -> Line:
+        name = safe(self._opening.preset) or "a new target"
+        state = ("  ● not saved", "warning") if self.has_changes else ("", "")
+        return [("Editor  ", "heading"), (name, "strong"), (f"  for {safe(self._model.name)}", "quiet"), state]
+
+    def _show_target(self) -> None:
+        """The newest target that was made, until the present one is."""
+        target = self._rows_wanted_of or self._report.target
+        known = self._known(target)
+        if known.target is not None:
+            self._last_made = known.target
+        made = self._last_made if target is not None and not known.failure else None
+        making = f"The target is being made: {self._desk.probe_says or 'a moment'}."
+        self.query_one("#target", TargetView).show(
+            PreviewData(
+                target=made,
+                going_on=known.failure or (making if target is not None else "Its bars are drawn here."),
+                bounds=known.bounds,
+                bounds_going_on=self._desk.probe_says,
+                failed=bool(known.failure),
+                ascii_only=self._ascii_only,
+            )
+        )
+
+    def _show_verdict(self) -> None:
+        rows, current = self._report.rows, self.form.rows.current
+        row = rows[current].sentence if current is not None and current < len(rows) else ""
+        failure = self._known(self._report.target).failure
+        is_wrong = self._report.is_wrong or bool(failure)
+        self.query_one(Verdict).show(VerdictData(failure or self._report.problem, is_wrong, row))
+
+    def on_descendant_focus(self) -> None:
+        """Called by Textual: another row's sentence."""
+        self._show_verdict()
+
+    # What can be done.
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Rows and text have actions of their own."""
+        by_text = self.form.draft.by_text
+        return not (action in _ACTIONS_ON_ROWS and by_text) and not (action == "as_rows" and not by_text)
+
+    def action_rescale(self) -> None:
+        """Make the masses sum to 1."""
+        try:
+            self.form.rows.write(target_draft.rescaled(self.form.draft.trimmed().rows))
+        except DistPromptError as error:
+            self._warn(error)
+
+    def action_rest(self) -> None:
+        """Spread the rest the other way."""
+        self.form.toggle_rest()
+
+    def action_by_text(self) -> None:
+        """Write a text instead of rows, or rows again."""
+        self._last_made = None
+        self.form.toggle_by_text()
+
+    def action_as_rows(self) -> None:
+        """The largest tokens after the text become the rows."""
+        made = self._known(self._report.target).target
+        if made is None or self._vocabulary is None:
+            self.notify("There are no tokens yet: write a text and wait for its bars.", severity="warning")
+            return
+        rows = target_draft.rows_of_tokens(made.tokens, self._vocabulary)
+        self.form.write(replace(self.form.draft, rows=rows, rest="uniform", by_text=False))
+        self.form.rows.focus_token()
+
+    def action_drop(self) -> None:
+        """Take the row in focus away."""
+        self.form.rows.drop_current()
+
+    def on_input_submitted(self) -> None:
+        """Called by Textual: enter in a field of the search."""
+        self.action_start()
+
+    def action_start(self) -> None:
+        """Start a search for what is written."""
+        try:
+            chosen = self._spec()
+        except DistPromptError as error:
+            self._warn(error)
+        else:
+            self.context.start_search(chosen)
+
+    def _spec(self) -> spec.RunSpec:
+        """The run that the fields describe.
+
+        Raises:
+            UsageError: something is not written yet, or wrong.
+        """
+        from distprompt_tui.errors import UsageError
+
+        target = self._report.target
+        problem = self._report.problem or self._known(target).failure
+        if problem or target is None:
+            raise UsageError(problem[:1].upper() + problem[1:] + ".")
+        base = self._kept_spec
+        if base is None or self.has_changes:
+            changes = {"target": target, "title": "", "description": target_draft.summary_of(target), "preset": ""}
+            base = self._opening.base.model_copy(update=changes)
+        return chosen_spec(base, self._model.name, self.query_one(SearchForm).choice)
+
+    # What is kept.
+
+    @work(exclusive=True, group="save")
+    async def action_save(self) -> None:
+        """Save the target as a preset."""
+        await self._save()
+
+    async def _save(self) -> bool:
+        try:
+            chosen = self._spec()
+        except DistPromptError as error:
+            self._warn(error)
+            return False
+        draft = self.form.draft.trimmed()
+        saved = await save_under_a_name(self.app, chosen, self._opening.preset)
+        if saved is None:
+            return False
+        self._kept, self._kept_spec = draft, saved
+        self._saved(saved.preset)
+        self._show_all()
+        return True
+
+    def action_back(self) -> None:
+        """Back to the screen below."""
+        self.leave(self.app.pop_screen)
+
+    @work(exclusive=True, group="save")
+    async def leave(self, go: Callable[[], object]) -> None:
+        """Go, after a question where something would be lost."""
+        if self.has_changes:
+            answer = await self.app.push_screen_wait(unsaved_question())
+            if answer not in ("save", "leave") or (answer == "save" and not await self._save()):
+                return
+        go()
+
+    def _warn(self, error: DistPromptError) -> None:
+        self.notify(safe(str(error)), severity="error", markup=False)

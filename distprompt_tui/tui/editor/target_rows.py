@@ -1,0 +1,166 @@
+"""The editor's rows: a token, its mass, and a few words on what they mean. The last row is always an empty one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.message import Message
+from textual.widgets import Input
+
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.tui.drawing.styled_text import cut, width_of
+from distprompt_tui.tui.editor.target_draft import Row, RowReport
+from distprompt_tui.tui.widgets.line_widget import Painted
+from distprompt_tui.tui.widgets.visible_input import WrittenField
+
+
+class RowNote(Painted[RowReport]):
+    """What is wrong with a row, or which token it is."""
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """The sentence where it fits, else its few words."""
+        return [note_line(self.data, width)]
+
+
+def note_line(report: RowReport, width: int) -> Line:
+    """A row's note."""
+    if not report.is_wrong:
+        return cut([(safe(report.short), "faint")], width)
+    whole: Line = [("✕ ", "error"), (safe(report.sentence), "error")]
+    return whole if width_of(whole) <= width else cut([("✕ ", "error"), (safe(report.short), "error")], width)
+
+
+class TargetRow(Horizontal):
+    """Two fields and a note."""
+
+    class Done(Message):
+        """Enter was pressed in the last field of a row."""
+
+        def __init__(self, row: TargetRow) -> None:
+            super().__init__()
+            self.row = row
+
+    def __init__(self, row: Row, *, ascii_only: bool) -> None:
+        super().__init__()
+        self.token = WrittenField(row.token, ascii_only=ascii_only, placeholder="token")
+        self.mass = WrittenField(row.mass, ascii_only=ascii_only, placeholder="mass")
+        self.note = RowNote(RowReport())
+        self.token.add_class("token")
+        self.mass.add_class("mass")
+
+    def compose(self) -> ComposeResult:
+        """Called by Textual."""
+        yield self.token
+        yield self.mass
+        yield self.note
+
+    @property
+    def value(self) -> Row:
+        """What is written now."""
+        return Row(self.token.value, self.mass.value)
+
+    def write(self, row: Row) -> None:
+        """Put another row into the fields."""
+        self.token.value, self.mass.value = row.token, row.mass
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter takes the first of several tokens, then goes on."""
+        event.stop()
+        if event.input is self.mass:
+            self.post_message(self.Done(self))
+        elif self.note.data.first_piece is not None:
+            self.token.value = self.note.data.first_piece
+            self.token.cursor_position = len(self.token.value)
+        else:
+            self.mass.focus()
+
+
+class TargetRows(VerticalScroll, can_focus=False):
+    """Posts `Changed` when something is written."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "move(-1)", "The row above", show=False),
+        Binding("down", "move(1)", "The row below", show=False),
+    ]
+
+    class Changed(Message):
+        """A field has another value."""
+
+    def __init__(self, *, ascii_only: bool, id: str) -> None:
+        super().__init__(id=id)
+        self._ascii_only = ascii_only
+        self._rows = [self._made(Row())]
+
+    def compose(self) -> ComposeResult:
+        """Called by Textual."""
+        yield from self._rows
+
+    @property
+    def value(self) -> tuple[Row, ...]:
+        """What is written, the empty row at the end included."""
+        return tuple(row.value for row in self._rows)
+
+    @property
+    def current(self) -> int | None:
+        """The number of the row in focus, from 0."""
+        return next((index for index, row in enumerate(self._rows) if row.has_focus_within), None)
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Show other rows."""
+        wanted = [*rows, Row()]
+        for shown, row in zip(self._rows, wanted, strict=False):
+            if shown.value != row:
+                shown.write(row)
+        self._add(wanted[len(self._rows) :])
+        for surplus in self._rows[len(wanted) :]:
+            surplus.remove()
+        del self._rows[len(wanted) :]
+        self.post_message(self.Changed())
+
+    def report(self, reports: Sequence[RowReport]) -> None:
+        """Say what each row means."""
+        for row, report in zip(self._rows, reports, strict=False):
+            row.note.show(report)
+
+    def drop_current(self) -> None:
+        """Take the row in focus away; those below move up."""
+        if (index := self.current) is not None:
+            kept = [row for number, row in enumerate(self.value) if number != index and not row.is_empty]
+            self.write(kept)
+            self._rows[min(index, len(self._rows) - 1)].token.focus()
+
+    def focus_token(self, index: int = 0) -> None:
+        """Put the cursor into a row's first field."""
+        self._rows[min(max(index, 0), len(self._rows) - 1)].token.focus()
+
+    def action_move(self, by: int) -> None:
+        """Go to the same field of another row."""
+        if (index := self.current) is not None and 0 <= index + by < len(self._rows):
+            row = self._rows[index + by]
+            (row.mass if self._rows[index].mass.has_focus else row.token).focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Called by Textual."""
+        event.stop()
+        if not self._rows[-1].value.is_empty:
+            self._add([Row()])
+        self.post_message(self.Changed())
+
+    def on_target_row_done(self, event: TargetRow.Done) -> None:
+        """Called by Textual."""
+        event.stop()
+        self.focus_token(self._rows.index(event.row) + 1)
+
+    def _add(self, rows: Sequence[Row]) -> None:
+        made = [self._made(row) for row in rows]
+        self._rows += made
+        if made:
+            self.mount(*made)
+
+    def _made(self, row: Row) -> TargetRow:
+        return TargetRow(row, ascii_only=self._ascii_only)

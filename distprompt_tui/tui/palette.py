@@ -1,0 +1,87 @@
+"""The command palette: every action of the screen below it, and every model, preset and run, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+
+from distprompt_tui.runs.summary import RunSummary, sorted_runs
+from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.tui.context import AppContext
+from distprompt_tui.tui.drawing.styled_text import plain
+from distprompt_tui.tui.keymap import APP_KEYS, Key
+from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.status import title_line
+from distprompt_tui.tui.start.screen import StartScreen
+
+MAX_RUNS = 60
+"""More lines than anybody scrolls through; the runs screen has them all."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One line of the palette."""
+
+    name: str
+    about: str
+    run: Callable[[], Any]
+
+    @property
+    def help(self) -> str:
+        """`about` for Textual, which reads markup in it and has no escape that holds: `[` can stay no `[`."""
+        return self.about.replace("[", "(").replace("]", ")")
+
+
+class AppCommands(Provider):
+    """What the key tables and the start screen's lists offer."""
+
+    async def startup(self) -> None:
+        """Called by Textual when the palette opens."""
+        self._runs = sorted_runs(await self._context.read_runs(), "newest")[:MAX_RUNS]
+
+    async def discover(self) -> Hits:
+        """Called by Textual before anything is typed."""
+        for command in self._commands():
+            yield DiscoveryHit(Content(command.name), command.run, text=command.name, help=command.help)
+
+    async def search(self, query: str) -> Hits:
+        """Called by Textual while the person types."""
+        matcher = self.matcher(query)
+        for command in self._commands():
+            if (score := matcher.match(command.name)) > 0:
+                yield Hit(score, matcher.highlight(command.name), command.run, text=command.name, help=command.help)
+
+    @property
+    def _context(self) -> AppContext:
+        return cast("AppContext", self.app)
+
+    def _commands(self) -> Iterator[Command]:
+        keys: tuple[Key, ...] = getattr(self.screen, "keys", ())
+        for key in (*keys, *APP_KEYS):
+            if key.action and self.screen.check_action(key.method, ()):
+                yield Command(key.help, f"key {key.display}", partial(self._act, key.action))
+        if isinstance(self.screen, StartScreen):
+            for entry in self.screen.models:
+                choose = partial(self.screen.choose, "models", entry.name)
+                yield Command(f"Model: {safe(entry.name)}", safe(entry.title), choose)
+            for preset in self.screen.presets:
+                choose = partial(self.screen.choose, "presets", preset.name)
+                yield Command(f"Target: {safe(preset.name)}", safe(preset.spec.title), choose)
+        for summary in self._runs:
+            yield Command(f"Watch: {plain(title_line(summary.title))}", _about(summary), partial(self._watch, summary))
+
+    async def _act(self, action: str) -> None:
+        owner = self.screen if hasattr(self.screen, f"action_{action.partition('(')[0]}") else self.app
+        await self.app.run_action(action, owner)
+
+    def _watch(self, summary: RunSummary) -> None:
+        self._context.watch_run(summary.run, replace=isinstance(self.screen, LiveScreen))
+
+
+def _about(summary: RunSummary) -> str:
+    return f"{safe(summary.run.name)}, {safe(summary.state)}"

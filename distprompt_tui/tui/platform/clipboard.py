@@ -1,0 +1,127 @@
+"""What can be copied from a run, as text. OSC 52, which asks the terminal, is never answered: a file gets it too."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distprompt_tui.errors import UsageError
+from distprompt_tui.runs.state import RunState
+from distprompt_tui.storage.safe_io import MAX_JSON_BYTES, read_json, read_whole, write_atomically
+
+if TYPE_CHECKING:
+    from distprompt_tui.runs.directory import RunDirectory
+
+MAX_TERMINAL_BYTES = 70_000
+"""Terminals and tmux drop longer OSC 52 sequences without a word."""
+
+_OPTIONS = {
+    "model.name": "--model",
+    "budget.steps": "--steps",
+    "budget.seconds": "--seconds",
+    "budget.until": "--until",
+    "seed": "--seed",
+}
+"""Fields that have an option of their own."""
+
+
+def text_of(what: str, run: RunDirectory, state: RunState) -> str:
+    """The text of one of `copy_question`'s answers; empty where there is nothing yet."""
+    if what == "path":
+        return str(run.path)
+    if what == "attach":
+        return f"distprompt-tui attach {shlex.quote(run.name)}"
+    if what == "command":
+        return headless_command(run)
+    if what == "result":
+        return _read(run.result)
+    best = _best_prompt(run)
+    if what == "text" and isinstance(best.get("text"), str):
+        return str(best["text"])
+    if what == "ids" and isinstance(best.get("ids"), list):
+        return json.dumps(best["ids"])
+    tokens = state.snapshot.prompt if state.snapshot else ()
+    return "".join(token.text for token in tokens) if what == "text" else json.dumps([token.id for token in tokens])
+
+
+def keep(text: str, run: RunDirectory) -> Path | None:
+    """Write the text beside the run; None where that cannot be done."""
+    return keep_in(text, run.path)
+
+
+def keep_in(text: str, folder: Path) -> Path | None:
+    """Write the text into a folder; None where that cannot be done."""
+    path = folder / "last-copy.txt"
+    try:
+        write_atomically(path, lambda file: file.write(text.encode()))
+    except (OSError, UnicodeEncodeError):
+        return None
+    return path
+
+
+def headless_command(run: RunDirectory) -> str:
+    """What repeats a run on the command line: its preset and what was changed of it, or else its own spec.
+
+    Raises:
+        UsageError: the run's spec cannot be read.
+    """
+    from distprompt_tui.config.presets import load_preset, override, with_method
+    from distprompt_tui.errors import DistPromptError
+
+    spec = run.read_spec()
+    try:
+        found = load_preset(spec.preset)
+        preset, is_by_name = found.spec, found.path.is_absolute() and not spec.preset.startswith("-")
+        base = with_method(preset, spec.search.method)
+        changes = _changes(base.model_dump(mode="json"), spec.model_dump(mode="json"))
+        same_target = preset.target == spec.target
+        if is_by_name and same_target and override(base, [f"{at}={value}" for at, value in changes.items()]) == spec:
+            method = ["--method", spec.search.method] if preset.search.method != spec.search.method else []
+            return shlex.join(["distprompt-tui", "run", spec.preset, *method, *_options(changes)])
+    except DistPromptError:  # the preset is gone, or has changed into something else
+        pass
+    named = f"preset={_toml(spec.preset)}"  # a file's preset is called after the file
+    return shlex.join(["distprompt-tui", "run", str(run.spec_file), "--set", named])
+
+
+def _changes(old: dict[str, Any], new: dict[str, Any], under: str = "") -> dict[str, str]:
+    """Fields that have other values, by their path; the values as TOML, which for these is JSON."""
+    found: dict[str, str] = {}
+    for name, value in new.items():
+        if isinstance(value, dict) and isinstance(old.get(name), dict):
+            found |= _changes(old[name], value, f"{under}{name}.")
+        elif value != old.get(name):
+            found[under + name] = _toml(value)
+    return found
+
+
+def _options(changes: dict[str, str]) -> list[str]:
+    options: list[str] = []
+    for field, value in changes.items():
+        is_plain = field in _OPTIONS and "\\" not in value  # an option takes no escapes
+        options += [_OPTIONS[field], str(json.loads(value))] if is_plain else ["--set", f"{field}={value}"]
+    return options
+
+
+def _toml(value: object) -> str:
+    """A value as TOML, which for these is JSON, in characters that a terminal shows and a shell takes."""
+    return "".join(
+        char if char.isprintable() else f"\\u{ord(char):04x}" if ord(char) < 1 << 16 else f"\\U{ord(char):08x}"
+        for char in json.dumps(value, ensure_ascii=False)
+    )
+
+
+def _best_prompt(run: RunDirectory) -> dict[str, object]:
+    try:
+        return read_json(run.best / "prompt.json")
+    except UsageError:
+        return {}
+
+
+def _read(path: Path) -> str:
+    try:
+        return read_whole(path, MAX_JSON_BYTES).decode()
+    except (OSError, UnicodeDecodeError):
+        return ""

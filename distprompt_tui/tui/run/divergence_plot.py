@@ -1,0 +1,179 @@
+"""The divergence over the steps, with what can be reached and what has been."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from textual.binding import Binding, BindingType
+
+from distprompt_tui.bounds.values import Bounds
+from distprompt_tui.runs.state import CurvePoint, Reading
+from distprompt_tui.text import formatting
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.tui.drawing.plot import Mark, Point, Reference, plot_lines
+from distprompt_tui.tui.drawing.styled_text import wrapped
+from distprompt_tui.tui.widgets.line_widget import Painted, label_border
+
+Metric = Literal["kl", "reverse_kl", "js", "tv"]
+
+METRICS: dict[Metric, tuple[str, str]] = {
+    "kl": ("KL(p‖q)", "nats, "),
+    "reverse_kl": ("reverse KL(q‖p)", "nats, "),
+    "js": ("Jensen–Shannon", "nats, "),
+    "tv": ("total variation", ""),
+}
+"""Names and units. KL is known at each reported step, the others at each snapshot."""
+
+INFINITE = "Reverse KL is infinite at every step: the prompt gives mass to tokens that the target gives none."
+
+
+@dataclass(frozen=True)
+class PlotData:
+    """What the plot shows; divergences in nats.
+
+    Attributes:
+        uniform: the divergence of the uniform distribution, by metric, where it is known.
+        cursor_step: the moment that the other panels show, where it is not the newest.
+    """
+
+    curve: tuple[CurvePoint, ...] = ()
+    readings: tuple[Reading, ...] = ()
+    uniform: dict[str, float] = field(default_factory=dict)
+    bounds: Bounds = field(default_factory=Bounds)
+    best_kl: float | None = None
+    best_step: int | None = None
+    cursor_step: int | None = None
+    empty: str = "The curve starts with the first step."
+
+
+class DivergencePlot(Painted[PlotData], can_focus=True):
+    """Log or linear; ← and → read single points off the curve."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "move(-1)", "Earlier step", show=False),
+        Binding("right", "move(1)", "Later step", show=False),
+        Binding("home", "move(-1000000)", "First step", show=False),
+        Binding("end", "leave", "Follow the newest step", show=False),
+    ]
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(PlotData(), id=id, classes=classes)
+        self.log_scale = True
+        self.metric: Metric = "kl"
+        self._cursor: int | None = None
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        self._retitle()
+
+    def toggle_scale(self) -> None:
+        """Change between a logarithmic and a linear axis."""
+        self.log_scale = not self.log_scale
+        self._retitle()
+        self.redraw()
+
+    def next_metric(self) -> None:
+        """Change to the next divergence; its newest point is followed."""
+        names = list(METRICS)
+        self.metric = names[(names.index(self.metric) + 1) % len(names)]
+        self._cursor = None
+        self._retitle()
+        self.redraw()
+
+    def show(self, data: PlotData) -> None:
+        """Draw another curve."""
+        super().show(data)
+        self._retitle()
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """What to draw. A failure of the plotting library is a sentence, not the end of the app."""
+        points = series(self.data, self.metric)
+        if not points or all(value is None for _, value in points):
+            text = INFINITE if points else self.data.empty
+            return [[] for _ in range(height // 2)] + wrapped(text, width, "quiet")
+        cursor = self._place(points)
+        try:
+            return plot_lines(
+                points,
+                references(self.data, self.metric),
+                _marks(self.data) if self.metric == "kl" else [],
+                width,
+                height,
+                log=self.log_scale,
+                cursor_step=points[cursor][0] if cursor is not None else None,
+            )
+        except Exception as error:
+            return wrapped(f"The plot could not be drawn: {type(error).__name__}: {error}", width, "quiet")
+
+    def action_move(self, by: int) -> None:
+        """Read another point."""
+        count = len(series(self.data, self.metric))
+        if not count:
+            return
+        stride = max(count // max(self.content_size.width, 1), 1) if abs(by) == 1 else 1
+        start = count - 1 if self._cursor is None else self._cursor
+        self._cursor = min(max(start + by * stride, 0), count - 1)
+        self._retitle()
+        self.redraw()
+
+    def action_leave(self) -> None:
+        """Follow the newest point again."""
+        self._cursor = None
+        self._retitle()
+        self.redraw()
+
+    def _place(self, points: list[Point]) -> int | None:
+        """The point that is read off: at the moment that all panels show, or where the person moved to."""
+        if not points or (self.data.cursor_step is None and self._cursor is None):
+            return None
+        if self.data.cursor_step is not None:
+            steps = [step for step, _ in points]
+            return max(bisect_right(steps, self.data.cursor_step) - 1, 0)
+        return min(self._cursor or 0, len(points) - 1)
+
+    def _retitle(self) -> None:
+        """The border tells the divergence and its scale, or the point under the cursor."""
+        points = series(self.data, self.metric)
+        name, unit = METRICS[self.metric]
+        place = self._place(points)
+        if place is None:
+            title = f"Divergence  {name}, {unit}{'log' if self.log_scale else 'linear'}"
+            if any(value is None for _, value in points):
+                title += "; gaps: infinite"
+        elif self.metric == "kl":
+            point = self.data.curve[place]
+            title = f"Step {point.step}  KL {formatting.nats(point.kl)}  best {formatting.nats(point.best_kl)}"
+        else:
+            step, value = points[place]
+            title = f"Step {step}  {name} {'infinite' if value is None else formatting.nats(value)}"
+        label_border(self, title=[(title, "border")])
+
+
+def series(data: PlotData, metric: Metric) -> list[Point]:
+    """Steps and values of one divergence; None where it is infinite."""
+    if metric == "kl":
+        return [(point.step, point.kl) for point in data.curve]
+    return [(reading.step, getattr(reading, metric)) for reading in data.readings]
+
+
+def references(data: PlotData, metric: Metric) -> list[Reference]:
+    """The lines that are known by now. Floor and head limit are of the forward KL only."""
+    known = [("uniform", data.uniform.get(metric), "faint", "╌")]
+    if metric == "kl":
+        known += [
+            ("head limit", data.bounds.head_limit, "accent", "╌"),
+            ("floor", data.bounds.floor, "quiet", "─"),
+        ]
+    return [
+        Reference(f"{name} {formatting.nats(value)}", value, role, dash)
+        for name, value, role, dash in known
+        if value is not None
+    ]
+
+
+def _marks(data: PlotData) -> list[Mark]:
+    if data.best_kl is None or data.best_step is None:
+        return []
+    return [Mark(f"◆ best {formatting.nats(data.best_kl)} @{data.best_step}", data.best_step, data.best_kl)]

@@ -1,0 +1,113 @@
+"""A new search out of an old one: its settings in a few fields, of which a person changes one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, Label, Static
+
+from distprompt_tui.errors import UsageError
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.tui.drawing.styled_text import content, wrapped
+from distprompt_tui.tui.widgets.visible_input import Field
+
+if TYPE_CHECKING:
+    from distprompt_tui.config.spec import RunSpec
+
+_WIDTH = 58
+
+HINTS = {
+    "method": "soft, hard, gcg, hotflip, random, exhaustive",
+    "length": "positions of the prompt",
+    "init": "soft: vocabulary, random; hard: bank, random",
+    "lr": "in the embeddings' standard deviations",
+    "width": "candidates measured in a step",
+    "steps": "the budget",
+    "seed": "decides the search",
+}
+
+
+class ForkDialog(ModalScreen["RunSpec | None"]):
+    """Ends with the new spec, or None where the person turns away."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Back", show=False),
+        Binding("up", "app.focus_previous", "The field above", show=False),
+        Binding("down", "app.focus_next", "The field below", show=False),
+    ]
+
+    def __init__(self, spec: RunSpec) -> None:
+        super().__init__()
+        self._spec = spec
+        self._values = settings(spec)
+        self._fields = {name: Field(value, id=name, compact=True) for name, value in self._values.items()}
+        self._told = Static(markup=False)
+
+    def compose(self) -> ComposeResult:
+        """Called by Textual."""
+        with Vertical(classes="dialog") as box:
+            box.border_title = "A new search from this one"
+            box.border_subtitle = "enter starts it, esc goes back"
+            for name, field in self._fields.items():
+                with Horizontal(classes="field"):
+                    yield Label(name)
+                    yield field
+                    yield Static(content([[(HINTS[name], "quiet")]]), classes="hint", markup=False)
+            yield self._told
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        self._tell([[("Change one value; all else stays as it is.", "quiet")]])
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Called by Textual."""
+        changed = {name: field.value.strip() for name, field in self._fields.items()}
+        try:
+            self.dismiss(forked(self._spec, changed))
+        except UsageError as error:
+            self._tell(wrapped(safe(str(error)), _WIDTH, "error", max_lines=3))
+
+    def _tell(self, lines: list[Line]) -> None:
+        self._told.update(content(lines))
+
+
+SHOWN = ("method", "length", "init", "lr", "width")
+"""Of a search's settings, as far as its method has them."""
+
+
+def settings(spec: RunSpec) -> dict[str, str]:
+    """The settings that a person changes most, by their short names."""
+    search: dict[str, object] = {**spec.search.model_dump()}
+    values = {name: search[name] for name in SHOWN if name in search}
+    return {name: str(value) for name, value in {**values, "steps": spec.budget.steps, "seed": spec.seed}.items()}
+
+
+def forked(spec: RunSpec, values: dict[str, str]) -> RunSpec:
+    """The spec with one of its settings changed.
+
+    Args:
+        spec: of the old search.
+        values: all of `settings`, one of them another.
+
+    Raises:
+        UsageError: none or several are changed, or the value does not fit; the text says what would.
+    """
+    from distprompt_tui.config.presets import override, with_method
+
+    changed = [name for name, value in settings(spec).items() if values[name] != value]
+    if not changed:
+        raise UsageError("nothing is changed yet")
+    if len(changed) > 1:
+        raise UsageError(
+            f"one setting at a time, so that it can be told what it did: {' and '.join(changed)} are changed"
+        )
+    (name,) = changed
+    if name == "method":
+        return with_method(spec, values[name])
+    path = {"steps": "budget.steps", "seed": "seed"}.get(name, f"search.{name}")
+    return override(spec, [f"{path}={values[name]}"])

@@ -1,0 +1,189 @@
+"""The entropies of both distributions on one scale, and what of the divergence is left to gain."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from distprompt_tui.bounds.values import Bounds
+from distprompt_tui.runs.state import RunState
+from distprompt_tui.text import formatting
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.tui.drawing.styled_text import cut, fitting, wrapped
+from distprompt_tui.tui.widgets.line_widget import Painted, label_border
+
+
+@dataclass(frozen=True)
+class EntropyData:
+    """In nats; `vocab_size` sets the end of the scale, `second` is the name of what stands beside the target."""
+
+    target: float | None = None
+    achieved: float | None = None
+    vocab_size: int = 0
+    second: str = "achieved"
+
+
+class EntropyGauge(Painted[EntropyData]):
+    """Two bars on 0 … ln V."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(EntropyData(), id=id, classes=classes)
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        self.border_title = "Entropy, nats"
+
+    def show(self, data: EntropyData) -> None:
+        """Draw other entropies."""
+        super().show(data)
+        if data.vocab_size > 1:
+            scale = f"0 … ln {data.vocab_size:,} = {math.log(data.vocab_size):.2f}"
+            label_border(self, subtitle=[(scale, "border")])
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """What to draw."""
+        return entropy_lines(self.data, width)
+
+
+def entropy_lines(data: EntropyData, width: int) -> list[Line]:
+    """A line for the target, one for the achieved distribution."""
+    if data.target is None or data.vocab_size < 2:
+        return wrapped("Known when the target has been made.", width, "quiet")
+    top = math.log(data.vocab_size)
+    return [
+        _gauge("target", data.target, top, width, "target"),
+        _gauge(data.second, data.achieved, top, width, "achieved"),
+    ]
+
+
+def _gauge(name: str, value: float | None, top: float, width: int, role: str) -> Line:
+    label: Line = [(f"{name:<9} ", "quiet"), (f"{formatting.nats(value):>7} ", role)]
+    room = max(width - 18, 0)
+    return [*label, (formatting.meter(value / top, room) if value is not None else "", role)]
+
+
+_NOTHING_YET = "What is still to gain is known after the first step."
+
+
+@dataclass(frozen=True)
+class LeftData:
+    """What the split of the divergence is made from; nats.
+
+    `name`: what `best_kl` is called. `last_step`: the entropy is of the last step, not of what `name` says.
+    """
+
+    best_kl: float | None = None
+    start_kl: float | None = None
+    left: float | None = None
+    closed: float | None = None
+    bounds: Bounds = field(default_factory=Bounds)
+    entropy_target: float | None = None
+    entropy: float | None = None
+    bounds_expected: bool = True
+    name: str = "best"
+    last_step: bool = False
+
+    @staticmethod
+    def of(state: RunState, name: str = "best", *, last_step: bool = False) -> LeftData:
+        """Out of a run's state."""
+        return LeftData(
+            state.best_kl,
+            state.start_kl,
+            state.left,
+            state.closed,
+            state.bounds,
+            state.entropy_target,
+            state.entropy,
+            state.phase != "ended",
+            name,
+            last_step,
+        )
+
+
+class LeftOnTheTable(Painted[LeftData]):
+    """KL = head limit + left, as numbers and as a bar."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(LeftData(), id=id, classes=classes)
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        self.border_title = "Left on the table"
+
+    def show(self, data: LeftData) -> None:
+        """Draw another split."""
+        super().show(data)
+        label_border(self, subtitle=_closed(data))
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """All in one line where there is no box around it, else the bar and the floor below it."""
+        return one_line(self.data, width) if not self.styles.border_left[0] else left_lines(self.data, width)
+
+
+def one_line(data: LeftData, width: int) -> list[Line]:
+    """The split, the closed share and the entropies, as far as they fit."""
+    if data.best_kl is None:
+        return wrapped(_NOTHING_YET, width, "quiet", max_lines=1)
+    return [fitting([_split(data), _closed(data), _entropies(data)], width, ("   ", ""))]
+
+
+def left_lines(data: LeftData, width: int) -> list[Line]:
+    """The split of the best divergence into the output layer's part and the prompt's."""
+    if data.best_kl is None:
+        return wrapped(_NOTHING_YET, width, "quiet")
+    lines = [cut(_split(data), width)]
+    if data.bounds.head_limit is not None and data.best_kl > 0:
+        lines.append(_split_bar(data.bounds.head_limit / data.best_kl, width))
+    return [*lines, *_explained(data, width)]
+
+
+def _split(data: LeftData) -> Line:
+    kl, limit = (formatting.nats(data.best_kl), "strong"), data.bounds.head_limit
+    if limit is None:
+        return [(f"{data.name} ", "quiet"), kl, (" nats", "quiet")]
+    return [
+        (f"{data.name} ", "quiet"),
+        kl,
+        (" = ", "quiet"),
+        (f"head limit {formatting.nats(limit)}", "accent"),
+        (" + ", "quiet"),
+        (f"left {formatting.nats(data.left)}", "strong"),
+    ]
+
+
+def _closed(data: LeftData) -> Line:
+    return [("closed ", "quiet"), (formatting.closed(data.closed), "strong")] if data.closed is not None else []
+
+
+def _entropies(data: LeftData) -> Line:
+    if data.entropy is None or data.entropy_target is None:
+        return []
+    return [
+        ("H at last step " if data.last_step else "H ", "quiet"),
+        (f"{data.entropy:.2f}", "achieved"),
+        (" of ", "quiet"),
+        (f"{data.entropy_target:.2f}", "target"),
+    ]
+
+
+def _split_bar(share: float, width: int) -> Line:
+    """The output layer's share of the best divergence, then the prompt's."""
+    cells = round(min(max(share, 0.0), 1.0) * width)
+    return [("█" * cells, "accent"), ("▒" * (width - cells), "strong")]
+
+
+def _explained(data: LeftData, width: int) -> list[Line]:
+    """Where the bounds stand: proven, measured, or why not."""
+    bounds = data.bounds
+    if bounds.why_no_floor:
+        return wrapped(safe(f"No floor: {bounds.why_no_floor}"), width, "quiet", max_lines=2)
+    if bounds.floor is None and bounds.head_limit is None:
+        expected = "Floor and head limit are being found beside the search."
+        return wrapped(expected if data.bounds_expected else "No bounds were found.", width, "quiet", max_lines=2)
+    if bounds.head_limit is None:
+        text = f"floor {formatting.nats(bounds.floor)}: proven, no prompt is below it; head limit: not yet"
+        return wrapped(text, width, "quiet", max_lines=2)
+    floor = f"floor {formatting.nats(bounds.floor)} proven" if bounds.floor is not None else "no floor"
+    measured = "measured" if bounds.agreement is None else f"{formatting.percent(bounds.agreement)} of starts agree"
+    return wrapped(f"{floor}; head limit: {measured}", width, "quiet", max_lines=2)

@@ -1,0 +1,164 @@
+"""One position of the prompt: what was tried there, and another token put in by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from distprompt_tui.runs.state import PromptToken, Snapshot, Tried
+from distprompt_tui.text import formatting
+from distprompt_tui.text.escapes import unescape
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.text.terminal_text import fit, fit_to, visible_token
+from distprompt_tui.tui.drawing.styled_text import content, wrapped
+from distprompt_tui.tui.run.prompt_view import position_words
+from distprompt_tui.tui.widgets.visible_input import WrittenField
+
+_WIDTH = 58
+_TOKEN_CELLS = 24
+_MOST = 8
+"""As many completions as tried candidates."""
+
+Complete = Callable[[str, int], Awaitable[list[tuple[int, str]]]]
+
+
+@dataclass(frozen=True)
+class PositionData:
+    """A position, counted from 0, as it was when it was looked into.
+
+    Attributes:
+        position: which.
+        token: what stands there.
+        tried: what was tried there; None where nothing is recorded.
+        why_not: why no other token can be put there; empty where one can.
+        ascii_only: draw with ASCII characters only.
+    """
+
+    position: int
+    token: PromptToken
+    tried: Tried | None
+    why_not: str
+    ascii_only: bool
+
+    @classmethod
+    def of(cls, snapshot: Snapshot, position: int, why_not: str, ascii_only: bool) -> PositionData:
+        """A position of a recorded prompt."""
+        tried = snapshot.candidates[position] if position < len(snapshot.candidates) else None
+        return cls(position, snapshot.prompt[position], tried, why_not, ascii_only)
+
+
+class PositionDialog(ModalScreen["int | None"]):
+    """Ends with the token that the person wants there, or None.
+
+    Args:
+        data: the position.
+        complete: finds tokens for what was written.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Back", show=False),
+        Binding("down", "app.focus_next", "The list", show=False),
+    ]
+
+    def __init__(self, data: PositionData, complete: Complete) -> None:
+        super().__init__()
+        self._data = data
+        self._complete = complete
+        self._offered: list[int] = []
+        self._field = WrittenField(
+            ascii_only=data.ascii_only, placeholder="another token: how it begins, or id:5231", id="token"
+        )
+        self._list = OptionList(id="candidates")
+        self._told = Static(markup=False)
+
+    def compose(self) -> ComposeResult:
+        """Called by Textual."""
+        data = self._data
+        text = fit_to(visible_token(data.token.text, ascii_only=data.ascii_only), _TOKEN_CELLS)
+        with Vertical(classes="dialog") as box:
+            box.border_title = content([[(f"Position {data.position + 1}: {text}", "")]])
+            box.border_subtitle = "esc goes back" if data.why_not else "enter puts a token in, esc goes back"
+            yield Static(content([[(_sentence(data.token), "quiet")]]), markup=False)
+            if not data.why_not:
+                yield self._field
+            yield self._told
+            yield self._list
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        self._offer_tried()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Called by Textual."""
+        written = unescape(event.value)
+        if written:
+            self._offer_completions(written)
+        else:
+            self.workers.cancel_group(self, "complete")
+            self._offer_tried()
+
+    @work(exclusive=True, group="complete")
+    async def _offer_completions(self, written: str) -> None:
+        found = await self._complete(written, _MOST)
+        self._tell(f"Tokens that begin so, the shortest first{'' if found else ': none'}")
+        self._offer(found)
+
+    def on_input_submitted(self) -> None:
+        """Called by Textual: enter takes the first that is offered."""
+        self._choose(self._list.highlighted or 0)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Called by Textual."""
+        self._choose(event.option_index)
+
+    def _choose(self, index: int) -> None:
+        if not self._data.why_not and index < len(self._offered):
+            self.dismiss(self._offered[index])
+
+    def _offer_tried(self) -> None:
+        tried = self._data.tried
+        if tried is None:
+            self._tell("Nothing was tried here yet.")
+            self._offer([])
+            return
+        self._tell(f"The best tried, up to step {tried.step:,}: nats, change from {formatting.nats(tried.kl)}")
+        self._offer([(token.id, token.text) for token in tried.tokens])
+
+    def _tell(self, text: str) -> None:
+        lines = wrapped(text, _WIDTH, "quiet")
+        self._told.update(
+            content([*lines, *wrapped(self._data.why_not, _WIDTH, "warning")] if self._data.why_not else lines)
+        )
+
+    def _offer(self, tokens: Sequence[tuple[int, str]]) -> None:
+        self._offered = [token for token, _ in tokens]
+        self._list.clear_options()
+        self._list.add_options([Option(content([self._line(token, text)])) for token, text in tokens])
+        self._list.highlighted = 0 if tokens else None
+
+    def _line(self, token: int, text: str) -> Line:
+        """A token with its score, where it was tried."""
+        data = self._data
+        shown = fit(visible_token(text, ascii_only=data.ascii_only) or "(nothing)", _TOKEN_CELLS)
+        line: Line = [("› " if token == data.token.id else "  ", "key"), (shown, "strong"), (f" {token:>7}", "faint")]
+        found = {} if data.tried is None else {candidate.id: candidate for candidate in data.tried.tokens}
+        if data.tried is not None and token in found:
+            score, about = found[token].kl, ("~" if data.ascii_only else "≈") if found[token].screened else ""
+            change = score - data.tried.kl
+            role = "good" if change < 0 else "quiet"
+            line += [(f" {about + formatting.nats(score):>9}", ""), (f" {formatting.signed(change):>8}", role)]
+        return line
+
+
+def _sentence(token: PromptToken) -> str:
+    words = position_words(token)
+    return f"{words[:1].upper()}{words[1:]}."

@@ -1,0 +1,309 @@
+"""The prompt under search: tokens in a grid, with what changed last, or vectors with their nearest tokens.
+
+Of tokens one position is chosen: it can be looked into, locked, and given another token.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from rich.cells import cell_len
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region
+from textual.message import Message
+
+from distprompt_tui.runs.state import Projection, PromptToken
+from distprompt_tui.text import formatting
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.text.terminal_text import fit_to, visible_token
+from distprompt_tui.tui.drawing.styled_text import joined, key_hints, plain, width_of
+from distprompt_tui.tui.run import surprisal
+from distprompt_tui.tui.run.model_queries import Influence
+from distprompt_tui.tui.widgets.line_widget import PaintedScroll, label_border
+
+_TOKEN_CELLS = 12
+
+_SURPRISING = "-surprising"
+"""The class of a view that shows how surprising its tokens are: the legend takes a line more."""
+
+
+@dataclass(frozen=True)
+class PromptData:
+    """The positions at one step, or what each of them gives to a token.
+
+    `chosen`: the position under the cursor; `surprising`: coloured by how surprising the model finds each token, of
+    `vocab_size` that it could be.
+    """
+
+    method: str = ""
+    step: int = 0
+    tokens: tuple[PromptToken, ...] = ()
+    ascii_only: bool = False
+    influence: Influence | None = None
+    projection: Projection | None = None
+    vocab_size: int = 0
+    chosen: int | None = None
+    surprising: bool = False
+
+
+class PromptView(PaintedScroll):
+    """Scrolls where the prompt is longer than the panel. Tokens have a cursor while the panel is in focus."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left,left_square_bracket", "move(-1)", "The position before", show=False),
+        Binding("right,right_square_bracket", "move(1)", "The next position", show=False),
+        Binding("up,k", "move_row(-1)", "Up", show=False),
+        Binding("down,j", "move_row(1)", "Down", show=False),
+        Binding("enter", "open", "Look into the position", show=False),
+        Binding("x", "lock", "Lock the position, or let it go", show=False),
+    ]
+
+    class Opened(Message):
+        """A position is to be looked into."""
+
+        def __init__(self, position: int) -> None:
+            super().__init__()
+            self.position = position
+
+    class LockAsked(Message):
+        """A position is to be left alone, or let go."""
+
+        def __init__(self, position: int, *, locked: bool) -> None:
+            super().__init__()
+            self.position, self.locked = position, locked
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._data = PromptData()
+        self._lines: list[Line] = []
+        self._places: list[int] = []
+        self._position = 0
+        self._laid_out: tuple[PromptData, int, bool] | None = None
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        self._lay_out()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Called by Textual."""
+        self._lay_out()
+
+    def on_focus(self) -> None:
+        """Called by Textual: the cursor comes."""
+        self.show(self._data)
+
+    def on_blur(self) -> None:
+        """Called by Textual: the cursor goes."""
+        self.show(self._data)
+
+    def show(self, data: PromptData) -> None:
+        """Draw another prompt."""
+        self._position = min(self._position, max(len(data.tokens) - 1, 0))
+        has_cursor = self.has_focus and _has_positions(data)
+        surprising = self.has_class(_SURPRISING) and _has_positions(data)
+        self._data = replace(data, chosen=self._position if has_cursor else None, surprising=surprising)
+        self._lay_out()
+
+    def toggle_surprise(self) -> bool:
+        """Colour the tokens by how surprising they are, or no more; whether there are tokens to colour."""
+        if self._data.method == "soft":
+            return False
+        self.toggle_class(_SURPRISING)
+        self.show(self._data)
+        return True
+
+    def action_move(self, by: int) -> None:
+        """Choose the position so many later."""
+        self._position = min(max(self._position + by, 0), max(len(self._data.tokens) - 1, 0))
+        self.show(self._data)
+        if self._data.chosen is not None:
+            row = self._places[self._position]
+            self.scroll_to_region(Region(0, row, 1, 1), animate=False, force=True, immediate=True)
+
+    def action_move_row(self, by: int) -> None:
+        """Choose the position above or below; vectors are scrolled."""
+        if self._data.chosen is not None:
+            self.action_move(by * self._places.count(self._places[0]))
+        else:
+            self.scroll_relative(y=by, animate=False)
+
+    def action_open(self) -> None:
+        """Ask for the chosen position to be looked into."""
+        if self._data.chosen is not None:
+            self.post_message(self.Opened(self._data.chosen))
+
+    def action_lock(self) -> None:
+        """Ask for the chosen position to be locked, or let go."""
+        if self._data.chosen is not None:
+            token = self._data.tokens[self._data.chosen]
+            self.post_message(self.LockAsked(self._data.chosen, locked=not token.locked))
+
+    def line(self, index: int, width: int) -> Line:
+        """One row of the grid."""
+        return self._lines[index] if index < len(self._lines) else []
+
+    def _lay_out(self) -> None:
+        width, flowing = (
+            self.scrollable_content_region.width,
+            self.screen.has_class("-low") and not self.screen.has_class("-zoomed"),
+        )
+        key = (self._data, width, flowing)
+        if key == self._laid_out or width <= 0:
+            return
+        self._laid_out = key
+        self._lines, self._places = prompt_lines(self._data, width, flowing=flowing)
+        label_border(self, title=[(prompt_title(self._data), "border")], subtitle=prompt_note(self._data))
+        self.set_line_count(len(self._lines))
+
+
+def prompt_title(data: PromptData) -> str:
+    """What the panel shows, and what changed last."""
+    count = len(data.tokens)
+    if not count:
+        return "Prompt"
+    if data.influence is not None:
+        token = fit_to(visible_token(data.influence.token, ascii_only=data.ascii_only), _TOKEN_CELLS)
+        return f"Prompt  nats that each position gives to {token}"
+    if data.surprising:
+        return surprisal.title(data.tokens)
+    if data.method == "soft":
+        return f"Prompt  {count} vectors: nearest token, cosine, × mean norm"
+    changed = [position for position, token in enumerate(data.tokens, 1) if _changed_last(token, data.tokens)]
+    if not changed:
+        return f"Prompt  {count} tokens"
+    where = f"position {changed[0]}" if len(changed) == 1 else f"{len(changed)} positions"
+    return f"Prompt  {count} tokens, {where} changed at step {data.tokens[changed[0] - 1].changed}"
+
+
+def prompt_note(data: PromptData) -> Line:
+    """What is lost where vectors are replaced by their nearest tokens; of tokens, what the chosen one is about."""
+    if data.chosen is not None:
+        token = data.tokens[data.chosen]
+        other_way = "x free" if token.locked else "x lock"
+        about = surprisal.words(token.surprise) if data.surprising else position_words(token)
+        return [(f"{data.chosen + 1} {about}  ", "border"), *key_hints(f"enter more   {other_way}")]
+    if data.projection is None:
+        return []
+    projected = f"as tokens KL {formatting.nats(data.projection.kl)}, {data.projection.drift:.2g} norms away"
+    return [(projected, "border")]
+
+
+def position_words(token: PromptToken) -> str:
+    """When a position changed last, and what that gained."""
+    locked = "locked, " if token.locked else ""
+    if token.gained is None:
+        return f"{locked}as at the start"
+    return f"{locked}changed at step {token.changed}, KL {formatting.signed(-token.gained)}"
+
+
+def prompt_lines(data: PromptData, width: int, *, flowing: bool) -> tuple[list[Line], list[int]]:
+    """All rows, and in which of them each position is.
+
+    Args:
+        data: the prompt.
+        width: cells.
+        flowing: one entry after the other with no columns, where there is hardly any height.
+    """
+    if not data.tokens:
+        return [[("The prompt appears with the first snapshot.", "quiet")]], []
+    entry = _entry if data.influence is None else _moving_entry
+    entries = [entry(position, token, data, padded=not flowing) for position, token in enumerate(data.tokens, start=1)]
+    lines, places = _flow(entries, width) if flowing else _grid(entries, width)
+    if not data.surprising:
+        return lines, places
+    return [surprisal.legend(data.vocab_size, width), *lines], [place + 1 for place in places]
+
+
+def _moving_entry(position: int, token: PromptToken, data: PromptData, *, padded: bool) -> Line:
+    """A position and what it gives to the token; the one that gives most stands out."""
+    assert data.influence is not None
+    values = data.influence.values
+    if position > len(values):
+        return _start(position, token, data, padded=padded)
+    value, largest = values[position - 1], max(map(abs, values))
+    role = "strong" if abs(value) == largest else "quiet" if abs(value) < 0.1 * largest else ""
+    return [*_start(position, token, data, padded=padded), (f"{formatting.signed(value):>7}", role)]
+
+
+def _entry(position: int, token: PromptToken, data: PromptData, *, padded: bool) -> Line:
+    line = _start(position, token, data, padded=padded)
+    if token.cosine is not None:
+        line.append((_short(token.cosine), "quiet"))
+    if token.norm is not None and padded:
+        line.append((f" ×{token.norm:<4.2f}"[:6], "faint"))
+    if data.surprising:
+        line.append(surprisal.grade(token.surprise, data.vocab_size))
+        if padded:
+            line.append((f" {surprisal.number(token.surprise)}", "quiet"))
+    elif padded and any(other.gained is not None for other in data.tokens):
+        line.append((f"{'' if token.gained is None else formatting.signed(-token.gained):>7}", "quiet"))
+    return line
+
+
+def _start(position: int, token: PromptToken, data: PromptData, *, padded: bool) -> Line:
+    """Number and token; a sign where it changed last, and one where it is locked; brackets around the chosen one."""
+    changed = _changed_last(token, data.tokens)
+    text = visible_token(token.text, ascii_only=data.ascii_only) or "(nothing)"
+    text = fit_to(text, _TOKEN_CELLS)
+    room = _TOKEN_CELLS - cell_len(text) if padded else 0
+    digits = len(str(len(data.tokens))) if padded else 0
+    before, after = "[]" if data.chosen == position - 1 else "  "
+    return [
+        ("›" if changed else " " if padded else "", "changed"),
+        (f"{position:>{digits}}", "faint"),
+        ("*" if token.locked else before, "key"),
+        (text, _token_role(position, token, data, changed=changed)),
+        (after, "key"),
+        (" " * room, ""),
+    ]
+
+
+def _token_role(position: int, token: PromptToken, data: PromptData, *, changed: bool) -> str:
+    if data.chosen == position - 1:
+        return "chosen"
+    if data.surprising:
+        return surprisal.grade(token.surprise, data.vocab_size)[1]
+    return "changed" if changed else "strong"
+
+
+def _has_positions(data: PromptData) -> bool:
+    return bool(data.tokens) and data.method != "soft" and data.influence is None
+
+
+def _changed_last(token: PromptToken, tokens: tuple[PromptToken, ...]) -> bool:
+    newest = max((other.changed or 0 for other in tokens), default=0)
+    return newest > 0 and token.changed == newest
+
+
+def _short(cosine: float) -> str:
+    """A cosine in 3 or 4 cells: `.41`, `-.07`, `1.0`."""
+    text = f"{cosine:.2f}"
+    return "1.0" if text == "1.00" else text.replace("0.", ".", 1)
+
+
+def _grid(entries: list[Line], width: int) -> tuple[list[Line], list[int]]:
+    cell = max(width_of(entry) for entry in entries) + 2
+    columns = max(width // cell, 1)
+    rows: list[Line] = []
+    for start in range(0, len(entries), columns):
+        row: Line = []
+        for entry in entries[start : start + columns]:
+            row.extend([*entry, (" " * (cell - width_of(entry)), "")])
+        rows.append(row)
+    return rows, [index // columns for index in range(len(entries))]
+
+
+def _flow(entries: list[Line], width: int) -> tuple[list[Line], list[int]]:
+    rows: list[Line] = [[]]
+    places: list[int] = []
+    for entry in entries:
+        gap = " " if plain(rows[-1]).endswith((" ", "]")) else "  "  # the place of a bracket is part of it
+        longer = joined([rows[-1], entry], separator=(gap, ""))
+        if rows[-1] and width_of(longer) > width:
+            rows.append(entry)
+        else:
+            rows[-1] = longer
+        places.append(len(rows) - 1)
+    return rows, places

@@ -1,0 +1,218 @@
+"""The top line and the notice below it: how far the search is, what is going on, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from distprompt_tui.runs.result_notes import outcome_notes
+from distprompt_tui.runs.state import FORCED, RunState
+from distprompt_tui.runs.summary import RunTitle
+from distprompt_tui.text import formatting
+from distprompt_tui.text.formatting import Line, Span
+from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.tui.drawing.styled_text import cut, fitting, joined, key_hints, plain, spread, width_of, wrapped
+from distprompt_tui.tui.run.monitor import RunView
+from distprompt_tui.tui.widgets.line_widget import Painted
+
+APP_NAME = "distprompt"
+
+REASONS = {
+    "target reached": "target reached",
+    "budget": "budget spent",
+    "stopped": "stopped",
+    FORCED: FORCED,
+    "plateau": "no more gain",
+    "error": "failed",
+}
+"""A run's reasons to end, in the words of the screen."""
+
+_GAP = 2
+_METER_FROM = 110
+_METER_CELLS = 12
+
+
+@dataclass(frozen=True)
+class StatusData:
+    """A run, what was asked of it and not answered yet (`pausing…`), what is shown instead of it, and what is new.
+
+    `stops_slowly`: a stop has been on its way for a while.
+    """
+
+    view: RunView = field(default_factory=RunView)
+    pending: str = ""
+    read_only: bool = False
+    note: tuple[Span, ...] = ()
+    news: tuple[Span, ...] = ()
+    stops_slowly: bool = False
+
+
+class StatusLine(Painted[StatusData]):
+    """One line."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(StatusData(), id=id)
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """What to draw."""
+        return [status_line(self.data, width)]
+
+
+class Notice(Painted[StatusData]):
+    """Nothing while all goes well, a few lines otherwise."""
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(StatusData(), id=id)
+        self._shown: list[Line] = []
+        self.display = False
+
+    def show(self, data: StatusData) -> None:
+        """Draw another state; takes no room when there is nothing to say."""
+        self.data = data
+        lines = notice_lines(data, max(self.screen.size.width - 2, 20))
+        if lines != self._shown:
+            self._shown = lines
+            self.display = bool(lines)
+            self.styles.height = len(lines)
+            self.refresh()
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """What to draw."""
+        return notice_lines(self.data, width)
+
+
+def status_line(data: StatusData, width: int) -> Line:
+    """Preset › model › method at the left; phase, step, speed and time left at the right."""
+    state = data.view.state
+    phase: Line = [_phase(data)]
+    right = [phase, list(data.news)] if data.news else [phase]
+    if state.curve and state.steps_planned is not None:
+        step: Line = [("step ", "quiet"), (f"{state.step:,}", "strong"), (f"/{state.steps_planned:,}", "quiet")]
+        if width >= _METER_FROM:
+            step += [("  ", ""), *_progress(state.step / max(state.steps_planned, 1))]
+        right.append(step)
+    if data.view.is_live and state.phase == "searching" and state.seconds_left is not None:
+        right.append([("eta ", "quiet"), (formatting.duration(state.seconds_left), "")])
+        right.append([(formatting.rate(state.steps_per_second), "quiet")])
+        if state.memory is not None:
+            use = "" if state.use is None else f"{formatting.percent(state.use / 100)} "
+            right.append([(f"{safe(state.device)} {use}{formatting.size(state.memory)}", "quiet")])
+    elif state.curve:
+        right.append([("in ", "quiet"), (formatting.duration(state.seconds), "")])
+    title = title_line(data.view.title)
+    if state.bos is not None:
+        title += [(f"  {safe(state.bos)}", "warning")]
+    if data.read_only:
+        title += [("  read-only", "warning")]
+    if width_of(title) + len(APP_NAME) + _GAP + width_of(joined(right)) + _GAP <= width:
+        title = [(f"{APP_NAME}{' ' * _GAP}", "heading"), *title]
+    room = max(width - min(width_of(title), width // 2) - _GAP, 0)
+    return spread(title, fitting(right, room), width)
+
+
+def title_line(title: RunTitle) -> Line:
+    """`outlier › smollm2 › soft n=10`."""
+    if not title.method:
+        return [(safe(title.preset), "strong")]
+    return [
+        (_name(title.preset), "strong"),
+        (" › ", "faint"),
+        (_name(title.model), "strong"),
+        (" › ", "faint"),
+        (f"{safe(title.method)} n={title.length}", "strong"),
+    ]
+
+
+def end_words(view: RunView) -> tuple[str, bool]:
+    """How a run ended, in a sentence for somebody who looks at something else, and whether it failed."""
+    state = view.state
+    name = plain(title_line(view.title))
+    if view.health == "crashed":
+        return f"{name} crashed", True
+    if state.reason == "error":
+        return f"{name} failed: {safe(state.error or 'no reason was given')}", True
+    return f"{name}: {REASONS.get(state.reason or '', 'ended')}, best KL {formatting.nats(state.best_kl)}", False
+
+
+def notice_lines(data: StatusData, width: int) -> list[Line]:
+    """What is going on where it is not plain searching, and what to do; none otherwise."""
+    view, state = data.view, data.view.state
+    if data.note:
+        return [cut(list(data.note), width)]
+    if view.health == "crashed":
+        return _crashed(view, width)
+    if state.phase == "ended":
+        return _ended(state, width)
+    if data.stops_slowly:
+        return [
+            cut([("The search ends after the step that it is in.   ", "quiet"), *key_hints("s kill it now")], width)
+        ]
+    if view.health == "silent":
+        text = f"Nothing heard from the worker for {view.silent_seconds} s: it may be in a long step."
+        return [cut([(f"{text}   ", "warning"), *key_hints("w its output   s stop")], width)]
+    if state.phase in ("starting", "preparing"):
+        return [_preparing(state, width)]
+    if state.progress is not None:
+        return [_preparing(state, width)]
+    return []
+
+
+def _phase(data: StatusData) -> Span:
+    view, state = data.view, data.view.state
+    if view.health == "crashed":
+        return "✕ crashed", "strong error"
+    if data.pending and view.is_live:
+        return f"◐ {data.pending}", "warning"
+    if state.phase == "ended":
+        words = REASONS.get(state.reason or "", safe(state.reason or ""))
+        return (f"✕ {words}", "strong error") if state.reason == "error" else (f"■ {words}", "accent")
+    if view.health == "silent":
+        return f"● no news for {view.silent_seconds} s", "warning"
+    return {
+        "starting": ("○ starting", "quiet"),
+        "preparing": ("◐ preparing", "quiet"),
+        "searching": ("● running", "good"),
+        "paused": ("‖ paused", "warning"),
+    }[state.phase]
+
+
+def _progress(fraction: float) -> Line:
+    done = round(min(max(fraction, 0.0), 1.0) * _METER_CELLS)
+    return [("━" * done, "accent"), ("━" * (_METER_CELLS - done), "faint")]
+
+
+def _preparing(state: RunState, width: int) -> Line:
+    if state.progress is None:
+        return cut([("The worker is starting: Python and the model's libraries take a few seconds.", "quiet")], width)
+    text = safe(state.progress.text or state.progress.stage)
+    line: Line = [(text, "quiet")]
+    if state.progress.fraction is not None:
+        line = [*_progress(state.progress.fraction), (f" {100 * state.progress.fraction:.0f} %  ", "strong"), *line]
+    return cut(line, width)
+
+
+def _ended(state: RunState, width: int) -> list[Line]:
+    if state.reason == "error":
+        text = f"The search failed: {safe(state.error or 'no reason was given')}"
+        steps = cut(key_hints("w its output   r again   esc start screen"), width)
+        return [*wrapped(text, width, "error", max_lines=2), steps]
+    parts: Line = [("Best ", "quiet"), (formatting.nats(state.best_kl), "strong"), (" nats", "quiet")]
+    if state.best_step is not None:
+        parts += [(f" at step {state.best_step:,}", "quiet")]
+    if state.left is not None:
+        parts += [(", ", "quiet"), (formatting.nats(state.left), "strong"), (" above the head limit", "quiet")]
+    elif state.bounds.floor is not None and state.best_kl is not None:
+        parts += [(f", {formatting.nats(state.best_kl - state.bounds.floor)} above the floor", "quiet")]
+    steps = key_hints("y copy the prompt   r again with the next seed   esc start screen")
+    notes = [cut([(f"{note[:1].upper()}{note[1:]}", "quiet")], width) for note in outcome_notes(state.result or {})]
+    return [cut(parts, width), *notes, cut(steps, width)]
+
+
+def _crashed(view: RunView, width: int) -> list[Line]:
+    text = "The worker is gone without saying why: it was killed, or it crashed. Its last words:"
+    last = [cut([(f"  {safe(line)}", "")], width) for line in view.log_tail[-2:]] or [[("  (none)", "quiet")]]
+    steps = key_hints("w all its output   r start again   esc start screen")
+    return [cut([(text, "error")], width), *last, cut(steps, width)]
+
+
+def _name(text: str) -> str:
+    return safe(text) or "?"

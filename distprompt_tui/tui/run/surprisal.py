@@ -1,0 +1,63 @@
+"""How surprising the model itself finds a prompt's tokens: a sign, a colour and a number each, and what they mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from distprompt_tui.runs.state import PromptToken
+from distprompt_tui.text import formatting
+from distprompt_tui.text.formatting import Line, Span
+from distprompt_tui.tui.drawing.styled_text import fitting
+
+GRADES: tuple[Span, ...] = (("▁", "good"), ("▃", ""), ("▅", "warning"), ("▇", "error"))
+"""From the least surprising to the most; sign and colour say the same."""
+
+LIKELY, RARE = math.log(10), math.log(1000)
+"""Nats of one in ten and of one in a thousand; the third limit is by chance, ln V, in all but tiny vocabularies."""
+
+_LARGEST_SHOWN = 999.9
+
+VECTORS = "Vectors have no probability of their own: only tokens have a surprise."
+
+
+def grade(surprise: float | None, vocab_size: int) -> Span:
+    """The sign of a token and the role it is drawn in; a dash where nothing stands before it or nothing was measured.
+
+    Args:
+        surprise: −ln P, nats.
+        vocab_size: V; by chance, a token surprises by ln V.
+    """
+    if surprise is None:
+        return "–", "faint"
+    return GRADES[sum(surprise >= limit for limit in _limits(vocab_size))]
+
+
+def number(surprise: float | None) -> str:
+    """Nats in 5 cells: ` 12.4`; blank where they are not known."""
+    return f"{'' if surprise is None else f'{min(surprise, _LARGEST_SHOWN):.1f}':>5}"
+
+
+def title(tokens: Sequence[PromptToken]) -> str:
+    """What the panel shows while its tokens are coloured."""
+    known = [token.surprise for token in tokens if token.surprise is not None]
+    mean = f", mean {min(sum(known) / len(known), _LARGEST_SHOWN):.1f}" if known else ": not recorded"
+    return f"Prompt  {len(tokens)} tokens, surprise −ln P in nats{mean}"
+
+
+def words(surprise: float | None) -> str:
+    """Of one token: its surprise and its probability."""
+    if surprise is None:
+        return "surprise not measured"
+    return f"surprise {number(surprise).strip()}, P {formatting.mass(math.exp(-surprise))}"
+
+
+def legend(vocab_size: int, width: int) -> Line:
+    """What the signs and colours mean, on one line."""
+    limits = [f"{limit:.1f}" for limit in _limits(vocab_size)]
+    meanings = [f"<{limits[0]} nats", f"<{limits[1]}", f"<{limits[2]} chance", "more"]
+    return fitting([[span, (f" {text}", "quiet")] for span, text in zip(GRADES, meanings, strict=True)], width)
+
+
+def _limits(vocab_size: int) -> tuple[float, float, float]:
+    return LIKELY, RARE, max(math.log(max(vocab_size, 1)), RARE)

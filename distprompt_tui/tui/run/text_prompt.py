@@ -1,0 +1,50 @@
+"""The line at the foot of the live screen in which a person writes a text for the model."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Input, Label
+
+from distprompt_tui.tui.widgets.visible_input import WrittenField
+
+
+class TextLine(Horizontal):
+    """There only while something is written; posts what was."""
+
+    class Written(Message):
+        """Enter was pressed."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def __init__(self, *, ascii_only: bool) -> None:
+        super().__init__(id="text_line")
+        self._field = WrittenField(
+            ascii_only=ascii_only,
+            all_spaces=False,
+            placeholder="a text in the prompt's place; enter asks the model, esc goes back",
+        )
+        self.display = False
+
+    def compose(self) -> ComposeResult:
+        """Called by Textual."""
+        yield Label("after: ")
+        yield self._field
+
+    def open(self) -> None:
+        """Let the person write."""
+        self.display = True
+        self._field.focus()
+
+    def close(self) -> bool:
+        """Put it away; the text stays for the next time. Returns whether it was open."""
+        was_open, self.display = bool(self.display), False
+        return was_open
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Called by Textual."""
+        event.stop()
+        self.post_message(self.Written(event.value))

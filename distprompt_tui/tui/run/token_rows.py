@@ -1,0 +1,112 @@
+"""One token as one or two lines: its numbers, and one bar for both distributions. Pure functions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from distprompt_tui.text import formatting
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.text.terminal_text import fit, visible_token
+from distprompt_tui.tui.run.token_table import TokenRow
+from distprompt_tui.tui.settings import Order
+
+LOG_DECADES = 6
+"""A bar on a log scale spans this many powers of ten below the largest mass."""
+
+_ID_WIDTH = 6
+_ACHIEVED_WIDTH = 8
+_NUMBERS = 1 + formatting.MASS_WIDTH + 1 + _ACHIEVED_WIDTH + 1 + formatting.GAP_WIDTH + 1 + formatting.SHARE_WIDTH
+_ID = 1 + _ID_WIDTH
+_MARK = 2
+_ONE_LINE_FROM = 74
+"""From this width on, the bar stands beside the numbers; below, on a line of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """How a panel's width is divided, in cells."""
+
+    width: int
+    token: int
+    bar: int
+    two_lines: bool
+
+    @property
+    def lines_per_row(self) -> int:
+        """Lines that one token takes."""
+        return 2 if self.two_lines else 1
+
+
+def columns_for(width: int) -> Columns:
+    """The division of a width."""
+    if width < _ONE_LINE_FROM:
+        return Columns(width, max(width - _MARK - _NUMBERS, 4), max(width - _MARK - _ID, 0), two_lines=True)
+    token = min(14 + (width - _ONE_LINE_FROM) // 6, 24)
+    return Columns(width, token, width - _MARK - token - 1 - _ID - _NUMBERS, two_lines=False)
+
+
+def header_line(columns: Columns, order: Order, largest: float, log: bool, second: str = "achieved") -> Line:
+    """The columns' names; the one that the rows are sorted by stands out. `second`: what is beside the target."""
+
+    def name(text: str, width: int, key: str = "") -> tuple[str, str]:
+        own = key if key in ("target", "achieved") else "quiet"
+        return f" {text:>{width}}", f"strong {own}" if key == order else own
+
+    numbers: Line = [
+        name("target", formatting.MASS_WIDTH, "target"),
+        name(second, _ACHIEVED_WIDTH, "achieved"),
+        name("gap", formatting.GAP_WIDTH, "gap"),
+        name("share", formatting.SHARE_WIDTH, "share"),
+    ]
+    start: Line = [(" " * _MARK, ""), (f"{'token':<{columns.token}}", "quiet")]
+    if columns.two_lines:
+        return [*start, *numbers]
+    return [
+        *start,
+        (" ", ""),
+        (fit(scale(largest, log, columns.bar), columns.bar), "faint"),
+        name("id", _ID_WIDTH),
+        *numbers,
+    ]
+
+
+def scale(largest: float, log: bool, width: int) -> str:
+    """What the two ends of a bar stand for, written over it."""
+    right = formatting.mass(largest)
+    left = formatting.mass(largest * 10**-LOG_DECADES) + " log" if log else "0"
+    return left + right.rjust(width - len(left)) if width > len(left) + len(right) else ""
+
+
+def row_lines(
+    row: TokenRow, columns: Columns, largest: float, *, log: bool, marked: bool, ascii_only: bool
+) -> list[Line]:
+    """A token's line, or two."""
+    text = visible_token(row.text, ascii_only=ascii_only) or "(no token)"
+    sign = ("›" if marked else " ") + ("*" if row.is_pinned else " ")
+    start: Line = [(sign, "key"), (fit(text, columns.token), "strong")]
+    gap_role = "quiet" if abs(row.gap) < 1e-4 else "target" if row.gap < 0 else "achieved"
+    token_id = (" " + fit(f"{row.id:>{_ID_WIDTH}}", _ID_WIDTH), "faint")
+    numbers: Line = [
+        (f" {formatting.mass(row.target):>{formatting.MASS_WIDTH}}", "target"),
+        (f" {formatting.mass(row.achieved):>{_ACHIEVED_WIDTH}}", "achieved"),
+        (f" {formatting.gap(row.gap):>{formatting.GAP_WIDTH}}", gap_role),
+        (f" {formatting.percent(row.share):>{formatting.SHARE_WIDTH}}", ""),
+    ]
+    bar = formatting.two_bars(
+        _length(row.target, largest, log),
+        _length(row.achieved, largest, log),
+        columns.bar,
+    )
+    if columns.two_lines:
+        return [[*start, *numbers], [(" " * _MARK, ""), *bar, token_id]]
+    return [[*start, (" ", ""), *bar, token_id, *numbers]]
+
+
+def _length(mass: float, largest: float, log: bool) -> float:
+    if largest <= 0 or math.isnan(mass):
+        return 0.0
+    if not log:
+        return mass / largest
+    length = formatting.log_position(mass, largest * 10**-LOG_DECADES, largest)
+    return length if length > 0 or mass == 0 else 1e-9

@@ -1,0 +1,113 @@
+"""Two to six runs on one plot, living ones as they go on, and how their specs differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import BindingType
+
+from distprompt_tui.runs.compare import spec_differences
+from distprompt_tui.runs.summary import RunSummary, read_spec_fields, summarise
+from distprompt_tui.tui.keymap import APP_KEYS, COMPARE_KEYS, bindings
+from distprompt_tui.tui.platform.threads import in_thread
+from distprompt_tui.tui.run.monitor import RunFollower
+from distprompt_tui.tui.runs.comparison import Compared, ComparedCurves, Differences, Legend, PlotData
+from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
+from distprompt_tui.tui.widgets.key_bar import KeyBar
+from distprompt_tui.tui.widgets.line_widget import label_border
+from distprompt_tui.tui.widgets.one_line import OneLine
+
+_FRAME_LINES = 2
+_FLAT_BELOW_ROWS = 20
+_MOST_DIFFERENCES = 10
+
+
+class CompareScreen(AppScreen):
+    """Each run keeps the digit that it was marked with."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(COMPARE_KEYS)]
+    AUTO_FOCUS = "#differences"
+    keys = COMPARE_KEYS
+
+    def __init__(self, marked: Sequence[tuple[int, RunSummary]]) -> None:
+        super().__init__()
+        self._runs = [Compared(number, summary) for number, summary in marked]
+        self._followers = [RunFollower(summary.run) for _, summary in marked]
+        self._by_seconds = False
+        self._log = True
+        self._reading = False
+
+    def compose(self) -> ComposeResult:
+        """Called by Textual."""
+        yield OneLine([("Compare  ", "heading"), (f"{len(self._runs)} runs", "strong")], id="header")
+        yield ComparedCurves(PlotData(), id="curves", classes="panel")
+        yield Legend(self._runs, id="legend", classes="panel")
+        yield Differences(id="differences", classes="panel")
+        yield KeyBar((*COMPARE_KEYS, *APP_KEYS))
+        yield TooSmall()
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        self._log = self.context.settings.divergence_scale == "log"
+        self.query_one("#legend").border_title = "Runs"
+        self.query_one("#differences").border_title = "What is different in their specs"
+        self.set_interval(1 / self.context.updates_per_second, self.tick)
+        self.call_after_refresh(self.tick)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Called by Textual."""
+        self.set_class(event.size.height < _FLAT_BELOW_ROWS, "-flat")
+
+    def tick(self) -> None:
+        """Read what is new, then draw what changed. Runs that have ended are read once."""
+        living = [run for run in self._runs if run.summary.is_live or not run.curve]
+        if living and self.is_seen and not self._reading:
+            self._reading = True
+            self.run_worker(self._read())
+
+    async def _read(self) -> None:
+        try:
+            self._runs = await in_thread(self._read_runs)
+        finally:
+            self._reading = False
+        if self.is_drawn:
+            self._show()
+
+    def _read_runs(self) -> list[Compared]:
+        """Blocks on files."""
+        return [
+            replace(
+                run,
+                summary=summarise(run.summary.run, run.summary),
+                curve=follower.poll().state.curve,
+                spec=run.spec or read_spec_fields(run.summary.run.spec_file),
+            )
+            for run, follower in zip(self._runs, self._followers, strict=True)
+        ]
+
+    def _show(self) -> None:
+        self.query_one(ComparedCurves).show(PlotData(self._runs, self._log, self._by_seconds))
+        self.query_one(Legend).show(self._runs)
+        differences = spec_differences([run.spec for run in self._runs])
+        table = self.query_one(Differences)
+        table.styles.height = min(len(differences), _MOST_DIFFERENCES) + 1 + _FRAME_LINES
+        table.show([run.number for run in self._runs], differences)
+        scale, over = "log" if self._log else "linear", "seconds" if self._by_seconds else "steps"
+        title = f"Best KL(p‖q) so far, nats, {scale}, over {over}"
+        label_border(self.query_one(ComparedCurves), title=[(title, "border")])
+        words = {"scale": "linear" if self._log else "log", "time": "steps" if self._by_seconds else "seconds"}
+        self.query_one(KeyBar).show(words, frozenset())
+
+    def action_scale(self) -> None:
+        """Logarithmic or linear divergence."""
+        self._log = not self._log
+        self._show()
+
+    def action_time(self) -> None:
+        """Over steps or over seconds."""
+        self._by_seconds = not self._by_seconds
+        self._show()

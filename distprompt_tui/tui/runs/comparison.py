@@ -1,0 +1,130 @@
+"""Runs side by side: curves, a legend, and what is different in their specs. Each run has a digit and a colour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from textual.geometry import Size
+
+from distprompt_tui.runs.state import CurvePoint
+from distprompt_tui.runs.summary import RunSummary
+from distprompt_tui.text import formatting
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.text.terminal_text import fit, safe
+from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves
+from distprompt_tui.tui.drawing.styled_text import cut, wrapped
+from distprompt_tui.tui.runs.run_rows import header_line, layout_for, run_line
+from distprompt_tui.tui.widgets.line_widget import Painted, PaintedScroll
+
+DIGITS_A_CURVE = 4
+"""A curve says this often whose it is, and once more at its end."""
+
+_FIELD_CELLS = (14, 30)
+_SAME_LIMIT = 1e-4
+"""Nats. The same target on the same model has the same head limit up to what the solver leaves."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One run among others: its digit, its line, its curve, and its spec as plain values."""
+
+    number: int
+    summary: RunSummary
+    curve: Sequence[CurvePoint] = ()
+    spec: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PlotData:
+    """The runs on one plot; `by_seconds`: over the time that they searched, not over their steps."""
+
+    runs: Sequence[Compared] = ()
+    log: bool = True
+    by_seconds: bool = False
+
+
+class ComparedCurves(Painted[PlotData]):
+    """The best divergence so far of each run."""
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """What to draw. A failure of the plotting library is a sentence, not the end of the app."""
+        curves = [(run.number, _points(run.curve, self.data.by_seconds)) for run in self.data.runs]
+        drawn = [Curve(points, f"series {number}") for number, points in curves]
+        try:
+            return plot_curves(drawn, _limit(self.data.runs), _digits(curves), width, height, log=self.data.log)
+        except Exception as error:
+            return wrapped(f"The plot could not be drawn: {type(error).__name__}: {error}", width, "quiet")
+
+
+class Legend(Painted[Sequence[Compared]]):
+    """Each run's line, as the list of runs has it."""
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Called by Textual: the header and a line a run."""
+        return len(self.data) + 1
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """What to draw."""
+        layout = layout_for(width)
+        rows = [run_line(run.summary, layout, here=False, number=run.number, now=None) for run in self.data]
+        return [header_line(layout, None), *rows]
+
+
+class Differences(PaintedScroll):
+    """The fields in which the specs differ, a column a run."""
+
+    def __init__(self, *, id: str, classes: str) -> None:
+        super().__init__(id=id, classes=classes)
+        self._numbers: list[int] = []
+        self._fields: list[tuple[str, list[str | None]]] = []
+
+    def show(self, numbers: Sequence[int], differences: Mapping[str, list[str | None]]) -> None:
+        """Draw another table."""
+        self._numbers, self._fields = list(numbers), list(differences.items())
+        self.set_line_count(len(self._fields) + 1)
+
+    def line(self, index: int, width: int) -> Line:
+        """The digits, then a field a line."""
+        if not self._fields:
+            return [("The specs do not differ.", "quiet")] if index == 0 else []
+        least, most = _FIELD_CELLS
+        name_cells = min(max(least, *(len(name) + 1 for name, _ in self._fields)), most, width // 3)
+        cells = max((width - name_cells) // len(self._numbers), 2)
+        if index == 0:
+            digits: Line = [(fit(str(number), cells), f"series {number}") for number in self._numbers]
+            return cut([(fit("field", name_cells), "quiet"), *digits], width)
+        name, values = self._fields[index - 1]
+        shown: Line = [(fit(safe("—" if value is None else value), cells - 1) + " ", "") for value in values]
+        return cut([(fit(safe(name), name_cells - 1) + " ", "quiet"), *shown], width)
+
+
+def _points(curve: Sequence[CurvePoint], by_seconds: bool) -> list[tuple[float, float | None]]:
+    return [(point.seconds if by_seconds else float(point.step), point.best_kl) for point in curve]
+
+
+def _limit(runs: Sequence[Compared]) -> list[Reference]:
+    """The head limit where all have the same; each one's own is in the legend as what is left above it."""
+    limits = [run.summary.head_limit for run in runs]
+    known = [limit for limit in limits if limit is not None]
+    if not known or len(known) < len(limits) or max(known) - min(known) > _SAME_LIMIT:
+        return []
+    return [Reference(f"head limit {formatting.nats(known[0])}", known[0], "accent")]
+
+
+def _digits(curves: Sequence[tuple[int, list[tuple[float, float | None]]]]) -> list[Mark]:
+    """Each curve's digit along it, never two in one column, and with its last value at its end."""
+    longest = max((points[-1][0] for _, points in curves if points), default=0.0)
+    marks = []
+    for place, (number, points) in enumerate(curves):
+        role = f"series {number}"
+        for part in range(DIGITS_A_CURVE):
+            wanted = longest * (part + (place + 1) / (len(curves) + 1)) / DIGITS_A_CURVE
+            if points and wanted < points[-1][0]:
+                step, value = next(point for point in points if point[0] >= wanted)
+                marks.append(Mark("", step, value or 0.0, role, str(number)))
+        if points:
+            step, value = points[-1]
+            marks.append(Mark(f"{number} {formatting.nats(value)}", step, value or 0.0, role, str(number)))
+    return marks

@@ -1,0 +1,137 @@
+"""A run as one line of a table: which columns a width has room for, and what stands in them. Pure functions."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from distprompt_tui.runs.summary import Order, RunSummary
+from distprompt_tui.text import formatting
+from distprompt_tui.text.formatting import Line, Span
+from distprompt_tui.text.terminal_text import fit, safe
+from distprompt_tui.tui.run.status import REASONS
+
+_ROOMY_FROM = 112
+"""From this width on, states are written out and the columns stand two cells apart."""
+
+_MARK_CELLS = 3
+_STRETCHED = {"target": (10, 30), "model": (8, 24)}
+"""Least and most cells of the columns that share what is left over."""
+
+_SHORT_WORDS = {"target reached": "reached", "budget": "budget", "plateau": "no gain"}
+_SIGNS = {"running": ("●", "good"), "paused": ("‖", "warning"), "crashed": ("✕", "error"), "error": ("✕", "error")}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column; `order`: what sorts by it, `rank`: the higher, the sooner it goes where room is short."""
+
+    name: str
+    cells: int
+    rank: int
+    order: Order | None = None
+    right: bool = False
+
+
+COLUMNS = (
+    Column("state", 16, 0, "state"),
+    Column("target", 10, 0, "target"),
+    Column("model", 8, 5, "model"),
+    Column("prompt", 10, 4),
+    Column("step", 7, 2, right=True),
+    Column("of", 7, 7),
+    Column("KL", 7, 0, "best", right=True),
+    Column("left", 7, 1, "left", right=True),
+    Column("entropy", 7, 6, right=True),
+    Column("when", 10, 3, "newest", right=True),
+)
+
+_NARROW = {"state": 9, "prompt": 9, "step": 6, "when": 6}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns that a width has room for, with their cells."""
+
+    columns: tuple[tuple[Column, int], ...]
+    gap: int
+    roomy: bool
+
+
+def layout_for(width: int) -> Layout:
+    """Give up columns until the rest fits, then let target and model share what is over."""
+    roomy = width >= _ROOMY_FROM
+    gap = 2 if roomy else 1
+    cells = {column.name: column.cells if roomy else _NARROW.get(column.name, column.cells) for column in COLUMNS}
+    kept = list(COLUMNS)
+    while (over := width - _MARK_CELLS - sum(cells[column.name] + gap for column in kept)) < 0 and len(kept) > 1:
+        kept.remove(max(kept, key=lambda column: column.rank))
+    for name, (least, most) in reversed(_STRETCHED.items()):
+        if any(column.name == name for column in kept):
+            share = over if name == "target" else over // 2
+            cells[name] = min(least + max(share, 0), most)
+            over -= cells[name] - least
+    return Layout(tuple((column, cells[column.name]) for column in kept), gap, roomy)
+
+
+def header_line(layout: Layout, order: Order | None) -> Line:
+    """The columns' names; the one that the rows are sorted by stands out."""
+    line: Line = [(" " * _MARK_CELLS, "")]
+    for column, cells in layout.columns:
+        name = "/of" if column.name == "of" else column.name
+        role = "strong quiet" if column.order is not None and column.order == order else "quiet"
+        line += [(f"{name:>{cells}}" if column.right else f"{name:<{cells}}", role), _space(layout, column)]
+    return line
+
+
+def run_line(summary: RunSummary, layout: Layout, *, here: bool, number: int | None, now: float | None) -> Line:
+    """A run's line.
+
+    Args:
+        summary: the run.
+        layout: of the table.
+        here: whether the cursor is on it.
+        number: of a run that is marked; None: it is not.
+        now: Unix seconds; None: the present.
+    """
+    marked = (str(number), f"series {number}") if number is not None else (" ", "")
+    line: Line = [("›" if here else " ", "key"), marked, (" ", "")]
+    for column, cells in layout.columns:
+        text, role = _cell(summary, column.name, layout.roomy, time.time() if now is None else now)
+        text = fit(" " * max(cells - len(text), 0) + text if column.right else text, cells)
+        line += [(text, role), _space(layout, column)]
+    return line
+
+
+def state_span(state: str) -> Span:
+    """The sign of a state, and its role; both say the same."""
+    return _SIGNS.get(state, ("■", "accent"))
+
+
+def _space(layout: Layout, column: Column) -> Span:
+    """Step and budget are one number in two parts."""
+    joined = column.name == "step" and any(other.name == "of" for other, _ in layout.columns)
+    return ("" if joined else " " * layout.gap, "")
+
+
+def _cell(summary: RunSummary, name: str, roomy: bool, now: float) -> Span:
+    title = summary.title
+    if name == "state":
+        sign, role = state_span(summary.state)
+        words = REASONS.get(summary.state, summary.state)
+        return f"{sign} {safe(words if roomy else _SHORT_WORDS.get(summary.state, words))}", role
+    if name == "when":
+        when = "now" if summary.is_live else formatting.ago(max(now - summary.changed_at, 0.0))
+        return (when if roomy else when.removesuffix(" ago").removeprefix("just ")), "faint"
+    planned = summary.steps_planned
+    texts: dict[str, Span] = {
+        "target": (safe(title.preset) or "?", "strong"),
+        "model": (safe(title.model), ""),
+        "prompt": (f"{safe(title.method)} n={title.length}" if title.method else "", ""),
+        "step": (f"{summary.step:,}", "quiet"),
+        "of": (f"/{planned:,}" if planned is not None else "", "faint"),
+        "KL": (formatting.nats(summary.best_kl), "strong"),
+        "left": (formatting.nats(summary.left), ""),
+        "entropy": (formatting.nats(summary.entropy), "quiet"),
+    }
+    return texts[name]

@@ -1,0 +1,132 @@
+"""All runs as a table: chosen with the arrows, marked, searched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from distprompt_tui.runs.summary import Order, RunSummary
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.tui.drawing.styled_text import wrapped
+from distprompt_tui.tui.runs.run_rows import header_line, layout_for, run_line
+from distprompt_tui.tui.widgets.line_table import PaintedTable
+from distprompt_tui.tui.widgets.line_widget import Painted, label_border
+from distprompt_tui.tui.widgets.search_bar import Finder
+
+ORDER_WORDS: dict[Order, str] = {
+    "newest": "newest first",
+    "best": "by best KL",
+    "left": "by what is left",
+    "target": "by target",
+    "model": "by model",
+    "state": "by state",
+}
+
+
+@dataclass(frozen=True)
+class RunList:
+    """What the table shows.
+
+    Attributes:
+        runs: in their order, those that were found.
+        total: how many there are.
+        order: what they are sorted by.
+        marked: the number of each marked run, by its name.
+        now: Unix seconds.
+        empty: the sentence where there are none.
+    """
+
+    runs: Sequence[RunSummary] = ()
+    total: int = 0
+    order: Order = "newest"
+    marked: Mapping[str, int] = field(default_factory=dict)
+    now: float = 0.0
+    empty: str = "Reading the runs…"
+
+
+class RunTable(PaintedTable):
+    """The rows; the cursor stays on its run."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self.data = RunList()
+
+    @property
+    def row_count(self) -> int:
+        """How many runs there are."""
+        return len(self.data.runs)
+
+    @property
+    def current(self) -> RunSummary | None:
+        """The run under the cursor."""
+        return self.data.runs[self.cursor] if self.cursor < len(self.data.runs) else None
+
+    def show(self, data: RunList) -> None:
+        """Draw other runs."""
+        current = self.current
+        self.data = data
+        kept = [index for index, summary in enumerate(data.runs) if current and summary.run == current.run]
+        self.rows_changed(kept[0] if kept else None)
+
+    def line(self, index: int, width: int) -> Line:
+        """One run."""
+        if not self.data.runs:
+            return ([[], *wrapped(self.data.empty, width, "quiet")] + [[]] * (index + 1))[index]
+        summary = self.data.runs[index]
+        return run_line(
+            summary,
+            layout_for(width),
+            here=index == self.cursor,
+            number=self.data.marked.get(summary.run.name),
+            now=self.data.now,
+        )
+
+
+class RunsHeader(Painted[RunList]):
+    """The columns' names, which do not scroll."""
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """One line."""
+        return [header_line(layout_for(width), self.data.order)] if self.data.runs else []
+
+
+class RunsPanel(Vertical):
+    """Header, rows and the field to search them with."""
+
+    def __init__(self, *, id: str, classes: str) -> None:
+        super().__init__(id=id, classes=classes)
+        self.table = RunTable(id="table")
+        self.finder = Finder("words of state, target, model, method or name; esc shows all", self.table)
+        self._header = RunsHeader(RunList())
+
+    def compose(self) -> ComposeResult:
+        """Called by Textual."""
+        yield self._header
+        yield self.table
+        yield self.finder
+
+    def show(self, data: RunList) -> None:
+        """Draw other runs."""
+        self.table.show(data)
+        self._header.show(data)
+        self._retitle()
+
+    def on_painted_table_moved(self, event: RunTable.Moved) -> None:
+        """Called by Textual."""
+        self._retitle()
+
+    def _retitle(self) -> None:
+        """The border tells the order, how many runs are in sight, and the name of the one under the cursor."""
+        data, current = self.table.data, self.table.current
+        first, last = self.table.visible_rows()
+        of = f"{len(data.runs):,}" + (f" found in {data.total:,}" if len(data.runs) < data.total else "")
+        title = f"Runs  {ORDER_WORDS[data.order]}  {first:,}–{last:,} of {of}" if data.runs else "Runs"
+        label_border(
+            self,
+            title=[(title, "border")],
+            subtitle=[(safe(current.run.name) if current is not None else "", "border")],
+        )

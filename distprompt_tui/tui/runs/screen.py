@@ -1,0 +1,225 @@
+"""All runs: found, sorted, opened, taken up again, deleted, and marked to be compared."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+
+from distprompt_tui.errors import DistPromptError
+from distprompt_tui.runs.summary import ORDERS, Order, RunSummary, matching_runs, sorted_runs
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.tui.keymap import APP_KEYS, RUNS_KEYS, bindings
+from distprompt_tui.tui.platform.threads import in_thread
+from distprompt_tui.tui.runs.run_table import RunList, RunsPanel, RunTable
+from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
+from distprompt_tui.tui.widgets.dialogs import delete_question
+from distprompt_tui.tui.widgets.key_bar import KeyBar
+from distprompt_tui.tui.widgets.one_line import OneLine
+from distprompt_tui.tui.widgets.search_bar import Finder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from distprompt_tui.runs.directory import RunDirectory
+
+REFRESH_SECONDS = 3.0
+
+MOST_MARKED = 6
+"""More curves than this cannot be told apart."""
+
+_ON_A_RUN = ("open", "mark", "resume", "delete")
+
+NO_RUNS = "No runs yet: a search that you start is kept here, and goes on when you leave. Press esc and start one."
+
+
+class RunsScreen(AppScreen):
+    """The list is read in a thread every three seconds; what has not changed is not read again."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(RUNS_KEYS)]
+    AUTO_FOCUS = "#table"
+    keys = RUNS_KEYS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._all: list[RunSummary] = []
+        self._order: Order = ORDERS[0]
+        self._find = ""
+        self._has_read = False
+        self._marked: dict[str, int] = {}
+
+    def compose(self) -> ComposeResult:
+        """Called by Textual."""
+        yield OneLine([], id="header")
+        yield RunsPanel(id="runs", classes="panel")
+        yield KeyBar((*RUNS_KEYS, *APP_KEYS))
+        yield TooSmall()
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        self._show()
+        self.set_interval(REFRESH_SECONDS, self._load_in_sight)
+
+    def on_screen_resume(self) -> None:
+        """Called by Textual: the screen comes into sight."""
+        self._load()
+
+    def _load_in_sight(self) -> None:
+        if self.is_seen:
+            self._load()
+
+    @work(exclusive=True, group="load")
+    async def _load(self) -> None:
+        self._all = await self.context.read_runs()
+        self._has_read = True
+        there = {summary.run.name for summary in self._all}
+        self._marked = {name: number for name, number in self._marked.items() if name in there}
+        self._show()
+
+    # What is shown.
+
+    def _show(self) -> None:
+        if not self.is_drawn:
+            return
+        found = sorted_runs(matching_runs(self._all, self._find), self._order)
+        empty = "Reading the runs…" if not self._has_read else NO_RUNS
+        if self._all:
+            empty = f"No run has {safe(self._find)!r} in its state, target, model, method or name: esc shows all."
+        self.query_one("#header", OneLine).show(self._headline())
+        self.query_one(RunsPanel).show(RunList(found, len(self._all), self._order, self._marked, time.time(), empty))
+        self._show_keys()
+
+    def _headline(self) -> Line:
+        living = sum(summary.is_live for summary in self._all)
+        parts: Line = [("Runs  ", "heading"), (f"{len(self._all):,}", "strong")]
+        parts += [(f"  ● {living} running", "good")] if living else []
+        if self._marked:
+            parts += [("   marked ", "quiet")]
+            parts += [(f"{number} ", f"series {number}") for number in sorted(self._marked.values())]
+            key, words = ("c", "compares them") if len(self._marked) > 1 else ("space", "marks another")
+            parts += [(f" {key} ", "key"), (words, "quiet")]
+        return parts
+
+    def _show_keys(self) -> None:
+        current = self._current
+        useful = {
+            "open": current is not None,
+            "mark": current is not None,
+            "compare": len(self._marked) > 1,
+            "resume": current is not None and current.is_resumable and not self.context.read_only,
+            "delete": current is not None and not current.is_live and not self.context.read_only,
+            "runs": False,
+        }
+        self.query_one(KeyBar).show({}, frozenset(name for name, is_useful in useful.items() if not is_useful))
+
+    def on_painted_table_moved(self, event: RunTable.Moved) -> None:
+        """Called by Textual: another run can do other things."""
+        self._show_keys()
+
+    @property
+    def _current(self) -> RunSummary | None:
+        return self.query_one(RunTable).current
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Without a run under the cursor there is nothing to do with one; a viewer that may only look changes none."""
+        if action in ("resume", "delete") and self.context.read_only:
+            return False
+        return action not in _ON_A_RUN or (self.is_drawn and self._current is not None)
+
+    # The list.
+
+    def action_order(self) -> None:
+        """Sort by the next key."""
+        self._order = ORDERS[(ORDERS.index(self._order) + 1) % len(ORDERS)]
+        self._show()
+
+    def action_find(self) -> None:
+        """Search the runs."""
+        self.query_one(Finder).open()
+
+    def on_finder_changed(self, event: Finder.Changed) -> None:
+        """Called by Textual."""
+        self._find = event.find
+        self._show()
+
+    def action_back(self) -> None:
+        """Out of a search, or back to the screen below."""
+        if not self.query_one(Finder).close():
+            super().action_back()
+
+    def action_mark(self) -> None:
+        """Mark the run with the first free number, or take its mark away."""
+        assert self._current is not None
+        name = self._current.run.name
+        free = set(range(1, MOST_MARKED + 1)) - set(self._marked.values())
+        if name in self._marked:
+            self._marked = {other: number for other, number in self._marked.items() if other != name}
+        elif free:
+            self._marked = {**self._marked, name: min(free)}
+        else:
+            self._warn(f"{MOST_MARKED} runs are marked: that is as many as one plot holds.")
+            return
+        self.query_one(RunTable).action_move(1)
+        self._show()
+
+    # One run.
+
+    def action_open(self) -> None:
+        """Watch the run under the cursor."""
+        assert self._current is not None
+        self.context.watch_run(self._current.run)
+
+    def action_resume(self) -> None:
+        """Let the run go on."""
+        from distprompt_tui.runs.process import start_worker
+
+        assert self._current is not None
+        if not self._current.is_resumable:
+            self._warn("Only a run that was stopped, failed or crashed can go on. From its own screen, r repeats it.")
+            return
+        self._change(start_worker, self._current.run, "goes on from its last checkpoint: enter watches it.")
+
+    def action_delete(self) -> None:
+        """Delete the run, after a question."""
+        assert self._current is not None
+        run = self._current.run
+        if self._current.is_live:
+            self._warn("It is running: enter opens it, s stops it there.")
+            return
+        self.app.push_screen(delete_question(safe(run.name)), lambda answer: self._delete(answer, run))
+
+    def _delete(self, answer: str | None, run: RunDirectory) -> None:
+        from distprompt_tui.runs.process import delete_run
+
+        if answer == "delete":
+            self._change(delete_run, run, "is deleted.")
+
+    @work(group="change")
+    async def _change(self, change: Callable[[RunDirectory], None], run: RunDirectory, done: str) -> None:
+        try:
+            await in_thread(change, run)
+        except (DistPromptError, OSError) as error:
+            self.notify(safe(str(error)), severity="error", markup=False)
+        else:
+            self.notify(f"{safe(run.name)} {done}", markup=False)
+        self._load()
+
+    # Several runs.
+
+    def action_compare(self) -> None:
+        """The marked runs on one plot."""
+        from distprompt_tui.tui.runs.compare_screen import CompareScreen
+
+        if len(self._marked) < 2:
+            self._warn(f"Mark two to {MOST_MARKED} runs with space first.")
+            return
+        by_name = {summary.run.name: summary for summary in self._all}
+        numbered = sorted((number, name) for name, number in self._marked.items())
+        self.app.push_screen(CompareScreen([(number, by_name[name]) for number, name in numbered]))
+
+    def _warn(self, text: str) -> None:
+        self.notify(text, severity="warning", markup=False)

@@ -1,0 +1,54 @@
+"""The start screen's sentences: the welcome, a model that is not ready, a target that is still to be made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.tui.start.preview_service import Preparing
+
+if TYPE_CHECKING:
+    from distprompt_tui.models.registry import ModelEntry
+
+WELCOME: Line = [
+    ("distprompt  ", "heading"),
+    ("enter", "key"),
+    (" searches for the chosen target, ", ""),
+    ("n", "key"),
+    (" writes one of your own.", ""),
+    ("  Can a model be prompted into it?", "quiet"),
+]
+"""What a person does first, in 80 columns."""
+
+
+def news_line(problem: str, model: ModelEntry | None, preparing: Preparing | None) -> Line:
+    """The line under the header: a preset that is wrong, a model that is not ready."""
+    if problem:
+        return [("! ", "error"), (safe(problem), "error")]
+    if model is None:
+        return []
+    name = safe(model.title or model.name)
+    if preparing is not None and preparing.failure:
+        return [("! ", "error"), (f"{name} could not be prepared: {safe(preparing.failure)}  p tries again", "error")]
+    if preparing is not None:
+        done = f" {100 * preparing.fraction:.0f} %" if preparing.fraction is not None else ""
+        return [
+            ("◐ ", "warning"),
+            (f"{name} is being prepared:{done} ", ""),
+            (f"{safe(preparing.text)}.  Done once, then it loads at once.", "quiet"),
+        ]
+    if model.status == "hub":
+        return [("○ ", "quiet"), (f"{name} is not on this machine: p downloads it from {safe(model.source)}.", "")]
+    if model.status == "missing":
+        return [("✕ ", "error"), (f"{name} cannot be used: {safe(model.source)}", "error")]
+    return []
+
+
+def no_target_yet(model: ModelEntry | None, probe_says: str) -> str:
+    """The sentence in the place of a target that has not been made."""
+    if model is None:
+        return "Choose a model: the target is drawn over its tokens."
+    if model.status != "prepared":
+        return "The target is drawn when the model has been prepared: it needs the model's tokens."
+    return f"The target is being made: {probe_says}." if probe_says else "The target is being made…"

@@ -1,0 +1,27 @@
+"""From what a person chose on the screen to the spec of a search."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from distprompt_tui.tui.widgets.search_form import SearchChoice
+
+if TYPE_CHECKING:
+    from distprompt_tui.config import spec
+
+
+def chosen_spec(base: spec.RunSpec, model: str, choice: SearchChoice) -> spec.RunSpec:
+    """A preset's spec with what the person chose in its place.
+
+    Raises:
+        UsageError: a field is empty or out of its range.
+    """
+    from distprompt_tui.config.presets import override, with_method
+    from distprompt_tui.errors import UsageError
+
+    fields = {"search.length": choice.length, "budget.steps": choice.steps, "seed": choice.seed}
+    if None in fields.values():
+        raise UsageError("length, steps and seed must be whole numbers")
+    changes = [f"{field}={value}" for field, value in fields.items()]
+    return override(with_method(base, choice.method), [f"model.name={json.dumps(model)}", *changes])

@@ -1,0 +1,106 @@
+"""The chosen target before anything runs: what it is, how far it is from known things, its first tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from distprompt_tui.text import formatting
+from distprompt_tui.text.formatting import Line, mass_curve
+from distprompt_tui.text.terminal_text import fit, safe, visible_token
+from distprompt_tui.tui.drawing.styled_text import cut, wrapped
+from distprompt_tui.tui.start.target_preview_data import FoundBounds, TargetPreview
+from distprompt_tui.tui.widgets.line_widget import Painted
+
+_TOKEN_CELLS = 14
+_LABEL_CELLS = 12
+
+
+@dataclass(frozen=True)
+class PreviewData:
+    """What is known of the choice.
+
+    Attributes:
+        title: of the preset, with its description.
+        target: None while it is being made, or when it cannot be.
+        going_on: a sentence in the target's place.
+        bounds: as far as found.
+        bounds_going_on: a few words in the place of a bound that is not known yet.
+        failed: `going_on` says why there is no target.
+    """
+
+    title: str = ""
+    description: str = ""
+    target: TargetPreview | None = None
+    going_on: str = ""
+    bounds: FoundBounds = field(default_factory=FoundBounds)
+    bounds_going_on: str = ""
+    failed: bool = False
+    ascii_only: bool = False
+
+
+class TargetView(Painted[PreviewData]):
+    """Drawn anew when something of it becomes known."""
+
+    def __init__(self, *, id: str, classes: str) -> None:
+        super().__init__(PreviewData(), id=id, classes=classes)
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        self.border_title = "Target"
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """What to draw."""
+        return preview_lines(self.data, width, height)
+
+
+def preview_lines(data: PreviewData, width: int, height: int) -> list[Line]:
+    """Description, numbers, then as many tokens as there is room for."""
+    roomy = height >= 18
+    lines: list[Line] = [cut([(safe(data.title), "strong")], width)] if data.title else []
+    lines += wrapped(safe(data.description), width, "quiet", max_lines=3 if roomy else 1) if data.description else []
+    if roomy and lines:
+        lines.append([])
+    target = data.target
+    if target is None:
+        return [*lines, *wrapped(safe(data.going_on), width, "error" if data.failed else "quiet", max_lines=6)]
+    lines += [
+        _number("entropy", formatting.nats(target.entropy), "target", "nats", width),
+        _number("uniform", formatting.nats(target.uniform), "", "the divergence of knowing nothing", width),
+        _bound("head limit", data.bounds.head_limit, "accent", "the lowest found for this model", data, width),
+        _bound("floor", data.bounds.floor, "", "proven: no prompt is below it", data, width),
+    ]
+    if roomy:
+        lines += [[], *wrapped(safe(target.recipe), width, "quiet", max_lines=3), []]
+        curve = mass_curve(target.by_rank, max(width - _LABEL_CELLS, 0))
+        lines += [[(f"{'by rank':<{_LABEL_CELLS}}", "quiet"), (curve, "target")], []]
+    return lines + _tokens(data, target, width, height - len(lines))
+
+
+def _number(name: str, value: str, role: str, words: str, width: int) -> Line:
+    return cut(
+        [(f"{name:<{_LABEL_CELLS}}", "quiet"), (f"{value:>7}", role or "strong"), (f"  {words}", "faint")], width
+    )
+
+
+def _bound(name: str, value: float | None, role: str, words: str, data: PreviewData, width: int) -> Line:
+    if value is not None:
+        return _number(name, formatting.nats(value), role, words, width)
+    why = data.bounds.why_no_floor if name == "floor" else None
+    missing = f"none: {safe(why)}" if why else "none" if data.bounds.done else safe(data.bounds_going_on) or "not yet"
+    return cut([(f"{name:<{_LABEL_CELLS}}", "quiet"), (missing, "faint")], width)
+
+
+def _tokens(data: PreviewData, target: TargetPreview, width: int, count: int) -> list[Line]:
+    if not target.tokens:
+        return []
+    largest = target.tokens[0][2]
+    room = max(width - _TOKEN_CELLS - formatting.MASS_WIDTH - 2, 0)
+    return [
+        [
+            (fit(visible_token(text, ascii_only=data.ascii_only) or "(no token)", _TOKEN_CELLS), "strong"),
+            (f" {formatting.mass(mass):>{formatting.MASS_WIDTH}} ", "target"),
+            (formatting.meter(mass / largest if largest else 0.0, room), "target"),
+        ]
+        for _, text, mass in target.tokens[: max(count, 0)]
+        if mass > 0
+    ]

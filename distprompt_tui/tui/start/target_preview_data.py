@@ -1,0 +1,100 @@
+"""A target before anything runs: made in a thread where numpy can, by the probe where a model must."""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distprompt_tui.config import spec
+    from distprompt_tui.models.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class TargetPreview:
+    """A target, as far as the start screen shows it; entropies in nats.
+
+    Attributes:
+        uniform: ln V − H, the divergence of knowing nothing.
+        tokens: (id, string, mass) of the largest, largest first; strings not yet safe for a terminal.
+        by_rank: masses at ranks evenly spaced in the logarithm.
+    """
+
+    recipe: str
+    entropy: float
+    uniform: float
+    tokens: tuple[tuple[int, str, float], ...]
+    by_rank: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class FoundBounds:
+    """Floor and head limit of a target, as far as they have been found."""
+
+    floor: float | None = None
+    head_limit: float | None = None
+    why_no_floor: str | None = None
+    done: bool = False
+
+
+class TargetMaker:
+    """Makes previews of targets that need no model; keeps each model's tokens. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._vocabularies: dict[Path, Vocabulary] = {}
+
+    def vocabulary(self, folder: Path, vocab_size: int) -> Vocabulary:
+        """The tokens of a prepared model.
+
+        Raises:
+            ModelError: they cannot be read.
+        """
+        from distprompt_tui.models.vocabulary import load_vocabulary
+
+        with self._lock:
+            if folder not in self._vocabularies:
+                self._vocabularies[folder] = load_vocabulary(folder, vocab_size)
+            return self._vocabularies[folder]
+
+    def make(self, folder: Path, vocab_size: int, target: spec.Target) -> TargetPreview:
+        """The preview of one target.
+
+        Args:
+            folder: of the prepared model, holds its `tokenizer.json`.
+            vocab_size: V.
+            target: a family for which `needs_model` is false.
+
+        Raises:
+            DistPromptError: the target cannot be made as asked, or the tokens cannot be read.
+        """
+        from distprompt_tui.targets import make_target
+        from distprompt_tui.targets.description import describe
+
+        vocabulary = self.vocabulary(folder, vocab_size)
+        with self._lock:
+            made = make_target(target, vocabulary)
+        uniform = math.log(int(vocabulary.allowed.sum())) - made.entropy
+        numbers = {"recipe": made.recipe, "entropy": made.entropy, "uniform": uniform}
+        return preview_of(numbers | describe(made.probabilities, vocabulary))
+
+
+def preview_of(answer: dict[str, Any]) -> TargetPreview:
+    """A preview out of the probe's answer to `target`."""
+    return TargetPreview(
+        recipe=str(answer["recipe"]),
+        entropy=float(answer["entropy"]),
+        uniform=float(answer["uniform"]),
+        tokens=tuple((int(token), str(text), float(mass)) for token, text, mass in answer["top"]),
+        by_rank=tuple(float(mass) for mass in answer["by_rank"]),
+    )
+
+
+def target_needs_model(target: spec.Target) -> bool:
+    """Whether only the probe can make it. Imports numpy: call it in a thread."""
+    from distprompt_tui.targets import needs_model
+
+    return needs_model(target)

@@ -1,0 +1,101 @@
+"""Starting and stopping a sweep: what the list of sweeps and a sweep's own screen can do to one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from distprompt_tui.errors import DistPromptError
+from distprompt_tui.storage.safe_io import is_own
+from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.tui.platform.threads import in_thread
+from distprompt_tui.tui.widgets.dialogs import stop_sweep_question
+
+if TYPE_CHECKING:
+    from distprompt_tui.sweeps.directory import SweepDirectory
+    from distprompt_tui.sweeps.sweep_spec import Sweep
+    from distprompt_tui.tui.widgets.app_screen import AppScreen
+
+_STARTABLE = ("not begun", "stopped", "given up")
+_GROUP = "sweep"
+
+FOREIGN = "This sweep is somebody else's: it is looked at, and neither started nor stopped."
+
+
+class SweepHands:
+    """What a person does to one sweep. Somebody else's sweep is only looked at, as all are in a read-only app.
+
+    Args:
+        screen: where it is done; it is told of what went wrong.
+        directory: the sweep's folder.
+    """
+
+    def __init__(self, screen: AppScreen, directory: SweepDirectory) -> None:
+        self._screen = screen
+        self._directory = directory
+
+    @property
+    def may_change(self) -> bool:
+        """Whether the sweep may be started and stopped from here."""
+        return not self._screen.context.read_only and is_own(self._directory.path)
+
+    def can_start(self, state: str) -> bool:
+        """Whether there is something to start, or to go on with."""
+        return self.may_change and state in _STARTABLE
+
+    def can_stop(self, state: str) -> bool:
+        """Whether there is a process to end."""
+        return self.may_change and state == "running"
+
+    def start(self, sweep: Sweep | None, state: str, then: Callable[[], object]) -> None:
+        """Start it, or go on with it; `then` is called when it runs."""
+        from distprompt_tui.sweeps.process import start_sweep
+
+        if (why_not := self._why_not()) is not None:
+            self._warn(why_not)
+        elif sweep is None or state not in _STARTABLE:
+            self._warn("It is running already." if state == "running" else "There is nothing left to do.")
+        else:
+            self._screen.notify("The sweep is being started…", timeout=3)
+            told = "The sweep runs in a process of its own, and goes on when you leave."
+            self._run(partial(start_sweep, sweep, self._directory), told, then)
+
+    def stop(self, state: str, then: Callable[[], object]) -> None:
+        """Stop it, after a question; `then` is called when it has ended."""
+        if (why_not := self._why_not()) is not None:
+            self._warn(why_not)
+        elif state != "running":
+            self._warn("It is not running.")
+        else:
+            question = stop_sweep_question(safe(self._directory.name))
+            self._screen.app.push_screen(question, lambda answer: self._stop(answer, then))
+
+    def _stop(self, answer: str | None, then: Callable[[], object]) -> None:
+        from distprompt_tui.sweeps.process import stop_sweep
+
+        if answer == "stop":
+            self._screen.notify("Stopping…", timeout=3)
+            self._run(partial(stop_sweep, self._directory), "The sweep is stopped; r goes on with it.", then)
+
+    def _why_not(self) -> str | None:
+        """Why nothing can be done now."""
+        if not self.may_change:
+            return FOREIGN
+        is_busy = any(worker.group == _GROUP and not worker.is_finished for worker in self._screen.workers)
+        return "A sweep is being started or stopped: a moment." if is_busy else None
+
+    def _run(self, change: Callable[[], object], told: str, then: Callable[[], object]) -> None:
+        self._screen.run_worker(self._change(change, told, then), group=_GROUP)
+
+    async def _change(self, change: Callable[[], object], told: str, then: Callable[[], object]) -> None:
+        try:
+            await in_thread(change)
+        except (DistPromptError, OSError) as error:
+            self._screen.notify(safe(str(error)), severity="error", timeout=10, markup=False)
+        else:
+            self._screen.notify(told)
+        then()
+
+    def _warn(self, text: str) -> None:
+        self._screen.notify(text, severity="warning")

@@ -1,0 +1,107 @@
+"""Following a sweep: its folder becomes one frozen view, read in a thread at the pace of the interface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from distprompt_tui.errors import UsageError
+
+if TYPE_CHECKING:
+    from distprompt_tui.reports.sweep_report import SweepReport
+    from distprompt_tui.sweeps.directory import SweepDirectory
+    from distprompt_tui.sweeps.index import Standing
+    from distprompt_tui.sweeps.sweep_spec import Sweep
+    from distprompt_tui.sweeps.tasks import Task
+
+MOST_SEARCHES = 100_000
+"""Some seconds of reading, and far more than was ever done; a foreign grid can be of billions."""
+
+
+@dataclass(frozen=True)
+class SweepView:
+    """A sweep at one moment, as its screen shows it.
+
+    Attributes:
+        standing: None before it was read.
+        report: None before it was read, or where it cannot be.
+        claim: what its verdicts are on; empty where it is of no finding.
+        seconds_left: by what the tasks that were done took; None where that is not known.
+        problem: why it cannot be read.
+    """
+
+    standing: Standing | None = None
+    report: SweepReport | None = None
+    claim: str = ""
+    seconds_left: float | None = None
+    problem: str = ""
+
+
+class SweepFollower:
+    """Reads one sweep's folder. Each `poll` blocks on files, and judges where rows are new: call it in a thread.
+
+    Args:
+        directory: the sweep's folder; it need not be there yet.
+        sweep: what was asked, where that is known.
+    """
+
+    def __init__(self, directory: SweepDirectory, sweep: Sweep | None) -> None:
+        from distprompt_tui.sweeps.results_reader import SweepReader
+
+        self.directory = directory
+        self.sweep = sweep
+        self._reader = SweepReader(directory)
+        self._tasks: list[Task] | None = None
+        self._report: SweepReport | None = None
+        self._left: float | None = None
+
+    def poll(self) -> SweepView:
+        """The sweep now."""
+        try:
+            return self._read()
+        except (UsageError, OSError) as error:
+            return SweepView(problem=str(error))
+
+    def _read(self) -> SweepView:
+        from distprompt_tui.sweeps.findings import CLAIMS
+        from distprompt_tui.sweeps.index import standing_of
+        from distprompt_tui.sweeps.process import carrying_out
+        from distprompt_tui.sweeps.tasks import all_tasks
+
+        sweep = self.sweep = self.sweep or self.directory.read_sweep()
+        if (count := sweep.search_count) > MOST_SEARCHES:
+            raise UsageError(f"its grid has {count:,} searches; up to {MOST_SEARCHES:,} are shown")
+        self._tasks = self._tasks or all_tasks(sweep)
+        pid = carrying_out(self.directory)
+        has_news = self._reader.read()
+        if has_news or self._report is None:
+            self._report = self._report_of(sweep, self._tasks)
+        if pid is None or has_news or self._left is None:
+            self._left = None if pid is None else self._seconds_left(self._tasks, pid)
+        return SweepView(
+            standing_of(sweep, self.directory, self._reader, pid is not None),
+            self._report,
+            CLAIMS[sweep.finding] if sweep.finding else "",
+            self._left,
+        )
+
+    def _report_of(self, sweep: Sweep, tasks: list[Task]) -> SweepReport:
+        """What the rows come to, in the order of the grid."""
+        from distprompt_tui.reports.sweep_report import make_report
+        from distprompt_tui.sweeps.directory import of_the_grid
+
+        reader = self._reader
+        rows = of_the_grid(reader.rows.values(), (search for task in tasks for search in task.searches))
+        return make_report(self.directory.name, sweep, rows, reader.failures, reader.costs)
+
+    def _seconds_left(self, tasks: list[Task], pid: int) -> float | None:
+        """Of the tasks without all their rows, by as many workers as are seen at work here; None: not known."""
+        from distprompt_tui.sweeps.costs import seconds_left
+        from distprompt_tui.sweeps.process import worker_count
+
+        if not self._reader.costs or not (workers := worker_count(pid)):
+            return None
+        refused = (failure.key for failure in self._reader.failures if not failure.attempts)
+        settled = {*self._reader.rows, *refused}
+        missing = [task for task in tasks if not settled.issuperset(task.keys)]
+        return seconds_left(self._reader.costs, missing, workers)

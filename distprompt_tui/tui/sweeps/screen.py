@@ -1,0 +1,263 @@
+"""One sweep, living or ended: how far it is, its verdicts, its curves and its points, as they fill."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import BindingType
+
+from distprompt_tui.reports import wording
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.tui.drawing.styled_text import cut, fitting
+from distprompt_tui.tui.keymap import APP_KEYS, SWEEP_KEYS, bindings
+from distprompt_tui.tui.platform.threads import in_thread
+from distprompt_tui.tui.sweeps.controller import SweepHands
+from distprompt_tui.tui.sweeps.monitor import SweepFollower, SweepView
+from distprompt_tui.tui.sweeps.sweep_lines import notes, settings_line, status_line, verdict_lines
+from distprompt_tui.tui.sweeps.sweep_plot import SweepPicture, SweepPlot
+from distprompt_tui.tui.sweeps.sweep_points import PointTable
+from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
+from distprompt_tui.tui.widgets.key_bar import KeyBar
+from distprompt_tui.tui.widgets.line_widget import Painted, label_border
+from distprompt_tui.tui.widgets.one_line import OneLine
+
+if TYPE_CHECKING:
+    from distprompt_tui.sweeps.curves import Panel
+    from distprompt_tui.sweeps.directory import SweepDirectory
+    from distprompt_tui.sweeps.sweep_spec import Sweep
+
+_WHOLE_FROM_ROWS = 34
+"""From this height on, all is said of the verdicts at first where it has room, not their effects alone."""
+
+_FLAT_BELOW_ROWS = 20
+"""Below this height, the points give their room to the picture."""
+
+_MOST_VERDICT_ROWS, _MOST_POINT_ROWS = 0.2, 0.28
+"""Of the screen: the curves have the rest."""
+
+_BESIDE_BARS = 0.35
+"""What the verdicts may have where there are bars, which need less room than curves."""
+
+_FRAME_LINES = 2
+
+_LEAST_PICTURE_ROWS = 8
+"""With fewer, the picture gives way to verdicts that the person wants whole."""
+
+_LINES_AROUND = 4
+"""Status, settings, keys and the picture's rule, on a low screen."""
+
+_SENTENCES = {
+    "not begun": "Not begun. r starts its {total:,} searches, in a process of its own that goes on when you leave.",
+    "running": "The first searches are at work: a point is drawn as soon as one of its searches has ended.",
+    "stopped": "It was stopped before a search had ended. r goes on with it; w shows what its processes printed.",
+    "given up": "No search has a result: all were given up. w shows what the processes printed; r tries again.",
+    "done": "No search has a result: every target was refused.",
+}
+"""In the place of a picture, by the sweep's state."""
+
+
+class SweepScreen(AppScreen):
+    """Reads on at the app's pace; judges in a thread, and only where a row is new."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(SWEEP_KEYS)]
+    AUTO_FOCUS = "#rows"
+    keys = SWEEP_KEYS
+
+    def __init__(self, directory: SweepDirectory, sweep: Sweep | None, size: str) -> None:
+        super().__init__()
+        self._heading = f"{sweep.name}, {size}" if sweep and size else directory.name
+        self._follower = SweepFollower(directory, sweep)
+        self._hands = SweepHands(self, directory)
+        self._view = SweepView()
+        self._chosen = 0
+        self._log = False
+        self._whole: bool | None = None
+        self._is_whole = False
+        self._reading = False
+
+    def compose(self) -> ComposeResult:
+        """Called by Textual."""
+        yield OneLine([], id="header")
+        yield OneLine([], id="settings")
+        yield Verdicts([], id="verdicts", classes="panel")
+        yield SweepPlot(SweepPicture(sentence="Reading the sweep…"), id="picture", classes="panel")
+        yield PointTable(id="points", classes="panel")
+        yield KeyBar((*SWEEP_KEYS, *APP_KEYS))
+        yield TooSmall()
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        self.set_interval(1 / self.context.updates_per_second, self.tick)
+        self.call_after_refresh(self.tick)
+        self._show()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Called by Textual."""
+        self.call_after_refresh(self._show)
+
+    def tick(self) -> None:
+        """Read what is new, then draw what changed."""
+        if self.is_seen and not self._reading:
+            self._reading = True
+            self.run_worker(self._read())
+
+    async def _read(self) -> None:
+        try:
+            view = await in_thread(self._follower.poll)
+        finally:
+            self._reading = False
+        if view != self._view:
+            self._view = view
+            self._show()
+
+    @property
+    def state(self) -> str:
+        """Of the sweep; empty while it is not known."""
+        return self._view.standing.state if self._view.standing else ""
+
+    @property
+    def _panels(self) -> tuple[Panel, ...]:
+        return self._view.report.panels if self._view.report else ()
+
+    @property
+    def _entropies(self) -> tuple[float, ...]:
+        report = self._view.report
+        return (report.sweep.entropies if report else None) or ()
+
+    # What is shown.
+
+    def _show(self) -> None:
+        if not self.is_drawn:
+            return
+        width = self.app.size.width - 2
+        self.query_one("#header", OneLine).show(status_line(self._heading, self._view, width))
+        verdicts = self._view.report.verdicts if self._view.report else ()
+        chosen = settings_line(self._panels, verdicts, self._chosen, width) if self._panels else []
+        self.query_one("#settings", OneLine).show(chosen)
+        self._show_verdicts()
+        self._show_panel()
+        self._show_keys()
+
+    def _show_verdicts(self) -> None:
+        report, box = self._view.report, self.query_one(Verdicts)
+        width = self.app.size.width - 4
+        lines: list[Line] = []
+        if report is not None and self._panels:
+            setting = self._panels[self._chosen].setting
+            own = [verdict for verdict in report.verdicts if verdict.setting == setting]
+            whole = verdict_lines(own, width, whole=True)
+            most = self._rows(_MOST_VERDICT_ROWS if len(self._entropies) > 1 else _BESIDE_BARS)
+            has_room = self.app.size.height >= _WHOLE_FROM_ROWS and len(whole) <= most
+            self._is_whole = has_room if self._whole is None else self._whole
+            lines = whole if self._is_whole else verdict_lines(own, width, whole=False)
+        if self._view.claim and not lines:
+            lines = [[("Not tested: there are no results to test it on yet.", "quiet")]]
+        lines += notes(report, width) if report is not None else []
+        box.display = bool(lines)
+        box.styles.height = len(lines) + self._frame
+        claim = f"Finding: {self._view.claim}" if self._view.claim else "Without a result"
+        label_border(box, title=cut([(claim, "border")], width))
+        box.show(lines)
+
+    def _show_panel(self) -> None:
+        curves = self._panels[self._chosen].curves if self._panels else ()
+        plot, table = self.query_one(SweepPlot), self.query_one(PointTable)
+        plot.show(SweepPicture(curves, self._entropies, self._log, *self._sentence()))
+        label_border(plot, title=[(self._title(), "border")])
+        points = sum(len(curve.points) for curve in curves)
+        is_crowded = self.has_class("-low") and (self._is_whole or self.app.size.height < _FLAT_BELOW_ROWS)
+        rows_left = self.app.size.height - len(self.query_one(Verdicts).data) - _LINES_AROUND
+        plot.display = not (is_crowded and rows_left < _LEAST_PICTURE_ROWS)
+        table.display = bool(curves) and not is_crowded
+        table.styles.height = min(points + 1, self._rows(_MOST_POINT_ROWS)) + self._frame
+        table.show(curves)
+        cost = wording.cost_parts(self._view.report) if self._view.report else []
+        told = fitting([[(part, "border")] for part in cost], self.app.size.width - 8, (", ", "border"))
+        label_border(table, title=[("Points: means over the targets, 95 % intervals", "border")])
+        label_border(table, subtitle=told)
+
+    def _title(self) -> str:
+        """The setting and what is drawn of it; of a sweep without results, what it is for."""
+        if not self._panels:
+            return safe(self._view.report.sweep.title) if self._view.report else ""
+        over = f" over the targets' entropy, {'log' if self._log else 'linear'}" if len(self._entropies) > 1 else ""
+        return f"{safe(str(self._panels[self._chosen].setting))}  KL(p‖q) in nats{over}"
+
+    def _sentence(self) -> tuple[str, str]:
+        """What stands in the place of the picture, and its role."""
+        if self._view.problem:
+            problem = self._view.problem.replace(f"{self._follower.directory.path}/", "")
+            return f"The sweep cannot be read. {safe(problem)}", "error"
+        if (standing := self._view.standing) is None:
+            return "Reading the sweep…", "quiet"
+        return _SENTENCES[standing.state].format(total=standing.total), "quiet"
+
+    def _rows(self, part: float) -> int:
+        """Lines that a part of the screen has."""
+        return round(part * self.app.size.height)
+
+    @property
+    def _frame(self) -> int:
+        """Lines that a panel's border takes: on a low screen it is a rule above it."""
+        return 1 if self.has_class("-low") else _FRAME_LINES
+
+    def _show_keys(self) -> None:
+        useful = {
+            "carry_out": self._hands.can_start(self.state),
+            "stop": self._hands.can_stop(self.state),
+            "setting(1)": len(self._panels) > 1,
+            "verdicts": bool(self._view.report and self._view.report.verdicts),
+            "scale": bool(self._panels) and len(self._entropies) > 1,
+            "sweeps": False,
+        }
+        words_now = {"scale": "linear" if self._log else "log", "verdicts": "effects" if self._is_whole else "verdicts"}
+        words_now |= {"carry_out": "start" if self.state == "not begun" else "go on"}
+        hidden = frozenset(name for name, is_useful in useful.items() if not is_useful)
+        self.query_one(KeyBar).show(words_now, hidden)
+
+    # What can be done.
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A viewer that may only look starts and stops nothing."""
+        return action not in ("carry_out", "stop") or not self.context.read_only
+
+    def action_setting(self, by: int) -> None:
+        """Another model, method or length."""
+        if self._panels:
+            self._chosen = (self._chosen + by) % len(self._panels)
+            self._show()
+
+    def action_verdicts(self) -> None:
+        """All that is said of the verdicts, or their effects alone."""
+        self._whole = not self._is_whole
+        self._show()
+
+    def action_scale(self) -> None:
+        """Logarithmic or linear divergence."""
+        self._log = not self._log
+        self._show()
+
+    def action_carry_out(self) -> None:
+        """Start the sweep, or go on with it."""
+        self._hands.start(self._follower.sweep, self.state, self.tick)
+
+    def action_stop(self) -> None:
+        """Stop the sweep, after a question."""
+        self._hands.stop(self.state, self.tick)
+
+    def action_log(self) -> None:
+        """What its processes printed."""
+        from distprompt_tui.tui.widgets.log_screen import LogScreen
+
+        self.app.push_screen(LogScreen(self._follower.directory.log, ()))
+
+
+class Verdicts(Painted[list[Line]]):
+    """Lines as they are given."""
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """What to draw."""
+        return [cut(line, width) for line in self.data]

@@ -1,0 +1,117 @@
+"""What is said of a sweep in lines: how far it is, its settings, its verdicts. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from distprompt_tui.reports import wording
+from distprompt_tui.text import formatting
+from distprompt_tui.text.formatting import Line, Span
+from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.tui.drawing.styled_text import cut, fitting, joined, spread, width_of, wrapped
+
+if TYPE_CHECKING:
+    from distprompt_tui.reports.sweep_report import SweepReport
+    from distprompt_tui.sweeps.curves import Curve, Panel
+    from distprompt_tui.sweeps.findings import Verdict
+    from distprompt_tui.sweeps.index import Standing
+    from distprompt_tui.sweeps.pivot import Setting
+    from distprompt_tui.tui.sweeps.monitor import SweepView
+
+OUTCOME_ROLES = {"holds": "good", "does not hold": "error", "undecided": "warning", "not tested": "quiet"}
+
+SERIES_ROLES = 6
+"""Colours before they begin anew, as the markers do."""
+
+_STATES: dict[str, Span] = {
+    "running": ("● running", "good"),
+    "done": ("■ done", "accent"),
+    "stopped": ("■ stopped", "quiet"),
+    "given up": ("✕ given up", "error"),
+    "not begun": ("○ not begun", "quiet"),
+    "damaged": ("✕ damaged", "error"),
+}
+_METER_CELLS = 12
+_INDENT = 2
+_MOST_NOTES = 2
+
+
+def state_span(state: str) -> Span:
+    """A sweep's state, its sign before the word."""
+    return _STATES[state]
+
+
+def tally(standing: Standing) -> Line:
+    """Searches of all, and those without a result."""
+    parts: list[Line] = [[(f"{standing.done:,}", "strong"), (f" of {standing.total:,} searches", "quiet")]]
+    if standing.given_up:
+        parts.append([(f"✕ {standing.given_up:,} given up", "error")])
+    if standing.refused:
+        parts.append([(f"{standing.refused:,} refused", "warning")])
+    return joined(parts)
+
+
+def status_line(name: str, view: SweepView, width: int) -> Line:
+    """Name, state, how far, how long still."""
+    left: Line = [("Sweep  ", "heading"), (safe(name), "strong")]
+    if (standing := view.standing) is None:
+        return left
+    more: list[Line] = [[state_span(standing.state)], tally(standing)]
+    if view.seconds_left:
+        more.append([("about ", "quiet"), (formatting.duration(view.seconds_left), ""), (" left", "quiet")])
+    if 0 < standing.done < standing.total:
+        more.append([(formatting.meter(standing.done / standing.total, _METER_CELLS).replace(" ", "·"), "accent")])
+    return spread(left, fitting(more, max(width - len("Sweep  ") - 4, 10), ("   ", "")), width)
+
+
+def settings_line(panels: Sequence[Panel], verdicts: Sequence[Verdict], chosen: int, width: int) -> Line:
+    """All settings, the chosen one set off, each with the signs of its verdicts; where room is short, one alone."""
+    several = len({panel.setting.length for panel in panels}) > 1
+    shown = [_setting(panel.setting, verdicts, several, number == chosen) for number, panel in enumerate(panels)]
+    line = joined(shown)
+    if width_of(line) <= width:
+        return line
+    return spread(shown[chosen], [(f"← {chosen + 1} of {len(panels)} →", "quiet")], width)
+
+
+def _setting(setting: Setting, verdicts: Sequence[Verdict], with_length: bool, is_chosen: bool) -> Line:
+    own = [verdict for verdict in verdicts if verdict.setting == setting]
+    signs: Line = [(wording.SIGNS[verdict.outcome], OUTCOME_ROLES[verdict.outcome]) for verdict in own]
+    if any(verdict.missing for verdict in own):
+        signs.append(("…", "quiet"))
+    name = f"{Path(setting.model).name}, {setting.method}" + (f", {setting.length}" if with_length else "")
+    return [*signs, (f" {safe(name)} ", "chosen" if is_chosen else "quiet")]
+
+
+def verdict_lines(verdicts: Sequence[Verdict], width: int, *, whole: bool) -> list[Line]:
+    """The word on each series with its effect; `whole`: all that is said of it."""
+    lines: list[Line] = []
+    for verdict in verdicts:
+        word = (f"{wording.SIGNS[verdict.outcome]} {verdict.word}", f"strong {OUTCOME_ROLES[verdict.outcome]}")
+        told = wording.verdict_lines(verdict) if whole else [wording.short_effect_line(verdict)]
+        effect, *more = [safe(line) for line in told]
+        first: Line = [word, (f"  {safe(verdict.series)}  ", "strong"), (effect, "")]
+        if whole and width_of(first) > width:
+            first, more = first[:-1], [effect, *more]
+        lines.append(cut(first, width))
+        for line in more:
+            lines += [[(" " * _INDENT, ""), *part] for part in wrapped(line, width - _INDENT, "quiet")]
+    return lines
+
+
+def notes(report: SweepReport, width: int) -> list[Line]:
+    """Why searches have no result: the most frequent reasons, and how many there are beside them."""
+    reasons = wording.failure_lines(report)
+    told = reasons[:_MOST_NOTES]
+    if len(reasons) > _MOST_NOTES:
+        told[-1] += f" (and {len(reasons) - _MOST_NOTES} other reasons)"
+    return [cut([("! ", "warning"), (safe(line), "warning")], width) for line in told]
+
+
+def marked(curves: Sequence[Curve]) -> list[tuple[str, int, Curve]]:
+    """Each curve with the letter and the number of the colour that it has everywhere."""
+    numbers = (number % SERIES_ROLES + 1 for number in range(len(curves)))
+    return list(zip(cycle(wording.MARKERS), numbers, curves))

@@ -1,0 +1,157 @@
+"""A setting of a sweep as a picture: curves over the entropies, or bars where there is one entropy only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from distprompt_tui.reports import wording
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.text.terminal_text import fit, safe
+from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves
+from distprompt_tui.tui.drawing.plot import Point as Place
+from distprompt_tui.tui.drawing.styled_text import cut, joined, width_of, wrapped
+from distprompt_tui.tui.sweeps.sweep_lines import marked
+from distprompt_tui.tui.widgets.line_widget import Painted
+
+if TYPE_CHECKING:
+    from distprompt_tui.sweeps import curves
+    from distprompt_tui.sweeps.bootstrap import Average
+
+LIMIT_SIGN, FLOOR_SIGN = "·", "▁"
+
+_MARGIN = 0.03
+"""Of the axis, beside the first and the last point."""
+
+_NAME_CELLS = (8, 26)
+_LEAST_BAR = 10
+
+
+@dataclass(frozen=True)
+class SweepPicture:
+    """A setting's curves; without any, the sentence in their place.
+
+    Attributes:
+        entropies: of the grid: the axis is there before its points are. Of one or none, bars are drawn.
+        sentence: what to do, what is going on, or what is wrong.
+        role: of the sentence.
+    """
+
+    curves: Sequence[curves.Curve] = ()
+    entropies: Sequence[float] = ()
+    log: bool = False
+    sentence: str = ""
+    role: str = "quiet"
+
+
+class SweepPlot(Painted[SweepPicture]):
+    """Divergences with their head limits and floors beneath."""
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """What to draw. A failure of the plotting library is a sentence, not the end of the app."""
+        curves = self.data.curves
+        if not curves:
+            return [[] for _ in range(height // 3)] + wrapped(self.data.sentence, width, self.data.role)
+        if len(self.data.entropies) < 2:
+            return bar_lines(curves, width, height)
+        legend = legend_lines(curves, width)
+        try:
+            drawn = curve_lines(curves, self.data.entropies, width, height - len(legend), log=self.data.log)
+            return [*drawn, *legend]
+        except Exception as error:
+            return wrapped(f"The plot could not be drawn: {type(error).__name__}: {error}", width, "quiet")
+
+
+def curve_lines(
+    curves: Sequence[curves.Curve], grid: Sequence[float], width: int, height: int, *, log: bool
+) -> list[Line]:
+    """Mean divergence by the entropy of the targets as made; a letter a series at its points and between them."""
+    drawn: list[Curve] = []
+    floors, limits, letters = list[Mark](), list[Mark](), list[Mark]()
+    for place, (letter, number, curve) in enumerate(marked(curves)):
+        role, kls = f"series {number}", _places(curve, "kl")
+        drawn.insert(0, Curve(_places(curve, "head_limit"), f"dim {role}"))
+        drawn.append(Curve(kls, role))
+        floors += _marks(_places(curve, "floor"), FLOOR_SIGN, "quiet")
+        limits += _marks(_places(curve, "head_limit"), LIMIT_SIGN, role)
+        between = _between(kls, (place + 1) / (len(curves) + 1)) if len(curves) > 1 and not log else []
+        letters += _marks([*kls, *between], letter, role)
+    entropies = [*grid, *(point.entropy for curve in curves for point in curve.points)]
+    margin = _MARGIN * (max(entropies) - min(entropies))
+    across = min(entropies) - margin, max(entropies) + margin
+    zero = [] if log else [Reference("", 0.0, "", " ")]  # the axis begins there
+    return plot_curves(drawn, zero, [*floors, *limits, *letters], width, height, log=log, across=across)
+
+
+def legend_lines(curves: Sequence[curves.Curve], width: int) -> list[Line]:
+    """Whose a letter is, on as many lines as it takes."""
+    parts: list[Line] = [
+        [(letter, f"series {number}"), (f" {safe(curve.series)}", "")] for letter, number, curve in marked(curves)
+    ]
+    every = [point for curve in curves for point in curve.points]
+    if any(point.head_limit for point in every):
+        parts.append([(LIMIT_SIGN, "strong"), (" head limit of each", "quiet")])
+    if any(point.floor for point in every):
+        parts.append([(FLOOR_SIGN, "quiet"), (" floor", "quiet")])
+    lines: list[Line] = [[]]
+    for part in parts:
+        line = joined([lines[-1], part], ("   ", ""))
+        if lines[-1] and width_of(line) > width:
+            lines.append(part)
+        else:
+            lines[-1] = line
+    return [cut(line, width) for line in lines]
+
+
+def bar_lines(curves: Sequence[curves.Curve], width: int, height: int) -> list[Line]:
+    """Each series at its one entropy: a bar up to the head limit, and what is left above it."""
+    rows = [(letter, number, curve.series, curve.points[0]) for letter, number, curve in marked(curves) if curve.points]
+    longest = max(point.kl.value for *_, point in rows)
+    least, most = _NAME_CELLS
+    names = min(max(least, *(len(safe(series)) for _, _, series, _ in rows)), most)
+    numbers = max(len(wording.average(point.kl)) for *_, point in rows)
+    cells = width - names - numbers - 6
+    lines: list[Line] = []
+    for letter, number, series, point in rows:
+        limit = point.head_limit.value if point.head_limit else None
+        bar = _bar(point.kl.value, limit, longest, max(cells, _LEAST_BAR), number)
+        told: Line = [(letter, f"series {number}"), (f" {fit(safe(series), names)}  ", "")]
+        lines += [[*told, *bar, (f"  {wording.average(point.kl)}", "strong")], []]
+    if height < len(lines):
+        lines = lines[::2]
+    parts: list[Line] = []
+    if any(point.head_limit for *_, point in rows):
+        parts = [[("█", "strong"), (" head limit", "quiet")], [("░", "strong"), (" left above it", "quiet")]]
+    at = "" if rows[0][3].asked is None else f" at entropy {rows[0][3].asked:g}"
+    parts.append([(f"KL in nats{at}, mean and 95 % interval", "quiet")])
+    return [cut(line, width) for line in [*lines[: max(height - 1, 1)], joined(parts, ("   ", ""))]]
+
+
+def _bar(kl: float, limit: float | None, longest: float, cells: int, number: int) -> Line:
+    reach = round(max(kl, 0.0) / longest * cells) if longest > 0 else 0
+    solid = reach if limit is None else min(round(max(limit, 0.0) / longest * cells) if longest > 0 else 0, reach)
+    parts: Line = [("█" * solid, f"series {number}"), ("░" * (reach - solid), f"series {number}")]
+    return [*(part for part in parts if part[0]), (" " * (cells - reach), "")]
+
+
+def _places(curve: curves.Curve, measure: str) -> list[Place]:
+    return [(point.entropy, _value(getattr(point, measure))) for point in curve.points]
+
+
+def _between(places: Sequence[Place], part: float) -> list[Place]:
+    """A place on each line between two points, so that of lines that lie on one another each can be told."""
+    return [
+        (x + part * (next_x - x), y + part * (next_y - y))
+        for (x, y), (next_x, next_y) in pairwise(places)
+        if y is not None and next_y is not None
+    ]
+
+
+def _marks(places: Sequence[Place], sign: str, role: str) -> list[Mark]:
+    return [Mark("", entropy, value, role, sign) for entropy, value in places if value is not None]
+
+
+def _value(average: Average | None) -> float | None:
+    return None if average is None else average.value

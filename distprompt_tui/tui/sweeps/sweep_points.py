@@ -1,0 +1,109 @@
+"""The points of a setting as a table: what each series came to at each entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from distprompt_tui.reports import wording
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.text.terminal_text import fit, safe
+from distprompt_tui.tui.drawing.styled_text import cut
+from distprompt_tui.tui.sweeps.sweep_lines import marked
+from distprompt_tui.tui.widgets.line_widget import Painted, PaintedScroll
+
+if TYPE_CHECKING:
+    from distprompt_tui.sweeps.curves import Curve
+
+WIDE_FROM = 104
+"""Here what is left has its interval, and each series its name."""
+
+_GAP = "  "
+_NAME_CELLS = 22
+_ROLES = ("", "quiet", "strong", "", "", "quiet", "quiet")
+"""Of `words.COLUMNS`; the last ones are given up first where room is short."""
+
+
+def point_lines(curves: Sequence[Curve], width: int) -> list[Line]:
+    """The columns' names, then a line a point; none without points."""
+    is_wide = width >= WIDE_FROM
+    rows = [
+        (letter, number, curve.series, wording.point_cells(point, narrow=not is_wide))
+        for letter, number, curve in marked(curves)
+        for point in curve.points
+    ]
+    if not rows:
+        return []
+    cells = [max(map(len, column)) for column in zip(wording.COLUMNS, *(row[3] for row in rows), strict=True)]
+    names = min(max(len("series"), *(cell_len(safe(row[2])) for row in rows)), _NAME_CELLS) if is_wide else 0
+    kept = _columns_in(width - 2 - names, cells)
+
+    def line(first: Line, texts: Sequence[str], roles: Sequence[str]) -> Line:
+        columns = zip(texts[:kept], cells, roles, strict=False)
+        return cut([*first, *((f"{_GAP}{text:>{room}}", role) for text, room, role in columns)], width)
+
+    header = line([(f"  {fit('series', names)}" if is_wide else " ", "quiet")], wording.COLUMNS, ["quiet"] * len(cells))
+    lines = [header]
+    for letter, number, series, texts in rows:
+        name: Line = [(f" {fit(safe(series), names)}", "")] if is_wide else []
+        lines.append(line([(letter, f"series {number}"), *name], texts, _ROLES))
+    return lines
+
+
+class PointRows(PaintedScroll):
+    """The rows; they scroll."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._curves: Sequence[Curve] = ()
+        self._lines: list[Line] = []
+        self._width = 0
+
+    def show(self, curves: Sequence[Curve]) -> None:
+        """Draw other points."""
+        self._curves, self._width = curves, 0
+        self.set_line_count(sum(len(curve.points) for curve in curves))
+
+    def line(self, index: int, width: int) -> Line:
+        """One point."""
+        if width != self._width:
+            self._lines, self._width = point_lines(self._curves, width)[1:], width
+        return self._lines[index] if index < len(self._lines) else []
+
+
+class PointHeader(Painted[Sequence["Curve"]]):
+    """The columns' names, which do not scroll."""
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """One line."""
+        return point_lines(self.data, width)[:1]
+
+
+class PointTable(Vertical):
+    """Header and rows."""
+
+    def __init__(self, *, id: str, classes: str) -> None:
+        super().__init__(id=id, classes=classes)
+        self._header = PointHeader(())
+        self._rows = PointRows(id="rows")
+
+    def compose(self) -> ComposeResult:
+        """Called by Textual."""
+        yield self._header
+        yield self._rows
+
+    def show(self, curves: Sequence[Curve]) -> None:
+        """Draw other points."""
+        self._header.show(curves)
+        self._rows.show(curves)
+
+
+def _columns_in(width: int, cells: Sequence[int]) -> int:
+    """How many columns have room, whole."""
+    ends = accumulate(len(_GAP) + room for room in cells)
+    return sum(end <= width for end in ends)

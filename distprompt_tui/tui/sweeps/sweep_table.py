@@ -1,0 +1,183 @@
+"""All sweeps as a table, and what the one under the cursor is about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+
+from distprompt_tui.text import formatting
+from distprompt_tui.text.formatting import Line, Span
+from distprompt_tui.text.terminal_text import fit, safe
+from distprompt_tui.tui.drawing.styled_text import cut, wrapped
+from distprompt_tui.tui.sweeps.sweep_lines import state_span
+from distprompt_tui.tui.widgets.line_table import PaintedTable
+from distprompt_tui.tui.widgets.line_widget import Painted, label_border
+
+if TYPE_CHECKING:
+    from distprompt_tui.sweeps.index import SweepEntry
+    from distprompt_tui.sweeps.sweep_spec import Sweep
+
+_FROM = {"models": 96, "when": 66}
+"""The least width of the whole row with which a column is shown."""
+
+_CELLS = {"state": 13, "size": 6, "models": 26, "searches": 11, "when": 10}
+_MARK_CELLS, _GAP = 2, 2
+
+
+@dataclass(frozen=True)
+class SweepListing:
+    """What the table shows.
+
+    Attributes:
+        now: Unix seconds.
+        empty: the sentence where there are none.
+    """
+
+    entries: Sequence[SweepEntry] = ()
+    now: float = 0.0
+    empty: str = ""
+
+
+class SweepTable(PaintedTable):
+    """The rows; the cursor stays on its sweep."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self.data = SweepListing()
+
+    @property
+    def row_count(self) -> int:
+        """How many sweeps there are."""
+        return len(self.data.entries)
+
+    @property
+    def current(self) -> SweepEntry | None:
+        """The sweep under the cursor."""
+        return self.data.entries[self.cursor] if self.cursor < len(self.data.entries) else None
+
+    def show(self, data: SweepListing) -> None:
+        """Draw other sweeps."""
+        current = self.current
+        self.data = data
+        paths = [entry.directory.path for entry in data.entries]
+        here = current.directory.path if current is not None else None
+        self.rows_changed(paths.index(here) if here in paths else None)
+
+    def line(self, index: int, width: int) -> Line:
+        """One sweep."""
+        if not self.data.entries:
+            return ([[], *wrapped(self.data.empty, width, "quiet")] + [[]] * (index + 1))[index]
+        return sweep_line(self.data.entries[index], width, here=index == self.cursor, now=self.data.now)
+
+
+class SweepsHeader(Painted[bool]):
+    """The columns' names, which do not scroll; shown where there are rows."""
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """One line."""
+        names = {name: (name, "quiet") for name in ("state", "sweep", "size", "models", "searches", "when")}
+        return [_row((" " * _MARK_CELLS, ""), names, width)] if self.data else []
+
+
+class SweepsPanel(Vertical):
+    """Header and rows."""
+
+    def __init__(self, *, id: str, classes: str) -> None:
+        super().__init__(id=id, classes=classes)
+        self._table = SweepTable(id="table")
+        self._header = SweepsHeader(False)
+
+    def compose(self) -> ComposeResult:
+        """Called by Textual."""
+        yield self._header
+        yield self._table
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        label_border(self, title=[("Sweeps: grids of searches", "border")])
+
+    def show(self, data: SweepListing) -> None:
+        """Draw other sweeps."""
+        self._table.show(data)
+        self._header.show(bool(data.entries))
+
+
+class AboutSweep(Painted["SweepEntry | None"]):
+    """The sweep under the cursor: what it is for, what it asks, where it lies."""
+
+    def show(self, data: SweepEntry | None) -> None:
+        """Describe another sweep."""
+        super().show(data)
+        title = safe(data.sweep.title or data.sweep.name) if data and data.sweep else "Damaged" if data else ""
+        begun = data is not None and data.standing.state != "not begun"
+        label_border(self, title=[(title, "border")])
+        label_border(self, subtitle=[(safe(data.directory.name) if data and begun else "", "border")])
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """What to draw."""
+        if self.data is None:
+            return []
+        if self.data.sweep is None:
+            return wrapped(safe(self.data.problem), width, "error", height)
+        grid = wrapped(grid_words(self.data.sweep), width, "quiet", max(height - 1, 1))
+        return [*wrapped(safe(self.data.sweep.description), width, "", max(height - len(grid), 1)), *grid]
+
+
+def grid_words(sweep: Sweep) -> str:
+    """What a sweep asks, in a sentence."""
+    lengths = " or ".join(map(str, sweep.lengths))
+    series = " · ".join(safe(each.name) for each in sweep.series)
+    entropies = " at " + ", ".join(f"{entropy:g}" for entropy in sweep.entropies) + " nats" if sweep.entropies else ""
+    return (
+        f"{' and '.join(sweep.methods)} prompts of length {lengths} on {_models(sweep, ' and ')}; "
+        f"{sweep.targets} targets each of {series}{entropies}: {sweep.search_count:,} searches"
+    )
+
+
+def sweep_line(entry: SweepEntry, width: int, *, here: bool, now: float) -> Line:
+    """A sweep's line."""
+    standing, sweep = entry.standing, entry.sweep
+    name = sweep.name if sweep is not None else entry.directory.name
+    when = (
+        "now"
+        if standing.state == "running"
+        else formatting.ago(max(now - entry.changed_at, 0.0))
+        if entry.changed_at
+        else ""
+    )
+    state, role = state_span(standing.state)
+    if standing.given_up and standing.state != "running":
+        state, role = f"✕ {standing.given_up:,} failed", "error"
+    begun = standing.state != "not begun"
+    counted = f"{standing.done:,}/{standing.total:,}" if begun else f"{standing.total:,}"
+    cells: dict[str, Span] = {
+        "state": (state, role),
+        "sweep": (safe(name), "strong" if begun else ""),
+        "size": (entry.size or ("other" if sweep else ""), "quiet"),
+        "models": (_models(sweep, ", ") if sweep else "", "quiet"),
+        "searches": (counted if sweep else "", "strong" if begun else "quiet"),
+        "when": (when, "faint"),
+    }
+    return _row(("› " if here else "  ", "key"), cells, width)
+
+
+def _row(mark: Span, cells: dict[str, Span], width: int) -> Line:
+    """Cells in columns; `sweep` takes what the others leave."""
+    kept = [name for name in cells if width >= _FROM.get(name, 0)]
+    rest = width - _MARK_CELLS - sum(_CELLS.get(name, 0) + _GAP for name in kept)
+    line: Line = [mark]
+    for name in kept:
+        text, role = cells[name]
+        room = _CELLS.get(name, max(rest, 8))
+        shown = f"{text:>{room}}" if name in ("searches", "when") else fit(text, room)
+        line += [(shown, role), (" " * _GAP, "")]
+    return cut(line, width)
+
+
+def _models(sweep: Sweep, separator: str) -> str:
+    return separator.join(safe(Path(model).name) for model in sweep.models)

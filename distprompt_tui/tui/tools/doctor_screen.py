@@ -1,0 +1,119 @@
+"""What `distprompt-tui doctor` says, looked at from inside the app."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import events, work
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from distprompt_tui.diagnostics.checks import NAME_CELLS, Check, as_text
+from distprompt_tui.errors import DistPromptError
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.tui.drawing.styled_text import content, wrapped
+from distprompt_tui.tui.keymap import APP_KEYS, DOCTOR_KEYS, bindings
+from distprompt_tui.tui.platform import clipboard
+from distprompt_tui.tui.platform.subprocesses import examine_machine
+from distprompt_tui.tui.platform.threads import in_thread
+from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
+from distprompt_tui.tui.widgets.key_bar import KeyBar
+from distprompt_tui.tui.widgets.one_line import OneLine
+
+_LOOKING = (
+    "Looking at terminal, devices, disk, models and versions. It takes a few seconds: torch is asked about devices."
+)
+_MARGIN = 6
+
+
+class DoctorScreen(AppScreen):
+    """Asks a process of its own, again only when the person wants it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(DOCTOR_KEYS)]
+    AUTO_FOCUS = "#checks"
+    keys = DOCTOR_KEYS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._checks: list[Check] = []
+        self._failure = ""
+
+    def compose(self) -> ComposeResult:
+        """Called by Textual."""
+        yield OneLine([], id="header")
+        with VerticalScroll(id="checks", classes="panel"):
+            yield Static(id="text", markup=False)
+        yield KeyBar((*DOCTOR_KEYS, *APP_KEYS))
+        yield TooSmall()
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        self.query_one("#checks").border_title = "Checks"
+        self.action_again()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Called by Textual."""
+        self.call_after_refresh(self._show)
+
+    def action_again(self) -> None:
+        """Look again."""
+        self._checks, self._failure = [], ""
+        self._show()
+        self._examine()
+
+    @work(exclusive=True, group="examine")
+    async def _examine(self) -> None:
+        try:
+            self._checks = await examine_machine(*self.app.size)
+        except DistPromptError as error:
+            self._failure = str(error)
+        self._show()
+
+    def _show(self) -> None:
+        if not self.is_drawn:
+            return
+        width = max(self.app.size.width - _MARGIN, 20)
+        if self._failure:
+            lines = wrapped(f"The doctor could not look: {safe(self._failure)}", width, "error")
+        else:
+            lines = check_lines(self._checks, width) or wrapped(_LOOKING, width, "quiet")
+        self.query_one("#text", Static).update(content(lines))
+        self.query_one("#header", OneLine).show(_headline(self._checks))
+        hidden = frozenset({"doctor"} if self._checks else {"doctor", "copy"})
+        self.query_one(KeyBar).show({}, hidden)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Nothing can be copied before it is there."""
+        return action != "copy" or bool(self._checks)
+
+    async def action_copy(self) -> None:
+        """Copy what the command line would print."""
+        text = as_text(self._checks)
+        self.app.copy_to_clipboard(text)
+        kept = await in_thread(clipboard.keep_in, text, self.context.runs_dir)
+        where = f" and in {safe(str(kept))}" if kept is not None else ""
+        self.notify(f"Sent to the terminal's clipboard (OSC 52){where}.", markup=False)
+
+
+def check_lines(checks: Sequence[Check], width: int) -> list[Line]:
+    """Each check on as many lines as it needs, its advice below it."""
+    lines: list[Line] = []
+    for check in checks:
+        sign = ("! ", "warning") if check.advice else ("  ", "")
+        first, *more = wrapped(safe(check.value), width - NAME_CELLS - 2)
+        lines.append([sign, (f"{check.name:{NAME_CELLS}}", "strong"), *first])
+        indented = more + wrapped(safe(check.advice), width - NAME_CELLS - 2, "warning") * bool(check.advice)
+        lines += [[(" " * (NAME_CELLS + 2), ""), *line] for line in indented]
+    return lines
+
+
+def _headline(checks: Sequence[Check]) -> Line:
+    advised = sum(bool(check.advice) for check in checks)
+    words: Line = [("what this terminal and this machine can do", "quiet")]
+    if checks:
+        words = [(f"! {advised} to look at", "warning")] if advised else [("all is well", "good")]
+    return [("Doctor  ", "heading"), *words]

@@ -1,0 +1,138 @@
+"""The settings: each with its values, changed with the arrows, at work at once and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.tui.drawing.styled_text import cut, wrapped
+from distprompt_tui.tui.keymap import APP_KEYS, SETTINGS_KEYS, bindings
+from distprompt_tui.tui.settings import ORDERS, SCALES, SWITCHES, Settings
+from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
+from distprompt_tui.tui.widgets.key_bar import KeyBar
+from distprompt_tui.tui.widgets.line_widget import Painted
+from distprompt_tui.tui.widgets.one_line import OneLine
+from distprompt_tui.tui.widgets.pick_list import PickList, Row
+
+SPEEDS = (0.5, 1.0, 2.0, 3.0, 5.0)
+"""What the keys go through; the file takes any number between the ends."""
+
+_VALUE_CELLS = 22
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One setting: its field in `Settings`, its words, what it does, and its values; none: the app's themes."""
+
+    field: str
+    words: str
+    help: str
+    values: Sequence[str | float] = ()
+
+
+CHOICES = (
+    Choice("theme", "Theme", "The app's colours. NO_COLOR and terminals of sixteen colours have one of their own."),
+    Choice(
+        "updates_per_second",
+        "Updates a second",
+        "How often a running search is read and drawn. Fewer are kinder to a slow line; the search itself does not "
+        "notice. Holds for the next run that is opened.",
+        SPEEDS,
+    ),
+    Choice("token_order", "Tokens sorted by", "What a run's screen begins with; o changes it there.", ORDERS),
+    Choice("divergence_scale", "Divergence", "The plot's scale at first; l changes it there.", SCALES),
+    Choice("bar_scale", "Bars", "The scale of the tokens' bars at first; b changes it there.", SCALES),
+    Choice("bell", "Bell", "Rung when a search that is on the screen ends.", SWITCHES),
+)
+
+
+class About(Painted[str]):
+    """A few sentences."""
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """What to draw."""
+        return wrapped(self.data, width, "quiet", max_lines=height)
+
+
+class SettingsScreen(AppScreen):
+    """A list of settings and what the chosen one does."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(SETTINGS_KEYS)]
+    AUTO_FOCUS = "#settings"
+    keys = SETTINGS_KEYS
+
+    def compose(self) -> ComposeResult:
+        """Called by Textual."""
+        yield OneLine([("Settings  ", "heading"), ("They hold at once, and the next time too.", "quiet")], id="header")
+        with Vertical(id="body"):
+            yield PickList("", id="settings", classes="panel")
+            yield About("", id="about")
+            yield OneLine(self._place(), id="place")
+        yield KeyBar((*SETTINGS_KEYS, *APP_KEYS))
+        yield TooSmall()
+
+    def on_mount(self) -> None:
+        """Called by Textual."""
+        self.query_one("#settings").border_title = "Settings"
+        self.query_one(KeyBar).show({}, frozenset({"settings"}))
+        self._show()
+
+    def _show(self) -> None:
+        rows = [setting_row(choice, self._value(choice)) for choice in CHOICES]
+        self.query_one(PickList).show(rows)
+        self.query_one("#place", OneLine).show(self._place())
+
+    def _place(self) -> Line:
+        """Where they are kept, or what is wrong with what is kept there."""
+        if self.context.settings_problem:
+            return [("! ", "error"), (safe(self.context.settings_problem), "error")]
+        if self.context.settings_file is None:
+            return []
+        return [("Kept in ", "faint"), (safe(str(self.context.settings_file)), "quiet")]
+
+    def _value(self, choice: Choice) -> str | float:
+        value: str | float = getattr(self.context.settings, choice.field)
+        return self.app.theme if choice.field == "theme" else value
+
+    def on_option_list_option_highlighted(self, event: PickList.OptionHighlighted) -> None:
+        """Called by Textual."""
+        self.query_one(About).show(self._chosen().help)
+
+    def on_pick_list_picked(self, event: PickList.Picked) -> None:
+        """Called by Textual: enter on a row."""
+        self.action_change(1)
+
+    def action_change(self, by: int) -> None:
+        """Take the next value of the chosen setting; after the last comes the first."""
+        choice = self._chosen()
+        values = choice.values or sorted(self.app.available_themes)
+        value = next_of(values, self._value(choice), by)
+        if choice.field == "theme":
+            self.app.theme = str(value)
+        self.context.change_settings(**{choice.field: value})
+        self._show()
+
+    def _chosen(self) -> Choice:
+        value = self.query_one(PickList).value
+        return next((choice for choice in CHOICES if choice.field == value), CHOICES[0])
+
+
+def setting_row(choice: Choice, value: str | float) -> Row:
+    """A setting and its value; what differs from the default stands out."""
+    shown = f"{value:g}" if isinstance(value, float) else value
+    role = "quiet" if value == getattr(Settings, choice.field) else "strong"
+    text = cut([(safe(shown), role)], _VALUE_CELLS)
+    return Row(choice.field, [(f"{choice.words:<20}", "strong"), ("‹ ", "faint"), *text, (" ›", "faint")])
+
+
+def next_of(values: Sequence[str | float], now: str | float, by: int) -> str | float:
+    """The value before or after one, around the ends; after one that is not among them comes the first."""
+    index = values.index(now) if now in values else -min(by, 0) - 1
+    return values[(index + by) % len(values)]

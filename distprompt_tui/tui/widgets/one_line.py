@@ -1,0 +1,15 @@
+"""A widget of one line of text."""
+
+from __future__ import annotations
+
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.tui.drawing.styled_text import cut
+from distprompt_tui.tui.widgets.line_widget import Painted
+
+
+class OneLine(Painted[Line]):
+    """A line of text."""
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        """What to draw."""
+        return [cut(self.data, width)]

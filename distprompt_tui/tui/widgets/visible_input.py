@@ -1,0 +1,101 @@
+"""A field for tokens and texts: what is invisible is drawn as a sign of the same width, the value stays as it is."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+from rich.highlighter import Highlighter
+from rich.text import Text
+from textual import events
+from textual.widgets import Input
+
+from distprompt_tui.text.terminal_text import is_settled
+
+_UNPRINTABLE = "▯"
+
+
+class _Signs(Highlighter):
+    """Textual draws what this returns in the place of the value, so each character keeps its position."""
+
+    def __init__(self, *, ascii_only: bool, all_spaces: bool) -> None:
+        self._space = "_" if ascii_only else "·"
+        self._all_spaces = all_spaces
+
+    def __call__(self, text: str | Text) -> Text:
+        """Called by Textual for each drawing."""
+        shown = with_signs(str(text), space=self._space, all_spaces=self._all_spaces)
+        return Text(shown, no_wrap=True, overflow="ignore", end="")
+
+    def highlight(self, text: Text) -> None:
+        """Not used: `__call__` does it all."""
+
+
+class Field(Input):
+    """One line of plain text. Of what is pasted it takes the first line, and says where there was more."""
+
+    def __init__(self, *args: Any, **how: Any) -> None:
+        super().__init__(*args, **how)
+        self.cursor_blink = False
+
+    def _on_paste(self, event: events.Paste) -> None:
+        """Called by Textual, whose own field drops what it does not take without a word."""
+        event.prevent_default()
+        event.stop()
+        self._paste(event.text)
+
+    def action_paste(self) -> None:
+        """Put in what was copied in the app."""
+        self._paste(self.app.clipboard)
+
+    def pasted(self, text: str) -> str:
+        """What is taken of a pasted text."""
+        return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+    def _paste(self, text: str) -> None:
+        wanted, (start, end) = self.pasted(text), sorted(self.selection)
+        before, expected = self.value, self.value[:start] + wanted + self.value[end:]
+        self.replace(wanted, start, end)
+        if self.value == before != expected:
+            self.notify("The pasted text does not fit into this field: nothing was taken.", severity="warning")
+        elif wanted != text and (left := len(text.split()) - len(wanted.split())) > 0:
+            self.notify(f"Only the first line was taken; {left} words were left out.", severity="warning")
+
+
+class WrittenField(Field):
+    """A field for tokens and texts. It takes all of what is pasted, line breaks included."""
+
+    def __init__(
+        self,
+        value: str = "",
+        *,
+        ascii_only: bool,
+        all_spaces: bool = True,
+        placeholder: str = "",
+        id: str | None = None,
+    ) -> None:
+        signs = _Signs(ascii_only=ascii_only, all_spaces=all_spaces)
+        super().__init__(value, placeholder=placeholder, highlighter=signs, id=id, compact=True)
+
+    def pasted(self, text: str) -> str:
+        """All of it; terminals send a carriage return for a line break."""
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def with_signs(text: str, *, space: str, all_spaces: bool) -> str:
+    """A text, a sign for each invisible character.
+
+    Args:
+        text: any string.
+        space: the sign of a space.
+        all_spaces: False leaves the spaces between words as they are, and marks those at the ends.
+    """
+    start, end = len(text) - len(text.lstrip(" ")), len(text.rstrip(" "))
+    return "".join(
+        space
+        if char == " " and (all_spaces or not start <= index < end)
+        else char
+        if char == " " or (is_settled(char) and not unicodedata.combining(char))
+        else _UNPRINTABLE
+        for index, char in enumerate(text)
+    )

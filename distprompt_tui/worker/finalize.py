@@ -1,0 +1,81 @@
+"""What is done and said once a search has ended: a shorter prompt, and how far it came from where it began."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from distprompt_tui.config.spec import RunSpec, Swaps
+from distprompt_tui.errors import UsageError
+from distprompt_tui.metrics.divergence import compare
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.search.protocol import Best, HardPrompt
+from distprompt_tui.search.pruning import shorten
+from distprompt_tui.storage.prompt_files import read_prompt
+
+
+def shortened(
+    model: LanguageModel, target: Tensor, spec: RunSpec, best: Best, asked_to_stop: Callable[[], bool]
+) -> tuple[Best, dict[str, Any]]:
+    """The best prompt as short as `search.shorten` lets it be, and what the result says of that.
+
+    Args:
+        model: in the run's context.
+        target: p, (V,), probabilities.
+        spec: of the run.
+        best: what the search found.
+        asked_to_stop: whether somebody waits for the end.
+    """
+    within = spec.search.shorten if isinstance(spec.search, Swaps) else None
+    if within is None or not isinstance(best.prompt, HardPrompt):
+        return best, {"length_before": None, "kl_before": None, "shortening_positions": None}
+    prompt = best.prompt
+    found = shorten(model, target, prompt.ids, within, prompt.locked, asked_to_stop)
+    kept = HardPrompt(
+        found.ids,
+        tuple(prompt.changed[position] for position in found.positions),
+        tuple(prompt.gained[position] for position in found.positions),
+        frozenset(place for place, position in enumerate(found.positions) if position in prompt.locked),
+        tuple(prompt.tried[position] for position in found.positions),
+    )
+    said = {"length_before": len(prompt.ids), "kl_before": best.kl, "shortening_positions": found.work}
+    return Best(found.kl, kept, best.step), said
+
+
+@torch.no_grad()
+def fluency(model: LanguageModel, spec: RunSpec, best: Best) -> dict[str, Any]:
+    """What the result says of how fluent the best prompt is: only where the search was asked to look at that."""
+    weight = spec.search.fluency if isinstance(spec.search, Swaps) else 0.0
+    if not weight or not isinstance(best.prompt, HardPrompt):
+        return {"fluency": None, "log_likelihood": None}
+    ids = best.prompt.ids[None]
+    _, likelihood, _ = model.logits_and_likelihood(ids, ids)
+    return {"fluency": weight, "log_likelihood": float(likelihood)}
+
+
+@torch.no_grad()
+def beginning(model: LanguageModel, target: Tensor, spec: RunSpec, kept: RunSpec) -> dict[str, Any]:
+    """What the result says of the prompt that the search was started from, as it was before it was made to fit.
+
+    Args:
+        model: in the run's context.
+        target: p, (V,), probabilities.
+        spec: of the run.
+        kept: the same, naming the run's own copy of that prompt.
+    """
+    path = getattr(spec.search, "init_prompt", None)
+    nothing = {"from_prompt": path, "from_kind": None, "from_kl": None}
+    if path is None:
+        return nothing
+    try:
+        found = read_prompt(Path(getattr(kept.search, "init_prompt", path)))
+    except UsageError:  # a run of an older version kept none, and it is gone since
+        return nothing
+    kind = "hard" if isinstance(found, list) else "soft"
+    prompt = torch.tensor(found) if isinstance(found, list) else torch.from_numpy(found)
+    kl = compare(target, model.next_token_logits(prompt[None].to(model.device))[0]).numbers.kl
+    return {"from_prompt": path, "from_kind": kind, "from_kl": kl}

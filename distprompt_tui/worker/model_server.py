@@ -1,0 +1,183 @@
+"""`python -m distprompt_tui.worker.model_server MODEL [RUN]`: answers questions about a model, one JSON object a line.
+
+The app keeps one of these beside it: it asks before anything runs, for what only a loaded model can tell. With a run's
+folder, the model is loaded as the run was begun with it, or refused where it is another by now.
+
+    {"id": 1, "ask": "target", "target": {…}}        → entropy, uniform, recipe, top tokens, masses by rank
+    {"id": 2, "ask": "bounds", "target": {…}}        → the floor, then the head limit too
+    {"id": 3, "ask": "distribution", "text": "…"}    → entropy and top tokens after a text
+    {"id": 4, "ask": "instead", "run": "…", "text": "…"}   → a snapshot, as runs record them, of a text as the prompt
+    {"id": 5, "ask": "influence", "run": "…", "token": 7, "ids": […]}   → what each position gives to a token
+
+Each question's last answer has `"done": true`; what goes wrong is answered by `error`, one sentence. The process ends
+when its standard input does.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from distprompt_tui.config import spec
+from distprompt_tui.errors import DistPromptError, UsageError
+from distprompt_tui.models.fingerprint import ModelRecord
+from distprompt_tui.models.vocabulary import Vocabulary
+from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.inputs import read_inputs, read_run_target
+from distprompt_tui.runs.isolation import open_standard_streams
+from distprompt_tui.storage.prompt_files import read_prompt
+from distprompt_tui.targets.description import describe
+
+Answer = dict[str, Any]
+
+
+def main() -> int:
+    """Load the model, then answer until nobody asks any more."""
+    open_standard_streams()
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not mix with the answers
+
+    def say(**fields: Any) -> None:
+        print(json.dumps(fields, ensure_ascii=False, allow_nan=False), file=answers, flush=True)
+
+    from distprompt_tui.worker.model_provider import ModelSource, load_by_name
+
+    report = lambda text, fraction: say(progress=text, fraction=fraction)  # noqa: E731
+    try:
+        settings, recorded = _asked_model(*sys.argv[1:3])
+        model, _ = load_by_name(settings, report, recorded)
+    except DistPromptError as error:
+        say(error=str(error), done=True)
+        return error.exit_code
+    source = ModelSource(model, settings, report)
+    say(ready=True, device=str(model.device))
+    for line in sys.stdin:
+        question = json.loads(line)
+        try:
+            for answer in _answers(question, source):
+                say(id=question["id"], **answer)
+        except DistPromptError as error:
+            say(id=question["id"], error=str(error), done=True)
+    return 0
+
+
+def _asked_model(name: str, run: str | None = None) -> tuple[spec.Model, ModelRecord | None]:
+    """The model and, of a run, its settings and what it was when the run was begun."""
+    if run is None:
+        return spec.Model(name=name), None
+    directory = RunDirectory(Path(run))
+    inputs = read_inputs(directory)
+    return directory.read_spec().model, inputs.model if inputs else None
+
+
+def _answers(question: dict[str, Any], source: Any) -> Iterator[Answer]:
+    vocabulary = source.model.vocabulary
+    match question["ask"]:
+        case "target":
+            target = _target(question, source)
+            numbers = {"entropy": target.entropy, "uniform": _log_count(vocabulary) - target.entropy}
+            yield numbers | {"recipe": target.recipe, "done": True} | describe(target.probabilities, vocabulary)
+        case "bounds":
+            import torch
+
+            from distprompt_tui.bounds.cache import solve_bounds
+
+            target = _target(question, source)
+            for bounds in solve_bounds(source.model.head, torch.tensor(target.probabilities)):
+                yield asdict(bounds)
+            yield {"done": True}
+        case "distribution":
+            q = source.next_token_probabilities(question["text"])
+            masses = q[q > 0]
+            yield {"entropy": float(-(masses * np.log(masses)).sum()), "done": True} | describe(q, vocabulary)
+        case "instead":
+            yield _instead(RunDirectory(Path(question["run"])), question["text"], source.model) | {"done": True}
+        case "influence":
+            run = RunDirectory(Path(question["run"]))
+            yield {"influence": _influence(run, question["token"], question["ids"], source.model), "done": True}
+        case other:
+            raise UsageError(f"no such question: {other}")
+
+
+def _instead(run: RunDirectory, text: str, bare: Any) -> Answer:
+    """The model after a text in the place of the run's prompt, against the run's target."""
+    import torch
+
+    from distprompt_tui.metrics.divergence import compare
+    from distprompt_tui.search.protocol import HardPrompt
+    from distprompt_tui.worker.snapshots import prompt_tokens, top_tokens
+    from distprompt_tui.worker.surprisal import surprises
+
+    model = _in_context(run, bare)
+    ids = model.encode_prompt(text)
+    if not ids:
+        raise UsageError("an empty text has no next token: write at least one token")
+    model.check_length(len(ids))
+    target = torch.tensor(_load_target(run, model.vocab_size))
+    with torch.no_grad():
+        achieved = compare(target, model.next_token_logits(torch.tensor([ids], device=model.device))[0])
+    prompt = HardPrompt(torch.tensor(ids), (0,) * len(ids))
+    numbers = {name: value if math.isfinite(value) else None for name, value in asdict(achieved.numbers).items()}
+    return numbers | {
+        "step": 0,
+        "prompt": prompt_tokens(model, prompt, surprises(model, prompt.ids)),
+        "tokens": top_tokens(model.vocabulary, target, achieved.q),
+    }
+
+
+def _influence(run: RunDirectory, token: int, ids: list[int] | None, bare: Any) -> list[float]:
+    """Of the prompt of these ids, or of the run's best soft prompt."""
+    import torch
+
+    from distprompt_tui.worker.attribution import influences
+
+    if ids is not None:
+        model = _in_context(run, bare)
+        model.check_length(len(ids))
+        return influences(model, model.embedding(torch.tensor(ids, device=model.device)), token)
+    try:
+        vectors = read_prompt(run.best / "prompt.safetensors")
+    except UsageError as error:
+        raise UsageError("the run has no best prompt yet: it comes with the first files, a second later") from error
+    model = _in_context(run, bare)
+    model.check_length(len(vectors))
+    return influences(model, torch.tensor(vectors, device=model.device), token)
+
+
+def _in_context(run: RunDirectory, bare: Any) -> Any:
+    context = run.read_spec().context
+    return bare.in_context(context.prefix, context.suffix, context.bos)
+
+
+def _load_target(run: RunDirectory, size: int) -> Any:
+    target = read_run_target(run, read_inputs(run))
+    if target.shape != (size,):
+        raise UsageError(f"the run's target is over {target.size:,} tokens, the model has {size:,}")
+    return target
+
+
+def _target(question: dict[str, Any], source: Any) -> Any:
+    from distprompt_tui.targets import make_target
+
+    try:
+        wanted: spec.Target = TypeAdapter(spec.Target).validate_python(question["target"])
+    except ValidationError as error:
+        raise UsageError(error.errors(include_url=False)[0]["msg"]) from error
+    return make_target(wanted, source.model.vocabulary, source)
+
+
+def _log_count(vocabulary: Vocabulary) -> float:
+    return math.log(int(vocabulary.allowed.sum()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
