@@ -22,9 +22,9 @@ from pathlib import Path
 from distprompt_tui.runs.directory import list_runs
 from distprompt_tui.runs.event_reader import Recording
 from distprompt_tui.runs.reducer import reduce_all
-from tests.test_terminal import Terminal, searching
 from tests.tiny_models import write_tiny_model
 from tests.tiny_runs import wait_for_end
+from tests.tui.test_terminal import Terminal, searching
 
 STEPS = 100
 

@@ -24,7 +24,7 @@ from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import Tailer
 from tests.tiny_models import write_tiny_model
 from tests.tiny_runs import SEARCHES, outcome, tiny_spec
-from tests.worker.frail import Frailty, kill, start_frail
+from tests.worker.faulty_worker import Faults, kill, start_faulty
 
 STEPS = {"soft": 300, "soft, Adam": 400, "soft, restarts": 250, "hard": 100, "gcg": 100, "hotflip": 100,
          "random": 100, "exhaustive": 200}  # fmt: skip
@@ -48,11 +48,11 @@ class Row:
 def kill_until_ended(run: RunDirectory, within: float, most: int, chance: random.Random) -> int:
     """Kill a run's workers, at most so often, until one of them ends by itself; how many were killed."""
     for kills in range(most):
-        worker = start_frail(run)
+        worker = start_faulty(run)
         time.sleep(chance.uniform(0, within))
         if not kill(worker):
             return kills
-    start_frail(run).join()
+    start_faulty(run).join()
     return most
 
 
@@ -74,12 +74,12 @@ def main() -> None:
     table = {name: Row() for name in SEARCHES}
     with tempfile.TemporaryDirectory() as folder:
         model, runs_dir = write_tiny_model("llama", Path(folder) / "model"), Path(folder) / "runs"
-        start_frail(create_run(tiny_spec(model, steps=0), runs_dir)).join()  # what is imported once is imported
+        start_faulty(create_run(tiny_spec(model, steps=0), runs_dir)).join()  # what is imported once is imported
         expected, seconds = {}, {}
         for name in SEARCHES:
             began = time.monotonic()
             run = create_run(tiny_spec(model, name, STEPS[name]), runs_dir)
-            start_frail(run).join()
+            start_faulty(run).join()
             expected[name], seconds[name] = outcome(run), time.monotonic() - began
             print(f"{name:16} {seconds[name]:.1f} s", flush=True)
         while (done := sum(row.kills for row in table.values())) < wanted:
@@ -99,7 +99,7 @@ def main() -> None:
         )
     if len(sys.argv) > 2:
         found = {name: asdict(row) for name, row in table.items()}
-        Path(sys.argv[2]).write_text(json.dumps({"checkpoints": asdict(Frailty()), "steps": STEPS, "found": found}))
+        Path(sys.argv[2]).write_text(json.dumps({"checkpoints": asdict(Faults()), "steps": STEPS, "found": found}))
 
 
 if __name__ == "__main__":

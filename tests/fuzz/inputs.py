@@ -20,7 +20,7 @@ from distprompt_tui.config import spec
 from distprompt_tui.config.paths import shipped_presets_dir
 from distprompt_tui.config.presets import load_preset
 from distprompt_tui.sweeps.directory import Failure
-from tests.reports.made_up import made_up_sweep, outcomes
+from tests.reports.factories import example_sweep, outcomes
 
 HOSTILE = "\x1b]0;owned\x07\x9b31m\u202e\u2028\ufeff\x7f\r\n"
 """Steers a terminal that it reaches: an escape, a C1 control, an override of direction."""
@@ -211,7 +211,7 @@ def _array(values: Any) -> bytes:
 
 
 SWEEPS = sorted((shipped_presets_dir() / "sweeps").glob("*.toml"))
-SMALL_SWEEP = made_up_sweep(methods=["soft"], entropies=[0.5, 3.0, 6.0], targets=2)
+SMALL_SWEEP = example_sweep(methods=["soft"], entropies=[0.5, 3.0, 6.0], targets=2)
 OUTCOMES = outcomes(SMALL_SWEEP)
 COST = {"method": "soft", "model": "smollm2", "length": 10, "searches": 6, "seconds": 61.0, "peak_bytes": 1 << 30}
 

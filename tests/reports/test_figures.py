@@ -10,7 +10,7 @@ import pytest
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.reports.figures import write_figures
 from distprompt_tui.reports.sweep_report import report_sweep
-from tests.reports.made_up import carried_out, made_up_sweep
+from tests.reports.factories import carried_out, example_sweep
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -21,7 +21,7 @@ def test_each_setting_has_a_png_and_an_svg(
     tmp_path: Path, entropies: tuple[float, ...], axis: str, with_limits: bool
 ) -> None:
     """Curves over the entropy; bars where there is one."""
-    sweep = made_up_sweep(methods=["soft"], entropies=entropies)
+    sweep = example_sweep(methods=["soft"], entropies=entropies)
     report = report_sweep(carried_out(sweep, tmp_path, with_limits=with_limits))
     png, svg = write_figures(report, tmp_path / "figures")
     assert png.read_bytes().startswith(PNG)
@@ -36,6 +36,6 @@ def test_each_setting_has_a_png_and_an_svg(
 
 def test_without_matplotlib_one_line_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    report = report_sweep(carried_out(made_up_sweep(methods=["soft"]), tmp_path))
+    report = report_sweep(carried_out(example_sweep(methods=["soft"]), tmp_path))
     with pytest.raises(DistPromptError, match=r"pip install 'distprompt-tui\[figures\]'"):
         write_figures(report, tmp_path / "figures")

@@ -19,7 +19,7 @@ from distprompt_tui.reports.sweep_page import sweep_page
 from distprompt_tui.reports.sweep_report import report_sweep
 from distprompt_tui.runs.directory import create_run
 from distprompt_tui.sweeps.directory import SweepDirectory
-from tests.reports.made_up import carried_out, made_up_sweep
+from tests.reports.factories import carried_out, example_sweep
 from tests.runs.test_export import searched
 
 THREE = [
@@ -74,7 +74,7 @@ def page_of(directory: SweepDirectory) -> Structure:
 
 
 def test_a_sweeps_page_has_all_its_parts(tmp_path: Path) -> None:
-    found = page_of(carried_out(made_up_sweep(), tmp_path, refuse=lambda search: search.target_index == 5))
+    found = page_of(carried_out(example_sweep(), tmp_path, refuse=lambda search: search.target_index == 5))
     for part in ("✓ holds", "moderate − ", "All points", "best", "median", "worst", "out of reach <here>", "1:01"):
         assert part in found.text
     assert 'finding = "entropy"' in found.text  # the spec
@@ -85,19 +85,19 @@ def test_a_sweeps_page_has_all_its_parts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("with_limits", [True, False])
 def test_one_target_one_entropy_and_three_series(tmp_path: Path, with_limits: bool) -> None:
-    sweep = made_up_sweep(finding="lm-targets", series=THREE, texts=["a"], targets=1, entropies=[3.0])
+    sweep = example_sweep(finding="lm-targets", series=THREE, texts=["a"], targets=1, entropies=[3.0])
     found = page_of(carried_out(sweep, tmp_path, with_limits=with_limits))
     assert found.text.count("one target alone gives no interval") == 2
     assert ("head limit —" in found.text) is not with_limits
 
 
 def test_nothing_done_and_no_finding(tmp_path: Path) -> None:
-    assert "no results to test it on" in page_of(carried_out(made_up_sweep(), tmp_path, refuse=lambda _: True)).text
-    assert "Verdicts" not in page_of(carried_out(made_up_sweep(finding=None), tmp_path)).text
+    assert "no results to test it on" in page_of(carried_out(example_sweep(), tmp_path, refuse=lambda _: True)).text
+    assert "Verdicts" not in page_of(carried_out(example_sweep(finding=None), tmp_path)).text
 
 
 def test_a_result_that_is_gone_leaves_its_numbers(tmp_path: Path) -> None:
-    directory = carried_out(made_up_sweep(), tmp_path)
+    directory = carried_out(example_sweep(), tmp_path)
     for file in directory.results.iterdir():
         file.unlink()
     assert page_of(directory).text.count("Its prompt was not kept.") == 6

@@ -14,9 +14,9 @@ from distprompt_tui.cli.report_console import print_sweep_report
 from distprompt_tui.reports.sweep_report import examples_of, make_report, report_sweep
 from distprompt_tui.sweeps.directory import SweepDirectory
 from distprompt_tui.sweeps.pivot import Setting
-from tests.reports.made_up import carried_out, made_up_sweep
-from tests.sweeps.made_up import row
-from tests.test_cli import distprompt
+from tests.cli.test_commands import distprompt
+from tests.reports.factories import carried_out, example_sweep
+from tests.sweeps.factories import row
 
 OUTLIERS = [
     {"name": "vanilla", "target": {"family": "vanilla"}},
@@ -32,7 +32,7 @@ def printed(directory: SweepDirectory, width: int = 100) -> str:
 
 
 def test_it_has_verdicts_curves_points_and_what_was_refused(tmp_path: Path) -> None:
-    directory = carried_out(made_up_sweep(), tmp_path, refuse=lambda search: search.entropy_asked == 10.5)
+    directory = carried_out(example_sweep(), tmp_path, refuse=lambda search: search.entropy_asked == 10.5)
     text = printed(directory)
     assert text.count("✓ holds") + text.count("✗ does not hold") + text.count("? undecided") == 2
     assert "smollm2, soft, 10 vectors: vanilla" in text
@@ -45,13 +45,13 @@ def test_it_has_verdicts_curves_points_and_what_was_refused(tmp_path: Path) -> N
 
 
 def test_without_head_limits_nothing_is_split(tmp_path: Path) -> None:
-    text = printed(carried_out(made_up_sweep(), tmp_path, with_limits=False))
+    text = printed(carried_out(example_sweep(), tmp_path, with_limits=False))
     assert text.count("✓ holds") == 2
     assert text.count("no head limit on this model: not split") == 2
 
 
 def test_a_finding_that_does_not_hold_is_said_not_to(tmp_path: Path) -> None:
-    sweep = made_up_sweep(finding="outliers", series=OUTLIERS, entropies=[3.0, 6.0])
+    sweep = example_sweep(finding="outliers", series=OUTLIERS, entropies=[3.0, 6.0])
     hard = carried_out(sweep, tmp_path, lambda search: 3.0 if search.spec.target.family == "outlier" else 1.0)
     text = printed(hard)
     assert text.count("✗ does not hold") == 2
@@ -59,15 +59,15 @@ def test_a_finding_that_does_not_hold_is_said_not_to(tmp_path: Path) -> None:
 
 
 def test_a_sweep_that_has_only_begun_has_a_report(tmp_path: Path) -> None:
-    directory = carried_out(made_up_sweep(), tmp_path, refuse=lambda search: True)
+    directory = carried_out(example_sweep(), tmp_path, refuse=lambda search: True)
     assert "not tested: there are no results to test it on yet" in printed(directory)
-    once = carried_out(made_up_sweep(targets=1, entropies=[3.0]), tmp_path)
+    once = carried_out(example_sweep(targets=1, entropies=[3.0]), tmp_path)
     assert "three entropies are needed, results are there for 1" in printed(once)
 
 
 def test_a_verdict_on_a_part_is_not_the_last_word(tmp_path: Path) -> None:
     """The hard search's results at the two highest entropies are missing: its curve only rises."""
-    whole = report_sweep(carried_out(made_up_sweep(), tmp_path / "whole"))
+    whole = report_sweep(carried_out(example_sweep(), tmp_path / "whole"))
     assert [verdict.word for verdict in whole.verdicts] == ["holds", "holds"]
     begun = [row for row in whole.rows if row.method == "soft" or (row.entropy_asked or 0) < 8]
     verdicts = make_report("begun", whole.sweep, begun, (), ()).verdicts
@@ -75,7 +75,7 @@ def test_a_verdict_on_a_part_is_not_the_last_word(tmp_path: Path) -> None:
 
 
 def test_no_finding_no_verdict(tmp_path: Path) -> None:
-    text = printed(carried_out(made_up_sweep(finding=None), tmp_path))
+    text = printed(carried_out(example_sweep(finding=None), tmp_path))
     assert "hold" not in text
     assert "smollm2, soft, 10 vectors" in text
 
@@ -91,7 +91,7 @@ def test_examples_are_the_best_the_median_and_the_worst() -> None:
 
 
 def test_the_command_prints_and_writes_all_forms(tmp_path: Path) -> None:
-    directory = carried_out(made_up_sweep(), tmp_path / "sweeps")
+    directory = carried_out(example_sweep(), tmp_path / "sweeps")
     page, table, figures = tmp_path / "page.html", tmp_path / "table.csv", tmp_path / "figures"
     end = distprompt(
         *("report", "made-up", "--html", str(page), "--csv", str(table), "--figures", str(figures)),
@@ -116,7 +116,7 @@ def test_the_command_prints_and_writes_all_forms(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_one_clear_line(arguments: list[str], exit_code: int, expected: str, tmp_path: Path) -> None:
-    carried_out(made_up_sweep(targets=1, methods=["soft"]), tmp_path / "sweeps")
+    carried_out(example_sweep(targets=1, methods=["soft"]), tmp_path / "sweeps")
     end = distprompt(*arguments, DISTPROMPT_HOME=str(tmp_path))
     assert end.returncode == exit_code
     assert expected in end.stderr.strip().splitlines()[-1]

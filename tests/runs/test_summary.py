@@ -25,7 +25,7 @@ from distprompt_tui.runs.summary import (
 from tests.tui.recording import Recorder, recorded
 
 
-def made_up(name: str, state: str = "budget", best: float | None = 1.0, limit: float | None = 0.5) -> RunSummary:
+def factories(name: str, state: str = "budget", best: float | None = 1.0, limit: float | None = 0.5) -> RunSummary:
     """A summary without a run."""
     title = RunTitle(name.split("-")[0], "SmolLM2", "soft", 10, 0)
     return RunSummary(RunDirectory(Path(name)), title, state, best, limit, 3.0, 5, 10, 0.1, 0.0)
@@ -165,10 +165,10 @@ def test_the_pace_is_of_the_same_model_and_method(tmp_path: Path) -> None:
 
 def test_every_order() -> None:
     runs = [
-        made_up("b-1", best=None),
-        made_up("a-2", best=0.7, limit=0.1),
-        made_up("c-3", "running", best=0.9, limit=0.8),
-        made_up("b-4", "stopped", best=0.7, limit=None),
+        factories("b-1", best=None),
+        factories("a-2", best=0.7, limit=0.1),
+        factories("c-3", "running", best=0.9, limit=0.8),
+        factories("b-4", "stopped", best=0.7, limit=None),
     ]
     expected = {
         "newest": ["c-3", "b-4", "b-1", "a-2"],
@@ -182,7 +182,7 @@ def test_every_order() -> None:
 
 
 def test_every_word_must_occur() -> None:
-    runs = [made_up("coin-1"), made_up("coin-2", "running"), made_up("zipf-3")]
+    runs = [factories("coin-1"), factories("coin-2", "running"), factories("zipf-3")]
     assert names(matching_runs(runs, "COIN  smollm2")) == ["coin-1", "coin-2"]
     assert names(matching_runs(runs, "coin running")) == ["coin-2"]
     assert matching_runs(runs, "coin hard") == []

@@ -19,7 +19,7 @@ from distprompt_tui.search.initialization import random_ids
 from distprompt_tui.search.protocol import HardPrompt
 from tests.recurrent_models import KINDS, recurrent_model
 from tests.search.targets import outlier_target
-from tests.search.test_evaluate import new_evaluator, plain, relatives
+from tests.search.test_evaluator import new_evaluator, plain, relatives
 
 ONLY_BY_STEPS = {"mamba", "falcon_mamba", "jamba", "minimax"}
 """Those that ignore their state where several positions follow it at once."""

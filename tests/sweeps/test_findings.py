@@ -15,7 +15,7 @@ from distprompt_tui.sweeps.directory import SweepDirectory, SweepWriter, make_di
 from distprompt_tui.sweeps.findings import judge
 from distprompt_tui.sweeps.tasks import Outcome, Search, all_searches
 from distprompt_tui.text.terminal_text import visible_token
-from tests.sweeps.made_up import row
+from tests.sweeps.factories import row
 
 FINDINGS = ("finding-entropy", "finding-outliers", "finding-lm-targets")
 

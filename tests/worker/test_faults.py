@@ -24,10 +24,10 @@ from distprompt_tui.runs.events import FORMAT_VERSION, EventWriter, Tailer
 from distprompt_tui.runs.process import send, start_worker, stop
 from distprompt_tui.storage.safe_io import append_line, write_array, write_json
 from distprompt_tui.tui.run.monitor import RunFollower
-from tests.frail_model import FrailModel
+from tests.faulty_model import FaultyModel
 from tests.tiny_runs import outcome, tiny_spec
 from tests.waiting import until
-from tests.worker.frail import Frailty, kill, start_frail, wait_until_halted
+from tests.worker.faulty_worker import Faults, kill, start_faulty, wait_until_halted
 from tests.worker.test_checkpoint import checkpoint_of
 from tests.worker.test_resume import seen, steps_of
 
@@ -107,7 +107,7 @@ def assert_one_clear_line(text: str | None, *words: str) -> None:
 
 
 def test_a_hang_up_does_not_reach_the_search(run: RunDirectory) -> None:
-    worker = start_frail(run)
+    worker = start_faulty(run)
     until(lambda: seen(run).step > 5)
     assert worker.pid is not None
     os.kill(worker.pid, signal.SIGHUP)
@@ -121,7 +121,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_it_goes_on_when_there
 ) -> None:
     spec = tiny_spec(tiny_folders["llama"], "soft", steps=400)
     run = create_run(spec, disk)
-    worker = start_frail(run, Frailty(seconds=0.1, halt=50))
+    worker = start_faulty(run, Faults(seconds=0.1, halt=50))
     wait_until_halted(worker)
     ballast = fill(disk, leave)
     os.kill(worker.pid or 0, signal.SIGCONT)
@@ -134,9 +134,9 @@ def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_it_goes_on_when_there
     assert watched.damaged == 0
     assert [path.name for path in run.path.iterdir() if path.name.startswith(".")] == []
     ballast.unlink()
-    start_frail(run).join()
+    start_faulty(run).join()
     whole = create_run(spec, tmp_path)
-    start_frail(whole).join()
+    start_faulty(whole).join()
     assert outcome(run) == outcome(whole)
     assert steps_of(run) == sorted(set(steps_of(run)))
 
@@ -144,15 +144,15 @@ def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_it_goes_on_when_there
 def test_a_limit_on_the_size_of_files_ends_the_run_in_one_line_and_it_goes_on_without(
     run: RunDirectory, tmp_path: Path
 ) -> None:
-    worker = start_frail(run, Frailty(steps=20, share=1e9, halt=20))
+    worker = start_faulty(run, Faults(steps=20, share=1e9, halt=20))
     wait_until_halted(worker)
     kill(worker)
-    worker = start_frail(run, Frailty(file_bytes=1 << 12))
+    worker = start_faulty(run, Faults(file_bytes=1 << 12))
     worker.join()
     assert worker.exitcode == 1
-    start_frail(run).join()
+    start_faulty(run).join()
     whole = create_run(run.read_spec(), tmp_path)
-    start_frail(whole).join()
+    start_faulty(whole).join()
     assert outcome(run) == outcome(whole)
     assert steps_of(run) == sorted(set(steps_of(run)))
 
@@ -221,7 +221,7 @@ def test_a_read_only_run_is_shown_and_not_resumed(
     disk: Path, mounts: Mounts, tmp_path: Path, tiny_folders: dict[str, Path]
 ) -> None:
     run = create_run(tiny_spec(tiny_folders["llama"], steps=20), disk)
-    start_frail(run).join()
+    start_faulty(run).join()
     assert mounts.run("mount", "-o", "remount,ro", tmp_path / "disk").returncode == 0
     assert RunFollower(run).poll().state.reason == "budget"
     with pytest.raises(UsageError, match="Read-only"):
@@ -233,8 +233,8 @@ def test_a_read_only_run_is_shown_and_not_resumed(
 
 def test_a_clock_that_is_set_back_and_forth_changes_nothing(run: RunDirectory, tmp_path: Path) -> None:
     whole = create_run(run.read_spec(), tmp_path)
-    start_frail(whole).join()
-    start_frail(run, Frailty(clock=7200)).join()
+    start_faulty(whole).join()
+    start_faulty(run, Faults(clock=7200)).join()
     assert outcome(run) == outcome(whole)
     events = Tailer(run.events).read()
     times = [event["t"] for event in events]
@@ -247,7 +247,7 @@ def test_a_viewer_does_not_take_a_clock_that_is_set_for_a_silent_worker(
     tmp_path: Path, tiny_folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = create_run(tiny_spec(tiny_folders["llama"]), tmp_path)
-    worker = start_frail(run)
+    worker = start_faulty(run)
     until(lambda: seen(run).step > 0)
     follower = RunFollower(run)
     assert follower.poll().is_live
@@ -259,20 +259,20 @@ def test_a_viewer_does_not_take_a_clock_that_is_set_for_a_silent_worker(
 
 
 def test_a_model_that_gives_no_numbers_any_more_ends_the_run_with_its_best(run: RunDirectory) -> None:
-    worker = start_frail(run, Frailty(model=FrailModel(healthy=30, every=1)))
+    worker = start_faulty(run, Faults(model=FaultyModel(healthy=30, every=1)))
     worker.join()
     state = seen(run)
     assert worker.exitcode == 1
     assert_one_clear_line(state.error, "no finite divergence", "20 times in a row", "is kept")
     assert any("steps back" in warning for warning in state.warnings)
     assert (run.best / "prompt.safetensors").exists()
-    start_frail(run).join()
+    start_faulty(run).join()
     assert seen(run).reason == "budget"
     assert math.isfinite(json.loads(run.result.read_text())["kl"])
 
 
 def test_a_model_without_numbers_now_and_then_reaches_the_end(run: RunDirectory) -> None:
-    start_frail(run, Frailty(model=FrailModel(healthy=5, every=7))).join()
+    start_faulty(run, Faults(model=FaultyModel(healthy=5, every=7))).join()
     state = seen(run)
     assert (state.reason, state.step) == ("budget", 60)
     assert np.isfinite(np.fromfile(run.trace, "<f4")).all()
@@ -281,7 +281,7 @@ def test_a_model_without_numbers_now_and_then_reaches_the_end(run: RunDirectory)
 
 def test_two_viewers_see_the_same_and_both_are_heard(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
     run = create_run(tiny_spec(tiny_folders["llama"]), tmp_path)
-    worker = start_frail(run)
+    worker = start_faulty(run)
     viewers = [RunFollower(run), RunFollower(run)]
     until(lambda: all(viewer.poll().state.step > 3 for viewer in viewers))
     send(run, "pause")
@@ -297,7 +297,7 @@ def test_two_viewers_see_the_same_and_both_are_heard(tmp_path: Path, tiny_folder
 
 
 def test_a_run_of_a_newer_version_is_shown_as_far_as_it_is_known_and_left_alone(run: RunDirectory) -> None:
-    start_frail(run).join()
+    start_faulty(run).join()
     lines = [json.loads(line) for line in run.events.read_text().splitlines()]
     newer = [{**line, "v": FORMAT_VERSION + 1, "colour": "new"} for line in lines] + [{"v": 9, "type": "news"}]
     run.events.write_text("".join(json.dumps(line) + "\n" for line in newer))
@@ -314,7 +314,7 @@ def test_a_run_of_a_newer_version_is_shown_as_far_as_it_is_known_and_left_alone(
 
 def test_a_run_of_an_older_version_is_shown(run: RunDirectory) -> None:
     """One that knew neither versions nor sequence numbers nor the fields that came later."""
-    start_frail(run).join()
+    start_faulty(run).join()
     later = ("v", "seq", "memory", "use", "positions", "closed", "agreement")
     lines = [json.loads(line) for line in run.events.read_text().splitlines()]
     run.events.write_text(
@@ -327,8 +327,8 @@ def test_a_run_of_an_older_version_is_shown(run: RunDirectory) -> None:
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "gone"])
 def test_damaged_events_do_not_keep_a_run_from_going_on(run: RunDirectory, tmp_path: Path, damage: str) -> None:
     whole = create_run(run.read_spec(), tmp_path)
-    start_frail(whole).join()
-    worker = start_frail(run, Frailty(steps=10, share=1e9))
+    start_faulty(whole).join()
+    worker = start_faulty(run, Faults(steps=10, share=1e9))
     until(lambda: seen(run).step > 25)
     kill(worker)
     data = run.events.read_bytes()
@@ -336,7 +336,7 @@ def test_damaged_events_do_not_keep_a_run_from_going_on(run: RunDirectory, tmp_p
     run.events.write_bytes({"truncated": data[:-20], "garbage": garbage, "empty": b"", "gone": b""}[damage])
     if damage == "gone":
         run.events.unlink()
-    start_frail(run).join()
+    start_faulty(run).join()
     assert outcome(run) == outcome(whole)
     state = seen(run)
     assert (state.reason, state.step) == ("budget", 60)
@@ -346,12 +346,12 @@ def test_damaged_events_do_not_keep_a_run_from_going_on(run: RunDirectory, tmp_p
 def test_a_model_that_is_gone_is_one_line_at_once(run: RunDirectory, tmp_path: Path) -> None:
     folder = shutil.copytree(run.read_spec().model.name, tmp_path / "model")
     gone = create_run(tiny_spec(folder), tmp_path / "runs")
-    worker = start_frail(gone)
+    worker = start_faulty(gone)
     until(lambda: seen(gone).step > 0)
     kill(worker)
     shutil.rmtree(folder)
     said = CliRunner().invoke(app, ["runs", "resume", gone.name, "--runs-dir", str(gone.path.parent)])
     assert isinstance(said.exception, DistPromptError | SystemExit)
     assert "no model" in str(said.exception) + said.output
-    start_frail(gone).join()
+    start_faulty(gone).join()
     assert_one_clear_line(seen(gone).error, "no model")

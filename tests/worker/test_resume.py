@@ -17,7 +17,7 @@ from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.state import RunState
 from tests.tiny_runs import SEARCHES, outcome, tiny_spec
 from tests.waiting import until
-from tests.worker.frail import Frailty, kill, start_frail, wait_until_halted
+from tests.worker.faulty_worker import Faults, kill, start_faulty, wait_until_halted
 
 STEPS = 150
 
@@ -39,13 +39,13 @@ def resumptions(run: RunDirectory) -> int:
 def test_killed_and_resumed_equals_uninterrupted(search: str, tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
     spec = tiny_spec(tiny_folders["llama"], search, STEPS)
     whole, run = create_run(spec, tmp_path), create_run(spec, tmp_path)
-    start_frail(whole).join()
+    start_faulty(whole).join()
     for before, after in enumerate((STEPS // 6, STEPS // 4)):
-        worker = start_frail(run, Frailty(steps=10, share=1e9, halt=after))
+        worker = start_faulty(run, Faults(steps=10, share=1e9, halt=after))
         wait_until_halted(worker)
         assert resumptions(run) == before
         assert kill(worker)
-    start_frail(run).join()
+    start_faulty(run).join()
     assert outcome(run) == outcome(whole)
     state = seen(run)
     assert (state.phase, state.reason) == ("ended", seen(whole).reason)
@@ -59,12 +59,12 @@ def test_a_viewer_sees_each_step_once_and_no_hole(tmp_path: Path, tiny_folders: 
     run = create_run(tiny_spec(tiny_folders["llama"], steps=400), tmp_path)
     watched, state = Recording(run.events), RunState()
     for _ in range(3):
-        worker = start_frail(run, Frailty(seconds=0.1))
+        worker = start_faulty(run, Faults(seconds=0.1))
         before = seen(run).step
         until(lambda before=before, worker=worker: seen(run).step > before + 20 or not worker.is_alive())
         kill(worker)
         state = reduce_all(watched.read(), state)
-    start_frail(run).join()
+    start_faulty(run).join()
     state = reduce_all(watched.read(), state)
     for curve in (steps_of(run), [point.step for point in state.curve]):
         assert curve == sorted(set(curve))
@@ -77,12 +77,12 @@ def test_a_viewer_sees_each_step_once_and_no_hole(tmp_path: Path, tiny_folders: 
 def test_killed_before_the_first_checkpoint_begins_again(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
     spec = tiny_spec(tiny_folders["llama"], steps=60)
     whole, run = create_run(spec, tmp_path), create_run(spec, tmp_path)
-    start_frail(whole).join()
-    worker = start_frail(run, Frailty(seconds=1e9, steps=10**9))
+    start_faulty(whole).join()
+    worker = start_faulty(run, Faults(seconds=1e9, steps=10**9))
     until(lambda: seen(run).step > 10)
     kill(worker)
     assert not run.checkpoint.exists()
-    start_frail(run).join()
+    start_faulty(run).join()
     assert outcome(run) == outcome(whole)
     assert steps_of(run) == sorted(set(steps_of(run)))
 
@@ -92,12 +92,12 @@ def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(
 ) -> None:
     spec = tiny_spec(tiny_folders["llama"], steps=200)
     whole, run = create_run(spec, tmp_path), create_run(spec, tmp_path)
-    start_frail(whole).join()
-    worker = start_frail(run, Frailty(steps=20, share=1e9))
+    start_faulty(whole).join()
+    worker = start_faulty(run, Faults(steps=20, share=1e9))
     until(run.previous_checkpoint.exists)
     kill(worker)
     run.checkpoint.write_bytes(run.checkpoint.read_bytes()[:-100])
-    start_frail(run).join()
+    start_faulty(run).join()
     assert outcome(run) == outcome(whole)
     assert any("checkpoint.safetensors is damaged" in warning for warning in seen(run).warnings)
 
@@ -106,14 +106,14 @@ def test_two_damaged_checkpoints_end_the_run_in_one_line_and_destroy_nothing(
     tmp_path: Path, tiny_folders: dict[str, Path]
 ) -> None:
     run = create_run(tiny_spec(tiny_folders["llama"]), tmp_path)
-    worker = start_frail(run, Frailty(steps=20, share=1e9))
+    worker = start_faulty(run, Faults(steps=20, share=1e9))
     until(run.previous_checkpoint.exists)
     kill(worker)
     for path in (run.checkpoint, run.previous_checkpoint):
         path.write_bytes(path.read_bytes()[:100])
     kept = [run.checkpoint, run.previous_checkpoint, run.trace, *run.best.iterdir()]
     before = [path.read_bytes() for path in kept]
-    start_frail(run).join()
+    start_faulty(run).join()
     assert [path.read_bytes() for path in kept] == before
     state = seen(run)
     assert state.reason == "error"
@@ -128,25 +128,25 @@ def test_a_few_kills_at_random_moments(tmp_path: Path, tiny_folders: dict[str, P
     spec = tiny_spec(tiny_folders["llama"], "soft, restarts", steps=150)
     whole, run = create_run(spec, tmp_path), create_run(spec, tmp_path)
     began = time.monotonic()
-    start_frail(whole).join()
+    start_faulty(whole).join()
     took = time.monotonic() - began
     for _ in range(6):
-        worker = start_frail(run, Frailty(seconds=0.05))
+        worker = start_faulty(run, Faults(seconds=0.05))
         time.sleep(chance.uniform(0, took))
         if not kill(worker):
             break
     else:
-        start_frail(run).join()
+        start_faulty(run).join()
     assert outcome(run) == outcome(whole)
 
 
 def test_a_trace_that_was_lost_is_told_of(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
     run = create_run(tiny_spec(tiny_folders["llama"], steps=80), tmp_path)
-    worker = start_frail(run, Frailty(steps=20, share=1e9))
+    worker = start_faulty(run, Faults(steps=20, share=1e9))
     until(run.checkpoint.exists)
     kill(worker)
     run.trace.unlink()
-    start_frail(run).join()
+    start_faulty(run).join()
     trace = np.fromfile(run.trace, "<f4")
     assert len(trace) == 81
     assert np.isnan(trace[0])

@@ -12,20 +12,20 @@ from typing import Any
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.worker import __main__, checkpoint, session
 from distprompt_tui.worker.recorder import Recorder
-from tests.worker.frail import Frailty
+from tests.worker.faulty_worker import Faults
 
 __all__ = ["session", "weaken"]
 
 
-def weaken(frailty: Frailty) -> None:
-    """Change what the frailty says in this process."""
+def weaken(faults: Faults) -> None:
+    """Change what the faults says in this process."""
     __main__.NICENESS = 0
-    LanguageModel._logits = frailty.model.around(LanguageModel._logits)
-    if frailty.clock:
-        time.time = jumping(frailty.clock)
-    if frailty.halt is not None:
-        Recorder.checkpoint_if_due = halting(Recorder.checkpoint_if_due, frailty.halt)  # type: ignore[method-assign]
-    checkpoint.SECONDS, checkpoint.STEPS, checkpoint.SHARE_OF_TIME = frailty.seconds, frailty.steps, frailty.share
+    LanguageModel._logits = faults.model.around(LanguageModel._logits)
+    if faults.clock:
+        time.time = jumping(faults.clock)
+    if faults.halt is not None:
+        Recorder.checkpoint_if_due = halting(Recorder.checkpoint_if_due, faults.halt)  # type: ignore[method-assign]
+    checkpoint.SECONDS, checkpoint.STEPS, checkpoint.SHARE_OF_TIME = faults.seconds, faults.steps, faults.share
 
 
 def jumping(seconds: float) -> Callable[[], float]:

@@ -17,8 +17,8 @@ from distprompt_tui.tui.runs.compare_screen import CompareScreen
 from distprompt_tui.tui.runs.run_table import RunTable
 from distprompt_tui.tui.runs.screen import RunsScreen
 from tests.tui.conftest import screen_text, until, watched
-from tests.tui.pictures import compare_with_kept, picture
 from tests.tui.recording import Recorder, recorded, searching
+from tests.tui.snapshots import compare_with_kept, picture
 
 Make = Callable[..., DistPromptApp]
 

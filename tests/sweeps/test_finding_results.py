@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from distprompt_tui.sweeps.findings import Verdict, as_dict, judge
 from distprompt_tui.sweeps.results import Row
-from tests.sweeps.made_up import hump, row, rows
+from tests.sweeps.factories import hump, row, rows
 
 SOURCES = {"own": None, "other": "gemma", "own dealt": None, "other dealt": "gemma"}
 

@@ -19,14 +19,14 @@ from multiprocessing.util import get_temp_dir
 import psutil
 
 from distprompt_tui.runs.directory import RunDirectory
-from tests.frail_model import FrailModel
+from tests.faulty_model import FaultyModel
 from tests.waiting import until
 
-PRELOADED = ["tests.worker.frail_inside", "transformers.models.llama.modeling_llama"]
+PRELOADED = ["tests.worker.faulty_worker_inside", "transformers.models.llama.modeling_llama"]
 
 
 @dataclass(frozen=True)
-class Frailty:
+class Faults:
     """What is different from a real worker.
 
     Attributes:
@@ -42,18 +42,18 @@ class Frailty:
     seconds: float = 0.3
     steps: int = 50
     share: float = 0.3
-    model: FrailModel = field(default_factory=FrailModel)
+    model: FaultyModel = field(default_factory=FaultyModel)
     clock: float = 0.0
     halt: int | None = None
     file_bytes: int | None = None
 
 
-def start_frail(run: RunDirectory, frailty: Frailty = Frailty()) -> BaseProcess:
+def start_faulty(run: RunDirectory, faults: Faults = Faults()) -> BaseProcess:
     """Start one on an existing run directory."""
     _make_socket_folder()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    worker = context.Process(target=_work, args=(run, frailty))
+    worker = context.Process(target=_work, args=(run, faults))
     worker.start()
     return worker
 
@@ -80,9 +80,9 @@ def kill(worker: BaseProcess) -> bool:
     return worker.exitcode == -signal.SIGKILL
 
 
-def _work(run: RunDirectory, frailty: Frailty) -> None:
+def _work(run: RunDirectory, faults: Faults) -> None:
     from distprompt_tui.worker.__main__ import main
-    from tests.worker.frail_inside import weaken
+    from tests.worker.faulty_worker_inside import weaken
 
     lock = os.open(run.lock, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -90,8 +90,8 @@ def _work(run: RunDirectory, frailty: Frailty) -> None:
     log = os.open(run.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    weaken(frailty)
-    if frailty.file_bytes is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (frailty.file_bytes, frailty.file_bytes))
+    weaken(faults)
+    if faults.file_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (faults.file_bytes, faults.file_bytes))
     sys.argv = ["worker", str(run.path)]
     sys.exit(main())

@@ -11,7 +11,7 @@ import numpy as np
 from distprompt_tui.sweeps.directory import SweepDirectory, SweepWriter, append_lines, make_directory
 from distprompt_tui.sweeps.sweep_spec import Sweep
 from distprompt_tui.sweeps.tasks import Outcome, Search, all_searches
-from tests.sweeps.made_up import LN_V, hump, row
+from tests.sweeps.factories import LN_V, hump, row
 
 NASTY = "<script>alert('\u202e&\"')</script>\n\x1b[31m"
 """A token's string that must not be taken for markup, and holds what no terminal should be sent."""
@@ -19,7 +19,7 @@ NASTY = "<script>alert('\u202e&\"')</script>\n\x1b[31m"
 Divergence = Callable[[Search], float]
 
 
-def made_up_sweep(**fields: Any) -> Sweep:
+def example_sweep(**fields: Any) -> Sweep:
     """A small sweep of the first finding; fields replaced."""
     grid: dict[str, Any] = {
         "name": "made-up",

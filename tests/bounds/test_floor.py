@@ -20,7 +20,7 @@ from distprompt_tui.errors import ModelError, TargetError
 from distprompt_tui.models.head import Head
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.targets import make_target
-from tests.random_heads import (
+from tests.bounds.random_heads import (
     ROWS_WITHOUT_TOKEN,
     VOCABULARY,
     divergences_at,

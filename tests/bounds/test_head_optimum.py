@@ -14,7 +14,7 @@ from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_limit
 from distprompt_tui.errors import ModelError
 from distprompt_tui.models.head import Head
-from tests.random_heads import divergences_at, random_head, random_target, states_on_sphere
+from tests.bounds.random_heads import divergences_at, random_head, random_target, states_on_sphere
 
 
 @pytest.mark.parametrize("softcap", [None, 4.0])

@@ -1,8 +1,8 @@
 """A screen as text that can be read and compared: its characters, and below them each row's styles, in runs.
 
-Kept beside this file, in `pictures/`; written anew, to be looked at in the difference before they are committed, by
+Kept beside this file, in `snapshots/`; written anew, to be looked at in the difference before they are committed, by
 
-    RENEW_PICTURES=1 pytest tests/tui/test_pictures.py
+    RENEW_SNAPSHOTS=1 pytest tests/tui/test_snapshots.py
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from string import ascii_letters, digits
 
 from distprompt_tui.tui.app import DistPromptApp
 
-FOLDER = Path(__file__).with_name("pictures")
+FOLDER = Path(__file__).with_name("snapshots")
 _LETTERS = ascii_letters + digits + "!#$%&*+=?@~"
 
 
@@ -38,7 +38,7 @@ def compare_with_kept(name: str, shown: str) -> None:
         AssertionError: it is another, or none is kept; with both in the message.
     """
     path = FOLDER / f"{name}.txt"
-    if os.environ.get("RENEW_PICTURES"):
+    if os.environ.get("RENEW_SNAPSHOTS"):
         path.write_text(shown, encoding="utf-8")
     kept = path.read_text(encoding="utf-8") if path.exists() else ""
     assert shown == kept, f"{path.name} is not what it was: if that is wanted, see {Path(__file__).name}"

@@ -18,7 +18,7 @@ ERRORS = {
 
 
 @dataclass
-class FrailModel:
+class FaultyModel:
     """What happens to a model's logits.
 
     Attributes:

@@ -15,7 +15,7 @@ from distprompt_tui.search import batching, make_search
 from distprompt_tui.search.batching import BatchSize, Rejections, is_out_of_memory
 from distprompt_tui.search.protocol import Search, SoftPrompt
 from distprompt_tui.search.soft import SoftSearch
-from tests.frail_model import ERRORS, FrailModel
+from tests.faulty_model import ERRORS, FaultyModel
 from tests.search.targets import outlier_target
 from tests.tiny_runs import SEARCHES
 
@@ -44,7 +44,7 @@ def test_no_numbers_now_and_then_are_rejected_told_and_searched_past(
     model, warnings = tiny_models["llama"], []
     found = search(model, name, warnings)
     with monkeypatch.context() as patch:
-        patch.setattr(LanguageModel, "_logits", FrailModel(every=5, value=value).around(LanguageModel._logits))
+        patch.setattr(LanguageModel, "_logits", FaultyModel(every=5, value=value).around(LanguageModel._logits))
         steps = list(found.steps())
     assert all(math.isfinite(step.kls[-1]) for step in steps)
     assert found.best.kl < steps[0].kls[-1]
@@ -78,7 +78,7 @@ def test_memory_that_runs_out_changes_nothing_but_the_batches(
 ) -> None:
     model = tiny_models["llama"]
     whole = [step.kls[-1] for step in search(model, name, []).steps()]
-    monkeypatch.setattr(LanguageModel, "_logits", FrailModel(fits=2, device=device).around(LanguageModel._logits))
+    monkeypatch.setattr(LanguageModel, "_logits", FaultyModel(fits=2, device=device).around(LanguageModel._logits))
     halved = [step.kls[-1] for step in search(model, name, []).steps()]
     assert halved[:3] == pytest.approx(whole[:3], abs=1e-4)  # the last digits of other batches lead elsewhere later
 
@@ -87,16 +87,16 @@ def test_soft_batches_are_halved_remembered_and_grow_back(
     tiny_models: dict[str, LanguageModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batching, "GROW_AFTER", 10)
-    model, frailty = tiny_models["llama"], FrailModel(fits=2)
+    model, faults = tiny_models["llama"], FaultyModel(fits=2)
     found = SoftSearch(model, outlier_target(model), Soft(length=4, restarts=5), 100, 0)
-    monkeypatch.setattr(LanguageModel, "_logits", frailty.around(LanguageModel._logits))
+    monkeypatch.setattr(LanguageModel, "_logits", faults.around(LanguageModel._logits))
     steps = found.steps()
     next(steps)
     assert found._batch.batch.size == 2  # of 5, 3 and 2
     again = SoftSearch(model, outlier_target(model), Soft(length=4, restarts=5), 100, 1)
     again.restore(found.state())
     assert again._batch.batch.size == 2
-    frailty.fits = 5
+    faults.fits = 5
     for _ in range(10):
         next(steps)
     assert found._batch.batch.size > 2
@@ -106,7 +106,7 @@ def test_one_prompt_that_does_not_fit_is_an_error(
     tiny_models: dict[str, LanguageModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = search(tiny_models["llama"], "soft, restarts", [])
-    monkeypatch.setattr(LanguageModel, "_logits", FrailModel(fits=0).around(LanguageModel._logits))
+    monkeypatch.setattr(LanguageModel, "_logits", FaultyModel(fits=0).around(LanguageModel._logits))
     with pytest.raises(torch.OutOfMemoryError):
         list(found.steps())
 

@@ -16,9 +16,9 @@ from distprompt_tui.cli.options import fail, say
 from distprompt_tui.config.spec import RunSpec, Uniform
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.process import stop
+from tests.cli.test_commands import distprompt
 from tests.fuzz.inputs import HOSTILE
 from tests.fuzz.readers import assert_visible
-from tests.test_cli import distprompt
 
 WATCHED = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto")
 

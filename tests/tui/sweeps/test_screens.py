@@ -26,8 +26,8 @@ from distprompt_tui.tui.sweeps.sweep_points import point_lines
 from distprompt_tui.tui.sweeps.sweep_table import SweepTable
 from distprompt_tui.tui.widgets.dialogs import Question
 from tests.fuzz.inputs import HOSTILE
-from tests.reports.made_up import carried_out, made_up_sweep
-from tests.sweeps.made_up import hump, rows
+from tests.reports.factories import carried_out, example_sweep
+from tests.sweeps.factories import hump, rows
 from tests.tui.conftest import screen_text, until
 from tests.tui.test_hostile import assert_harmless
 
@@ -70,7 +70,7 @@ async def at_sweep(app: DistPromptApp, pilot: Pilot[Any], name: str) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_sweep_is_listed_and_shown_at_every_size(sweeps: Path, app_on: Make, size: tuple[int, int]) -> None:
-    directory = carried_out(made_up_sweep(), sweeps, refuse=lambda search: search.target_index == 5)
+    directory = carried_out(example_sweep(), sweeps, refuse=lambda search: search.target_index == 5)
     app = app_on()
     async with app.run_test(size=size) as pilot:
         await at_sweeps(app, pilot)
@@ -104,7 +104,7 @@ async def test_a_sweep_is_listed_and_shown_at_every_size(sweeps: Path, app_on: M
 
 
 async def test_it_fills_while_it_is_watched(sweeps: Path, app_on: Make) -> None:
-    directory = carried_out(made_up_sweep(methods=["soft"]), sweeps)
+    directory = carried_out(example_sweep(methods=["soft"]), sweeps)
     lines = directory.rows_file.read_bytes().splitlines(keepends=True)
     directory.rows_file.write_bytes(b"")
     app = app_on()
@@ -159,8 +159,8 @@ async def test_started_watched_and_stopped(
 
 
 async def test_what_cannot_be_started_says_why(sweeps: Path, app_on: Make) -> None:
-    carried_out(made_up_sweep(name="unknown", models=["nothing"]), sweeps).rows_file.unlink()
-    moved = carried_out(made_up_sweep(name="moved"), sweeps)
+    carried_out(example_sweep(name="unknown", models=["nothing"]), sweeps).rows_file.unlink()
+    moved = carried_out(example_sweep(name="moved"), sweeps)
     moved.rows_file.unlink()
     moved.path.rename(sweeps / "moved-elsewhere")
     app = app_on()
@@ -174,7 +174,7 @@ async def test_what_cannot_be_started_says_why(sweeps: Path, app_on: Make) -> No
 
 
 async def test_read_only_starts_and_stops_nothing(sweeps: Path, app_on: Make) -> None:
-    directory = carried_out(made_up_sweep(), sweeps)
+    directory = carried_out(example_sweep(), sweeps)
     app = app_on(read_only=True)
     async with app.run_test(size=(120, 40)) as pilot:
         with directory.locked():
@@ -192,7 +192,7 @@ async def test_read_only_starts_and_stops_nothing(sweeps: Path, app_on: Make) ->
 async def test_another_persons_sweep_is_only_looked_at(
     sweeps: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    directory = carried_out(made_up_sweep(), sweeps)
+    directory = carried_out(example_sweep(), sweeps)
     monkeypatch.setattr("distprompt_tui.tui.sweeps.controller.is_own", lambda path: path != directory.path)
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
@@ -206,7 +206,7 @@ async def test_another_persons_sweep_is_only_looked_at(
 
 
 async def test_a_grid_of_millions_is_not_counted_out(sweeps: Path, app_on: Make) -> None:
-    directory = carried_out(made_up_sweep(), sweeps)
+    directory = carried_out(example_sweep(), sweeps)
     text = directory.sweep_file.read_text().replace("targets = 6", "targets = 1000")
     directory.sweep_file.write_text(text.replace("seeds = [\n    0,\n]", f"seeds = {list(range(1000))}"))
     app = app_on()
@@ -216,7 +216,7 @@ async def test_a_grid_of_millions_is_not_counted_out(sweeps: Path, app_on: Make)
 
 
 async def test_a_damaged_sweep_is_one_clear_line(sweeps: Path, app_on: Make) -> None:
-    directory = carried_out(made_up_sweep(), sweeps)
+    directory = carried_out(example_sweep(), sweeps)
     directory.sweep_file.write_text('name = "made-up"\nmodels = []\n')
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
@@ -231,7 +231,7 @@ async def test_a_damaged_sweep_is_one_clear_line(sweeps: Path, app_on: Make) -> 
 
 async def test_what_steers_a_terminal_or_is_no_row_is_data(sweeps: Path, app_on: Make) -> None:
     series = [{"name": "vanilla [/", "target": {"family": "vanilla"}}]
-    sweep = made_up_sweep(title=HOSTILE, description=HOSTILE, models=["[bold]model"], series=series)
+    sweep = example_sweep(title=HOSTILE, description=HOSTILE, models=["[bold]model"], series=series)
     directory = carried_out(sweep, sweeps)
     good = json.loads(directory.rows_file.read_text().split("\n")[0])
     spoilt = [good | {"model": HOSTILE, "series": HOSTILE}, good]
@@ -256,7 +256,7 @@ async def test_in_ascii_and_without_colour_it_still_reads(
     sweeps: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    carried_out(made_up_sweep(), sweeps)
+    carried_out(example_sweep(), sweeps)
     app = app_on(ascii_only=True)
     async with app.run_test(size=(100, 34)) as pilot:
         await at_sweep(app, pilot, "made-up")
@@ -303,7 +303,7 @@ def test_the_points_keep_the_columns_that_matter_most(width: int) -> None:
 def test_rows_are_what_the_folder_says(sweeps: Path) -> None:
     from distprompt_tui.sweeps.results_reader import SweepReader
 
-    directory = carried_out(made_up_sweep(), sweeps, refuse=lambda search: search.target_index == 0)
+    directory = carried_out(example_sweep(), sweeps, refuse=lambda search: search.target_index == 0)
     reader = SweepReader(directory)
     assert reader.read()
     assert not reader.read()
