@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from distprompt_tui.bounds.floor import solve_floor
-from distprompt_tui.bounds.head_optimum import solve_head_limit
+from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.bounds.values import Bounds, read_bounds
 from distprompt_tui.config import paths
 from distprompt_tui.errors import UsageError
@@ -47,7 +47,7 @@ def solve_bounds(head: Head, target: Tensor) -> Iterator[Bounds]:
         bounds = Bounds(floor=floor.floor, gap=floor.gap, norm_ratio=floor.norm_ratio, seconds=floor.seconds)
         yield bounds
     if head.norm is not None:
-        limit = solve_head_limit(head, target, floor)
+        limit = solve_head_optimum(head, target, floor)
         seconds = limit.seconds + (bounds.seconds or 0.0)
         bounds = Bounds(
             **asdict(bounds) | {"head_limit": limit.value, "agreement": limit.agreement, "seconds": seconds}

@@ -40,8 +40,8 @@ LONGEST_ANGLE = 1.5
 
 
 @dataclass(frozen=True)
-class HeadLimit:
-    """What `solve_head_limit` found.
+class HeadOptimum:
+    """What `solve_head_optimum` found.
 
     Attributes:
         value: lowest divergence found, nats, rounded up so that it is never below the floor.
@@ -59,7 +59,7 @@ class HeadLimit:
 
 
 @torch.no_grad()
-def solve_head_limit(
+def solve_head_optimum(
     head: Head,
     target: Tensor,
     floor: Floor | None = None,
@@ -67,7 +67,7 @@ def solve_head_limit(
     starts: int = 8,
     tolerance_nats: float = 1e-5,
     max_iterations: int = 300,
-) -> HeadLimit:
+) -> HeadOptimum:
     """Lowest KL(target ‖ softmax(logits of u)) found over the sphere ‖u‖ = √d (LayerNorm: within Σu = 0).
 
     The floor's state is pushed out to the sphere along the lowest eigenvectors of the Hessian there, both signs; from
@@ -110,7 +110,7 @@ def solve_head_limit(
     best = int(values.argmin())
     agreement = float((values <= values[best] + AGREEMENT_NATS).double().mean())
     seconds = time.perf_counter() - start
-    return HeadLimit(float(values[best]), agreement, states[best], tuple(sorted(values.tolist())), seconds)
+    return HeadOptimum(float(values[best]), agreement, states[best], tuple(sorted(values.tolist())), seconds)
 
 
 def _pushed_out(head: AffineHead, centre: Tensor, eigenvectors: Tensor, starts: int) -> Tensor:

@@ -16,7 +16,7 @@ from distprompt_tui.reports.run_report import RunReport
 from distprompt_tui.reports.sweep_report import SweepReport
 from distprompt_tui.reports.ticks import log_ticks, ticks
 from distprompt_tui.sweeps.curves import Curve, Panel
-from distprompt_tui.sweeps.findings import CLAIMS, Verdict
+from distprompt_tui.sweeps.findings import HYPOTHESES, Verdict
 from distprompt_tui.text.formatting import closed, nats
 from distprompt_tui.text.terminal_text import safe
 
@@ -48,7 +48,7 @@ def print_verdicts(console: Console, report: SweepReport) -> None:
     """The claim of the sweep's finding, and a few lines for each setting and series that it was tested on."""
     if report.sweep.finding is None:
         return
-    console.print(Text(f"Does it hold that {CLAIMS[report.sweep.finding]}?"))
+    console.print(Text(f"Does it hold that {HYPOTHESES[report.sweep.finding]}?"))
     for verdict in report.verdicts:
         _print_verdict(console, verdict)
     if not report.verdicts:

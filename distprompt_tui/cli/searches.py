@@ -145,13 +145,13 @@ def floor(
 
     from distprompt_tui.bounds.cache import solve_bounds
     from distprompt_tui.cli.tables import bounds_as_dict, print_bounds
-    from distprompt_tui.targets import make_target
-    from distprompt_tui.worker.model_provider import ModelSource, load_by_name
+    from distprompt_tui.targets import build_target
+    from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
 
     spec = Options(model=model, changes=changes).apply(asked_spec(preset, target))
     loaded, _ = load_by_name(spec.model, report)
     loaded = loaded.in_context(spec.context.prefix, spec.context.suffix, spec.context.bos)
-    made = make_target(spec.target, loaded.vocabulary, ModelSource(loaded, spec.model, report))
+    made = build_target(spec.target, loaded.vocabulary, ModelProvider(loaded, spec.model, report))
     *_, bounds = solve_bounds(loaded.head, torch.tensor(made.probabilities))
     numbers = bounds_as_dict(bounds, made, loaded.vocabulary)
     if as_json:

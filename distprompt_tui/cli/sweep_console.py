@@ -16,13 +16,13 @@ from rich.text import Text
 
 from distprompt_tui.sweeps.costs import Estimate
 from distprompt_tui.sweeps.directory import Failure, SweepDirectory
-from distprompt_tui.sweeps.runner import Conduct, Progress, Show
+from distprompt_tui.sweeps.runner import Progress, Show, SweepRunner
 from distprompt_tui.text.formatting import duration
 from distprompt_tui.text.terminal_text import safe
 
 
 @contextmanager
-def progress_line(conduct: Conduct) -> Iterator[Show]:
+def progress_line(conduct: SweepRunner) -> Iterator[Show]:
     """A function that tells stderr of each attempt, with a bar beneath where somebody reads along."""
     console = Console(stderr=True)
     columns = (
@@ -54,7 +54,7 @@ def attempt(now: Progress) -> str:
 
 
 def print_end(
-    console: Console, directory: SweepDirectory, conduct: Conduct, *, stopped: bool, with_estimates: bool
+    console: Console, directory: SweepDirectory, conduct: SweepRunner, *, stopped: bool, with_estimates: bool
 ) -> None:
     """How a sweep stands at the end of a command."""
     if with_estimates:
@@ -68,7 +68,7 @@ def print_end(
     console.print(Text(f"table   {directory.table}"), soft_wrap=True)
 
 
-def print_estimates(console: Console, conduct: Conduct) -> None:
+def print_estimates(console: Console, conduct: SweepRunner) -> None:
     """What is left to do, kind by kind, as measured on the tasks that were done."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("method", "model"):
@@ -84,7 +84,7 @@ def print_estimates(console: Console, conduct: Conduct) -> None:
     console.print(table)
 
 
-def as_dict(directory: SweepDirectory, conduct: Conduct, *, stopped: bool) -> dict[str, Any]:
+def as_dict(directory: SweepDirectory, conduct: SweepRunner, *, stopped: bool) -> dict[str, Any]:
     """How a sweep stands, for other programs."""
     failures = directory.read_failures()
     return {

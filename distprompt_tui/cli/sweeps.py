@@ -47,12 +47,12 @@ def sweep(
     from distprompt_tui.sweeps.directory import make_directory
     from distprompt_tui.sweeps.findings import as_dict as verdict_as_dict
     from distprompt_tui.sweeps.inputs import hold_to_inputs
-    from distprompt_tui.sweeps.runner import Conduct
+    from distprompt_tui.sweeps.runner import SweepRunner
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which a process in the background ignores
     directory = make_directory(_asked(name, quick, models or []), sweeps_dir())
     with directory.locked():
-        conduct = Conduct(directory)
+        conduct = SweepRunner(directory)
         tasks = conduct.firsts() if dry_run else conduct.missing()
         stopped = False
         if tasks:
@@ -89,7 +89,7 @@ def _asked(name: str, quick: bool, models: list[str]) -> Sweep:
     if quick and not asked.quick:
         raise UsageError(f"{name} has no [quick] size")
     asked = asked.with_models([absolute_name(name, Path()) for name in models]) if models else asked
-    asked = asked.quickened() if quick else asked
+    asked = asked.with_quick_overrides() if quick else asked
     check_models(asked)
     return asked
 

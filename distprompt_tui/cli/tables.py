@@ -20,7 +20,7 @@ from distprompt_tui.runs.result_notes import outcome_notes, readable
 from distprompt_tui.runs.state import RunState, TokenMass
 from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.targets import Target
-from distprompt_tui.text.formatting import count, duration, gap, magnitude, mass, meter, nats, percent, two_bars
+from distprompt_tui.text.formatting import count, duration, gap, magnitude, mass, meter, nats, overlaid_bars, percent
 from distprompt_tui.text.terminal_text import fit, safe, visible_token
 
 TABLE_ROWS = 12
@@ -80,7 +80,7 @@ def token_table(rows: Sequence[TokenMass], kl: float) -> Table:
     )
     largest = max((max(row.target, row.achieved) for row in rows), default=0.0) or 1.0
     for row in rows:
-        spans = two_bars(row.target / largest, row.achieved / largest, BAR_CELLS)
+        spans = overlaid_bars(row.target / largest, row.achieved / largest, BAR_CELLS)
         table.add_row(
             Text(fit(visible_token(row.text), TOKEN_CELLS)),
             count(row.id),

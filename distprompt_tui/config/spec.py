@@ -333,7 +333,7 @@ class Swaps(Tokens):
         return self
 
 
-GONE_FROM_HARD = frozenset({"top_k", "merge", "pairs"})
+REMOVED_HARD_FIELDS = frozenset({"top_k", "merge", "pairs"})
 
 
 class Hard(Swaps):
@@ -362,7 +362,7 @@ class Hard(Swaps):
     def _without_what_is_gone(cls, fields: Any, info: ValidationInfo) -> Any:
         if info.context != RECORDED or not isinstance(fields, dict):
             return fields
-        return {name: value for name, value in fields.items() if name not in GONE_FROM_HARD}
+        return {name: value for name, value in fields.items() if name not in REMOVED_HARD_FIELDS}
 
 
 class Gcg(Swaps):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def kl_shares(target: NDArray[np.float64], achieved: NDArray[np.floating]) -> NDArray[np.float64]:
+def kl_contributions(target: NDArray[np.float64], achieved: NDArray[np.floating]) -> NDArray[np.float64]:
     """p·log(p/q) − p + q of each token.
 
     The terms p·log(p/q) alone sum to KL(p‖q) too, but are negative where the prompt gives more than is asked and 0

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
-from distprompt_tui.models.head import FEWEST_ROWS
+from distprompt_tui.models.head import MIN_GEMM_ROWS
 from distprompt_tui.models.language_model import LanguageModel
 
 BATCHES = (2, 3, 5, 16)
@@ -35,7 +35,7 @@ def is_batch_invariant(model: LanguageModel, positions: int) -> bool:
     if any(len(shape) > 2 for shape in weights):
         return False
     return (
-        _are_rows_alike(weights.values(), max(positions, FEWEST_ROWS))
+        _are_rows_alike(weights.values(), max(positions, MIN_GEMM_ROWS))
         and _are_logits_alike(model)
         and _is_attention_alike(model, positions)
     )

@@ -61,7 +61,7 @@ def _what_else(folder: Path) -> str:
     return f"; {inner} has one" if inner is not None else ""
 
 
-def own_code_of(folder: Path) -> str | None:
+def custom_code_type(folder: Path) -> str | None:
     """The model's type where its config names code that comes with it; None where it needs none."""
     config = _read(folder / "config.json")
     return str(config.get("model_type")) if "auto_map" in config else None

@@ -14,7 +14,7 @@ from typing import Any
 
 from distprompt_tui.config import paths
 from distprompt_tui.errors import UsageError
-from distprompt_tui.storage.safe_io import open_regular, parse_json, read_json, read_whole, write_json
+from distprompt_tui.storage.safe_io import open_regular, parse_json, read_json, read_limited, write_json
 
 SETTLED_SECONDS = 2.0
 """A digest is remembered once its file has been left alone for so long: of two changes within one tick of the file
@@ -135,7 +135,7 @@ def _config_sha256(path: Path) -> str:
     """SHA-256 of a JSON file; of config.json's content, without what has no effect."""
     if path.name != "config.json":
         return file_sha256(path)
-    data = read_whole(path, MAX_CONFIG_BYTES)
+    data = read_limited(path, MAX_CONFIG_BYTES)
     with suppress(ValueError):
         config = parse_json(data.decode())
         if isinstance(config, dict):

@@ -24,7 +24,7 @@ _CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 _SUSPECTS = ("multiplier", "scale", "scaling", "cap", "logit")
 """What is in the names of config fields that may change logits."""
 
-FEWEST_ROWS = 4
+MIN_GEMM_ROWS = 4
 """Fewer states than these go through the output layer together with zeros: on CPUs, MKL multiplies fewer by another
 routine, and a prompt's last digits would depend on how many others are measured with it. That more do not matter is
 tried out by `models.invariance`."""
@@ -84,7 +84,7 @@ class Head:
             (batch, V), float32; −inf on rows that stand for no token.
         """
         rows = hidden.shape[-2]
-        missing = max(FEWEST_ROWS - hidden.shape[:-1].numel(), 0)
+        missing = max(MIN_GEMM_ROWS - hidden.shape[:-1].numel(), 0)
         padded = nn.functional.pad(hidden.float(), (0, 0, 0, missing))
         logits = nn.functional.linear(padded, self.weight, self.bias)[..., :rows, :]
         if self.scale != 1.0:

@@ -20,7 +20,7 @@ from distprompt_tui.models.head import TOLERANCES, Head, relative_difference, ta
 from distprompt_tui.models.load import load_causal_model
 from distprompt_tui.models.prefix_cache import (
     Beginning,
-    Past,
+    PrefixCache,
     Sharing,
     States,
     as_argument,
@@ -166,7 +166,7 @@ class LanguageModel:
         before = len(self.prefix_ids)
         return hidden[:, max(before - 1, 0) : before + length - 1]
 
-    def logits_and_past(self, prompt: Tensor, sharing: Sharing = Sharing.KEYS) -> tuple[Tensor, Past]:
+    def logits_and_past(self, prompt: Tensor, sharing: Sharing = Sharing.KEYS) -> tuple[Tensor, PrefixCache]:
         """As `next_token_logits`, of one prompt, and the past of its prefix, itself and its suffix.
 
         Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from distprompt_tui.errors import ModelError, first_line
-from distprompt_tui.models.checkpoint_checks import own_code_of
+from distprompt_tui.models.checkpoint_checks import custom_code_type
 
 NAMED = 4
 """So many of the weights that are missing are named; the others are counted."""
@@ -35,7 +35,7 @@ def load_causal_model(failure: str, folder: Path, dtype: Any, gguf: str | None =
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # what is missing is raised below, by name
-    if gguf is None and (kind := own_code_of(folder)) is not None and kind not in CONFIG_MAPPING:
+    if gguf is None and (kind := custom_code_type(folder)) is not None and kind not in CONFIG_MAPPING:
         raise ModelError(
             f"{failure}: it is of the type {kind!r}, which brings its own code, and foreign code is never run: "
             "only types that transformers itself knows can be loaded"

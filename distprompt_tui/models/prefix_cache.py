@@ -44,12 +44,12 @@ class KeysAndValues:
     size: int = 0
     least: int = 1
 
-    def cropped(self, length: int) -> KeysAndValues:
+    def truncated(self, length: int) -> KeysAndValues:
         """The first `length` positions only."""
         return KeysAndValues(tuple((keys[..., :length, :], values[..., :length, :]) for keys, values in self.layers))
 
     def to_run(self, length: int) -> int:
-        """Positions that `cropped` runs: none."""
+        """Positions that `truncated` runs: none."""
         return 0
 
     def overhead(self, length: int, behind: int, call_cost: float) -> float:
@@ -131,7 +131,7 @@ class States:
         return 1 if self.by_steps else 2
 
     @torch.no_grad()
-    def cropped(self, length: int) -> State:
+    def truncated(self, length: int) -> State:
         """The state behind the first `length` positions.
 
         Raises:
@@ -147,7 +147,7 @@ class States:
         return self._latest[length]
 
     def to_run(self, length: int) -> int:
-        """Positions that `cropped` runs: all, or none where their state is kept."""
+        """Positions that `truncated` runs: all, or none where their state is kept."""
         return 0 if length in self._latest else length
 
     def overhead(self, length: int, behind: int, call_cost: float) -> float:
@@ -162,7 +162,7 @@ class States:
         return first + call_cost * (behind if self.by_steps else 1)
 
 
-Past = KeysAndValues | States
+PrefixCache = KeysAndValues | States
 """What is kept of a whole prompt."""
 
 Beginning = KeysAndValues | State

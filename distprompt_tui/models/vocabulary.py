@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from distprompt_tui.errors import ModelError, TargetError, first_line
-from distprompt_tui.storage.safe_io import read_whole
+from distprompt_tui.storage.safe_io import read_limited
 
 MAX_TOKENIZER_BYTES = 1 << 28
 """The largest tokenizer.json, of Gemma 3, takes an eighth of it."""
@@ -191,7 +191,7 @@ def load_vocabulary(folder: Path, size: int) -> Vocabulary:
     if not file.is_file():
         raise ModelError(f"{folder} has no tokenizer.json: a fast tokenizer is needed")
     try:
-        tokenizer = Tokenizer.from_str(read_whole(file, MAX_TOKENIZER_BYTES).decode())
+        tokenizer = Tokenizer.from_str(read_limited(file, MAX_TOKENIZER_BYTES).decode())
         tokenizer.no_truncation()
         tokenizer.no_padding()
         largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)

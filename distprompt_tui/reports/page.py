@@ -57,7 +57,7 @@ def facts(pairs: Mapping[str, str]) -> Markup:
     )
 
 
-def folded(title: str, text: str) -> Markup:
+def details(title: str, text: str) -> Markup:
     """A long text that is opened when it is wanted."""
     return element("details", element("summary", title), element("pre", text))
 

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from distprompt_tui.reports.html import Markup, element
 from distprompt_tui.reports.page import (
     TokenBars,
+    details,
     distribution,
     distribution_key,
     facts,
-    folded,
     footer,
     heading,
     page,
@@ -50,8 +50,8 @@ def run_page(report: RunReport) -> Markup:
         distribution_key(),
         element("section", distribution(token_bars(report)), class_="card"),
         element("h2", "How it was made"),
-        folded("The run, every default written out", report.spec),
-        folded("Versions, device, hashes", json.dumps(report.manifest, indent=1, ensure_ascii=False)),
+        details("The run, every default written out", report.spec),
+        details("Versions, device, hashes", json.dumps(report.manifest, indent=1, ensure_ascii=False)),
         footer(report.name),
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from distprompt_tui.errors import NotFoundError
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.runs.event_reader import Recording
+from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.reducer import as_of, reduce_all
 from distprompt_tui.runs.state import CurvePoint, RunState, Snapshot
 
@@ -44,7 +44,7 @@ def report_run(run: RunDirectory) -> RunReport:
     Raises:
         NotFoundError: it has no result yet.
     """
-    recording = Recording(run.events)
+    recording = EventLogReader(run.events)
     state = reduce_all(recording.read())
     result = state.result or _json(run.result)  # a run that did not come to its end has a best prompt all the same
     if not result:

@@ -12,10 +12,10 @@ from distprompt_tui.reports import wording
 from distprompt_tui.reports.html import Markup, element
 from distprompt_tui.reports.page import (
     TokenBars,
+    details,
     distribution,
     distribution_key,
     facts,
-    folded,
     footer,
     heading,
     page,
@@ -26,7 +26,7 @@ from distprompt_tui.reports.svg import forest, marker, panel_figure
 from distprompt_tui.reports.sweep_report import Example, SweepReport, examples_of
 from distprompt_tui.storage import decode
 from distprompt_tui.sweeps.curves import Panel
-from distprompt_tui.sweeps.findings import CLAIMS, Verdict
+from distprompt_tui.sweeps.findings import HYPOTHESES, Verdict
 from distprompt_tui.text.formatting import count, duration, nats, signed, size
 
 ReadResult = Callable[[str], Mapping[str, Any]]
@@ -60,7 +60,7 @@ def sweep_page(report: SweepReport, read_result: ReadResult) -> Markup:
         *_failures(report),
         element("h2", "How it was made"),
         _costs(report),
-        folded("The sweep, every default written out", report.sweep.resolved()),
+        details("The sweep, every default written out", report.sweep.resolved()),
         footer(report.name, *(f"distprompt-tui {versions}" for versions in report.versions)),
     )
 
@@ -87,7 +87,7 @@ def _numbers(report: SweepReport) -> Markup:
 def _verdicts(report: SweepReport) -> list[Markup]:
     if report.sweep.finding is None:
         return []
-    claim = f"Does it hold that {CLAIMS[report.sweep.finding]}?"
+    claim = f"Does it hold that {HYPOTHESES[report.sweep.finding]}?"
     cards = [_verdict(verdict) for verdict in report.verdicts]
     none_yet = [element("p", "There are no results to test it on yet.")]
     return [
@@ -103,14 +103,14 @@ def _verdict(verdict: Verdict) -> Markup:
     title = element("h3", f"{verdict.setting}: {verdict.series}")
     effect, deciding = verdict.effect("kl"), verdict.deciding
     if effect is None or deciding is None:
-        body = [element("p", verdict.why_not)]
+        body = [element("p", verdict.untested_reason)]
     else:
         unit = element("small", " nats")
         rows = [("KL", effect), ("head limit", deciding.head_limit), ("left", deciding.left)]
         lines = [
             *wording.contrast_lines(verdict),
             wording.share_line(deciding),
-            wording.alone_line(verdict),
+            wording.component_line(verdict),
             verdict.caveat,
         ]
         body = [

@@ -50,14 +50,14 @@ def point_cells(point: Point, *, narrow: bool = False) -> tuple[str, ...]:
 def short_effect_line(verdict: Verdict) -> str:
     """How much, of how many targets; or why it was not tested."""
     effect = verdict.effect("kl")
-    return verdict.why_not if effect is None else f"{difference(effect)} nats, {effect.targets} targets"
+    return verdict.untested_reason if effect is None else f"{difference(effect)} nats, {effect.targets} targets"
 
 
 def effect_line(verdict: Verdict) -> str:
     """The effect in one line: what decides, how much, of how many targets; or why there is none."""
     effect, deciding = verdict.effect("kl"), verdict.deciding
     if effect is None or deciding is None:
-        return verdict.why_not
+        return verdict.untested_reason
     of = deciding.name if len(verdict.contrasts) == 1 else f"the smaller difference, {deciding.name}"
     return f"{difference(effect)} nats: {of}; {effect.targets} targets"
 
@@ -66,7 +66,7 @@ def verdict_lines(verdict: Verdict) -> list[str]:
     """All that is said of a verdict beneath its word."""
     lines = [effect_line(verdict)]
     if verdict.deciding is not None:
-        lines += [*contrast_lines(verdict), split_line(verdict.deciding), alone_line(verdict), verdict.caveat]
+        lines += [*contrast_lines(verdict), split_line(verdict.deciding), component_line(verdict), verdict.caveat]
     return [line for line in lines if line]
 
 
@@ -98,7 +98,7 @@ def share_line(contrast: Contrast) -> str:
     return "" if contrast.share is None else f"{percent(contrast.share)} of it is the output layer's"
 
 
-def alone_line(verdict: Verdict) -> str:
+def component_line(verdict: Verdict) -> str:
     """Whether the finding holds of the head limits alone, and of what is left above them."""
     effects = {"head limits": verdict.effect("head_limit"), "what is left": verdict.effect("left")}
     told = [f"of {name} alone: {effect.outcome}" for name, effect in effects.items() if effect is not None]

@@ -22,7 +22,7 @@ from distprompt_tui.runs.events import FORMAT_VERSION, NEWEST
 from distprompt_tui.storage.safe_io import (
     Unreadable,
     list_folders,
-    open_own,
+    open_private,
     read_json,
     stat_inside,
     user_path,
@@ -199,7 +199,7 @@ def create_run(spec: RunSpec, runs_dir: Path) -> RunDirectory:
         try:
             run.best.mkdir(mode=0o700)
             write_atomically(run.spec_file, lambda file: file.write(text.encode()))
-            os.close(open_own(run.control, os.O_WRONLY))
+            os.close(open_private(run.control, os.O_WRONLY))
         except BaseException:
             shutil.rmtree(run.path, ignore_errors=True)  # made above, by this very call
             raise

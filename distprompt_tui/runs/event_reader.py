@@ -13,13 +13,13 @@ from pathlib import Path
 from distprompt_tui.runs.events import MAX_LINE_BYTES, NEWEST, Event, Tailer
 from distprompt_tui.runs.reducer import MAX_CURVE_POINTS
 from distprompt_tui.storage.decode import field, whole
-from distprompt_tui.storage.safe_io import MAX_JSON_BYTES, open_regular, parse_json, read_whole
+from distprompt_tui.storage.safe_io import MAX_JSON_BYTES, open_regular, parse_json, read_limited
 
 _STEP, _SNAPSHOT = b'"type":"step"', b'"type":"snapshot"'
 _HEADER_BYTES = 120
 """The type stands behind three numbers at the beginning of a line."""
 
-_HEAVY = b',"prompt":'
+_PAYLOAD_MARK = b',"prompt":'
 """What comes behind it, prompt and tokens, is nearly all of a snapshot."""
 
 
@@ -31,7 +31,7 @@ class Place:
     offset: int
 
 
-class Recording:
+class EventLogReader:
     """Reads a growing `events.jsonl`."""
 
     def __init__(self, path: Path) -> None:
@@ -76,7 +76,7 @@ class Recording:
             changed = self._newest.stat().st_mtime_ns
             if changed == self._newest_changed:
                 return []
-            found = parse_json(read_whole(self._newest, MAX_JSON_BYTES).decode())
+            found = parse_json(read_limited(self._newest, MAX_JSON_BYTES).decode())
         except (OSError, ValueError):
             return []
         self._newest_changed = changed
@@ -101,5 +101,5 @@ def _light(line: bytes) -> bytes:
     """A snapshot's numbers as an object of their own; any other line as it is."""
     if _SNAPSHOT not in line[:_HEADER_BYTES]:
         return line
-    numbers, heavy, _ = line.partition(_HEAVY)
+    numbers, heavy, _ = line.partition(_PAYLOAD_MARK)
     return numbers + b"}" if heavy else line

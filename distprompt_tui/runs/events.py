@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from distprompt_tui.storage.decode import field, whole
-from distprompt_tui.storage.safe_io import append_line, open_own, open_regular, parse_json
+from distprompt_tui.storage.safe_io import append_line, open_private, open_regular, parse_json
 
 FORMAT_VERSION = 1
 
@@ -33,7 +33,7 @@ class EventWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = open_own(path, os.O_RDWR | os.O_APPEND)
+        self._descriptor = open_private(path, os.O_RDWR | os.O_APPEND)
         _end_last_line(self._descriptor)
         self._next = _last_sequence_number(path) + 1
         self._clock_began = time.time() - time.monotonic()  # so that times go on evenly when somebody sets the clock
@@ -43,10 +43,10 @@ class EventWriter:
     def write(self, kind: str, **fields: Any) -> None:
         """Append one event. Numbers that are not finite become null."""
         with self._lock:
-            append_line(self._descriptor, {"v": FORMAT_VERSION, "seq": self._next} | self.unwritten(kind, **fields))
+            append_line(self._descriptor, {"v": FORMAT_VERSION, "seq": self._next} | self.build_event(kind, **fields))
             self._next += 1
 
-    def unwritten(self, kind: str, **fields: Any) -> Event:
+    def build_event(self, kind: str, **fields: Any) -> Event:
         """What an event would be, but for its number."""
         event: Event = {"t": round(self._clock_began + time.monotonic(), 3), "type": kind}
         return event | {name: _finite(value) for name, value in fields.items()}

@@ -17,12 +17,12 @@ from typing import Literal
 from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.errors import UsageError
 from distprompt_tui.runs.directory import RunDirectory, create_run
-from distprompt_tui.runs.event_reader import Recording
+from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.events import EventWriter, Tailer
 from distprompt_tui.runs.isolation import isolated, python
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.state import FORCED
-from distprompt_tui.storage.safe_io import append_line, is_own, open_own
+from distprompt_tui.storage.safe_io import append_line, is_owned_by_user, open_private
 
 Change = Literal["lock", "unlock", "edit"]
 """What can be done to the prompt: `position` says where, counted from 0; with "edit", `token` is the id to put in."""
@@ -80,9 +80,9 @@ def start_worker(run: RunDirectory) -> None:
     check_inputs(run)
     lock = None
     try:
-        lock = open_own(run.lock, os.O_RDWR)
+        lock = open_private(run.lock, os.O_RDWR)
         take_lock(lock, run.lock)
-        with os.fdopen(open_own(run.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
+        with os.fdopen(open_private(run.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
             worker = subprocess.Popen(
                 python(WORKER_MODULE, str(run.path), str(_size(run.control))),
                 stdin=subprocess.DEVNULL,
@@ -167,7 +167,7 @@ def delete_run(run: RunDirectory) -> None:
     if run.path.is_symlink() or not run.control.is_file():
         raise UsageError(f"{run.path} is not deleted: it is not a run's own folder")
     try:
-        lock = open_own(run.lock, os.O_RDWR)
+        lock = open_private(run.lock, os.O_RDWR)
         try:
             take_lock(lock, run.lock)
             run.spec_file.unlink()
@@ -193,7 +193,7 @@ def send(run: RunDirectory, command: Command, request_id: str | None = None, **f
     """
     request = {"t": round(time.time(), 3), "id": request_id or new_request_id(), "command": command, **fields}
     try:
-        descriptor = open_own(run.control, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
+        descriptor = open_private(run.control, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
         try:
             append_line(descriptor, request)
         finally:
@@ -229,7 +229,7 @@ def stop(
     try:
         send(run, "stop")
     except UsageError:  # TERM asks too
-        if worker_pid(run) is not None and not is_own(run.lock):
+        if worker_pid(run) is not None and not is_owned_by_user(run.lock):
             raise
     began = heard = time.monotonic()
     signs = _signs_of_life(run)
@@ -266,7 +266,7 @@ def _kill(run: RunDirectory, pid: int) -> None:
     if not _signal(run.lock, pid, signal.SIGSTOP):
         return
     try:
-        if reduce_all(Recording(run.events).read()).phase != "ended":
+        if reduce_all(EventLogReader(run.events).read()).phase != "ended":
             run.reserve.unlink(missing_ok=True)
             events = EventWriter(run.events)
             events.write("ended", reason=FORCED, result=None)
@@ -296,7 +296,7 @@ def _size(path: Path) -> int:
         return 0
 
 
-def end_holder(lock: Path, signals: Sequence[signal.Signals], grace_seconds: float) -> bool:
+def terminate_lock_holder(lock: Path, signals: Sequence[signal.Signals], grace_seconds: float) -> bool:
     """Send the process that holds a lock one signal after the other until it is gone. Blocks until then.
 
     Args:
@@ -324,7 +324,7 @@ def wait_for_end(run: RunDirectory, pid: int | None) -> None:
     deadline = time.monotonic() + ENDING_SECONDS
     while pid is not None and worker_pid(run) == pid:
         if time.monotonic() > deadline:
-            end_holder(run.lock, (signal.SIGKILL,), STOP_GRACE_SECONDS)
+            terminate_lock_holder(run.lock, (signal.SIGKILL,), STOP_GRACE_SECONDS)
             return
         time.sleep(0.02)
 

@@ -30,9 +30,9 @@ def reduce(state: RunState, event: Event) -> RunState:
 def reduce_all(events: Iterable[Event], state: RunState | None = None) -> RunState:
     """The state after many events. A row of steps and snapshots costs one new state, not one each."""
     state = state or RunState()
-    for is_rare, group in groupby(events, key=_is_rare):
+    for is_rare, group in groupby(events, key=_is_infrequent):
         if not is_rare:
-            state = _often(state, group)
+            state = _reduce_frequent(state, group)
             continue
         for event in group:
             state = replace(state, updated_at=_time(event, state.updated_at))
@@ -72,7 +72,7 @@ def as_of(state: RunState, event: Event) -> RunState | None:
     )
 
 
-def _is_rare(event: Event) -> bool:
+def _is_infrequent(event: Event) -> bool:
     kind = event.get("type")
     return isinstance(kind, str) and kind in _HANDLERS
 
@@ -113,7 +113,7 @@ def _started(state: RunState, event: Event) -> RunState:
     )
 
 
-def _often(state: RunState, events: Iterable[Event]) -> RunState:
+def _reduce_frequent(state: RunState, events: Iterable[Event]) -> RunState:
     """Steps, snapshots, and events of which only the time counts: gathered in a dictionary, one new state at the end.
 
     Copying the state for each of them would take seconds on a long run.

@@ -110,7 +110,7 @@ class Projection:
 
 @dataclass(frozen=True, slots=True)
 class TokenMass:
-    """A token's mass in target and achieved, and its part of the divergence in nats (`shares.kl_shares`)."""
+    """A token's mass in target and achieved, and its part of the divergence in nats (`shares.kl_contributions`)."""
 
     id: int
     text: str

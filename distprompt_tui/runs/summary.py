@@ -34,7 +34,7 @@ ORDERS: tuple[Order, ...] = ("newest", "best", "left", "target", "model", "state
 
 
 @dataclass(frozen=True)
-class RunTitle:
+class RunLabel:
     """What a run is, known from its spec before the worker has said anything."""
 
     preset: str = ""
@@ -61,7 +61,7 @@ class RunSummary:
     """
 
     run: RunDirectory
-    title: RunTitle
+    title: RunLabel
     state: str
     best_kl: float | None
     head_limit: float | None
@@ -149,7 +149,7 @@ def _unreadable(entry: Unreadable) -> RunSummary:
     """The line of an entry of which nothing can be read."""
     from distprompt_tui.runs.directory import RunDirectory
 
-    title = RunTitle(preset=entry.path.name)
+    title = RunLabel(preset=entry.path.name)
     run, unknown = RunDirectory(entry.path), (None, None, None)
     return RunSummary(run, title, "unreadable", *unknown, 0, None, None, 0.0, problem=entry.why)
 
@@ -198,7 +198,7 @@ def matching_runs(runs: Iterable[RunSummary], text: str) -> list[RunSummary]:
     return [summary for summary in runs if all(word in _words_of(summary) for word in words)]
 
 
-def seconds_per_step(runs: Sequence[RunSummary], title: RunTitle) -> float | None:
+def seconds_per_step(runs: Sequence[RunSummary], title: RunLabel) -> float | None:
     """What a step took in the newest run of the same model and method; None where there was none."""
     for summary in sorted(runs, key=lambda summary: -summary.changed_at):
         same = (summary.title.model, summary.title.method) == (title.model, title.method)
@@ -217,10 +217,10 @@ def read_spec_fields(spec_file: Path) -> dict[str, Any]:
         return {}
 
 
-def title_of(spec: dict[str, Any], name: str) -> RunTitle:
+def title_of(spec: dict[str, Any], name: str) -> RunLabel:
     """The title of a spec as plain values; the run's name where they do not make one."""
     try:
-        return RunTitle(
+        return RunLabel(
             preset=text(spec.get("preset") or spec["target"]["family"]),
             model=Path(text(spec["model"]["name"])).name,
             method=text(spec["search"]["method"]),
@@ -228,7 +228,7 @@ def title_of(spec: dict[str, Any], name: str) -> RunTitle:
             seed=whole(spec.get("seed", 0)),
         )
     except (KeyError, TypeError, ValueError):
-        return RunTitle(preset=name)
+        return RunLabel(preset=name)
 
 
 def _state(newest: dict[str, dict[str, Any]], alive: bool) -> str:

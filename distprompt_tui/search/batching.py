@@ -23,7 +23,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
 
 
-class BatchSize:
+class AdaptiveBatchSize:
     """How many prompts run at once: halved when memory runs out, remembered, and grown back.
 
     Attributes:
@@ -69,7 +69,7 @@ class BatchSize:
             self.size, self.fitted = min(2 * self.size, self._largest), 0
 
 
-class Rejections:
+class NonFiniteWarnings:
     """Counts the prompts for which a model gave no number, and tells of them ever more seldom.
 
     Args:

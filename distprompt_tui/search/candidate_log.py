@@ -23,7 +23,7 @@ class _Kept:
     tried: Tried
 
 
-class TriedTokens:
+class CandidateLog:
     """The best candidates of each position.
 
     Divergences can be compared while the other positions stay as they are, whatever stands at this one. Candidates of

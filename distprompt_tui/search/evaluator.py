@@ -13,11 +13,11 @@ from torch import Tensor
 
 from distprompt_tui.metrics.divergence import entropy, logits_kl
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.models.prefix_cache import Beginning, Past, Sharing
-from distprompt_tui.search.batching import BatchSize, Rejections, is_out_of_memory
+from distprompt_tui.models.prefix_cache import Beginning, PrefixCache, Sharing
+from distprompt_tui.search.batching import AdaptiveBatchSize, NonFiniteWarnings, is_out_of_memory
 from distprompt_tui.search.candidates import bucket_starts, first_changes, prompt_hashes
 from distprompt_tui.search.initialization import random_ids
-from distprompt_tui.search.retokenization import surviving
+from distprompt_tui.search.retokenization import is_retokenization_stable
 
 MAX_LOGITS = 1 << 25
 """Logits that are alive at once: 128 MiB in float32. A vocabulary of 262,144 is measured 128 prompts at a time."""
@@ -35,13 +35,13 @@ to 256; by steps, a Mamba-2 takes a twentieth of the time. On a GPU it is the ca
 MAX_KNOWN = 1 << 18
 """Prompts whose divergence is remembered; beyond, the oldest are forgotten first. Some 40 MiB."""
 
-SCREENED = math.nan
+DRAFT_ONLY = math.nan
 """Known of prompts that only the screener has seen: they are not new, and are measured if somebody asks."""
 
-RESCORED = 2
+RESCORE_TOP_K = 2
 """So many of the screener's best are measured at once."""
 
-HARDLY_WORSE = 1e-3
+RESCORE_MARGIN_NATS = 1e-3
 """What the screener finds worse than the parent by more than this is not measured; nats."""
 
 MAX_STATES = 1 << 31
@@ -74,8 +74,8 @@ class Parent:
 
     ids: Tensor
     logits: Tensor
-    past: Past | None
-    screening_past: Past | None = None
+    past: PrefixCache | None
+    screening_past: PrefixCache | None = None
     gradient: Tensor | None = None
     kl: float = 0.0
     surprise: Tensor | None = None
@@ -123,10 +123,10 @@ class Evaluator:
         self._entropy = float(entropy(target.double()))
         self._target = target.to(model.device, torch.float32)
         self._known: dict[int, float] = {}
-        self._rejections = Rejections(warn)
+        self._rejections = NonFiniteWarnings(warn)
         self.positions = 0
         rows = 1 + length if fluency else 1
-        self.batch = BatchSize(max(1, MAX_LOGITS // (rows * model.vocab_size)))
+        self.batch = AdaptiveBatchSize(max(1, MAX_LOGITS // (rows * model.vocab_size)))
         self._sharing = None if fluency else self._way_of_sharing(warn)
         self._screener = screener if self._sharing is Sharing.KEYS else None
         self._root = self._prefix_alone()
@@ -139,7 +139,7 @@ class Evaluator:
         hashes = prompt_hashes(prompts)
         new = {value: row for row, value in reversed(list(enumerate(hashes))) if value not in self._known}
         rows = sorted(new.values())
-        survives = surviving(self._model, prompts[rows].tolist())
+        survives = is_retokenization_stable(self._model, prompts[rows].tolist())
         self._remember({hashes[row]: float("inf") for row, good in zip(rows, survives, strict=True) if not good})
         fresh = torch.zeros(len(prompts), dtype=torch.bool)
         fresh[rows] = torch.tensor(survives, dtype=torch.bool)
@@ -161,7 +161,7 @@ class Evaluator:
         if rows:
             kls, exact = self._measure_new(prompts[rows], parent)
             new = [hashes[row] for row in rows]
-            self._remember(dict(zip(new, kls.where(exact, SCREENED).tolist(), strict=True)))
+            self._remember(dict(zip(new, kls.where(exact, DRAFT_ONLY).tolist(), strict=True)))
             found |= dict(zip(new, kls.tolist(), strict=True))
         return torch.tensor([found[value] for value in hashes], dtype=torch.float32)
 
@@ -210,14 +210,14 @@ class Evaluator:
         return len(self._model.prefix_ids) + len(self._model.suffix_ids)
 
     def _is_measured(self, value: int) -> bool:
-        return not math.isnan(self._known.get(value, SCREENED))
+        return not math.isnan(self._known.get(value, DRAFT_ONLY))
 
     def _remember(self, kls: dict[int, float]) -> None:
         self._known |= kls
         for oldest in list(islice(self._known, max(0, len(self._known) - MAX_KNOWN))):
             del self._known[oldest]
 
-    def _run_one(self, prompt: Tensor, ids: Tensor) -> tuple[Tensor, Past | None, Tensor | float, Tensor | None]:
+    def _run_one(self, prompt: Tensor, ids: Tensor) -> tuple[Tensor, PrefixCache | None, Tensor | float, Tensor | None]:
         """Logits, (1, V), the past where it is shared, and where fluency counts likelihood, (1,), and (n, V) of it."""
         if self._fluency:
             logits, likelihood, log_q = self._model.logits_and_likelihood(prompt, ids[None])
@@ -227,7 +227,7 @@ class Evaluator:
         return self._model.next_token_logits(prompt), None, 0.0, None
 
     @torch.no_grad()
-    def _screening_past(self, ids: Tensor) -> Past | None:
+    def _screening_past(self, ids: Tensor) -> PrefixCache | None:
         if self._screener is None:
             return None
         self.positions += len(ids) + self._around
@@ -235,15 +235,15 @@ class Evaluator:
 
     def _measure_new(self, prompts: Tensor, parent: Parent | None) -> tuple[Tensor, Tensor]:
         """Objectives of prompts, (count,) float32 on the CPU, and which of them are exact, (count,) bool."""
-        good_enough = math.inf if parent is None else parent.kl + HARDLY_WORSE
+        good_enough = math.inf if parent is None else parent.kl + RESCORE_MARGIN_NATS
         parent = parent or self._root
-        if self._screener is None or len(prompts) <= RESCORED:
+        if self._screener is None or len(prompts) <= RESCORE_TOP_K:
             return self._run(self._model, prompts, parent), torch.ones(len(prompts), dtype=torch.bool)
         kls = self._run(self._screener, prompts, parent)
         exact = torch.zeros(len(prompts), dtype=torch.bool)
         while not exact[best := kls.argmin()] and float(kls[best]) < good_enough:
             order = kls.argsort()
-            rows = order[~exact[order]][:RESCORED]
+            rows = order[~exact[order]][:RESCORE_TOP_K]
             kls[rows] = self._run(self._model, prompts[rows.to(prompts.device)], parent)
             exact[rows] = True
         return kls, exact
@@ -274,18 +274,18 @@ class Evaluator:
             kls[rows] = self._behind(model, prompts[rows.to(prompts.device)], past, start)
         return kls
 
-    def _last_start(self, past: Past, total: int) -> int:
+    def _last_start(self, past: PrefixCache, total: int) -> int:
         """The longest beginning that inputs of `total` positions may share; 0 if they must be run whole."""
         last = total - past.least
         return last if last >= len(self._model.prefix_ids) else 0
 
     @torch.no_grad()
-    def _behind(self, model: LanguageModel, prompts: Tensor, past: Past, start: int) -> Tensor:
+    def _behind(self, model: LanguageModel, prompts: Tensor, past: PrefixCache, start: int) -> Tensor:
         """Objectives of prompts that share the first `start` positions, the fixed prefix included; (count,)."""
         if not start:
             return self._in_batches(model, prompts, None)
         self.positions += past.to_run(start)
-        return self._in_batches(model, prompts[:, start - len(model.prefix_ids) :], past.cropped(start))
+        return self._in_batches(model, prompts[:, start - len(model.prefix_ids) :], past.truncated(start))
 
     @torch.no_grad()
     def _in_batches(self, model: LanguageModel, prompts: Tensor, past: Beginning | None) -> Tensor:
@@ -378,7 +378,7 @@ class Evaluator:
             behind = min(prefix + start, last)
             for again in range(2):
                 shared[again, rows] = self._behind(self._model, prompts[rows], past, behind)
-        size = past.cropped(behind).size if behind else 0
+        size = past.truncated(behind).size if behind else 0
         whole = self._in_batches(self._model, prompts, None)
         off = float((shared - whole).abs().nan_to_num(0.0, torch.inf).max())  # ∞ − ∞: equally rejected
         return off, size, max(1.0, float(whole.max()))

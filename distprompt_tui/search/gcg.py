@@ -7,7 +7,7 @@ from torch import Tensor
 
 from distprompt_tui.config.spec import Gcg
 from distprompt_tui.search.candidates import random_replacements
-from distprompt_tui.search.retokenization import surviving
+from distprompt_tui.search.retokenization import is_retokenization_stable
 from distprompt_tui.search.token_search import SwapSearch
 
 DRAWS = 8
@@ -33,7 +33,7 @@ class GcgSearch(SwapSearch[Gcg]):
             prompts = random_replacements(
                 self._now.ids, self._free, tokens, settings.width, settings.n_replace, self._generator
             )
-            survives = surviving(self._model, prompts.tolist())
+            survives = is_retokenization_stable(self._model, prompts.tolist())
             if any(survives):
                 break
         return prompts[torch.tensor(survives, device=prompts.device)]

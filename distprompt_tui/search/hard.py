@@ -17,11 +17,11 @@ from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.token_features import token_features
 from distprompt_tui.search.candidates import swapped
 from distprompt_tui.search.evaluator import Parent
-from distprompt_tui.search.initialization import DRAWS, draw, partly_from_target
-from distprompt_tui.search.surrogate import NOTHING, Measured, expected_changes
+from distprompt_tui.search.initialization import DRAWS, draw, mix_target_tokens
+from distprompt_tui.search.surrogate import NO_OBSERVATIONS, Observations, posterior_mean
 from distprompt_tui.search.token_search import SwapSearch
 
-LEAST_MEASURED = 16
+MIN_OBSERVATIONS = 16
 """Fewer measured swaps than these teach nothing: tokens are drawn from the target and at random."""
 
 
@@ -41,21 +41,21 @@ class HardSearch(SwapSearch[Hard]):
 
     def _start(self) -> None:
         positions = self._settings.length
-        self._measured = [NOTHING] * positions
-        self._fruitless = 0
+        self._measured = [NO_OBSERVATIONS] * positions
+        self._steps_without_improvement = 0
         self._order = list(range(positions))  # the last one first: its candidates cost least
         super()._start()
 
     def _move_to(self, ids: Tensor, objective: float, parent: Parent | None = None) -> None:
         super()._move_to(ids, objective, parent)
-        self._fruitless = 0
-        self._reopen()
+        self._steps_without_improvement = 0
+        self._reset_tried()
 
     def _changed_by_hand(self) -> None:
-        self._fruitless = 0
-        self._reopen()
+        self._steps_without_improvement = 0
+        self._reset_tried()
 
-    def _reopen(self) -> None:
+    def _reset_tried(self) -> None:
         """No swap of the current prompt was tried yet."""
         self._open = ~self._barred.scatter(1, self._now.ids[:, None], True)
         self._struck: list[Tensor] = []
@@ -64,7 +64,7 @@ class HardSearch(SwapSearch[Hard]):
         counts = torch.tensor([len(measured.tokens) for measured in self._measured])
         return {
             "order": torch.tensor(self._order, dtype=torch.long),
-            "fruitless": torch.tensor(self._fruitless),
+            "fruitless": torch.tensor(self._steps_without_improvement),
             "tried": torch.cat([torch.zeros(0, 2, dtype=torch.long), *self._struck]),
             "measured.counts": counts,
             "measured.tokens": torch.cat([measured.tokens for measured in self._measured]),
@@ -80,12 +80,12 @@ class HardSearch(SwapSearch[Hard]):
             )
         counts = own["measured.counts"].tolist()
         parts = (own[f"measured.{name}"].split(counts) for name in ("tokens", "changes", "steps"))
-        self._measured = [Measured(*part) for part in zip(*parts, strict=True)]
-        self._fruitless, self._order = int(own["fruitless"]), own["order"].tolist()
-        self._reopen()
-        self._strike(own["tried"].to(self._model.device))
+        self._measured = [Observations(*part) for part in zip(*parts, strict=True)]
+        self._steps_without_improvement, self._order = int(own["fruitless"]), own["order"].tolist()
+        self._reset_tried()
+        self._mark_tried(own["tried"].to(self._model.device))
 
-    def _strike(self, swaps: Tensor) -> None:
+    def _mark_tried(self, swaps: Tensor) -> None:
         """These swaps of the current prompt, (count, 2), are done with."""
         self._open[swaps[:, 0], swaps[:, 1]] = False
         self._struck.append(swaps.cpu())
@@ -94,14 +94,14 @@ class HardSearch(SwapSearch[Hard]):
         free = self._free.tolist()
         patience = self._settings.patience if len(free) > 1 else 0  # of one position, swaps are all there is
         self._position: int | None = None
-        if patience and self._fruitless >= patience:
-            return self._variants()
+        if patience and self._steps_without_improvement >= patience:
+            return self._propose_perturbations()
         for _ in range(2 * len(free)):  # whatever is left of an order, and a whole one
             position = self._next_position(free)
-            if len(prompts := self._singles(position)):
+            if len(prompts := self._propose_swaps(position)):
                 self._position = position
                 return prompts
-        return self._variants() if patience else self._now.ids.new_empty(0, len(self._now.ids))
+        return self._propose_perturbations() if patience else self._now.ids.new_empty(0, len(self._now.ids))
 
     def _next_position(self, free: list[int]) -> int:
         self._order = [position for position in self._order if position in free]
@@ -120,15 +120,15 @@ class HardSearch(SwapSearch[Hard]):
         if (self._position is None and kls[best].isfinite()) or float(kls[best]) < self._now.objective:
             self._move_to(prompts[best], float(kls[best]))
         else:
-            self._fruitless += 1
+            self._steps_without_improvement += 1
 
-    def _singles(self, position: int) -> Tensor:
+    def _propose_swaps(self, position: int) -> Tensor:
         """Swaps at a position that were not tried on this prompt: some at random, the rest the best-ranked."""
         settings, generator = self._settings, self._generator
         wanted = self._evaluator.affordable(settings.width, position)
-        learned = len(self._measured[position].tokens) >= LEAST_MEASURED
+        learned = len(self._measured[position].tokens) >= MIN_OBSERVATIONS
         at_random = draw(self._allowed, (round(wanted * settings.explore) if learned else wanted, 1), generator)
-        at_random = partly_from_target(at_random, self._allowed, self._target, generator)[:, 0]
+        at_random = mix_target_tokens(at_random, self._allowed, self._target, generator)[:, 0]
         found = [self._fresh_swaps(position, at_random[self._open[position, at_random]])]
         missing = wanted - len(found[0])
         while missing > 0 and len(tokens := self._open[position].nonzero()[:, 0]):
@@ -143,7 +143,7 @@ class HardSearch(SwapSearch[Hard]):
     def _fresh_swaps(self, position: int, tokens: Tensor) -> Tensor:
         """Prompts with these tokens put in, (at most count, n): those that are new and can be pasted."""
         swaps = torch.stack([torch.full_like(tokens, position), tokens], dim=1)
-        self._strike(swaps)
+        self._mark_tried(swaps)
         prompts = swapped(self._now.ids, swaps)
         return prompts[self._evaluator.fresh(prompts)]
 
@@ -151,15 +151,15 @@ class HardSearch(SwapSearch[Hard]):
         """What tokens would probably change at a position, (count,), the lowest the best."""
         assert self._parent is not None
         surprise = None if self._parent.surprise is None else self._parent.surprise[position]
-        return expected_changes(self._measured[position], pool, token_features(self._model), self._step, surprise)
+        return posterior_mean(self._measured[position], pool, token_features(self._model), self._step, surprise)
 
-    def _variants(self) -> Tensor:
+    def _propose_perturbations(self) -> Tensor:
         """The best prompt, with what is locked now, and `kick` random positions changed, `width` times."""
         settings, generator, free = self._settings, self._generator, self._free
         best = self._now.ids.scatter(0, free, self._best.ids[free]).repeat(settings.width, 1)
         for _ in range(DRAWS):
             drawn = draw(self._allowed, (settings.width, settings.length), generator)
-            others = partly_from_target(drawn, self._allowed, self._target, generator)
+            others = mix_target_tokens(drawn, self._allowed, self._target, generator)
             order = torch.rand(settings.width, len(free), generator=generator).argsort(dim=1)[:, : settings.kick]
             positions = free[order.to(free.device)]
             prompts = best.scatter(1, positions, others.gather(1, positions))

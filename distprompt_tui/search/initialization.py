@@ -13,7 +13,7 @@ from torch import Tensor
 from distprompt_tui.config.spec import Swaps, Tokens
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.search.retokenization import surviving
+from distprompt_tui.search.retokenization import is_retokenization_stable
 from distprompt_tui.storage.prompt_files import read_prompt
 
 PRINTABLE = frozenset(f"{string.ascii_letters}{string.digits}{string.punctuation} ".encode())
@@ -98,14 +98,14 @@ def initial_prompts(
     for _ in range(DRAWS):
         drawn = draw(allowed, (max(wanted, LEAST_DRAWN), settings.length), generator)
         if bank:
-            drawn = partly_from_target(drawn, allowed, target, generator)
-        kept += [ids for ids, good in zip(drawn, surviving(model, drawn.tolist()), strict=True) if good]
+            drawn = mix_target_tokens(drawn, allowed, target, generator)
+        kept += [ids for ids, good in zip(drawn, is_retokenization_stable(model, drawn.tolist()), strict=True) if good]
         if len(kept) >= wanted:
             break
     return torch.stack(kept[:wanted] or [_grown(model, allowed, settings.length, generator)])
 
 
-def partly_from_target(drawn: Tensor, allowed: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
+def mix_target_tokens(drawn: Tensor, allowed: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
     """Prompts with about half of their tokens drawn from the target, where it has any that are allowed."""
     masses = target[allowed].cpu()
     if not masses.any() or not drawn.numel():
@@ -175,7 +175,7 @@ def _first_surviving(model: LanguageModel, choices_by_position: Tensor) -> Tenso
     unfinished = replace(model, suffix_ids=(), added=(model.added[0], 0))
     for position, choices in enumerate(choices_by_position.tolist()):
         context = model if position == len(choices_by_position) - 1 else unfinished
-        survives = surviving(context, [[*ids, choice] for choice in choices])
+        survives = is_retokenization_stable(context, [[*ids, choice] for choice in choices])
         ids.append(choices[survives.index(True) if any(survives) else 0])
     return torch.tensor(ids, device=model.device)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.evaluator import Evaluator
-from distprompt_tui.search.retokenization import surviving
+from distprompt_tui.search.retokenization import is_retokenization_stable
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def shorten(
     while len(ids) > 1 and not asked_to_stop():
         places = [place for place, position in enumerate(positions) if position not in locked]
         shorter = [torch.cat([ids[:place], ids[place + 1 :]]) for place in places]
-        survives = surviving(model, [prompt.tolist() for prompt in shorter])
+        survives = is_retokenization_stable(model, [prompt.tolist() for prompt in shorter])
         places = [place for place, good in zip(places, survives, strict=True) if good]
         if not places:
             break

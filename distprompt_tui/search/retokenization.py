@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from distprompt_tui.models.language_model import LanguageModel
 
 
-def surviving(model: LanguageModel, prompts: Sequence[Sequence[int]]) -> list[bool]:
+def is_retokenization_stable(model: LanguageModel, prompts: Sequence[Sequence[int]]) -> list[bool]:
     """Which prompts' text, in the model's context, is tokenised to the same ids again.
 
     Args:

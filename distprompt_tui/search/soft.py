@@ -11,9 +11,9 @@ from torch import Tensor
 
 from distprompt_tui.config.spec import Soft
 from distprompt_tui.metrics.divergence import entropy, logits_kl
-from distprompt_tui.models.head import FEWEST_ROWS
+from distprompt_tui.models.head import MIN_GEMM_ROWS
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.search.batching import BatchSize, Rejections
+from distprompt_tui.search.batching import AdaptiveBatchSize, NonFiniteWarnings
 from distprompt_tui.search.ggt import GGT
 from distprompt_tui.search.initialization import prompt_vectors, random_ids, text_ids
 from distprompt_tui.search.protocol import Best, SearchState, SoftPrompt, Step
@@ -24,14 +24,14 @@ BETAS = (0.9, 0.99)
 UPDATES_PER_REPORT_ON_GPU = 8
 """A report reads the divergence back, which makes the host wait for the GPU."""
 
-LEAP = 2.0
+SPIKE_NATS = 2.0
 """A prompt whose divergence is so many nats above its lowest has leapt to where all is flat: without going back, one
 search in twenty spends the rest of its steps there."""
 
 SLOWER, FASTER = 0.25, 1.1
 """After a leap, steps are so much shorter; then each is so much longer than the one before, up to the usual."""
 
-RACE_SHARE = 0.2
+ELIMINATION_FRACTION = 0.2
 """Restarts are down to one after this share of the steps: who leads then mostly leads at the end."""
 
 
@@ -73,7 +73,7 @@ class SoftBatch:
         self._lr = settings.lr * float(model.embedding_matrix.std())
         self.step = 0
         self.positions = 0
-        self.batch = BatchSize(len(prompts))
+        self.batch = AdaptiveBatchSize(len(prompts))
         self.prompts = prompts.clone().requires_grad_()
         self._optimizer = _optimizer(settings, self.prompts, self._lr)
         self.kls = torch.full((len(prompts),), torch.inf, device=model.device)
@@ -98,7 +98,7 @@ class SoftBatch:
         """Divergences, logits and gradients of some of the prompts."""
         prompts = self.prompts.detach()[rows].requires_grad_()
         of_targets = rows if len(self._targets) > 1 else slice(None)
-        copies = math.ceil(FEWEST_ROWS / prompts[..., 0].numel())  # so that the body, too, sees so many positions
+        copies = math.ceil(MIN_GEMM_ROWS / prompts[..., 0].numel())  # so that the body, too, sees so many positions
         logits = self._model.next_token_logits(prompts.repeat(copies, 1, 1))[: len(prompts)]
         kls = logits_kl(self._targets[of_targets], logits, self._entropies[of_targets])
         (gradient,) = torch.autograd.grad(kls.sum(), prompts)
@@ -107,7 +107,7 @@ class SoftBatch:
     @torch.no_grad()
     def update(self) -> None:
         """One step down from what `measure` gave, or from the best prompt where it has leapt away from it."""
-        self.step_back(~(self.kls <= self.best_kls + LEAP))  # what is no number, too
+        self.roll_back(~(self.kls <= self.best_kls + SPIKE_NATS))  # what is no number, too
         before = self.prompts.clone()
         self._optimizer.param_groups[0]["lr"] = self._lr * schedule(self.step, self._total, self._settings)
         self._optimizer.step()
@@ -118,7 +118,7 @@ class SoftBatch:
         self.positions += 3 * len(self.prompts) * (self._settings.length + around)
 
     @torch.no_grad()
-    def step_back(self, lost: Tensor) -> None:
+    def roll_back(self, lost: Tensor) -> None:
         """Some prompts, (b,) bool, go back to their best, and make shorter steps from there."""
         assert self.prompts.grad is not None
         self.prompts.copy_(torch.where(lost[:, None, None], self.best_prompts, self.prompts))
@@ -202,7 +202,7 @@ class SoftSearch:
         seed: int,
         warn: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._rejections = Rejections(warn)
+        self._rejections = NonFiniteWarnings(warn)
         prompts = [initial_vectors(model, settings, seed + index) for index in range(settings.restarts)]
         self._batch = SoftBatch(model, target[None], torch.stack(prompts), settings, total_steps)
         self._total = total_steps
@@ -229,7 +229,7 @@ class SoftSearch:
         """The divergences to report. Where one is no number the search steps back, and reports where it stands then."""
         if lost := sum(not math.isfinite(kl) for kl in kls):
             self._rejections.add(lost, "the search steps back to the best prompt")
-            self._batch.step_back(~self._batch.kls.isfinite())
+            self._batch.roll_back(~self._batch.kls.isfinite())
             self._batch.measure()
             kls[-1] = float(self._batch.kls.min())
         return tuple(kls)
@@ -264,8 +264,11 @@ def _optimizer(settings: Soft, prompts: Tensor, lr: float) -> torch.optim.Optimi
 
 
 def race(restarts: int, total: int) -> dict[int, int]:
-    """After which steps how many prompts go on, so that one is left at `RACE_SHARE`."""
-    return {max(1, round(RACE_SHARE * total * rank / (restarts - 1))): restarts - rank for rank in range(1, restarts)}
+    """After which steps how many prompts go on, so that one is left at `ELIMINATION_FRACTION`."""
+    return {
+        max(1, round(ELIMINATION_FRACTION * total * rank / (restarts - 1))): restarts - rank
+        for rank in range(1, restarts)
+    }
 
 
 def schedule(step: int, total: int, settings: Soft) -> float:

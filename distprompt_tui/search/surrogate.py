@@ -24,7 +24,7 @@ CEILING = 0.75
 
 
 @dataclass(frozen=True)
-class Measured:
+class Observations:
     """Swaps that were measured at one position.
 
     Attributes:
@@ -37,23 +37,23 @@ class Measured:
     changes: Tensor
     steps: Tensor
 
-    def with_more(self, tokens: Tensor, changes: Tensor, step: int, most: int) -> Measured:
+    def with_more(self, tokens: Tensor, changes: Tensor, step: int, most: int) -> Observations:
         """These and newer ones, of which the last `most` are kept; what is infinite tells nothing."""
         finite = changes.isfinite()
         now = torch.full((int(finite.sum()),), step)
         oldest = max(len(self.tokens) + len(now) - most, 0)
-        return Measured(
+        return Observations(
             torch.cat([self.tokens, tokens[finite]])[oldest:],
             torch.cat([self.changes, changes[finite]])[oldest:],
             torch.cat([self.steps, now])[oldest:],
         )
 
 
-NOTHING = Measured(torch.zeros(0, dtype=torch.long), torch.zeros(0), torch.zeros(0, dtype=torch.long))
+NO_OBSERVATIONS = Observations(torch.zeros(0, dtype=torch.long), torch.zeros(0), torch.zeros(0, dtype=torch.long))
 
 
-def expected_changes(
-    measured: Measured, pool: Tensor, features: Tensor, step: int, known: Tensor | None = None
+def posterior_mean(
+    measured: Observations, pool: Tensor, features: Tensor, step: int, known: Tensor | None = None
 ) -> Tensor:
     """Posterior means of what tokens would change, nats.
 

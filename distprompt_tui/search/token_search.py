@@ -13,12 +13,12 @@ from torch import Tensor
 from distprompt_tui.config.spec import Swaps, Tokens
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.search.candidate_log import TriedTokens
+from distprompt_tui.search.candidate_log import CandidateLog
 from distprompt_tui.search.candidates import swap_scores
 from distprompt_tui.search.evaluator import Evaluator, Parent
 from distprompt_tui.search.initialization import allowed_ids, initial_prompts, usable_ids
 from distprompt_tui.search.protocol import Best, HardPrompt, SearchState, Step
-from distprompt_tui.search.retokenization import surviving
+from distprompt_tui.search.retokenization import is_retokenization_stable
 
 Settings = TypeVar("Settings", bound=Tokens)
 SwapSettings = TypeVar("SwapSettings", bound=Swaps)
@@ -78,7 +78,7 @@ class TokenSearch(ABC, Generic[Settings]):
         self._best_survives = False
         self._parent: Parent | None = None
         self._locked: frozenset[int] = frozenset()
-        self._tried = TriedTokens()
+        self._tried = CandidateLog()
 
     @property
     def _fluency(self) -> float:
@@ -225,7 +225,7 @@ class TokenSearch(ABC, Generic[Settings]):
 
     def _survives(self, ids: Tensor) -> bool:
         """Whether a prompt, (n,), is read again from its text; searches move to such prompts only."""
-        return all(surviving(self._model, [ids.tolist()]))
+        return all(is_retokenization_stable(self._model, [ids.tolist()]))
 
 
 class SwapSearch(TokenSearch[SwapSettings]):

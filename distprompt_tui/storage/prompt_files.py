@@ -13,7 +13,7 @@ from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
 from distprompt_tui.errors import UsageError, first_line
-from distprompt_tui.storage.safe_io import read_json, read_whole, write_atomically
+from distprompt_tui.storage.safe_io import read_json, read_limited, write_atomically
 
 VECTORS = "prompt_embeddings"
 """The name of the one tensor, (n, d) float32, in a run's files and in PEFT's."""
@@ -83,7 +83,7 @@ def _read_vectors(file: Path) -> NDArray[np.generic]:
         SafetensorError: it is none.
         ValueError: it holds another tensor.
     """
-    tensors = dict(deserialize(read_whole(file, MAX_BYTES)))
+    tensors = dict(deserialize(read_limited(file, MAX_BYTES)))
     if VECTORS not in tensors:
         raise ValueError(f"it has no tensor {VECTORS}")
     dtype, shape, data = (tensors[VECTORS][name] for name in ("dtype", "shape", "data"))

@@ -196,7 +196,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
         left = left[os.write(descriptor, left) :]
 
 
-def is_own(path: Path) -> bool:
+def is_owned_by_user(path: Path) -> bool:
     """Whether a file or folder belongs to the person who asks; what is not there is taken for it."""
     try:
         return path.stat().st_uid == os.geteuid()
@@ -281,19 +281,19 @@ def write_json(path: Path, value: Any, durable: bool = True) -> None:
 
 def as_json(value: Any) -> bytes:
     """A JSON file's content. JSON has no NaN: one is a `ValueError`."""
-    return (_plain_json(value, indent=1) + "\n").encode()
+    return (_terminal_safe_json(value, indent=1) + "\n").encode()
 
 
 def append_line(descriptor: int, value: dict[str, Any]) -> None:
     """Append one JSON object as a line, in a single write, so that lines of two writers never mix."""
-    line = (_plain_json(value, separators=(",", ":")) + "\n").encode()
+    line = (_terminal_safe_json(value, separators=(",", ":")) + "\n").encode()
     written = os.write(descriptor, line)
     if written < len(line):  # the disk is full: half a line would spoil the next one
         os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def open_own(path: Path, flags: int) -> int:
+def open_private(path: Path, flags: int) -> int:
     """Open a file of a run for writing, made for its owner only where it is missing; a file descriptor above 2.
 
     A child process has its standard streams on 0 to 2: a lock that is handed to it on one of those would be lost.
@@ -323,7 +323,7 @@ def open_regular(path: Path) -> io.BufferedReader:
     return os.fdopen(descriptor, "rb")
 
 
-def read_whole(path: Path, most: int) -> bytes:
+def read_limited(path: Path, most: int) -> bytes:
     """A file of at most `most` bytes.
 
     Raises:
@@ -343,7 +343,7 @@ def read_text(path: Path, most: int) -> str:
         OSError: it cannot be read, is no regular file or is larger than `most` bytes.
         ValueError: it is in another encoding; the text says at which byte that shows.
     """
-    data = read_whole(path, most)
+    data = read_limited(path, most)
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError("it begins as UTF-16 does and is not UTF-8; save it as UTF-8")
     try:
@@ -389,7 +389,7 @@ def parse_json(text: str, *, pairs: bool = False) -> Any:
     return value
 
 
-def _plain_json(value: Any, **how: Any) -> str:
+def _terminal_safe_json(value: Any, **how: Any) -> str:
     """JSON in which every character is UTF-8 and none steers a terminal that the file is printed to."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, **how)
     return _NOT_PLAIN.sub(_plain, text)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from distprompt_tui.sweeps.bootstrap import Average, mean
-from distprompt_tui.sweeps.pivot import Measure, Setting, by_setting, entropies_of, table, targets_of
+from distprompt_tui.sweeps.pivot import Measure, SearchConfig, entropies_of, group_by_config, table, targets_of
 from distprompt_tui.sweeps.results import Row
 
 
@@ -46,7 +46,7 @@ class Curve:
 class Panel:
     """The curves that belong in one figure."""
 
-    setting: Setting
+    setting: SearchConfig
     curves: tuple[Curve, ...]
 
 
@@ -54,7 +54,7 @@ def panels(rows: Sequence[Row]) -> list[Panel]:
     """A panel for each model, method and length, in the order of the rows."""
     return [
         Panel(setting, tuple(Curve(name, _points(rows)) for name, rows in series.items()))
-        for setting, series in by_setting(rows).items()
+        for setting, series in group_by_config(rows).items()
     ]
 
 

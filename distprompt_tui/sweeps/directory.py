@@ -25,7 +25,7 @@ from distprompt_tui.runs.process import take_lock
 from distprompt_tui.storage.decode import record, table
 from distprompt_tui.storage.safe_io import (
     list_folders,
-    open_own,
+    open_private,
     parse_json,
     read_json,
     stat_inside,
@@ -126,7 +126,7 @@ class SweepDirectory:
 
     def read_rows(self) -> list[Row]:
         """The rows so far that are of the grid, in its order."""
-        return of_the_grid(read_lines(self.rows_file, Row), all_searches(self.read_sweep()))
+        return filter_to_grid(read_lines(self.rows_file, Row), all_searches(self.read_sweep()))
 
     def read_failures(self) -> list[Failure]:
         """What was refused or given up and has no row, the newest word on each search."""
@@ -158,7 +158,7 @@ class SweepDirectory:
             UsageError: another process holds it, its folder cannot be written, or it has no locks.
         """
         try:
-            descriptor = open_own(self.lock, os.O_RDWR)
+            descriptor = open_private(self.lock, os.O_RDWR)
         except OSError as error:
             raise UsageError(f"{self.lock} cannot be written: {error.strerror}") from error
         try:
@@ -173,7 +173,7 @@ class SweepDirectory:
             os.close(descriptor)
 
 
-def of_the_grid(rows: Iterable[Row], searches: Iterable[Search]) -> list[Row]:
+def filter_to_grid(rows: Iterable[Row], searches: Iterable[Search]) -> list[Row]:
     """The rows of some searches, in their order; a row that says something else of its place than the grid is none."""
     by_key = {row.key: row for row in rows}
     found = ((search, by_key.get(search.key)) for search in searches)
@@ -196,7 +196,7 @@ class SweepWriter:
     def __init__(self, directory: SweepDirectory) -> None:
         self._directory = directory
         for file in (directory.rows_file, directory.failures_file, directory.tasks_file):
-            drop_half_line(file)
+            truncate_torn_line(file)
         self.done = {row.key for row in read_lines(directory.rows_file, Row)}
         self.refused = {failure.key for failure in directory.read_failures() if failure.attempts == 0}
 
@@ -219,7 +219,7 @@ class SweepWriter:
         append_lines(self._directory.failures_file, [asdict(failure) for failure in refused])
         self.refused |= {failure.key for failure in refused}
 
-    def give_up(self, keys: Iterable[str], attempts: int, error: str) -> list[Failure]:
+    def mark_failed(self, keys: Iterable[str], attempts: int, error: str) -> list[Failure]:
         """Write down that searches without a row are not tried again."""
         settled = self.settled
         failures = [Failure(key, attempts, error) for key in keys if key not in settled]
@@ -292,7 +292,7 @@ def append_lines(path: Path, values: Sequence[dict[str, Any]]) -> None:
         os.fsync(descriptor)
 
 
-def drop_half_line(path: Path) -> None:
+def truncate_torn_line(path: Path) -> None:
     """Cut off a last line that was not finished, so that the next one begins where it should."""
     if path.exists():
         with path.open("r+b") as file:

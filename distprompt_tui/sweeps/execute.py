@@ -31,8 +31,8 @@ from distprompt_tui.search.protocol import HardPrompt, Prompt, SoftPrompt
 from distprompt_tui.search.soft import SoftBatch, initial_vectors
 from distprompt_tui.sweeps.results import Row
 from distprompt_tui.sweeps.tasks import Outcome, Search, Task
-from distprompt_tui.targets import Target, make_target
-from distprompt_tui.worker.model_provider import Load, ModelSource, load_by_name
+from distprompt_tui.targets import Target, build_target
+from distprompt_tui.worker.model_provider import Load, ModelProvider, load_by_name
 from distprompt_tui.worker.snapshots import kl_of_text, prompt_tokens
 
 MODELS_KEPT = 2
@@ -99,12 +99,12 @@ def carry_out(task: Task) -> list[Outcome]:
     settings = task.searches[0].spec.model
     load_recorded = _loader(task)
     model, _ = load_recorded(settings, _quiet)
-    source = ModelSource(model, settings, _quiet, load_recorded)
+    source = ModelProvider(model, settings, _quiet, load_recorded)
     made: list[tuple[Search, Target]] = []
     outcomes: list[Outcome] = []
     for search in task.searches:
         try:
-            made.append((search, make_target(search.spec.target, model.vocabulary, source)))
+            made.append((search, build_target(search.spec.target, model.vocabulary, source)))
         except TargetError as error:
             outcomes.append(Outcome(key=search.key, refused=str(error)))
     if made:

@@ -24,13 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distprompt_tui.sweeps.bootstrap import FEWEST_TARGETS, Average, Outcome, average
-from distprompt_tui.sweeps.pivot import Measure, Setting, by_setting, entropies_of, table, targets_of
+from distprompt_tui.sweeps.pivot import Measure, SearchConfig, entropies_of, group_by_config, table, targets_of
 from distprompt_tui.sweeps.results import Row
 from distprompt_tui.sweeps.sweep_spec import Finding
 
 SplitMeasure = Literal["kl", "head_limit", "left"]
 
-CLAIMS: dict[Finding, str] = {
+HYPOTHESES: dict[Finding, str] = {
     "entropy": "moderate entropy is harder than very low and very high entropy",
     "outliers": "at equal entropy, targets with outliers are easier",
     "lm-targets": "at equal entropy, a language model's targets are easier than shuffled and random ones",
@@ -73,11 +73,11 @@ class Verdict:
     """
 
     finding: Finding
-    setting: Setting
+    setting: SearchConfig
     series: str
     contrasts: tuple[Contrast, ...] = ()
     by_entropy: tuple[tuple[float | None, Contrast], ...] = ()
-    why_not: str = ""
+    untested_reason: str = ""
     missing: int = 0
 
     @property
@@ -135,7 +135,7 @@ def as_dict(verdict: Verdict) -> dict[str, Any]:
         "output_layer_share": None if verdict.deciding is None else verdict.deciding.share,
         "contrasts": [asdict(contrast) for contrast in verdict.contrasts],
         "by_entropy": [{"entropy": asked, **asdict(contrast)} for asked, contrast in verdict.by_entropy],
-        "note": verdict.why_not or verdict.caveat,
+        "note": verdict.untested_reason or verdict.caveat,
     }
 
 
@@ -148,15 +148,17 @@ def judge(rows: Sequence[Row], finding: Finding, sources: Mapping[str, str | Non
         sources: for each `lm` and `shuffled` series the model that makes its targets, None for the searched one.
     """
     test = {"entropy": _entropy, "outliers": _outliers, "lm-targets": _lm_targets}[finding]
-    return [verdict for setting, series in by_setting(rows).items() for verdict in test(setting, series, dict(sources))]
+    return [
+        verdict for setting, series in group_by_config(rows).items() for verdict in test(setting, series, dict(sources))
+    ]
 
 
-def _entropy(setting: Setting, series: dict[str, list[Row]], sources: dict[str, str | None]) -> Iterator[Verdict]:
+def _entropy(setting: SearchConfig, series: dict[str, list[Row]], sources: dict[str, str | None]) -> Iterator[Verdict]:
     for name, rows in series.items():
         entropies = [asked for asked in entropies_of(rows) if asked is not None]
         if len(entropies) < 3:
-            why_not = f"three entropies are needed, results are there for {len(entropies)}"
-            yield Verdict("entropy", setting, name, why_not=why_not)
+            untested_reason = f"three entropies are needed, results are there for {len(entropies)}"
+            yield Verdict("entropy", setting, name, untested_reason=untested_reason)
             continue
         moderate = np.full(len(entropies), 1 / (len(entropies) - 2))
         moderate[[0, -1]] = 0
@@ -169,14 +171,16 @@ def _entropy(setting: Setting, series: dict[str, list[Row]], sources: dict[str, 
         yield Verdict("entropy", setting, name, tuple(contrast for contrast in contrasts if contrast is not None))
 
 
-def _outliers(setting: Setting, series: dict[str, list[Row]], sources: dict[str, str | None]) -> Iterator[Verdict]:
+def _outliers(setting: SearchConfig, series: dict[str, list[Row]], sources: dict[str, str | None]) -> Iterator[Verdict]:
     vanilla = _of_family(series, "vanilla")
     for name, rows in series.items():
         if rows[0].family == "outlier":
             yield _compared("outliers", setting, name, rows, {"vanilla": vanilla})
 
 
-def _lm_targets(setting: Setting, series: dict[str, list[Row]], sources: dict[str, str | None]) -> Iterator[Verdict]:
+def _lm_targets(
+    setting: SearchConfig, series: dict[str, list[Row]], sources: dict[str, str | None]
+) -> Iterator[Verdict]:
     for name, rows in series.items():
         if rows[0].family != "lm":
             continue
@@ -191,7 +195,7 @@ def _of_family(series: Mapping[str, list[Row]], family: str) -> list[Row]:
 
 
 def _compared(
-    finding: Finding, setting: Setting, name: str, rows: list[Row], controls: Mapping[str, list[Row]]
+    finding: Finding, setting: SearchConfig, name: str, rows: list[Row], controls: Mapping[str, list[Row]]
 ) -> Verdict:
     """The verdict on whether `rows` are easier than each of the controls."""
     contrasts: list[Contrast] = []
@@ -201,7 +205,7 @@ def _compared(
         label = f"{control} − {name}"
         whole = _contrast(label, tables, np.full(len(entropies), 1 / max(len(entropies), 1)))
         if whole is None:
-            return Verdict(finding, setting, name, why_not=f"no {control} target has a result to compare with")
+            return Verdict(finding, setting, name, untested_reason=f"no {control} target has a result to compare with")
         contrasts.append(whole)
         for column, asked in enumerate(entropies):
             one = {measure: values[:, column : column + 1] for measure, values in tables.items()}

@@ -11,7 +11,7 @@ from distprompt_tui.errors import UsageError
 from distprompt_tui.storage.safe_io import list_folders
 from distprompt_tui.sweeps.catalog import read_sweep, sweep_files
 from distprompt_tui.sweeps.directory import GRID, SweepDirectory
-from distprompt_tui.sweeps.process import carrying_out
+from distprompt_tui.sweeps.process import runner_pid
 from distprompt_tui.sweeps.results_reader import SweepReader
 from distprompt_tui.sweeps.sweep_spec import Sweep
 
@@ -109,7 +109,7 @@ class SweepList:
             sweep = directory.read_sweep()
         except UsageError as error:
             return SweepEntry(directory, None, Standing("damaged"), "", changed_at, str(error))
-        is_running = carrying_out(directory) is not None
+        is_running = runner_pid(directory) is not None
         reader.read()
         return SweepEntry(directory, sweep, standing_of(sweep, directory, reader, is_running), size, changed_at)
 
@@ -127,7 +127,7 @@ def _offered(sweeps_dir: Path) -> Iterator[SweepEntry]:
             yield SweepEntry(SweepDirectory(path), None, Standing("damaged"), problem=str(error))
             continue
         sizes: list[tuple[Size, Sweep]] = [("full", full)]
-        sizes += [("quick", full.quickened())] if full.quick else []
+        sizes += [("quick", full.with_quick_overrides())] if full.quick else []
         for size, sweep in sizes:
             directory = SweepDirectory(sweeps_dir / sweep.folder_name)
             yield SweepEntry(directory, sweep, Standing("not begun", total=sweep.search_count), size)

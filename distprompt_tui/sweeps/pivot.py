@@ -16,7 +16,7 @@ Measure = Literal["kl", "kl_string", "head_limit", "left", "floor", "uniform", "
 
 
 @dataclass(frozen=True)
-class Setting:
+class SearchConfig:
     """What a verdict is about: one model, searched by one method for prompts of one length."""
 
     model: str
@@ -28,11 +28,11 @@ class Setting:
         return f"{Path(self.model).name}, {self.method}, {self.length} {unit}"
 
 
-def by_setting(rows: Iterable[Row]) -> dict[Setting, dict[str, list[Row]]]:
+def group_by_config(rows: Iterable[Row]) -> dict[SearchConfig, dict[str, list[Row]]]:
     """The rows of each setting by series, both in the order in which they first come."""
-    groups: dict[Setting, dict[str, list[Row]]] = {}
+    groups: dict[SearchConfig, dict[str, list[Row]]] = {}
     for row in rows:
-        setting = Setting(row.model, row.method, row.length)
+        setting = SearchConfig(row.model, row.method, row.length)
         groups.setdefault(setting, {}).setdefault(row.series, []).append(row)
     return groups
 

@@ -14,8 +14,8 @@ from distprompt_tui.config.paths import sweeps_dir
 from distprompt_tui.errors import UsageError
 from distprompt_tui.runs.isolation import isolated, python
 from distprompt_tui.runs.log import read_log
-from distprompt_tui.runs.process import WORKER_ENVIRONMENT, end_holder, lock_holder
-from distprompt_tui.storage.safe_io import open_own
+from distprompt_tui.runs.process import WORKER_ENVIRONMENT, lock_holder, terminate_lock_holder
+from distprompt_tui.storage.safe_io import open_private
 from distprompt_tui.sweeps.catalog import check_models
 from distprompt_tui.sweeps.directory import SweepDirectory, make_directory
 from distprompt_tui.sweeps.sweep_spec import Sweep
@@ -35,14 +35,14 @@ def start_sweep(sweep: Sweep, directory: SweepDirectory) -> None:
         DistPromptError: another process holds it, a model is unknown, the folder is not the one of its grid or cannot
             be written, or the process ended at once; the text is the reason.
     """
-    if (pid := carrying_out(directory)) is not None:
+    if (pid := runner_pid(directory)) is not None:
         raise UsageError(f"{directory.name} is being carried out already (process {pid})")
     if directory.path != sweeps_dir() / sweep.folder_name:
         raise UsageError(f"{directory.path} is not the folder that this grid has here: {sweep.folder_name}")
     check_models(sweep)
     made = make_directory(sweep, sweeps_dir())
     try:
-        with os.fdopen(open_own(made.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
+        with os.fdopen(open_private(made.log, os.O_WRONLY | os.O_APPEND), "ab") as log:
             process = subprocess.Popen(
                 python("distprompt_tui", "sweep", str(made.sweep_file)),
                 stdin=subprocess.DEVNULL,
@@ -53,7 +53,7 @@ def start_sweep(sweep: Sweep, directory: SweepDirectory) -> None:
             )
     except OSError as error:
         raise UsageError(f"{made.path} cannot be written: {error.strerror}") from error
-    while carrying_out(made) is None and process.poll() is None:
+    while runner_pid(made) is None and process.poll() is None:
         time.sleep(0.02)
     if process.poll():
         raise UsageError((read_log(made.log) or ["the sweep's process ended without a word"])[-1])
@@ -67,10 +67,10 @@ def stop_sweep(directory: SweepDirectory) -> bool:
     Returns:
         Whether it ended without being killed.
     """
-    return end_holder(directory.lock, (signal.SIGTERM, signal.SIGKILL), STOP_GRACE_SECONDS)
+    return terminate_lock_holder(directory.lock, (signal.SIGTERM, signal.SIGKILL), STOP_GRACE_SECONDS)
 
 
-def carrying_out(directory: SweepDirectory) -> int | None:
+def runner_pid(directory: SweepDirectory) -> int | None:
     """The process that carries a sweep out; None where none does."""
     return lock_holder(directory.lock)
 

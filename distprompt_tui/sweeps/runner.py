@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from distprompt_tui.sweeps.costs import Cost, Estimate, estimates, read_costs, seconds_left
 from distprompt_tui.sweeps.directory import Failure, SweepDirectory, SweepWriter, append_lines
 from distprompt_tui.sweeps.executors.protocol import Executor, Report
-from distprompt_tui.sweeps.tasks import Task, all_tasks
+from distprompt_tui.sweeps.tasks import Task, plan_tasks
 
 ATTEMPTS = 2
 """At a task, before it is given up."""
@@ -35,7 +35,7 @@ class Progress:
 Show = Callable[[Progress], None]
 
 
-class Conduct:
+class SweepRunner:
     """The work on one sweep, for who holds its lock.
 
     Attributes:
@@ -44,7 +44,7 @@ class Conduct:
 
     def __init__(self, directory: SweepDirectory) -> None:
         self._directory = directory
-        self._tasks = all_tasks(directory.read_sweep())
+        self._tasks = plan_tasks(directory.read_sweep())
         self._writer = SweepWriter(directory)
         self._costs = read_costs(directory)
         self.given_up: list[Failure] = []
@@ -84,22 +84,22 @@ class Conduct:
             show: told after each attempt.
         """
         attempts: Counter[str] = Counter()
-        in_hand = {task.keys[0]: task for task in tasks}
+        pending = {task.keys[0]: task for task in tasks}
         for task in tasks:
             executor.submit(task)
-        while in_hand:
+        while pending:
             report = executor.wait()
             name = report.task.keys[0]
             attempts[name] += 1
             if report.error is None:
                 self._commit(report)
-                del in_hand[name]
+                del pending[name]
             elif attempts[name] < ATTEMPTS:
                 executor.submit(report.task)
             else:
-                self.given_up += self._writer.give_up(report.task.keys, attempts[name], report.error)
-                del in_hand[name]
-            left = seconds_left(self._costs, list(in_hand.values()), executor.width)
+                self.given_up += self._writer.mark_failed(report.task.keys, attempts[name], report.error)
+                del pending[name]
+            left = seconds_left(self._costs, list(pending.values()), executor.width)
             show(Progress(report, self.done, self.total, left))
 
     def _commit(self, report: Report) -> None:

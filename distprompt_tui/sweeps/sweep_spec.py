@@ -31,7 +31,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**53)]
 FAMILIES: dict[str, type[Strict]] = {
     family.model_fields["family"].default: family for family in get_args(get_args(specs.Target)[0])
 }
-OF_THE_GRID = {"soft": {"method", "length", "restarts"}, "hard": {"method", "length", "locked"}}
+GRID_CONTROLLED_FIELDS = {"soft": {"method", "length", "restarts"}, "hard": {"method", "length", "locked"}}
 """Fields of a search that its table has no say in. The targets of a batch have one prompt each, so that no restarts
 can race; more seeds do the same. Locked positions go with one text and one length."""
 
@@ -119,13 +119,13 @@ class Sweep(Strict):
         for field in ("models", "methods", "lengths", "seeds", "entropies", "texts"):
             _refuse_repeats(field, getattr(self, field) or ())
         _refuse_repeats("series", [series.name for series in self.series])
-        for method, fields in OF_THE_GRID.items():
+        for method, fields in GRID_CONTROLLED_FIELDS.items():
             if theirs := sorted(fields & getattr(self, method).model_fields_set):
                 raise ValueError(f"{method}.{theirs[0]} is not for a sweep")
         for series in self.series:
             self._check_series(series)
         try:
-            self.quickened()
+            self.with_quick_overrides()
         except UsageError as error:
             raise ValueError(f"quick: {error}") from None
         return self
@@ -179,7 +179,7 @@ class Sweep(Strict):
         values = {"entropy": entropy, "seed": index, "text": self.texts[index] if series.takes_text else None}
         return series.target | {name: values[name] for name in self.grid_fields(series)}
 
-    def quickened(self) -> Sweep:
+    def with_quick_overrides(self) -> Sweep:
         """The sweep with its `quick` values in place.
 
         Raises:
@@ -190,10 +190,10 @@ class Sweep(Strict):
         if theirs := {"name", "finding", "series", "quick"} & set(self.quick):
             raise UsageError(f"{min(theirs)} cannot be another in a quick sweep")
         own = self.model_dump(mode="json", exclude_unset=True, exclude={"quick"})
-        for field, kind in (("models", list), *((method, dict) for method in OF_THE_GRID)):
+        for field, kind in (("models", list), *((method, dict) for method in GRID_CONTROLLED_FIELDS)):
             if not isinstance(self.quick.get(field, kind()), kind):
                 raise UsageError(f"{field} should be a {'table' if kind is dict else 'list'}")
-        tables = {name: own.get(name, {}) | self.quick.get(name, {}) for name in OF_THE_GRID}
+        tables = {name: own.get(name, {}) | self.quick.get(name, {}) for name in GRID_CONTROLLED_FIELDS}
         models = self.quick.get("models", self.models)
         return checked(own | self.quick | tables | {"series": self._series_for(models)}, Sweep)
 
@@ -222,7 +222,7 @@ class Sweep(Strict):
 
     def resolved(self) -> str:
         """The sweep as TOML, every default written out, `quick` left out."""
-        left_out: Any = {"quick": True} | OF_THE_GRID
+        left_out: Any = {"quick": True} | GRID_CONTROLLED_FIELDS
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True, exclude=left_out))
 
     @property

@@ -111,7 +111,7 @@ def all_searches(sweep: Sweep) -> list[Search]:
     return searches
 
 
-def all_tasks(sweep: Sweep) -> list[Task]:
+def plan_tasks(sweep: Sweep) -> list[Task]:
     """The searches of a grid in tasks; which ones stand together depends on the grid alone.
 
     Soft searches of one kind go in batches of about the same size, at most `sweep.batch`; hard ones by themselves.

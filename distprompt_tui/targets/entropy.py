@@ -33,7 +33,7 @@ def log_softmax(logits: FloatArray) -> FloatArray:
     return shifted
 
 
-def check_reach(asked: float, low: float, high: float) -> None:
+def check_entropy_range(asked: float, low: float, high: float) -> None:
     """Refuse an entropy outside of `low` to `high` nats; a rounded end is accepted.
 
     Raises:
@@ -88,7 +88,7 @@ def scale_to_entropy(logits: FloatArray, asked: float) -> tuple[FloatArray, floa
     def entropy_at(log_inverse: float) -> float:
         return entropy(np.exp(log_softmax(exp(log_inverse) * shifted)))
 
-    check_reach(asked, entropy_at(_LOG_RANGE), entropy_at(-_LOG_RANGE))
+    check_entropy_range(asked, entropy_at(_LOG_RANGE), entropy_at(-_LOG_RANGE))
     inverse = exp(solve_decreasing(entropy_at, asked, -_LOG_RANGE, _LOG_RANGE))
     return np.exp(log_softmax(inverse * shifted)), inverse
 

@@ -20,7 +20,7 @@ from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.storage.npy import open_row
 from distprompt_tui.storage.safe_io import is_file, parse_json, read_text, user_path
 from distprompt_tui.targets.entropy import FloatArray
-from distprompt_tui.targets.lm import on_tokens
+from distprompt_tui.targets.lm import mask_to_tokens
 from distprompt_tui.targets.target import DistributionSource, Target, required, unique_ids
 
 SUM_TOLERANCE = 1e-9  # relative: what rounding leaves of sixths and thirds that a person writes out
@@ -102,7 +102,7 @@ def _rest(ids: list[int], spec: Explicit, vocabulary: Vocabulary, model: Distrib
     """The distribution of the tokens that are not named, (V,)."""
     if spec.rest == "model":
         source = required(model, "the rest of an explicit")
-        shares, _ = on_tokens(source.next_token_probabilities(spec.text), vocabulary)
+        shares, _ = mask_to_tokens(source.next_token_probabilities(spec.text), vocabulary)
     else:
         shares = vocabulary.allowed.astype(np.float64)
     shares[ids] = 0.0

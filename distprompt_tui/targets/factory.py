@@ -28,7 +28,7 @@ def needs_model(spec: specs.Target) -> bool:
             return False
 
 
-def make_target(spec: specs.Target, vocabulary: Vocabulary, model: DistributionSource | None = None) -> Target:
+def build_target(spec: specs.Target, vocabulary: Vocabulary, model: DistributionSource | None = None) -> Target:
     """Make the target that a spec describes.
 
     Args:
@@ -72,4 +72,4 @@ def _make(spec: specs.Target, vocabulary: Vocabulary, model: DistributionSource 
         case specs.Zipf():
             return zipf(spec, vocabulary)
         case specs.Mixture():
-            return mixture(spec, [make_target(part.target, vocabulary, model) for part in spec.parts])
+            return mixture(spec, [build_target(part.target, vocabulary, model) for part in spec.parts])

@@ -38,12 +38,12 @@ def shuffled(spec: Shuffled, vocabulary: Vocabulary, model: DistributionSource) 
 def reachable(spec: Reachable, vocabulary: Vocabulary, model: DistributionSource) -> Target:
     """What a random soft prompt of the model gives."""
     raw = model.random_prompt_probabilities(spec.length, spec.seed)
-    probabilities, dropped = on_tokens(raw, vocabulary)
+    probabilities, dropped = mask_to_tokens(raw, vocabulary)
     recipe = f"What the model gives after a random soft prompt of length {spec.length} (seed {spec.seed}), exactly."
     return Target(probabilities, spec.family, recipe, {"mass_without_token": dropped})
 
 
-def on_tokens(raw: FloatArray, vocabulary: Vocabulary) -> tuple[FloatArray, float]:
+def mask_to_tokens(raw: FloatArray, vocabulary: Vocabulary) -> tuple[FloatArray, float]:
     """A model's distribution without the rows that stand for no token, renormalised.
 
     Args:
@@ -70,12 +70,12 @@ def _after_text(
 ) -> tuple[FloatArray, str, Notes]:
     """The distribution after the text, (V,), carried over and rescaled as the spec asks; recipe and notes."""
     if spec.model is None:
-        probabilities, dropped = on_tokens(model.next_token_probabilities(spec.text), vocabulary)
+        probabilities, dropped = mask_to_tokens(model.next_token_probabilities(spec.text), vocabulary)
         recipe = f"The model's own next-token distribution after {spec.text!r}"
         notes: Notes = {"mass_without_token": dropped}
     else:
         source, source_vocabulary = model.other(spec.model)
-        given, dropped = on_tokens(source.next_token_probabilities(spec.text), source_vocabulary)
+        given, dropped = mask_to_tokens(source.next_token_probabilities(spec.text), source_vocabulary)
         carried = transfer(given, source_vocabulary, vocabulary)
         probabilities = carried.probabilities
         recipe = f"The next-token distribution of {spec.model} after {spec.text!r}, carried over by the bytes of tokens"

@@ -21,7 +21,7 @@ from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets.entropy import (
     ENTROPY_TOLERANCE,
     FloatArray,
-    check_reach,
+    check_entropy_range,
     scale_to_entropy,
     solve_decreasing,
 )
@@ -37,7 +37,7 @@ def outlier(spec: Outlier, vocabulary: Vocabulary) -> Target:
     """
     generator = Generator(PCG64(spec.seed))
     size = token_count(vocabulary)
-    check_reach(spec.entropy, 0.0, log(size))
+    check_entropy_range(spec.entropy, 0.0, log(size))
     asked = min(spec.entropy, log(size))
     ids = _outlier_ids(spec, vocabulary, generator)
     others = vocabulary.allowed.copy()

@@ -8,7 +8,7 @@ from numpy.random import PCG64, Generator
 from distprompt_tui.config.spec import OneHot, Temperature, Uniform, Zipf
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets.entropy import ENTROPY_TOLERANCE, log_softmax, scale_to_entropy
-from distprompt_tui.targets.target import Target, over_tokens, token_count
+from distprompt_tui.targets.target import Target, scatter_to_vocab, token_count
 
 
 def temperature(spec: Temperature, vocabulary: Vocabulary) -> Target:
@@ -23,14 +23,16 @@ def temperature(spec: Temperature, vocabulary: Vocabulary) -> Target:
         f"Normal logits (seed {spec.seed}) times {inverse:.4g}, which gives {spec.entropy:g} nats; refused if the "
         f"entropy is more than {ENTROPY_TOLERANCE:g} nats off."
     )
-    return Target(over_tokens(probabilities, vocabulary), spec.family, recipe, {"inverse_temperature": inverse})
+    return Target(scatter_to_vocab(probabilities, vocabulary), spec.family, recipe, {"inverse_temperature": inverse})
 
 
 def uniform(spec: Uniform, vocabulary: Vocabulary) -> Target:
     """Every token alike."""
     size = token_count(vocabulary)
     probabilities = np.full(size, 1 / size)
-    return Target(over_tokens(probabilities, vocabulary), spec.family, f"Each of the {size:,} tokens alike, exactly.")
+    return Target(
+        scatter_to_vocab(probabilities, vocabulary), spec.family, f"Each of the {size:,} tokens alike, exactly."
+    )
 
 
 def one_hot(spec: OneHot, vocabulary: Vocabulary) -> Target:
@@ -63,4 +65,4 @@ def zipf(spec: Zipf, vocabulary: Vocabulary) -> Target:
         probabilities, exponent = scale_to_entropy(logits, spec.entropy)
         fitted = f"fitted to {spec.entropy:g} nats; refused if the entropy is more than {ENTROPY_TOLERANCE:g} nats off"
     recipe = f"Mass as rank^-{exponent:.4g}, ranks dealt to tokens (seed {spec.seed}), the exponent {fitted}."
-    return Target(over_tokens(probabilities, vocabulary), spec.family, recipe, {"exponent": exponent})
+    return Target(scatter_to_vocab(probabilities, vocabulary), spec.family, recipe, {"exponent": exponent})

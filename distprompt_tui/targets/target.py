@@ -66,7 +66,7 @@ def required(model: DistributionSource | None, what: str) -> DistributionSource:
     return model
 
 
-def over_tokens(probabilities: FloatArray, vocabulary: Vocabulary) -> FloatArray:
+def scatter_to_vocab(probabilities: FloatArray, vocabulary: Vocabulary) -> FloatArray:
     """A distribution over the rows that stand for tokens, (n,), written into all V rows."""
     rows = np.zeros(vocabulary.size)
     rows[vocabulary.allowed] = probabilities

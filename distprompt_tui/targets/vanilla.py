@@ -24,12 +24,12 @@ from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets.entropy import (
     ENTROPY_TOLERANCE,
     FloatArray,
-    check_reach,
+    check_entropy_range,
     entropy,
     log_softmax,
     scale_to_entropy,
 )
-from distprompt_tui.targets.target import Target, over_tokens, token_count
+from distprompt_tui.targets.target import Target, scatter_to_vocab, token_count
 
 RATE = 0.1  # the public reproduction's
 DESCENT_TOLERANCE = 1e-4  # nats; the public reproduction's
@@ -50,7 +50,7 @@ def vanilla(spec: Vanilla, vocabulary: Vocabulary) -> Target:
         f"steps) on (H - {spec.entropy:g})^2 until |H - {spec.entropy:g}| <= {DESCENT_TOLERANCE:g} nats, the rest "
         f"({left:.2g} nats) by temperature; refused if the entropy is more than {ENTROPY_TOLERANCE:g} nats off."
     )
-    return Target(over_tokens(probabilities, vocabulary), spec.family, recipe, {"entropy_by_temperature": left})
+    return Target(scatter_to_vocab(probabilities, vocabulary), spec.family, recipe, {"entropy_by_temperature": left})
 
 
 def draw(generator: Generator, size: int, asked: float) -> tuple[FloatArray, float]:
@@ -67,7 +67,7 @@ def draw(generator: Generator, size: int, asked: float) -> tuple[FloatArray, flo
     Raises:
         TargetError: the entropy is above ln n.
     """
-    check_reach(asked, 0.0, log(size))
+    check_entropy_range(asked, 0.0, log(size))
     logits = descend(generator.standard_normal(size), asked)
     left = abs(entropy(np.exp(log_softmax(logits))) - asked)
     probabilities, _ = scale_to_entropy(logits, asked)

@@ -146,7 +146,7 @@ def meter(fraction: float, width: int) -> str:
     return ("█" * full + (_EIGHTHS[rest] if rest else "")).ljust(width)
 
 
-def two_bars(target: float, achieved: float, width: int) -> Line:
+def overlaid_bars(target: float, achieved: float, width: int) -> Line:
     """One bar, two distributions: `█` where both reach, `▀` where only the target, `▄` where only the achieved does.
 
     Args:

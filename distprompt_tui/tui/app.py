@@ -19,16 +19,16 @@ from textual.theme import Theme
 
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.runs.summary import RunSummary, read_runs
-from distprompt_tui.storage.safe_io import is_own
+from distprompt_tui.storage.safe_io import is_owned_by_user
 from distprompt_tui.text.encoding import locale_is_utf8
 from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.keymap import APP_KEYS, READ_ONLY, bindings
 from distprompt_tui.tui.platform.ascii_filter import AsciiFilter
-from distprompt_tui.tui.platform.key_queue import Turns
+from distprompt_tui.tui.platform.key_queue import KeyQueue
 from distprompt_tui.tui.platform.terminal_signals import watch_terminal
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.settings import Settings, read_settings, write_settings
-from distprompt_tui.tui.themes import SIXTEEN_COLORS, THEMES, meaning_variables
+from distprompt_tui.tui.themes import SIXTEEN_COLORS, THEMES, semantic_variables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +93,7 @@ class DistPromptApp(App[int]):
         self.updates_per_second = updates_per_second or self.settings.updates_per_second
         self._runs: list[RunSummary] = []
         self._keeping_settings = asyncio.Lock()
-        self._turns = Turns(self, super().post_message)
+        self._turns = KeyQueue(self, super().post_message)
         self.theme = self._first_theme = self._theme_to_start_with()
 
     def post_message(self, message: Message) -> bool:
@@ -105,7 +105,7 @@ class DistPromptApp(App[int]):
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Called by Textual: the colours that have a meaning, for every theme."""
-        return meaning_variables(self.current_theme)
+        return semantic_variables(self.current_theme)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Called by Textual for each line that is written."""
@@ -231,7 +231,7 @@ class DistPromptApp(App[int]):
     def _live_screen(self, run: RunDirectory) -> LiveScreen:
         from distprompt_tui.tui.run.screen import LiveScreen
 
-        read_only = self.read_only or not is_own(run.path)
+        read_only = self.read_only or not is_owned_by_user(run.path)
         return LiveScreen(run, read_only=read_only, ascii_only=self.ascii_only)
 
     def _start_screen(self) -> Screen[None]:

@@ -88,7 +88,7 @@ THEMES = (
 )
 
 
-def meaning_variables(theme: Theme) -> dict[str, str]:
+def semantic_variables(theme: Theme) -> dict[str, str]:
     """The style variables that Textual's themes do not have.
 
     Args:

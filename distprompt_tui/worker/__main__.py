@@ -46,7 +46,7 @@ def main() -> int:
     try:
         events = EventWriter(run.events)
         run.reserve.write_bytes(os.urandom(RESERVE_BYTES))  # zeros would be stored as nothing by some file systems
-        threading.Thread(target=_beat, args=(run.heartbeat,), daemon=True).start()
+        threading.Thread(target=_heartbeat, args=(run.heartbeat,), daemon=True).start()
         from distprompt_tui.worker.session import run_session  # torch: seconds; the heart already beats
 
         run_session(run, events, int(sys.argv[2]) if len(sys.argv) > 2 else None)
@@ -87,7 +87,7 @@ def _raise_terminated(number: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _beat(heartbeat: Path) -> None:
+def _heartbeat(heartbeat: Path) -> None:
     while True:
         with contextlib.suppress(OSError):
             heartbeat.touch(mode=0o600)

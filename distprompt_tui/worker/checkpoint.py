@@ -46,7 +46,7 @@ class Checkpoint:
     inputs_sha256: str | None = None
 
 
-class Timetable:
+class CheckpointSchedule:
     """When the next checkpoint is due: by the clock, and by steps where they are quick."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from distprompt_tui.models.language_model import LanguageModel, load_language_mo
 from distprompt_tui.models.prepare import Report, prepare_by_name
 from distprompt_tui.models.recorded import folder_at_hand, refuse_changed
 from distprompt_tui.models.vocabulary import Vocabulary, load_vocabulary
-from distprompt_tui.targets import Target, make_target, needs_model
+from distprompt_tui.targets import Target, build_target, needs_model
 
 
 def load_by_name(model: spec.Model, report: Report, recorded: ModelRecord | None = None) -> tuple[LanguageModel, Path]:
@@ -62,17 +62,17 @@ def make_target_by_name(asked: spec.RunSpec, report: Report) -> tuple[Target, Vo
     if needs_model(asked.target):
         model, _ = load_by_name(asked.model, report)
         model = model.in_context(asked.context.prefix, asked.context.suffix, asked.context.bos)
-        return make_target(asked.target, model.vocabulary, ModelSource(model, asked.model, report)), model.vocabulary
+        return build_target(asked.target, model.vocabulary, ModelProvider(model, asked.model, report)), model.vocabulary
     folder = prepare_by_name(asked.model.name, report, asked.model.revision)
     vocabulary = load_vocabulary(folder, head_rows(folder))
-    return make_target(asked.target, vocabulary), vocabulary
+    return build_target(asked.target, vocabulary), vocabulary
 
 
 Load = Callable[[spec.Model, Report], tuple[LanguageModel, Path]]
 
 
 @dataclass(frozen=True)
-class ModelSource:
+class ModelProvider:
     """Distributions for target families, `targets.DistributionSource`; another model is loaded when asked for."""
 
     model: LanguageModel
@@ -88,9 +88,9 @@ class ModelSource:
         """The model's distribution after a random soft prompt, (V,)."""
         return self.model.random_prompt_probabilities(length, seed)
 
-    def other(self, name: str) -> tuple[ModelSource, Vocabulary]:
+    def other(self, name: str) -> tuple[ModelProvider, Vocabulary]:
         """Another model's distributions and tokens; same device, dtype and choice of BOS."""
         settings = self.settings.model_copy(update={"name": name, "revision": None})
         other, _ = self.load(settings, self.report)
         other = other.in_context("", "", self.model.bos)
-        return ModelSource(other, settings, self.report, self.load), other.vocabulary
+        return ModelProvider(other, settings, self.report, self.load), other.vocabulary

@@ -49,7 +49,7 @@ def main() -> int:
     def say(**fields: Any) -> None:
         print(json.dumps(fields, ensure_ascii=False, allow_nan=False), file=answers, flush=True)
 
-    from distprompt_tui.worker.model_provider import ModelSource, load_by_name
+    from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
 
     report = lambda text, fraction: say(progress=text, fraction=fraction)  # noqa: E731
     try:
@@ -58,7 +58,7 @@ def main() -> int:
     except DistPromptError as error:
         say(error=str(error), done=True)
         return error.exit_code
-    source = ModelSource(model, settings, report)
+    source = ModelProvider(model, settings, report)
     say(ready=True, device=str(model.device))
     for line in sys.stdin:
         question = json.loads(line)
@@ -166,13 +166,13 @@ def _load_target(run: RunDirectory, size: int) -> Any:
 
 
 def _target(question: dict[str, Any], source: Any) -> Any:
-    from distprompt_tui.targets import make_target
+    from distprompt_tui.targets import build_target
 
     try:
         wanted: spec.Target = TypeAdapter(spec.Target).validate_python(question["target"])
     except ValidationError as error:
         raise UsageError(error.errors(include_url=False)[0]["msg"]) from error
-    return make_target(wanted, source.model.vocabulary, source)
+    return build_target(wanted, source.model.vocabulary, source)
 
 
 def _log_count(vocabulary: Vocabulary) -> float:

@@ -21,17 +21,17 @@ from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.search.protocol import Best, HardPrompt, Prompt, Search, SoftPrompt, Step
 from distprompt_tui.storage.prompt_files import prompt_sha256, write_vectors
-from distprompt_tui.storage.safe_io import open_own, write_array, write_json
+from distprompt_tui.storage.safe_io import open_private, write_array, write_json
 from distprompt_tui.targets import Target
-from distprompt_tui.worker.checkpoint import Checkpoint, Timetable, save_checkpoint
+from distprompt_tui.worker.checkpoint import Checkpoint, CheckpointSchedule, save_checkpoint
 from distprompt_tui.worker.device import DeviceMeter
-from distprompt_tui.worker.snapshots import kl_of_text, projection, prompt_tokens, top_tokens, tried_tokens
-from distprompt_tui.worker.surprisal import Surprises
+from distprompt_tui.worker.snapshots import candidate_rows, kl_of_text, projection, prompt_tokens, top_tokens
+from distprompt_tui.worker.surprisal import SurprisalCache
 
 INTERVALS = {"step": 0.1, "snapshot": 0.5, "files": 1.0, "projection": 5.0}
 """Least seconds between two events or replacements of a kind. The first and the last step are always written."""
 
-EVENTS_OF_A_KIND = 1000
+MAX_EVENTS_PER_EFOLD = 1000
 """Two events of a kind are at least so many parts of the run's age apart: in T seconds come at most
 1000 (1 + ln(T / (1000 · interval))) of them. What came between is read from one file that is replaced."""
 
@@ -61,12 +61,12 @@ class Recorder:
         self._start_kl = float("nan")
         self._unwritten: Step | None = None
         self._projected: dict[str, Any] = {"ids": None, "kl": None, "drift": None}
-        self._trace = os.fdopen(open_own(run.trace, os.O_WRONLY | os.O_APPEND), "ab")
-        self._timetable = Timetable()
-        self._surprises = Surprises(model)
+        self._trace = os.fdopen(open_private(run.trace, os.O_WRONLY | os.O_APPEND), "ab")
+        self._timetable = CheckpointSchedule()
+        self._surprises = SurprisalCache(model)
         self._device = DeviceMeter(model.device)
-        self._told: dict[str, float] = {}
-        self._untold: dict[str, dict[str, Any]] = {}
+        self._last_emitted: dict[str, float] = {}
+        self._suppressed: dict[str, dict[str, Any]] = {}
         self.idle_seconds = 0.0
         self.not_finite = 0
         self.step = 0
@@ -78,7 +78,7 @@ class Recorder:
         """Spent searching, over all workers of this run."""
         return time.monotonic() - self._began - self.idle_seconds
 
-    def go_on_from(self, saved: Checkpoint | None) -> None:
+    def resume_from(self, saved: Checkpoint | None) -> None:
         """Go on from a checkpoint, or from nothing: what an earlier worker recorded after it did not happen."""
         traced, step = self._trace.tell() // TRACE_TYPE.itemsize, 0
         if saved is None and not traced and not self._events.continues:
@@ -138,8 +138,8 @@ class Recorder:
         if "files" in due:
             write_array(self._run.achieved, achieved.q.numpy().astype(np.float32))
             self.save_best(search)
-        if "snapshot" in due and self._untold:
-            write_json(self._run.newest, list(self._untold.values()), durable=False)
+        if "snapshot" in due and self._suppressed:
+            write_json(self._run.newest, list(self._suppressed.values()), durable=False)
 
     def show(self, step: Step, search: Search) -> None:
         """Write at once how the prompt does that a person has just changed: another report of the same step."""
@@ -193,14 +193,14 @@ class Recorder:
     def _tell(self, kind: str, **fields: Any) -> None:
         """An event; where the run is old and one of its kind was not long ago, the newest of its kind instead."""
         now = self.seconds
-        if now - self._told.get(kind, -math.inf) >= now / EVENTS_OF_A_KIND:
-            self._told[kind] = now
-            self._untold.pop(kind, None)
+        if now - self._last_emitted.get(kind, -math.inf) >= now / MAX_EVENTS_PER_EFOLD:
+            self._last_emitted[kind] = now
+            self._suppressed.pop(kind, None)
             self._events.write(kind, **fields)
             if kind == "step":
                 self._unwritten = None
         else:
-            self._untold[kind] = self._events.unwritten(kind, **fields)
+            self._suppressed[kind] = self._events.build_event(kind, **fields)
 
     def _step_fields(self, step: Step, search: Search, numbers: Numbers) -> dict[str, Any]:
         best = search.best
@@ -223,7 +223,7 @@ class Recorder:
             **asdict(achieved.numbers),
             "prompt": prompt_tokens(self._model, prompt, surprise),
             "tokens": top_tokens(self._model.vocabulary, self._p, achieved.q),
-            "candidates": tried_tokens(self._model.vocabulary, prompt),
+            "candidates": candidate_rows(self._model.vocabulary, prompt),
         }
 
     def _project(self, prompt: SoftPrompt) -> dict[str, Any]:

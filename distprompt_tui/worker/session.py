@@ -36,16 +36,16 @@ from distprompt_tui.search.protocol import Search, Step
 from distprompt_tui.storage.decode import field, table, text
 from distprompt_tui.storage.prompt_files import write_vectors
 from distprompt_tui.storage.safe_io import write_array, write_json
-from distprompt_tui.targets import Target, make_target
+from distprompt_tui.targets import Target, build_target
 from distprompt_tui.worker.checkpoint import Checkpoint, load_checkpoint
 from distprompt_tui.worker.control import POLL_SECONDS, Control
 from distprompt_tui.worker.finalize import beginning, fluency, shortened
 from distprompt_tui.worker.manual_edits import change_prompt
-from distprompt_tui.worker.model_provider import ModelSource, load_by_name
+from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
 from distprompt_tui.worker.recorder import Recorder
 from distprompt_tui.worker.start import keep_start, with_kept_start
 
-MOST_NOT_FINITE = 20
+MAX_NONFINITE = 20
 """Reports in a row without a finite divergence, after which the search ends."""
 
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
@@ -77,8 +77,8 @@ def run_session(run: RunDirectory, events: EventWriter, control_offset: int | No
             text = "the prefix begins with BOS and another one is added: context.bos = false leaves it out"
             events.write("warning", text=text)
         report("making the target", None)
-        source = ModelSource(model, spec.model, report)
-        target = _target(run, spec, inputs, lambda: make_target(spec.target, model.vocabulary, source))
+        source = ModelProvider(model, spec.model, report)
+        target = _target(run, spec, inputs, lambda: build_target(spec.target, model.vocabulary, source))
         manifest = _manifest(run, spec, model, folder, target, inputs)
         if inputs is not None:
             _tell_other_conditions(events, inputs.manifest, manifest)
@@ -91,7 +91,7 @@ def run_session(run: RunDirectory, events: EventWriter, control_offset: int | No
             write_vectors(run.context_vectors, model.embedding(before).cpu().numpy())
         write_json(run.manifest, manifest)
         _announce(events, run, spec, model, target, str(folder / "tokenizer.json"))
-        bounds = BoundsBeside(model, target, events)
+        bounds = BackgroundBounds(model, target, events)
         recorder = Recorder(run, events, model, target, spec)
 
         def change(request: Event) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _search(
     spec: RunSpec,
     search: Search,
     recorder: Recorder,
-    bounds: BoundsBeside,
+    bounds: BackgroundBounds,
     control: Control,
     inputs_sha256: str,
 ) -> str:
@@ -123,7 +123,7 @@ def _search(
     if saved := load_checkpoint(run, events, inputs_sha256):
         _restore(run, search, saved)
         recorder.best_kl = search.best.kl
-    recorder.go_on_from(saved)
+    recorder.resume_from(saved)
     reason = "plateau"
     for step in search.steps():
         recorder.record(step, search)
@@ -193,7 +193,7 @@ def _check_finite(step: Step, search: Search, recorder: Recorder) -> None:
     """
     if step.index == 0:
         raise ModelError("the model gives no finite divergence for the initial prompt")
-    if recorder.not_finite >= MOST_NOT_FINITE:
+    if recorder.not_finite >= MAX_NONFINITE:
         recorder.save_best(search)
         recorder.checkpoint(search)
         raise ModelError(
@@ -210,7 +210,7 @@ def _reason_to_end(budget: Budget, step: Step, recorder: Recorder) -> str | None
     return None
 
 
-class BoundsBeside:
+class BackgroundBounds:
     """Floor and head limit, solved in a thread that starts after the search's first step and never holds it up."""
 
     def __init__(self, model: LanguageModel, target: Target, events: EventWriter) -> None:

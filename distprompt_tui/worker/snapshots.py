@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from distprompt_tui.metrics.divergence import compare
-from distprompt_tui.metrics.kl_terms import kl_shares
+from distprompt_tui.metrics.kl_terms import kl_contributions
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.search.protocol import HardPrompt, Prompt, SoftPrompt, Tried
@@ -52,7 +52,7 @@ def _prompt_token(prompt: HardPrompt, position: int, text: str) -> dict[str, Any
     return token
 
 
-def tried_tokens(vocabulary: Vocabulary, prompt: Prompt) -> list[list[Any] | None]:
+def candidate_rows(vocabulary: Vocabulary, prompt: Prompt) -> list[list[Any] | None]:
     """What was tried at each position of a hard prompt, in the form of `runs.state.Tried`; of a soft one, nothing."""
     if not isinstance(prompt, HardPrompt):
         return []
@@ -135,7 +135,7 @@ def top_tokens(vocabulary: Vocabulary, target: Tensor, achieved: Tensor) -> list
     Returns:
         Rows of id, text, p, q and share of the divergence in nats.
     """
-    share = torch.from_numpy(kl_shares(target.numpy(), achieved.numpy()))
+    share = torch.from_numpy(kl_contributions(target.numpy(), achieved.numpy()))
     count = min(TOP_TOKENS, len(target))
     ids = torch.cat([values.topk(count).indices for values in (target, achieved, share)]).unique()
     ids = ids[torch.maximum(target[ids], achieved[ids]).argsort(descending=True, stable=True)]

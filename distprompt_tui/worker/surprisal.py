@@ -20,7 +20,7 @@ def surprises(model: LanguageModel, ids: Tensor) -> list[float | None]:
     return [round(max(-value, 0.0), 4) if math.isfinite(value) else None for value in values]
 
 
-class Surprises:
+class SurprisalCache:
     """Remembers the prompt that was measured last: what a change leaves before it surprises as much as it did."""
 
     def __init__(self, model: LanguageModel) -> None:

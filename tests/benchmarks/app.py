@@ -24,7 +24,7 @@ from terminal import Terminal
 from distprompt_tui.config.presets import load_preset, override
 from distprompt_tui.runs.directory import RunDirectory, list_runs
 from distprompt_tui.runs.process import start_run, stop, worker_pid
-from distprompt_tui.tui.run.monitor import RunFollower
+from distprompt_tui.tui.run.monitor import RunMonitor
 
 WATCH_SECONDS = 15.0
 IDLE_SECONDS = 10.0
@@ -93,7 +93,7 @@ def viewer(options: argparse.Namespace, folder: Path) -> None:
     """One search, in turn without and with a viewer; the ratio of each pair."""
     changes = ["budget.steps=10000000", f'model.name="{options.model}"']
     run = start_run(override(load_preset(options.preset).spec, changes), folder)
-    follower = RunFollower(run)
+    follower = RunMonitor(run)
     while follower.poll().state.step < 5:
         time.sleep(0.5)
     ratios = []
@@ -142,7 +142,7 @@ def opening(options: argparse.Namespace, folder: Path) -> None:
     idle.kill()
 
 
-def _speed(follower: RunFollower, options: argparse.Namespace, is_watched: bool) -> float:
+def _speed(follower: RunMonitor, options: argparse.Namespace, is_watched: bool) -> float:
     """Steps a second over a stretch, once the viewer, if there is one, has been drawn."""
     terminal = _attached(follower.run, options) if is_watched else None
     if terminal is not None:

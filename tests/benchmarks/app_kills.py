@@ -20,7 +20,7 @@ from collections import Counter
 from pathlib import Path
 
 from distprompt_tui.runs.directory import list_runs
-from distprompt_tui.runs.event_reader import Recording
+from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.reducer import reduce_all
 from tests.tiny_models import write_tiny_model
 from tests.tiny_runs import wait_for_end
@@ -37,7 +37,7 @@ def lived_on(runs: Path) -> str:
     if not run.lock.exists():
         return "killed between the run's folder and its worker: resumable"
     wait_for_end(run)
-    state = reduce_all(Recording(run.events).read())
+    state = reduce_all(EventLogReader(run.events).read())
     steps = [point.step for point in state.curve]
     if (state.reason, state.step) != ("budget", STEPS) or steps != sorted(set(steps)) or steps[0] != 0:
         return f"LOST: {state.reason}, step {state.step}"

@@ -13,18 +13,18 @@ import sys
 import torch
 
 from distprompt_tui.bounds.floor import solve_floor
-from distprompt_tui.bounds.head_optimum import solve_head_limit
+from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.config import spec as specs
 from distprompt_tui.config.presets import list_presets
-from distprompt_tui.targets import make_target
-from distprompt_tui.worker.model_provider import ModelSource, load_by_name
+from distprompt_tui.targets import build_target
+from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
 
 
 def main() -> None:
     """Solve and print."""
     settings = specs.Model(name=sys.argv[1] if len(sys.argv) > 1 else "smollm2", device="cpu")
     model, _ = load_by_name(settings, lambda text, fraction: None)
-    source = ModelSource(model, settings, lambda text, fraction: None)
+    source = ModelProvider(model, settings, lambda text, fraction: None)
     targets: dict[str, specs.Target] = {preset.name: preset.spec.target for preset in list_presets() if preset.shipped}
     for entropy in (0.0, 0.5, 2.0, 4.0, 8.0):
         targets[f"vanilla {entropy:g}"] = specs.Vanilla(entropy=entropy)
@@ -34,9 +34,9 @@ def main() -> None:
         f"{'target':16} {'floor':>9} {'gap':>8} {'limit':>9} {'agree':>6} {'‖u‖/√d':>7} {'floor s':>8} {'limit s':>8}"
     )
     for name, target in targets.items():
-        p = torch.tensor(make_target(target, model.vocabulary, source).probabilities)
+        p = torch.tensor(build_target(target, model.vocabulary, source).probabilities)
         floor = solve_floor(model.head, p)
-        limit = solve_head_limit(model.head, p, floor)
+        limit = solve_head_optimum(model.head, p, floor)
         seconds.append(floor.seconds)
         print(
             f"{name:16} {floor.floor:9.5f} {floor.gap:8.1e} {limit.value:9.5f} {limit.agreement:6.2f} "

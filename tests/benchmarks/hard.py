@@ -36,7 +36,7 @@ from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.token_features import token_features
 from distprompt_tui.search import make_search
 from distprompt_tui.search.initialization import usable_ids
-from distprompt_tui.search.retokenization import surviving
+from distprompt_tui.search.retokenization import is_retokenization_stable
 
 ARMS: dict[str, specs.Search] = {
     "gcg": specs.Gcg(),
@@ -177,7 +177,7 @@ def exhaustive(name: str) -> None:
     """
     model, made = load(name, (TARGETS[target] for target in ONE_TOKEN_TARGETS))
     tokens = usable_ids(model)
-    tokens = tokens[torch.tensor(surviving(model, tokens[:, None].tolist()))]
+    tokens = tokens[torch.tensor(is_retokenization_stable(model, tokens[:, None].tolist()))]
     table = torch.full((len(made), model.vocab_size), torch.inf)
     table[:, tokens] = plain_loop(model, made.float(), tokens)
     print(f"{len(tokens):,} tokens")

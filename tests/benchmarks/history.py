@@ -24,7 +24,7 @@ from tokenizers.models import WordLevel
 
 from distprompt_tui.config.presets import load_preset
 from distprompt_tui.runs.directory import RunDirectory, create_run
-from distprompt_tui.tui.run.monitor import RunFollower
+from distprompt_tui.tui.run.monitor import RunMonitor
 
 SNAPSHOT_TOKENS = 75
 VOCAB_SIZE = 49_152
@@ -69,7 +69,7 @@ def main() -> None:
     steps = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     with tempfile.TemporaryDirectory() as folder:
         run = write_run(Path(folder), steps)
-        follower = RunFollower(run)
+        follower = RunMonitor(run)
         began = time.perf_counter()
         follower.poll()
         print(f"open       {time.perf_counter() - began:.2f} s, {run.events.stat().st_size / 1e6:.0f} MB of events")

@@ -21,7 +21,7 @@ import psutil
 
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.process import start_run, worker_pid
-from distprompt_tui.tui.run.monitor import RunFollower
+from distprompt_tui.tui.run.monitor import RunMonitor
 
 VIEWS_A_SECOND = 10
 READINGS = 20
@@ -29,7 +29,7 @@ READINGS = 20
 
 def view(run: RunDirectory) -> None:
     """What the app does with a run, at its pace."""
-    follower = RunFollower(run)
+    follower = RunMonitor(run)
     while follower.poll().health != "ended":
         time.sleep(1 / VIEWS_A_SECOND)
 
@@ -59,7 +59,7 @@ def main() -> None:
         model = write_tiny_model("llama", Path(folder) / "model")
         run = start_run(tiny_spec(model, search, steps), Path(folder) / "runs")
         viewer = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.long", "view", str(run.path)])
-        follower, began = RunFollower(run), time.monotonic()
+        follower, began = RunMonitor(run), time.monotonic()
         while (seen := follower.poll()).is_live and (worker := worker_pid(run)) is not None:
             if seen.state.step >= (len(readings) + 1) * steps // (READINGS + 1):
                 readings.append(reading(run, worker, viewer.pid, seen.state.step))

@@ -34,8 +34,8 @@ from distprompt_tui.metrics.divergence import entropy, logits_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.soft import SoftBatch, initial_vectors
 from distprompt_tui.sweeps.sweep_spec import Sweep
-from distprompt_tui.targets import make_target
-from distprompt_tui.worker.model_provider import ModelSource, load_by_name
+from distprompt_tui.targets import build_target
+from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
 
 TEXT = "My favourite food is"
 TARGETS: dict[str, specs.Target] = {
@@ -85,8 +85,8 @@ def load(name: str, asked: Iterable[specs.Target]) -> tuple[LanguageModel, Tenso
     """A model, and targets on it, (count, V)."""
     settings = specs.Model(name=name, device="cpu")
     model, _ = load_by_name(settings, lambda text, fraction: None)
-    source = ModelSource(model, settings, lambda text, fraction: None)
-    made = [make_target(target, model.vocabulary, source).probabilities for target in asked]
+    source = ModelProvider(model, settings, lambda text, fraction: None)
+    made = [build_target(target, model.vocabulary, source).probabilities for target in asked]
     return model, torch.tensor(np.stack(made))
 
 

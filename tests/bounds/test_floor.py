@@ -14,12 +14,12 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from distprompt_tui.bounds.floor import solve_floor
-from distprompt_tui.bounds.head_optimum import solve_head_limit
+from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.config.spec import Outlier, Target, Temperature, Vanilla
 from distprompt_tui.errors import ModelError, TargetError
 from distprompt_tui.models.head import Head
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.targets import make_target
+from distprompt_tui.targets import build_target
 from tests.bounds.random_heads import (
     ROWS_WITHOUT_TOKEN,
     VOCABULARY,
@@ -118,7 +118,7 @@ def test_a_start_without_gradient_has_a_head_limit(kind: str) -> None:
     target = torch.zeros(VOCABULARY, dtype=torch.float64)
     target[3] = 1
     floor = solve_floor(head, target)
-    limit = solve_head_limit(head, target, floor)
+    limit = solve_head_optimum(head, target, floor)
     assert limit.value >= floor.floor
     assert all(math.isfinite(value) for value in limit.values)
     assert limit.state.norm().item() == pytest.approx(4)
@@ -148,10 +148,10 @@ def test_refusals() -> None:
 
 def both(model: LanguageModel, target: Target) -> tuple[float, float]:
     """Floor and head limit of a target, nats."""
-    p = torch.tensor(make_target(target, model.vocabulary).probabilities)
+    p = torch.tensor(build_target(target, model.vocabulary).probabilities)
     floor = solve_floor(model.head, p)
     assert floor.gap <= 1e-4
-    limit = solve_head_limit(model.head, p, floor)
+    limit = solve_head_optimum(model.head, p, floor)
     assert limit.agreement >= 0.5
     return floor.floor, limit.value
 
@@ -171,5 +171,5 @@ def test_two_findings_of_the_paper_without_any_search(smollm2: LanguageModel) ->
 @pytest.mark.real_model
 @pytest.mark.parametrize("entropy", [0.0, 3.0])
 def test_the_gap_on_smollm2(smollm2: LanguageModel, entropy: float) -> None:
-    p = torch.tensor(make_target(Temperature(entropy=entropy), smollm2.vocabulary).probabilities)
+    p = torch.tensor(build_target(Temperature(entropy=entropy), smollm2.vocabulary).probabilities)
     assert solve_floor(smollm2.head, p).gap <= 1e-4

@@ -13,8 +13,8 @@ from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.hard import HardSearch
 from distprompt_tui.search.initialization import random_ids
 from distprompt_tui.search.soft import SoftSearch
-from distprompt_tui.targets import make_target
-from distprompt_tui.worker.model_provider import ModelSource
+from distprompt_tui.targets import build_target
+from distprompt_tui.worker.model_provider import ModelProvider
 from tests.search.targets import outlier_target
 
 ROUNDING_NATS = 1e-5
@@ -60,8 +60,8 @@ def test_optimised_prompts(tiny_model: LanguageModel) -> None:
 )
 def test_prompts_of_smollm2(spec: Target, smollm2: LanguageModel, generator: torch.Generator) -> None:
     target = torch.tensor(
-        make_target(
-            spec, smollm2.vocabulary, ModelSource(smollm2, specs.Model(), lambda text, fraction: None)
+        build_target(
+            spec, smollm2.vocabulary, ModelProvider(smollm2, specs.Model(), lambda text, fraction: None)
         ).probabilities
     )
     floor = solve_floor(smollm2.head, target).floor

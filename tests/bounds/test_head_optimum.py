@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from distprompt_tui.bounds.floor import solve_floor
-from distprompt_tui.bounds.head_optimum import solve_head_limit
+from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.errors import ModelError
 from distprompt_tui.models.head import Head
 from tests.bounds.random_heads import divergences_at, random_head, random_target, states_on_sphere
@@ -23,7 +23,7 @@ from tests.bounds.random_heads import divergences_at, random_head, random_target
 def test_brute_force_finds_nothing_lower(kind: str, softcap: float | None, seed: int) -> None:
     """In 3 dimensions 20,000 random states come within a hundredth of any minimum on the sphere."""
     head, target = random_head(3, seed, kind, softcap), random_target(seed, 0.3)
-    limit = solve_head_limit(head, target)
+    limit = solve_head_optimum(head, target)
     brute = divergences_at(head, target, states_on_sphere(head, 20_000)).min().item()
     assert limit.value <= brute + 1e-4
     assert limit.value >= brute - 0.02
@@ -34,7 +34,7 @@ def test_brute_force_finds_nothing_lower(kind: str, softcap: float | None, seed:
 def test_never_below_the_floor_nor_above_any_state(seed: int, kind: str, concentration: float) -> None:
     head, target = random_head(12, seed, kind), random_target(seed, concentration)
     floor = solve_floor(head, target)
-    limit = solve_head_limit(head, target, floor)
+    limit = solve_head_optimum(head, target, floor)
     assert limit.value >= floor.floor
     assert limit.value <= divergences_at(head, target, states_on_sphere(head, 2_000)).min().item() + 1e-4
     assert limit.state.norm().item() == pytest.approx(math.sqrt(12))
@@ -48,14 +48,14 @@ def test_what_the_head_gives_at_a_state_has_limit_zero() -> None:
     state = torch.randn(12, generator=torch.Generator().manual_seed(5))
     state *= math.sqrt(12) / state.norm()
     target = head.logits((state * head.norm.gain)[None]).double().softmax(-1)[0]
-    assert solve_head_limit(head, target).value == pytest.approx(0, abs=1e-5)
+    assert solve_head_optimum(head, target).value == pytest.approx(0, abs=1e-5)
 
 
 def test_an_unknown_norm_is_refused() -> None:
     head = random_head(4, 0)
     unknown = Head(head.weight, head.bias, None, head.scale, None, head.allowed)
     with pytest.raises(ModelError, match="final norm is of an unknown kind"):
-        solve_head_limit(unknown, random_target(0, 1.0))
+        solve_head_optimum(unknown, random_target(0, 1.0))
 
 
 @pytest.mark.real_model
@@ -70,7 +70,7 @@ def test_measured_before_on_smollm2(family: str, entropy: float, expected: float
         target = two_level(size, int(torch.randperm(size, generator=generator)[0]), entropy)
     else:
         target = at_entropy(torch.randn(size, generator=generator, dtype=torch.float64), entropy)
-    limit = solve_head_limit(smollm2_head, target)
+    limit = solve_head_optimum(smollm2_head, target)
     assert limit.value == pytest.approx(expected, abs=0.002)
     assert limit.agreement >= 0.5
 

@@ -28,7 +28,7 @@ from distprompt_tui.models.registry import find_model, list_models
 from distprompt_tui.storage.safe_io import read_json
 from distprompt_tui.sweeps.catalog import load_sweep
 from distprompt_tui.sweeps.sweep_spec import Sweep
-from distprompt_tui.targets import make_target
+from distprompt_tui.targets import build_target
 from distprompt_tui.text.formatting import nats
 
 LM: dict[str, Any] = {"target": {"family": "lm", "text": "x"}}
@@ -239,9 +239,9 @@ def test_presets_check_tells_what_no_target_can_be(tmp_path: Path) -> None:
 def test_nothing_is_printed_as_nothing_without_a_sign(tiny_models: dict[str, LanguageModel]) -> None:
     assert nats(-0.0) == "0.000"
     for vocabulary in (model.vocabulary for model in tiny_models.values()):
-        whole = make_target(Uniform(), vocabulary)
+        whole = build_target(Uniform(), vocabulary)
         assert uniform_divergence(whole, vocabulary) == 0
-        one = make_target(OneHot(token=5), vocabulary)
+        one = build_target(OneHot(token=5), vocabulary)
         assert uniform_divergence(one, vocabulary) == pytest.approx(math.log(vocabulary.allowed.sum()))
         console = Console(file=io.StringIO(), width=80)
         for target in (whole, one):

@@ -31,7 +31,7 @@ from distprompt_tui.reports.sweep_page import sweep_page
 from distprompt_tui.reports.sweep_report import SweepReport, report_sweep
 from distprompt_tui.runs.compare import spec_differences
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.runs.event_reader import Recording
+from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.events import EventWriter, Tailer
 from distprompt_tui.runs.export import export_run
 from distprompt_tui.runs.reducer import as_of, reduce_all
@@ -147,7 +147,7 @@ def events(data: bytes, folder: Path) -> None:
     """A run's events: followed, listed, replayed, drawn and exported."""
     run = RunDirectory(folder)
     run.events.write_bytes(data)
-    recording = Recording(run.events)
+    recording = EventLogReader(run.events)
     state = reduce_all(recording.read())
     assert reduce_all(Tailer(run.events).read()).phase == state.phase
     for place in recording.places[-2:]:
@@ -210,7 +210,7 @@ def newest(data: bytes, folder: Path) -> None:
     run = RunDirectory(folder)
     run.events.write_bytes(edited("events", 1, []))
     run.newest.write_bytes(data)
-    _draw(reduce_all(Recording(run.events).read()))
+    _draw(reduce_all(EventLogReader(run.events).read()))
     run.newest.unlink()
 
 
@@ -223,7 +223,7 @@ def sweep(data: bytes, folder: Path) -> None:
         return
     assert_visible(found.folder_name)
     refused(lambda: found.with_models(["smollm2"]))
-    for one in (found, found.quickened()):
+    for one in (found, found.with_quick_overrides()):
         path.write_text(one.resolved())
         assert load_sweep(str(path)).folder_name == one.folder_name
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from distprompt_tui.metrics.divergence import compare, entropy, forward_kl, logits_kl
-from distprompt_tui.metrics.kl_terms import kl_shares
+from distprompt_tui.metrics.kl_terms import kl_contributions
 
 sizes = st.integers(2, 40)
 seeds = st.integers(0, 2**32 - 1)
@@ -102,7 +102,7 @@ def test_entropy_of_the_ends() -> None:
 def test_shares_sum_to_the_divergence_and_none_is_negative(size: int, seed: int, scale: float) -> None:
     p, z = random_pair(size, seed, scale)
     found = compare(p, z)
-    shares = kl_shares(p.numpy(), found.q.numpy())
+    shares = kl_contributions(p.numpy(), found.q.numpy())
     assert shares.sum() == pytest.approx(found.numbers.kl, rel=1e-9, abs=1e-9)
     assert shares.min() >= -1e-15
     missing = p.numpy() == 0

@@ -19,7 +19,7 @@ from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import EventWriter, Tailer
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.result_notes import outcome_notes
-from distprompt_tui.search.retokenization import surviving
+from distprompt_tui.search.retokenization import is_retokenization_stable
 from distprompt_tui.worker.session import run_session
 from distprompt_tui.worker.verify import verify
 from tests.tiny_tokenizers import SPACE_FIRST, adding, space_first_model, with_tokenizer
@@ -149,7 +149,7 @@ def test_context_stays_as_it_is_written(kind: str, tmp_path: Path) -> None:
     assert vocabulary.text(vocabulary.id_of(" dog")) == " dog"
     whole = model.in_context("The dog", ", and")
     ids = vocabulary.encode(" sleeps on", continues=True)
-    assert surviving(whole, [ids]) == [True]
+    assert is_retokenization_stable(whole, [ids]) == [True]
     text = vocabulary.decode(whole.text_ids(ids))
     assert text == "The dog sleeps on, and"
     assert [*whole.prefix_ids, *ids, *whole.suffix_ids] == AutoTokenizer.from_pretrained(folder)(text).input_ids

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from distprompt_tui.runs import event_reader
-from distprompt_tui.runs.event_reader import Recording
+from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.events import NEWEST, EventWriter, Tailer
 from distprompt_tui.runs.reducer import as_of, reduce, reduce_all
 from distprompt_tui.runs.state import RunState
@@ -50,7 +50,7 @@ def search(writer: EventWriter, first: int, last: int) -> None:
 
 def test_only_the_newest_snapshot_is_read_whole(path: Path, writer: EventWriter) -> None:
     search(writer, 0, 52)
-    watched = Recording(path)
+    watched = EventLogReader(path)
     events = list(watched.read())
     assert [event["step"] for event in events if "prompt" in event] == [50]
     assert [place.step for place in watched.places] == list(range(0, 51, 5))
@@ -65,7 +65,7 @@ def test_only_the_newest_snapshot_is_read_whole(path: Path, writer: EventWriter)
 
 def test_any_moment_can_be_gone_back_to(path: Path, writer: EventWriter) -> None:
     search(writer, 0, 41)
-    watched = Recording(path)
+    watched = EventLogReader(path)
     state = reduce_all(watched.read())
     event = watched.snapshot(watched.places[3])
     assert event is not None
@@ -83,7 +83,7 @@ def test_what_a_resumed_run_did_not_do_is_not_in_its_history(path: Path, writer:
     search(writer, 0, 31)
     writer.write("resumed", step=12)
     search(writer, 13, 17)
-    watched = Recording(path)
+    watched = EventLogReader(path)
     state = reduce_all(watched.read())
     assert [place.step for place in watched.places] == [0, 5, 10, 15]
     assert [reading.step for reading in state.readings] == [0, 5, 10, 15]
@@ -95,7 +95,7 @@ def test_many_steps_are_thinned_and_the_last_one_counts(
 ) -> None:
     monkeypatch.setattr(event_reader, "MAX_CURVE_POINTS", 16)
     search(writer, 0, 1000)
-    events = list(Recording(path).read())
+    events = list(EventLogReader(path).read())
     steps = [event["step"] for event in events if event["type"] == "step"]
     assert len(steps) < 16 * 8
     assert (steps[0], steps[-1]) == (0, 999)
@@ -107,7 +107,7 @@ def test_many_steps_are_thinned_and_the_last_one_counts(
 
 def test_a_moment_whose_line_is_gone_is_none(path: Path, writer: EventWriter) -> None:
     search(writer, 0, 11)
-    watched = Recording(path)
+    watched = EventLogReader(path)
     list(watched.read())
     path.write_bytes(b"\x00\xff{{{\n")
     assert watched.snapshot(watched.places[0]) is None
@@ -120,7 +120,7 @@ def test_damaged_lines_are_passed_over(path: Path, writer: EventWriter) -> None:
     search(writer, 0, 6)
     with path.open("ab") as file:
         file.write(b'{"v":1,"type":"snapshot","step":7,"kl":tru\n{"v":1,"type":"snapshot","step":"x"}\n[1]\n{"half')
-    watched = Recording(path)
+    watched = EventLogReader(path)
     state = reduce_all(watched.read())
     assert [place.step for place in watched.places] == [0, 5]
     assert state.snapshot is not None
@@ -141,7 +141,7 @@ def test_many_at_once_and_one_by_one_give_the_same_state(path: Path, writer: Eve
 
 def test_what_a_long_run_says_beside_its_events_is_read_once(path: Path, writer: EventWriter) -> None:
     search(writer, 0, 11)
-    watched = Recording(path)
+    watched = EventLogReader(path)
     state = reduce_all(watched.read())
     write_json(path.with_name(NEWEST), [step(14, 1.5), snapshot(15)], durable=False)
     state = reduce_all(watched.read(), state)

@@ -13,8 +13,8 @@ from distprompt_tui.runs.directory import RunDirectory, list_runs
 from distprompt_tui.runs.process import delete_run
 from distprompt_tui.runs.summary import (
     ORDERS,
+    RunLabel,
     RunSummary,
-    RunTitle,
     as_dict,
     matching_runs,
     read_runs,
@@ -27,7 +27,7 @@ from tests.tui.recording import Recorder, recorded
 
 def factories(name: str, state: str = "budget", best: float | None = 1.0, limit: float | None = 0.5) -> RunSummary:
     """A summary without a run."""
-    title = RunTitle(name.split("-")[0], "SmolLM2", "soft", 10, 0)
+    title = RunLabel(name.split("-")[0], "SmolLM2", "soft", 10, 0)
     return RunSummary(RunDirectory(Path(name)), title, state, best, limit, 3.0, 5, 10, 0.1, 0.0)
 
 
@@ -145,7 +145,7 @@ def test_damaged_files_are_still_listed(tmp_path: Path) -> None:
     run.spec_file.write_text("[[[")
     (summary,) = read_runs(tmp_path)
     assert (summary.state, summary.best_kl, summary.step) == ("crashed", None, 0)
-    assert summary.title == RunTitle(preset=run.name)
+    assert summary.title == RunLabel(preset=run.name)
     run.spec_file.write_text("budget = 3\nmodel = 4\n")
     run.events.unlink()
     (summary,) = read_runs(tmp_path)
@@ -159,8 +159,8 @@ def test_no_folder_is_no_runs(tmp_path: Path) -> None:
 def test_the_pace_is_of_the_same_model_and_method(tmp_path: Path) -> None:
     recorded(tmp_path, "soft")
     runs = read_runs(tmp_path)
-    assert seconds_per_step(runs, RunTitle(model="smollm2", method="soft")) == 1.0
-    assert seconds_per_step(runs, RunTitle(model="smollm2", method="hard")) is None
+    assert seconds_per_step(runs, RunLabel(model="smollm2", method="soft")) == 1.0
+    assert seconds_per_step(runs, RunLabel(model="smollm2", method="hard")) is None
 
 
 def test_every_order() -> None:

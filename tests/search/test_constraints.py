@@ -17,9 +17,9 @@ from distprompt_tui.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.gcg import GcgSearch
 from distprompt_tui.search.hard import HardSearch
-from distprompt_tui.search.initialization import allowed_ids, draw, nearest_ids, partly_from_target
+from distprompt_tui.search.initialization import allowed_ids, draw, mix_target_tokens, nearest_ids
 from distprompt_tui.search.protocol import HardPrompt
-from distprompt_tui.search.retokenization import surviving
+from distprompt_tui.search.retokenization import is_retokenization_stable
 from tests.search.targets import outlier_target
 from tests.search.test_methods import SETTINGS, search
 
@@ -139,7 +139,7 @@ def test_nearest_tokens_survive_being_written(tiny_model: LanguageModel, generat
     allowed = allowed_ids(inside, specs.Hard(allowed="printable"))
     vectors = torch.randn(6, inside.hidden_size, generator=generator)
     ids = nearest_ids(inside, vectors, allowed).tolist()
-    assert surviving(inside, [ids]) == [True]
+    assert is_retokenization_stable(inside, [ids]) == [True]
     assert set(ids) <= set(allowed.tolist())
 
 
@@ -171,7 +171,7 @@ def test_a_bank_without_any_of_the_targets_tokens_is_drawn_from_all(
     allowed = allowed_ids(model, specs.Hard())[:5]
     target = torch.ones(model.vocab_size).index_fill(0, allowed, 0.0)
     drawn = draw(allowed, (4, 3), generator)
-    assert torch.equal(partly_from_target(drawn, allowed, target, generator), drawn)
+    assert torch.equal(mix_target_tokens(drawn, allowed, target, generator), drawn)
 
 
 def test_starts_that_do_not_fit_are_told(tiny_models: dict[str, LanguageModel], tmp_path: Path) -> None:

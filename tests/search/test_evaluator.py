@@ -82,7 +82,7 @@ def test_the_lowest_of_what_is_screened_is_exact(
     assert found.positions - before == work.stop()
     truth = plain(model, prompts)
     exact = found.measured(prompts)
-    assert exact[kls.argmin()] == (parent is None or float(kls.min()) <= parent.kl + evaluator.HARDLY_WORSE)
+    assert exact[kls.argmin()] == (parent is None or float(kls.min()) <= parent.kl + evaluator.RESCORE_MARGIN_NATS)
     assert not exact.all()
     torch.testing.assert_close(kls[exact], truth[exact], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(kls, truth, rtol=0.05, atol=0.05)

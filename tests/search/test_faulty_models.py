@@ -12,7 +12,7 @@ from distprompt_tui.config.spec import RunSpec, Soft
 from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search import batching, make_search
-from distprompt_tui.search.batching import BatchSize, Rejections, is_out_of_memory
+from distprompt_tui.search.batching import AdaptiveBatchSize, NonFiniteWarnings, is_out_of_memory
 from distprompt_tui.search.protocol import Search, SoftPrompt
 from distprompt_tui.search.soft import SoftSearch
 from tests.faulty_model import ERRORS, FaultyModel
@@ -113,7 +113,7 @@ def test_one_prompt_that_does_not_fit_is_an_error(
 
 def test_rows_are_done_once_each_and_in_order_whatever_fits() -> None:
     for fits in range(1, 12):
-        batch = BatchSize(11)
+        batch = AdaptiveBatchSize(11)
 
         def measure(rows: slice, fits: int = fits) -> list[int]:
             if rows.stop - rows.start > fits:
@@ -129,13 +129,13 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
         raise RuntimeError("expected scalar type Float but found Half")
 
     with pytest.raises(RuntimeError, match="scalar type"):
-        BatchSize(4).run(4, broken)
+        AdaptiveBatchSize(4).run(4, broken)
     assert not is_out_of_memory(MemoryError())
 
 
 def test_rejections_are_told_ever_more_seldom() -> None:
     told: list[str] = []
-    rejections = Rejections(told.append)
+    rejections = NonFiniteWarnings(told.append)
     for _ in range(1000):
         rejections.add(1, "tried again")
     assert len(told) == 10  # 1, 2, 4, ..., 512

@@ -11,7 +11,7 @@ from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.hard import HardSearch
 from distprompt_tui.search.protocol import HardPrompt
-from distprompt_tui.search.retokenization import surviving
+from distprompt_tui.search.retokenization import is_retokenization_stable
 from tests.search.targets import outlier_target
 
 SETTINGS = Hard(length=4, width=16, bank=24, screen=False)
@@ -59,7 +59,7 @@ def test_all_of_few_prompts_are_tried_and_then_it_ends(tiny_models: dict[str, La
     steps = list(found.steps())
     assert steps[-1].index < 100
     usable = found._allowed[:, None]
-    pasteable = torch.tensor(surviving(model, usable.tolist()))
+    pasteable = torch.tensor(is_retokenization_stable(model, usable.tolist()))
     with torch.no_grad():
         kls = forward_kl(outlier_target(model), model.next_token_logits(usable[pasteable]))
     assert found.best.kl == pytest.approx(kls.min().item(), abs=1e-6)

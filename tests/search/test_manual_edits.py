@@ -11,9 +11,9 @@ from distprompt_tui.config import spec as specs
 from distprompt_tui.errors import UsageError
 from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.search.candidate_log import MOST_EACH, MOST_IN_ALL, TriedTokens
+from distprompt_tui.search.candidate_log import MOST_EACH, MOST_IN_ALL, CandidateLog
 from distprompt_tui.search.protocol import HardPrompt
-from distprompt_tui.search.retokenization import surviving
+from distprompt_tui.search.retokenization import is_retokenization_stable
 from distprompt_tui.search.soft import SoftSearch
 from distprompt_tui.search.token_search import SwapSearch
 from distprompt_tui.worker.manual_edits import change_prompt
@@ -44,7 +44,7 @@ def another_token(model: LanguageModel, ids: list[int], position: int) -> int:
     """One that can be pasted there."""
     for token in range(60, 200):
         changed = [*ids[:position], token, *ids[position + 1 :]]
-        if token != ids[position] and surviving(model, [changed]) == [True]:
+        if token != ids[position] and is_retokenization_stable(model, [changed]) == [True]:
             return token
     raise AssertionError
 
@@ -90,7 +90,7 @@ def test_the_search_goes_on_from_what_was_put_in(name: str, tiny_models: dict[st
     assert found.best.kl == min(best, report.kls[-1])
     for _ in reports:
         assert int(current(found).ids[1]) == token
-        assert surviving(model, [current(found).ids.tolist()]) == [True]
+        assert is_retokenization_stable(model, [current(found).ids.tolist()]) == [True]
 
 
 def test_an_edit_and_its_lock_are_resumed(tiny_models: dict[str, LanguageModel]) -> None:
@@ -168,7 +168,7 @@ def test_scores_of_what_was_tried_are_exact(name: str, tiny_models: dict[str, La
 
 
 def test_the_best_few_are_kept_while_the_rest_stays() -> None:
-    tried = TriedTokens()
+    tried = CandidateLog()
     ids = torch.tensor([1, 2, 3])
     prompts = torch.tensor([[1, 9, 3], [1, 8, 3], [1, 7, 4], [5, 2, 3]])
     exact = torch.tensor([False, True, True, True])
@@ -198,7 +198,7 @@ def test_the_best_few_are_kept_while_the_rest_stays() -> None:
 
 
 def test_a_long_prompt_keeps_little_of_each_position() -> None:
-    tried = TriedTokens()
+    tried = CandidateLog()
     ids = torch.zeros(MOST_IN_ALL, dtype=torch.long)
     prompts = ids.repeat(MOST_IN_ALL, 1) + torch.eye(MOST_IN_ALL, dtype=torch.long)
     tried.note(ids, 1.0, 1, prompts, torch.zeros(len(prompts)), torch.ones(len(prompts), dtype=torch.bool))

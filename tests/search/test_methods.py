@@ -15,7 +15,7 @@ from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search import make_search
 from distprompt_tui.search.evaluator import Evaluator
 from distprompt_tui.search.protocol import HardPrompt
-from distprompt_tui.search.retokenization import surviving
+from distprompt_tui.search.retokenization import is_retokenization_stable
 from distprompt_tui.search.token_search import SwapSearch, TokenSearch
 from tests.search.targets import outlier_target
 from tests.search.work import Work
@@ -73,7 +73,7 @@ def test_the_best_is_kept_is_true_and_survives(tiny_model: LanguageModel, settin
         for step in found.steps():
             reported += step.kls
             assert found.best.kl == min(reported)
-            assert surviving(inside, [ids_of(found).tolist()]) == [True]
+            assert is_retokenization_stable(inside, [ids_of(found).tolist()]) == [True]
         assert found.best.kl < reported[0] or isinstance(settings, specs.Exhaustive)
         with torch.no_grad():
             again = forward_kl(outlier_target(inside), inside.next_token_logits(ids_of(found)[None])).item()
@@ -214,7 +214,7 @@ def test_random_only_takes_what_helps(tiny_models: dict[str, LanguageModel]) -> 
 def every_token(model: LanguageModel, found: TokenSearch[Any], stem: list[int]) -> tuple[list[list[int]], torch.Tensor]:
     """All prompts of one more token that survive, and their divergences."""
     prompts = [[*stem, token] for token in found._allowed.tolist()]
-    prompts = [ids for ids, good in zip(prompts, surviving(model, prompts), strict=True) if good]
+    prompts = [ids for ids, good in zip(prompts, is_retokenization_stable(model, prompts), strict=True) if good]
     with torch.no_grad():
         return prompts, forward_kl(outlier_target(model), model.next_token_logits(torch.tensor(prompts)))
 

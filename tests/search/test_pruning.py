@@ -9,7 +9,7 @@ from torch import Tensor
 from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.pruning import shorten
-from distprompt_tui.search.retokenization import surviving
+from distprompt_tui.search.retokenization import is_retokenization_stable
 from tests.search.targets import outlier_target
 
 
@@ -24,7 +24,7 @@ def plainly(model: LanguageModel, ids: list[int], within: float, kept: list[int]
     places = list(range(len(ids)))
     while len(places) > 1:
         tries = [[p for p in places if p != dropped] for dropped in places if dropped not in kept]
-        tries = [left for left in tries if surviving(model, [[ids[p] for p in left]]) == [True]]
+        tries = [left for left in tries if is_retokenization_stable(model, [[ids[p] for p in left]]) == [True]]
         ranked = sorted((kl_of(model, torch.tensor([ids[p] for p in left])), left) for left in tries)
         if not ranked or ranked[0][0] > highest:
             break

@@ -137,7 +137,7 @@ def test_states_take_no_more_memory_than_they_may(
     ids = random_ids(model, (10,), generator)
     prompts = torch.cat([ids[:9].expand(80, -1), random_ids(model, (80, 1), generator)], dim=1).unique(dim=0)
     past = model.logits_and_past(model.embedding(ids)[None], Sharing.STATES)[1]
-    size = past.cropped(5).size
+    size = past.truncated(5).size
     assert size > 2 * 8 * 16 * 8 * 4  # the recurrent states alone: layers, heads, width, state, bytes
     monkeypatch.setattr(evaluator, "MAX_STATES", 7 * size)
     found = new_evaluator(model, 10)

@@ -166,7 +166,7 @@ def test_a_prompt_that_is_only_a_little_worse_goes_on_from_where_it_is(tiny_mode
 def test_a_search_that_leapt_resumes_bit_for_bit(
     tiny_models: dict[str, LanguageModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("distprompt_tui.search.soft.LEAP", -1e-3)  # whatever is not much better counts as a leap
+    monkeypatch.setattr("distprompt_tui.search.soft.SPIKE_NATS", -1e-3)  # whatever is not much better counts as a leap
     model = tiny_models["llama"]
     whole = search(model)
     expected = [step.kls for step in whole.steps()]

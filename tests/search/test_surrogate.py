@@ -11,11 +11,11 @@ import torch
 from distprompt_tui.search.surrogate import (
     CEILING,
     LENGTH_SCALE,
+    NO_OBSERVATIONS,
     NOISE,
     NOISE_PER_STEP,
-    NOTHING,
-    Measured,
-    expected_changes,
+    Observations,
+    posterior_mean,
 )
 
 
@@ -26,7 +26,7 @@ def unit_features(count: int, width: int, generator: torch.Generator) -> torch.T
 def test_expected_changes_are_a_gaussian_process_written_out(generator: torch.Generator) -> None:
     """Element by element, in float64."""
     features, known = unit_features(40, 6, generator), torch.randn(40, generator=generator)
-    measured = Measured(torch.tensor([3, 9, 3, 21, 8]), torch.tensor([0.4, -0.2, 0.1, 2.5, -0.6]), torch.arange(5))
+    measured = Observations(torch.tensor([3, 9, 3, 21, 8]), torch.tensor([0.4, -0.2, 0.1, 2.5, -0.6]), torch.arange(5))
     pool, step = torch.tensor([5, 3, 30]), 7
 
     def kernel(a: int, b: int) -> float:
@@ -40,7 +40,7 @@ def test_expected_changes_are_a_gaussian_process_written_out(generator: torch.Ge
     changes = np.minimum(changes, np.quantile(changes, CEILING))
     weights = np.linalg.solve(covariance, changes - changes.mean())
     expected = changes.mean() + np.array([[kernel(a, b) for b in tokens] for a in pool.tolist()]) @ weights
-    found = expected_changes(measured, pool, features, step, known)
+    found = posterior_mean(measured, pool, features, step, known)
     assert found.tolist() == pytest.approx((expected + known[pool].double().numpy()).tolist(), rel=1e-4, abs=1e-5)
 
 
@@ -50,9 +50,9 @@ def test_it_ranks_what_was_never_measured(generator: torch.Generator) -> None:
     truth = torch.sin(2 * features[:, 0]) + features[:, 1] * features[:, 2]
     tokens = torch.randperm(400, generator=generator)
     changes = truth[tokens[:200]] + 0.1 * torch.randn(200, generator=generator)
-    measured = Measured(tokens[:200], changes, torch.zeros(200, dtype=torch.long))
+    measured = Observations(tokens[:200], changes, torch.zeros(200, dtype=torch.long))
     rest = tokens[200:]
-    found = expected_changes(measured, rest, features, 1)
+    found = posterior_mean(measured, rest, features, 1)
     both = torch.stack([found.argsort().argsort(), truth[rest].argsort().argsort()]).double()
     assert float(torch.corrcoef(both)[0, 1]) > 0.7
 
@@ -60,13 +60,13 @@ def test_it_ranks_what_was_never_measured(generator: torch.Generator) -> None:
 @pytest.mark.parametrize("changes", [[0.5, 0.5, 0.5], [0.0, 1e-30, 1e30]])
 def test_no_changes_are_too_alike_or_too_far_apart(changes: list[float], generator: torch.Generator) -> None:
     features = unit_features(9, 4, generator)
-    measured = Measured(torch.tensor([1, 1, 2]), torch.tensor(changes), torch.zeros(3, dtype=torch.long))
-    assert expected_changes(measured, torch.arange(9), features, 100).isfinite().all()
+    measured = Observations(torch.tensor([1, 1, 2]), torch.tensor(changes), torch.zeros(3, dtype=torch.long))
+    assert posterior_mean(measured, torch.arange(9), features, 100).isfinite().all()
 
 
 def test_the_newest_are_kept_and_what_is_infinite_is_not() -> None:
     tokens, infinite = torch.arange(5), torch.tensor([1.0, torch.inf, 3.0, 4.0, 5.0])
-    first = NOTHING.with_more(tokens, infinite, 1, most=6)
+    first = NO_OBSERVATIONS.with_more(tokens, infinite, 1, most=6)
     assert first.tokens.tolist() == [0, 2, 3, 4]
     second = first.with_more(tokens, torch.ones(5), 2, most=6)
     assert second.tokens.tolist() == [4, 0, 1, 2, 3, 4]

@@ -27,7 +27,7 @@ from distprompt_tui.runs.process import delete_run, send, start_worker
 from distprompt_tui.storage import prompt_files, safe_io
 from distprompt_tui.storage.npy import read_target
 from distprompt_tui.storage.prompt_files import read_prompt
-from distprompt_tui.storage.safe_io import open_own, read_json, read_whole, write_json
+from distprompt_tui.storage.safe_io import open_private, read_json, read_limited, write_json
 from distprompt_tui.targets import explicit as explicit_target
 from distprompt_tui.targets.explicit import explicit
 from distprompt_tui.tui.platform.clipboard import keep
@@ -77,7 +77,7 @@ def test_what_is_read_whole_has_a_limit(kind: str, tmp_path: Path) -> None:
         read(tmp_path / name)
     assert "\n" not in str(told.value)
     with pytest.raises(OSError, match=f"larger than {most:,} bytes"):
-        read_whole(tmp_path / name, most)
+        read_limited(tmp_path / name, most)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in READ_WHOLE if kind not in ("masses", "table", "tokenizer")])
@@ -199,7 +199,7 @@ def test_files_that_are_replaced_replace_a_link_itself(run: RunDirectory, tmp_pa
     assert elsewhere.read_text() == "mine"
     (run.path / "link").symlink_to(elsewhere)
     with pytest.raises(OSError, match="symbolic links"):
-        open_own(run.path / "link", os.O_WRONLY)
+        open_private(run.path / "link", os.O_WRONLY)
 
 
 def test_what_a_link_points_to_outlives_the_run(run: RunDirectory, tmp_path: Path) -> None:

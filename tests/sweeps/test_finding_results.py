@@ -85,7 +85,7 @@ def test_with_some_head_limits_the_split_is_of_the_searches_that_have_one() -> N
 def test_a_point_that_was_refused_is_not_there_and_two_entropies_are_too_few() -> None:
     verdict = only(judge(rows(hump, (0.5, 6.0)), "entropy", {}))
     assert verdict.outcome == "not tested"
-    assert "three entropies" in verdict.why_not
+    assert "three entropies" in verdict.untested_reason
     assert only(judge(rows(hump, (0.5, 6.0, 10.5)), "entropy", {})).outcome == "holds"
 
 
@@ -141,7 +141,7 @@ def test_a_control_that_is_missing_is_named() -> None:
     made = [each for each in lm_sweep() if each.family != "shuffled"]
     verdict = only(judge(made, "lm-targets", SOURCES))
     assert verdict.outcome == "not tested"
-    assert "shuffled" in verdict.why_not
+    assert "shuffled" in verdict.untested_reason
 
 
 def test_targets_that_are_taken_as_they_come_are_pairs_too() -> None:

@@ -36,7 +36,7 @@ def made_up_row(search: Search) -> Outcome:
 @pytest.mark.parametrize("name", FINDINGS)
 def test_a_shipped_finding_tests_its_claim_with_enough_targets(name: str, quick: bool, tmp_path: Path) -> None:
     sweep = load_sweep(name)
-    sweep = sweep.quickened() if quick else sweep
+    sweep = sweep.with_quick_overrides() if quick else sweep
     assert sweep.methods == ("soft", "hard")
     assert sweep.models == (("smollm2",) if quick else ("smollm2", "gemma3-270m"))
     assert sweep.targets >= (FEWEST_TARGETS if quick else 10)

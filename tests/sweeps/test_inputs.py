@@ -15,7 +15,7 @@ from distprompt_tui.sweeps.directory import SweepDirectory, make_directory
 from distprompt_tui.sweeps.execute import answer, load
 from distprompt_tui.sweeps.inputs import hold_to_inputs
 from distprompt_tui.sweeps.sweep_spec import Sweep
-from distprompt_tui.sweeps.tasks import all_tasks
+from distprompt_tui.sweeps.tasks import plan_tasks
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_a_model_that_has_changed_gives_no_more_rows(
     models = hold_to_inputs(directory, prepare=True)
     assert set(models) == set(sweep.all_models)
     assert hold_to_inputs(directory, prepare=True) == models
-    (task,) = (task.model_copy(update={"models": models}) for task in all_tasks(sweep))
+    (task,) = (task.model_copy(update={"models": models}) for task in plan_tasks(sweep))
     fields = json.loads(task.model_dump_json())
     assert len(answer(fields, 1)["outcomes"]) == 2
     change_weights(tmp_path / name)

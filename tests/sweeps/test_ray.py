@@ -17,7 +17,7 @@ from distprompt_tui.sweeps.directory import SweepDirectory, make_directory, read
 from distprompt_tui.sweeps.executors import ray
 from distprompt_tui.sweeps.executors.ray import NO_CLUSTER, RayExecutor
 from distprompt_tui.sweeps.results import Row
-from distprompt_tui.sweeps.runner import Conduct, Progress
+from distprompt_tui.sweeps.runner import Progress, SweepRunner
 from distprompt_tui.sweeps.sweep_spec import Sweep
 from tests.sweeps.conftest import untimed
 
@@ -48,7 +48,7 @@ def test_a_node_is_lost_and_every_row_is_there_once(
         RayExecutor(cluster.address, 1, gpus=0)
     nodes = [cluster.add_node(num_cpus=1, object_store_memory=1 << 27) for _ in range(2)]
     directory = make_directory(tiny_sweep, tmp_path)
-    conduct = Conduct(directory)
+    conduct = SweepRunner(directory)
     reports: list[Progress] = []
 
     def show(now: Progress) -> None:

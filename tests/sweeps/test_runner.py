@@ -20,13 +20,13 @@ from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.soft import SoftSearch
 from distprompt_tui.sweeps.directory import SweepDirectory, SweepWriter, make_directory, read_lines
 from distprompt_tui.sweeps.executors.local import LocalExecutor
-from distprompt_tui.sweeps.process import carrying_out
+from distprompt_tui.sweeps.process import runner_pid
 from distprompt_tui.sweeps.results import Row
-from distprompt_tui.sweeps.runner import Conduct, Progress
+from distprompt_tui.sweeps.runner import Progress, SweepRunner
 from distprompt_tui.sweeps.sweep_spec import Sweep
 from distprompt_tui.sweeps.tasks import Outcome, all_searches
-from distprompt_tui.targets import make_target
-from distprompt_tui.worker.model_provider import ModelSource
+from distprompt_tui.targets import build_target
+from distprompt_tui.worker.model_provider import ModelProvider
 from tests.sweeps.conftest import only_sweep, start, untimed
 from tests.waiting import DEADLINE_SECONDS, until
 
@@ -58,8 +58,8 @@ def test_a_row_is_what_the_search_gives_by_itself(
     for asked in [search for search in all_searches(tiny_sweep) if search.kind.method == "soft"][::3]:
         spec = asked.spec
         assert isinstance(spec.search, Soft)
-        source = ModelSource(model, spec.model, lambda text, fraction: None)
-        target = torch.tensor(make_target(spec.target, model.vocabulary, source).probabilities)
+        source = ModelProvider(model, spec.model, lambda text, fraction: None)
+        target = torch.tensor(build_target(spec.target, model.vocabulary, source).probabilities)
         alone = SoftSearch(model, target, spec.search, spec.budget.steps, spec.seed)
         first, *_, last = list(alone.steps())
         row = rows[asked.key]
@@ -107,7 +107,7 @@ def test_a_worker_that_is_killed_is_followed_by_another(
     tiny_sweep: Sweep, whole: SweepDirectory, tmp_path: Path
 ) -> None:
     directory = make_directory(tiny_sweep, tmp_path)
-    conduct = Conduct(directory)
+    conduct = SweepRunner(directory)
     failed: list[str | None] = []
 
     def show(now: Progress) -> None:
@@ -164,8 +164,8 @@ def test_who_only_looks_whether_it_is_held_keeps_nobody_out(
     fcntl.flock(viewer, fcntl.LOCK_SH)
     monkeypatch.setattr("distprompt_tui.runs.process.time.sleep", lambda seconds: os.close(viewer))
     with directory.locked():
-        assert carrying_out(directory) == os.getpid()
-    assert carrying_out(directory) is None
+        assert runner_pid(directory) == os.getpid()
+    assert runner_pid(directory) is None
 
 
 def test_half_a_line_is_no_row_and_spoils_none(whole: SweepDirectory, tiny_sweep: Sweep, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from distprompt_tui.errors import NotFoundError, UsageError
 from distprompt_tui.sweeps.catalog import load_sweep
 from distprompt_tui.sweeps.directory import make_directory
 from distprompt_tui.sweeps.sweep_spec import Sweep
-from distprompt_tui.sweeps.tasks import all_searches, all_tasks
+from distprompt_tui.sweeps.tasks import all_searches, plan_tasks
 
 TEXTS = ["one", "two", "three", "four"]
 SERIES: list[dict[str, Any]] = [
@@ -84,7 +84,7 @@ def test_all_methods_lengths_and_seeds_have_the_same_targets(sweep: Sweep) -> No
 
 @given(grids())
 def test_tasks_part_the_searches(sweep: Sweep) -> None:
-    tasks = all_tasks(sweep)
+    tasks = plan_tasks(sweep)
     assert [search for task in tasks for search in task.searches] == all_searches(sweep)
     for task in tasks:
         assert {search.kind for search in task.searches} == {task.kind}
@@ -95,7 +95,7 @@ def test_tasks_part_the_searches(sweep: Sweep) -> None:
 def test_what_is_resolved_is_the_same_sweep(sweep: Sweep) -> None:
     again = checked(tomllib.loads(sweep.resolved()), Sweep)
     assert again.folder_name == sweep.folder_name
-    assert all_tasks(again) == all_tasks(sweep)
+    assert plan_tasks(again) == plan_tasks(sweep)
 
 
 FIELDS: dict[str, Any] = {
@@ -112,7 +112,7 @@ FIELDS: dict[str, Any] = {
 
 
 def test_quick_values_replace_the_others() -> None:
-    quick = checked(FIELDS, Sweep).quickened()
+    quick = checked(FIELDS, Sweep).with_quick_overrides()
     assert (quick.targets, quick.models, quick.entropies) == (1, ("b",), (1.0, 2.0))
     assert (quick.soft.steps, quick.soft.optimizer) == (5, "adam")
     assert "dealt" not in [series.name for series in quick.series]
@@ -134,7 +134,7 @@ def test_other_models() -> None:
 
 
 def test_a_quick_sweep_of_another_model_has_the_series_of_that_model() -> None:
-    quick = checked(FIELDS, Sweep).with_models(["a"]).quickened()
+    quick = checked(FIELDS, Sweep).with_models(["a"]).with_quick_overrides()
     assert (quick.targets, quick.models) == (1, ("a",))
     assert "dealt" in [series.name for series in quick.series]
 
@@ -199,7 +199,7 @@ def test_what_ships_is_right() -> None:
     for path in (paths.shipped_presets_dir() / "sweeps").glob("*.toml"):
         sweep = load_sweep(path.stem)
         assert all_searches(sweep)
-        assert all_searches(sweep.quickened())
+        assert all_searches(sweep.with_quick_overrides())
 
 
 def test_what_an_earlier_version_wrote_is_read(tmp_path: Path) -> None:

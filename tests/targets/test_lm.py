@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from distprompt_tui.config.spec import Explicit, Lm, Mixture, MixturePart, Reachable, Shuffled, Uniform, Vanilla
 from distprompt_tui.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
-from distprompt_tui.targets import make_target, needs_model
+from distprompt_tui.targets import build_target, needs_model
 
 
 def random_distribution(size: int, seed: int = 0) -> np.ndarray:
@@ -23,7 +23,7 @@ def test_lm_is_the_models_own_without_padding_rows(word_vocabulary: Any, fake_mo
     own = random_distribution(51)
     own[3] = 0.1
     own /= own.sum()
-    target = make_target(Lm(text="hello"), word_vocabulary(50, frozenset({3})), fake_model({"hello": own}))
+    target = build_target(Lm(text="hello"), word_vocabulary(50, frozenset({3})), fake_model({"hello": own}))
     kept = np.delete(own, 3)
     np.testing.assert_allclose(np.delete(target.probabilities, 3), kept / kept.sum())
     assert target.probabilities[3] == 0
@@ -34,7 +34,7 @@ def test_lm_is_the_models_own_without_padding_rows(word_vocabulary: Any, fake_mo
 @given(asked=st.floats(0.01, 3.9))
 def test_lm_at_an_entropy(asked: float, word_vocabulary: Any, fake_model: Any) -> None:
     own = random_distribution(50)
-    target = make_target(Lm(text="a", entropy=asked), word_vocabulary(50), fake_model({"a": own}))
+    target = build_target(Lm(text="a", entropy=asked), word_vocabulary(50), fake_model({"a": own}))
     assert target.entropy == pytest.approx(asked, abs=1e-6)
     assert np.all(np.diff(target.probabilities[np.argsort(own)]) >= 0)
 
@@ -42,17 +42,17 @@ def test_lm_at_an_entropy(asked: float, word_vocabulary: Any, fake_model: Any) -
 def test_lm_out_of_reach_of_temperature_is_refused(word_vocabulary: Any, fake_model: Any) -> None:
     own = np.array([0.5, 0.5, 0, 0, 0])
     with pytest.raises(TargetError, match="out of reach"):
-        make_target(Lm(text="a", entropy=1.5), word_vocabulary(5), fake_model({"a": own}))
+        build_target(Lm(text="a", entropy=1.5), word_vocabulary(5), fake_model({"a": own}))
     with pytest.raises(TargetError, match="out of reach"):
-        make_target(Lm(text="a", entropy=0.1), word_vocabulary(5), fake_model({"a": own}))
+        build_target(Lm(text="a", entropy=0.1), word_vocabulary(5), fake_model({"a": own}))
 
 
 @given(seed=st.integers(0, 2**63 - 1))
 def test_shuffled_deals_the_same_masses_to_other_tokens(seed: int, word_vocabulary: Any, fake_model: Any) -> None:
     vocabulary = word_vocabulary(50, frozenset({3}))
     model = fake_model({"a": random_distribution(51)})
-    own = make_target(Lm(text="a"), vocabulary, model)
-    dealt, again = (make_target(Shuffled(text="a", seed=seed), vocabulary, model) for _ in range(2))
+    own = build_target(Lm(text="a"), vocabulary, model)
+    dealt, again = (build_target(Shuffled(text="a", seed=seed), vocabulary, model) for _ in range(2))
     np.testing.assert_array_equal(np.sort(dealt.probabilities), np.sort(own.probabilities))
     np.testing.assert_array_equal(dealt.probabilities, again.probabilities)
     assert dealt.probabilities[3] == 0
@@ -62,13 +62,13 @@ def test_shuffled_deals_the_same_masses_to_other_tokens(seed: int, word_vocabula
 
 def test_shuffled_at_an_entropy(word_vocabulary: Any, fake_model: Any) -> None:
     model = fake_model({"a": random_distribution(50)})
-    assert make_target(Shuffled(text="a", entropy=2.5), word_vocabulary(50), model).entropy == pytest.approx(2.5)
+    assert build_target(Shuffled(text="a", entropy=2.5), word_vocabulary(50), model).entropy == pytest.approx(2.5)
 
 
 def test_reachable_asks_for_a_random_prompt(word_vocabulary: Any, fake_model: Any) -> None:
     own = random_distribution(50)
     model = fake_model({"soft": own})
-    target = make_target(Reachable(length=4, seed=9), word_vocabulary(50), model)
+    target = build_target(Reachable(length=4, seed=9), word_vocabulary(50), model)
     np.testing.assert_allclose(target.probabilities, own)
     assert model.calls == [(4, 9)]
 
@@ -78,7 +78,7 @@ def test_another_models_distribution_is_carried_over(
 ) -> None:
     theirs = random_distribution(sentencepiece.size)
     model = fake_model({}, {"theirs": (fake_model({"a": theirs}), sentencepiece)})
-    target = make_target(Lm(text="a", model="theirs", entropy=2.0), byte_level, model)
+    target = build_target(Lm(text="a", model="theirs", entropy=2.0), byte_level, model)
     assert target.entropy == pytest.approx(2.0, abs=1e-6)
     notes = target.notes
     shares = [float(notes[f"{route}_mass"]) for route in ("matched", "prefix", "lost")]
@@ -101,7 +101,7 @@ def test_what_is_no_distribution_is_refused(
     own: list[float], complaint: str, word_vocabulary: Any, fake_model: Any
 ) -> None:
     with pytest.raises(TargetError, match=complaint):
-        make_target(Lm(text="a"), word_vocabulary(5), fake_model({"a": np.array(own)}))
+        build_target(Lm(text="a"), word_vocabulary(5), fake_model({"a": np.array(own)}))
 
 
 NEEDING = [
@@ -127,10 +127,10 @@ NOT_NEEDING = [
 def test_a_target_that_needs_a_model_is_refused_without_one(spec: Any, word_vocabulary: Any) -> None:
     assert needs_model(spec)
     with pytest.raises(TargetError, match="made by a language model"):
-        make_target(spec, word_vocabulary(50))
+        build_target(spec, word_vocabulary(50))
 
 
 @pytest.mark.parametrize("spec", NOT_NEEDING, ids=lambda spec: spec.family)
 def test_the_others_are_made_without_one(spec: Any, word_vocabulary: Any) -> None:
     assert not needs_model(spec)
-    assert make_target(spec, word_vocabulary(50)).family == spec.family
+    assert build_target(spec, word_vocabulary(50)).family == spec.family

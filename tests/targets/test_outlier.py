@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from distprompt_tui.config.spec import Outlier
 from distprompt_tui.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
-from distprompt_tui.targets import make_target
+from distprompt_tui.targets import build_target
 from distprompt_tui.targets.entropy import entropy
 from distprompt_tui.targets.outlier import check_mass, largest_mass
 
@@ -34,7 +34,7 @@ def test_outliers_hold_nearly_all_they_can(
     word_vocabulary: Any, size: int, count: int, fraction: float, delta: float, seed: int
 ) -> None:
     asked = fraction * log(size)
-    target = make_target(Outlier(entropy=asked, count=count, delta=delta, seed=seed), word_vocabulary(size))
+    target = build_target(Outlier(entropy=asked, count=count, delta=delta, seed=seed), word_vocabulary(size))
     bound = largest_mass(asked, count, size)
     held = np.sort(target.probabilities)[::-1][:count].sum()  # no fewer than the outliers' own
     mass = float(target.notes["outlier_mass"])
@@ -73,7 +73,7 @@ def test_the_mass_of_a_single_outlier_agrees_with_the_reference() -> None:
 
 
 def test_named_outliers_hold_equal_shares(word_vocabulary: Any) -> None:
-    target = make_target(Outlier(entropy=4.0, tokens=("t3", "id:7", 9)), word_vocabulary(500, frozenset({0})))
+    target = build_target(Outlier(entropy=4.0, tokens=("t3", "id:7", 9)), word_vocabulary(500, frozenset({0})))
     shares = target.probabilities[[4, 7, 9]]  # row 0 is missing: t3 is row 4
     np.testing.assert_allclose(shares, shares[0])
     assert shares.sum() == pytest.approx(target.notes["outlier_mass"])
@@ -82,7 +82,7 @@ def test_named_outliers_hold_equal_shares(word_vocabulary: Any) -> None:
 
 
 def test_below_ln_k_the_outliers_have_everything_in_geometric_shares(word_vocabulary: Any) -> None:
-    target = make_target(Outlier(entropy=1.0, tokens=("t5", "t2", "t8", "t1")), word_vocabulary(100))
+    target = build_target(Outlier(entropy=1.0, tokens=("t5", "t2", "t8", "t1")), word_vocabulary(100))
     shares = target.probabilities[[5, 2, 8, 1]]  # in the order of the names
     assert shares.sum() == pytest.approx(1)
     ratios = [after / before for before, after in pairwise(shares)]
@@ -92,23 +92,23 @@ def test_below_ln_k_the_outliers_have_everything_in_geometric_shares(word_vocabu
 
 
 def test_every_token_may_be_an_outlier(word_vocabulary: Any) -> None:
-    target = make_target(Outlier(entropy=1.0, count=5), word_vocabulary(5))
+    target = build_target(Outlier(entropy=1.0, count=5), word_vocabulary(5))
     assert target.notes["outlier_mass"] == 1.0
     assert target.entropy == pytest.approx(1.0)
 
 
 def test_the_rest_is_random(word_vocabulary: Any) -> None:
-    rest = np.delete(make_target(Outlier(entropy=5.0, tokens=("t0",)), word_vocabulary(1000)).probabilities, 0)
+    rest = np.delete(build_target(Outlier(entropy=5.0, tokens=("t0",)), word_vocabulary(1000)).probabilities, 0)
     assert rest.std() > 0.05 * rest.mean()
 
 
 def test_control_tokens_are_not_drawn(byte_level: Vocabulary) -> None:
     assert byte_level.special_ids
     every_other = byte_level.size - len(byte_level.special_ids)
-    target = make_target(Outlier(entropy=3.0, count=every_other), byte_level)
+    target = build_target(Outlier(entropy=3.0, count=every_other), byte_level)
     assert not target.probabilities[list(byte_level.special_ids)].any()
     with pytest.raises(TargetError, match=f"330 outliers cannot be drawn from {every_other} tokens"):
-        make_target(Outlier(entropy=3.0, count=330), byte_level)
+        build_target(Outlier(entropy=3.0, count=330), byte_level)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_control_tokens_are_not_drawn(byte_level: Vocabulary) -> None:
 )
 def test_wrong_names_are_refused(tokens: tuple[str | int, ...], complaint: str, word_vocabulary: Any) -> None:
     with pytest.raises(TargetError, match=complaint):
-        make_target(Outlier(entropy=2.0, tokens=tokens), word_vocabulary(50))
+        build_target(Outlier(entropy=2.0, tokens=tokens), word_vocabulary(50))
 
 
 def test_too_little_mass_is_refused() -> None:

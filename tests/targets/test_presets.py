@@ -9,7 +9,7 @@ import pytest
 
 from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.models.vocabulary import Vocabulary
-from distprompt_tui.targets import make_target, needs_model
+from distprompt_tui.targets import build_target, needs_model
 
 FILES = sorted((Path(__file__).parents[2] / "presets").glob("*.toml"))
 every_preset = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -41,4 +41,4 @@ def test_a_preset_can_be_made_for_both_models(
     if needs_model(target):
         return
     for vocabulary in (smollm2_vocabulary, gemma_vocabulary):
-        assert make_target(target, vocabulary).probabilities.sum() == pytest.approx(1)
+        assert build_target(target, vocabulary).probabilities.sum() == pytest.approx(1)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from distprompt_tui.config.spec import OneHot, Outlier, Target, Temperature, Uniform, Vanilla, Zipf
 from distprompt_tui.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
-from distprompt_tui.targets import make_target
+from distprompt_tui.targets import build_target
 from distprompt_tui.targets.entropy import scale_to_entropy
 from distprompt_tui.targets.vanilla import descend
 
@@ -43,7 +43,7 @@ def test_the_entropy_is_reached(
 ) -> None:
     vocabulary = word_vocabulary(size, missing)
     asked = fraction * log(size)
-    target = make_target(FAMILIES[family](asked, seed), vocabulary)
+    target = build_target(FAMILIES[family](asked, seed), vocabulary)
     p = target.probabilities
     assert p.shape == (size + len(missing),)
     assert p.dtype == np.float64
@@ -57,7 +57,7 @@ def test_the_entropy_is_reached(
 @every_family
 def test_the_seed_decides(family: str, word_vocabulary: Any) -> None:
     vocabulary = word_vocabulary(300)
-    first, again, other = (make_target(FAMILIES[family](3.0, seed), vocabulary).probabilities for seed in (7, 7, 8))
+    first, again, other = (build_target(FAMILIES[family](3.0, seed), vocabulary).probabilities for seed in (7, 7, 8))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 1e-4
 
@@ -65,36 +65,36 @@ def test_the_seed_decides(family: str, word_vocabulary: Any) -> None:
 @every_family
 def test_the_ends_are_one_token_and_all_tokens(family: str, word_vocabulary: Any) -> None:
     vocabulary = word_vocabulary(50, frozenset({3}))
-    certain = make_target(FAMILIES[family](0.0, 0), vocabulary).probabilities
+    certain = build_target(FAMILIES[family](0.0, 0), vocabulary).probabilities
     assert np.count_nonzero(certain) == 1
     assert certain.max() == 1.0
-    level = make_target(FAMILIES[family](log(50), 0), vocabulary).probabilities
+    level = build_target(FAMILIES[family](log(50), 0), vocabulary).probabilities
     np.testing.assert_allclose(level[vocabulary.allowed], 1 / 50, rtol=1e-6)
 
 
 @every_family
 def test_an_entropy_above_that_of_all_tokens_is_refused(family: str, word_vocabulary: Any) -> None:
     vocabulary = word_vocabulary(50, frozenset({3}))  # a missing row adds no entropy: ln 50, not ln 51
-    make_target(FAMILIES[family](3.9129, 0), vocabulary)  # ln 50 = 3.91202..., rounded up
+    build_target(FAMILIES[family](3.9129, 0), vocabulary)  # ln 50 = 3.91202..., rounded up
     with pytest.raises(TargetError, match=r"3\.92 nats is out of reach: .* 0\.0000 to 3\.9120 nats"):
-        make_target(FAMILIES[family](3.92, 0), vocabulary)
+        build_target(FAMILIES[family](3.92, 0), vocabulary)
 
 
 def test_one_token_alone_has_no_entropy(word_vocabulary: Any) -> None:
     for spec in (Vanilla(entropy=0.0), Temperature(entropy=0.0), Zipf(entropy=0.0), Outlier(entropy=0.0, count=1)):
-        assert make_target(spec, word_vocabulary(1)).probabilities.tolist() == [1.0]
+        assert build_target(spec, word_vocabulary(1)).probabilities.tolist() == [1.0]
 
 
 def test_the_recipe_is_one_sentence_with_the_tolerance(word_vocabulary: Any) -> None:
     for make in FAMILIES.values():
-        recipe = make_target(make(2.0, 5), word_vocabulary(50)).recipe
+        recipe = build_target(make(2.0, 5), word_vocabulary(50)).recipe
         assert "0.001 nats" in recipe
         assert recipe.endswith(".")
         assert "seed 5" in recipe
 
 
 def test_targets_cannot_be_written_to(word_vocabulary: Any) -> None:
-    target = make_target(Uniform(), word_vocabulary(5))
+    target = build_target(Uniform(), word_vocabulary(5))
     with pytest.raises(ValueError, match="read-only"):
         target.probabilities[0] = 1
 
@@ -119,22 +119,22 @@ def test_vanilla_parts_the_tokens_into_two_bumps() -> None:
 
 def test_zipf_is_a_power_of_the_rank(word_vocabulary: Any) -> None:
     vocabulary = word_vocabulary(100)
-    given_ = make_target(Zipf(exponent=1.5, seed=4), vocabulary)
+    given_ = build_target(Zipf(exponent=1.5, seed=4), vocabulary)
     ranked = np.sort(given_.probabilities)[::-1]
     np.testing.assert_allclose(ranked / ranked[0], np.arange(1, 101) ** -1.5)
-    fitted = make_target(Zipf(entropy=given_.entropy, seed=4), vocabulary)
+    fitted = build_target(Zipf(entropy=given_.entropy, seed=4), vocabulary)
     np.testing.assert_allclose(fitted.probabilities, given_.probabilities, rtol=1e-9)
     assert fitted.notes["exponent"] == pytest.approx(1.5)
 
 
 @pytest.mark.parametrize("exponent", [0.0, 1e6, 1e300])
 def test_zipf_takes_any_exponent(exponent: float, word_vocabulary: Any) -> None:
-    p = make_target(Zipf(exponent=exponent), word_vocabulary(100)).probabilities
+    p = build_target(Zipf(exponent=exponent), word_vocabulary(100)).probabilities
     assert p.max() == pytest.approx(1.0 if exponent else 0.01)
 
 
 def test_uniform_leaves_out_rows_without_a_token(word_vocabulary: Any) -> None:
-    target = make_target(Uniform(), word_vocabulary(4, frozenset({1})))
+    target = build_target(Uniform(), word_vocabulary(4, frozenset({1})))
     assert target.probabilities.tolist() == [0.25, 0.0, 0.25, 0.25, 0.25]
     assert target.entropy == pytest.approx(log(4))
 
@@ -142,7 +142,7 @@ def test_uniform_leaves_out_rows_without_a_token(word_vocabulary: Any) -> None:
 def test_one_hot(word_vocabulary: Any) -> None:
     vocabulary = word_vocabulary(4, frozenset({1}))
     for token in ("t2", 3, "id:3"):
-        target = make_target(OneHot(token=token), vocabulary)
+        target = build_target(OneHot(token=token), vocabulary)
         assert target.probabilities.tolist() == [0, 0, 0, 1, 0]
         assert target.entropy == 0.0
 
@@ -150,17 +150,17 @@ def test_one_hot(word_vocabulary: Any) -> None:
 @pytest.mark.parametrize("token", [1, 5, 99, "id:1", "id:99"])
 def test_one_hot_on_a_row_without_a_token_is_refused(token: str | int, word_vocabulary: Any) -> None:
     with pytest.raises(TargetError, match="outside this vocabulary"):
-        make_target(OneHot(token=token), word_vocabulary(4, frozenset({1})))
+        build_target(OneHot(token=token), word_vocabulary(4, frozenset({1})))
 
 
 def test_a_token_past_the_rows_of_the_head_is_refused(word_vocabulary: Any) -> None:
     """Gemma's tokenizer has one: `<image_soft_token>`."""
     narrow = Vocabulary(word_vocabulary(5).tokenizer, 3)
-    assert make_target(Uniform(), narrow).probabilities.shape == (3,)
+    assert build_target(Uniform(), narrow).probabilities.shape == (3,)
     with pytest.raises(TargetError, match="outside this vocabulary of 3 tokens"):
-        make_target(OneHot(token="t4"), narrow)
+        build_target(OneHot(token="t4"), narrow)
 
 
 def test_a_vocabulary_without_tokens_is_refused(word_vocabulary: Any) -> None:
     with pytest.raises(TargetError, match="no tokens"):
-        make_target(Uniform(), word_vocabulary(0, frozenset({0, 1})))
+        build_target(Uniform(), word_vocabulary(0, frozenset({0, 1})))

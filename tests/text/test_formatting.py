@@ -86,7 +86,7 @@ def test_rates(speed: float | None, text: str) -> None:
 
 @given(masses, masses, widths)
 def test_two_bars_say_which_distribution_reaches_further(target: float, achieved: float, width: int) -> None:
-    line = formatting.two_bars(target, achieved, width)
+    line = formatting.overlaid_bars(target, achieved, width)
     text = plain(line)
     assert width_of(line) == width
     longer_target = round(target * width) > round(achieved * width)
@@ -101,10 +101,10 @@ def test_two_bars_say_which_distribution_reaches_further(target: float, achieved
 
 
 def test_two_bars_colour_repeats_the_sign() -> None:
-    roles = {text[0]: role for text, role in formatting.two_bars(0.8, 0.5, 10)}
+    roles = {text[0]: role for text, role in formatting.overlaid_bars(0.8, 0.5, 10)}
     assert roles["█"] == "agreed"
     assert roles["▀"] == "target"
-    assert {text[0]: role for text, role in formatting.two_bars(0.1, 0.5, 10)}["▄"] == "achieved"
+    assert {text[0]: role for text, role in formatting.overlaid_bars(0.1, 0.5, 10)}["▄"] == "achieved"
 
 
 @given(numbers, widths)

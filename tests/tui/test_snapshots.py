@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 from distprompt_tui.text import formatting
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.prompt_view import PromptView
-from distprompt_tui.tui.run.token_panel import Bars
+from distprompt_tui.tui.run.token_panel import TokenList
 from distprompt_tui.tui.runs.compare_screen import CompareScreen
 from distprompt_tui.tui.runs.run_table import RunTable
 from distprompt_tui.tui.runs.screen import RunsScreen
@@ -42,7 +42,7 @@ def living(tmp_path: Path, method: str) -> Recorder:
 
 async def drawn(app: DistPromptApp, pilot: Pilot[Any]) -> None:
     """Wait until all of a run's tokens are on the screen."""
-    await until(pilot, lambda: app.screen.query(Bars) and app.screen.query_one(Bars).table.complete)
+    await until(pilot, lambda: app.screen.query(TokenList) and app.screen.query_one(TokenList).table.complete)
     await until(pilot, lambda: "step 40" in screen_text(app) and "·word10" in screen_text(app))
 
 
@@ -56,7 +56,7 @@ async def test_start(app_on: Make, small_world: object) -> None:
 async def test_live_on_a_small_terminal(tmp_path: Path, app_on: Make) -> None:
     async with watched(living(tmp_path, "soft"), app_on, size=(80, 24)) as (app, pilot):
         await until(pilot, lambda: "step 40" in screen_text(app) and "[TODO]" in screen_text(app))
-        await until(pilot, lambda: app.screen.query_one(Bars).table.complete)
+        await until(pilot, lambda: app.screen.query_one(TokenList).table.complete)
         compare_with_kept("live-80x24", picture(app))
 
 

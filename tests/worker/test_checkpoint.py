@@ -14,7 +14,7 @@ from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter, Tailer
 from distprompt_tui.search.protocol import SearchState
 from distprompt_tui.worker import checkpoint
-from distprompt_tui.worker.checkpoint import Checkpoint, Timetable, load_checkpoint, save_checkpoint
+from distprompt_tui.worker.checkpoint import Checkpoint, CheckpointSchedule, load_checkpoint, save_checkpoint
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_failure_in_the_middle_of_saving_leaves_both(run: RunDirectory, monkey
 def test_they_are_due_by_time_and_by_steps_but_never_take_much_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now)
-    timetable = Timetable()
+    timetable = CheckpointSchedule()
     assert not timetable.is_due(checkpoint.STEPS - 1)
     assert timetable.is_due(checkpoint.STEPS)
     timetable.saved(checkpoint.STEPS, cost=0.1)

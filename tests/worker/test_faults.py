@@ -23,7 +23,7 @@ from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import FORMAT_VERSION, EventWriter, Tailer
 from distprompt_tui.runs.process import send, start_worker, stop
 from distprompt_tui.storage.safe_io import append_line, write_array, write_json
-from distprompt_tui.tui.run.monitor import RunFollower
+from distprompt_tui.tui.run.monitor import RunMonitor
 from tests.faulty_model import FaultyModel
 from tests.tiny_runs import outcome, tiny_spec
 from tests.waiting import until
@@ -223,7 +223,7 @@ def test_a_read_only_run_is_shown_and_not_resumed(
     run = create_run(tiny_spec(tiny_folders["llama"], steps=20), disk)
     start_faulty(run).join()
     assert mounts.run("mount", "-o", "remount,ro", tmp_path / "disk").returncode == 0
-    assert RunFollower(run).poll().state.reason == "budget"
+    assert RunMonitor(run).poll().state.reason == "budget"
     with pytest.raises(UsageError, match="Read-only"):
         start_worker(run)
     with pytest.raises(UsageError, match="Read-only"):
@@ -249,7 +249,7 @@ def test_a_viewer_does_not_take_a_clock_that_is_set_for_a_silent_worker(
     run = create_run(tiny_spec(tiny_folders["llama"]), tmp_path)
     worker = start_faulty(run)
     until(lambda: seen(run).step > 0)
-    follower = RunFollower(run)
+    follower = RunMonitor(run)
     assert follower.poll().is_live
     true = time.time
     for jump in (7200, -7200):
@@ -282,7 +282,7 @@ def test_a_model_without_numbers_now_and_then_reaches_the_end(run: RunDirectory)
 def test_two_viewers_see_the_same_and_both_are_heard(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
     run = create_run(tiny_spec(tiny_folders["llama"]), tmp_path)
     worker = start_faulty(run)
-    viewers = [RunFollower(run), RunFollower(run)]
+    viewers = [RunMonitor(run), RunMonitor(run)]
     until(lambda: all(viewer.poll().state.step > 3 for viewer in viewers))
     send(run, "pause")
     until(lambda: all(viewer.poll().state.phase == "paused" for viewer in viewers))

@@ -13,13 +13,13 @@ import torch
 from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.runs.directory import create_run
-from distprompt_tui.runs.event_reader import Recording
+from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.events import EventWriter, Tailer
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.search import make_search
-from distprompt_tui.targets import make_target
+from distprompt_tui.targets import build_target
 from distprompt_tui.worker import recorder
-from distprompt_tui.worker.recorder import EVENTS_OF_A_KIND, INTERVALS, Recorder
+from distprompt_tui.worker.recorder import INTERVALS, MAX_EVENTS_PER_EFOLD, Recorder
 from tests.tiny_runs import tiny_spec
 
 
@@ -30,12 +30,12 @@ def test_events_become_rarer_with_the_age_of_a_run_and_the_newest_is_beside_them
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A day, in steps of five minutes, with one hundredth of the events."""
-    parts = EVENTS_OF_A_KIND / 100
+    parts = MAX_EVENTS_PER_EFOLD / 100
     monkeypatch.setattr(recorder, "EVENTS_OF_A_KIND", parts)
     clock = 0.0
     monkeypatch.setattr(recorder.time, "monotonic", lambda: clock)
     model, spec = tiny_models["llama"], tiny_spec(tiny_folders["llama"], steps=288)
-    target = make_target(spec.target, model.vocabulary, None)
+    target = build_target(spec.target, model.vocabulary, None)
     run = create_run(spec, tmp_path)
     events = EventWriter(run.events)
     search = make_search(model, torch.tensor(target.probabilities), spec, pytest.fail)
@@ -46,12 +46,12 @@ def test_events_become_rarer_with_the_age_of_a_run_and_the_newest_is_beside_them
         if step.index == 270:
             newest = json.loads(run.newest.read_text())
             assert {"step", "snapshot"} & {event["type"] for event in newest}
-            state = reduce_all(Recording(run.events).read())
+            state = reduce_all(EventLogReader(run.events).read())
             assert (state.step, state.snapshot and state.snapshot.step) == (270, 270)
     counts = Counter(event["type"] for event in Tailer(run.events).read())
     for kind in ("step", "snapshot", "projection"):
         assert parts < counts[kind] <= parts * (1 + math.log(clock / (parts * INTERVALS[kind])))
     assert run.trace.stat().st_size <= 4 * 289
     writer.finish(search, search.best, Bounds(), "budget", {})
-    state = reduce_all(Recording(run.events).read())
+    state = reduce_all(EventLogReader(run.events).read())
     assert (state.step, state.best_kl) == (288, search.best.kl)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from distprompt_tui.runs.directory import RunDirectory, create_run
-from distprompt_tui.runs.event_reader import Recording
+from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.export import export_run
 from distprompt_tui.runs.reducer import reduce_all
@@ -24,7 +24,7 @@ STEPS = 150
 
 def seen(run: RunDirectory) -> RunState:
     """The run as a viewer has it who comes now."""
-    return reduce_all(Recording(run.events).read())
+    return reduce_all(EventLogReader(run.events).read())
 
 
 def steps_of(run: RunDirectory) -> list[int]:
@@ -57,7 +57,7 @@ def test_killed_and_resumed_equals_uninterrupted(search: str, tmp_path: Path, ti
 
 def test_a_viewer_sees_each_step_once_and_no_hole(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
     run = create_run(tiny_spec(tiny_folders["llama"], steps=400), tmp_path)
-    watched, state = Recording(run.events), RunState()
+    watched, state = EventLogReader(run.events), RunState()
     for _ in range(3):
         worker = start_faulty(run, Faults(seconds=0.1))
         before = seen(run).step

@@ -9,7 +9,7 @@ import torch
 
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.worker import surprisal
-from distprompt_tui.worker.surprisal import LARGEST_SHARE, Surprises, surprises
+from distprompt_tui.worker.surprisal import LARGEST_SHARE, SurprisalCache, surprises
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_what_stands_before_a_change_stays_and_the_rest_waits_its_turn(
 ) -> None:
     model = tiny_models["llama"]
     one, other = torch.tensor([5, 6, 7, 8]), torch.tensor([5, 6, 9, 8])
-    asked = Surprises(model)
+    asked = SurprisalCache(model)
     first = asked.of(one)
     assert first[0] is None
     assert all(value is not None and value > 0 for value in first[1:])
@@ -49,7 +49,7 @@ def test_what_stands_before_a_change_stays_and_the_rest_waits_its_turn(
 def test_a_prompt_that_somebody_waits_for_is_measured_at_once(
     tiny_models: dict[str, LanguageModel], clock: list[float]
 ) -> None:
-    asked = Surprises(tiny_models["llama"])
+    asked = SurprisalCache(tiny_models["llama"])
     asked.of(torch.tensor([5, 6, 7]))
     assert None not in asked.of(torch.tensor([6, 5, 7]), at_once=True)[1:]
     assert clock[0] == 2

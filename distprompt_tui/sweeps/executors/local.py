@@ -46,7 +46,7 @@ class LocalExecutor:
             if not line:
                 self._workers.remove(worker)
             if task is not None:
-                return report_of(task, json.loads(line) if line else {"error": worker.last_words()})
+                return report_of(task, json.loads(line) if line else {"error": worker.exit_reason()})
 
     def close(self) -> None:
         """See `Executor.close`."""
@@ -98,7 +98,7 @@ class _Worker:
         except BrokenPipeError:
             pass
 
-    def last_words(self) -> str:
+    def exit_reason(self) -> str:
         """How a process that has ended ended."""
         code = self._process.wait()
         return f"its worker was killed by signal {-code}" if code < 0 else f"its worker ended with exit code {code}"

@@ -11,7 +11,7 @@ from distprompt_tui.tui.editor.lines import RestChoice, RestData
 from distprompt_tui.tui.editor.target_draft import Draft, Report, Rest
 from distprompt_tui.tui.editor.target_rows import TargetRows
 from distprompt_tui.tui.widgets.line_widget import label_border
-from distprompt_tui.tui.widgets.visible_input import WrittenField
+from distprompt_tui.tui.widgets.visible_input import VisibleInput
 
 
 class DraftForm(Vertical):
@@ -24,8 +24,8 @@ class DraftForm(Vertical):
         super().__init__(id=id, classes=classes)
         self.rows = TargetRows(ascii_only=ascii_only, id="rows")
         self._choice = RestChoice(id="rest")
-        self._text = WrittenField(ascii_only=ascii_only, all_spaces=False, id="text")
-        self._entropy = WrittenField(ascii_only=ascii_only, placeholder="nats; empty: as it is", id="entropy")
+        self._text = VisibleInput(ascii_only=ascii_only, all_spaces=False, id="text")
+        self._entropy = VisibleInput(ascii_only=ascii_only, placeholder="nats; empty: as it is", id="entropy")
         self._rest: Rest = "uniform"
         self._by_text = False
 

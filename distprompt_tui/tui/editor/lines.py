@@ -12,7 +12,7 @@ from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.drawing.styled_text import cut, joined, spread, wrapped
 from distprompt_tui.tui.editor.target_draft import Rest
-from distprompt_tui.tui.widgets.line_widget import Painted
+from distprompt_tui.tui.widgets.line_widget import LineWidget
 
 _SUM_TOLERANCE = 1e-9
 """As `explicit` has it, whose module imports numpy."""
@@ -26,7 +26,7 @@ class RestData:
     rest: Rest = "uniform"
 
 
-class RestChoice(Painted[RestData]):
+class RestChoice(LineWidget[RestData]):
     """Two lines; a click chooses the other way."""
 
     class Clicked(Message):
@@ -76,7 +76,7 @@ class VerdictData:
     row: str = ""
 
 
-class Verdict(Painted[VerdictData]):
+class Verdict(LineWidget[VerdictData]):
     """Two lines across the screen."""
 
     def __init__(self, *, id: str) -> None:

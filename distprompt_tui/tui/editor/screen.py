@@ -24,8 +24,8 @@ from distprompt_tui.tui.editor.target_draft import Draft, Report, Row
 from distprompt_tui.tui.keymap import EDITOR_APP_KEYS, EDITOR_KEYS, bindings
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.start.opening import Opening
-from distprompt_tui.tui.start.preview_service import Known, TargetDesk
-from distprompt_tui.tui.start.spec_builder import chosen_spec
+from distprompt_tui.tui.start.preview_service import Known, TargetPreviewService
+from distprompt_tui.tui.start.spec_builder import build_spec
 from distprompt_tui.tui.start.target_preview import PreviewData, TargetView
 from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
 from distprompt_tui.tui.widgets.key_bar import KeyBar
@@ -54,7 +54,7 @@ class EditorScreen(AppScreen):
         self._model = opening.model
         self._saved = saved
         self._ascii_only = ascii_only
-        self._desk = TargetDesk(self._desk_has_news, opening.maker)
+        self._desk = TargetPreviewService(self._desk_has_news, opening.maker)
         self._vocabulary: Vocabulary | None = None
         self._report = Report(problem="the model's tokens are being read…")
         self._last_made: TargetPreview | None = None
@@ -164,7 +164,7 @@ class EditorScreen(AppScreen):
         await self._desk.look(self._model, target)
 
     def _desk_has_news(self) -> None:
-        if not self.is_drawn:
+        if not self.is_composed:
             return
         if self._rows_wanted_of is not None and (made := self._known(self._rows_wanted_of).target) is not None:
             self._take_rows(made)
@@ -183,7 +183,7 @@ class EditorScreen(AppScreen):
     # What is shown.
 
     def _show_all(self) -> None:
-        if not self.is_drawn:
+        if not self.is_composed:
             return
         self.query_one("#header", OneLine).show(self._title())
         self.form.report(self._report)
@@ -205,13 +205,13 @@ class EditorScreen(AppScreen):
         if known.target is not None:
             self._last_made = known.target
         made = self._last_made if target is not None and not known.failure else None
-        making = f"The target is being made: {self._desk.probe_says or 'a moment'}."
+        making = f"The target is being made: {self._desk.model_server_status or 'a moment'}."
         self.query_one("#target", TargetView).show(
             PreviewData(
                 target=made,
                 going_on=known.failure or (making if target is not None else "Its bars are drawn here."),
                 bounds=known.bounds,
-                bounds_going_on=self._desk.probe_says,
+                bounds_going_on=self._desk.model_server_status,
                 failed=bool(known.failure),
                 ascii_only=self._ascii_only,
             )
@@ -294,7 +294,7 @@ class EditorScreen(AppScreen):
         if base is None or self.has_changes:
             changes = {"target": target, "title": "", "description": target_draft.summary_of(target), "preset": ""}
             base = self._opening.base.model_copy(update=changes)
-        return chosen_spec(base, self._model.name, self.query_one(SearchForm).choice)
+        return build_spec(base, self._model.name, self.query_one(SearchForm).choice)
 
     # What is kept.
 

@@ -15,11 +15,11 @@ from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.drawing.styled_text import cut, width_of
 from distprompt_tui.tui.editor.target_draft import Row, RowReport
-from distprompt_tui.tui.widgets.line_widget import Painted
-from distprompt_tui.tui.widgets.visible_input import WrittenField
+from distprompt_tui.tui.widgets.line_widget import LineWidget
+from distprompt_tui.tui.widgets.visible_input import VisibleInput
 
 
-class RowNote(Painted[RowReport]):
+class RowNote(LineWidget[RowReport]):
     """What is wrong with a row, or which token it is."""
 
     def lines(self, width: int, height: int) -> list[Line]:
@@ -47,8 +47,8 @@ class TargetRow(Horizontal):
 
     def __init__(self, row: Row, *, ascii_only: bool) -> None:
         super().__init__()
-        self.token = WrittenField(row.token, ascii_only=ascii_only, placeholder="token")
-        self.mass = WrittenField(row.mass, ascii_only=ascii_only, placeholder="mass")
+        self.token = VisibleInput(row.token, ascii_only=ascii_only, placeholder="token")
+        self.mass = VisibleInput(row.mass, ascii_only=ascii_only, placeholder="mass")
         self.note = RowNote(RowReport())
         self.token.add_class("token")
         self.mass.add_class("mass")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from distprompt_tui.errors import UsageError
 from distprompt_tui.runs.state import RunState
-from distprompt_tui.storage.safe_io import MAX_JSON_BYTES, read_json, read_whole, write_atomically
+from distprompt_tui.storage.safe_io import MAX_JSON_BYTES, read_json, read_limited, write_atomically
 
 if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
@@ -122,6 +122,6 @@ def _best_prompt(run: RunDirectory) -> dict[str, object]:
 
 def _read(path: Path) -> str:
     try:
-        return read_whole(path, MAX_JSON_BYTES).decode()
+        return read_limited(path, MAX_JSON_BYTES).decode()
     except (OSError, UnicodeDecodeError):
         return ""

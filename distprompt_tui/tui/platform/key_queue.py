@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 2.0
 """The next key never waits longer, whatever a screen is busy with."""
 
 
-class Turns:
+class KeyQueue:
     """Lets a key through when the one before it has been answered."""
 
     def __init__(self, app: App[int], let_through: Callable[[Key], object]) -> None:

@@ -9,17 +9,17 @@ from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, Span
 from distprompt_tui.text.terminal_text import fit_to, safe, visible_token
 from distprompt_tui.tui.drawing.styled_text import key_hints
-from distprompt_tui.tui.run.model_queries import Asker, Influence
+from distprompt_tui.tui.run.model_queries import Influence, ModelQueries
 from distprompt_tui.tui.run.playback import History
 from distprompt_tui.tui.run.token_table import Source
-from distprompt_tui.tui.widgets.visible_input import with_signs
+from distprompt_tui.tui.widgets.visible_input import show_whitespace
 
 _TEXT_CELLS = 32
 _TOKEN_CELLS = 12
 
 
 @dataclass(frozen=True)
-class Shown:
+class DisplayState:
     """What the panels are drawn from.
 
     Attributes:
@@ -39,7 +39,7 @@ class Shown:
     influence: Influence | None = None
 
 
-def what_is_shown(run: RunState, held: RunState | None, history: History, asker: Asker) -> Shown:
+def select_display_state(run: RunState, held: RunState | None, history: History, asker: ModelQueries) -> DisplayState:
     """What a person wants to see, the last wish first.
 
     Args:
@@ -59,15 +59,15 @@ def what_is_shown(run: RunState, held: RunState | None, history: History, asker:
     return base
 
 
-def _base(run: RunState, held: RunState | None, history: History, asker: Asker) -> Shown:
+def _base(run: RunState, held: RunState | None, history: History, asker: ModelQueries) -> DisplayState:
     if asker.instead is not None:
-        return Shown(asker.instead, _text_note(asker.text, asker.instead), "snapshot", "text")
+        return DisplayState(asker.instead, _text_note(asker.text, asker.instead), "snapshot", "text")
     if (moment := history.moment) is not None:
-        return Shown(moment, _history_note(history, moment, run), "snapshot", cursor_step=moment.step)
+        return DisplayState(moment, _history_note(history, moment, run), "snapshot", cursor_step=moment.step)
     if held is not None:
         behind = (f", +{run.step - held.step:,} steps", "")
-        return Shown(held, (("‖ ", "warning"), ("view paused", "strong"), behind, *_hints("f go on")), "held")
-    return Shown(run)
+        return DisplayState(held, (("‖ ", "warning"), ("view paused", "strong"), behind, *_hints("f go on")), "held")
+    return DisplayState(run)
 
 
 def _history_note(history: History, moment: RunState, run: RunState) -> tuple[Span, ...]:
@@ -80,7 +80,7 @@ def _history_note(history: History, moment: RunState, run: RunState) -> tuple[Sp
 
 
 def _text_note(text: str, state: RunState) -> tuple[Span, ...]:
-    text = fit_to(with_signs(text, space="·", all_spaces=False), _TEXT_CELLS)
+    text = fit_to(show_whitespace(text, space="·", all_spaces=False), _TEXT_CELLS)
     return (
         ("after ", "quiet"),
         (text, "strong"),

@@ -14,7 +14,7 @@ from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.tui.drawing.plot import Mark, Point, Reference, plot_lines
 from distprompt_tui.tui.drawing.styled_text import wrapped
-from distprompt_tui.tui.widgets.line_widget import Painted, label_border
+from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 
 Metric = Literal["kl", "reverse_kl", "js", "tv"]
 
@@ -48,7 +48,7 @@ class PlotData:
     empty: str = "The curve starts with the first step."
 
 
-class DivergencePlot(Painted[PlotData], can_focus=True):
+class DivergencePlot(LineWidget[PlotData], can_focus=True):
     """Log or linear; ← and → read single points off the curve."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -11,7 +11,7 @@ from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.drawing.styled_text import cut, fitting, wrapped
-from distprompt_tui.tui.widgets.line_widget import Painted, label_border
+from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class EntropyData:
     second: str = "achieved"
 
 
-class EntropyGauge(Painted[EntropyData]):
+class EntropyGauge(LineWidget[EntropyData]):
     """Two bars on 0 … ln V."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
@@ -101,7 +101,7 @@ class LeftData:
         )
 
 
-class LeftOnTheTable(Painted[LeftData]):
+class ExcessGauge(LineWidget[LeftData]):
     """KL = head limit + left, as numbers and as a bar."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:

@@ -33,7 +33,7 @@ class Influence:
     state: RunState
 
 
-class Asker:
+class ModelQueries:
     """Questions about one run. Its model loads on the first one, in a process of its own.
 
     Attributes:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from distprompt_tui.runs.event_reader import Recording
+from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.log import read_log
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.state import RunState
-from distprompt_tui.runs.summary import RunTitle, read_spec_fields, title_of
+from distprompt_tui.runs.summary import RunLabel, read_spec_fields, title_of
 
 if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
@@ -34,7 +34,7 @@ class RunView:
         log_tail: last lines of the worker's output, for a run that crashed.
     """
 
-    title: RunTitle = field(default_factory=RunTitle)
+    title: RunLabel = field(default_factory=RunLabel)
     state: RunState = field(default_factory=RunState)
     health: Health = "alive"
     silent_seconds: int | None = None
@@ -46,14 +46,14 @@ class RunView:
         return self.health in ("alive", "silent")
 
 
-class RunFollower:
+class RunMonitor:
     """Reads one run's directory. Each `poll` blocks on files only: call it in a thread, one at a time."""
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
-        self.recording = Recording(run.events)
+        self.recording = EventLogReader(run.events)
         self._state = RunState()
-        self._title: RunTitle | None = None
+        self._title: RunLabel | None = None
         self._signs: tuple[float, ...] = ()
         self._heard_at = 0.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from distprompt_tui.runs.event_reader import Place, Recording
+from distprompt_tui.runs.event_reader import EventLogReader, Place
 from distprompt_tui.runs.reducer import as_of
 from distprompt_tui.runs.state import CurvePoint, RunState
 from distprompt_tui.tui.platform.threads import in_thread
@@ -19,7 +19,7 @@ PAGES = 10
 class History:
     """A place in a run's recording. The run goes on, and so does the recording."""
 
-    def __init__(self, recording: Recording) -> None:
+    def __init__(self, recording: EventLogReader) -> None:
         self.moment: RunState | None = None
         self.is_playing = False
         self.speed = SPEEDS[0]

@@ -21,7 +21,7 @@ from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, fit_to, visible_token
 from distprompt_tui.tui.drawing.styled_text import content, wrapped
 from distprompt_tui.tui.run.prompt_view import position_words
-from distprompt_tui.tui.widgets.visible_input import WrittenField
+from distprompt_tui.tui.widgets.visible_input import VisibleInput
 
 _WIDTH = 58
 _TOKEN_CELLS = 24
@@ -74,7 +74,7 @@ class PositionDialog(ModalScreen["int | None"]):
         self._data = data
         self._complete = complete
         self._offered: list[int] = []
-        self._field = WrittenField(
+        self._field = VisibleInput(
             ascii_only=data.ascii_only, placeholder="another token: how it begins, or id:5231", id="token"
         )
         self._list = OptionList(id="candidates")

@@ -31,9 +31,9 @@ class PromptScreen(RunScreen):
 
     def on_prompt_view_opened(self, event: PromptView.Opened) -> None:
         """Called by Textual."""
-        self.run_worker(self._look_into(event.position))
+        self.run_worker(self._open_position_dialog(event.position))
 
-    async def _look_into(self, position: int) -> None:
+    async def _open_position_dialog(self, position: int) -> None:
         from distprompt_tui.tui.run.position_dialog import PositionData, PositionDialog
 
         snapshot = self.shown.state.snapshot

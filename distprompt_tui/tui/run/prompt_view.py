@@ -21,7 +21,7 @@ from distprompt_tui.text.terminal_text import fit_to, visible_token
 from distprompt_tui.tui.drawing.styled_text import joined, key_hints, plain, width_of
 from distprompt_tui.tui.run import surprisal
 from distprompt_tui.tui.run.model_queries import Influence
-from distprompt_tui.tui.widgets.line_widget import PaintedScroll, label_border
+from distprompt_tui.tui.widgets.line_widget import ScrollLineWidget, label_border
 
 _TOKEN_CELLS = 12
 
@@ -48,7 +48,7 @@ class PromptData:
     surprising: bool = False
 
 
-class PromptView(PaintedScroll):
+class PromptView(ScrollLineWidget):
     """Scrolls where the prompt is longer than the panel. Tokens have a cursor while the panel is in focus."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

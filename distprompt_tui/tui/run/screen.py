@@ -19,8 +19,8 @@ from distprompt_tui.tui.run.divergence_plot import DivergencePlot
 from distprompt_tui.tui.run.prompt_editing import PromptScreen
 from distprompt_tui.tui.run.prompt_view import PromptView
 from distprompt_tui.tui.run.surprisal import VECTORS
-from distprompt_tui.tui.run.text_prompt import TextLine
-from distprompt_tui.tui.run.token_panel import Bars, TokensPanel
+from distprompt_tui.tui.run.text_prompt import TextPrompt
+from distprompt_tui.tui.run.token_panel import TokenList, TokensPanel
 from distprompt_tui.tui.widgets.dialogs import copy_question, export_question, kill_question, stop_question
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ class LiveScreen(PromptScreen):
         """Out of what was opened last: a field, an answer, history, a held view, a zoom; then to the start screen."""
         if self.query_one(TokensPanel).close_find():
             return
-        if self.query_one(TextLine).close():
-            self.query_one(Bars).focus()
+        if self.query_one(TextPrompt).close():
+            self.query_one(TokenList).focus()
         elif self.asker.forget():
             self.workers.cancel_group(self, "asking")
             await self.update_panels(asked=True)
@@ -181,18 +181,18 @@ class LiveScreen(PromptScreen):
     def action_text(self) -> None:
         """Let the person write a text."""
         if self._can_ask():
-            self.query_one(TextLine).open()
+            self.query_one(TextPrompt).open()
 
-    def on_text_line_written(self, event: TextLine.Written) -> None:
+    def on_text_prompt_written(self, event: TextPrompt.Written) -> None:
         """Called by Textual."""
-        self.query_one(TextLine).close()
-        self.query_one(Bars).focus()
+        self.query_one(TextPrompt).close()
+        self.query_one(TokenList).focus()
         run = self.view.state
         self._ask(self.asker.try_text(event.text, run.model, run))
 
     def action_influence(self) -> None:
         """Ask which position of the prompt moves the chosen token."""
-        bars, what = self.query_one(Bars), self.shown
+        bars, what = self.query_one(TokenList), self.shown
         if self._can_ask() and (token := bars.current_token) is not None:
             text = bars.table.text(token)
             self._ask(self.asker.explain(token, text, self.view.state.model, what.state))
@@ -207,7 +207,7 @@ class LiveScreen(PromptScreen):
 
     async def _answer(self, question: Awaitable[None]) -> None:
         await question
-        if self.is_drawn:
+        if self.is_composed:
             await self.update_panels(asked=True)
 
     # What is shown.
@@ -226,7 +226,7 @@ class LiveScreen(PromptScreen):
         self.table.wish_for(find=event.find)
         await self.update_panels(asked=True)
 
-    async def on_bars_pinned(self, event: Bars.Pinned) -> None:
+    async def on_token_list_pinned(self, event: TokenList.Pinned) -> None:
         """Called by Textual."""
         self.pins ^= {event.token}
         await self.update_panels(asked=True)

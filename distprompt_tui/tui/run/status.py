@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 from distprompt_tui.runs.result_notes import outcome_notes
 from distprompt_tui.runs.state import FORCED, RunState
-from distprompt_tui.runs.summary import RunTitle
+from distprompt_tui.runs.summary import RunLabel
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, Span
 from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.drawing.styled_text import cut, fitting, joined, key_hints, plain, spread, width_of, wrapped
 from distprompt_tui.tui.run.monitor import RunView
-from distprompt_tui.tui.widgets.line_widget import Painted
+from distprompt_tui.tui.widgets.line_widget import LineWidget
 
 APP_NAME = "distprompt"
 
@@ -46,7 +46,7 @@ class StatusData:
     stops_slowly: bool = False
 
 
-class StatusLine(Painted[StatusData]):
+class StatusLine(LineWidget[StatusData]):
     """One line."""
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -57,7 +57,7 @@ class StatusLine(Painted[StatusData]):
         return [status_line(self.data, width)]
 
 
-class Notice(Painted[StatusData]):
+class Banner(LineWidget[StatusData]):
     """Nothing while all goes well, a few lines otherwise."""
 
     def __init__(self, *, id: str | None = None) -> None:
@@ -109,7 +109,7 @@ def status_line(data: StatusData, width: int) -> Line:
     return spread(title, fitting(right, room), width)
 
 
-def title_line(title: RunTitle) -> Line:
+def title_line(title: RunLabel) -> Line:
     """`outlier › smollm2 › soft n=10`."""
     if not title.method:
         return [(safe(title.preset), "strong")]
@@ -122,7 +122,7 @@ def title_line(title: RunTitle) -> Line:
     ]
 
 
-def end_words(view: RunView) -> tuple[str, bool]:
+def end_message(view: RunView) -> tuple[str, bool]:
     """How a run ended, in a sentence for somebody who looks at something else, and whether it failed."""
     state = view.state
     name = plain(title_line(view.title))

@@ -16,7 +16,7 @@ REST_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class News:
+class StatusFlash:
     """What was told last.
 
     Attributes:
@@ -34,7 +34,7 @@ class News:
         return self.words if now - self.at < SHOWN_SECONDS else ()
 
 
-def next_news(news: News, run: RunState, now: float) -> News:
+def next_flash(news: StatusFlash, run: RunState, now: float) -> StatusFlash:
     """What is told of a run now.
 
     Args:
@@ -46,8 +46,8 @@ def next_news(news: News, run: RunState, now: float) -> News:
     if run.phase != "searching" or best is None or now - news.at < REST_SECONDS:
         return news
     if news.best_kl is None:
-        return News((("begun at ", "good"), (formatting.nats(run.start_kl), "strong")), now, best)
+        return StatusFlash((("begun at ", "good"), (formatting.nats(run.start_kl), "strong")), now, best)
     if best >= news.best_kl:
         return news
     gain = formatting.nats(news.best_kl - best)
-    return News((("◆ new best ", "good"), (formatting.nats(best), "strong"), (f" −{gain}", "quiet")), now, best)
+    return StatusFlash((("◆ new best ", "good"), (formatting.nats(best), "strong"), (f" −{gain}", "quiet")), now, best)

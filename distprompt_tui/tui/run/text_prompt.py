@@ -7,10 +7,10 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Label
 
-from distprompt_tui.tui.widgets.visible_input import WrittenField
+from distprompt_tui.tui.widgets.visible_input import VisibleInput
 
 
-class TextLine(Horizontal):
+class TextPrompt(Horizontal):
     """There only while something is written; posts what was."""
 
     class Written(Message):
@@ -22,7 +22,7 @@ class TextLine(Horizontal):
 
     def __init__(self, *, ascii_only: bool) -> None:
         super().__init__(id="text_line")
-        self._field = WrittenField(
+        self._field = VisibleInput(
             ascii_only=ascii_only,
             all_spaces=False,
             placeholder="a text in the prompt's place; enter asks the model, esc goes back",

@@ -13,12 +13,12 @@ from distprompt_tui.text.formatting import Line
 from distprompt_tui.tui.drawing.styled_text import wrapped
 from distprompt_tui.tui.run.token_rows import columns_for, header_line, row_lines
 from distprompt_tui.tui.run.token_table import TokenTable
-from distprompt_tui.tui.widgets.line_table import PaintedTable
-from distprompt_tui.tui.widgets.line_widget import Painted, label_border
-from distprompt_tui.tui.widgets.search_bar import Finder
+from distprompt_tui.tui.widgets.line_table import LineTable
+from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
+from distprompt_tui.tui.widgets.search_bar import SearchBar
 
 
-class Bars(PaintedTable):
+class TokenList(LineTable):
     """The rows. The cursor stays on its token when the order changes; at the top, it stays at the top."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -106,7 +106,7 @@ class Bars(PaintedTable):
         super().redraw_all()
 
 
-class BarsHeader(Painted[tuple[TokenTable, bool]]):
+class BarsHeader(LineWidget[tuple[TokenTable, bool]]):
     """The columns' names, which do not scroll."""
 
     def lines(self, width: int, height: int) -> list[Line]:
@@ -127,9 +127,9 @@ class TokensPanel(Vertical):
 
     def __init__(self, *, ascii_only: bool, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self.bars = Bars(ascii_only=ascii_only, id="bars")
+        self.bars = TokenList(ascii_only=ascii_only, id="bars")
         self._header = BarsHeader((TokenTable(), False))
-        self._finder = Finder("part of a token, or its id; esc shows all", self.bars)
+        self._finder = SearchBar("part of a token, or its id; esc shows all", self.bars)
 
     def compose(self) -> ComposeResult:
         """Called by Textual."""
@@ -161,12 +161,12 @@ class TokensPanel(Vertical):
         """Show all tokens again. Returns whether the field was open."""
         return self._finder.close()
 
-    def on_finder_changed(self, event: Finder.Changed) -> None:
+    def on_search_bar_changed(self, event: SearchBar.Changed) -> None:
         """Called by Textual."""
         event.stop()
         self.post_message(self.FindChanged(event.find))
 
-    def on_painted_table_moved(self, event: Bars.Moved) -> None:
+    def on_line_table_cursor_moved(self, event: TokenList.CursorMoved) -> None:
         """Called by Textual."""
         event.stop()
         self._retitle()

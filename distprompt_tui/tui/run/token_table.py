@@ -66,7 +66,7 @@ class TokenTable:
         ids: token ids, sorted and filtered; each other column is indexed by the same position.
         target: p of each.
         achieved: q of each.
-        shares: of the divergence, of each in nats (`shares.kl_shares`).
+        shares: of the divergence, of each in nats (`shares.kl_contributions`).
         kl: the divergence that the shares are parts of, nats.
         text: the string of an id, not yet safe for a terminal.
         total: tokens before the filter.
@@ -187,11 +187,11 @@ class TokenSource:
     def _whole(self, target: NDArray[np.float64], achieved: NDArray[np.float32], wish: Wish) -> TokenTable:
         import numpy as np
 
-        from distprompt_tui.metrics.kl_terms import kl_shares
+        from distprompt_tui.metrics.kl_terms import kl_contributions
 
         assert self._vocabulary is not None
         q = achieved.astype(np.float64)
-        shares = kl_shares(target, achieved)
+        shares = kl_contributions(target, achieved)
         gaps = np.abs(q - target)
         keys = {"mass": np.maximum(target, q), "share": shares, "target": target, "achieved": q, "gap": gaps}
         ids = np.lexsort((-gaps, -keys[wish.order]))

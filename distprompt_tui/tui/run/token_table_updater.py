@@ -16,7 +16,7 @@ MIN_SECONDS = 1.0
 """The worker replaces achieved.npy at most this often."""
 
 
-class TableFeed:
+class TokenTableUpdater:
     """Builds tables in a thread and hands them to the panel in the event loop."""
 
     def __init__(self, source: TokenSource, show: Callable[[TokenTable], None]) -> None:

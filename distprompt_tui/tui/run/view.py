@@ -13,19 +13,19 @@ from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.keymap import APP_KEYS, HISTORY_KEYS, LIVE_KEYS, Key
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.run.controls import RunControl
-from distprompt_tui.tui.run.display_state import Shown, what_is_shown
+from distprompt_tui.tui.run.display_state import DisplayState, select_display_state
 from distprompt_tui.tui.run.divergence_plot import DivergencePlot, PlotData
-from distprompt_tui.tui.run.gauges import EntropyData, EntropyGauge, LeftData, LeftOnTheTable
-from distprompt_tui.tui.run.model_queries import Asker
-from distprompt_tui.tui.run.monitor import RunFollower, RunView
+from distprompt_tui.tui.run.gauges import EntropyData, EntropyGauge, ExcessGauge, LeftData
+from distprompt_tui.tui.run.model_queries import ModelQueries
+from distprompt_tui.tui.run.monitor import RunMonitor, RunView
 from distprompt_tui.tui.run.playback import History
 from distprompt_tui.tui.run.prompt_view import PromptData, PromptView
-from distprompt_tui.tui.run.status import Notice, StatusData, StatusLine, end_words
-from distprompt_tui.tui.run.status_flash import News, next_news
-from distprompt_tui.tui.run.text_prompt import TextLine
+from distprompt_tui.tui.run.status import Banner, StatusData, StatusLine, end_message
+from distprompt_tui.tui.run.status_flash import StatusFlash, next_flash
+from distprompt_tui.tui.run.text_prompt import TextPrompt
 from distprompt_tui.tui.run.token_panel import TokensPanel
 from distprompt_tui.tui.run.token_table import TokenSource, TokenTable
-from distprompt_tui.tui.run.token_table_updater import TableFeed
+from distprompt_tui.tui.run.token_table_updater import TokenTableUpdater
 from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
 from distprompt_tui.tui.widgets.key_bar import KeyBar
 from distprompt_tui.tui.widgets.line_widget import is_in_sight
@@ -50,31 +50,31 @@ class RunScreen(AppScreen):
         self.read_only = read_only
         self.control = RunControl(run)
         self._ascii_only = ascii_only
-        self._follower = RunFollower(run)
+        self._follower = RunMonitor(run)
         self._source = TokenSource(run)
-        self.table = TableFeed(self._source, self._show_table)
+        self.table = TokenTableUpdater(self._source, self._show_table)
         self.history = History(self._follower.recording)
-        self.asker = Asker(run, self.redraw)
+        self.asker = ModelQueries(run, self.redraw)
         self.held: RunState | None = None
         self.pins: frozenset[int] = frozenset()
         self._polling = False
         self._polled_at = time.monotonic()
         self._warned: int | None = None
-        self._news = News()
+        self._news = StatusFlash()
 
     def compose(self) -> ComposeResult:
         """Called by Textual."""
         yield StatusLine(id="status")
-        yield Notice(id="notice")
+        yield Banner(id="notice")
         with Container(id="body"):
             with Vertical(id="side"):
                 yield DivergencePlot(id="plot", classes="panel")
                 with Vertical(id="gauges"):
                     yield EntropyGauge(id="entropy", classes="panel")
-                    yield LeftOnTheTable(id="left", classes="panel")
+                    yield ExcessGauge(id="left", classes="panel")
                 yield PromptView(id="prompt", classes="panel")
             yield TokensPanel(ascii_only=self._ascii_only, id="tokens", classes="panel")
-        yield TextLine(ascii_only=self._ascii_only)
+        yield TextPrompt(ascii_only=self._ascii_only)
         yield KeyBar((*self.keys, *APP_KEYS))
         yield TooSmall()
 
@@ -100,8 +100,8 @@ class RunScreen(AppScreen):
     def on_resize(self, event: events.Resize) -> None:
         """Called by Textual."""
         self.set_class(event.size.height < _FLAT_BELOW_ROWS, "-flat")
-        if self.is_drawn:
-            self.query_one(Notice).show(self._status(self.shown))
+        if self.is_composed:
+            self.query_one(Banner).show(self._status(self.shown))
 
     def tick(self) -> None:
         """The one clock of the screen: read what is new, then draw what changed."""
@@ -120,33 +120,33 @@ class RunScreen(AppScreen):
                 await self.history.play_on(now - before, self.view.state)
         finally:
             self._polling = False
-        if not self.is_drawn:
+        if not self.is_composed:
             return
         if was_live and not self.view.is_live:
             self._tell_the_end()
         self.control.settle(self.view)
-        if self.is_seen:
+        if self.is_foreground:
             await self.update_panels(asked=was_playing)
 
     def _hear(self, now: float, *, is_first: bool) -> None:
         """What happened before this screen was opened is no news."""
         run = self.view.state
-        self._news = News(best_kl=run.best_kl) if is_first else next_news(self._news, run, now)
+        self._news = StatusFlash(best_kl=run.best_kl) if is_first else next_flash(self._news, run, now)
 
     def _tell_the_end(self) -> None:
         """The bell where it is set; a few words where another screen lies over this one."""
         if self.context.settings.bell == "on":
             self.app.bell()
-        if not self.is_seen:
-            words, is_failure = end_words(self.view)
+        if not self.is_foreground:
+            words, is_failure = end_message(self.view)
             self.notify(words, severity="error" if is_failure else "information", timeout=10, markup=False)
 
     @property
-    def shown(self) -> Shown:
+    def shown(self) -> DisplayState:
         """What the panels are drawn from."""
-        return what_is_shown(self.view.state, self.held, self.history, self.asker)
+        return select_display_state(self.view.state, self.held, self.history, self.asker)
 
-    def _status(self, what: Shown) -> StatusData:
+    def _status(self, what: DisplayState) -> StatusData:
         news = self._news.words_at(time.monotonic()) if self.view.is_live else ()
         slow = self.control.stops_slowly
         return StatusData(self.view, self.control.pending, self.read_only, what.note, news, slow)
@@ -165,14 +165,14 @@ class RunScreen(AppScreen):
 
     def redraw(self) -> None:
         """Draw what is shown now, the tokens as they are."""
-        if self.is_drawn:
+        if self.is_composed:
             self._show(self.shown)
 
-    def _show(self, what: Shown) -> None:
+    def _show(self, what: DisplayState) -> None:
         state, snapshot, run = what.state, what.state.snapshot, self.held or self.view.state
         status = self._status(what)
         self.query_one(StatusLine).show(status)
-        self.query_one(Notice).show(status)
+        self.query_one(Banner).show(status)
         uniform = self._source.uniform | ({"kl": run.uniform} if run.uniform is not None else {})
         self.query_one(DivergencePlot).show(
             PlotData(run.curve, run.readings, uniform, run.bounds, run.best_kl, run.best_step, what.cursor_step)
@@ -181,7 +181,7 @@ class RunScreen(AppScreen):
             EntropyData(state.entropy_target, state.entropy, state.vocab_size, self._name_of_second(what))
         )
         left = LeftData.of(state, "text" if what.second == "text" else "best", last_step=self._shows_last_step(what))
-        self.query_one(LeftOnTheTable).show(left)
+        self.query_one(ExcessGauge).show(left)
         if snapshot is not None:
             method = "hard" if what.second == "text" else state.method or self.view.title.method
             self.query_one(PromptView).show(
@@ -198,12 +198,12 @@ class RunScreen(AppScreen):
         self._show_keys(what)
         self._tell_new_warnings(self.view.state.warnings)
 
-    def _shows_last_step(self, what: Shown) -> bool:
+    def _shows_last_step(self, what: DisplayState) -> bool:
         """Whether a run is shown whose best prompt was not measured at its end: its last step had another one."""
         is_over = self.view.health == "crashed" or (self.view.state.phase == "ended" and not self.view.state.result)
         return is_over and not what.note
 
-    def _name_of_second(self, what: Shown) -> str:
+    def _name_of_second(self, what: DisplayState) -> str:
         return "last step" if self._shows_last_step(what) else what.second
 
     def _tell_new_warnings(self, warnings: tuple[str, ...]) -> None:
@@ -212,7 +212,7 @@ class RunScreen(AppScreen):
             self.notify(safe(warning), severity="warning", markup=False)
         self._warned = len(warnings) if self._follower.has_read else None
 
-    def _show_keys(self, what: Shown) -> None:
+    def _show_keys(self, what: DisplayState) -> None:
         words = {
             "pause": "resume" if self.view.state.phase == "paused" else "pause",
             "stop": "kill" if self.control.is_stopping else "stop",
@@ -228,7 +228,7 @@ class RunScreen(AppScreen):
         self.query_one(KeyBar).show(words, frozenset(useless))
 
     def _show_table(self, table: TokenTable) -> None:
-        if not self.is_drawn:
+        if not self.is_composed:
             return
         empty = "The tokens appear with the first snapshot."
         if table.find:

@@ -14,7 +14,7 @@ from distprompt_tui.runs.compare import spec_differences
 from distprompt_tui.runs.summary import RunSummary, read_spec_fields, summarise
 from distprompt_tui.tui.keymap import APP_KEYS, COMPARE_KEYS, bindings
 from distprompt_tui.tui.platform.threads import in_thread
-from distprompt_tui.tui.run.monitor import RunFollower
+from distprompt_tui.tui.run.monitor import RunMonitor
 from distprompt_tui.tui.runs.comparison import Compared, ComparedCurves, Differences, Legend, PlotData
 from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
 from distprompt_tui.tui.widgets.key_bar import KeyBar
@@ -36,7 +36,7 @@ class CompareScreen(AppScreen):
     def __init__(self, marked: Sequence[tuple[int, RunSummary]]) -> None:
         super().__init__()
         self._runs = [Compared(number, summary) for number, summary in marked]
-        self._followers = [RunFollower(summary.run) for _, summary in marked]
+        self._followers = [RunMonitor(summary.run) for _, summary in marked]
         self._by_seconds = False
         self._log = True
         self._reading = False
@@ -65,7 +65,7 @@ class CompareScreen(AppScreen):
     def tick(self) -> None:
         """Read what is new, then draw what changed. Runs that have ended are read once."""
         living = [run for run in self._runs if run.summary.is_live or not run.curve]
-        if living and self.is_seen and not self._reading:
+        if living and self.is_foreground and not self._reading:
             self._reading = True
             self.run_worker(self._read())
 
@@ -74,7 +74,7 @@ class CompareScreen(AppScreen):
             self._runs = await in_thread(self._read_runs)
         finally:
             self._reading = False
-        if self.is_drawn:
+        if self.is_composed:
             self._show()
 
     def _read_runs(self) -> list[Compared]:

@@ -16,7 +16,7 @@ from distprompt_tui.text.terminal_text import fit, safe
 from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves
 from distprompt_tui.tui.drawing.styled_text import cut, wrapped
 from distprompt_tui.tui.runs.run_rows import header_line, layout_for, run_line
-from distprompt_tui.tui.widgets.line_widget import Painted, PaintedScroll
+from distprompt_tui.tui.widgets.line_widget import LineWidget, ScrollLineWidget
 
 DIGITS_A_CURVE = 4
 """A curve says this often whose it is, and once more at its end."""
@@ -45,7 +45,7 @@ class PlotData:
     by_seconds: bool = False
 
 
-class ComparedCurves(Painted[PlotData]):
+class ComparedCurves(LineWidget[PlotData]):
     """The best divergence so far of each run."""
 
     def lines(self, width: int, height: int) -> list[Line]:
@@ -58,7 +58,7 @@ class ComparedCurves(Painted[PlotData]):
             return wrapped(f"The plot could not be drawn: {type(error).__name__}: {error}", width, "quiet")
 
 
-class Legend(Painted[Sequence[Compared]]):
+class Legend(LineWidget[Sequence[Compared]]):
     """Each run's line, as the list of runs has it."""
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
@@ -72,7 +72,7 @@ class Legend(Painted[Sequence[Compared]]):
         return [header_line(layout, None), *rows]
 
 
-class Differences(PaintedScroll):
+class Differences(ScrollLineWidget):
     """The fields in which the specs differ, a column a run."""
 
     def __init__(self, *, id: str, classes: str) -> None:

@@ -13,9 +13,9 @@ from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.drawing.styled_text import wrapped
 from distprompt_tui.tui.runs.run_rows import header_line, layout_for, run_line
-from distprompt_tui.tui.widgets.line_table import PaintedTable
-from distprompt_tui.tui.widgets.line_widget import Painted, label_border
-from distprompt_tui.tui.widgets.search_bar import Finder
+from distprompt_tui.tui.widgets.line_table import LineTable
+from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
+from distprompt_tui.tui.widgets.search_bar import SearchBar
 
 ORDER_WORDS: dict[Order, str] = {
     "newest": "newest first",
@@ -48,7 +48,7 @@ class RunList:
     empty: str = "Reading the runs…"
 
 
-class RunTable(PaintedTable):
+class RunTable(LineTable):
     """The rows; the cursor stays on its run."""
 
     def __init__(self, *, id: str) -> None:
@@ -86,7 +86,7 @@ class RunTable(PaintedTable):
         )
 
 
-class RunsHeader(Painted[RunList]):
+class RunsHeader(LineWidget[RunList]):
     """The columns' names, which do not scroll."""
 
     def lines(self, width: int, height: int) -> list[Line]:
@@ -100,7 +100,7 @@ class RunsPanel(Vertical):
     def __init__(self, *, id: str, classes: str) -> None:
         super().__init__(id=id, classes=classes)
         self.table = RunTable(id="table")
-        self.finder = Finder("words of state, target, model, method or name; esc shows all", self.table)
+        self.finder = SearchBar("words of state, target, model, method or name; esc shows all", self.table)
         self._header = RunsHeader(RunList())
 
     def compose(self) -> ComposeResult:
@@ -115,7 +115,7 @@ class RunsPanel(Vertical):
         self._header.show(data)
         self._retitle()
 
-    def on_painted_table_moved(self, event: RunTable.Moved) -> None:
+    def on_line_table_cursor_moved(self, event: RunTable.CursorMoved) -> None:
         """Called by Textual."""
         self._retitle()
 

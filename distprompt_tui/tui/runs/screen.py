@@ -20,7 +20,7 @@ from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
 from distprompt_tui.tui.widgets.dialogs import delete_question
 from distprompt_tui.tui.widgets.key_bar import KeyBar
 from distprompt_tui.tui.widgets.one_line import OneLine
-from distprompt_tui.tui.widgets.search_bar import Finder
+from distprompt_tui.tui.widgets.search_bar import SearchBar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +69,7 @@ class RunsScreen(AppScreen):
         self._load()
 
     def _load_in_sight(self) -> None:
-        if self.is_seen:
+        if self.is_foreground:
             self._load()
 
     @work(exclusive=True, group="load")
@@ -83,7 +83,7 @@ class RunsScreen(AppScreen):
     # What is shown.
 
     def _show(self) -> None:
-        if not self.is_drawn:
+        if not self.is_composed:
             return
         found = sorted_runs(matching_runs(self._all, self._find), self._order)
         empty = "Reading the runs…" if not self._has_read else NO_RUNS
@@ -116,7 +116,7 @@ class RunsScreen(AppScreen):
         }
         self.query_one(KeyBar).show({}, frozenset(name for name, is_useful in useful.items() if not is_useful))
 
-    def on_painted_table_moved(self, event: RunTable.Moved) -> None:
+    def on_line_table_cursor_moved(self, event: RunTable.CursorMoved) -> None:
         """Called by Textual: another run can do other things."""
         self._show_keys()
 
@@ -128,7 +128,7 @@ class RunsScreen(AppScreen):
         """Without a run under the cursor there is nothing to do with one; a viewer that may only look changes none."""
         if action in ("resume", "delete") and self.context.read_only:
             return False
-        return action not in _ON_A_RUN or (self.is_drawn and self._current is not None)
+        return action not in _ON_A_RUN or (self.is_composed and self._current is not None)
 
     # The list.
 
@@ -139,16 +139,16 @@ class RunsScreen(AppScreen):
 
     def action_find(self) -> None:
         """Search the runs."""
-        self.query_one(Finder).open()
+        self.query_one(SearchBar).open()
 
-    def on_finder_changed(self, event: Finder.Changed) -> None:
+    def on_search_bar_changed(self, event: SearchBar.Changed) -> None:
         """Called by Textual."""
         self._find = event.find
         self._show()
 
     def action_back(self) -> None:
         """Out of a search, or back to the screen below."""
-        if not self.query_one(Finder).close():
+        if not self.query_one(SearchBar).close():
             super().action_back()
 
     def action_mark(self) -> None:

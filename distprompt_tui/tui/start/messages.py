@@ -45,10 +45,10 @@ def news_line(problem: str, model: ModelEntry | None, preparing: Preparing | Non
     return []
 
 
-def no_target_yet(model: ModelEntry | None, probe_says: str) -> str:
+def no_target_yet(model: ModelEntry | None, model_server_status: str) -> str:
     """The sentence in the place of a target that has not been made."""
     if model is None:
         return "Choose a model: the target is drawn over its tokens."
     if model.status != "prepared":
         return "The target is drawn when the model has been prepared: it needs the model's tokens."
-    return f"The target is being made: {probe_says}." if probe_says else "The target is being made…"
+    return f"The target is being made: {model_server_status}." if model_server_status else "The target is being made…"

@@ -40,7 +40,7 @@ class Known:
     bounds: FoundBounds = field(default_factory=FoundBounds)
 
 
-class TargetDesk:
+class TargetPreviewService:
     """Makes previews and asks for bounds; remembers both as long as the app runs.
 
     Attributes:
@@ -50,7 +50,7 @@ class TargetDesk:
     """
 
     def __init__(self, changed: Callable[[], None], maker: TargetMaker | None = None) -> None:
-        self.probe_says = ""
+        self.model_server_status = ""
         self.device = ""
         self._known: dict[Key, Known] = {}
         self._turns: dict[Key, asyncio.Lock] = {}
@@ -88,7 +88,7 @@ class TargetDesk:
     async def close(self) -> None:
         """End the helper process."""
         probe, self._probe = self._probe, None
-        self.probe_says = ""
+        self.model_server_status = ""
         if probe is not None:
             await probe.close()
 
@@ -137,12 +137,12 @@ class TargetDesk:
         if self._probe is None or self._probe.model != entry.name:
             await self.close()
             self._probe = Probe(entry.name, self._probe_reports)
-        self._probe_reports(self.probe_says or "being found")
+        self._probe_reports(self.model_server_status or "being found")
         return self._probe
 
     def _probe_reports(self, text: str) -> None:
-        if text != self.probe_says:
-            self.probe_says = text
+        if text != self.model_server_status:
+            self.model_server_status = text
             self._changed()
 
     def _learn(self, key: Key, known: Known) -> None:
@@ -159,7 +159,7 @@ class Preparing:
     failure: str = ""
 
 
-class ModelDesk:
+class ModelPreparer:
     """Prepares models, each at most once at a time."""
 
     def __init__(self, changed: Callable[[], None]) -> None:

@@ -11,16 +11,16 @@ from textual.binding import BindingType
 from textual.containers import Container
 
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.runs.summary import RunSummary, RunTitle, seconds_per_step, sorted_runs
+from distprompt_tui.runs.summary import RunLabel, RunSummary, seconds_per_step, sorted_runs
 from distprompt_tui.text import formatting
 from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.keymap import APP_KEYS, START_KEYS, bindings
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.start.messages import WELCOME, news_line, no_target_yet
 from distprompt_tui.tui.start.opening import Opening
-from distprompt_tui.tui.start.preview_service import ModelDesk, Preparing, TargetDesk
+from distprompt_tui.tui.start.preview_service import ModelPreparer, Preparing, TargetPreviewService
 from distprompt_tui.tui.start.rows import model_row, preset_row, run_row
-from distprompt_tui.tui.start.spec_builder import chosen_spec
+from distprompt_tui.tui.start.spec_builder import build_spec
 from distprompt_tui.tui.start.target_preview import PreviewData, TargetView
 from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
 from distprompt_tui.tui.widgets.key_bar import KeyBar
@@ -59,8 +59,8 @@ class StartScreen(AppScreen):
         self.models: list[ModelEntry] = []
         self.presets: list[Preset] = []
         self.runs: list[RunSummary] = []
-        self._targets = TargetDesk(self._show_choice)
-        self._preparations = ModelDesk(self._show_models)
+        self._targets = TargetPreviewService(self._show_choice)
+        self._preparations = ModelPreparer(self._show_models)
         self._starts_when_ready = False
         self._form_of = ""
         self._problem = ""
@@ -137,13 +137,13 @@ class StartScreen(AppScreen):
         self._look()
 
     def _load_runs_in_sight(self) -> None:
-        if self.is_seen:
+        if self.is_foreground:
             self._load_runs()
 
     @work(exclusive=True, group="runs")
     async def _load_runs(self) -> None:
         self.runs = sorted_runs(await self.context.read_runs(), "newest")
-        if self.is_drawn:
+        if self.is_composed:
             empty = "No runs yet. A search that you start goes on when you leave, and waits for you here."
             runs = self.query_one("#runs", PickList)
             runs.show([run_row(run) for run in self.runs[:MAX_RUNS]], empty)
@@ -165,7 +165,7 @@ class StartScreen(AppScreen):
     # What is shown.
 
     def _show_models(self) -> None:
-        if not self.is_drawn:
+        if not self.is_composed:
             return
         busy = self._preparations.preparing
         rows = [
@@ -188,7 +188,7 @@ class StartScreen(AppScreen):
 
     def _show_choice(self) -> None:
         """Draw what is known of the chosen model and target."""
-        if not self.is_drawn:
+        if not self.is_composed:
             return
         model, preset = self.model, self.preset
         self.query_one("#news", OneLine).show(news_line(self._problem, model, self._preparing()))
@@ -204,8 +204,8 @@ class StartScreen(AppScreen):
                 title=preset.spec.title or preset.name,
                 description=preset.spec.description,
                 target=known.target if known else None,
-                going_on=(known.failure if known else "") or no_target_yet(model, self._targets.probe_says),
-                bounds_going_on=self._targets.probe_says,
+                going_on=(known.failure if known else "") or no_target_yet(model, self._targets.model_server_status),
+                bounds_going_on=self._targets.model_server_status,
                 failed=bool(known and known.failure),
                 ascii_only=self._ascii_only,
                 **({"bounds": known.bounds} if known else {}),
@@ -220,7 +220,7 @@ class StartScreen(AppScreen):
         if None in (choice.length, choice.steps, choice.seed):
             self.query_one(SearchForm).say("length, steps and seed are whole numbers")
             return
-        pace = seconds_per_step(self.runs, RunTitle(model=model.name if model else "", method=choice.method))
+        pace = seconds_per_step(self.runs, RunLabel(model=model.name if model else "", method=choice.method))
         known = f"about {formatting.duration(pace * (choice.steps or 0))}, as the last run" if pace else ""
         self.query_one(SearchForm).say(known)
 
@@ -250,7 +250,7 @@ class StartScreen(AppScreen):
         model, preset = self.model, self.preset
         self._show_choice()
         self._show_estimate()
-        if model is None or preset is None or not self.is_seen:
+        if model is None or preset is None or not self.is_foreground:
             return
         if model.status == "prepared":
             self._find_out(model, preset.spec.target)
@@ -344,7 +344,7 @@ class StartScreen(AppScreen):
             self.notify(f"{safe(model.name)} is being prepared; the search starts when it is ready.", markup=False)
         else:
             try:
-                chosen = chosen_spec(preset.spec, model.name, self.query_one(SearchForm).choice)
+                chosen = build_spec(preset.spec, model.name, self.query_one(SearchForm).choice)
             except DistPromptError as error:
                 self.notify(safe(str(error)), severity="error", markup=False)
                 return

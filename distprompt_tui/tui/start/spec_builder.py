@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from distprompt_tui.config import spec
 
 
-def chosen_spec(base: spec.RunSpec, model: str, choice: SearchChoice) -> spec.RunSpec:
+def build_spec(base: spec.RunSpec, model: str, choice: SearchChoice) -> spec.RunSpec:
     """A preset's spec with what the person chose in its place.
 
     Raises:

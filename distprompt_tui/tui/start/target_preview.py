@@ -9,7 +9,7 @@ from distprompt_tui.text.formatting import Line, mass_curve
 from distprompt_tui.text.terminal_text import fit, safe, visible_token
 from distprompt_tui.tui.drawing.styled_text import cut, wrapped
 from distprompt_tui.tui.start.target_preview_data import FoundBounds, TargetPreview
-from distprompt_tui.tui.widgets.line_widget import Painted
+from distprompt_tui.tui.widgets.line_widget import LineWidget
 
 _TOKEN_CELLS = 14
 _LABEL_CELLS = 12
@@ -38,7 +38,7 @@ class PreviewData:
     ascii_only: bool = False
 
 
-class TargetView(Painted[PreviewData]):
+class TargetView(LineWidget[PreviewData]):
     """Drawn anew when something of it becomes known."""
 
     def __init__(self, *, id: str, classes: str) -> None:

@@ -71,12 +71,12 @@ class TargetMaker:
         Raises:
             DistPromptError: the target cannot be made as asked, or the tokens cannot be read.
         """
-        from distprompt_tui.targets import make_target
+        from distprompt_tui.targets import build_target
         from distprompt_tui.targets.description import describe
 
         vocabulary = self.vocabulary(folder, vocab_size)
         with self._lock:
-            made = make_target(target, vocabulary)
+            made = build_target(target, vocabulary)
         uniform = math.log(int(vocabulary.allowed.sum())) - made.entropy
         numbers = {"recipe": made.recipe, "entropy": made.entropy, "uniform": uniform}
         return preview_of(numbers | describe(made.probabilities, vocabulary))

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.storage.safe_io import is_own
+from distprompt_tui.storage.safe_io import is_owned_by_user
 from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.widgets.dialogs import stop_sweep_question
@@ -23,7 +23,7 @@ _GROUP = "sweep"
 FOREIGN = "This sweep is somebody else's: it is looked at, and neither started nor stopped."
 
 
-class SweepHands:
+class SweepController:
     """What a person does to one sweep. Somebody else's sweep is only looked at, as all are in a read-only app.
 
     Args:
@@ -38,7 +38,7 @@ class SweepHands:
     @property
     def may_change(self) -> bool:
         """Whether the sweep may be started and stopped from here."""
-        return not self._screen.context.read_only and is_own(self._directory.path)
+        return not self._screen.context.read_only and is_owned_by_user(self._directory.path)
 
     def can_start(self, state: str) -> bool:
         """Whether there is something to start, or to go on with."""

@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.tui.keymap import APP_KEYS, SWEEPS_KEYS, bindings
 from distprompt_tui.tui.platform.threads import in_thread
-from distprompt_tui.tui.sweeps.controller import SweepHands
+from distprompt_tui.tui.sweeps.controller import SweepController
 from distprompt_tui.tui.sweeps.sweep_table import AboutSweep, SweepListing, SweepsPanel, SweepTable
 from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
 from distprompt_tui.tui.widgets.key_bar import KeyBar
@@ -64,7 +64,7 @@ class SweepsScreen(AppScreen):
         self._load()
 
     def _load_in_sight(self) -> None:
-        if self.is_seen:
+        if self.is_foreground:
             self._load()
 
     @work(group="load")
@@ -89,7 +89,7 @@ class SweepsScreen(AppScreen):
     # What is shown.
 
     def _show(self, empty: str) -> None:
-        if not self.is_drawn:
+        if not self.is_composed:
             return
         self.query_one(SweepsPanel).show(SweepListing(self._entries, time.time(), empty))
         self.query_one("#header", OneLine).show(self._headline())
@@ -115,7 +115,7 @@ class SweepsScreen(AppScreen):
         hidden = frozenset(name for name, is_useful in useful.items() if not is_useful)
         self.query_one(KeyBar).show({"carry_out": "start" if state == "not begun" else "go on"}, hidden)
 
-    def on_painted_table_moved(self, event: SweepTable.Moved) -> None:
+    def on_line_table_cursor_moved(self, event: SweepTable.CursorMoved) -> None:
         """Called by Textual: another sweep can do other things."""
         self._show_current()
 
@@ -124,14 +124,14 @@ class SweepsScreen(AppScreen):
         return self.query_one(SweepTable).current
 
     @property
-    def _hands(self) -> SweepHands | None:
-        return SweepHands(self, self._current.directory) if self._current else None
+    def _hands(self) -> SweepController | None:
+        return SweepController(self, self._current.directory) if self._current else None
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Without a sweep there is nothing to do with one; a viewer that may only look changes none."""
         if action in ("carry_out", "stop") and self.context.read_only:
             return False
-        return action not in _ON_A_SWEEP or (self.is_drawn and self._current is not None)
+        return action not in _ON_A_SWEEP or (self.is_composed and self._current is not None)
 
     # One sweep.
 
@@ -145,9 +145,11 @@ class SweepsScreen(AppScreen):
     def action_carry_out(self) -> None:
         """Start the sweep, or go on with it."""
         assert self._current is not None
-        SweepHands(self, self._current.directory).start(self._current.sweep, self._current.standing.state, self._load)
+        SweepController(self, self._current.directory).start(
+            self._current.sweep, self._current.standing.state, self._load
+        )
 
     def action_stop(self) -> None:
         """Stop the sweep, after a question."""
         assert self._current is not None
-        SweepHands(self, self._current.directory).stop(self._current.standing.state, self._load)
+        SweepController(self, self._current.directory).stop(self._current.standing.state, self._load)

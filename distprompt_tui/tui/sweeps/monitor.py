@@ -37,7 +37,7 @@ class SweepView:
     problem: str = ""
 
 
-class SweepFollower:
+class SweepMonitor:
     """Reads one sweep's folder. Each `poll` blocks on files, and judges where rows are new: call it in a thread.
 
     Args:
@@ -63,16 +63,16 @@ class SweepFollower:
             return SweepView(problem=str(error))
 
     def _read(self) -> SweepView:
-        from distprompt_tui.sweeps.findings import CLAIMS
+        from distprompt_tui.sweeps.findings import HYPOTHESES
         from distprompt_tui.sweeps.index import standing_of
-        from distprompt_tui.sweeps.process import carrying_out
-        from distprompt_tui.sweeps.tasks import all_tasks
+        from distprompt_tui.sweeps.process import runner_pid
+        from distprompt_tui.sweeps.tasks import plan_tasks
 
         sweep = self.sweep = self.sweep or self.directory.read_sweep()
         if (count := sweep.search_count) > MOST_SEARCHES:
             raise UsageError(f"its grid has {count:,} searches; up to {MOST_SEARCHES:,} are shown")
-        self._tasks = self._tasks or all_tasks(sweep)
-        pid = carrying_out(self.directory)
+        self._tasks = self._tasks or plan_tasks(sweep)
+        pid = runner_pid(self.directory)
         has_news = self._reader.read()
         if has_news or self._report is None:
             self._report = self._report_of(sweep, self._tasks)
@@ -81,17 +81,17 @@ class SweepFollower:
         return SweepView(
             standing_of(sweep, self.directory, self._reader, pid is not None),
             self._report,
-            CLAIMS[sweep.finding] if sweep.finding else "",
+            HYPOTHESES[sweep.finding] if sweep.finding else "",
             self._left,
         )
 
     def _report_of(self, sweep: Sweep, tasks: list[Task]) -> SweepReport:
         """What the rows come to, in the order of the grid."""
         from distprompt_tui.reports.sweep_report import make_report
-        from distprompt_tui.sweeps.directory import of_the_grid
+        from distprompt_tui.sweeps.directory import filter_to_grid
 
         reader = self._reader
-        rows = of_the_grid(reader.rows.values(), (search for task in tasks for search in task.searches))
+        rows = filter_to_grid(reader.rows.values(), (search for task in tasks for search in task.searches))
         return make_report(self.directory.name, sweep, rows, reader.failures, reader.costs)
 
     def _seconds_left(self, tasks: list[Task], pid: int) -> float | None:

@@ -14,14 +14,14 @@ from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.drawing.styled_text import cut, fitting
 from distprompt_tui.tui.keymap import APP_KEYS, SWEEP_KEYS, bindings
 from distprompt_tui.tui.platform.threads import in_thread
-from distprompt_tui.tui.sweeps.controller import SweepHands
-from distprompt_tui.tui.sweeps.monitor import SweepFollower, SweepView
+from distprompt_tui.tui.sweeps.controller import SweepController
+from distprompt_tui.tui.sweeps.monitor import SweepMonitor, SweepView
 from distprompt_tui.tui.sweeps.sweep_lines import notes, settings_line, status_line, verdict_lines
 from distprompt_tui.tui.sweeps.sweep_plot import SweepPicture, SweepPlot
 from distprompt_tui.tui.sweeps.sweep_points import PointTable
 from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
 from distprompt_tui.tui.widgets.key_bar import KeyBar
-from distprompt_tui.tui.widgets.line_widget import Painted, label_border
+from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 from distprompt_tui.tui.widgets.one_line import OneLine
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ class SweepScreen(AppScreen):
     def __init__(self, directory: SweepDirectory, sweep: Sweep | None, size: str) -> None:
         super().__init__()
         self._heading = f"{sweep.name}, {size}" if sweep and size else directory.name
-        self._follower = SweepFollower(directory, sweep)
-        self._hands = SweepHands(self, directory)
+        self._follower = SweepMonitor(directory, sweep)
+        self._hands = SweepController(self, directory)
         self._view = SweepView()
         self._chosen = 0
         self._log = False
@@ -100,7 +100,7 @@ class SweepScreen(AppScreen):
 
     def tick(self) -> None:
         """Read what is new, then draw what changed."""
-        if self.is_seen and not self._reading:
+        if self.is_foreground and not self._reading:
             self._reading = True
             self.run_worker(self._read())
 
@@ -130,7 +130,7 @@ class SweepScreen(AppScreen):
     # What is shown.
 
     def _show(self) -> None:
-        if not self.is_drawn:
+        if not self.is_composed:
             return
         width = self.app.size.width - 2
         self.query_one("#header", OneLine).show(status_line(self._heading, self._view, width))
@@ -255,7 +255,7 @@ class SweepScreen(AppScreen):
         self.app.push_screen(LogScreen(self._follower.directory.log, ()))
 
 
-class Verdicts(Painted[list[Line]]):
+class Verdicts(LineWidget[list[Line]]):
     """Lines as they are given."""
 
     def lines(self, width: int, height: int) -> list[Line]:

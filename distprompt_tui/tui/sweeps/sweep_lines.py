@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps.curves import Curve, Panel
     from distprompt_tui.sweeps.findings import Verdict
     from distprompt_tui.sweeps.index import Standing
-    from distprompt_tui.sweeps.pivot import Setting
+    from distprompt_tui.sweeps.pivot import SearchConfig
     from distprompt_tui.tui.sweeps.monitor import SweepView
 
 OUTCOME_ROLES = {"holds": "good", "does not hold": "error", "undecided": "warning", "not tested": "quiet"}
@@ -77,7 +77,7 @@ def settings_line(panels: Sequence[Panel], verdicts: Sequence[Verdict], chosen: 
     return spread(shown[chosen], [(f"← {chosen + 1} of {len(panels)} →", "quiet")], width)
 
 
-def _setting(setting: Setting, verdicts: Sequence[Verdict], with_length: bool, is_chosen: bool) -> Line:
+def _setting(setting: SearchConfig, verdicts: Sequence[Verdict], with_length: bool, is_chosen: bool) -> Line:
     own = [verdict for verdict in verdicts if verdict.setting == setting]
     signs: Line = [(wording.SIGNS[verdict.outcome], OUTCOME_ROLES[verdict.outcome]) for verdict in own]
     if any(verdict.missing for verdict in own):

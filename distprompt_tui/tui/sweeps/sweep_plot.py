@@ -14,7 +14,7 @@ from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves
 from distprompt_tui.tui.drawing.plot import Point as Place
 from distprompt_tui.tui.drawing.styled_text import cut, joined, width_of, wrapped
 from distprompt_tui.tui.sweeps.sweep_lines import marked
-from distprompt_tui.tui.widgets.line_widget import Painted
+from distprompt_tui.tui.widgets.line_widget import LineWidget
 
 if TYPE_CHECKING:
     from distprompt_tui.sweeps import curves
@@ -46,7 +46,7 @@ class SweepPicture:
     role: str = "quiet"
 
 
-class SweepPlot(Painted[SweepPicture]):
+class SweepPlot(LineWidget[SweepPicture]):
     """Divergences with their head limits and floors beneath."""
 
     def lines(self, width: int, height: int) -> list[Line]:

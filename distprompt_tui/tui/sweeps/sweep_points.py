@@ -15,7 +15,7 @@ from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, safe
 from distprompt_tui.tui.drawing.styled_text import cut
 from distprompt_tui.tui.sweeps.sweep_lines import marked
-from distprompt_tui.tui.widgets.line_widget import Painted, PaintedScroll
+from distprompt_tui.tui.widgets.line_widget import LineWidget, ScrollLineWidget
 
 if TYPE_CHECKING:
     from distprompt_tui.sweeps.curves import Curve
@@ -55,7 +55,7 @@ def point_lines(curves: Sequence[Curve], width: int) -> list[Line]:
     return lines
 
 
-class PointRows(PaintedScroll):
+class PointRows(ScrollLineWidget):
     """The rows; they scroll."""
 
     def __init__(self, *, id: str) -> None:
@@ -76,7 +76,7 @@ class PointRows(PaintedScroll):
         return self._lines[index] if index < len(self._lines) else []
 
 
-class PointHeader(Painted[Sequence["Curve"]]):
+class PointHeader(LineWidget[Sequence["Curve"]]):
     """The columns' names, which do not scroll."""
 
     def lines(self, width: int, height: int) -> list[Line]:

@@ -15,8 +15,8 @@ from distprompt_tui.text.formatting import Line, Span
 from distprompt_tui.text.terminal_text import fit, safe
 from distprompt_tui.tui.drawing.styled_text import cut, wrapped
 from distprompt_tui.tui.sweeps.sweep_lines import state_span
-from distprompt_tui.tui.widgets.line_table import PaintedTable
-from distprompt_tui.tui.widgets.line_widget import Painted, label_border
+from distprompt_tui.tui.widgets.line_table import LineTable
+from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 
 if TYPE_CHECKING:
     from distprompt_tui.sweeps.index import SweepEntry
@@ -43,7 +43,7 @@ class SweepListing:
     empty: str = ""
 
 
-class SweepTable(PaintedTable):
+class SweepTable(LineTable):
     """The rows; the cursor stays on its sweep."""
 
     def __init__(self, *, id: str) -> None:
@@ -75,7 +75,7 @@ class SweepTable(PaintedTable):
         return sweep_line(self.data.entries[index], width, here=index == self.cursor, now=self.data.now)
 
 
-class SweepsHeader(Painted[bool]):
+class SweepsHeader(LineWidget[bool]):
     """The columns' names, which do not scroll; shown where there are rows."""
 
     def lines(self, width: int, height: int) -> list[Line]:
@@ -107,7 +107,7 @@ class SweepsPanel(Vertical):
         self._header.show(bool(data.entries))
 
 
-class AboutSweep(Painted["SweepEntry | None"]):
+class AboutSweep(LineWidget["SweepEntry | None"]):
     """The sweep under the cursor: what it is for, what it asks, where it lies."""
 
     def show(self, data: SweepEntry | None) -> None:

@@ -74,7 +74,7 @@ class DoctorScreen(AppScreen):
         self._show()
 
     def _show(self) -> None:
-        if not self.is_drawn:
+        if not self.is_composed:
             return
         width = max(self.app.size.width - _MARGIN, 20)
         if self._failure:

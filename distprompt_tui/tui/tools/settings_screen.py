@@ -17,7 +17,7 @@ from distprompt_tui.tui.keymap import APP_KEYS, SETTINGS_KEYS, bindings
 from distprompt_tui.tui.settings import ORDERS, SCALES, SWITCHES, Settings
 from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
 from distprompt_tui.tui.widgets.key_bar import KeyBar
-from distprompt_tui.tui.widgets.line_widget import Painted
+from distprompt_tui.tui.widgets.line_widget import LineWidget
 from distprompt_tui.tui.widgets.one_line import OneLine
 from distprompt_tui.tui.widgets.pick_list import PickList, Row
 
@@ -53,7 +53,7 @@ CHOICES = (
 )
 
 
-class About(Painted[str]):
+class About(LineWidget[str]):
     """A few sentences."""
 
     def lines(self, width: int, height: int) -> list[Line]:

@@ -39,12 +39,12 @@ class AppScreen(Screen[None]):
         self._composed = len(self.children)
 
     @property
-    def is_drawn(self) -> bool:
+    def is_composed(self) -> bool:
         """Whether its widgets are there: on the way out they go, one by one, before the screen does."""
         return self.is_attached and len(self.children) >= self._composed
 
     @property
-    def is_seen(self) -> bool:
+    def is_foreground(self) -> bool:
         """Whether it is on top, or under dialogs only. Textual's `is_current` holds for any screen below too."""
         above = self.app.screen_stack[::-1]
         return self in above and all(isinstance(screen, ModalScreen) for screen in above[: above.index(self)])

@@ -9,10 +9,10 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Region
 from textual.message import Message
 
-from distprompt_tui.tui.widgets.line_widget import PaintedScroll
+from distprompt_tui.tui.widgets.line_widget import ScrollLineWidget
 
 
-class PaintedTable(PaintedScroll):
+class LineTable(ScrollLineWidget):
     """Arrows, pages, j, k and the mouse move the cursor; it is always in sight."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -24,7 +24,7 @@ class PaintedTable(PaintedScroll):
         Binding("end", "bottom", "Last", show=False),
     ]
 
-    class Moved(Message):
+    class CursorMoved(Message):
         """Other rows came into sight, or the cursor moved."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
@@ -81,14 +81,14 @@ class PaintedTable(PaintedScroll):
         """Called by Textual."""
         super().watch_scroll_y(old_value, new_value)
         if round(old_value) != round(new_value):
-            self.post_message(self.Moved())
+            self.post_message(self.CursorMoved())
 
     def go_to(self, row: int) -> None:
         """Put the cursor on a row, or on the nearest one that there is."""
         self.cursor = min(max(row, 0), max(self.row_count - 1, 0))
         self.reveal()
         self.redraw()
-        self.post_message(self.Moved())
+        self.post_message(self.CursorMoved())
 
     def reveal(self) -> None:
         """Scroll until the cursor is in sight."""
@@ -109,4 +109,4 @@ class PaintedTable(PaintedScroll):
     def redraw_all(self) -> None:
         """Draw other rows."""
         self.set_line_count(self.row_count * self.lines_per_row or 3)
-        self.post_message(self.Moved())
+        self.post_message(self.CursorMoved())

@@ -32,7 +32,7 @@ def is_in_sight(widget: Widget) -> bool:
     return all(node.display for node in widget.ancestors_with_self if isinstance(node, Widget))
 
 
-class Painted(Widget, Generic[Data]):
+class LineWidget(Widget, Generic[Data]):
     """A widget whose lines are a function of one value and its size."""
 
     def __init__(self, data: Data, *, id: str | None = None, classes: str | None = None) -> None:
@@ -71,10 +71,10 @@ class Painted(Widget, Generic[Data]):
         return content(self._drawn)
 
 
-class PaintedScroll(ScrollView, can_focus=True):
+class ScrollLineWidget(ScrollView, can_focus=True):
     """A scrolling widget that draws the lines in sight, one at a time."""
 
-    DEFAULT_CSS = "PaintedScroll { scrollbar-size-vertical: 1; overflow-x: hidden; }"
+    DEFAULT_CSS = "ScrollLineWidget { scrollbar-size-vertical: 1; overflow-x: hidden; }"
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)

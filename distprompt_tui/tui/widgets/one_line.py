@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.tui.drawing.styled_text import cut
-from distprompt_tui.tui.widgets.line_widget import Painted
+from distprompt_tui.tui.widgets.line_widget import LineWidget
 
 
-class OneLine(Painted[Line]):
+class OneLine(LineWidget[Line]):
     """A line of text."""
 
     def lines(self, width: int, height: int) -> list[Line]:

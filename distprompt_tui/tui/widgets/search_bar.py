@@ -11,7 +11,7 @@ from textual.widgets import Input, Label
 from distprompt_tui.tui.widgets.visible_input import Field
 
 
-class Finder(Horizontal):
+class SearchBar(Horizontal):
     """Hidden until it is opened. Enter goes back to the table, closing shows all rows again."""
 
     class Changed(Message):

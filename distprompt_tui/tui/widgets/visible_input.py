@@ -24,7 +24,7 @@ class _Signs(Highlighter):
 
     def __call__(self, text: str | Text) -> Text:
         """Called by Textual for each drawing."""
-        shown = with_signs(str(text), space=self._space, all_spaces=self._all_spaces)
+        shown = show_whitespace(str(text), space=self._space, all_spaces=self._all_spaces)
         return Text(shown, no_wrap=True, overflow="ignore", end="")
 
     def highlight(self, text: Text) -> None:
@@ -62,7 +62,7 @@ class Field(Input):
             self.notify(f"Only the first line was taken; {left} words were left out.", severity="warning")
 
 
-class WrittenField(Field):
+class VisibleInput(Field):
     """A field for tokens and texts. It takes all of what is pasted, line breaks included."""
 
     def __init__(
@@ -82,7 +82,7 @@ class WrittenField(Field):
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def with_signs(text: str, *, space: str, all_spaces: bool) -> str:
+def show_whitespace(text: str, *, space: str, all_spaces: bool) -> str:
     """A text, a sign for each invisible character.
 
     Args:

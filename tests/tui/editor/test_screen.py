@@ -31,7 +31,7 @@ from distprompt_tui.tui.start import listings
 from distprompt_tui.tui.start.screen import StartScreen
 from distprompt_tui.tui.tools.help_screen import help_lines
 from distprompt_tui.tui.widgets.dialogs import Question
-from distprompt_tui.tui.widgets.visible_input import with_signs
+from distprompt_tui.tui.widgets.visible_input import show_whitespace
 from tests.tui.conftest import FakeProbe, preset_spec, screen_text, until
 from tests.tui.recording import HOSTILE
 from tests.tui.vocabularies import write_byte_level
@@ -319,7 +319,7 @@ async def test_a_floor_of_nothing_is_a_floor(
 
 @given(st.text(max_size=20), st.booleans())
 def test_signs_keep_every_position(text: str, all_spaces: bool) -> None:
-    shown = with_signs(text, space="·", all_spaces=all_spaces)
+    shown = show_whitespace(text, space="·", all_spaces=all_spaces)
     assert len(shown) == len(text)
     assert all(char.isprintable() for char in shown)
     assert not all_spaces or " " not in shown
@@ -328,8 +328,8 @@ def test_signs_keep_every_position(text: str, all_spaces: bool) -> None:
 
 
 def test_signs_between_words_are_for_tokens_only() -> None:
-    assert with_signs(" a b ", space="·", all_spaces=True) == "·a·b·"
-    assert with_signs(" a b ", space="·", all_spaces=False) == "·a b·"
+    assert show_whitespace(" a b ", space="·", all_spaces=True) == "·a·b·"
+    assert show_whitespace(" a b ", space="·", all_spaces=False) == "·a b·"
 
 
 @given(st.text(max_size=80), st.booleans(), st.text(max_size=80), st.integers(10, 120), st.integers(1, 3))

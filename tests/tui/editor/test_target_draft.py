@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from distprompt_tui.config.spec import Explicit, Lm, Outlier
 from distprompt_tui.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
-from distprompt_tui.targets import make_target
+from distprompt_tui.targets import build_target
 from distprompt_tui.text.escapes import escape_field, unescape
 from distprompt_tui.tui.editor.target_draft import (
     MAX_ROWS,
@@ -89,7 +89,7 @@ def test_rows_become_a_target(vocabulary: Vocabulary) -> None:
     assert report.total == pytest.approx(0.8)
     assert report.target == Explicit(masses={" yes": 0.5, " no": 0.3})
     assert report.rows[0].short == f"id {vocabulary.id_of(' yes')}"
-    made = make_target(report.target, vocabulary)
+    made = build_target(report.target, vocabulary)
     assert made.probabilities[vocabulary.id_of(" no")] == 0.3
 
 
@@ -165,7 +165,7 @@ def test_no_text_breaks_it(vocabulary: Vocabulary, pairs: list[tuple[str, str]])
     report = check(rows(*pairs), vocabulary)
     assert len(report.rows) == len(pairs)
     if report.target is not None:
-        make_target(report.target, vocabulary)
+        build_target(report.target, vocabulary)
     else:
         assert report.problem
 
@@ -179,7 +179,7 @@ def test_rescaled_masses_leave_nothing_to_spread(vocabulary: Vocabulary, masses:
     report = check(Draft(rows=written), vocabulary)
     assert report.problem == ""
     assert report.target is not None
-    made = make_target(report.target, vocabulary)
+    made = build_target(report.target, vocabulary)
     assert "nothing left to spread" in made.recipe
     for number, mass in enumerate(masses):
         assert made.probabilities[number] == pytest.approx(mass / math.fsum(masses), rel=1e-8)

@@ -17,7 +17,7 @@ from distprompt_tui.config.presets import load_preset, override
 from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.runs.directory import create_run
 from distprompt_tui.tui.platform.clipboard import headless_command
-from distprompt_tui.tui.widgets.visible_input import Field, WrittenField
+from distprompt_tui.tui.widgets.visible_input import Field, VisibleInput
 
 
 def parsed(command: str) -> RunSpec:
@@ -57,7 +57,7 @@ class Fields(App[None]):
     def compose(self) -> ComposeResult:
         yield Field(id="plain")
         yield Field(id="number", type="integer", max_length=6)
-        yield WrittenField(ascii_only=False, id="text")
+        yield VisibleInput(ascii_only=False, id="text")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from distprompt_tui.runs.events import Tailer
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.fork_dialog import ForkDialog, forked, settings
 from distprompt_tui.tui.run.screen import LiveScreen
-from distprompt_tui.tui.run.token_panel import Bars
+from distprompt_tui.tui.run.token_panel import TokenList
 from distprompt_tui.tui.start.screen import StartScreen
 from tests.tui.conftest import screen_text, until
 from tests.tui.recording import Recorder, recorded
@@ -24,7 +24,7 @@ HARD = RunSpec(target=Uniform(), search=Hard(length=7, width=32))
 
 
 def complete(app: DistPromptApp) -> bool:
-    return isinstance(app.screen, LiveScreen) and app.screen.query_one(Bars).table.complete
+    return isinstance(app.screen, LiveScreen) and app.screen.query_one(TokenList).table.complete
 
 
 def with_one(spec: RunSpec, **changes: str) -> RunSpec:

@@ -13,7 +13,7 @@ from distprompt_tui.errors import DistPromptError
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run import model_queries
 from distprompt_tui.tui.run.screen import LiveScreen
-from distprompt_tui.tui.run.token_panel import Bars
+from distprompt_tui.tui.run.token_panel import TokenList
 from tests.tui.conftest import screen_text, until, watched
 from tests.tui.recording import Recorder, recorded, searching
 
@@ -55,8 +55,8 @@ def model(monkeypatch: pytest.MonkeyPatch) -> type[Answers]:
     return Answers
 
 
-def bars(app: DistPromptApp) -> Bars:
-    return app.screen.query_one(Bars)
+def bars(app: DistPromptApp) -> TokenList:
+    return app.screen.query_one(TokenList)
 
 
 def complete(app: DistPromptApp) -> bool:

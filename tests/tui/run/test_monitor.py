@@ -10,15 +10,15 @@ import pytest
 from distprompt_tui.config.presets import load_preset, override, with_method
 from distprompt_tui.runs.directory import create_run
 from distprompt_tui.runs.log import read_log
-from distprompt_tui.runs.summary import RunTitle
+from distprompt_tui.runs.summary import RunLabel
 from distprompt_tui.tui.platform import clipboard
-from distprompt_tui.tui.run.monitor import SILENT_AFTER_SECONDS, RunFollower
+from distprompt_tui.tui.run.monitor import SILENT_AFTER_SECONDS, RunMonitor
 from tests.tui.recording import Recorder, recorded
 
 
 def test_a_run_without_worker_has_crashed_until_it_says_that_it_ended(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path)
-    follower = RunFollower(recorder.run)
+    follower = RunMonitor(recorder.run)
     with recorder.living_worker():
         recorder.start()
         recorder.steps(3)
@@ -34,9 +34,9 @@ def test_a_run_without_worker_has_crashed_until_it_says_that_it_ended(tmp_path: 
 
 def test_the_title_is_known_before_the_worker_speaks(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, "hard")
-    assert RunFollower(recorder.run).poll().title == RunTitle("outlier", "smollm2", "hard", 10, 0)
+    assert RunMonitor(recorder.run).poll().title == RunLabel("outlier", "smollm2", "hard", 10, 0)
     recorder.run.spec_file.write_text("not toml at all [")
-    assert RunFollower(recorder.run).poll().title.preset == recorder.run.name
+    assert RunMonitor(recorder.run).poll().title.preset == recorder.run.name
 
 
 def test_a_silent_worker_is_noticed_unless_it_pauses(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_silent_worker_is_noticed_unless_it_pauses(tmp_path: Path) -> None:
     with recorder.living_worker():
         recorder.steps(1)
         recorder.run.heartbeat.touch()
-        follower = RunFollower(recorder.run)
+        follower = RunMonitor(recorder.run)
         assert follower.poll().health == "alive"
         follower._heard_at -= SILENT_AFTER_SECONDS + 10
         view = follower.poll()
@@ -63,7 +63,7 @@ def test_a_log_that_is_not_there_or_not_text(tmp_path: Path) -> None:
 
 def test_what_can_be_copied(tmp_path: Path) -> None:
     run = recorded(tmp_path, "hard")
-    state = RunFollower(run).poll().state
+    state = RunMonitor(run).poll().state
     assert clipboard.text_of("path", run, state) == str(run.path)
     assert clipboard.text_of("attach", run, state) == f"distprompt-tui attach {run.name}"
     assert clipboard.text_of("result", run, state) == ""

@@ -12,10 +12,10 @@ from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.divergence_plot import DivergencePlot
-from distprompt_tui.tui.run.monitor import RunFollower
+from distprompt_tui.tui.run.monitor import RunMonitor
 from distprompt_tui.tui.run.playback import History
 from distprompt_tui.tui.run.screen import LiveScreen
-from distprompt_tui.tui.run.token_panel import Bars
+from distprompt_tui.tui.run.token_panel import TokenList
 from distprompt_tui.tui.start.screen import StartScreen
 from tests.tui.conftest import asked, screen_text, until, watched
 from tests.tui.recording import SIZE, Recorder, recorded, searching
@@ -23,8 +23,8 @@ from tests.tui.recording import SIZE, Recorder, recorded, searching
 Make = Callable[..., DistPromptApp]
 
 
-def bars(app: DistPromptApp) -> Bars:
-    return app.screen.query_one(Bars)
+def bars(app: DistPromptApp) -> TokenList:
+    return app.screen.query_one(TokenList)
 
 
 def complete(app: DistPromptApp) -> bool:
@@ -94,8 +94,8 @@ async def test_there_is_no_history_before_the_first_snapshot(tmp_path: Path, app
             assert "step" not in screen_text(app).split("\n")[1]
 
 
-async def visit(run: RunDirectory) -> tuple[History, RunFollower]:
-    follower = RunFollower(run)
+async def visit(run: RunDirectory) -> tuple[History, RunMonitor]:
+    follower = RunMonitor(run)
     state = follower.poll().state
     history = History(follower.recording)
     await history.go(10**9, state)

@@ -19,7 +19,7 @@ from distprompt_tui.tui.run.position_dialog import PositionDialog
 from distprompt_tui.tui.run.prompt_view import PromptData, PromptView, prompt_lines, prompt_note, prompt_title
 from distprompt_tui.tui.run.screen import LiveScreen
 from distprompt_tui.tui.run.surprisal import GRADES
-from distprompt_tui.tui.run.token_panel import Bars
+from distprompt_tui.tui.run.token_panel import TokenList
 from tests.tui.conftest import screen_text, until, watched
 from tests.tui.recording import recorded, searching
 
@@ -34,7 +34,7 @@ def asked(run: RunDirectory) -> list[dict[str, Any]]:
 
 async def chosen(app: DistPromptApp, pilot: Any, position: int) -> None:
     """Wait for a hard prompt and put the cursor on one of its positions."""
-    await until(pilot, lambda: isinstance(app.screen, LiveScreen) and app.screen.query_one(Bars).table.complete)
+    await until(pilot, lambda: isinstance(app.screen, LiveScreen) and app.screen.query_one(TokenList).table.complete)
     app.screen.query_one(PromptView).focus()
     await pilot.press(*["right_square_bracket"] * position)
     await pilot.pause()

@@ -15,7 +15,7 @@ from distprompt_tui.tui.run import controls
 from distprompt_tui.tui.run.divergence_plot import DivergencePlot
 from distprompt_tui.tui.run.prompt_view import PromptView
 from distprompt_tui.tui.run.screen import LiveScreen
-from distprompt_tui.tui.run.token_panel import Bars
+from distprompt_tui.tui.run.token_panel import TokenList
 from distprompt_tui.tui.start.screen import StartScreen
 from distprompt_tui.tui.widgets.dialogs import Question
 from distprompt_tui.tui.widgets.key_bar import KeyBar
@@ -25,8 +25,8 @@ from tests.tui.recording import Recorder, recorded, searching
 Make = Callable[..., DistPromptApp]
 
 
-def bars(app: DistPromptApp) -> Bars:
-    return app.screen.query_one(Bars)
+def bars(app: DistPromptApp) -> TokenList:
+    return app.screen.query_one(TokenList)
 
 
 def complete(app: DistPromptApp) -> bool:

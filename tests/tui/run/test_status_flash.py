@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from distprompt_tui.runs.state import RunState
-from distprompt_tui.runs.summary import RunTitle
+from distprompt_tui.runs.summary import RunLabel
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.drawing.styled_text import plain, width_of
 from distprompt_tui.tui.run.monitor import RunView
 from distprompt_tui.tui.run.status import StatusData, status_line
-from distprompt_tui.tui.run.status_flash import REST_SECONDS, SHOWN_SECONDS, News, next_news
+from distprompt_tui.tui.run.status_flash import REST_SECONDS, SHOWN_SECONDS, StatusFlash, next_flash
 from tests.tui.conftest import screen_text, until, watched
 from tests.tui.recording import searching
 
@@ -24,26 +24,26 @@ def state_at(best: float | None) -> RunState:
     return RunState(phase="searching", start_kl=4.8, best_kl=best)
 
 
-def words(news: News, now: float) -> str:
+def words(news: StatusFlash, now: float) -> str:
     return plain(list(news.words_at(now)))
 
 
 def test_the_start_and_a_new_best_are_told_for_a_moment() -> None:
-    news = next_news(News(), state_at(None), 0.0)
+    news = next_flash(StatusFlash(), state_at(None), 0.0)
     assert words(news, 0.0) == ""
-    news = next_news(news, state_at(4.8), 1.0)
+    news = next_flash(news, state_at(4.8), 1.0)
     assert words(news, 1.0) == "begun at 4.800"
     assert words(news, 1.0 + SHOWN_SECONDS) == ""
-    assert next_news(news, state_at(4.8), 100.0) == news
-    news = next_news(news, state_at(0.412), 100.0)
+    assert next_flash(news, state_at(4.8), 100.0) == news
+    news = next_flash(news, state_at(0.412), 100.0)
     assert words(news, 100.0) == "◆ new best 0.412 −4.388"
-    assert next_news(news, RunState(phase="paused", best_kl=0.1), 200.0) == news
+    assert next_flash(news, RunState(phase="paused", best_kl=0.1), 200.0) == news
 
 
 def test_a_search_that_falls_at_every_step_is_told_of_now_and_then() -> None:
-    news, told = News(best_kl=100.0), []
+    news, told = StatusFlash(best_kl=100.0), []
     for second in range(100):
-        after = next_news(news, state_at(100.0 - second), float(second))
+        after = next_flash(news, state_at(100.0 - second), float(second))
         told += [second] if after != news else []
         news = after
     assert told[:2] == [1, 1 + REST_SECONDS]
@@ -52,7 +52,7 @@ def test_a_search_that_falls_at_every_step_is_told_of_now_and_then() -> None:
 
 @pytest.mark.parametrize("width", [60, 78, 118])
 def test_news_stand_beside_the_state_and_fit(width: int) -> None:
-    view = RunView(RunTitle("outlier", "smollm2", "hard", 10), state_at(0.4))
+    view = RunView(RunLabel("outlier", "smollm2", "hard", 10), state_at(0.4))
     line = status_line(StatusData(view, news=(("◆ new best ", "good"), ("0.412", "strong"))), width)
     assert "● running  ◆ new best 0.412" in plain(line)
     assert width_of(line) <= width

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from distprompt_tui.runs.directory import RunDirectory, list_runs
-from distprompt_tui.runs.summary import RunSummary, RunTitle, read_runs
+from distprompt_tui.runs.summary import RunLabel, RunSummary, read_runs
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.drawing.styled_text import plain, width_of
-from distprompt_tui.tui.run.monitor import RunFollower
+from distprompt_tui.tui.run.monitor import RunMonitor
 from distprompt_tui.tui.run.screen import LiveScreen
 from distprompt_tui.tui.runs.compare_screen import CompareScreen
 from distprompt_tui.tui.runs.comparison import Compared, ComparedCurves, PlotData
@@ -52,7 +52,7 @@ async def at_runs(app: DistPromptApp, pilot: object, count: int) -> None:
 def test_every_width_keeps_the_columns_that_matter_most(width: int) -> None:
     layout = layout_for(width)
     summary = RunSummary(
-        RunDirectory(Path("x")), RunTitle("a-very-long-name-of-a-target", "m" * 40, "soft", 10, 0), "plateau", 0.2, 0.1,
+        RunDirectory(Path("x")), RunLabel("a-very-long-name-of-a-target", "m" * 40, "soft", 10, 0), "plateau", 0.2, 0.1,
         5.5, 123_456, 1_000_000, None, 0.0,
     )  # fmt: skip
     line = run_line(summary, layout, here=True, number=3, now=3_600.0)
@@ -253,7 +253,7 @@ async def test_marked_runs_are_compared(
 
 def test_each_curve_says_whose_it_is_without_colour(tmp_path: Path) -> None:
     run = recorded(tmp_path)
-    curve = RunFollower(run).poll().state.curve
+    curve = RunMonitor(run).poll().state.curve
     (summary,) = read_runs(tmp_path)
     plot = ComparedCurves(PlotData([Compared(2, summary, curve), Compared(5, summary, curve), Compared(6, summary)]))
     text = "\n".join(plain(line) for line in plot.lines(100, 20))

@@ -14,7 +14,7 @@ from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.screen import LiveScreen
 from distprompt_tui.tui.start import listings, preview_service, screen
 from distprompt_tui.tui.start.screen import StartScreen
-from distprompt_tui.tui.start.spec_builder import chosen_spec
+from distprompt_tui.tui.start.spec_builder import build_spec
 from distprompt_tui.tui.widgets.pick_list import PickList
 from distprompt_tui.tui.widgets.search_form import SearchChoice, SearchForm
 from tests.tui.conftest import FakeProbe, preset_spec, screen_text, until
@@ -251,9 +251,9 @@ async def test_the_palette_finds_models_targets_and_runs(tmp_path: Path, app_on:
 
 def test_a_choice_is_validated() -> None:
     base = RunSpec(target=Temperature(entropy=2.0), search=Soft(length=4, lr=0.3))
-    spec = chosen_spec(base, "some/model", SearchChoice("soft", 7, 50, 3))
+    spec = build_spec(base, "some/model", SearchChoice("soft", 7, 50, 3))
     assert (spec.search.length, spec.search.lr, spec.model.name, spec.seed) == (7, 0.3, "some/model", 3)
     with pytest.raises(UsageError, match="length"):
-        chosen_spec(base, "m", SearchChoice("soft", 0, 50, 3))
+        build_spec(base, "m", SearchChoice("soft", 0, 50, 3))
     with pytest.raises(UsageError, match="whole numbers"):
-        chosen_spec(base, "m", SearchChoice("soft", None, 50, 3))
+        build_spec(base, "m", SearchChoice("soft", None, 50, 3))

@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 
 from distprompt_tui.sweeps.curves import panels
 from distprompt_tui.sweeps.directory import SweepDirectory, append_lines
-from distprompt_tui.sweeps.process import carrying_out
+from distprompt_tui.sweeps.process import runner_pid
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.drawing.styled_text import plain, width_of
@@ -152,7 +152,7 @@ async def test_started_watched_and_stopped(
         await until(pilot, lambda: isinstance(app.screen, Question))
         await pilot.press("s")
         await until(pilot, lambda: "■ stopped" in screen_text(app))
-        assert carrying_out(SweepDirectory(path)) is None
+        assert runner_pid(SweepDirectory(path)) is None
         assert "go on" in screen_text(app)
         log = path / "worker.log"  # the process lets go of the sweep, then says how it ended
         await until(pilot, lambda: "stopped; the same command goes on from here" in log.read_text())
@@ -193,7 +193,7 @@ async def test_another_persons_sweep_is_only_looked_at(
     sweeps: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = carried_out(example_sweep(), sweeps)
-    monkeypatch.setattr("distprompt_tui.tui.sweeps.controller.is_own", lambda path: path != directory.path)
+    monkeypatch.setattr("distprompt_tui.tui.sweeps.controller.is_owned_by_user", lambda path: path != directory.path)
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         with directory.locked():

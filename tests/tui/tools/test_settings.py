@@ -13,7 +13,7 @@ from distprompt_tui.errors import UsageError
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.divergence_plot import DivergencePlot
 from distprompt_tui.tui.run.screen import LiveScreen
-from distprompt_tui.tui.run.token_panel import Bars
+from distprompt_tui.tui.run.token_panel import TokenList
 from distprompt_tui.tui.settings import Settings, read_settings, write_settings
 from distprompt_tui.tui.start.screen import StartScreen
 from distprompt_tui.tui.themes import DARK, LIGHT, SIXTEEN_COLORS
@@ -155,9 +155,9 @@ async def test_a_run_begins_as_set(tmp_path: Path, app_on: Make) -> None:
     app = app_on(attach=recorded(tmp_path / "runs"), settings_file=file)
     async with app.run_test(size=(120, 40)) as pilot:
         await until(
-            pilot, lambda: isinstance(app.screen, LiveScreen) and app.screen.query_one(Bars).table.order == "gap"
+            pilot, lambda: isinstance(app.screen, LiveScreen) and app.screen.query_one(TokenList).table.order == "gap"
         )
-        assert app.screen.query_one(Bars).log_scale
+        assert app.screen.query_one(TokenList).log_scale
         assert not app.screen.query_one(DivergencePlot).log_scale
 
 
