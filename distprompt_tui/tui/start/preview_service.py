@@ -44,7 +44,7 @@ class TargetPreviewService:
     """Makes previews and asks for bounds; remembers both as long as the app runs.
 
     Attributes:
-        probe_says: what is going on; empty where nothing is.
+        model_server_status: what the model server is doing; empty where it is idle.
         device: where models are loaded; empty until one was.
         maker: has read the models' tokens.
     """
