@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-DEADLINE_SECONDS = 600
+DEADLINE_SECONDS = 300
 """Far more than anything takes on one busy core."""
 
 

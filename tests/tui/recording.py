@@ -165,9 +165,9 @@ def candidates(step: int) -> list[list[object] | None]:
     return [tried if position == 3 else None for position in range(10)]
 
 
-def searching(runs_dir: Path, method: str = "soft", steps: int = 2) -> Recorder:
+def searching(runs_dir: Path, method: str = "soft", *, steps: int = 2, whole_vocabulary: bool = True) -> Recorder:
     """The recorder of a run that has made some steps."""
-    recorder = Recorder(runs_dir, method)
+    recorder = Recorder(runs_dir, method, whole_vocabulary=whole_vocabulary)
     recorder.start()
     recorder.steps(steps)
     return recorder
@@ -175,7 +175,7 @@ def searching(runs_dir: Path, method: str = "soft", steps: int = 2) -> Recorder:
 
 def recorded(runs_dir: Path, method: str = "soft", steps: int = 40) -> RunDirectory:
     """A run that has ended."""
-    recorder = searching(runs_dir, method, steps)
+    recorder = searching(runs_dir, method, steps=steps)
     recorder.bounds()
     recorder.end()
     return recorder.run
