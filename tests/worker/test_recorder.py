@@ -31,7 +31,7 @@ def test_events_become_rarer_with_the_age_of_a_run_and_the_newest_is_beside_them
 ) -> None:
     """A day, in steps of five minutes, with one hundredth of the events."""
     parts = MAX_EVENTS_PER_EFOLD / 100
-    monkeypatch.setattr(recorder, "EVENTS_OF_A_KIND", parts)
+    monkeypatch.setattr(recorder, "MAX_EVENTS_PER_EFOLD", parts)
     clock = 0.0
     monkeypatch.setattr(recorder.time, "monotonic", lambda: clock)
     model, spec = tiny_models["llama"], tiny_spec(tiny_folders["llama"], steps=288)

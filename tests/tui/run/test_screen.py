@@ -164,22 +164,22 @@ async def test_another_viewers_answer_is_not_taken_for_ones_own(tmp_path: Path, 
 
 
 def _link(control: Path) -> None:
-    controls.unlink()
-    controls.symlink_to(controls.with_name("elsewhere"))
+    control.unlink()
+    control.symlink_to(control.with_name("elsewhere"))
 
 
 def _folder(control: Path) -> None:
-    controls.unlink()
-    controls.mkdir()
+    control.unlink()
+    control.mkdir()
 
 
 def _pipe(control: Path) -> None:
-    controls.unlink()
-    os.mkfifo(controls)
+    control.unlink()
+    os.mkfifo(control)
 
 
 def _nothing(control: Path) -> None:
-    controls.parent.rename(controls.parent.with_name("moved"))
+    control.parent.rename(control.parent.with_name("moved"))
 
 
 @pytest.mark.parametrize("spoil", [_link, _folder, _pipe, _nothing])
