@@ -55,21 +55,21 @@ def sweep_of(name: str) -> Sweep:
 def verdicts(name: str) -> Iterator[str]:
     """A line a verdict: the effect, and its parts."""
     sweep = sweep_of(name)
-    yield "| searched by | series | verdict | effect, nats | head limits alone | left alone | output layer's share |"
+    yield "| searched by | series | verdict | effect, nats | head optima alone | excess alone | output layer's share |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     assert sweep.finding is not None
     for verdict in judge(read_rows(ROWS / f"{name}.csv"), sweep.finding, sources_of(sweep)):
         deciding = verdict.deciding
         assert deciding is not None
-        effects = (verdict.effect("kl"), deciding.head_limit, deciding.left)
-        whole, head_limit, left = map(wording.difference, effects)
+        effects = (verdict.effect("kl"), deciding.head_optimum, deciding.excess)
+        whole, head_optimum, left = map(wording.difference, effects)
         share = "" if deciding.share is None else percent(deciding.share)
         cells = (
             verdict.setting.method,
             verdict.series,
             verdict.outcome,
             f"{whole} ({deciding.name})",
-            head_limit,
+            head_optimum,
             left,
             share,
         )

@@ -49,12 +49,12 @@ async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
 
 
 async def live(app: DistPromptApp, pilot: Pilot[Any], step: int) -> None:
-    """A search at `step`, with floor and head limit found."""
+    """A search at `step`, with floor and head optimum found."""
     app.start_search(override(load_preset("outlier").spec, [f"budget.steps={4 * step}"]))
     await until(pilot, lambda: isinstance(app.screen, LiveScreen))
     screen = app.screen
     assert isinstance(screen, LiveScreen)
-    await until(pilot, lambda: screen.view.state.step >= step and screen.view.state.bounds.head_limit is not None)
+    await until(pilot, lambda: screen.view.state.step >= step and screen.view.state.bounds.head_optimum is not None)
 
 
 async def start(app: DistPromptApp, pilot: Pilot[Any], step: int) -> None:

@@ -1,4 +1,4 @@
-"""Floor and head limit of a target on a model, computed once and remembered by the head's and the target's hash."""
+"""Floor and head optimum of a target on a model, computed once and remembered by the head's and the target's hash."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CACHE_VERSION = 2
 
 
 def solve_bounds(head: Head, target: Tensor) -> Iterator[Bounds]:
-    """The bounds of a target: first with the floor alone, then with the head limit too.
+    """The bounds of a target: first with the floor alone, then with the head optimum too.
 
     Args:
         head: of the model.
@@ -50,7 +50,7 @@ def solve_bounds(head: Head, target: Tensor) -> Iterator[Bounds]:
         limit = solve_head_optimum(head, target, floor)
         seconds = limit.seconds + (bounds.seconds or 0.0)
         bounds = Bounds(
-            **asdict(bounds) | {"head_limit": limit.value, "agreement": limit.agreement, "seconds": seconds}
+            **asdict(bounds) | {"head_optimum": limit.value, "agreement": limit.agreement, "seconds": seconds}
         )
     with suppress(OSError):  # they are solved again, then
         memory.parent.mkdir(parents=True, exist_ok=True)

@@ -106,7 +106,7 @@ def affine_head(head: Head) -> AffineHead:
     """
     if head.norm is None:
         raise ModelError(
-            "no floor or head limit for this model: the final norm is of an unknown kind, "
+            "no floor or head optimum for this model: the final norm is of an unknown kind, "
             "so the last state is not known to be bounded"
         )
     device = torch.device("cpu") if head.weight.device.type == "mps" else head.weight.device

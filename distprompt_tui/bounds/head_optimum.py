@@ -1,7 +1,7 @@
-"""The head limit: the lowest divergence found over the states that the final norm really hands to the output layer.
+"""The head optimum: the lowest divergence found over the states that the final norm really hands to the output layer.
 
 RMSNorm and LayerNorm hand over states on the sphere ‖u‖₂ = √d (their ε is negligible on real states), not in the whole
-ball of the floor. Over the sphere the divergence is not convex, so the head limit is a measurement, sharper than the
+ball of the floor. Over the sphere the divergence is not convex, so the head optimum is a measurement, sharper than the
 floor and never a bound: several starts, and the share of them that agree, say how far to trust it.
 """
 
@@ -92,7 +92,7 @@ def solve_head_optimum(
     """
     start = time.perf_counter()
     if starts < 1:
-        raise UsageError(f"the head limit needs at least one start, not {starts}")
+        raise UsageError(f"the head optimum needs at least one start, not {starts}")
     affine = affine_head(head)
     target = checked_target(affine, target)
     centre = (floor or solve_floor(dataclasses.replace(head, softcap=None), target)).state[None]

@@ -14,7 +14,7 @@ class Bounds:
 
     floor: float | None = None
     gap: float | None = None
-    head_limit: float | None = None
+    head_optimum: float | None = None
     agreement: float | None = None
     norm_ratio: float | None = None
     why_no_floor: str | None = None
@@ -28,5 +28,5 @@ def read_bounds(fields: dict[str, Any]) -> Bounds:
         ValueError: a field is of another kind than it should be.
     """
     why = maybe(text, fields.get("why_no_floor"))
-    numbers = ("floor", "gap", "head_limit", "agreement", "norm_ratio", "seconds")
+    numbers = ("floor", "gap", "head_optimum", "agreement", "norm_ratio", "seconds")
     return Bounds(why_no_floor=why, **{name: maybe(number, fields.get(name)) for name in numbers})

@@ -17,11 +17,11 @@ from distprompt_tui.reports.sweep_report import SweepReport
 from distprompt_tui.reports.ticks import log_ticks, ticks
 from distprompt_tui.sweeps.curves import Curve, Panel
 from distprompt_tui.sweeps.findings import HYPOTHESES, Verdict
-from distprompt_tui.text.formatting import closed, nats
+from distprompt_tui.text.formatting import gap_closed, nats
 from distprompt_tui.text.terminal_text import safe
 
 PLOT_COLUMNS, PLOT_ROWS = 100, 22
-STYLES = {"holds": "bold green", "does not hold": "bold red", "undecided": "bold yellow", "not tested": "dim"}
+STYLES = {"supported": "bold green", "not supported": "bold red", "inconclusive": "bold yellow", "not tested": "dim"}
 
 
 def print_sweep_report(console: Console, report: SweepReport) -> None:
@@ -73,7 +73,7 @@ def _points(curve: Curve) -> Table:
 
 
 def _curves(panel: Panel, width: int) -> str:
-    """Mean divergence by entropy; the head limit of each series as a row of dots beneath."""
+    """Mean divergence by entropy; the head optimum of each series as a row of dots beneath."""
     _begin(width)
     highest = 0.0
     for curve, marker in zip(panel.curves, cycle(wording.MARKERS), strict=False):
@@ -81,7 +81,7 @@ def _curves(panel: Panel, width: int) -> str:
         kls = [point.kl.value for point in curve.points]
         highest = max([highest, *kls])
         plotext.plot(entropies, kls, marker=marker)
-        if limits := _head_limits(curve):
+        if limits := _head_optima(curve):
             plotext.plot(*zip(*limits, strict=True), marker="·")
     marks = ticks(0, highest)
     plotext.yticks(marks, [f"{mark:g}" for mark in marks])
@@ -93,11 +93,11 @@ def _curves(panel: Panel, width: int) -> str:
 
 def _legend(panel: Panel) -> str:
     names = [f"{marker} {curve.series}" for curve, marker in zip(panel.curves, cycle(wording.MARKERS), strict=False)]
-    return "   ".join([*names, "· head limit of each"])
+    return "   ".join([*names, "· head optimum of each"])
 
 
-def _head_limits(curve: Curve) -> list[tuple[float, float]]:
-    return [(point.entropy, point.head_limit.value) for point in curve.points if point.head_limit is not None]
+def _head_optima(curve: Curve) -> list[tuple[float, float]]:
+    return [(point.entropy, point.head_optimum.value) for point in curve.points if point.head_optimum is not None]
 
 
 def print_run_report(console: Console, report: RunReport) -> None:
@@ -109,19 +109,19 @@ def print_run_report(console: Console, report: RunReport) -> None:
         console.print(token_table(report.first.tokens[:TABLE_ROWS], report.first.kl))
         console.print(Text("after", style="bold"))
     print_result(console, report.state, report.result)
-    if report.state.closed is not None:
-        console.print(f"closed  {closed(report.state.closed)} of what is possible", highlight=False)
+    if report.state.gap_closed is not None:
+        console.print(f"gap closed  {gap_closed(report.state.gap_closed)}", highlight=False)
 
 
 def _trace(report: RunReport, width: int) -> str:
-    """The best divergence so far on a logarithmic axis, with the head limit where there is one."""
+    """The best divergence so far on a logarithmic axis, with the head optimum where there is one."""
     _begin(width)
     drawn = [(point.step, point.best_kl) for point in report.curve if point.best_kl > 0]
     steps, kls = [step for step, _ in drawn], [kl for _, kl in drawn]
     plotext.plot(steps, [math.log10(kl) for kl in kls], marker="o", label="KL")
-    limit = report.state.bounds.head_limit
+    limit = report.state.bounds.head_optimum
     if limit is not None and limit > min(kls) / 10:
-        plotext.plot([steps[0], steps[-1]], [math.log10(limit)] * 2, marker="·", label="head limit")
+        plotext.plot([steps[0], steps[-1]], [math.log10(limit)] * 2, marker="·", label="head optimum")
         kls = [*kls, limit]
     marks = log_ticks(min(kls), max(kls))
     plotext.yticks([math.log10(mark) for mark in marks], [f"{mark:g}" for mark in marks])

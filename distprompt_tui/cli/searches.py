@@ -140,7 +140,7 @@ def floor(
     changes: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """How close could any prompt come? The certified floor and the head limit of a target, in nats."""
+    """How close could any prompt come? The certified floor and the head optimum of a target, in nats."""
     import torch
 
     from distprompt_tui.bounds.cache import solve_bounds

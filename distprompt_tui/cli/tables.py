@@ -38,9 +38,9 @@ def print_result(console: Console, state: RunState, result: dict[str, Any]) -> N
     if state.snapshot is not None:
         console.print(token_table(state.snapshot.tokens[:TABLE_ROWS], state.snapshot.kl))
     shown = readable(result)
-    limits = [f"uniform {nats(shown['uniform'])}"]
-    if shown["head_limit"] is not None:
-        limits.append(f"head limit {nats(shown['head_limit'])} + left {nats(shown['left'])}")
+    limits = [f"uniform {nats(shown['uniform_kl'])}"]
+    if shown["head_optimum"] is not None:
+        limits.append(f"head optimum {nats(shown['head_optimum'])} + excess {nats(shown['excess'])}")
     if shown["floor"] is not None:
         limits.append(f"floor {nats(shown['floor'])}")
     console.print(Text(f"KL {nats(shown['kl'])} nats   {'   '.join(limits)}", style="bold"))
@@ -129,11 +129,11 @@ def print_models(console: Console, models: Sequence[ModelEntry]) -> None:
 
 
 def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
-    """One line a run: its name, its state, its best divergence and how far that is above the head limit, in nats."""
+    """One line a run: its name, its state, its best divergence and how far that is above the head optimum, in nats."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("run", overflow="fold")  # whole, over two lines where it must be: it is there to be copied
     table.add_column("state", no_wrap=True, min_width=7)
-    for name in ("step", "KL", "left"):
+    for name in ("step", "KL", "excess"):
         table.add_column(name, justify="right", no_wrap=True, min_width=5)
     for run in runs:
         table.add_row(
@@ -141,7 +141,7 @@ def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
             Text(f"{visible_token(run.state)}: {safe(run.problem)}" if run.problem else visible_token(run.state)),
             count(run.step),
             nats(run.best_kl),
-            nats(run.left),
+            nats(run.excess),
         )
     console.print(table)
 
@@ -155,10 +155,10 @@ def uniform_divergence(target: Target, vocabulary: Vocabulary) -> float:
 def print_target(console: Console, target: Target, vocabulary: Vocabulary) -> None:
     """A target: its numbers, its recipe, its mass by rank as a curve, and its largest tokens."""
     masses = np.sort(target.probabilities[vocabulary.allowed])[::-1]
-    uniform = uniform_divergence(target, vocabulary)
+    uniform_kl = uniform_divergence(target, vocabulary)
     console.print(Text(f"entropy {nats(target.entropy)} of at most {nats(math.log(len(masses)))} nats", style="bold"))
     console.print(
-        f"uniform line {nats(uniform)}   largest {mass(masses[0])}   tokens with mass {np.count_nonzero(masses):,}"
+        f"uniform line {nats(uniform_kl)}   largest {mass(masses[0])}   tokens with mass {np.count_nonzero(masses):,}"
     )
     console.print(Text(safe(target.recipe)))
     console.print(Text.from_ansi(_mass_by_rank(masses, min(console.width, 78))))
@@ -201,9 +201,9 @@ def bounds_as_dict(bounds: Bounds, target: Target, vocabulary: Vocabulary) -> di
     return {
         "floor": bounds.floor,
         "gap": bounds.gap,
-        "head_limit": bounds.head_limit,
+        "head_optimum": bounds.head_optimum,
         "agreement": bounds.agreement,
-        "uniform": uniform_divergence(target, vocabulary),
+        "uniform_kl": uniform_divergence(target, vocabulary),
         "norm_ratio": bounds.norm_ratio,
         "seconds": bounds.seconds,
         "why_no_floor": bounds.why_no_floor,
@@ -211,7 +211,7 @@ def bounds_as_dict(bounds: Bounds, target: Target, vocabulary: Vocabulary) -> di
 
 
 def print_bounds(console: Console, numbers: dict[str, Any]) -> None:
-    """Floor, head limit and uniform line, each with what it means."""
+    """Floor, head optimum and uniform line, each with what it means."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column(justify="right")
@@ -219,6 +219,6 @@ def print_bounds(console: Console, numbers: dict[str, Any]) -> None:
     floor = f"no prompt of any kind or length can be below (proved to within {nats(numbers['gap'])})"
     table.add_row("floor", nats(numbers["floor"]), Text(safe(numbers["why_no_floor"] or floor)))
     agreement = f"lowest found over all states that the head can get ({percent(numbers['agreement'])} of starts agree)"
-    table.add_row("head limit", nats(numbers["head_limit"]), agreement)
-    table.add_row("uniform", nats(numbers["uniform"]), "of knowing nothing")
+    table.add_row("head optimum", nats(numbers["head_optimum"]), agreement)
+    table.add_row("uniform", nats(numbers["uniform_kl"]), "KL of the uniform distribution")
     console.print(table)

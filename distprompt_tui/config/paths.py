@@ -47,7 +47,7 @@ def models_dir() -> Path:
 
 
 def bounds_dir() -> Path:
-    """Floors and head limits that were computed before."""
+    """Floors and head optima that were computed before."""
     return _home("bounds", platformdirs.user_cache_dir)
 
 

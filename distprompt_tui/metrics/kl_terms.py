@@ -1,4 +1,4 @@
-"""Parts of the divergence, and those of knowing nothing. numpy, so that worker and viewers use the same."""
+"""Per-token KL contributions, and the uniform baseline. numpy, so that worker and viewers use the same."""
 
 from __future__ import annotations
 

@@ -73,10 +73,10 @@ def _draw(axes: Any, panel: Panel) -> None:
 
 
 def _draw_curves(axes: Any, panel: Panel) -> None:
-    """Means with bands, head limits dashed, floors dotted."""
+    """Means with bands, head optima dashed, floors dotted."""
     for place, curve in enumerate(panel.curves):
         _draw_curve(axes, curve, COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
-    axes.plot([], [], color="0.4", linewidth=1, linestyle="--", label="head limit")
+    axes.plot([], [], color="0.4", linewidth=1, linestyle="--", label="head optimum")
     axes.plot([], [], color="0.4", linewidth=1, linestyle=":", label="floor")
     axes.set_xlabel("entropy of the target (nats)")
     axes.set_ylabel("KL(p‖q) (nats)")
@@ -85,17 +85,17 @@ def _draw_curves(axes: Any, panel: Panel) -> None:
 
 
 def _draw_bars(axes: Any, panel: Panel) -> None:
-    """A bar a series: its head limit and what is left above it, with the interval of both together."""
+    """A bar a series: its head optimum and the excess above it, with the interval of the sum."""
     for place, curve in enumerate(panel.curves):
         (point,) = curve.points
         colour, kl = COLOURS[place % len(COLOURS)], point.kl
-        limit = point.head_limit.value if point.head_limit is not None else 0.0
+        limit = point.head_optimum.value if point.head_optimum is not None else 0.0
         axes.barh(place, limit, color=colour, height=0.6)
         axes.barh(place, kl.value - limit, left=limit, color=colour, height=0.6, alpha=0.35)
         if kl.low is not None and kl.high is not None:
             axes.plot([kl.low, kl.high], [place, place], color="0.2", linewidth=1, marker="|", markersize=4)
-    axes.barh(0, 0, color="0.4", label="head limit")
-    axes.barh(0, 0, color="0.4", alpha=0.35, label="left above it")
+    axes.barh(0, 0, color="0.4", label="head optimum")
+    axes.barh(0, 0, color="0.4", alpha=0.35, label="excess")
     axes.set_yticks(range(len(panel.curves)), [curve.series for curve in panel.curves])
     axes.invert_yaxis()
     axes.set_xlabel("KL(p‖q) (nats)")
@@ -117,7 +117,7 @@ def _draw_curve(axes: Any, curve: Curve, colour: str, marker: str) -> None:
         alpha=0.2,
         linewidth=0,
     )
-    for measure, line in (("head_limit", "--"), ("floor", ":")):
+    for measure, line in (("head_optimum", "--"), ("floor", ":")):
         known = [(point.entropy, getattr(point, measure)) for point in points]
         places = [(entropy, max(value.value, 0.0)) for entropy, value in known if value is not None]
         axes.plot([x for x, _ in places], [y for _, y in places], color=colour, linewidth=0.9, linestyle=line)

@@ -20,7 +20,7 @@ from distprompt_tui.reports.page import (
 from distprompt_tui.reports.run_report import RunReport
 from distprompt_tui.reports.svg import trace_figure
 from distprompt_tui.runs.result_notes import readable
-from distprompt_tui.text.formatting import closed, count, duration, nats
+from distprompt_tui.text.formatting import count, duration, gap_closed, nats
 
 
 def run_page(report: RunReport) -> Markup:
@@ -28,11 +28,11 @@ def run_page(report: RunReport) -> Markup:
     state, result = report.state, readable(report.result)
     numbers = {
         "KL, nats": nats(result["kl"]),
-        "head limit": nats(result["head_limit"]),
-        "left": nats(result["left"]),
+        "head optimum": nats(result["head_optimum"]),
+        "excess": nats(result["excess"]),
         "floor": nats(result["floor"]),
-        "uniform": nats(result["uniform"]),
-        "closed": closed(state.closed),
+        "uniform_kl": nats(result["uniform_kl"]),
+        "gap_closed": gap_closed(state.gap_closed),
         "entropy": f"{nats(result['entropy_achieved'])} of {nats(result['entropy_target'])}",
         "steps": f"{count(result['steps'])} in {duration(result['seconds'])}",
     }
@@ -43,7 +43,7 @@ def run_page(report: RunReport) -> Markup:
         heading("distprompt-tui · run", title, state.recipe),
         facts(numbers),
         element("h2", "Divergence over the steps"),
-        element("section", trace_figure(report.curve, state.bounds.head_limit, state.bounds.floor), class_="card"),
+        element("section", trace_figure(report.curve, state.bounds.head_optimum, state.bounds.floor), class_="card"),
         element("h2", "The prompt that was found"),
         *_prompt(report),
         element("h2", "Before and after"),

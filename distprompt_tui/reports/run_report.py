@@ -12,6 +12,7 @@ from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.reducer import as_of, reduce_all
 from distprompt_tui.runs.state import CurvePoint, RunState, Snapshot
+from distprompt_tui.storage.legacy import with_new_names
 
 
 @dataclass(frozen=True)
@@ -66,4 +67,4 @@ def _json(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return with_new_names(found) if isinstance(found, dict) else {}

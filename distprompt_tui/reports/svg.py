@@ -54,7 +54,7 @@ class Frame:
 
 
 def panel_figure(panel: Panel) -> Markup:
-    """Divergence by entropy: means with bands, head limits dashed, floors dotted, the uniform line thin."""
+    """Divergence by entropy: means with bands, head optima dashed, floors dotted, the uniform line thin."""
     points = [point for curve in panel.curves for point in curve.points]
     entropies = [point.entropy for point in points]
     highest = max(max(point.kl.value, point.kl.high or 0.0) for point in points)
@@ -82,18 +82,18 @@ def forest(rows: Sequence[tuple[str, Average | None]]) -> Markup:
     return _drawing(frame, "Effects with 95 % intervals", parts, "forest")
 
 
-def trace_figure(curve: Sequence[CurvePoint], head_limit: float | None, floor: float | None) -> Markup:
+def trace_figure(curve: Sequence[CurvePoint], head_optimum: float | None, floor: float | None) -> Markup:
     """The divergence of a run over its steps, on a logarithmic axis; lines below a tenth of it are left out."""
     drawn = [point for point in curve if point.kl > 0 and point.best_kl > 0]
     lowest = min(point.best_kl for point in drawn)
-    known = {"head limit": head_limit, "floor": floor}
+    known = {"head optimum": head_optimum, "floor": floor}
     lines = {name: value for name, value in known.items() if value is not None and value > lowest / 10}
     low = min([lowest, *lines.values()])
     high = max(point.kl for point in drawn)
     frame = Frame(760, 340, (0.0, float(max(drawn[-1].step, 1))), (low / 1.15, high * 1.15), log_y=True, left=58)
     parts = [*_axes(frame, "steps", "KL, nats")]
     for name, value in lines.items():
-        y, style = frame.at_y(value), "limit" if name == "head limit" else "floor"
+        y, style = frame.at_y(value), "limit" if name == "head optimum" else "floor"
         parts.append(element("line", x1=frame.left, x2=frame.width - frame.right, y1=y, y2=y, class_=style))
         label = f"{name} {nats(value)}"
         parts.append(element("text", label, x=frame.width - frame.right, y=y - 4, text_anchor="end", class_="label"))
@@ -114,7 +114,7 @@ def marker(place: int, x: float, y: float) -> Markup:
 
 def _curve(frame: Frame, curve: Curve, place: int) -> Iterator[Markup]:
     yield _band(frame, curve.points)
-    for measure, style in (("floor", "floor"), ("head_limit", "limit")):
+    for measure, style in (("floor", "floor"), ("head_optimum", "limit")):
         known = [(point.entropy, getattr(point, measure)) for point in curve.points]
         yield _line([(frame.at_x(x), frame.at_y(max(value.value, 0.0))) for x, value in known if value], style)
     places = [(frame.at_x(point.entropy), frame.at_y(point.kl.value)) for point in curve.points]
@@ -140,8 +140,8 @@ def _band(frame: Frame, points: Sequence[Point]) -> Markup:
 
 
 def _uniform(frame: Frame, curve: Curve) -> Iterator[Markup]:
-    """The divergence of knowing nothing, as far as it is inside the frame."""
-    known = [(point.entropy, point.uniform.value) for point in curve.points if point.uniform is not None]
+    """The uniform baseline, as far as it is inside the frame."""
+    known = [(point.entropy, point.uniform_kl.value) for point in curve.points if point.uniform_kl is not None]
     inside = [(x, y) for x, y in known if y <= frame.y[1]]
     outside = [(x, y) for x, y in known if y > frame.y[1]]
     if inside and outside:  # it falls by one nat a nat: it enters through the top

@@ -66,7 +66,7 @@ def sweep_page(report: SweepReport, read_result: ReadResult) -> Markup:
 
 
 _HOW_TO_READ = (
-    "Markers: mean over the targets, with its 95 % interval as a band. Dashed: the head limit, the lowest divergence "
+    "Markers: mean over the targets, with its 95 % interval as a band. Dashed: the head optimum, the lowest divergence "
     "that was found over all states that the output layer can be given. Dotted: the floor, below which no prompt can "
     "come. Thin: the uniform distribution's."
 )
@@ -106,7 +106,7 @@ def _verdict(verdict: Verdict) -> Markup:
         body = [element("p", verdict.untested_reason)]
     else:
         unit = element("small", " nats")
-        rows = [("KL", effect), ("head limit", deciding.head_limit), ("left", deciding.left)]
+        rows = [("KL", effect), ("head optimum", deciding.head_optimum), ("excess", deciding.excess)]
         lines = [
             *wording.contrast_lines(verdict),
             wording.share_line(deciding),
@@ -147,7 +147,7 @@ def _example(example: Example, read_result: ReadResult) -> Markup:
     """A card: the target, its prompt, and the largest tokens before and after."""
     row = example.row
     asked = f"{row.series}, entropy {row.entropy:.2f}, target {row.target_index}"
-    numbers = f"KL {nats(row.kl)}, head limit {nats(row.head_limit)}, at the start {nats(row.start)}"
+    numbers = f"KL {nats(row.kl)}, head optimum {nats(row.head_optimum)}, at the start {nats(row.start)}"
     try:
         result = read_result(row.key)
         chips = prompt([decode.table(token) for token in decode.items(result["prompt"])])

@@ -38,7 +38,7 @@ class SweepReport:
         failures: searches that were refused or given up.
         panels: curves, a panel for each model, method and length.
         verdicts: none where the sweep is of no finding.
-        costs: of the tasks that were done, targets and head limits included.
+        costs: of the tasks that were done, targets and head optima included.
     """
 
     name: str

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps.curves import Point
     from distprompt_tui.sweeps.findings import Contrast, Verdict
 
-SIGNS = {"holds": "✓", "does not hold": "✗", "undecided": "?", "not tested": "–"}
+SIGNS = {"supported": "✓", "not supported": "✗", "inconclusive": "?", "not tested": "–"}
 
 MARKERS = "oxv+sd"
 """A letter a series: they are told apart without colours, too."""
 
-COLUMNS = ("entropy", "targets", "KL", "head limit", "left", "floor", "uniform")
-"""Of the table of points; what is in nats has its mean, KL and left their intervals too."""
+COLUMNS = ("entropy", "targets", "KL", "head optimum", "excess", "floor", "uniform")
+"""Of the table of points: means, in nats; KL and excess with their intervals."""
 
 
 def average(value: Average | None) -> str:
@@ -38,13 +38,13 @@ def difference(value: Average | None) -> str:
 
 
 def point_cells(point: Point, *, narrow: bool = False) -> tuple[str, ...]:
-    """A row of the table of points; a narrow one has no interval of what is left."""
+    """A row of the table of points; a narrow one has no interval of the excess."""
     entropy = f"{point.entropy:g}" if point.asked is not None else f"{point.entropy:.2f} as made"
-    averages = (point.head_limit, point.left, point.floor, point.uniform)
-    head_limit, left, floor, uniform = (nats(value.value if value else None) for value in averages)
+    averages = (point.head_optimum, point.excess, point.floor, point.uniform_kl)
+    head_optimum, excess, floor, uniform_kl = (nats(value.value if value else None) for value in averages)
     if not narrow:
-        left = average(point.left)
-    return entropy, str(point.kl.targets), average(point.kl), head_limit, left, floor, uniform
+        excess = average(point.excess)
+    return entropy, str(point.kl.targets), average(point.kl), head_optimum, excess, floor, uniform_kl
 
 
 def short_effect_line(verdict: Verdict) -> str:
@@ -87,9 +87,12 @@ def contrast_lines(verdict: Verdict) -> list[str]:
 
 def split_line(contrast: Contrast) -> str:
     """How much of a difference is the output layer's."""
-    if contrast.head_limit is None:
-        return "no head limit on this model: not split"
-    parts = [f"head limit {difference(contrast.head_limit)}, left {difference(contrast.left)}", share_line(contrast)]
+    if contrast.head_optimum is None:
+        return "no head optimum on this model: not split"
+    parts = [
+        f"head optimum {difference(contrast.head_optimum)}, excess {difference(contrast.excess)}",
+        share_line(contrast),
+    ]
     return "; ".join(filter(None, parts))
 
 
@@ -99,8 +102,8 @@ def share_line(contrast: Contrast) -> str:
 
 
 def component_line(verdict: Verdict) -> str:
-    """Whether the finding holds of the head limits alone, and of what is left above them."""
-    effects = {"head limits": verdict.effect("head_limit"), "what is left": verdict.effect("left")}
+    """Whether the finding holds for the head optima alone, and for the excess alone."""
+    effects = {"head optima": verdict.effect("head_optimum"), "the excess": verdict.effect("excess")}
     told = [f"of {name} alone: {effect.outcome}" for name, effect in effects.items() if effect is not None]
     return "; ".join(told)
 
@@ -122,5 +125,5 @@ def cost_parts(report: SweepReport) -> list[str]:
     parts = [f"{len(report.rows):,} of {report.asked:,} searches", f"{positions:,} token positions"]
     if report.costs:
         peak = max(cost.peak_bytes for cost in report.costs)
-        parts += [f"{duration(seconds)} of work with targets and head limits", f"at most {size(peak)} a worker"]
+        parts += [f"{duration(seconds)} of work with targets and head optima", f"at most {size(peak)} a worker"]
     return parts

@@ -13,6 +13,7 @@ from pathlib import Path
 from distprompt_tui.runs.events import MAX_LINE_BYTES, NEWEST, Event, Tailer
 from distprompt_tui.runs.reducer import MAX_CURVE_POINTS
 from distprompt_tui.storage.decode import field, whole
+from distprompt_tui.storage.legacy import with_new_names
 from distprompt_tui.storage.safe_io import MAX_JSON_BYTES, open_regular, parse_json, read_limited
 
 _STEP, _SNAPSHOT = b'"type":"step"', b'"type":"snapshot"'
@@ -80,7 +81,7 @@ class EventLogReader:
         except (OSError, ValueError):
             return []
         self._newest_changed = changed
-        return [event for event in found if isinstance(event, dict)] if isinstance(found, list) else []
+        return [with_new_names(event) for event in found if isinstance(event, dict)] if isinstance(found, list) else []
 
     def snapshot(self, place: Place) -> Event | None:
         """One snapshot, whole; None where the file has no such line any more."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from distprompt_tui.storage.decode import field, whole
+from distprompt_tui.storage.legacy import has_old_names, with_new_names
 from distprompt_tui.storage.safe_io import append_line, open_private, open_regular, parse_json
 
 FORMAT_VERSION = 1
@@ -98,7 +99,7 @@ class Tailer:
         except ValueError:
             value = None
         if isinstance(value, dict):
-            return value
+            return with_new_names(value) if has_old_names(line) else value
         self.damaged += 1
         return None
 

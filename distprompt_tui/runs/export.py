@@ -21,6 +21,7 @@ from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Event, Tailer
 from distprompt_tui.runs.inputs import Inputs, read_inputs
 from distprompt_tui.storage.decode import field, number, table, text, whole
+from distprompt_tui.storage.legacy import with_new_names
 from distprompt_tui.storage.prompt_files import VECTORS, prompt_sha256, read_prompt
 from distprompt_tui.storage.safe_io import as_json, read_json, user_path, write_atomically, write_out
 
@@ -125,7 +126,7 @@ def _all_of(run: RunDirectory, spec: RunSpec, inputs: Inputs | None) -> bytes:
         "spec": spec.model_dump(mode="json"),
         "model": _model_fields(inputs, spec),
         "context_ids": field(table, read_json(run.manifest), "context_ids"),
-        "result": read_json(run.result),
+        "result": with_new_names(read_json(run.result)),
         "prompt": {VECTORS: found.tolist()} if isinstance(found, np.ndarray) else {"ids": found},
     }
     return as_json(fields)

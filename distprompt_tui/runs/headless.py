@@ -120,7 +120,7 @@ class _progress_line:
             return
         if state.best_kl is None:
             return
-        detail = f"best {nats(state.best_kl)}  uniform {nats(state.uniform)}  {rate(state.steps_per_second)}"
+        detail = f"best {nats(state.best_kl)}  uniform {nats(state.uniform_kl)}  {rate(state.steps_per_second)}"
         if state.seconds_left is not None:
             detail += f"  eta {duration(state.seconds_left)}"
         self._progress.update(

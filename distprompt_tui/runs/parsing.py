@@ -44,7 +44,7 @@ def _prompt_token(values: Any) -> PromptToken:
         text=text(fields["text"]),
         changed=maybe(whole, fields.get("changed")),
         locked=fields.get("locked") is True,
-        surprise=maybe(positive, fields.get("surprise")),
+        surprisal=maybe(positive, fields.get("surprisal")),
         **{name: maybe(number, fields.get(name)) for name in ("cosine", "norm", "distance", "gained")},
     )
 

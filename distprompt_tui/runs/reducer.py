@@ -105,7 +105,7 @@ def _started(state: RunState, event: Event) -> RunState:
         length=whole(event["length"]),
         vocab_size=whole(event["vocab_size"]),
         entropy_target=positive(event["entropy_target"]),
-        uniform=number(event["uniform"]),
+        uniform_kl=number(event["uniform_kl"]),
         steps_planned=maybe(whole, budget.get("steps")),
         seconds_planned=maybe(positive, budget.get("seconds")),
         until=maybe(number, budget.get("until")),

@@ -14,7 +14,8 @@ PASTED_TOLERANCE = 1e-3
 
 _KINDS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(
-        ("kl", "kl_string", "uniform", "floor", "head_limit", "left", "entropy_target", "entropy_achieved"), number
+        ("kl", "kl_string", "uniform_kl", "floor", "head_optimum", "excess", "entropy_target", "entropy_achieved"),
+        number,
     ),
     **dict.fromkeys(("projected_kl", "drift", "kl_before", "from_kl", "fluency", "log_likelihood"), number),
     **dict.fromkeys(("steps", "length_before"), whole),

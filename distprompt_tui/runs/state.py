@@ -48,7 +48,7 @@ class PromptToken:
         distance: of the vector from that token's embedding, over that mean length; None in hard prompts.
         gained: nats by which the divergence fell when this position changed last; None where it has never changed.
         locked: whether the search leaves it alone.
-        surprise: −ln P by the model itself after what stands before it, nats; None in soft prompts, where nothing
+        surprisal: −ln P by the model itself after what stands before it, nats; None in soft prompts, where nothing
             stands before, and where it was not measured.
     """
 
@@ -60,7 +60,7 @@ class PromptToken:
     distance: float | None = None
     gained: float | None = None
     locked: bool = False
-    surprise: float | None = None
+    surprisal: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class RunState:
     recipe: str = ""
     bos: str | None = None
     entropy_target: float | None = None
-    uniform: float | None = None
+    uniform_kl: float | None = None
     steps_planned: int | None = None
     seconds_planned: float | None = None
     until: float | None = None
@@ -218,24 +218,24 @@ class RunState:
     @property
     def seconds_left(self) -> float | None:
         """Until the budget is spent, at the present speed."""
-        left = []
+        excess = []
         if self.steps_planned is not None and (speed := self.steps_per_second):
-            left.append((self.steps_planned - self.step) / speed)
+            excess.append((self.steps_planned - self.step) / speed)
         if self.seconds_planned is not None:
-            left.append(self.seconds_planned - self.seconds)
-        return max(min(left), 0.0) if left else None
+            excess.append(self.seconds_planned - self.seconds)
+        return max(min(excess), 0.0) if excess else None
 
     @property
-    def left(self) -> float | None:
-        """Best divergence − head limit: what the prompt and the optimiser left on the table."""
-        if self.best_kl is None or self.bounds.head_limit is None:
+    def excess(self) -> float | None:
+        """Best divergence − head optimum, nats."""
+        if self.best_kl is None or self.bounds.head_optimum is None:
             return None
-        return self.best_kl - self.bounds.head_limit
+        return self.best_kl - self.bounds.head_optimum
 
     @property
-    def closed(self) -> float | None:
-        """Share of the way from the initial prompt's divergence to the head limit."""
-        if self.left is None or self.start_kl is None or self.bounds.head_limit is None:
+    def gap_closed(self) -> float | None:
+        """Share of the way from the initial prompt's divergence to the head optimum."""
+        if self.excess is None or self.start_kl is None or self.bounds.head_optimum is None:
             return None
-        possible = self.start_kl - self.bounds.head_limit
-        return 1 - self.left / possible if possible > 0 else None
+        possible = self.start_kl - self.bounds.head_optimum
+        return 1 - self.excess / possible if possible > 0 else None

@@ -28,8 +28,8 @@ _SNAPSHOT, _BOUNDS = b'"type":"snapshot"', b'"type":"bounds"'
 _TYPE_WITHIN = 100
 """An event's type stands in its first bytes. Snapshots are nine tenths of the file and tell nothing here."""
 
-Order = Literal["newest", "best", "left", "target", "model", "state"]
-ORDERS: tuple[Order, ...] = ("newest", "best", "left", "target", "model", "state")
+Order = Literal["newest", "best", "excess", "target", "model", "state"]
+ORDERS: tuple[Order, ...] = ("newest", "best", "excess", "target", "model", "state")
 """`newest`: the living ones first. Numbers: the smallest first, what is not known last."""
 
 
@@ -64,7 +64,7 @@ class RunSummary:
     title: RunLabel
     state: str
     best_kl: float | None
-    head_limit: float | None
+    head_optimum: float | None
     entropy: float | None
     step: int
     steps_planned: int | None
@@ -86,9 +86,9 @@ class RunSummary:
         return self.state in ("crashed", "stopped", FORCED, "error")
 
     @property
-    def left(self) -> float | None:
-        """Best divergence − head limit."""
-        return None if self.best_kl is None or self.head_limit is None else self.best_kl - self.head_limit
+    def excess(self) -> float | None:
+        """Best divergence − head optimum."""
+        return None if self.best_kl is None or self.head_optimum is None else self.best_kl - self.head_optimum
 
 
 def read_runs(runs_dir: Path, known: Iterable[RunSummary] = ()) -> list[RunSummary]:
@@ -123,9 +123,9 @@ def summarise(run: RunDirectory, known: RunSummary | None = None) -> RunSummary:
     step, ended = newest.get("step", {}), _end(newest)
     result = field(table, ended, "result") or {}
     earlier = field(table, newest.get("ended", {}), "result") or {}
-    head_limit, scanned = (known.head_limit, known.scanned) if known is not None else (None, 0)
-    if head_limit is None and (head_limit := field(number, result, "head_limit")) is None:
-        head_limit, scanned = _find_head_limit(run.events, scanned)
+    head_optimum, scanned = (known.head_optimum, known.scanned) if known is not None else (None, 0)
+    if head_optimum is None and (head_optimum := field(number, result, "head_optimum")) is None:
+        head_optimum, scanned = _find_head_optimum(run.events, scanned)
     spec = read_spec_fields(run.spec_file)
     steps, seconds = _first(whole, (step, "step"), (result, "steps")) or 0, field(positive, step, "seconds")
     return RunSummary(
@@ -133,7 +133,7 @@ def summarise(run: RunDirectory, known: RunSummary | None = None) -> RunSummary:
         title=title_of(spec, run.name),
         state=_state(newest, alive),
         best_kl=_first(number, (result, "kl"), (step, "best_kl"), (earlier, "kl")),
-        head_limit=head_limit,
+        head_optimum=head_optimum,
         entropy=_first(number, (result, "entropy_achieved"), (step, "entropy")),
         step=steps,
         steps_planned=field(whole, field(table, spec, "budget") or {}, "steps"),
@@ -166,8 +166,8 @@ def as_dict(summary: RunSummary) -> dict[str, Any]:
         "length": title.length,
         "seed": title.seed,
         "kl": summary.best_kl,
-        "head_limit": summary.head_limit,
-        "left": summary.left,
+        "head_optimum": summary.head_optimum,
+        "excess": summary.excess,
         "entropy_achieved": summary.entropy,
         "steps": summary.step,
         "steps_planned": summary.steps_planned,
@@ -181,8 +181,8 @@ def sorted_runs(runs: Iterable[RunSummary], order: Order) -> list[RunSummary]:
     newest = sorted(runs, key=lambda summary: (summary.made_at, summary.run.name), reverse=True)
     if order == "newest":
         return sorted(newest, key=lambda summary: not summary.is_live)
-    if order in ("best", "left"):
-        numbers = {"best": lambda summary: summary.best_kl, "left": lambda summary: summary.left}
+    if order in ("best", "excess"):
+        numbers = {"best": lambda summary: summary.best_kl, "excess": lambda summary: summary.excess}
         return sorted(newest, key=lambda summary: _unknown_last(numbers[order](summary)))
     texts = {
         "target": lambda summary: summary.title.preset,
@@ -273,11 +273,11 @@ def _is_of_the_prompt(event: dict[str, Any]) -> bool:
     return event["type"] == "control" and event.get("command") in ("lock", "unlock", "edit")
 
 
-def _find_head_limit(path: Path, start: int) -> tuple[float | None, int]:
-    """The head limit in the events from a byte on, and the byte up to which there was none."""
+def _find_head_optimum(path: Path, start: int) -> tuple[float | None, int]:
+    """The head optimum in the events from a byte on, and the byte up to which there was none."""
     tailer = Tailer(path, start)
     for place, line in tailer.lines():
-        found = field(number, tailer.parse(line) or {}, "head_limit") if _BOUNDS in line[:_TYPE_WITHIN] else None
+        found = field(number, tailer.parse(line) or {}, "head_optimum") if _BOUNDS in line[:_TYPE_WITHIN] else None
         if found is not None:
             return found, place
         start = place + len(line)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def swap_scores(
-    gradient: Tensor, ids: Tensor, matrix: Tensor, barred: Tensor, surprise: Tensor | None = None
+    gradient: Tensor, ids: Tensor, matrix: Tensor, barred: Tensor, surprisal: Tensor | None = None
 ) -> Tensor:
     """First-order change of the objective for putting token v at position i: (E_v − E_current) · gradient.
 
@@ -21,14 +21,14 @@ def swap_scores(
         ids: the prompt, (n,).
         matrix: embeddings, (V, d).
         barred: what may not be put where, (n, V) bool, or one that broadcasts to it.
-        surprise: what the objective holds for the tokens' own unlikeliness, (n, V): it changes by the difference.
+        surprisal: what the objective holds for the tokens' own unlikeliness, (n, V): it changes by the difference.
 
     Returns:
         (n, V); barred swaps, and those that change nothing, are infinitely bad.
     """
     scores = gradient @ matrix.T - (gradient * matrix[ids]).sum(-1, keepdim=True)
-    if surprise is not None:
-        scores = scores + surprise - surprise.gather(1, ids[:, None])
+    if surprisal is not None:
+        scores = scores + surprisal - surprisal.gather(1, ids[:, None])
     return scores.masked_fill(barred, torch.inf).scatter(1, ids[:, None], torch.inf)
 
 

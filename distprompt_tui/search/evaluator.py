@@ -68,7 +68,7 @@ class Parent:
         screening_past: the screener's.
         gradient: of the objective by its embeddings, (n, d); None where nobody asked.
         kl: its divergence, nats.
-        surprise: what the objective rises by for a token's own unlikeliness, by position and token, (n, V); None where
+        surprisal: what the objective rises by for a token's own unlikeliness, by position and token, (n, V); None where
             fluency does not count.
     """
 
@@ -78,7 +78,7 @@ class Parent:
     screening_past: PrefixCache | None = None
     gradient: Tensor | None = None
     kl: float = 0.0
-    surprise: Tensor | None = None
+    surprisal: Tensor | None = None
 
 
 class Evaluator:
@@ -183,10 +183,10 @@ class Evaluator:
             (kl - self._fluency * likelihood).sum().backward()
             assert prompt.grad is not None
             gradient = prompt.grad[0].nan_to_num(0.0, 0.0, 0.0)
-        surprise = (
+        surprisal = (
             None if log_q is None else log_q.detach() * (-self._fluency / max(self._model.predicted(len(ids)), 1))
         )
-        return Parent(ids, logits[0].detach(), past, screening_past, gradient, float(kl.detach()), surprise)
+        return Parent(ids, logits[0].detach(), past, screening_past, gradient, float(kl.detach()), surprisal)
 
     def affordable(self, width: int, position: int) -> int:
         """How many candidates may be measured at a position for what `width` cost at an average one."""

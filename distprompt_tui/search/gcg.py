@@ -24,8 +24,8 @@ class GcgSearch(SwapSearch[Gcg]):
         assert self._parent is not None
         assert self._parent.gradient is not None
         change = self._parent.gradient @ self._model.embedding_matrix.T
-        if self._parent.surprise is not None:
-            change = change + self._parent.surprise
+        if self._parent.surprisal is not None:
+            change = change + self._parent.surprisal
         change = change[:, self._allowed]
         best = change.topk(min(self._settings.top_k, len(self._allowed)), largest=False).indices
         settings, tokens = self._settings, self._allowed[best]

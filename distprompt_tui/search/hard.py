@@ -150,8 +150,8 @@ class HardSearch(SwapSearch[Hard]):
     def _expected_changes(self, position: int, pool: Tensor) -> Tensor:
         """What tokens would probably change at a position, (count,), the lowest the best."""
         assert self._parent is not None
-        surprise = None if self._parent.surprise is None else self._parent.surprise[position]
-        return posterior_mean(self._measured[position], pool, token_features(self._model), self._step, surprise)
+        surprisal = None if self._parent.surprisal is None else self._parent.surprisal[position]
+        return posterior_mean(self._measured[position], pool, token_features(self._model), self._step, surprisal)
 
     def _propose_perturbations(self) -> Tensor:
         """The best prompt, with what is locked now, and `kick` random positions changed, `width` times."""

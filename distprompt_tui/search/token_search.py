@@ -303,4 +303,4 @@ class SwapSearch(TokenSearch[SwapSettings]):
     def _scored(self, parent: Parent) -> Tensor:
         """First-order change of the objective for every swap of a parent, (n, V); see `swap_scores`."""
         assert parent.gradient is not None
-        return swap_scores(parent.gradient, parent.ids, self._model.embedding_matrix, self._barred, parent.surprise)
+        return swap_scores(parent.gradient, parent.ids, self._model.embedding_matrix, self._barred, parent.surprisal)

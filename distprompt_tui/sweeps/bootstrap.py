@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Outcome = Literal["holds", "does not hold", "undecided"]
+Outcome = Literal["supported", "not supported", "inconclusive"]
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
@@ -45,8 +45,8 @@ class Average:
     def outcome(self) -> Outcome:
         """Whether the whole interval is above zero, or below it, or neither can be said."""
         if self.low is not None and self.low > 0:
-            return "holds"
-        return "does not hold" if self.high is not None and self.high < 0 else "undecided"
+            return "supported"
+        return "not supported" if self.high is not None and self.high < 0 else "inconclusive"
 
 
 def average(values: NDArray[np.float64], weights: NDArray[np.float64]) -> Average | None:

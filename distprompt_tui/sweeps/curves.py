@@ -21,17 +21,17 @@ class Point:
         entropy: of the targets as made, the mean.
         kl: the divergences that the search came to.
         kl_string: of hard prompts' decoded strings, tokenised again.
-        uniform: of knowing nothing.
+        uniform_kl: of the uniform distribution.
     """
 
     asked: float | None
     entropy: float
     kl: Average
     kl_string: Average | None
-    head_limit: Average | None
+    head_optimum: Average | None
     floor: Average | None
-    left: Average | None
-    uniform: Average | None
+    excess: Average | None
+    uniform_kl: Average | None
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def _point(rows: Sequence[Row]) -> Point:
         entropy=float(np.mean([row.entropy for row in rows])),
         kl=kl,
         kl_string=over_targets("kl_string"),
-        head_limit=over_targets("head_limit"),
+        head_optimum=over_targets("head_optimum"),
         floor=over_targets("floor"),
-        left=over_targets("left"),
-        uniform=over_targets("uniform"),
+        excess=over_targets("excess"),
+        uniform_kl=over_targets("uniform_kl"),
     )

@@ -23,6 +23,7 @@ from distprompt_tui.config.validation import read_checked
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
 from distprompt_tui.runs.process import take_lock
 from distprompt_tui.storage.decode import record, table
+from distprompt_tui.storage.legacy import with_new_names
 from distprompt_tui.storage.safe_io import (
     list_folders,
     open_private,
@@ -146,8 +147,8 @@ class SweepDirectory:
         """Make `results.csv` anew from the rows."""
         text = io.StringIO(newline="")
         writer = csv.writer(text)
-        writer.writerow([*(field.name for field in fields(Row)), "left", "closed"])
-        writer.writerows([*asdict(row).values(), row.left, row.closed] for row in self.read_rows())
+        writer.writerow([*(field.name for field in fields(Row)), "excess", "gap_closed"])
+        writer.writerows([*asdict(row).values(), row.excess, row.gap_closed] for row in self.read_rows())
         write_atomically(self.table, lambda file: file.write(text.getvalue().encode()))
 
     @contextmanager
@@ -277,7 +278,7 @@ def read_lines(path: Path, kind: type[Record]) -> list[Record]:
     found = []
     for line in text[: text.rfind(b"\n") + 1].splitlines():
         with suppress(ValueError):
-            found.append(record(kind, table(parse_json(line.decode()))))
+            found.append(record(kind, with_new_names(table(parse_json(line.decode())))))
     return found
 
 

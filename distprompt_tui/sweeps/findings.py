@@ -10,8 +10,8 @@ correction for there being two (an intersection-union test). What decides is the
 - `outliers`: at equal entropy, vanilla minus outlier, paired by entropy and target.
 - `lm-targets`: `shuffled` and `vanilla` minus a language model's, paired by entropy and target.
 
-Each difference is also taken for the head limit alone and for what is left above it. The two add up to the whole, so
-the head limit's share is what the output layer alone makes of the finding.
+Each difference is also taken for the head optimum alone and for the excess above it. The two add up to the whole, so
+the head optimum's share is what the output layer alone makes of the finding.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from distprompt_tui.sweeps.pivot import Measure, SearchConfig, entropies_of, gro
 from distprompt_tui.sweeps.results import Row
 from distprompt_tui.sweeps.sweep_spec import Finding
 
-SplitMeasure = Literal["kl", "head_limit", "left"]
+SplitMeasure = Literal["kl", "head_optimum", "excess"]
 
 HYPOTHESES: dict[Finding, str] = {
     "entropy": "moderate entropy is harder than very low and very high entropy",
@@ -44,21 +44,21 @@ class Contrast:
     Attributes:
         name: "moderate − lowest".
         kl: of the divergences.
-        head_limit: of the head limits alone; None where the model has none.
-        left: of what is left above them, on the same searches.
+        head_optimum: of the head optima alone; None where the model has none.
+        excess: of the excess above them, on the same searches.
     """
 
     name: str
     kl: Average
-    head_limit: Average | None = None
-    left: Average | None = None
+    head_optimum: Average | None = None
+    excess: Average | None = None
 
     @property
     def share(self) -> float | None:
-        """The head limit's part of the difference; None where there is no difference to divide."""
-        if self.head_limit is None or self.left is None or self.kl.outcome == "undecided":
+        """The head optimum's part of the difference; None where there is no difference to divide."""
+        if self.head_optimum is None or self.excess is None or self.kl.outcome == "inconclusive":
             return None
-        return self.head_limit.value / (self.head_limit.value + self.left.value)
+        return self.head_optimum.value / (self.head_optimum.value + self.excess.value)
 
 
 @dataclass(frozen=True)
@@ -233,5 +233,5 @@ def _contrast(
 ) -> Contrast | None:
     """The weighted sum of the columns' means; None where the divergences do not give it."""
     used = weights != 0
-    kl, head_limit, left = (average(tables[measure][:, used], weights[used]) for measure in get_args(SplitMeasure))
-    return None if kl is None else Contrast(name, kl, head_limit, left)
+    kl, head_optimum, excess = (average(tables[measure][:, used], weights[used]) for measure in get_args(SplitMeasure))
+    return None if kl is None else Contrast(name, kl, head_optimum, excess)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from distprompt_tui.sweeps.results import Row
 
-Measure = Literal["kl", "kl_string", "head_limit", "left", "floor", "uniform", "entropy_achieved"]
+Measure = Literal["kl", "kl_string", "head_optimum", "excess", "floor", "uniform_kl", "entropy_achieved"]
 
 
 @dataclass(frozen=True)

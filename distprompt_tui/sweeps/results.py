@@ -27,8 +27,8 @@ class Row:
     """Hard prompts: the divergence of the decoded string, tokenised again."""
     floor: float | None
     """None where the head has no proven floor."""
-    head_limit: float | None
-    uniform: float
+    head_optimum: float | None
+    uniform_kl: float
     """ln V - H(p)."""
     start: float
     """Divergence of the initial prompt."""
@@ -44,13 +44,13 @@ class Row:
     """Program, torch and transformers, as "0.1.0 torch 2.13.0 transformers 5.24.0"."""
 
     @property
-    def left(self) -> float | None:
-        """Divergence above the head limit."""
-        return None if self.head_limit is None else self.kl - self.head_limit
+    def excess(self) -> float | None:
+        """Divergence above the head optimum."""
+        return None if self.head_optimum is None else self.kl - self.head_optimum
 
     @property
-    def closed(self) -> float | None:
-        """Share of the way from the initial prompt to the head limit that was gone."""
-        if self.head_limit is None or self.start <= self.head_limit:
+    def gap_closed(self) -> float | None:
+        """Share of the way from the initial prompt to the head optimum that was gone."""
+        if self.head_optimum is None or self.start <= self.head_optimum:
             return None
-        return 1 - (self.kl - self.head_limit) / (self.start - self.head_limit)
+        return 1 - (self.kl - self.head_optimum) / (self.start - self.head_optimum)

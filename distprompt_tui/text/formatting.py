@@ -76,7 +76,7 @@ def percent(fraction: float | None) -> str:
     return _minus(f"{value:.1f} %")
 
 
-def closed(fraction: float | None) -> str:
+def gap_closed(fraction: float | None) -> str:
     """The closed share with one decimal, never rounded up to 100."""
     if fraction is None:
         return "—"

@@ -4,7 +4,7 @@ The app keeps one of these beside it: it asks before anything runs, for what onl
 folder, the model is loaded as the run was begun with it, or refused where it is another by now.
 
     {"id": 1, "ask": "target", "target": {…}}        → entropy, uniform, recipe, top tokens, masses by rank
-    {"id": 2, "ask": "bounds", "target": {…}}        → the floor, then the head limit too
+    {"id": 2, "ask": "bounds", "target": {…}}        → the floor, then the head optimum too
     {"id": 3, "ask": "distribution", "text": "…"}    → entropy and top tokens after a text
     {"id": 4, "ask": "instead", "run": "…", "text": "…"}   → a snapshot, as runs record them, of a text as the prompt
     {"id": 5, "ask": "influence", "run": "…", "token": 7, "ids": […]}   → what each position gives to a token
@@ -84,7 +84,7 @@ def _answers(question: dict[str, Any], source: Any) -> Iterator[Answer]:
     match question["ask"]:
         case "target":
             target = _target(question, source)
-            numbers = {"entropy": target.entropy, "uniform": _log_count(vocabulary) - target.entropy}
+            numbers = {"entropy": target.entropy, "uniform_kl": _log_count(vocabulary) - target.entropy}
             yield numbers | {"recipe": target.recipe, "done": True} | describe(target.probabilities, vocabulary)
         case "bounds":
             import torch
@@ -115,7 +115,7 @@ def _instead(run: RunDirectory, text: str, bare: Any) -> Answer:
     from distprompt_tui.metrics.divergence import compare
     from distprompt_tui.search.protocol import HardPrompt
     from distprompt_tui.worker.snapshots import prompt_tokens, top_tokens
-    from distprompt_tui.worker.surprisal import surprises
+    from distprompt_tui.worker.surprisal import surprisals
 
     model = _in_context(run, bare)
     ids = model.encode_prompt(text)
@@ -129,7 +129,7 @@ def _instead(run: RunDirectory, text: str, bare: Any) -> Answer:
     numbers = {name: value if math.isfinite(value) else None for name, value in asdict(achieved.numbers).items()}
     return numbers | {
         "step": 0,
-        "prompt": prompt_tokens(model, prompt, surprises(model, prompt.ids)),
+        "prompt": prompt_tokens(model, prompt, surprisals(model, prompt.ids)),
         "tokens": top_tokens(model.vocabulary, target, achieved.q),
     }
 

@@ -63,7 +63,7 @@ class Recorder:
         self._projected: dict[str, Any] = {"ids": None, "kl": None, "drift": None}
         self._trace = os.fdopen(open_private(run.trace, os.O_WRONLY | os.O_APPEND), "ab")
         self._timetable = CheckpointSchedule()
-        self._surprises = SurprisalCache(model)
+        self._surprisals = SurprisalCache(model)
         self._device = DeviceMeter(model.device)
         self._last_emitted: dict[str, float] = {}
         self._suppressed: dict[str, dict[str, Any]] = {}
@@ -217,11 +217,11 @@ class Recorder:
         }
 
     def _snapshot_fields(self, prompt: Prompt, achieved: Comparison, *, at_once: bool = False) -> dict[str, Any]:
-        surprise = self._surprises.of(prompt.ids, at_once=at_once) if isinstance(prompt, HardPrompt) else ()
+        surprisal = self._surprisals.of(prompt.ids, at_once=at_once) if isinstance(prompt, HardPrompt) else ()
         return {
             "step": self.step,
             **asdict(achieved.numbers),
-            "prompt": prompt_tokens(self._model, prompt, surprise),
+            "prompt": prompt_tokens(self._model, prompt, surprisal),
             "tokens": top_tokens(self._model.vocabulary, self._p, achieved.q),
             "candidates": candidate_rows(self._model.vocabulary, prompt),
         }
@@ -248,11 +248,11 @@ class Recorder:
     def _result(self, best: Best, numbers: Numbers, bounds: Bounds) -> dict[str, Any]:
         ids = best.prompt.ids.tolist() if isinstance(best.prompt, HardPrompt) else None
         kl_string = None if ids is None else kl_of_text(self._model, self._p, ids)
-        left = closed = None
-        if bounds.head_limit is not None:
-            left = numbers.kl - bounds.head_limit
-            possible = self._start_kl - bounds.head_limit
-            closed = 1 - left / possible if possible > 0 else None
+        excess = gap_closed = None
+        if bounds.head_optimum is not None:
+            excess = numbers.kl - bounds.head_optimum
+            possible = self._start_kl - bounds.head_optimum
+            gap_closed = 1 - excess / possible if possible > 0 else None
         return {
             "run": str(self._run.path),
             "model": self._spec.model.name,
@@ -262,13 +262,13 @@ class Recorder:
             "kl": numbers.kl,
             "kl_ids": None if ids is None else numbers.kl,
             "kl_string": kl_string,
-            "uniform": float(np.log(self._model.vocabulary.allowed.sum())) - self._target.entropy,
+            "uniform_kl": float(np.log(self._model.vocabulary.allowed.sum())) - self._target.entropy,
             "floor": bounds.floor,
             "gap": bounds.gap,
-            "head_limit": bounds.head_limit,
+            "head_optimum": bounds.head_optimum,
             "agreement": bounds.agreement,
-            "left": left,
-            "closed": closed,
+            "excess": excess,
+            "gap_closed": gap_closed,
             "entropy_target": self._target.entropy,
             "entropy_achieved": numbers.entropy,
             "projected_ids": self._projected["ids"],

@@ -211,7 +211,7 @@ def _reason_to_end(budget: Budget, step: Step, recorder: Recorder) -> str | None
 
 
 class BackgroundBounds:
-    """Floor and head limit, solved in a thread that starts after the search's first step and never holds it up."""
+    """Floor and head optimum, solved in a thread that starts after the search's first step and never holds it up."""
 
     def __init__(self, model: LanguageModel, target: Target, events: EventWriter) -> None:
         self._model, self._target, self._events = model, target, events
@@ -226,7 +226,7 @@ class BackgroundBounds:
     def wait(self, control: Control) -> Bounds:
         """What is known at the end of the search; waits for the rest until somebody wants to stop."""
         if self._thread.is_alive():
-            self._events.write("progress", stage="bounds", text="solving floor and head limit", fraction=None)
+            self._events.write("progress", stage="bounds", text="solving floor and head optimum", fraction=None)
         while self._thread.is_alive() and not control.asked_to_stop():
             self._thread.join(POLL_SECONDS)
         return self._known
@@ -237,7 +237,7 @@ class BackgroundBounds:
                 self._known = bounds
                 self._events.write("bounds", **asdict(bounds))
         except (ModelError, RuntimeError) as error:
-            self._events.write("warning", text=f"no floor or head limit: {error}")
+            self._events.write("warning", text=f"no floor or head optimum: {error}")
 
 
 def _announce(
@@ -257,7 +257,7 @@ def _announce(
         recipe=target.recipe,
         bos=model.bos_note,
         entropy_target=target.entropy,
-        uniform=math.log(model.vocabulary.allowed.sum()) - target.entropy,
+        uniform_kl=math.log(model.vocabulary.allowed.sum()) - target.entropy,
         budget=spec.budget.model_dump(),
     )
 

@@ -20,7 +20,7 @@ TOP_TOKENS = 30
 
 
 @torch.no_grad()
-def prompt_tokens(model: LanguageModel, prompt: Prompt, surprise: Sequence[float | None] = ()) -> list[dict[str, Any]]:
+def prompt_tokens(model: LanguageModel, prompt: Prompt, surprisal: Sequence[float | None] = ()) -> list[dict[str, Any]]:
     """The prompt, position by position, in the form of `runs.state.PromptToken`.
 
     A soft prompt's vectors are named by the nearest token by cosine.
@@ -28,13 +28,15 @@ def prompt_tokens(model: LanguageModel, prompt: Prompt, surprise: Sequence[float
     Args:
         model: in the run's context.
         prompt: soft or hard.
-        surprise: of a hard prompt's tokens, as `surprise.surprises` has them; empty where nobody asked.
+        surprisal: of a hard prompt's tokens, as `surprisal.surprisals` has them; empty where nobody asked.
     """
     text = model.vocabulary.text
     if isinstance(prompt, HardPrompt):
         tokens = [_prompt_token(prompt, position, text(i)) for position, i in enumerate(prompt.ids.tolist())]
         return (
-            [token | {"surprise": value} for token, value in zip(tokens, surprise, strict=True)] if surprise else tokens
+            [token | {"surprisal": value} for token, value in zip(tokens, surprisal, strict=True)]
+            if surprisal
+            else tokens
         )
     nearest = nearest_tokens(model, prompt.vectors)
     return [

@@ -14,14 +14,14 @@ LARGEST_SHARE = 0.02
 """Of a run's time that may go into this. A prompt alone takes as long as some four of many (SmolLM2, one core)."""
 
 
-def surprises(model: LanguageModel, ids: Tensor) -> list[float | None]:
+def surprisals(model: LanguageModel, ids: Tensor) -> list[float | None]:
     """−ln P of each token of a prompt, (n,), after what stands before it, nats; None where nothing does."""
     values = model.log_probabilities(ids.to(model.device)).tolist()
     return [round(max(-value, 0.0), 4) if math.isfinite(value) else None for value in values]
 
 
 class SurprisalCache:
-    """Remembers the prompt that was measured last: what a change leaves before it surprises as much as it did."""
+    """Remembers the prompt that was measured last: what a change leaves before it surprisals as much as it did."""
 
     def __init__(self, model: LanguageModel) -> None:
         self._model = model
@@ -30,7 +30,7 @@ class SurprisalCache:
         self._next = -math.inf
 
     def of(self, ids: Tensor, *, at_once: bool = False) -> list[float | None]:
-        """As `surprises`, and None from the first change on where it is too early to measure again.
+        """As `surprisals`, and None from the first change on where it is too early to measure again.
 
         Args:
             ids: of the prompt, (n,).
@@ -42,6 +42,6 @@ class SurprisalCache:
         if known < len(prompt) and not at_once and now < self._next:
             return [*self._values[:known], *[None] * (len(prompt) - known)]
         if known < len(prompt):
-            self._ids, self._values = prompt, surprises(self._model, ids)
+            self._ids, self._values = prompt, surprisals(self._model, ids)
             self._next = now + (time.monotonic() - now) / LARGEST_SHARE
         return self._values[: len(prompt)]

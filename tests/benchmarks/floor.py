@@ -1,4 +1,4 @@
-"""Floor and head limit of every shipped preset, and of an entropy sweep, on one model.
+"""Floor and head optimum of every shipped preset, and of an entropy sweep, on one model.
 
     python tests/benchmarks/floor.py [MODEL]
 

@@ -71,7 +71,7 @@ CURVE_TICKS = (2_000, 5_000, 10_000, 20_000, 60_000)
 """Of the curves' axis, positions."""
 
 LEAST_LEFT = 1e-6
-"""What is left above the head limit is divided by; nats."""
+"""What is left above the head optimum is divided by; nats."""
 
 Row = dict[str, Any]
 Found = dict[tuple[str, str, int], Row]
@@ -113,8 +113,7 @@ def run(name: str, results: Path, arms: list[str]) -> None:
 
 
 def ablate(name: str, results: Path) -> None:
-    """Hard without each of its parts at equal work, one seed: what is left above the head limit, geometric mean of the
-    targets."""
+    """Hard without each of its parts at equal work, one seed: the excess, geometric mean of the targets."""
     bench = Bench(name, results)
     for target in TARGETS:
         for arm, settings in ABLATIONS.items():
@@ -154,7 +153,11 @@ class Bench:
             if self._positions - before >= positions:
                 break
         row = {"arm": arm, "target": target, "seed": seed, "positions": self._positions - before}
-        row |= {"seconds": round(time.process_time() - began, 2), "head_limit": self._head_limit(target), "path": path}
+        row |= {
+            "seconds": round(time.process_time() - began, 2),
+            "head_optimum": self._head_optimum(target),
+            "path": path,
+        }
         with self._results.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         print(arm, target, seed, path[-1], row["positions"], row["seconds"], flush=True)
@@ -163,9 +166,9 @@ class Bench:
     def _positions(self) -> int:
         return sum(count[0] for count in self._work)
 
-    def _head_limit(self, target: str) -> float:
+    def _head_optimum(self, target: str) -> float:
         if target not in self._limits:
-            self._limits[target] = list(solve_bounds(self._model.head, self._targets[target]))[-1].head_limit
+            self._limits[target] = list(solve_bounds(self._model.head, self._targets[target]))[-1].head_optimum
         return self._limits[target]
 
 
@@ -218,16 +221,16 @@ def plain_loop(model: LanguageModel, targets: Tensor, tokens: Tensor) -> Tensor:
 
 
 def table(found: Found) -> None:
-    """What is left above the head limit, and how hard compares with the others."""
+    """What is left above the head optimum, and how hard compares with the others."""
     print(f"{'target':24} {'limit':>8}" + "".join(f" {arm:>10}" for arm in ARMS))
     for target in TARGETS:
         rows = {arm: [row for seed in SEEDS if (row := found.get((arm, target, seed)))] for arm in ARMS}
         if not rows["gcg"]:
             continue
-        print(f"{target:24} {rows['gcg'][0]['head_limit']:8.4f}", end="")
+        print(f"{target:24} {rows['gcg'][0]['head_optimum']:8.4f}", end="")
         medians = (statistics.median(left(row, found) for row in some) if some else math.nan for some in rows.values())
         print("".join(f" {median:10.4f}" for median in medians))
-    print("(what is left above the head limit at equal work, nats, median of the seeds)")
+    print("(what is left above the head optimum at equal work, nats, median of the seeds)")
     for other in ARMS:
         if other != "hard" and (pairs := pairs_with(other, found)):
             ratios = np.array([left(hard, found) / left(row, found) for hard, row in pairs])
@@ -253,8 +256,7 @@ def pairs_with(other: str, found: Found) -> list[tuple[Row, Row]]:
 
 
 def curves(found: Found) -> None:
-    """What is left above the head limit as the work grows, over what gcg leaves in the end: the median of what is there
-    of an arm, both axes logarithmic."""
+    """The excess as the work grows, over gcg's at its end: the median of each arm, both axes logarithmic."""
     works = np.geomspace(*CURVE, 60)
     lines = {}
     for arm in dict.fromkeys(arm for arm, _, _ in found):
@@ -265,13 +267,13 @@ def curves(found: Found) -> None:
 
 
 def left(row: Row, found: Found) -> float:
-    """Nats above the head limit when as much was worked as gcg did on the same target and seed."""
+    """Nats above the head optimum when as much was worked as gcg did on the same target and seed."""
     return left_after(found["gcg", row["target"], row["seed"]]["positions"], row)
 
 
 def left_after(positions: float, row: Row) -> float:
-    """Nats above the head limit after so many positions."""
-    return max(min(kl for work, _, kl in row["path"] if work <= positions) - row["head_limit"], LEAST_LEFT)
+    """Nats above the head optimum after so many positions."""
+    return max(min(kl for work, _, kl in row["path"] if work <= positions) - row["head_optimum"], LEAST_LEFT)
 
 
 def interval(ratios: NDArray[np.float64]) -> tuple[float, float]:

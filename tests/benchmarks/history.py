@@ -52,7 +52,7 @@ def _events(steps: int, tokenizer: str) -> Iterator[dict[str, Any]]:
     prompt = [{"id": i, "text": f"token{i}", "cosine": 0.5123, "norm": 2.051} for i in range(10)]
     tokens = [[i, f"token{i}", 1 / (i + 2.0), 1 / (i + 3.0), 0.0123456789 / (i + 1)] for i in range(SNAPSHOT_TOKENS)]
     about = {"preset": "outlier", "model": "smollm2", "method": "soft", "length": 10, "device": "cpu"}
-    numbers = {"vocab_size": VOCAB_SIZE, "entropy_target": 6.0, "uniform": 4.8, "budget": {"steps": steps}}
+    numbers = {"vocab_size": VOCAB_SIZE, "entropy_target": 6.0, "uniform_kl": 4.8, "budget": {"steps": steps}}
     yield {"type": "started", "tokenizer_file": tokenizer, **about, **numbers}
     for step in range(steps):
         kl = 0.2 + 5 * math.exp(-8 * step / steps)

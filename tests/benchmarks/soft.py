@@ -128,8 +128,8 @@ def run(name: str, results: Path) -> None:
     """Every arm of every seed that the results file does not hold yet."""
     model, targets = load(name, TARGETS.values())
     found: dict[str, Any] = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
-    if "head_limits" not in found:
-        found["head_limits"] = [list(solve_bounds(model.head, target))[-1].head_limit for target in targets]
+    if "head_optima" not in found:
+        found["head_optima"] = [list(solve_bounds(model.head, target))[-1].head_optimum for target in targets]
     work = count_work(model)
     for arm in ORDER:
         seeds = [seed for seed in SEEDS if f"{arm}, seed {seed}" not in found]
@@ -214,17 +214,17 @@ def until_patience_ends(kls: Sequence[float]) -> list[float]:
 
 def table(found: dict[str, Any]) -> None:
     """What the issue of this search asks for, from the results."""
-    limits = found["head_limits"]
+    limits = found["head_optima"]
     print(f"{'target':24} {'limit':>8}" + "".join(f" {arm:>10}" for arm in arms(found)))
     for index, name in enumerate(TARGETS):
         row = [statistics.median(ends(found, arm, index)) - limits[index] for arm in arms(found)]
         print(f"{name:24} {limits[index]:8.4f}" + "".join(f" {value:10.4f}" for value in row))
-    print("(what is left above the head limit, nats, median of the seeds)")
+    print("(what is left above the head optimum, nats, median of the seeds)")
     for arm, share, nats in (("ours 300", 0.05, 0.01), ("ours 1200", 0.01, 0.003)):
         if arm in arms(found):
             excess = [end - limits[index] - share * limits[index] - nats for index, end in pairs(found, arm)]
             good = sum(value <= 0 for value in excess)
-            print(f"{arm}: left ≤ {share:.0%} of the head limit + {nats} on {good} of {len(excess)} pairs")
+            print(f"{arm}: left ≤ {share:.0%} of the head optimum + {nats} on {good} of {len(excess)} pairs")
     for plain, ours in (("adam 300", "ours 300"), ("adam 1200", "ours 1200"), ("recipe", "ours short")):
         if {plain, ours} <= set(arms(found)):
             both = list(zip(pairs(found, plain), pairs(found, ours), strict=True))
@@ -234,8 +234,8 @@ def table(found: dict[str, Any]) -> None:
 
 
 def curves(found: dict[str, Any], drawn: Sequence[str]) -> None:
-    """What is left above the head limit after each step, the median of all pairs, on a logarithmic axis."""
-    limits = np.repeat(found["head_limits"], len(SEEDS))
+    """What is left above the head optimum after each step, the median of all pairs, on a logarithmic axis."""
+    limits = np.repeat(found["head_optima"], len(SEEDS))
     lines = {}
     for arm in drawn:
         traces = [found[f"{arm}, seed {seed}"]["best"][index] for index in range(len(TARGETS)) for seed in SEEDS]

@@ -1,4 +1,4 @@
-"""Small random output layers and targets for tests of floor and head limit."""
+"""Small random output layers and targets for tests of floor and head optimum."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_a_steep_head_converges() -> None:
 
 
 @pytest.mark.parametrize("kind", ["rms", "layer"])
-def test_a_start_without_gradient_has_a_head_limit(kind: str) -> None:
+def test_a_start_without_gradient_has_a_head_optimum(kind: str) -> None:
     """Where the softmax is one-hot to the last bit there is nowhere to go, and nothing is NaN."""
     head = replace(random_head(16, 0, kind), scale=3000.0)
     target = torch.zeros(VOCABULARY, dtype=torch.float64)
@@ -147,7 +147,7 @@ def test_refusals() -> None:
 
 
 def both(model: LanguageModel, target: Target) -> tuple[float, float]:
-    """Floor and head limit of a target, nats."""
+    """Floor and head optimum of a target, nats."""
     p = torch.tensor(build_target(target, model.vocabulary).probabilities)
     floor = solve_floor(model.head, p)
     assert floor.gap <= 1e-4

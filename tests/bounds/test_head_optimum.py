@@ -1,4 +1,4 @@
-"""The head limit: against brute force in few dimensions, above the floor always, on every kind of head."""
+"""The head optimum: against brute force in few dimensions, above the floor always, on every kind of head."""
 
 from __future__ import annotations
 

@@ -98,8 +98,8 @@ def test_run_prints_one_object_that_a_plain_forward_pass_confirms(
 ) -> None:
     found = run_json(preset, "--method", method, "--runs-dir", str(tmp_path / "runs"))
     assert found["kl"] == pytest.approx(plain_kl(tiny_folders["llama"], found), abs=1e-4)
-    assert found["kl"] < 0.8 * found["uniform"]
-    assert found["uniform"] == pytest.approx(math.log(400) - found["entropy_target"])
+    assert found["kl"] < 0.8 * found["uniform_kl"]
+    assert found["uniform_kl"] == pytest.approx(math.log(400) - found["entropy_target"])
     assert (found["preset"], found["method"], found["reason"]) == ("tiny", method, "budget")
     assert Path(found["run"]).is_absolute()
     assert Path(found["run"]).parent == tmp_path / "runs"
@@ -158,7 +158,7 @@ def test_floor(preset: str) -> None:
     result = distprompt("floor", preset, "--json")
     assert result.returncode == 0, result.stderr
     numbers = json.loads(result.stdout)
-    assert 0 <= numbers["floor"] <= min(numbers["head_limit"], numbers["uniform"])
+    assert 0 <= numbers["floor"] <= min(numbers["head_optimum"], numbers["uniform_kl"])
     assert numbers["agreement"] >= 0.5
     assert numbers["gap"] <= 1e-4
     again = json.loads(distprompt("floor", preset, "--json").stdout)
@@ -250,7 +250,7 @@ def test_doctor_says_what_is_there_and_holds_no_secrets(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("method", "steps", "share"), [("soft", 50, 0.2), ("hard", 8, 0.5)])
 def test_the_outlier_preset_on_the_real_model(method: str, steps: int, share: float, smollm2_folder: Path) -> None:
     found = run_json("outlier", "--method", method, "--steps", str(steps))
-    assert found["kl"] < share * found["uniform"]
+    assert found["kl"] < share * found["uniform_kl"]
     assert found["kl"] == pytest.approx(plain_kl(smollm2_folder, found), abs=1e-4)
-    assert found["floor"] <= found["head_limit"]
+    assert found["floor"] <= found["head_optimum"]
     assert found["kl"] >= found["floor"] - 1e-5

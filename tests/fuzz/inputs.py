@@ -177,7 +177,7 @@ EVENTS: list[dict[str, Any]] = [
     {
         "v": 1, "seq": 1, "t": 1e9, "type": "started", "run": "r", "preset": "outlier", "model": "m", "method": "soft",
         "length": 2, "device": "cpu", "dtype": "float32", "vocab_size": 400, "tokenizer_file": "", "recipe": "a",
-        "entropy_target": 2.0, "uniform": 4.0, "budget": {"steps": 100, "seconds": 60, "until": 0.1},
+        "entropy_target": 2.0, "uniform_kl": 4.0, "budget": {"steps": 100, "seconds": 60, "until": 0.1},
     },
     _step(2), _step(3),
     {
@@ -185,7 +185,7 @@ EVENTS: list[dict[str, Any]] = [
         "js": 0.1, "tv": 0.2, "prompt": [{"id": 1, "text": " a", "cosine": 0.5, "norm": 1.0, "distance": 0.5},
         {"id": 2, "text": "\n", "changed": 2}], "tokens": [[7, " x", 0.5, 0.4, 0.1], [8, "é", 0.1, 0.0, 0.1]],
     },
-    {"v": 1, "seq": 5, "t": 1e9, "type": "bounds", "floor": 0.5, "gap": 1e-6, "head_limit": 1.0, "agreement": 0.9,
+    {"v": 1, "seq": 5, "t": 1e9, "type": "bounds", "floor": 0.5, "gap": 1e-6, "head_optimum": 1.0, "agreement": 0.9,
      "norm_ratio": 1.0, "why_no_floor": None, "seconds": 3.0},
     {"v": 1, "seq": 6, "t": 1e9, "type": "projection", "step": 3, "ids": [1, 2], "kl": 4.0, "drift": 0.5},
     {"v": 1, "seq": 7, "t": 1e9, "type": "control", "command": "pause", "outcome": "paused"},
@@ -194,7 +194,7 @@ EVENTS: list[dict[str, Any]] = [
     {"v": 1, "seq": 10, "t": 1e9, "type": "resumed", "step": 3},
     _step(11),
     {"v": 1, "seq": 12, "t": 1e9, "type": "ended", "reason": "error", "error": "out of memory", "exit_code": 1,
-     "result": {"kl": 2.0, "steps": 11, "head_limit": 1.0, "entropy_achieved": 1.5}},
+     "result": {"kl": 2.0, "steps": 11, "head_optimum": 1.0, "entropy_achieved": 1.5}},
 ]  # fmt: skip
 """One of each type, as a worker writes them."""
 
@@ -230,7 +230,7 @@ SEEDS: dict[str, list[Any]] = {
     "target.json": [{" yes": 0.5, "id:3": 0.25}],
     "target.csv": [b'token,mass\n" a",0.5\nid:2,0.25\n'],
     "target.npy": [_array(np.full(7, 1 / 7)), _array(np.full(7, 1 / 7, np.float32))],
-    "result.json": [{"kl": 0.5, "steps": 3, "head_limit": None}],
+    "result.json": [{"kl": 0.5, "steps": 3, "head_optimum": None}],
     "config.json": [{"vocab_size": 7, "model_type": "llama", "text_config": {"vocab_size": 7}, "auto_map": {}}],
     "index.json": [{"metadata": {}, "weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}],
     "tokenizer.json": [_tokenizer()],

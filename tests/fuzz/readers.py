@@ -50,7 +50,7 @@ from distprompt_tui.text.terminal_text import fit, fit_to, safe, visible_token
 from distprompt_tui.tui.drawing.plot import plot_lines
 from distprompt_tui.tui.drawing.styled_text import plain, width_of
 from distprompt_tui.tui.run.divergence_plot import PlotData, references, series
-from distprompt_tui.tui.run.gauges import EntropyData, LeftData, entropy_lines, left_lines
+from distprompt_tui.tui.run.gauges import EntropyData, ExcessData, entropy_lines, excess_lines
 from distprompt_tui.tui.run.monitor import RunView
 from distprompt_tui.tui.run.prompt_view import PromptData, prompt_lines, prompt_title
 from distprompt_tui.tui.run.status import StatusData, notice_lines, status_line
@@ -160,7 +160,7 @@ def events(data: bytes, folder: Path) -> None:
     summary = summarise(run)
     assert_drawn([run_line(summary, layout_for(WIDTH), here=True, number=1, now=2e9)])
     assert json.dumps(as_dict(summary), allow_nan=False).isascii()
-    assert sorted_runs([summary, summary], "left")
+    assert sorted_runs([summary, summary], "excess")
     matching_runs([summary], "a b")
     if state.result is not None:
         json.dumps(state.result, allow_nan=False)
@@ -177,7 +177,7 @@ def _draw(state: RunState) -> None:
         data = StatusData(RunView(view.title, state, health, 20, ("\x1b[2J",)))  # type: ignore[arg-type]
         assert_drawn([status_line(data, WIDTH), *notice_lines(data, WIDTH)])
     assert_drawn(entropy_lines(EntropyData(state.entropy_target, state.entropy, state.vocab_size), WIDTH))
-    assert_drawn(left_lines(LeftData.of(state), WIDTH))
+    assert_drawn(excess_lines(ExcessData.of(state), WIDTH))
     for warning in state.warnings:
         assert_visible(safe(warning))
     if state.snapshot is None:

@@ -87,9 +87,9 @@ def _outcome(search: Search, least: float, noise: float, with_limits: bool) -> O
         seed=search.seed,
         kl=0.1 + least * (1 if is_soft else 1.4) + abs(noise),
         kl_string=None if is_soft else 0.3 + 1.4 * least,
-        head_limit=0.9 * least if with_limits else None,
+        head_optimum=0.9 * least if with_limits else None,
         floor=0.8 * least if with_limits else None,
-        uniform=LN_V - asked,
+        uniform_kl=LN_V - asked,
         entropy=asked,
     )
     masses = (0.5, 0.3, 0.15)

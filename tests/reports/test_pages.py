@@ -75,7 +75,7 @@ def page_of(directory: SweepDirectory) -> Structure:
 
 def test_a_sweeps_page_has_all_its_parts(tmp_path: Path) -> None:
     found = page_of(carried_out(example_sweep(), tmp_path, refuse=lambda search: search.target_index == 5))
-    for part in ("✓ holds", "moderate − ", "All points", "best", "median", "worst", "out of reach <here>", "1:01"):
+    for part in ("✓ supported", "moderate − ", "All points", "best", "median", "worst", "out of reach <here>", "1:01"):
         assert part in found.text
     assert 'finding = "entropy"' in found.text  # the spec
     assert "Made up & <b>nothing else</b>" in found.text
@@ -88,7 +88,7 @@ def test_one_target_one_entropy_and_three_series(tmp_path: Path, with_limits: bo
     sweep = example_sweep(finding="lm-targets", series=THREE, texts=["a"], targets=1, entropies=[3.0])
     found = page_of(carried_out(sweep, tmp_path, with_limits=with_limits))
     assert found.text.count("one target alone gives no interval") == 2
-    assert ("head limit —" in found.text) is not with_limits
+    assert ("head optimum —" in found.text) is not with_limits
 
 
 def test_nothing_done_and_no_finding(tmp_path: Path) -> None:

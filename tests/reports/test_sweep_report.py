@@ -34,27 +34,27 @@ def printed(directory: SweepDirectory, width: int = 100) -> str:
 def test_it_has_verdicts_curves_points_and_what_was_refused(tmp_path: Path) -> None:
     directory = carried_out(example_sweep(), tmp_path, refuse=lambda search: search.entropy_asked == 10.5)
     text = printed(directory)
-    assert text.count("✓ holds") + text.count("✗ does not hold") + text.count("? undecided") == 2
+    assert text.count("✓ supported") + text.count("✗ not supported") + text.count("? inconclusive") == 2
     assert "smollm2, soft, 10 vectors: vanilla" in text
     assert "moderate − highest" in text
     assert "of it is the output layer's" in text
-    assert "o vanilla   · head limit of each" in text
+    assert "o vanilla   · head optimum of each" in text
     assert "no result for 12 searches: the entropy is out of reach <here>" in text
     assert "48 of 60 searches" in text
     assert "\x1b" not in text
 
 
-def test_without_head_limits_nothing_is_split(tmp_path: Path) -> None:
+def test_without_head_optima_nothing_is_split(tmp_path: Path) -> None:
     text = printed(carried_out(example_sweep(), tmp_path, with_limits=False))
-    assert text.count("✓ holds") == 2
-    assert text.count("no head limit on this model: not split") == 2
+    assert text.count("✓ supported") == 2
+    assert text.count("no head optimum on this model: not split") == 2
 
 
 def test_a_finding_that_does_not_hold_is_said_not_to(tmp_path: Path) -> None:
     sweep = example_sweep(finding="outliers", series=OUTLIERS, entropies=[3.0, 6.0])
     hard = carried_out(sweep, tmp_path, lambda search: 3.0 if search.spec.target.family == "outlier" else 1.0)
     text = printed(hard)
-    assert text.count("✗ does not hold") == 2
+    assert text.count("✗ not supported") == 2
     assert "(at 3 −" in text
 
 
@@ -68,10 +68,10 @@ def test_a_sweep_that_has_only_begun_has_a_report(tmp_path: Path) -> None:
 def test_a_verdict_on_a_part_is_not_the_last_word(tmp_path: Path) -> None:
     """The hard search's results at the two highest entropies are missing: its curve only rises."""
     whole = report_sweep(carried_out(example_sweep(), tmp_path / "whole"))
-    assert [verdict.word for verdict in whole.verdicts] == ["holds", "holds"]
+    assert [verdict.word for verdict in whole.verdicts] == ["supported", "supported"]
     begun = [row for row in whole.rows if row.method == "soft" or (row.entropy_asked or 0) < 8]
     verdicts = make_report("begun", whole.sweep, begun, (), ()).verdicts
-    assert [(verdict.word, verdict.missing) for verdict in verdicts] == [("holds", 0), ("does not hold so far", 12)]
+    assert [(verdict.word, verdict.missing) for verdict in verdicts] == [("supported", 0), ("not supported so far", 12)]
 
 
 def test_no_finding_no_verdict(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_the_command_prints_and_writes_all_forms(tmp_path: Path) -> None:
         DISTPROMPT_HOME=str(tmp_path),
     )
     assert end.returncode == 0
-    assert "✓ holds" in end.stdout
+    assert "✓ supported" in end.stdout
     assert page.read_text().startswith("<!doctype html>")
     assert len(list(csv.DictReader(table.open()))) == len(directory.read_rows())
     assert sorted(path.name for path in figures.iterdir()) == [

@@ -130,7 +130,7 @@ def test_damaged_lines_are_passed_over(path: Path, writer: EventWriter) -> None:
 def test_many_at_once_and_one_by_one_give_the_same_state(path: Path, writer: EventWriter) -> None:
     search(writer, 0, 60)
     writer.write("best", step=59, kl=4.41)
-    writer.write("bounds", floor=0.1, head_limit=0.2)
+    writer.write("bounds", floor=0.1, head_optimum=0.2)
     search(writer, 60, 70)
     events = Tailer(path).read()
     one_by_one = RunState()

@@ -81,9 +81,9 @@ def test_a_run_to_its_end_leaves_everything_on_disk(spec: RunSpec, tmp_path: Pat
     manifest = json.loads(run.manifest.read_text())
     assert len(manifest["weights_sha256"]) == 64
     assert (run.path.stat().st_mode & 0o777, run.best.stat().st_mode & 0o777) == (0o700, 0o700)
-    assert result["head_limit"] is not None
-    assert result["floor"] <= result["head_limit"] + 1e-9
-    assert result["left"] == pytest.approx(result["kl"] - result["head_limit"])
+    assert result["head_optimum"] is not None
+    assert result["floor"] <= result["head_optimum"] + 1e-9
+    assert result["excess"] == pytest.approx(result["kl"] - result["head_optimum"])
 
 
 def test_pause_resume_and_stop(run: RunDirectory) -> None:

@@ -25,7 +25,17 @@ RESULT: dict[str, Any] = {
     "fluency": 0.1,
     "log_likelihood": -7.25,
 }
-SHOWN = (*RESULT, "uniform", "floor", "head_limit", "left", "entropy_target", "entropy_achieved", "steps", "seconds")
+SHOWN = (
+    *RESULT,
+    "uniform_kl",
+    "floor",
+    "head_optimum",
+    "excess",
+    "entropy_target",
+    "entropy_achieved",
+    "steps",
+    "seconds",
+)
 SHOWN_TOO = ("reason", "run", "prompt_text", "projected_kl", "drift")
 
 

@@ -18,7 +18,7 @@ def started(**fields: Any) -> dict[str, Any]:
     return {
         "type": "started", "t": 100.0, "run": "r", "preset": "outlier", "model": "m", "method": "soft", "length": 10,
         "device": "cpu", "dtype": "float32", "vocab_size": 400, "tokenizer_file": "", "recipe": "",
-        "entropy_target": 2.0, "uniform": 4.0, "budget": {"steps": 100, "seconds": None, "until": None},
+        "entropy_target": 2.0, "uniform_kl": 4.0, "budget": {"steps": 100, "seconds": None, "until": None},
     } | fields  # fmt: skip
 
 
@@ -40,11 +40,11 @@ def test_a_run_from_start_to_end() -> None:
     assert state.steps_per_second == pytest.approx(10)
     assert state.seconds_left == pytest.approx(9.8)
     state = reduce(state, {"type": "bounds", "floor": 0.5, "gap": 1e-6})
-    assert (state.bounds.floor, state.left) == (0.5, None)
-    state = reduce(state, {"type": "bounds", "floor": None, "head_limit": 1.0})
+    assert (state.bounds.floor, state.excess) == (0.5, None)
+    state = reduce(state, {"type": "bounds", "floor": None, "head_optimum": 1.0})
     assert state.bounds.floor == 0.5
-    assert state.left == pytest.approx(1.0)
-    assert state.closed == pytest.approx(0.5)
+    assert state.excess == pytest.approx(1.0)
+    assert state.gap_closed == pytest.approx(0.5)
     state = reduce(state, {"type": "ended", "reason": "budget", "result": {"kl": 2.0}})
     assert (state.phase, state.reason, state.result) == ("ended", "budget", {"kl": 2.0})
 

@@ -46,8 +46,8 @@ def test_an_ended_run(tmp_path: Path, reason: str) -> None:
     summary = summarise(recorder.run)
     assert (summary.state, summary.step, summary.seconds_per_step) == (reason, 4, 1.0)
     assert summary.best_kl is not None
-    assert summary.head_limit == 0.19
-    assert summary.left == summary.best_kl - 0.19
+    assert summary.head_optimum == 0.19
+    assert summary.excess == summary.best_kl - 0.19
     assert not summary.is_live
     assert summary.is_resumable == (reason != "budget")
 
@@ -55,7 +55,7 @@ def test_an_ended_run(tmp_path: Path, reason: str) -> None:
 def test_the_line_of_a_run_says_what_its_whole_state_says(tmp_path: Path) -> None:
     run = recorded(tmp_path)
     line = as_dict(summarise(run))
-    assert line | {"kl": round(line["kl"], 4), "left": round(line["left"], 4)} == {
+    assert line | {"kl": round(line["kl"], 4), "excess": round(line["excess"], 4)} == {
         "run": str(run.path),
         "state": "budget",
         "preset": "outlier",
@@ -64,15 +64,15 @@ def test_the_line_of_a_run_says_what_its_whole_state_says(tmp_path: Path) -> Non
         "length": 10,
         "seed": 0,
         "kl": round(line["kl"], 4),
-        "head_limit": 0.19,
-        "left": round(line["kl"] - 0.19, 4),
+        "head_optimum": 0.19,
+        "excess": round(line["kl"] - 0.19, 4),
         "entropy_achieved": line["entropy_achieved"],
         "steps": 40,
         "steps_planned": 1000,
         "changed": line["changed"],
         "problem": None,
     }
-    assert 0 < line["left"] < 0.1
+    assert 0 < line["excess"] < 0.1
     assert 2 < line["entropy_achieved"] < 4
 
 
@@ -95,27 +95,27 @@ def test_a_run_that_was_taken_up_again_and_crashed_has_not_ended(tmp_path: Path)
     assert summarise(recorder.run).state == "crashed"
 
 
-def test_the_head_limit_is_found_far_from_the_end_and_looked_for_once(tmp_path: Path) -> None:
+def test_the_head_optimum_is_found_far_from_the_end_and_looked_for_once(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, whole_vocabulary=False)
     recorder.start()
     recorder.bounds()
     recorder.steps(100)
     assert recorder.run.events.stat().st_size > module._TAIL_BYTES
     first = summarise(recorder.run)
-    assert first.head_limit == 0.19
-    recorder.writer.write("bounds", floor=0.0, head_limit=7.0)
-    assert summarise(recorder.run, first).head_limit == 0.19
+    assert first.head_optimum == 0.19
+    recorder.writer.write("bounds", floor=0.0, head_optimum=7.0)
+    assert summarise(recorder.run, first).head_optimum == 0.19
 
 
-def test_a_head_limit_that_comes_later_is_looked_for_in_what_is_new(tmp_path: Path) -> None:
+def test_a_head_optimum_that_comes_later_is_looked_for_in_what_is_new(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path)
     recorder.start()
     recorder.steps(1)
     first = summarise(recorder.run)
-    assert first.head_limit is None
+    assert first.head_optimum is None
     assert first.scanned == recorder.run.events.stat().st_size
-    recorder.writer.write("bounds", floor=0.0, head_limit=0.0)
-    assert summarise(recorder.run, first).head_limit == 0.0
+    recorder.writer.write("bounds", floor=0.0, head_optimum=0.0)
+    assert summarise(recorder.run, first).head_optimum == 0.0
 
 
 def test_only_what_has_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +173,7 @@ def test_every_order() -> None:
     expected = {
         "newest": ["c-3", "b-4", "b-1", "a-2"],
         "best": ["b-4", "a-2", "c-3", "b-1"],
-        "left": ["c-3", "a-2", "b-4", "b-1"],
+        "excess": ["c-3", "a-2", "b-4", "b-1"],
         "target": ["a-2", "b-4", "b-1", "c-3"],
         "model": ["c-3", "b-4", "b-1", "a-2"],
         "state": ["b-1", "a-2", "c-3", "b-4"],

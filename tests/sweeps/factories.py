@@ -25,8 +25,8 @@ PLAIN = Row(
     kl=1.0,
     kl_string=None,
     floor=0.5,
-    head_limit=0.75,
-    uniform=5.0,
+    head_optimum=0.75,
+    uniform_kl=5.0,
     start=9.0,
     entropy=3.0,
     entropy_achieved=3.0,
@@ -58,16 +58,16 @@ def rows(
     seed: int = 0,
     **fields: Any,
 ) -> list[Row]:
-    """A series: a curve of the divergence by entropy, with noise; `head_share` of it is the head limit's."""
+    """A series: a curve of the divergence by entropy, with noise; `head_share` of it is the head optimum's."""
     generator = np.random.default_rng(seed)
     made = []
     for asked in entropies:
         at = 3.0 if asked is None else asked
         for target in range(targets):
             kl = curve(at) + noise * float(generator.normal())
-            limits: Mapping[str, float | None] = {"head_limit": None, "floor": None}
+            limits: Mapping[str, float | None] = {"head_optimum": None, "floor": None}
             if head_share is not None:
-                limits = {"head_limit": head_share * curve(at), "floor": 0.9 * head_share * curve(at)}
-            place = {"entropy_asked": asked, "entropy": at, "entropy_achieved": at + 0.1, "uniform": LN_V - at}
+                limits = {"head_optimum": head_share * curve(at), "floor": 0.9 * head_share * curve(at)}
+            place = {"entropy_asked": asked, "entropy": at, "entropy_achieved": at + 0.1, "uniform_kl": LN_V - at}
             made.append(row(**{"kl": kl, "target_index": target, **place, **limits, **fields}))
     return made

@@ -91,7 +91,7 @@ def test_a_target_that_misses_a_column_counts_in_the_others() -> None:
 def test_one_target_gives_no_interval_and_none_gives_nothing() -> None:
     found = mean(np.array([3.0]))
     assert found is not None
-    assert (found.value, found.low, found.high, found.outcome) == (3.0, None, None, "undecided")
+    assert (found.value, found.low, found.high, found.outcome) == (3.0, None, None, "inconclusive")
     assert mean(np.array([np.nan])) is None
     assert mean(np.array([])) is None
     assert average(np.array([[1.0, np.nan], [2.0, np.nan]]), np.array([1.0, 1.0])) is None

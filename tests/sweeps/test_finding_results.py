@@ -34,7 +34,7 @@ def test_the_hump_holds_and_its_size_is_the_moderate_mean_above_the_higher_end()
     verdict = only(judge(rows(hump, noise=0.01), "entropy", {}))
     moderate = (hump(3.0) + hump(6.0) + hump(8.0)) / 3
     effect = verdict.effect("kl")
-    assert verdict.outcome == "holds"
+    assert verdict.outcome == "supported"
     assert effect is not None
     assert effect.value == pytest.approx(moderate - max(hump(0.5), hump(10.5)), abs=0.01)
     assert effect.targets == 10
@@ -44,41 +44,41 @@ def test_the_hump_holds_and_its_size_is_the_moderate_mean_above_the_higher_end()
 
 def test_noise_alone_is_no_hump_and_a_hollow_is_the_contrary() -> None:
     flat = [only(judge(rows(lambda h: 1.0, seed=seed), "entropy", {})).outcome for seed in range(40)]
-    assert "holds" not in flat
-    assert flat.count("undecided") >= 32
-    assert only(judge(rows(lambda h: 4 - hump(h)), "entropy", {})).outcome == "does not hold"
+    assert "supported" not in flat
+    assert flat.count("inconclusive") >= 32
+    assert only(judge(rows(lambda h: 4 - hump(h)), "entropy", {})).outcome == "not supported"
 
 
 def test_a_rise_to_one_end_is_no_hump_although_the_middle_is_above_the_other() -> None:
     verdict = only(judge(rows(lambda h: h), "entropy", {}))
-    assert [contrast.kl.outcome for contrast in verdict.contrasts] == ["holds", "does not hold"]
-    assert verdict.outcome == "does not hold"
+    assert [contrast.kl.outcome for contrast in verdict.contrasts] == ["supported", "not supported"]
+    assert verdict.outcome == "not supported"
 
 
 def test_the_split_adds_up_and_names_the_output_layers_share() -> None:
     contrast = only(judge(rows(hump, head_share=0.8), "entropy", {})).deciding
     assert contrast is not None
-    assert contrast.head_limit is not None
-    assert contrast.left is not None
-    assert contrast.head_limit.value + contrast.left.value == pytest.approx(contrast.kl.value)
+    assert contrast.head_optimum is not None
+    assert contrast.excess is not None
+    assert contrast.head_optimum.value + contrast.excess.value == pytest.approx(contrast.kl.value)
     assert contrast.share == pytest.approx(0.8, abs=0.03)
 
 
-def test_without_head_limits_there_is_a_verdict_and_no_split() -> None:
+def test_without_head_optima_there_is_a_verdict_and_no_split() -> None:
     verdict = only(judge(rows(hump, head_share=None), "entropy", {}))
-    assert verdict.outcome == "holds"
-    assert verdict.effect("head_limit") is verdict.effect("left") is None
+    assert verdict.outcome == "supported"
+    assert verdict.effect("head_optimum") is verdict.effect("excess") is None
     assert verdict.deciding is not None
     assert verdict.deciding.share is None
 
 
-def test_with_some_head_limits_the_split_is_of_the_searches_that_have_one() -> None:
+def test_with_some_head_optima_the_split_is_of_the_searches_that_have_one() -> None:
     made = rows(hump, noise=0)
-    some = [replace(each, head_limit=None) if each.target_index == 0 else each for each in made]
+    some = [replace(each, head_optimum=None) if each.target_index == 0 else each for each in made]
     contrast = only(judge(some, "entropy", {})).deciding
     assert contrast is not None
-    assert contrast.head_limit is not None
-    assert (contrast.kl.targets, contrast.head_limit.targets) == (10, 9)
+    assert contrast.head_optimum is not None
+    assert (contrast.kl.targets, contrast.head_optimum.targets) == (10, 9)
     assert contrast.share == pytest.approx(0.9)
 
 
@@ -86,12 +86,12 @@ def test_a_point_that_was_refused_is_not_there_and_two_entropies_are_too_few() -
     verdict = only(judge(rows(hump, (0.5, 6.0)), "entropy", {}))
     assert verdict.outcome == "not tested"
     assert "three entropies" in verdict.untested_reason
-    assert only(judge(rows(hump, (0.5, 6.0, 10.5)), "entropy", {})).outcome == "holds"
+    assert only(judge(rows(hump, (0.5, 6.0, 10.5)), "entropy", {})).outcome == "supported"
 
 
 def test_one_target_says_that_it_gives_no_interval() -> None:
     verdict = only(judge(rows(hump, targets=1), "entropy", {}))
-    assert verdict.outcome == "undecided"
+    assert verdict.outcome == "inconclusive"
     assert verdict.caveat == "one target alone gives no interval"
     assert "from 3 targets" in only(judge(rows(hump, targets=3), "entropy", {})).caveat
 
@@ -121,15 +121,15 @@ def test_each_model_and_method_has_its_own_verdict() -> None:
     made = rows(lambda h: 5.0) + rows(lambda h: 4.0, series="one", family="outlier")
     made += [replace(each, model="other", kl=9.0 if each.family == "outlier" else 5.0) for each in made]
     found = {verdict.setting.model: verdict.outcome for verdict in judge(made, "outliers", {})}
-    assert found == {"toy": "holds", "other": "does not hold"}
+    assert found == {"toy": "supported", "other": "not supported"}
 
 
 def test_lm_targets_must_be_easier_than_both_controls() -> None:
     verdict = only(judge(lm_sweep(), "lm-targets", SOURCES))
-    assert verdict.outcome == "holds"
+    assert verdict.outcome == "supported"
     assert verdict.effect("kl").value == pytest.approx(2.0, abs=0.1)  # type: ignore[union-attr]
-    assert only(judge(lm_sweep(vanilla=0.5), "lm-targets", SOURCES)).outcome == "does not hold"
-    assert only(judge(lm_sweep(dealt=0.5), "lm-targets", SOURCES)).outcome == "does not hold"
+    assert only(judge(lm_sweep(vanilla=0.5), "lm-targets", SOURCES)).outcome == "not supported"
+    assert only(judge(lm_sweep(dealt=0.5), "lm-targets", SOURCES)).outcome == "not supported"
 
 
 def test_an_lm_target_is_held_against_its_own_probabilities_dealt_anew() -> None:
@@ -148,7 +148,7 @@ def test_targets_that_are_taken_as_they_come_are_pairs_too() -> None:
     made = rows(lambda h: 1.0, (None,), series="one", family="outlier") + rows(lambda h: 2.0, (None,))
     verdict = only(judge(made, "outliers", {}))
     assert [asked for asked, _ in verdict.by_entropy] == [None]
-    assert verdict.outcome == "holds"
+    assert verdict.outcome == "supported"
 
 
 @settings(max_examples=10)
@@ -174,7 +174,7 @@ def test_seeds_of_a_target_are_one_result_of_it() -> None:
 def test_a_verdict_goes_into_json_and_says_what_it_is_of() -> None:
     found = json.loads(json.dumps(as_dict(only(judge(lm_sweep(), "lm-targets", SOURCES))), allow_nan=False))
     assert (found["model"], found["method"], found["length"], found["series"]) == ("toy", "soft", 10, "own")
-    assert found["outcome"] == "holds"
+    assert found["outcome"] == "supported"
     assert found["kl"]["low"] <= found["kl"]["value"] <= found["kl"]["high"]
     assert found["output_layer_share"] == pytest.approx(0.9, abs=0.05)
     assert [each["entropy"] for each in found["by_entropy"]] == [2.0, 4.0, 2.0, 4.0]

@@ -45,7 +45,7 @@ def test_a_shipped_finding_tests_its_claim_with_enough_targets(name: str, quick:
     assert sweep.finding is not None
     verdicts = judge(directory.read_rows(), sweep.finding, sources_of(sweep))
     expected = {"entropy": 1, "outliers": 2, "lm-targets": 2}[sweep.finding] * len(sweep.models) * 2
-    assert [verdict.outcome for verdict in verdicts] == ["holds"] * expected
+    assert [verdict.outcome for verdict in verdicts] == ["supported"] * expected
     assert not any(verdict.caveat for verdict in verdicts)
 
 
@@ -55,8 +55,8 @@ def test_a_sweep_that_was_carried_out_has_a_page(whole: SweepDirectory) -> None:
     for panel in report.panels:
         for point in (point for curve in panel.curves for point in curve.points):
             assert point.floor is not None
-            assert point.head_limit is not None
-            assert point.floor.value <= point.head_limit.value + 1e-6
+            assert point.head_optimum is not None
+            assert point.floor.value <= point.head_optimum.value + 1e-6
             assert point.floor.value <= point.kl.value + 1e-5
     page = sweep_page(report, whole.read_result)
     assert "Its prompt was not kept." not in page

@@ -35,9 +35,9 @@ def test_every_search_has_a_row_and_a_result(tiny_sweep: Sweep, whole: SweepDire
     rows = whole.read_rows()
     assert [row.key for row in rows] == [search.key for search in all_searches(tiny_sweep)]
     for row in rows:
-        assert row.head_limit is not None
+        assert row.head_optimum is not None
         assert row.floor is not None
-        assert row.floor <= row.head_limit + 1e-9 <= row.kl + 2e-9
+        assert row.floor <= row.head_optimum + 1e-9 <= row.kl + 2e-9
         assert row.kl <= row.start + 1e-5
         assert (row.kl_string is None) == (row.method == "soft")
         assert row.entropy_asked == pytest.approx(row.entropy, abs=1e-3)
@@ -75,8 +75,8 @@ def test_measured_then_killed_at_a_random_moment_nothing_is_done_twice_or_missin
     out, _ = measured.communicate(timeout=DEADLINE_SECONDS)
     told = json.loads(out)
     assert (told["done"], told["searches"]) == (3, 16)  # a batch and a hard search
-    assert [(part["method"], part["searches"]) for part in told["left"]] == [("soft", 6), ("hard", 7)]
-    for part in told["left"]:
+    assert [(part["method"], part["searches"]) for part in told["excess"]] == [("soft", 6), ("hard", 7)]
+    for part in told["excess"]:
         assert part["seconds"] == pytest.approx(part["seconds_each"] * part["searches"])
         assert part["peak_bytes"] > 1 << 26  # torch alone is more
 
@@ -91,7 +91,7 @@ def test_measured_then_killed_at_a_random_moment_nothing_is_done_twice_or_missin
     end = start(tiny_sweep, tmp_path, "--json")
     out, _ = end.communicate(timeout=DEADLINE_SECONDS)
     assert end.returncode == 0
-    assert (json.loads(out)["done"], json.loads(out)["left"]) == (told["searches"], [])
+    assert (json.loads(out)["done"], json.loads(out)["excess"]) == (told["searches"], [])
     again = only_sweep(tmp_path)
     keys = [row.key for row in read_lines(again.rows_file, Row)]
     assert len(keys) == len(set(keys)) == told["searches"]

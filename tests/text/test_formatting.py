@@ -53,9 +53,9 @@ def test_no_number_breaks_a_text(value: float) -> None:
 
 
 def test_closed_never_rounds_up_to_all() -> None:
-    assert formatting.closed(0.99999) == "99.9 %"
-    assert formatting.closed(1.0) == "100.0 %"
-    assert formatting.closed(-0.25) == "−25.0 %"
+    assert formatting.gap_closed(0.99999) == "99.9 %"
+    assert formatting.gap_closed(1.0) == "100.0 %"
+    assert formatting.gap_closed(-0.25) == "−25.0 %"
 
 
 @pytest.mark.parametrize(

@@ -70,11 +70,11 @@ class FakeProbe:
         self.questions.append((question, fields["target"]["family"]))
         if question == "target":
             tokens = [[0, " banana", 0.6], [1, "[/", 0.4]]
-            numbers = {"entropy": 0.67, "uniform": 3.5, "recipe": "after a text", "by_rank": [0.6, 0.4, 0.0]}
+            numbers = {"entropy": 0.67, "uniform_kl": 3.5, "recipe": "after a text", "by_rank": [0.6, 0.4, 0.0]}
             yield {"top": tokens, "done": True, **numbers}
         else:
-            yield {"floor": 0.25, "gap": 1e-6, "head_limit": None}
-            yield {"floor": 0.25, "head_limit": 0.5}
+            yield {"floor": 0.25, "gap": 1e-6, "head_optimum": None}
+            yield {"floor": 0.25, "head_optimum": 0.5}
             yield {"done": True}
 
     async def close(self) -> None:

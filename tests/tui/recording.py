@@ -34,7 +34,7 @@ SIZE = 64
 
 UNIFORM = 1.5
 
-SURPRISES = (None, 0.1, 2.5, 7.0, 11.5, 0.0, 4.2, 1000.5, 3.0, None)
+SURPRISALS = (None, 0.1, 2.5, 7.0, 11.5, 0.0, 4.2, 1000.5, 3.0, None)
 """Of the tokens of a hard prompt, nats; one is larger than any that is shown."""
 
 
@@ -96,12 +96,12 @@ class Recorder:
             tokenizer_file=str(tokenizer),
             recipe="falling by rank",
             entropy_target=entropy(p),
-            uniform=UNIFORM,
+            uniform_kl=UNIFORM,
             budget={"steps": 100},
         )
 
     def steps(self, count: int) -> None:
-        """That many more steps, each with its snapshot; the divergence falls and stays above the head limit."""
+        """That many more steps, each with its snapshot; the divergence falls and stays above the head optimum."""
         for _ in range(count):
             self.step += 1
             p, q = distributions(1 - math.exp(-self.step / 20))
@@ -114,8 +114,8 @@ class Recorder:
                 np.save(self.run.achieved, q.astype(np.float32))
 
     def bounds(self) -> None:
-        """Floor and head limit."""
-        self.writer.write("bounds", floor=0.04, gap=1e-6, head_limit=0.19, agreement=0.9)
+        """Floor and head optimum."""
+        self.writer.write("bounds", floor=0.04, gap=1e-6, head_optimum=0.19, agreement=0.9)
 
     def end(self, reason: str = "budget", **fields: object) -> None:
         """The last event."""
@@ -139,8 +139,8 @@ class Recorder:
         if self.method == "hard":
             changed = [self.step if position == 3 else 1 for position in range(10)]
             prompt = [
-                token | {"changed": step, "surprise": surprise}
-                for token, step, surprise in zip(prompt, changed, SURPRISES, strict=True)
+                token | {"changed": step, "surprisal": surprisal}
+                for token, step, surprisal in zip(prompt, changed, SURPRISALS, strict=True)
             ]
             prompt[3] |= {"gained": 0.25}
             prompt[5] |= {"locked": True}

@@ -49,7 +49,7 @@ async def drawn(app: DistPromptApp, pilot: Pilot[Any]) -> None:
 async def test_start(app_on: Make, small_world: object) -> None:
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: all(text in screen_text(app) for text in ("head limit    0.500", " on cpu ")))
+        await until(pilot, lambda: all(text in screen_text(app) for text in ("head optimum    0.500", " on cpu ")))
         compare_with_kept("start-120x40", picture(app))
 
 
@@ -65,7 +65,7 @@ async def test_live_with_the_prompt_in_its_colours(tmp_path: Path, app_on: Make)
         await drawn(app, pilot)
         app.screen.query_one(PromptView).focus()
         await pilot.press("c", "right", "right")
-        await until(pilot, lambda: "3 surprise 2.5" in screen_text(app))
+        await until(pilot, lambda: "3 surprisal 2.5" in screen_text(app))
         compare_with_kept("live-120x40", picture(app))
 
 

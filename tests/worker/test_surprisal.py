@@ -9,7 +9,7 @@ import torch
 
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.worker import surprisal
-from distprompt_tui.worker.surprisal import LARGEST_SHARE, SurprisalCache, surprises
+from distprompt_tui.worker.surprisal import LARGEST_SHARE, SurprisalCache, surprisals
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_what_stands_before_a_change_stays_and_the_rest_waits_its_turn(
     clock[0] = 1 / LARGEST_SHARE
     assert clock[0] == 50
     second = asked.of(other)
-    assert second == pytest.approx(surprises(model, other), abs=1e-3)
+    assert second == pytest.approx(surprisals(model, other), abs=1e-3)
     assert second[1] == pytest.approx(first[1], abs=1e-3)
     assert asked.of(one[:2]) == second[:2]
 

@@ -34,13 +34,13 @@ class PlotData:
     """What the plot shows; divergences in nats.
 
     Attributes:
-        uniform: the divergence of the uniform distribution, by metric, where it is known.
+        uniform_kl: the divergence of the uniform distribution, by metric, where it is known.
         cursor_step: the moment that the other panels show, where it is not the newest.
     """
 
     curve: tuple[CurvePoint, ...] = ()
     readings: tuple[Reading, ...] = ()
-    uniform: dict[str, float] = field(default_factory=dict)
+    uniform_kl: dict[str, float] = field(default_factory=dict)
     bounds: Bounds = field(default_factory=Bounds)
     best_kl: float | None = None
     best_step: int | None = None
@@ -159,11 +159,11 @@ def series(data: PlotData, metric: Metric) -> list[Point]:
 
 
 def references(data: PlotData, metric: Metric) -> list[Reference]:
-    """The lines that are known by now. Floor and head limit are of the forward KL only."""
-    known = [("uniform", data.uniform.get(metric), "faint", "╌")]
+    """The lines that are known by now. Floor and head optimum are of the forward KL only."""
+    known = [("uniform", data.uniform_kl.get(metric), "faint", "╌")]
     if metric == "kl":
         known += [
-            ("head limit", data.bounds.head_limit, "accent", "╌"),
+            ("head optimum", data.bounds.head_optimum, "accent", "╌"),
             ("floor", data.bounds.floor, "quiet", "─"),
         ]
     return [

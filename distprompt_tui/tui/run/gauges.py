@@ -1,4 +1,4 @@
-"""The entropies of both distributions on one scale, and what of the divergence is left to gain."""
+"""The entropies of both distributions on one scale, and the excess divergence."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ _NOTHING_YET = "What is still to gain is known after the first step."
 
 
 @dataclass(frozen=True)
-class LeftData:
+class ExcessData:
     """What the split of the divergence is made from; nats.
 
     `name`: what `best_kl` is called. `last_step`: the entropy is of the last step, not of what `name` says.
@@ -75,8 +75,8 @@ class LeftData:
 
     best_kl: float | None = None
     start_kl: float | None = None
-    left: float | None = None
-    closed: float | None = None
+    excess: float | None = None
+    gap_closed: float | None = None
     bounds: Bounds = field(default_factory=Bounds)
     entropy_target: float | None = None
     entropy: float | None = None
@@ -85,13 +85,13 @@ class LeftData:
     last_step: bool = False
 
     @staticmethod
-    def of(state: RunState, name: str = "best", *, last_step: bool = False) -> LeftData:
+    def of(state: RunState, name: str = "best", *, last_step: bool = False) -> ExcessData:
         """Out of a run's state."""
-        return LeftData(
+        return ExcessData(
             state.best_kl,
             state.start_kl,
-            state.left,
-            state.closed,
+            state.excess,
+            state.gap_closed,
             state.bounds,
             state.entropy_target,
             state.entropy,
@@ -101,62 +101,66 @@ class LeftData:
         )
 
 
-class ExcessGauge(LineWidget[LeftData]):
-    """KL = head limit + left, as numbers and as a bar."""
+class ExcessGauge(LineWidget[ExcessData]):
+    """KL = head optimum + excess, as numbers and as a bar."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(LeftData(), id=id, classes=classes)
+        super().__init__(ExcessData(), id=id, classes=classes)
 
     def on_mount(self) -> None:
         """Called by Textual."""
-        self.border_title = "Left on the table"
+        self.border_title = "Excess"
 
-    def show(self, data: LeftData) -> None:
+    def show(self, data: ExcessData) -> None:
         """Draw another split."""
         super().show(data)
         label_border(self, subtitle=_closed(data))
 
     def lines(self, width: int, height: int) -> list[Line]:
         """All in one line where there is no box around it, else the bar and the floor below it."""
-        return one_line(self.data, width) if not self.styles.border_left[0] else left_lines(self.data, width)
+        return one_line(self.data, width) if not self.styles.border_left[0] else excess_lines(self.data, width)
 
 
-def one_line(data: LeftData, width: int) -> list[Line]:
-    """The split, the closed share and the entropies, as far as they fit."""
+def one_line(data: ExcessData, width: int) -> list[Line]:
+    """The split, the entropies and the gap closed, as far as they fit."""
     if data.best_kl is None:
         return wrapped(_NOTHING_YET, width, "quiet", max_lines=1)
-    return [fitting([_split(data), _closed(data), _entropies(data)], width, ("   ", ""))]
+    return [fitting([_split(data), _entropies(data), _closed(data)], width, ("   ", ""))]
 
 
-def left_lines(data: LeftData, width: int) -> list[Line]:
+def excess_lines(data: ExcessData, width: int) -> list[Line]:
     """The split of the best divergence into the output layer's part and the prompt's."""
     if data.best_kl is None:
         return wrapped(_NOTHING_YET, width, "quiet")
     lines = [cut(_split(data), width)]
-    if data.bounds.head_limit is not None and data.best_kl > 0:
-        lines.append(_split_bar(data.bounds.head_limit / data.best_kl, width))
+    if data.bounds.head_optimum is not None and data.best_kl > 0:
+        lines.append(_split_bar(data.bounds.head_optimum / data.best_kl, width))
     return [*lines, *_explained(data, width)]
 
 
-def _split(data: LeftData) -> Line:
-    kl, limit = (formatting.nats(data.best_kl), "strong"), data.bounds.head_limit
+def _split(data: ExcessData) -> Line:
+    kl, limit = (formatting.nats(data.best_kl), "strong"), data.bounds.head_optimum
     if limit is None:
         return [(f"{data.name} ", "quiet"), kl, (" nats", "quiet")]
     return [
         (f"{data.name} ", "quiet"),
         kl,
         (" = ", "quiet"),
-        (f"head limit {formatting.nats(limit)}", "accent"),
+        (f"head optimum {formatting.nats(limit)}", "accent"),
         (" + ", "quiet"),
-        (f"left {formatting.nats(data.left)}", "strong"),
+        (f"excess {formatting.nats(data.excess)}", "strong"),
     ]
 
 
-def _closed(data: LeftData) -> Line:
-    return [("closed ", "quiet"), (formatting.closed(data.closed), "strong")] if data.closed is not None else []
+def _closed(data: ExcessData) -> Line:
+    return (
+        [("gap closed ", "quiet"), (formatting.gap_closed(data.gap_closed), "strong")]
+        if data.gap_closed is not None
+        else []
+    )
 
 
-def _entropies(data: LeftData) -> Line:
+def _entropies(data: ExcessData) -> Line:
     if data.entropy is None or data.entropy_target is None:
         return []
     return [
@@ -173,17 +177,17 @@ def _split_bar(share: float, width: int) -> Line:
     return [("█" * cells, "accent"), ("▒" * (width - cells), "strong")]
 
 
-def _explained(data: LeftData, width: int) -> list[Line]:
+def _explained(data: ExcessData, width: int) -> list[Line]:
     """Where the bounds stand: proven, measured, or why not."""
     bounds = data.bounds
     if bounds.why_no_floor:
         return wrapped(safe(f"No floor: {bounds.why_no_floor}"), width, "quiet", max_lines=2)
-    if bounds.floor is None and bounds.head_limit is None:
-        expected = "Floor and head limit are being found beside the search."
+    if bounds.floor is None and bounds.head_optimum is None:
+        expected = "Floor and head optimum are being computed."
         return wrapped(expected if data.bounds_expected else "No bounds were found.", width, "quiet", max_lines=2)
-    if bounds.head_limit is None:
-        text = f"floor {formatting.nats(bounds.floor)}: proven, no prompt is below it; head limit: not yet"
+    if bounds.head_optimum is None:
+        text = f"floor {formatting.nats(bounds.floor)}: proven, no prompt is below it; head optimum: not yet"
         return wrapped(text, width, "quiet", max_lines=2)
     floor = f"floor {formatting.nats(bounds.floor)} proven" if bounds.floor is not None else "no floor"
     measured = "measured" if bounds.agreement is None else f"{formatting.percent(bounds.agreement)} of starts agree"
-    return wrapped(f"{floor}; head limit: {measured}", width, "quiet", max_lines=2)
+    return wrapped(f"{floor}; head optimum: {measured}", width, "quiet", max_lines=2)

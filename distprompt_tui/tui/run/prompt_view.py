@@ -106,7 +106,7 @@ class PromptView(ScrollLineWidget):
         self._data = replace(data, chosen=self._position if has_cursor else None, surprising=surprising)
         self._lay_out()
 
-    def toggle_surprise(self) -> bool:
+    def toggle_surprisal(self) -> bool:
         """Colour the tokens by how surprising they are, or no more; whether there are tokens to colour."""
         if self._data.method == "soft":
             return False
@@ -182,7 +182,7 @@ def prompt_note(data: PromptData) -> Line:
     if data.chosen is not None:
         token = data.tokens[data.chosen]
         other_way = "x free" if token.locked else "x lock"
-        about = surprisal.words(token.surprise) if data.surprising else position_words(token)
+        about = surprisal.words(token.surprisal) if data.surprising else position_words(token)
         return [(f"{data.chosen + 1} {about}  ", "border"), *key_hints(f"enter more   {other_way}")]
     if data.projection is None:
         return []
@@ -234,9 +234,9 @@ def _entry(position: int, token: PromptToken, data: PromptData, *, padded: bool)
     if token.norm is not None and padded:
         line.append((f" ×{token.norm:<4.2f}"[:6], "faint"))
     if data.surprising:
-        line.append(surprisal.grade(token.surprise, data.vocab_size))
+        line.append(surprisal.grade(token.surprisal, data.vocab_size))
         if padded:
-            line.append((f" {surprisal.number(token.surprise)}", "quiet"))
+            line.append((f" {surprisal.number(token.surprisal)}", "quiet"))
     elif padded and any(other.gained is not None for other in data.tokens):
         line.append((f"{'' if token.gained is None else formatting.signed(-token.gained):>7}", "quiet"))
     return line
@@ -264,7 +264,7 @@ def _token_role(position: int, token: PromptToken, data: PromptData, *, changed:
     if data.chosen == position - 1:
         return "chosen"
     if data.surprising:
-        return surprisal.grade(token.surprise, data.vocab_size)[1]
+        return surprisal.grade(token.surprisal, data.vocab_size)[1]
     return "changed" if changed else "strong"
 
 

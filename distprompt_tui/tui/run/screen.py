@@ -244,11 +244,11 @@ class LiveScreen(PromptScreen):
         """Linear or logarithmic bars."""
         self.query_one(TokensPanel).toggle_scale()
 
-    def action_surprise(self) -> None:
-        """The prompt's tokens in the colours of their surprise, or in their own."""
+    def action_surprisal(self) -> None:
+        """The prompt's tokens in the colours of their surprisal, or in their own."""
         if self.view.state.snapshot is None:
             self.notify(NO_SNAPSHOT)
-        elif not self.query_one(PromptView).toggle_surprise():
+        elif not self.query_one(PromptView).toggle_surprisal():
             self.notify(VECTORS)
 
     def action_panel(self, name: str) -> None:

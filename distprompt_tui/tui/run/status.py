@@ -198,8 +198,8 @@ def _ended(state: RunState, width: int) -> list[Line]:
     parts: Line = [("Best ", "quiet"), (formatting.nats(state.best_kl), "strong"), (" nats", "quiet")]
     if state.best_step is not None:
         parts += [(f" at step {state.best_step:,}", "quiet")]
-    if state.left is not None:
-        parts += [(", ", "quiet"), (formatting.nats(state.left), "strong"), (" above the head limit", "quiet")]
+    if state.excess is not None:
+        parts += [(", ", "quiet"), (formatting.nats(state.excess), "strong"), (" above the head optimum", "quiet")]
     elif state.bounds.floor is not None and state.best_kl is not None:
         parts += [(f", {formatting.nats(state.best_kl - state.bounds.floor)} above the floor", "quiet")]
     steps = key_hints("y copy the prompt   r again with the next seed   esc start screen")

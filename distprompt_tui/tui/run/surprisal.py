@@ -18,38 +18,38 @@ LIKELY, RARE = math.log(10), math.log(1000)
 
 _LARGEST_SHOWN = 999.9
 
-VECTORS = "Vectors have no probability of their own: only tokens have a surprise."
+VECTORS = "Vectors have no probability of their own: only tokens have a surprisal."
 
 
-def grade(surprise: float | None, vocab_size: int) -> Span:
+def grade(surprisal: float | None, vocab_size: int) -> Span:
     """The sign of a token and the role it is drawn in; a dash where nothing stands before it or nothing was measured.
 
     Args:
-        surprise: −ln P, nats.
-        vocab_size: V; by chance, a token surprises by ln V.
+        surprisal: −ln P, nats.
+        vocab_size: V; by chance, a token has a surprisal of ln V.
     """
-    if surprise is None:
+    if surprisal is None:
         return "–", "faint"
-    return GRADES[sum(surprise >= limit for limit in _limits(vocab_size))]
+    return GRADES[sum(surprisal >= limit for limit in _limits(vocab_size))]
 
 
-def number(surprise: float | None) -> str:
+def number(surprisal: float | None) -> str:
     """Nats in 5 cells: ` 12.4`; blank where they are not known."""
-    return f"{'' if surprise is None else f'{min(surprise, _LARGEST_SHOWN):.1f}':>5}"
+    return f"{'' if surprisal is None else f'{min(surprisal, _LARGEST_SHOWN):.1f}':>5}"
 
 
 def title(tokens: Sequence[PromptToken]) -> str:
     """What the panel shows while its tokens are coloured."""
-    known = [token.surprise for token in tokens if token.surprise is not None]
+    known = [token.surprisal for token in tokens if token.surprisal is not None]
     mean = f", mean {min(sum(known) / len(known), _LARGEST_SHOWN):.1f}" if known else ": not recorded"
-    return f"Prompt  {len(tokens)} tokens, surprise −ln P in nats{mean}"
+    return f"Prompt  {len(tokens)} tokens, surprisal −ln P in nats{mean}"
 
 
-def words(surprise: float | None) -> str:
-    """Of one token: its surprise and its probability."""
-    if surprise is None:
-        return "surprise not measured"
-    return f"surprise {number(surprise).strip()}, P {formatting.mass(math.exp(-surprise))}"
+def words(surprisal: float | None) -> str:
+    """Of one token: its surprisal and its probability."""
+    if surprisal is None:
+        return "surprisal not measured"
+    return f"surprisal {number(surprisal).strip()}, P {formatting.mass(math.exp(-surprisal))}"
 
 
 def legend(vocab_size: int, width: int) -> Line:

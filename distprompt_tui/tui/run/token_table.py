@@ -119,7 +119,7 @@ class TokenSource:
     """Builds token tables of one run. Not thread-safe: one `build` at a time, in a thread.
 
     Attributes:
-        uniform: divergences of the uniform distribution, known as soon as the target is.
+        uniform_kl: divergences of the uniform distribution, known as soon as the target is.
     """
 
     def __init__(self, run: RunDirectory) -> None:
@@ -129,7 +129,7 @@ class TokenSource:
         self._achieved: NDArray[np.float32] | None = None
         self._texts: list[str] | None = None
         self._why_incomplete = ""
-        self.uniform: dict[str, float] = {}
+        self.uniform_kl: dict[str, float] = {}
 
     @property
     def why_incomplete(self) -> str:
@@ -164,7 +164,7 @@ class TokenSource:
                 self._vocabulary = _load(state.tokenizer_file, state.vocab_size)
             if self._target is None:
                 self._target = read_row(self.run.target)
-                self.uniform = uniform_divergences(self._target, state.vocab_size)
+                self.uniform_kl = uniform_divergences(self._target, state.vocab_size)
             if self._achieved is None or reread:
                 self._achieved = read_row(self.run.achieved).astype(np.float32)
         except (OSError, ValueError, EOFError) as error:

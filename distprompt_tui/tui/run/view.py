@@ -15,7 +15,7 @@ from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.run.controls import RunControl
 from distprompt_tui.tui.run.display_state import DisplayState, select_display_state
 from distprompt_tui.tui.run.divergence_plot import DivergencePlot, PlotData
-from distprompt_tui.tui.run.gauges import EntropyData, EntropyGauge, ExcessGauge, LeftData
+from distprompt_tui.tui.run.gauges import EntropyData, EntropyGauge, ExcessData, ExcessGauge
 from distprompt_tui.tui.run.model_queries import ModelQueries
 from distprompt_tui.tui.run.monitor import RunMonitor, RunView
 from distprompt_tui.tui.run.playback import History
@@ -71,7 +71,7 @@ class RunScreen(AppScreen):
                 yield DivergencePlot(id="plot", classes="panel")
                 with Vertical(id="gauges"):
                     yield EntropyGauge(id="entropy", classes="panel")
-                    yield ExcessGauge(id="left", classes="panel")
+                    yield ExcessGauge(id="excess", classes="panel")
                 yield PromptView(id="prompt", classes="panel")
             yield TokensPanel(ascii_only=self._ascii_only, id="tokens", classes="panel")
         yield TextPrompt(ascii_only=self._ascii_only)
@@ -173,15 +173,16 @@ class RunScreen(AppScreen):
         status = self._status(what)
         self.query_one(StatusLine).show(status)
         self.query_one(Banner).show(status)
-        uniform = self._source.uniform | ({"kl": run.uniform} if run.uniform is not None else {})
+        uniform_kl = self._source.uniform_kl | ({"kl": run.uniform_kl} if run.uniform_kl is not None else {})
         self.query_one(DivergencePlot).show(
-            PlotData(run.curve, run.readings, uniform, run.bounds, run.best_kl, run.best_step, what.cursor_step)
+            PlotData(run.curve, run.readings, uniform_kl, run.bounds, run.best_kl, run.best_step, what.cursor_step)
         )
         self.query_one(EntropyGauge).show(
             EntropyData(state.entropy_target, state.entropy, state.vocab_size, self._name_of_second(what))
         )
-        left = LeftData.of(state, "text" if what.second == "text" else "best", last_step=self._shows_last_step(what))
-        self.query_one(ExcessGauge).show(left)
+        name = "text" if what.second == "text" else "best"
+        excess = ExcessData.of(state, name, last_step=self._shows_last_step(what))
+        self.query_one(ExcessGauge).show(excess)
         if snapshot is not None:
             method = "hard" if what.second == "text" else state.method or self.view.title.method
             self.query_one(PromptView).show(

@@ -23,7 +23,7 @@ DIGITS_A_CURVE = 4
 
 _FIELD_CELLS = (14, 30)
 _SAME_LIMIT = 1e-4
-"""Nats. The same target on the same model has the same head limit up to what the solver leaves."""
+"""Nats. The same target on the same model has the same head optimum up to what the solver leaves."""
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,12 @@ def _points(curve: Sequence[CurvePoint], by_seconds: bool) -> list[tuple[float, 
 
 
 def _limit(runs: Sequence[Compared]) -> list[Reference]:
-    """The head limit where all have the same; each one's own is in the legend as what is left above it."""
-    limits = [run.summary.head_limit for run in runs]
+    """The head optimum where all have the same; otherwise each run's excess is in the legend."""
+    limits = [run.summary.head_optimum for run in runs]
     known = [limit for limit in limits if limit is not None]
     if not known or len(known) < len(limits) or max(known) - min(known) > _SAME_LIMIT:
         return []
-    return [Reference(f"head limit {formatting.nats(known[0])}", known[0], "accent")]
+    return [Reference(f"head optimum {formatting.nats(known[0])}", known[0], "accent")]
 
 
 def _digits(curves: Sequence[tuple[int, list[tuple[float, float | None]]]]) -> list[Mark]:

@@ -41,7 +41,7 @@ COLUMNS = (
     Column("step", 7, 2, right=True),
     Column("of", 7, 7),
     Column("KL", 7, 0, "best", right=True),
-    Column("left", 7, 1, "left", right=True),
+    Column("excess", 7, 1, "excess", right=True),
     Column("entropy", 7, 6, right=True),
     Column("when", 10, 3, "newest", right=True),
 )
@@ -131,7 +131,7 @@ def _cell(summary: RunSummary, name: str, roomy: bool, now: float) -> Span:
         "step": (f"{summary.step:,}", "quiet"),
         "of": (f"/{planned:,}" if planned is not None else "", "faint"),
         "KL": (formatting.nats(summary.best_kl), "strong"),
-        "left": (formatting.nats(summary.left), ""),
+        "excess": (formatting.nats(summary.excess), ""),
         "entropy": (formatting.nats(summary.entropy), "quiet"),
     }
     return texts[name]

@@ -20,7 +20,7 @@ from distprompt_tui.tui.widgets.search_bar import SearchBar
 ORDER_WORDS: dict[Order, str] = {
     "newest": "newest first",
     "best": "by best KL",
-    "left": "by what is left",
+    "excess": "by excess",
     "target": "by target",
     "model": "by model",
     "state": "by state",

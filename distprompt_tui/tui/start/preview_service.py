@@ -126,7 +126,7 @@ class TargetPreviewService:
             async for answer in probe.ask("bounds", target=target.model_dump(mode="json")):
                 self.device = probe.device
                 self._probe_reports("" if answer.get("done") else "being found")
-                names = ("floor", "head_limit", "why_no_floor")
+                names = ("floor", "head_optimum", "why_no_floor")
                 found = {name: answer[name] for name in names if answer.get(name) is not None}
                 bounds = replace(self._known[key].bounds, **found, done=bool(answer.get("done")))
                 self._learn(key, replace(self._known[key], bounds=bounds))

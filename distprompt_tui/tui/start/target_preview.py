@@ -12,7 +12,7 @@ from distprompt_tui.tui.start.target_preview_data import FoundBounds, TargetPrev
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 
 _TOKEN_CELLS = 14
-_LABEL_CELLS = 12
+_LABEL_CELLS = 14
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def preview_lines(data: PreviewData, width: int, height: int) -> list[Line]:
         return [*lines, *wrapped(safe(data.going_on), width, "error" if data.failed else "quiet", max_lines=6)]
     lines += [
         _number("entropy", formatting.nats(target.entropy), "target", "nats", width),
-        _number("uniform", formatting.nats(target.uniform), "", "the divergence of knowing nothing", width),
-        _bound("head limit", data.bounds.head_limit, "accent", "the lowest found for this model", data, width),
+        _number("uniform", formatting.nats(target.uniform_kl), "", "KL of the uniform distribution", width),
+        _bound("head optimum", data.bounds.head_optimum, "accent", "the lowest found for this model", data, width),
         _bound("floor", data.bounds.floor, "", "proven: no prompt is below it", data, width),
     ]
     if roomy:

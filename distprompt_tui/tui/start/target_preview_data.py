@@ -18,24 +18,24 @@ class TargetPreview:
     """A target, as far as the start screen shows it; entropies in nats.
 
     Attributes:
-        uniform: ln V − H, the divergence of knowing nothing.
+        uniform_kl: ln V − H, the uniform baseline.
         tokens: (id, string, mass) of the largest, largest first; strings not yet safe for a terminal.
         by_rank: masses at ranks evenly spaced in the logarithm.
     """
 
     recipe: str
     entropy: float
-    uniform: float
+    uniform_kl: float
     tokens: tuple[tuple[int, str, float], ...]
     by_rank: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class FoundBounds:
-    """Floor and head limit of a target, as far as they have been found."""
+    """Floor and head optimum of a target, as far as they have been found."""
 
     floor: float | None = None
-    head_limit: float | None = None
+    head_optimum: float | None = None
     why_no_floor: str | None = None
     done: bool = False
 
@@ -77,8 +77,8 @@ class TargetMaker:
         vocabulary = self.vocabulary(folder, vocab_size)
         with self._lock:
             made = build_target(target, vocabulary)
-        uniform = math.log(int(vocabulary.allowed.sum())) - made.entropy
-        numbers = {"recipe": made.recipe, "entropy": made.entropy, "uniform": uniform}
+        uniform_kl = math.log(int(vocabulary.allowed.sum())) - made.entropy
+        numbers = {"recipe": made.recipe, "entropy": made.entropy, "uniform_kl": uniform_kl}
         return preview_of(numbers | describe(made.probabilities, vocabulary))
 
 
@@ -87,7 +87,7 @@ def preview_of(answer: dict[str, Any]) -> TargetPreview:
     return TargetPreview(
         recipe=str(answer["recipe"]),
         entropy=float(answer["entropy"]),
-        uniform=float(answer["uniform"]),
+        uniform_kl=float(answer["uniform_kl"]),
         tokens=tuple((int(token), str(text), float(mass)) for token, text, mass in answer["top"]),
         by_rank=tuple(float(mass) for mass in answer["by_rank"]),
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps.pivot import SearchConfig
     from distprompt_tui.tui.sweeps.monitor import SweepView
 
-OUTCOME_ROLES = {"holds": "good", "does not hold": "error", "undecided": "warning", "not tested": "quiet"}
+OUTCOME_ROLES = {"supported": "good", "not supported": "error", "inconclusive": "warning", "not tested": "quiet"}
 
 SERIES_ROLES = 6
 """Colours before they begin anew, as the markers do."""

@@ -47,7 +47,7 @@ class SweepPicture:
 
 
 class SweepPlot(LineWidget[SweepPicture]):
-    """Divergences with their head limits and floors beneath."""
+    """Divergences with their head optima and floors beneath."""
 
     def lines(self, width: int, height: int) -> list[Line]:
         """What to draw. A failure of the plotting library is a sentence, not the end of the app."""
@@ -72,10 +72,10 @@ def curve_lines(
     floors, limits, letters = list[Mark](), list[Mark](), list[Mark]()
     for place, (letter, number, curve) in enumerate(marked(curves)):
         role, kls = f"series {number}", _places(curve, "kl")
-        drawn.insert(0, Curve(_places(curve, "head_limit"), f"dim {role}"))
+        drawn.insert(0, Curve(_places(curve, "head_optimum"), f"dim {role}"))
         drawn.append(Curve(kls, role))
         floors += _marks(_places(curve, "floor"), FLOOR_SIGN, "quiet")
-        limits += _marks(_places(curve, "head_limit"), LIMIT_SIGN, role)
+        limits += _marks(_places(curve, "head_optimum"), LIMIT_SIGN, role)
         between = _between(kls, (place + 1) / (len(curves) + 1)) if len(curves) > 1 and not log else []
         letters += _marks([*kls, *between], letter, role)
     entropies = [*grid, *(point.entropy for curve in curves for point in curve.points)]
@@ -91,8 +91,8 @@ def legend_lines(curves: Sequence[curves.Curve], width: int) -> list[Line]:
         [(letter, f"series {number}"), (f" {safe(curve.series)}", "")] for letter, number, curve in marked(curves)
     ]
     every = [point for curve in curves for point in curve.points]
-    if any(point.head_limit for point in every):
-        parts.append([(LIMIT_SIGN, "strong"), (" head limit of each", "quiet")])
+    if any(point.head_optimum for point in every):
+        parts.append([(LIMIT_SIGN, "strong"), (" head optimum of each", "quiet")])
     if any(point.floor for point in every):
         parts.append([(FLOOR_SIGN, "quiet"), (" floor", "quiet")])
     lines: list[Line] = [[]]
@@ -106,7 +106,7 @@ def legend_lines(curves: Sequence[curves.Curve], width: int) -> list[Line]:
 
 
 def bar_lines(curves: Sequence[curves.Curve], width: int, height: int) -> list[Line]:
-    """Each series at its one entropy: a bar up to the head limit, and what is left above it."""
+    """Each series at its one entropy: a bar up to the head optimum, and the excess above it."""
     rows = [(letter, number, curve.series, curve.points[0]) for letter, number, curve in marked(curves) if curve.points]
     longest = max(point.kl.value for *_, point in rows)
     least, most = _NAME_CELLS
@@ -115,15 +115,15 @@ def bar_lines(curves: Sequence[curves.Curve], width: int, height: int) -> list[L
     cells = width - names - numbers - 6
     lines: list[Line] = []
     for letter, number, series, point in rows:
-        limit = point.head_limit.value if point.head_limit else None
+        limit = point.head_optimum.value if point.head_optimum else None
         bar = _bar(point.kl.value, limit, longest, max(cells, _LEAST_BAR), number)
         told: Line = [(letter, f"series {number}"), (f" {fit(safe(series), names)}  ", "")]
         lines += [[*told, *bar, (f"  {wording.average(point.kl)}", "strong")], []]
     if height < len(lines):
         lines = lines[::2]
     parts: list[Line] = []
-    if any(point.head_limit for *_, point in rows):
-        parts = [[("█", "strong"), (" head limit", "quiet")], [("░", "strong"), (" left above it", "quiet")]]
+    if any(point.head_optimum for *_, point in rows):
+        parts = [[("█", "strong"), (" head optimum", "quiet")], [("░", "strong"), (" excess", "quiet")]]
     at = "" if rows[0][3].asked is None else f" at entropy {rows[0][3].asked:g}"
     parts.append([(f"KL in nats{at}, mean and 95 % interval", "quiet")])
     return [cut(line, width) for line in [*lines[: max(height - 1, 1)], joined(parts, ("   ", ""))]]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps.curves import Curve
 
 WIDE_FROM = 104
-"""Here what is left has its interval, and each series its name."""
+"""From here on the excess has its interval, and each series its name."""
 
 _GAP = "  "
 _NAME_CELLS = 22

@@ -14,7 +14,7 @@ from distprompt_tui.tui.drawing.styled_text import plain, width_of
 
 anything = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True), st.floats(-1, 10))
 FALLING = [(step, 5 * math.exp(-step / 30) + 0.2) for step in range(100)]
-HEAD_LIMIT = Reference("head limit 0.190", 0.19, "accent")
+HEAD_OPTIMUM = Reference("head optimum 0.190", 0.19, "accent")
 
 
 @settings(max_examples=60)
@@ -64,7 +64,7 @@ def test_labels_stand_in_the_order_of_their_values(log: bool) -> None:
     references = [
         Reference("floor 0.038", 0.038, "quiet", "─"),
         Reference("uniform 4.803", 4.803, "faint"),
-        HEAD_LIMIT,
+        HEAD_OPTIMUM,
     ]
     text = [plain(line) for line in plot_lines(FALLING, references, [Mark("best 0.2", 99, 0.2)], 90, 16, log=log)]
     rows = [
@@ -104,4 +104,4 @@ def test_buckets_keep_the_extremes_and_few_points(values: list[float], columns: 
 
 
 def test_narrow_plots_give_the_curve_all_the_room() -> None:
-    assert not any("head limit" in plain(line) for line in plot_lines(FALLING, [HEAD_LIMIT], [], 40, 10, log=True))
+    assert not any("head optimum" in plain(line) for line in plot_lines(FALLING, [HEAD_OPTIMUM], [], 40, 10, log=True))

@@ -304,7 +304,7 @@ async def test_a_floor_of_nothing_is_a_floor(
     started: list[RunSpec], app_on: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def ask(self: FakeProbe, question: str, **fields: Any) -> AsyncIterator[dict[str, Any]]:
-        yield {"floor": 0.0, "head_limit": None, "why_no_floor": None}
+        yield {"floor": 0.0, "head_optimum": None, "why_no_floor": None}
         yield {"done": True}
 
     monkeypatch.setattr(FakeProbe, "ask", ask)

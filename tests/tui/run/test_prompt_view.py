@@ -146,8 +146,8 @@ async def test_tokens_take_the_colour_of_their_surprise(tmp_path: Path, app_on: 
         await until(pilot, lambda: "▁ <2.3 nats  ▃ <6.9" in screen_text(app))
         assert "3[[TODO]·a]" in screen_text(app)
         if size == (120, 40):
-            assert "3 surprise 2.5, P 0.0821" in screen_text(app)
-            assert "10 tokens, surprise −ln P in nats, mean 128.6" in screen_text(app)
+            assert "3 surprisal 2.5, P 0.0821" in screen_text(app)
+            assert "10 tokens, surprisal −ln P in nats, mean 128.6" in screen_text(app)
         await pilot.press("c")
         await until(pilot, lambda: screen_text(app) == before)
 
@@ -180,7 +180,7 @@ async def test_the_panel_in_focus_is_seen_without_colour(
 
 def test_a_surprise_is_a_sign_a_colour_and_a_number() -> None:
     values = (None, 0.5, 3.0, 8.0, 11.0)
-    prompt = tuple(PromptToken(i, f" t{i}", surprise=value) for i, value in enumerate(values))
+    prompt = tuple(PromptToken(i, f" t{i}", surprisal=value) for i, value in enumerate(values))
     data = PromptData("hard", 9, prompt, vocab_size=49_152, surprising=True)
     lines, places = prompt_lines(data, 60, flowing=True)
     assert plain(lines[0]) == "▁ <2.3 nats  ▃ <6.9  ▅ <10.8 chance  ▇ more"
@@ -190,8 +190,8 @@ def test_a_surprise_is_a_sign_a_colour_and_a_number() -> None:
     assert by_token == {"·t0": "faint", "·t1": "good", "·t2": "", "·t3": "warning", "·t4": "error"}
     grid, _ = prompt_lines(data, 30, flowing=False)
     assert [plain(line).split()[-1] for line in grid[1:]] == ["–", "0.5", "3.0", "8.0", "11.0"]
-    older = replace(data, tokens=tuple(replace(token, surprise=None) for token in prompt))
-    assert prompt_title(older) == "Prompt  5 tokens, surprise −ln P in nats: not recorded"
+    older = replace(data, tokens=tuple(replace(token, surprisal=None) for token in prompt))
+    assert prompt_title(older) == "Prompt  5 tokens, surprisal −ln P in nats: not recorded"
     assert to_ascii(plain(lines[0])).isascii()
     assert len({to_ascii(sign) for sign, _ in GRADES}) == len(GRADES)
 

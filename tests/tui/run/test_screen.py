@@ -43,7 +43,7 @@ async def test_a_run_is_shown_at_every_size(tmp_path: Path, app_on: Make, method
         text = screen_text(app)
         assert f"outlier › smollm2 › {method} n=10" in text
         assert "budget spent" in text
-        assert "head limit 0.190" in text
+        assert "head optimum 0.190" in text
         assert "·banana" in text
         assert "Tokens  by the larger mass" in text
         assert "█" in text
@@ -88,10 +88,10 @@ async def test_a_growing_run_is_followed(tmp_path: Path, app_on: Make) -> None:
         await until(pilot, lambda: "running" in screen_text(app))
         recorder.steps(3)
         await until(pilot, lambda: "step 3/100" in screen_text(app))
-        assert "being found beside the search" in screen_text(app)
+        assert "are being computed" in screen_text(app)
         recorder.bounds()
         recorder.steps(4)
-        await until(pilot, lambda: "step 7/100" in screen_text(app) and "left" in screen_text(app))
+        await until(pilot, lambda: "step 7/100" in screen_text(app) and "excess" in screen_text(app))
         recorder.end("target reached")
         await until(pilot, lambda: "target reached" in screen_text(app))
         assert "y copy the prompt" in screen_text(app)

@@ -89,9 +89,11 @@ def test_what_a_worker_says_cannot_reach_the_terminal_raw() -> None:
 
 
 def test_the_result_names_what_is_left() -> None:
-    state = replace(SEARCHING, phase="ended", reason="budget", start_kl=5.0, bounds=Bounds(floor=0.04, head_limit=0.19))
+    state = replace(
+        SEARCHING, phase="ended", reason="budget", start_kl=5.0, bounds=Bounds(floor=0.04, head_optimum=0.19)
+    )
     text = plain(notice_lines(StatusData(RunView(TITLE, state, "ended")), 100)[0])
-    assert text == "Best 0.231 nats at step 40, 0.041 above the head limit"
+    assert text == "Best 0.231 nats at step 40, 0.041 above the head optimum"
 
 
 def test_a_pending_command_is_seen_at_once() -> None:

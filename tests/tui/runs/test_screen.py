@@ -61,7 +61,7 @@ def test_every_width_keeps_the_columns_that_matter_most(width: int) -> None:
     assert names == [column.name for column in COLUMNS if column.name in names]
     if width >= 50:
         assert width_of(line) <= width
-        assert {"state", "target", "KL", "left"} <= set(names)
+        assert {"state", "target", "KL", "excess"} <= set(names)
         assert "0.200" in plain(line)
     if width >= 112:
         assert len(names) == len(COLUMNS)
@@ -261,7 +261,7 @@ def test_each_curve_says_whose_it_is_without_colour(tmp_path: Path) -> None:
     for number in "25":
         assert sum(line.count(number) for line in drawn) >= 3
         assert any(f"{number} 0.200" in line for line in text.splitlines())
-    assert text.count("head limit 0.190") == 1
+    assert text.count("head optimum 0.190") == 1
 
 
 def test_nothing_to_compare_yet_is_a_sentence(tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ async def test_the_target_is_seen_before_anything_runs(app_on: Make, small_world
 async def test_bounds_appear_when_they_are_found(app_on: Make, small_world: Started) -> None:
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: "head limit    0.500" in screen_text(app))
-        assert "floor         0.250" in screen_text(app)
+        await until(pilot, lambda: "head optimum    0.500" in screen_text(app))
+        assert "floor           0.250" in screen_text(app)
         assert ("bounds", "temperature") in FakeProbe.questions
 
 

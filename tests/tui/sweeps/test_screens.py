@@ -82,23 +82,23 @@ async def test_a_sweep_is_listed_and_shown_at_every_size(sweeps: Path, app_on: M
             assert directory.name in shown  # of the one under the cursor
         assert "finding-entropy" in shown
         await pilot.press("enter")
-        await until(pilot, lambda: "holds" in screen_text(app))
+        await until(pilot, lambda: "supported" in screen_text(app))
         shown = screen_text(app)
         assert "60 of 60 searches  10 refused" in shown
-        assert "✓ holds  vanilla" in shown
+        assert "✓ supported  vanilla" in shown
         assert "no result for 10 searches: the entropy is out of" in shown
         assert "soft, 10 vectors" in shown
         assert any("\u2800" < char <= "\u28ff" for char in shown)
-        assert "o vanilla   · head limit of each   ▁ floor" in shown
+        assert "o vanilla   · head optimum of each   ▁ floor" in shown
         if size[1] >= 24:
-            assert "left  floor" in shown
+            assert "excess  floor" in shown
             assert "interval" in shown
         await pilot.press("right", "l")
         assert "hard, 10 tokens" in screen_text(app)
-        is_whole = "of head limits alone: holds" in screen_text(app)
+        is_whole = "of head optima alone: supported" in screen_text(app)
         assert is_whole == (size[1] >= 40)
         await pilot.press("v")
-        assert ("of head limits alone: holds" in screen_text(app)) != is_whole
+        assert ("of head optima alone: supported" in screen_text(app)) != is_whole
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, SweepsScreen))
 
@@ -114,7 +114,7 @@ async def test_it_fills_while_it_is_watched(sweeps: Path, app_on: Make) -> None:
             await until(pilot, lambda: "● running   0 of 30 searches" in screen_text(app))
             assert "The first searches are at work" in screen_text(app)
             assert "not tested: three entropies" not in screen_text(app)
-            for count, words in [(3, "not tested"), (25, "holds"), (30, "holds")]:
+            for count, words in [(3, "not tested"), (25, "supported"), (30, "supported")]:
                 directory.rows_file.write_bytes(b"".join(lines[:count]) + lines[0][:40])
                 await until(pilot, lambda count=count: f"{count} of 30 searches" in screen_text(app))
                 assert words in screen_text(app)
@@ -260,7 +260,7 @@ async def test_in_ascii_and_without_colour_it_still_reads(
     app = app_on(ascii_only=True)
     async with app.run_test(size=(100, 34)) as pilot:
         await at_sweep(app, pilot, "made-up")
-        await until(pilot, lambda: "holds" in screen_text(app))
+        await until(pilot, lambda: "supported" in screen_text(app))
         assert screen_text(app).isascii()
         strips = app.screen._compositor.render_strips()
         assert {segment.style.color.name for strip in strips for segment in strip if segment.style.color} <= {"default"}
@@ -273,10 +273,10 @@ def test_of_lines_on_one_another_each_says_whose_it_is() -> None:
     for letter, name in zip("oxv", ("one", "two", "three"), strict=True):
         assert shown.count(letter) - f"{letter} {name}".count(letter) >= 4  # once a line between two points
         assert f"{letter} {name}" in shown
-    assert "· head limit of each   ▁ floor" in shown
+    assert "· head optimum of each   ▁ floor" in shown
 
 
-def test_one_entropy_is_bars_of_head_limit_and_what_is_left() -> None:
+def test_one_entropy_is_bars_of_head_optimum_and_excess() -> None:
     whole = rows(lambda entropy: 4.0, entropies=[3.0], noise=0.0, head_share=0.5, series="high")
     small = rows(lambda entropy: 1.0, entropies=[3.0], noise=0.0, head_share=None, series="low")
     (panel,) = panels([*whole, *small])
@@ -284,7 +284,7 @@ def test_one_entropy_is_bars_of_head_limit_and_what_is_left() -> None:
     assert plain(high).count("█") == plain(high).count("░") > 10
     assert plain(low).count("█") == pytest.approx(plain(high).count("█") / 2, abs=1)
     assert "4.000 [4.000, 4.000]" in plain(high)
-    assert "█ head limit   ░ left above it   KL in nats at entropy 3" in plain(legend)
+    assert "█ head optimum   ░ excess   KL in nats at entropy 3" in plain(legend)
 
 
 @pytest.mark.parametrize("width", range(30, 140, 10))
