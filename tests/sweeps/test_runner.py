@@ -46,7 +46,7 @@ def test_every_search_has_a_row_and_a_result(tiny_sweep: Sweep, whole: SweepDire
         assert sum(token["after"] for token in result["tokens"]) <= 1 + 1e-9
     table = whole.table.read_text().splitlines()
     assert len(table) == len(rows) + 1
-    assert table[0].endswith(",left,closed")
+    assert table[0].endswith(",excess,gap_closed")
     assert table[1].startswith(rows[0].key)
 
 
@@ -75,8 +75,8 @@ def test_measured_then_killed_at_a_random_moment_nothing_is_done_twice_or_missin
     out, _ = measured.communicate(timeout=DEADLINE_SECONDS)
     told = json.loads(out)
     assert (told["done"], told["searches"]) == (3, 16)  # a batch and a hard search
-    assert [(part["method"], part["searches"]) for part in told["excess"]] == [("soft", 6), ("hard", 7)]
-    for part in told["excess"]:
+    assert [(part["method"], part["searches"]) for part in told["left"]] == [("soft", 6), ("hard", 7)]
+    for part in told["left"]:
         assert part["seconds"] == pytest.approx(part["seconds_each"] * part["searches"])
         assert part["peak_bytes"] > 1 << 26  # torch alone is more
 
@@ -91,7 +91,7 @@ def test_measured_then_killed_at_a_random_moment_nothing_is_done_twice_or_missin
     end = start(tiny_sweep, tmp_path, "--json")
     out, _ = end.communicate(timeout=DEADLINE_SECONDS)
     assert end.returncode == 0
-    assert (json.loads(out)["done"], json.loads(out)["excess"]) == (told["searches"], [])
+    assert (json.loads(out)["done"], json.loads(out)["left"]) == (told["searches"], [])
     again = only_sweep(tmp_path)
     keys = [row.key for row in read_lines(again.rows_file, Row)]
     assert len(keys) == len(set(keys)) == told["searches"]

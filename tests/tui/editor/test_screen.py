@@ -311,7 +311,7 @@ async def test_a_floor_of_nothing_is_a_floor(
     app = app_on()
     async with editor(app) as pilot:
         await write(pilot, " yes", "<tab>", "0.5")
-        await shown(pilot, "floor         0.000")
+        await shown(pilot, "floor           0.000")
 
 
 # Lines.
