@@ -19,6 +19,7 @@ from distprompt_tui.bounds.values import Bounds, read_bounds
 from distprompt_tui.config import paths
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.head import Head
+from distprompt_tui.storage.legacy import with_new_names
 from distprompt_tui.storage.safe_io import read_json, write_json
 
 CACHE_VERSION = 2
@@ -63,7 +64,7 @@ def _recall(memory: Path, key: str) -> Bounds | None:
     try:
         fields = read_json(memory)
         digest = fields.pop("sha256", None)
-        return read_bounds(fields) if digest == _digest(key, fields) else None
+        return read_bounds(with_new_names(fields)) if digest == _digest(key, fields) else None
     except (UsageError, ValueError):
         return None
 

@@ -1,4 +1,4 @@
-"""Models that have a short name, and how a model's name is told from a path."""
+"""Models with a short name, and the rule that separates model names from paths."""
 
 from __future__ import annotations
 

@@ -90,8 +90,8 @@ class Evaluator:
     With a screener, which is faster and less exact, prompts go through it first. Those that it finds best, and better
     than their parent, are measured: of what a call returns the lowest is exact wherever it is below the parent's.
 
-    That a shared beginning changes nothing is tried out once on this very model, for each way of sharing until one
-    does; where all do, nothing is shared and that is told.
+    Each way of sharing a prefix is tested once on this model, until one leaves the logits unchanged. If none does,
+    every prompt is run whole and a warning gives the reason.
 
     Args:
         model: frozen.

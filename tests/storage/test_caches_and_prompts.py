@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +21,17 @@ from distprompt_tui.errors import ModelError, UsageError
 from distprompt_tui.models.fingerprint import files_sha256
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prepare import prepare_by_name
+from distprompt_tui.storage.legacy import NEW_NAMES
 from distprompt_tui.storage.prompt_files import VECTORS, read_prompt
 from distprompt_tui.storage.safe_io import write_json
+
+
+def under_old_names(fields: dict[str, Any], key: str) -> dict[str, Any]:
+    """Remembered bounds as version 0.1 wrote them."""
+    old_names = {new: old for old, new in NEW_NAMES.items()}
+    fields = {old_names.get(name, name): value for name, value in fields.items() if name != "sha256"}
+    digest = hashlib.sha256(f"{key} {json.dumps(fields, sort_keys=True)}".encode()).hexdigest()
+    return fields | {"sha256": digest}
 
 
 def test_remembered_bounds_are_those_of_their_key(
@@ -43,6 +54,8 @@ def test_remembered_bounds_are_those_of_their_key(
     for damaged in (files[1].read_text(), json.dumps(fields | {"floor": 9.0}), "{}", fields | {"sha256": None}, "{"):
         files[0].write_text(damaged if isinstance(damaged, str) else json.dumps(damaged))
         assert list(solve_bounds(head, targets[0]))[-1].floor == floors[0]
+    files[0].write_text(json.dumps(under_old_names(fields, files[0].stem)))
+    assert [bounds.head_optimum for bounds in solve_bounds(head, targets[0])] == [fields["head_optimum"]]
     shutil.rmtree(paths.bounds_dir())
     paths.bounds_dir().write_text("no folder")
     assert list(solve_bounds(head, targets[0]))[-1].floor == floors[0]
