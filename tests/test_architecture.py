@@ -26,6 +26,7 @@ TORCH_FREE = [
     "distprompt_tui.text.terminal_text",
     "distprompt_tui.models.vocabulary",
     "distprompt_tui.tui.app",
+    "distprompt_tui.interface.recorded_run",
 ]
 
 
@@ -45,6 +46,10 @@ def test_searching_never_loads_the_app() -> None:
         "textual",
         "typer",
     }
+
+
+def test_the_package_itself_loads_nothing_heavy() -> None:
+    assert not modules_after("distprompt_tui") & {"torch", "transformers", "textual", "numpy", "pydantic"}
 
 
 @pytest.mark.parametrize("late", ["numpy", "tokenizers", "textual", "pydantic"])
