@@ -168,7 +168,9 @@ class Bench:
 
     def _head_optimum(self, target: str) -> float:
         if target not in self._limits:
-            self._limits[target] = list(solve_bounds(self._model.head, self._targets[target]))[-1].head_optimum
+            *_, bounds = solve_bounds(self._model.head, self._targets[target])
+            assert bounds.head_optimum is not None
+            self._limits[target] = bounds.head_optimum
         return self._limits[target]
 
 
@@ -252,7 +254,7 @@ def table(found: Found) -> None:
 
 def pairs_with(other: str, found: Found) -> list[tuple[Row, Row]]:
     """Rows of hard and of another arm, of the same target and seed."""
-    return [(row, found[other, *key]) for (arm, *key), row in found.items() if arm == "hard" and (other, *key) in found]
+    return [(row, found[other, *key]) for (arm, *key), row in found.items() if arm == "hard" and (other, *key) in found]  # type: ignore[index]
 
 
 def curves(found: Found) -> None:

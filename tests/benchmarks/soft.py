@@ -236,7 +236,7 @@ def table(found: dict[str, Any]) -> None:
 def curves(found: dict[str, Any], drawn: Sequence[str]) -> None:
     """What is left above the head optimum after each step, the median of all pairs, on a logarithmic axis."""
     limits = np.repeat(found["head_optima"], len(SEEDS))
-    lines = {}
+    lines: dict[str, tuple[Sequence[float], Sequence[float]]] = {}
     for arm in drawn:
         traces = [found[f"{arm}, seed {seed}"]["best"][index] for index in range(len(TARGETS)) for seed in SEEDS]
         left = np.median(np.asarray(traces) - limits[:, None], axis=0)

@@ -142,13 +142,26 @@ def _with_bytes(data: bytes, edit: Edit) -> bytes:
 
 
 def _made() -> list[spec.RunSpec]:
-    searches = (spec.Soft(), spec.Hard(), spec.Gcg(), spec.Hotflip(), spec.RandomSwaps(), spec.Exhaustive())
-    targets = (
+    searches: tuple[spec.Search, ...] = (
+        spec.Soft(),
+        spec.Hard(),
+        spec.Gcg(),
+        spec.Hotflip(),
+        spec.RandomSwaps(),
+        spec.Exhaustive(),
+    )
+    targets: tuple[spec.Target, ...] = (
         spec.Zipf(entropy=3), spec.OneHot(token=" a"), spec.Reachable(), spec.Shuffled(text="a b"), spec.Uniform(),
         spec.Mixture(parts=(spec.MixturePart(weight=1, target=spec.Vanilla(entropy=2)),)),
     )  # fmt: skip
     pairs = zip(targets, searches, strict=True)
-    swaps = {"init": "text", "init_text": "a b", "locked": (0,), "allow_regex": "a+", "allow_tokens": (" a", 5)}
+    swaps: dict[str, Any] = {
+        "init": "text",
+        "init_text": "a b",
+        "locked": (0,),
+        "allow_regex": "a+",
+        "allow_tokens": (" a", 5),
+    }
     whole = spec.RunSpec(
         target=spec.Explicit(masses={" a": 0.5}, rest="model", text="a"),
         search=spec.Hard(length=3, **swaps),

@@ -183,10 +183,10 @@ def _draw(state: RunState) -> None:
     if state.snapshot is None:
         return
     prompt = PromptData(state.method, state.step, state.snapshot.prompt, projection=state.projection)
-    for data in (prompt, replace(prompt, vocab_size=state.vocab_size, surprising=True)):
-        assert_visible(prompt_title(data))
-        assert_drawn(prompt_lines(data, WIDTH, flowing=False)[0])
-        assert_drawn(prompt_lines(data, WIDTH, flowing=True)[0])
+    for drawn in (prompt, replace(prompt, vocab_size=state.vocab_size, surprising=True)):
+        assert_visible(prompt_title(drawn))
+        assert_drawn(prompt_lines(drawn, WIDTH, flowing=False)[0])
+        assert_drawn(prompt_lines(drawn, WIDTH, flowing=True)[0])
     table = from_snapshot(state.snapshot, Wish())
     for index in range(len(table)):
         row = row_lines(table.row(index), columns_for(WIDTH), table.largest, log=True, marked=False, ascii_only=False)

@@ -77,7 +77,7 @@ def test_peft_gives_the_same_divergence_in_another_process(tiny_folders: dict[st
         vocabulary = load_vocabulary(folder, 10_000)
         count = 4 + len(vocabulary.encode(prefix)) + (name == "bos")
         assert (config["base_model_name_or_path"], config["num_virtual_tokens"]) == (str(folder), count)
-        assert read_prompt(adapter).shape[0] == 4
+        assert len(read_prompt(adapter)) == 4
         runs.append(run)
         asked.append([str(adapter), str(folder), str(run.target), vocabulary.encode(suffix, continues=True)])
     command = [sys.executable, "-c", LOADED_BY_PEFT, json.dumps(asked)]

@@ -282,7 +282,7 @@ def test_a_digest_is_of_what_the_file_holds_now(
 def test_a_digest_is_remembered_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(fingerprint, "SETTLED_SECONDS", -3600.0)
-    path, memory = tmp_path / "weights", fingerprint.paths.models_dir() / "fingerprints.json"
+    path, memory = tmp_path / "weights", fingerprint.paths.models_dir() / "fingerprints.json"  # type: ignore[attr-defined]
     path.write_bytes(b"one")
     digest = file_sha256(path)
     (entry,) = json.loads(memory.read_text()).values()

@@ -125,7 +125,7 @@ def test_a_failure_in_the_middle_of_saving_leaves_both(run: RunDirectory, monkey
 
 def test_they_are_due_by_time_and_by_steps_but_never_take_much_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
-    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now)
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now)  # type: ignore[attr-defined]
     timetable = CheckpointSchedule()
     assert not timetable.is_due(checkpoint.STEPS - 1)
     assert timetable.is_due(checkpoint.STEPS)

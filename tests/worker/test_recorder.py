@@ -33,7 +33,7 @@ def test_events_become_rarer_with_the_age_of_a_run_and_the_newest_is_beside_them
     parts = MAX_EVENTS_PER_EFOLD / 100
     monkeypatch.setattr(recorder, "MAX_EVENTS_PER_EFOLD", parts)
     clock = 0.0
-    monkeypatch.setattr(recorder.time, "monotonic", lambda: clock)
+    monkeypatch.setattr(recorder.time, "monotonic", lambda: clock)  # type: ignore[attr-defined]
     model, spec = tiny_models["llama"], tiny_spec(tiny_folders["llama"], steps=288)
     target = build_target(spec.target, model.vocabulary, None)
     run = create_run(spec, tmp_path)

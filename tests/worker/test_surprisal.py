@@ -23,7 +23,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         return forward(model, ids)
 
     monkeypatch.setattr(LanguageModel, "log_probabilities", slow)
-    monkeypatch.setattr(surprisal.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(surprisal.time, "monotonic", lambda: now[0])  # type: ignore[attr-defined]
     return now
 
 

@@ -50,6 +50,7 @@ def test_a_silent_worker_is_noticed_unless_it_pauses(tmp_path: Path) -> None:
         follower._heard_at -= SILENT_AFTER_SECONDS + 10
         view = follower.poll()
         assert view.health == "silent"
+        assert view.silent_seconds is not None
         assert view.silent_seconds >= SILENT_AFTER_SECONDS + 9
         recorder.writer.write("control", command="pause", outcome="paused")
         assert follower.poll().health == "alive"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from textual.pilot import Pilot
 
 from distprompt_tui.runs.directory import RunDirectory, list_runs
 from distprompt_tui.runs.summary import RunLabel, RunSummary, read_runs
@@ -41,7 +42,7 @@ def current(app: DistPromptApp) -> str:
     return summary.run.name if summary else ""
 
 
-async def at_runs(app: DistPromptApp, pilot: object, count: int) -> None:
+async def at_runs(app: DistPromptApp, pilot: Pilot[int], count: int) -> None:
     """From the start screen to the list of runs, read."""
     await until(pilot, lambda: isinstance(app.screen, StartScreen))
     await pilot.press("u")
@@ -129,7 +130,7 @@ async def test_opening_a_run_and_coming_back_finds_the_cursor_where_it_was(
         chosen = current(app)
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, LiveScreen))
-        assert app.screen.directory.name == chosen
+        assert app.screen.directory.name == chosen  # type: ignore[attr-defined]
         newer = recorded(tmp_path / "runs", "hard", steps=2).name
         await pilot.press("u")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen) and newer in shown(app))
@@ -244,7 +245,7 @@ async def test_marked_runs_are_compared(
                 assert "search.method" in text
                 assert "soft" in text
             growing.steps(30)
-            await until(pilot, lambda: app.screen._runs[0].summary.step == 35)
+            await until(pilot, lambda: app.screen._runs[0].summary.step == 35)  # type: ignore[attr-defined]
             await pilot.press("l", "t")
             await until(pilot, lambda: "linear, over seconds" in screen_text(app))
             await pilot.press("escape")

@@ -10,6 +10,7 @@ import pytest
 
 from distprompt_tui.config.spec import RunSpec, Soft, Temperature
 from distprompt_tui.errors import UsageError
+from distprompt_tui.models.prepare import Report
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.screen import LiveScreen
 from distprompt_tui.tui.start import listings, preview_service, screen
@@ -57,7 +58,7 @@ async def test_a_target_that_needs_a_model_comes_from_the_probe(app_on: Make, sm
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: picks(app, "presets").value == "calm")
-        app.screen.choose("presets", "echo")
+        app.screen.choose("presets", "echo")  # type: ignore[attr-defined]
         await until(pilot, lambda: "after a text" in screen_text(app))
         assert "·banana" in screen_text(app)
         assert ("target", "lm") in FakeProbe.questions
@@ -67,7 +68,7 @@ async def test_a_target_that_cannot_be_made_says_why(app_on: Make, small_world: 
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: picks(app, "presets").value == "calm")
-        app.screen.choose("presets", "broad")
+        app.screen.choose("presets", "broad")  # type: ignore[attr-defined]
         await until(pilot, lambda: "entropy" in screen_text(app) and "50" in screen_text(app))
 
 
@@ -145,7 +146,7 @@ async def test_a_model_is_prepared_while_one_looks_on(
 ) -> None:
     go_on = asyncio.Event()
 
-    async def prepare(name: str, report: preview_service.Report) -> None:
+    async def prepare(name: str, report: Report) -> None:
         report("writing safetensors", 0.4)
         await go_on.wait()
         models = [entry for entry in listings.read_models() if entry.name != name]
@@ -157,7 +158,7 @@ async def test_a_model_is_prepared_while_one_looks_on(
     app = app_on()
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await until(pilot, lambda: picks(app, "models").value == "tiny")
-        app.screen.choose("models", "raw")
+        app.screen.choose("models", "raw")  # type: ignore[attr-defined]
         await until(pilot, lambda: "Raw model is being prepared: 40 % writing safetensors" in screen_text(app))
         assert "drawn when the model has been prepared" in screen_text(app)
         await pilot.press("enter")
@@ -171,14 +172,14 @@ async def test_a_model_is_prepared_while_one_looks_on(
 async def test_a_failed_preparation_says_why(
     app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def prepare(name: str, report: preview_service.Report) -> None:
+    async def prepare(name: str, report: Report) -> None:
         raise UsageError("no space left [/] on device")
 
     monkeypatch.setattr(preview_service, "prepare_model", prepare)
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: picks(app, "models").value == "tiny")
-        app.screen.choose("models", "raw")
+        app.screen.choose("models", "raw")  # type: ignore[attr-defined]
         await until(pilot, lambda: "no space left [/] on device  p tries again" in screen_text(app))
 
 
@@ -186,7 +187,7 @@ async def test_a_model_on_the_hub_is_not_downloaded_unasked(app_on: Make, small_
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: picks(app, "models").value == "tiny")
-        app.screen.choose("models", "far")
+        app.screen.choose("models", "far")  # type: ignore[attr-defined]
         await until(pilot, lambda: "is not on this machine: p downloads it" in screen_text(app))
 
 
