@@ -174,8 +174,8 @@ def events(data: bytes, folder: Path) -> None:
 def _draw(state: RunState) -> None:
     view = RunView(state=state)
     for health in ("alive", "silent", "crashed", "ended"):
-        data = StatusData(RunView(view.title, state, health, 20, ("\x1b[2J",)))  # type: ignore[arg-type]
-        assert_drawn([status_line(data, WIDTH), *notice_lines(data, WIDTH)])
+        status = StatusData(RunView(view.title, state, health, 20, ("\x1b[2J",)))  # type: ignore[arg-type]
+        assert_drawn([status_line(status, WIDTH), *notice_lines(status, WIDTH)])
     assert_drawn(entropy_lines(EntropyData(state.entropy_target, state.entropy, state.vocab_size), WIDTH))
     assert_drawn(excess_lines(ExcessData.of(state), WIDTH))
     for warning in state.warnings:
@@ -183,10 +183,10 @@ def _draw(state: RunState) -> None:
     if state.snapshot is None:
         return
     prompt = PromptData(state.method, state.step, state.snapshot.prompt, projection=state.projection)
-    for drawn in (prompt, replace(prompt, vocab_size=state.vocab_size, surprising=True)):
-        assert_visible(prompt_title(drawn))
-        assert_drawn(prompt_lines(drawn, WIDTH, flowing=False)[0])
-        assert_drawn(prompt_lines(drawn, WIDTH, flowing=True)[0])
+    for data in (prompt, replace(prompt, vocab_size=state.vocab_size, surprising=True)):
+        assert_visible(prompt_title(data))
+        assert_drawn(prompt_lines(data, WIDTH, flowing=False)[0])
+        assert_drawn(prompt_lines(data, WIDTH, flowing=True)[0])
     table = from_snapshot(state.snapshot, Wish())
     for index in range(len(table)):
         row = row_lines(table.row(index), columns_for(WIDTH), table.largest, log=True, marked=False, ascii_only=False)

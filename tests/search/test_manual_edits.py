@@ -178,7 +178,7 @@ def test_the_best_few_are_kept_while_the_rest_stays() -> None:
     assert second is not None
     assert first.tokens == ((1, 1.0), (5, 3.0))
     assert second.tokens == ((9, 0.5), (2, 1.0), (8, 2.0))
-    assert (first.screened, second.screened) == (frozenset(), frozenset({9}))
+    assert (first.screened, second.screened) == (frozenset(), {9})
     assert tried.at(2) is None
     moved = torch.tensor([1, 9, 3])
     more = moved.repeat(20, 1)

@@ -191,7 +191,7 @@ def test_hotflip_measures_the_best_ranked_first(tiny_models: dict[str, LanguageM
     found = search(model, specs.Hotflip(length=4, width=16, beam=1), steps=0)
     list(found.steps())
     assert found._parent is not None
-    scores = found._scored(found._parent)  # type: ignore[attr-defined]
+    scores = found._scored(found._parent)
     first, second = found._propose(), found._propose()
     assert torch.equal(first, second)  # proposed is not measured yet
 
@@ -202,7 +202,7 @@ def test_hotflip_measures_the_best_ranked_first(tiny_models: dict[str, LanguageM
     ranked = scores_of(first)
     assert torch.equal(ranked, ranked.sort().values)
     found._take(first)
-    if torch.equal(found._beam[0].parent.ids, found._now.ids) and found._now.step == 0:  # type: ignore[attr-defined]
+    if torch.equal(found._beam[0].parent.ids, found._now.ids) and found._now.step == 0:
         assert scores_of(found._propose()).min() >= ranked.max()
 
 

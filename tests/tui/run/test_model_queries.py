@@ -135,10 +135,10 @@ async def test_a_living_prompt_is_held_while_it_is_explained(tmp_path: Path, app
         await until(pilot, lambda: "+3.50" in screen_text(app))
         recorder.steps(4)
         await until(pilot, lambda: "step 8/100" in screen_text(app))
-        assert app.screen.shown.state.step == 4  # type: ignore[attr-defined]
+        assert app.screen.shown.state.step == 4
         assert "+3.50" in screen_text(app)
         await pilot.press("escape")
-        await until(pilot, lambda: app.screen.shown.state.step == 8)  # type: ignore[attr-defined]
+        await until(pilot, lambda: app.screen.shown.state.step == 8)
         assert "+3.50" not in screen_text(app)
 
 
@@ -148,7 +148,7 @@ async def test_a_moment_of_the_past_and_a_text_can_be_explained(tmp_path: Path, 
         await until(pilot, lambda: complete(app))
         await pilot.press("h", "home", "a")
         await until(pilot, lambda: "+3.50" in screen_text(app))
-        assert app.screen.shown.cursor_step == 1  # type: ignore[attr-defined]
+        assert app.screen.shown.cursor_step == 1
         await pilot.press("right")  # another moment, another prompt
         await until(pilot, lambda: "step 2 of 40" in screen_text(app))
         assert "+3.50" not in screen_text(app)

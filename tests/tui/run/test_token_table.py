@@ -31,13 +31,13 @@ def test_the_whole_vocabulary_is_sorted(source: TokenSource, state: RunState, or
     assert table.complete
     assert sorted(table.ids) == list(range(SIZE))
     rows = [table.row(index) for index in range(len(table))]
-    values: list[float] = {
+    values = {
         "mass": [max(row.target, row.achieved) for row in rows],
         "share": [row.share for row in rows],
         "target": [row.target for row in rows],
         "achieved": [row.achieved for row in rows],
         "gap": [abs(row.gap) for row in rows],
-    }[order]  # type: ignore[assignment]
+    }[order]
     assert values == sorted(values, reverse=True)
 
 
@@ -55,7 +55,7 @@ def test_masses_of_zero_are_no_error(source: TokenSource, state: RunState) -> No
     np.save(source.run.achieved, q)
     table = source.build(state, Wish("share", ""))
     assert table.ids[:2] == [0, 1]
-    assert np.isfinite(table.row(0).share or 0)
+    assert np.isfinite(table.row(0).share)
 
 
 def test_finding_by_text_and_by_id(source: TokenSource, state: RunState) -> None:
@@ -90,7 +90,7 @@ def test_damaged_files_are_not_fatal(source: TokenSource, state: RunState) -> No
     source.run.achieved.write_bytes(b"")
     assert not source.build(state, Wish("share", "")).complete
     np.save(source.run.achieved, np.zeros(3, dtype=np.float32))
-    assert "belong together" in (source.build(state, Wish("share", "")) and source.why_incomplete)  # type: ignore[operator]
+    assert "belong together" in (source.build(state, Wish("share", "")) and source.why_incomplete)
 
 
 def test_before_the_first_snapshot_there_are_no_rows(tmp_path: Path) -> None:

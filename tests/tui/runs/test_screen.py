@@ -130,7 +130,7 @@ async def test_opening_a_run_and_coming_back_finds_the_cursor_where_it_was(
         chosen = current(app)
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, LiveScreen))
-        assert app.screen.directory.name == chosen  # type: ignore[attr-defined]
+        assert app.screen.directory.name == chosen
         newer = recorded(tmp_path / "runs", "hard", steps=2).name
         await pilot.press("u")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen) and newer in shown(app))
@@ -245,7 +245,7 @@ async def test_marked_runs_are_compared(
                 assert "search.method" in text
                 assert "soft" in text
             growing.steps(30)
-            await until(pilot, lambda: app.screen._runs[0].summary.step == 35)  # type: ignore[attr-defined]
+            await until(pilot, lambda: app.screen._runs[0].summary.step == 35)
             await pilot.press("l", "t")
             await until(pilot, lambda: "linear, over seconds" in screen_text(app))
             await pilot.press("escape")

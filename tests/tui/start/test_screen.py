@@ -58,7 +58,7 @@ async def test_a_target_that_needs_a_model_comes_from_the_probe(app_on: Make, sm
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: picks(app, "presets").value == "calm")
-        app.screen.choose("presets", "echo")  # type: ignore[attr-defined]
+        app.screen.choose("presets", "echo")
         await until(pilot, lambda: "after a text" in screen_text(app))
         assert "·banana" in screen_text(app)
         assert ("target", "lm") in FakeProbe.questions
@@ -68,7 +68,7 @@ async def test_a_target_that_cannot_be_made_says_why(app_on: Make, small_world: 
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: picks(app, "presets").value == "calm")
-        app.screen.choose("presets", "broad")  # type: ignore[attr-defined]
+        app.screen.choose("presets", "broad")
         await until(pilot, lambda: "entropy" in screen_text(app) and "50" in screen_text(app))
 
 
@@ -158,7 +158,7 @@ async def test_a_model_is_prepared_while_one_looks_on(
     app = app_on()
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await until(pilot, lambda: picks(app, "models").value == "tiny")
-        app.screen.choose("models", "raw")  # type: ignore[attr-defined]
+        app.screen.choose("models", "raw")
         await until(pilot, lambda: "Raw model is being prepared: 40 % writing safetensors" in screen_text(app))
         assert "drawn when the model has been prepared" in screen_text(app)
         await pilot.press("enter")
@@ -179,7 +179,7 @@ async def test_a_failed_preparation_says_why(
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: picks(app, "models").value == "tiny")
-        app.screen.choose("models", "raw")  # type: ignore[attr-defined]
+        app.screen.choose("models", "raw")
         await until(pilot, lambda: "no space left [/] on device  p tries again" in screen_text(app))
 
 
@@ -187,7 +187,7 @@ async def test_a_model_on_the_hub_is_not_downloaded_unasked(app_on: Make, small_
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: picks(app, "models").value == "tiny")
-        app.screen.choose("models", "far")  # type: ignore[attr-defined]
+        app.screen.choose("models", "far")
         await until(pilot, lambda: "is not on this machine: p downloads it" in screen_text(app))
 
 
