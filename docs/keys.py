@@ -1,4 +1,4 @@
-"""Write `keys.md`, every key of the app, from the table that the app itself is bound by.
+"""Write `keys.md` from the table of keys that the app uses.
 
 python docs/keys.py
 """

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 import distprompt_tui as dp
-from distprompt_tui.config.paths import runs_dir
+from distprompt_tui.config.paths import models_dir, runs_dir
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "tests" / "runs" / "recorded"
@@ -104,15 +105,14 @@ def test_a_damaged_run_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.real_model
-def test_the_example_of_the_readme_runs(smollm2_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = shutil.copytree(RECORDED / "soft-0.1", runs_dir() / "2026-01-01T00-00-00Z_outlier_smollm2_soft_0000")
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert len(blocks) == 1
-    names: dict[str, object] = {}
-    try:
-        exec(blocks[0], names)
-    finally:
-        shutil.rmtree(path)
-    search = names["search"]
-    assert search.best.kl >= names["bounds"].head_optimum  # type: ignore[attr-defined]
+def test_the_example_of_the_readme_runs(
+    smollm2_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "models").symlink_to(models_dir())
+    monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path))  # with one run whose name contains "outlier"
+    shutil.copytree(RECORDED / "soft-0.1", runs_dir() / "2026-01-01T00-00-00Z_outlier_smollm2_soft_0000")
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    assert names["search"].best.kl >= names["bounds"].head_optimum
     assert "nats" in capsys.readouterr().out
