@@ -15,7 +15,7 @@ from distprompt_tui.errors import UsageError
 from distprompt_tui.runs.directory import find_run
 from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.reducer import reduce_all
-from distprompt_tui.runs.state import CurvePoint, RunState
+from distprompt_tui.runs.state import RunState
 from distprompt_tui.storage.npy import read_row, read_target
 from distprompt_tui.storage.prompt_files import read_prompt
 
@@ -82,15 +82,15 @@ def open_run(run: str | Path) -> RecordedRun:
         path=directory.path,
         spec=directory.read_spec(),
         state=state,
-        curve=_curve(state.curve),
+        curve=_curve(state),
         target=read_target(directory.target),
         achieved=achieved,
         prompt=read_prompt(directory.path) if directory.has_result() else None,
     )
 
 
-def _curve(points: tuple[CurvePoint, ...]) -> RunCurve:
+def _curve(state: RunState) -> RunCurve:
     def column(name: str, dtype: Any = np.float64) -> NDArray[Any]:
-        return np.array([getattr(point, name) for point in points], dtype)
+        return np.array([getattr(point, name) for point in state.curve], dtype)
 
     return RunCurve(column("step", np.int64), *map(column, ("kl", "best_kl", "entropy", "seconds")))
