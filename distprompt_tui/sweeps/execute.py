@@ -191,7 +191,7 @@ def _outcome(model: LanguageModel, search: Search, target: Target, found: Found)
         kl_string=None if ids is None else kl_of_text(model, p, ids),
         floor=bounds.floor,
         head_optimum=bounds.head_optimum,
-        uniform_kl=math.log(model.vocabulary.allowed.sum()) - target.entropy,
+        uniform_kl=target.uniform_kl(model.vocabulary),
         start=found.start,
         entropy=target.entropy,
         entropy_achieved=achieved.numbers.entropy,

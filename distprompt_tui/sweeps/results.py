@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from distprompt_tui.bounds.values import Bounds
+
 
 @dataclass(frozen=True)
 class Row:
@@ -46,11 +48,9 @@ class Row:
     @property
     def excess(self) -> float | None:
         """Divergence above the head optimum."""
-        return None if self.head_optimum is None else self.kl - self.head_optimum
+        return Bounds(head_optimum=self.head_optimum).excess(self.kl)
 
     @property
     def gap_closed(self) -> float | None:
         """Share of the way from the initial prompt to the head optimum that was gone."""
-        if self.head_optimum is None or self.start <= self.head_optimum:
-            return None
-        return 1 - (self.kl - self.head_optimum) / (self.start - self.head_optimum)
+        return Bounds(head_optimum=self.head_optimum).gap_closed(self.kl, self.start)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import signal
@@ -257,7 +256,7 @@ def _announce(
         recipe=target.recipe,
         bos=model.bos_note,
         entropy_target=target.entropy,
-        uniform_kl=math.log(model.vocabulary.allowed.sum()) - target.entropy,
+        uniform_kl=target.uniform_kl(model.vocabulary),
         budget=spec.budget.model_dump(),
     )
 

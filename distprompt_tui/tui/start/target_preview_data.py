@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +76,7 @@ class TargetMaker:
         vocabulary = self.vocabulary(folder, vocab_size)
         with self._lock:
             made = build_target(target, vocabulary)
-        uniform_kl = math.log(int(vocabulary.allowed.sum())) - made.entropy
-        numbers = {"recipe": made.recipe, "entropy": made.entropy, "uniform_kl": uniform_kl}
+        numbers = {"recipe": made.recipe, "entropy": made.entropy, "uniform_kl": made.uniform_kl(vocabulary)}
         return preview_of(numbers | describe(made.probabilities, vocabulary))
 
 
