@@ -22,6 +22,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 MOST = 2**31 - 1
 """Of anything that is counted: what a tensor's size can be on every device."""
 
+Length = Annotated[int, Field(ge=1, le=4096, description="positions of the prompt")]
 Count = Annotated[int, Field(ge=1, le=MOST)]
 CountFromZero = Annotated[int, Field(ge=0, le=MOST)]
 
@@ -111,7 +112,7 @@ class Reachable(Strict):
     """What a random soft prompt of the model gives: its floor is 0 and it can be reached. Controls the optimiser."""
 
     family: Literal["reachable"] = "reachable"
-    length: Annotated[int, Field(ge=1, le=4096)] = 10
+    length: Length = 10
     seed: Seed = 0
 
 
@@ -252,13 +253,16 @@ class Soft(Strict):
     """
 
     method: Literal["soft"] = "soft"
-    length: Annotated[int, Field(ge=1, le=4096)] = 10
-    init: Literal["vocabulary", "text", "random", "prompt"] = "vocabulary"
+    length: Length = 10
+    init: Annotated[Literal["vocabulary", "text", "random", "prompt"], Field(description="vocabulary, random")] = (
+        "vocabulary"
+    )
     init_text: str | None = None
     init_prompt: str | None = None
     optimizer: Literal["ggt", "adam"] = "ggt"
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        default_factory=lambda values: SOFT_LR[values.get("optimizer", "ggt")]
+        default_factory=lambda values: SOFT_LR[values.get("optimizer", "ggt")],
+        description="in the embeddings' standard deviations",
     )
     memory: Count = 64
     restarts: Annotated[int, Field(ge=1, le=256)] = 1
@@ -278,6 +282,10 @@ def _check_init(init: str, init_text: str | None, init_prompt: str | None) -> No
         raise ValueError("init = 'prompt' goes with an 'init_prompt': a run's folder, an adapter's, or a file")
 
 
+Width = Annotated[Count, Field(description="candidates measured in a step")]
+SwapsInit = Annotated[Literal["bank", "random", "text", "prompt"], Field(description="bank, random")]
+
+
 class Tokens(Strict):
     """What all searches over tokens have in common.
 
@@ -287,8 +295,8 @@ class Tokens(Strict):
     """
 
     method: str
-    length: Annotated[int, Field(ge=1, le=4096)] = 10
-    width: Count = 64
+    length: Length = 10
+    width: Width = 64
     allowed: Literal["usable", "printable"] = "usable"
     allow_regex: Annotated[str, Field(max_length=LONGEST_REGEX)] | None = None
     allow_tokens: tuple[SpecToken, ...] = ()
@@ -313,7 +321,7 @@ class Swaps(Tokens):
     dropped from the best prompt, those that are missed least first, while its divergence rises by no more nats in all.
     """
 
-    init: Literal["bank", "random", "text", "prompt"] = "random"
+    init: SwapsInit = "random"
     init_text: str | None = None
     init_prompt: str | None = None
     bank: Count = 160
@@ -347,9 +355,9 @@ class Hard(Swaps):
     """
 
     method: Literal["hard"] = "hard"
-    init: Literal["bank", "random", "text", "prompt"] = "bank"
+    init: SwapsInit = "bank"
     bank: Count = 64
-    width: Count = 24
+    width: Width = 24
     memory: CountFromZero = 384
     pool: Count = 6144
     explore: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.25
@@ -372,7 +380,7 @@ class Gcg(Swaps):
     """
 
     method: Literal["gcg"] = "gcg"
-    width: Count = 512
+    width: Width = 512
     top_k: Count = 256
     n_replace: Count = 1
 
@@ -394,8 +402,8 @@ class Exhaustive(Tokens):
     """Every prompt of one token; with more tokens, the `beam` best of the length before and every token behind them."""
 
     method: Literal["exhaustive"] = "exhaustive"
-    length: Annotated[int, Field(ge=1, le=4096)] = 1
-    width: Count = 512
+    length: Length = 1
+    width: Width = 512
     beam: Count = 4
 
 
@@ -405,7 +413,7 @@ Search = Annotated[Soft | Hard | Gcg | Hotflip | RandomSwaps | Exhaustive, Field
 class Budget(Strict):
     """When a search ends. `until`: a divergence in nats that is good enough."""
 
-    steps: CountFromZero = 1000
+    steps: Annotated[CountFromZero, Field(description="the budget")] = 1000
     seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     until: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
@@ -421,7 +429,7 @@ class RunSpec(Strict):
     budget: Budget = Budget()
     model: Model = Model()
     context: Context = Context()
-    seed: Seed = 0
+    seed: Annotated[Seed, Field(description="decides the search")] = 0
 
     @field_validator("search", mode="before")
     @classmethod

@@ -193,6 +193,8 @@ class SoftSearch:
         warn: told what the person should know.
     """
 
+    with_gradient = True
+
     def __init__(
         self,
         model: LanguageModel,

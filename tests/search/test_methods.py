@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
 from distprompt_tui.config import spec as specs
+from distprompt_tui.config.methods import METHODS
 from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search import make_search
 from distprompt_tui.search.evaluator import Evaluator
 from distprompt_tui.search.protocol import HardPrompt
+from distprompt_tui.search.registry import SEARCHES
 from distprompt_tui.search.retokenization import is_retokenization_stable
 from distprompt_tui.search.token_search import SwapSearch, TokenSearch
 from tests.search.targets import outlier_target
@@ -235,3 +237,8 @@ def test_exhaustive_extends_the_best_exactly(tiny_models: dict[str, LanguageMode
     stems = [prompts[row] for row in kls.topk(3, largest=False).indices.tolist()]
     lowest = min(every_token(model, found, stem)[1].min().item() for stem in stems)
     assert found.best.kl == pytest.approx(min(lowest, kls.min().item()), abs=1e-5)
+
+
+def test_each_method_has_a_name_settings_and_a_search() -> None:
+    settings = get_args(get_args(specs.Search)[0])
+    assert tuple(SEARCHES) == METHODS == tuple(each.model_fields["method"].default for each in settings)
