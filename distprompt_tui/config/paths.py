@@ -51,6 +51,11 @@ def bounds_dir() -> Path:
     return _home("bounds", platformdirs.user_cache_dir)
 
 
+def targets_dir() -> Path:
+    """Targets that were made before."""
+    return _home("targets", platformdirs.user_cache_dir)
+
+
 def user_presets_dir() -> Path:
     """Presets that the user saved."""
     return _home("presets", platformdirs.user_config_dir)

@@ -112,7 +112,10 @@ def carry_out(task: Task) -> list[Outcome]:
         searches = [search for search, _ in made]
         in_batch = isinstance(searches[0].spec.search, Soft)
         found = _descend(model, searches, targets) if in_batch else _one_by_one(model, searches, targets)
-        outcomes += [_outcome(model, *one) for one in zip(searches, (target for _, target in made), found, strict=True)]
+        outcomes += [
+            _outcome(model, search, target, p, one)
+            for (search, target), p, one in zip(made, targets, found, strict=True)
+        ]
     return outcomes
 
 
@@ -170,9 +173,8 @@ def _swap(model: LanguageModel, asked: Search, target: Tensor) -> Found:
 
 
 @torch.no_grad()
-def _outcome(model: LanguageModel, search: Search, target: Target, found: Found) -> Outcome:
+def _outcome(model: LanguageModel, search: Search, target: Target, p: Tensor, found: Found) -> Outcome:
     """Measure the prompt alone, once more, and put it beside what no prompt could beat."""
-    p = torch.tensor(target.probabilities)
     ids = found.prompt.ids.tolist() if isinstance(found.prompt, HardPrompt) else None
     asked = found.prompt.vectors if isinstance(found.prompt, SoftPrompt) else found.prompt.ids
     achieved = compare(p, model.next_token_logits(asked[None])[0])

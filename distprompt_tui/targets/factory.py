@@ -5,6 +5,7 @@ from __future__ import annotations
 from distprompt_tui.config import spec as specs
 from distprompt_tui.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
+from distprompt_tui.targets.cache import cache_key, keep_target, recall_target
 from distprompt_tui.targets.entropy import check_entropy
 from distprompt_tui.targets.explicit import explicit
 from distprompt_tui.targets.lm import lm, reachable, shuffled
@@ -29,7 +30,7 @@ def needs_model(spec: specs.Target) -> bool:
 
 
 def build_target(spec: specs.Target, vocabulary: Vocabulary, model: DistributionSource | None = None) -> Target:
-    """Make the target that a spec describes.
+    """Make the target that a spec describes, or read it from the cache.
 
     Args:
         spec: the family and its settings.
@@ -42,10 +43,15 @@ def build_target(spec: specs.Target, vocabulary: Vocabulary, model: Distribution
     """
     if token_count(vocabulary) == 0:
         raise TargetError("this model's vocabulary has no tokens")
+    key = cache_key(spec, vocabulary)
+    if key is not None and (kept := recall_target(key, spec.family, vocabulary.size)) is not None:
+        return kept
     target = _make(spec, vocabulary, model)
     asked = getattr(spec, "entropy", None)
     if asked is not None:
         check_entropy(target.probabilities, asked)
+    if key is not None:
+        keep_target(key, target)
     return target
 
 

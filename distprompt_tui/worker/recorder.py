@@ -50,10 +50,10 @@ class Recorder:
     """
 
     def __init__(
-        self, run: RunDirectory, events: EventWriter, model: LanguageModel, target: Target, spec: RunSpec
+        self, run: RunDirectory, events: EventWriter, model: LanguageModel, target: Target, p: Tensor, spec: RunSpec
     ) -> None:
-        self._run, self._events, self._model, self._target, self._spec = run, events, model, target, spec
-        self._p = torch.tensor(target.probabilities)
+        self._run, self._events, self._model, self._spec = run, events, model, spec
+        self._target, self._p = target, p
         self._began = time.monotonic()
         self._last: dict[str, float] = {}
         self._positions = 0

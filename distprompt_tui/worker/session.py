@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from distprompt_tui import __version__
 from distprompt_tui.bounds.cache import solve_bounds
@@ -90,8 +91,8 @@ def run_session(run: RunDirectory, events: EventWriter, control_offset: int | No
             write_vectors(run.context_vectors, model.embedding(before).cpu().numpy())
         write_json(run.manifest, manifest)
         _announce(events, run, spec, model, target, str(folder / "tokenizer.json"))
-        bounds = BackgroundBounds(model, target, events)
-        recorder = Recorder(run, events, model, target, spec)
+        bounds = BackgroundBounds(model, p, events)
+        recorder = Recorder(run, events, model, target, p, spec)
 
         def change(request: Event) -> dict[str, Any]:
             report, answer = change_prompt(search, request)
@@ -212,7 +213,7 @@ def _reason_to_end(budget: Budget, step: Step, recorder: Recorder) -> str | None
 class BackgroundBounds:
     """Floor and head optimum, solved in a thread that starts after the search's first step and never holds it up."""
 
-    def __init__(self, model: LanguageModel, target: Target, events: EventWriter) -> None:
+    def __init__(self, model: LanguageModel, target: Tensor, events: EventWriter) -> None:
         self._model, self._target, self._events = model, target, events
         self._known = Bounds()
         self._thread = threading.Thread(target=self._solve, daemon=True)
@@ -232,7 +233,7 @@ class BackgroundBounds:
 
     def _solve(self) -> None:
         try:
-            for bounds in solve_bounds(self._model.head, torch.tensor(self._target.probabilities)):
+            for bounds in solve_bounds(self._model.head, self._target):
                 self._known = bounds
                 self._events.write("bounds", **asdict(bounds))
         except (ModelError, RuntimeError) as error:
