@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 from distprompt_tui.config.spec import RECORDED
 from distprompt_tui.config.validation import read_checked
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
-from distprompt_tui.runs.process import take_lock
 from distprompt_tui.storage.decode import record, table
+from distprompt_tui.storage.jsonl import append_lines, end_torn_line
 from distprompt_tui.storage.legacy import with_new_names
+from distprompt_tui.storage.lock import take_lock, write_holder
 from distprompt_tui.storage.safe_io import (
     list_folders,
     open_private,
@@ -39,6 +39,8 @@ from distprompt_tui.sweeps.sweep_spec import Sweep
 from distprompt_tui.sweeps.tasks import Outcome, Search, all_searches
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from distprompt_tui.storage.decode import Record
 
 
@@ -164,8 +166,7 @@ class SweepDirectory:
             raise UsageError(f"{self.lock} cannot be written: {error.strerror}") from error
         try:
             take_lock(descriptor, self.lock)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            write_holder(descriptor, os.getpid())
             yield
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode()
@@ -197,7 +198,9 @@ class SweepWriter:
     def __init__(self, directory: SweepDirectory) -> None:
         self._directory = directory
         for file in (directory.rows_file, directory.failures_file, directory.tasks_file):
-            truncate_torn_line(file)
+            if file.exists():
+                with _appending(file) as descriptor:
+                    end_torn_line(descriptor)
         self.done = {row.key for row in read_lines(directory.rows_file, Row)}
         self.refused = {failure.key for failure in directory.read_failures() if failure.attempts == 0}
 
@@ -214,17 +217,17 @@ class SweepWriter:
         for outcome in new:
             if outcome.result is not None:
                 write_json(self._directory.results / f"{outcome.key}.json", outcome.result)
-        append_lines(self._directory.rows_file, [asdict(row) for row in rows])
+        append_records(self._directory.rows_file, rows)
         self.done |= {row.key for row in rows}
         refused = [Failure(outcome.key, 0, outcome.refused) for outcome in new if outcome.refused is not None]
-        append_lines(self._directory.failures_file, [asdict(failure) for failure in refused])
+        append_records(self._directory.failures_file, refused)
         self.refused |= {failure.key for failure in refused}
 
     def mark_failed(self, keys: Iterable[str], attempts: int, error: str) -> list[Failure]:
         """Write down that searches without a row are not tried again."""
         settled = self.settled
         failures = [Failure(key, attempts, error) for key in keys if key not in settled]
-        append_lines(self._directory.failures_file, [asdict(failure) for failure in failures])
+        append_records(self._directory.failures_file, failures)
         return failures
 
 
@@ -282,19 +285,18 @@ def read_lines(path: Path, kind: type[Record]) -> list[Record]:
     return found
 
 
-def append_lines(path: Path, values: Sequence[dict[str, Any]]) -> None:
-    """Append JSON objects in one write and flush them to disk."""
-    if not values:
-        return
-    lines = "".join(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n" for value in values)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        file.write(lines.encode())
-        os.fsync(descriptor)
+def append_records(path: Path, records: Sequence[DataclassInstance]) -> None:
+    """Append dataclasses as JSON lines and flush them to disk."""
+    if records:
+        with _appending(path) as descriptor:
+            append_lines(descriptor, [asdict(record) for record in records])
+            os.fsync(descriptor)
 
 
-def truncate_torn_line(path: Path) -> None:
-    """Cut off a last line that was not finished, so that the next one begins where it should."""
-    if path.exists():
-        with path.open("r+b") as file:
-            file.truncate(file.read().rfind(b"\n") + 1)
+@contextmanager
+def _appending(path: Path) -> Iterator[int]:
+    descriptor = open_private(path, os.O_RDWR | os.O_APPEND)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

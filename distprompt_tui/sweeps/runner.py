@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from distprompt_tui.sweeps.costs import Cost, Estimate, estimates, read_costs, seconds_left
-from distprompt_tui.sweeps.directory import Failure, SweepDirectory, SweepWriter, append_lines
+from distprompt_tui.sweeps.directory import Failure, SweepDirectory, SweepWriter, append_records
 from distprompt_tui.sweeps.executors.protocol import Executor, Report
 from distprompt_tui.sweeps.tasks import Task, plan_tasks
 
@@ -105,5 +105,5 @@ class SweepRunner:
     def _commit(self, report: Report) -> None:
         self._writer.commit(report.outcomes)
         cost = Cost(*report.task.kind, len(report.task.searches), report.seconds, report.peak_bytes)
-        append_lines(self._directory.tasks_file, [asdict(cost)])
+        append_records(self._directory.tasks_file, [cost])
         self._costs.append(cost)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from distprompt_tui.sweeps.directory import SweepDirectory, SweepWriter, append_lines, make_directory
+from distprompt_tui.sweeps.costs import Cost
+from distprompt_tui.sweeps.directory import SweepDirectory, SweepWriter, append_records, make_directory
 from distprompt_tui.sweeps.sweep_spec import Sweep
 from distprompt_tui.sweeps.tasks import Outcome, Search, all_searches
 from tests.sweeps.factories import LN_V, hump, row
@@ -50,8 +51,8 @@ def carried_out(
     """Write a row and a result for each search of a sweep that is not refused."""
     directory = make_directory(sweep, folder)
     SweepWriter(directory).commit(outcomes(sweep, divergence, refuse, with_limits))
-    cost = {"method": "soft", "model": "smollm2", "length": 10, "searches": 6, "seconds": 61.0, "peak_bytes": 3 << 30}
-    append_lines(directory.tasks_file, [cost])
+    cost = Cost(method="soft", model="smollm2", length=10, searches=6, seconds=61.0, peak_bytes=3 << 30)
+    append_records(directory.tasks_file, [cost])
     return directory
 
 
