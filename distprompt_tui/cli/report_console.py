@@ -14,11 +14,11 @@ from distprompt_tui.cli.tables import TABLE_ROWS, print_result, token_table
 from distprompt_tui.reports import wording
 from distprompt_tui.reports.run_report import RunReport
 from distprompt_tui.reports.sweep_report import SweepReport
-from distprompt_tui.reports.ticks import log_ticks, ticks
 from distprompt_tui.sweeps.curves import Curve, Panel
 from distprompt_tui.sweeps.findings import HYPOTHESES, Verdict
 from distprompt_tui.text.formatting import gap_closed, nats
 from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.ticks import log_ticks, ticks
 
 PLOT_COLUMNS, PLOT_ROWS = 100, 22
 STYLES = {"supported": "bold green", "not supported": "bold red", "inconclusive": "bold yellow", "not tested": "dim"}

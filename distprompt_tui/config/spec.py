@@ -116,6 +116,10 @@ class Reachable(Strict):
     seed: Seed = 0
 
 
+SUM_TOLERANCE = 1e-9
+"""Relative, of probabilities that a person writes: what rounding leaves of sixths and thirds."""
+
+
 class Explicit(Strict):
     """Tokens and masses written by hand, or a file with the whole distribution; `rest` spreads what is left of 1.
 

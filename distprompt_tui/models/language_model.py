@@ -270,12 +270,19 @@ class LanguageModel:
 
     @torch.no_grad()
     def random_prompt_probabilities(self, length: int, seed: int) -> NDArray[np.float64]:
-        """The distribution after a random soft prompt: normal vectors with the embeddings' mean and deviation, (V,)."""
+        """The distribution after `random_vectors`, (V,)."""
         self.check_length(length)
-        noise = torch.randn(1, length, self.hidden_size, generator=torch.Generator().manual_seed(seed))
+        prompt = self.random_vectors(length, torch.Generator().manual_seed(seed))
+        return _probabilities(self.next_token_logits(prompt[None]))
+
+    def random_vectors(self, length: int, generator: torch.Generator) -> Tensor:
+        """A random soft prompt, (length, d): normal vectors with the embeddings' mean and deviation.
+
+        The generator is one of the CPU, so that every device gives the same prompt.
+        """
+        noise = torch.randn(length, self.hidden_size, generator=generator)
         matrix = self.embedding_matrix
-        prompt = matrix.mean(0) + matrix.std() * noise.to(self.device)
-        return _probabilities(self.next_token_logits(prompt))
+        return matrix.mean(0) + matrix.std() * noise.to(self.device)
 
     def body_input(self, inputs: Tensor) -> Tensor:
         """What the body is given for ids, (batch, n), or embeddings, (batch, n, d): ids where it must have them."""

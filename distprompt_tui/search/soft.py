@@ -294,10 +294,8 @@ def initial_vectors(model: LanguageModel, settings: Soft, seed: int) -> Tensor:
         UsageError: the text has no tokens, or the prompt does not fit the model and the length.
     """
     generator = torch.Generator().manual_seed(seed)
-    matrix = model.embedding_matrix
     if settings.init == "random":
-        noise = torch.randn(settings.length, model.hidden_size, generator=generator)
-        return matrix.mean(0) + matrix.std() * noise.to(model.device)
+        return model.random_vectors(settings.length, generator)
     if settings.init_prompt is not None:
         return prompt_vectors(model, Path(settings.init_prompt), settings.length)
     if settings.init_text is not None:

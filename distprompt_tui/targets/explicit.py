@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distprompt_tui.config.spec import Explicit
+from distprompt_tui.config.spec import SUM_TOLERANCE, Explicit
 from distprompt_tui.errors import NotFoundError, TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.storage.npy import open_row
@@ -23,7 +23,6 @@ from distprompt_tui.targets.entropy import FloatArray
 from distprompt_tui.targets.lm import mask_to_tokens
 from distprompt_tui.targets.target import DistributionSource, Target, required, unique_ids
 
-SUM_TOLERANCE = 1e-9  # relative: what rounding leaves of sixths and thirds that a person writes out
 FILE_SUM_TOLERANCE = 1e-6  # a (V,) file may come from float32
 
 MAX_FILE_BYTES = 1 << 26

@@ -252,7 +252,6 @@ def _read_entropy(written: str) -> float | None:
 
 def _check_rows(draft: Draft, vocabulary: Vocabulary) -> Report:
     from distprompt_tui.config import spec
-    from distprompt_tui.targets.explicit import SUM_TOLERANCE
 
     rows: list[RowReport] = []
     numbers: dict[int, int] = {}
@@ -270,7 +269,7 @@ def _check_rows(draft: Draft, vocabulary: Vocabulary) -> Report:
         for row, report in zip(draft.rows, rows, strict=True)
         if report.mass is not None and report.token_id is not None
     }
-    if not wrong and total > 1 + SUM_TOLERANCE:
+    if not wrong and total > 1 + spec.SUM_TOLERANCE:
         wrong = f"the masses sum to {total:.10g}, more than 1: lower one, or rescale them all"
     if wrong:
         return Report(tuple(rows), total, problem=wrong, is_wrong=True)
