@@ -8,13 +8,13 @@ import torch
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.config import spec as specs
 from distprompt_tui.config.spec import Hard, Lm, Outlier, Soft, Target, Temperature, Vanilla
-from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.hard import HardSearch
 from distprompt_tui.search.initialization import random_ids
 from distprompt_tui.search.soft import SoftSearch
 from distprompt_tui.targets import build_target
 from distprompt_tui.worker.model_provider import ModelProvider
+from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 
 ROUNDING_NATS = 1e-5

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.bf16_copy import in_half_precision
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search import batching, evaluator
 from distprompt_tui.search.candidates import bucket_starts, first_changes, prompt_hashes
 from distprompt_tui.search.evaluator import Evaluator
 from distprompt_tui.search.initialization import random_ids
+from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 from tests.search.work import Work
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from distprompt_tui.config.spec import RunSpec, Soft
-from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search import batching, make_search
 from distprompt_tui.search.batching import AdaptiveBatchSize, NonFiniteWarnings, is_out_of_memory
 from distprompt_tui.search.protocol import Search, SoftPrompt
 from distprompt_tui.search.soft import SoftSearch
+from tests.divergence import forward_kl
 from tests.faulty_model import ERRORS, FaultyModel
 from tests.search.targets import outlier_target
 from tests.tiny_runs import SEARCHES

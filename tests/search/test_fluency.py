@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from distprompt_tui.config import spec as specs
-from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.evaluator import Evaluator
 from distprompt_tui.search.initialization import random_ids
 from distprompt_tui.search.protocol import HardPrompt
+from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 from tests.search.test_methods import SETTINGS, search
 

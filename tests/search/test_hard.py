@@ -7,11 +7,11 @@ import torch
 
 from distprompt_tui.config.spec import Hard
 from distprompt_tui.errors import UsageError
-from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.hard import HardSearch
 from distprompt_tui.search.protocol import HardPrompt
 from distprompt_tui.search.retokenization import is_retokenization_stable
+from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 
 SETTINGS = Hard(length=4, width=16, bank=24, screen=False)

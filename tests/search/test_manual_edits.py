@@ -9,7 +9,6 @@ import torch
 
 from distprompt_tui.config import spec as specs
 from distprompt_tui.errors import UsageError
-from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.candidate_log import MOST_EACH, MOST_IN_ALL, CandidateLog
 from distprompt_tui.search.protocol import HardPrompt
@@ -17,6 +16,7 @@ from distprompt_tui.search.retokenization import is_retokenization_stable
 from distprompt_tui.search.soft import SoftSearch
 from distprompt_tui.search.token_search import SwapSearch
 from distprompt_tui.worker.manual_edits import change_prompt
+from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 from tests.search.test_methods import SETTINGS, search
 

@@ -11,7 +11,6 @@ import torch
 
 from distprompt_tui.config import spec as specs
 from distprompt_tui.config.methods import METHODS
-from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search import make_search
 from distprompt_tui.search.evaluator import Evaluator
@@ -19,6 +18,7 @@ from distprompt_tui.search.protocol import HardPrompt
 from distprompt_tui.search.registry import SEARCHES
 from distprompt_tui.search.retokenization import is_retokenization_stable
 from distprompt_tui.search.token_search import SwapSearch, TokenSearch
+from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 from tests.search.work import Work
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.pruning import shorten
 from distprompt_tui.search.retokenization import is_retokenization_stable
+from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 
 

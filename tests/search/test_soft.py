@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from distprompt_tui.config.spec import Soft
-from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.batch_invariance import is_batch_invariant
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.protocol import SoftPrompt
 from distprompt_tui.search.soft import FASTER, SLOWER, SoftBatch, SoftSearch, initial_vectors, race, schedule
+from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 
 SETTINGS = Soft(length=4)
