@@ -63,14 +63,14 @@ def allowed_ids(model: LanguageModel, settings: Tokens) -> Tensor:
     return torch.tensor(usable, device=model.device)
 
 
-def draw(choices: Tensor, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+def sample(choices: Tensor, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Uniformly drawn choices of the given shape. Drawn on the CPU: the same on every device."""
     return choices[torch.randint(len(choices), shape, generator=generator).to(choices.device)]
 
 
 def random_ids(model: LanguageModel, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Uniformly drawn usable ids of the given shape."""
-    return draw(usable_ids(model), shape, generator)
+    return sample(usable_ids(model), shape, generator)
 
 
 def initial_prompts(
@@ -96,7 +96,7 @@ def initial_prompts(
     wanted = settings.bank if bank else 1
     kept: list[Tensor] = []
     for _ in range(DRAWS):
-        drawn = draw(allowed, (max(wanted, LEAST_DRAWN), settings.length), generator)
+        drawn = sample(allowed, (max(wanted, LEAST_DRAWN), settings.length), generator)
         if bank:
             drawn = mix_target_tokens(drawn, allowed, target, generator)
         kept += [ids for ids, good in zip(drawn, is_retokenization_stable(model, drawn.tolist()), strict=True) if good]

@@ -14,11 +14,11 @@ from distprompt_tui.errors import UsageError
 from distprompt_tui.metrics.divergence import compare
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.protocol import Best, HardPrompt
-from distprompt_tui.search.pruning import shorten
+from distprompt_tui.search.pruning import prune
 from distprompt_tui.storage.prompt_files import read_prompt
 
 
-def shortened(
+def pruned(
     model: LanguageModel, target: Tensor, spec: RunSpec, best: Best, asked_to_stop: Callable[[], bool]
 ) -> tuple[Best, dict[str, Any]]:
     """The best prompt as short as `search.shorten` lets it be, and what the result says of that.
@@ -34,7 +34,7 @@ def shortened(
     if within is None or not isinstance(best.prompt, HardPrompt):
         return best, {"length_before": None, "kl_before": None, "shortening_positions": None}
     prompt = best.prompt
-    found = shorten(model, target, prompt.ids, within, prompt.locked, asked_to_stop)
+    found = prune(model, target, prompt.ids, within, prompt.locked, asked_to_stop)
     kept = HardPrompt(
         found.ids,
         tuple(prompt.changed[position] for position in found.positions),

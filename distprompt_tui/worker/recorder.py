@@ -101,7 +101,7 @@ class Recorder:
         self._trace.flush()
         os.fsync(self._trace.fileno())
         save_checkpoint(
-            self._run, Checkpoint(search.state(), self.step, self.seconds, self._start_kl, self.inputs_sha256)
+            self._run, Checkpoint(search.state_dict(), self.step, self.seconds, self._start_kl, self.inputs_sha256)
         )
         self._timetable.saved(self.step, time.monotonic() - began)
 

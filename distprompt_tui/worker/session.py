@@ -39,7 +39,7 @@ from distprompt_tui.storage.safe_io import write_array, write_json
 from distprompt_tui.targets import Target, build_target
 from distprompt_tui.worker.checkpoint import Checkpoint, load_checkpoint
 from distprompt_tui.worker.control import POLL_SECONDS, Control
-from distprompt_tui.worker.finalize import beginning, fluency, shortened
+from distprompt_tui.worker.finalize import beginning, fluency, pruned
 from distprompt_tui.worker.manual_edits import change_prompt
 from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
 from distprompt_tui.worker.recorder import Recorder
@@ -101,7 +101,7 @@ def run_session(run: RunDirectory, events: EventWriter, control_offset: int | No
 
         control = Control(run, events, change, control_offset)
         reason = _search(run, events, spec, search, recorder, bounds, control, manifest["inputs_sha256"])
-        best, said = shortened(model, p, spec, search.best, control.asked_to_stop)
+        best, said = pruned(model, p, spec, search.best, control.asked_to_stop)
         said |= fluency(model, spec, best) | beginning(model, p, spec, with_kept_start(run, spec))
         result = recorder.finish(search, best, bounds.wait(control), reason, said)
     events.write("ended", reason=reason, result=result)
@@ -148,7 +148,7 @@ def _restore(run: RunDirectory, search: Search, saved: Checkpoint) -> None:
         DistPromptError: the state is none of this search.
     """
     try:
-        search.restore(saved.search)
+        search.load_state_dict(saved.search)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise DistPromptError(
             f"{run.name} cannot go on: its checkpoint is none of this search ({type(error).__name__}: "

@@ -94,7 +94,7 @@ def test_soft_batches_are_halved_remembered_and_grow_back(
     next(steps)
     assert found._batch.batch.size == 2  # of 5, 3 and 2
     again = SoftSearch(model, outlier_target(model), Soft(length=4, restarts=5), 100, 1)
-    again.restore(found.state())
+    again.load_state_dict(found.state_dict())
     assert again._batch.batch.size == 2
     faults.fits = 5
     for _ in range(10):

@@ -100,9 +100,9 @@ def test_an_edit_and_its_lock_are_resumed(tiny_models: dict[str, LanguageModel])
         first.edit(2, another_token(model, current(first).ids.tolist(), 2))
         first.lock(2, locked=True)
         second = search(model, SETTINGS[name], seed=99, steps=30)
-        second.restore(first.state())
+        second.load_state_dict(first.state_dict())
         assert [first.report(), *reports] == list(second.steps())
-        assert first.state().numbers == second.state().numbers
+        assert first.state_dict().numbers == second.state_dict().numbers
 
 
 def test_what_cannot_be_put_in_is_refused_and_changes_nothing(tiny_models: dict[str, LanguageModel]) -> None:

@@ -123,11 +123,11 @@ def check_resuming(model: LanguageModel, settings: specs.Tokens, stop_at: int) -
         if step.index == stop_at:
             break
     second = search(model, settings, seed=99)
-    second.restore(first.state())
+    second.load_state_dict(first.state_dict())
     assert list(second.steps()) == expected[stop_at:]
     assert torch.equal(ids_of(second), ids_of(whole))
     assert second.best.step == whole.best.step
-    assert second.state().numbers == whole.state().numbers
+    assert second.state_dict().numbers == whole.state_dict().numbers
 
 
 def test_the_seed_decides_everything(model: LanguageModel, settings: specs.Tokens) -> None:
@@ -157,9 +157,9 @@ def test_gcg_candidates_are_each_positions_best_ranked(tiny_models: dict[str, La
     model = tiny_models["gpt2"]
     found = search(model, specs.Gcg(length=4, width=400, top_k=5), steps=0)
     list(found.steps())
-    assert found._parent is not None
-    assert found._parent.gradient is not None
-    gradient, ids = found._parent.gradient, found._parent.ids
+    assert found._base is not None
+    assert found._base.gradient is not None
+    gradient, ids = found._base.gradient, found._base.ids
     change = (gradient @ model.embedding_matrix.T)[:, found._allowed]
     best = found._allowed[change.topk(5, largest=False).indices]
     drawn = found._propose()
@@ -179,8 +179,8 @@ def test_scores_are_the_derivative_by_one_hot_rows(tiny_model: LanguageModel) ->
     assert one_hot.grad is not None
     expected = one_hot.grad - one_hot.grad.gather(1, ids[:, None])
     assert isinstance(found, SwapSearch)
-    assert found._parent is not None
-    scores = found._scored(found._parent)
+    assert found._base is not None
+    scores = found._scored(found._base)
     finite = torch.isfinite(scores)
     torch.testing.assert_close(scores[finite], expected[finite], rtol=1e-3, atol=1e-4)
     assert not finite.gather(1, ids[:, None]).any()  # what stands there already is no swap
@@ -192,19 +192,19 @@ def test_hotflip_measures_the_best_ranked_first(tiny_models: dict[str, LanguageM
     model = tiny_models["gpt2"]
     found = search(model, specs.Hotflip(length=4, width=16, beam=1), steps=0)
     list(found.steps())
-    assert found._parent is not None
-    scores = found._scored(found._parent)
+    assert found._base is not None
+    scores = found._scored(found._base)
     first, second = found._propose(), found._propose()
     assert torch.equal(first, second)  # proposed is not measured yet
 
     def scores_of(prompts: torch.Tensor) -> torch.Tensor:
-        rows, positions = (prompts != found._now.ids).nonzero(as_tuple=True)
+        rows, positions = (prompts != found._current.ids).nonzero(as_tuple=True)
         return scores[positions, prompts[rows, positions]]
 
     ranked = scores_of(first)
     assert torch.equal(ranked, ranked.sort().values)
-    found._take(first)
-    if torch.equal(found._beam[0].parent.ids, found._now.ids) and found._now.step == 0:
+    found._accept(first)
+    if torch.equal(found._beam[0].base.ids, found._current.ids) and found._current.step == 0:
         assert scores_of(found._propose()).min() >= ranked.max()
 
 
