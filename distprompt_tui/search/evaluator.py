@@ -64,8 +64,8 @@ class BasePrompt:
     Attributes:
         ids: (n,).
         logits: (V,).
-        past: None where it is not shared.
-        draft_past: the draft model's.
+        prefix_cache: None where it is not shared.
+        draft_prefix_cache: the draft model's.
         gradient: of the objective by its embeddings, (n, d); None where nobody asked.
         kl: its divergence, nats.
         surprisal: what the objective rises by for a token's own unlikeliness, by position and token, (n, V); None where
@@ -74,8 +74,8 @@ class BasePrompt:
 
     ids: Tensor
     logits: Tensor
-    past: PrefixCache | None
-    draft_past: PrefixCache | None = None
+    prefix_cache: PrefixCache | None
+    draft_prefix_cache: PrefixCache | None = None
     gradient: Tensor | None = None
     kl: float = 0.0
     surprisal: Tensor | None = None
@@ -103,7 +103,7 @@ class Evaluator:
         draft_model: the same model in fewer digits; used where beginnings are shared.
 
     Attributes:
-        positions: work so far, in token positions through the body, the draft model's as well; a backward pass
+        positions: work so far, in token positions through the backbone, the draft model's as well; a backward pass
             counts as two.
         batch: prompts that are run at once.
     """
@@ -174,10 +174,10 @@ class Evaluator:
         """Run one prompt to make others from it, with what they will share and which way is down."""
         prompt = self._model.embedding(ids)[None].requires_grad_() if with_gradient else ids[None]
         with torch.set_grad_enabled(with_gradient):
-            logits, past, likelihood, log_q = self._run_one(prompt, ids)
+            logits, prefix_cache, likelihood, log_q = self._run_one(prompt, ids)
             kl = logits_kl(self._target, logits, self._entropy)
         self.positions += (3 if with_gradient else 1) * (len(ids) + self._around)
-        draft_past = self._draft_past(ids)
+        draft_prefix_cache = self._draft_prefix_cache(ids)
         gradient = None
         if with_gradient:
             (kl - self._fluency * likelihood).sum().backward()
@@ -186,7 +186,9 @@ class Evaluator:
         surprisal = (
             None if log_q is None else log_q.detach() * (-self._fluency / max(self._model.predicted(len(ids)), 1))
         )
-        return BasePrompt(ids, logits[0].detach(), past, draft_past, gradient, float(kl.detach()), surprisal)
+        return BasePrompt(
+            ids, logits[0].detach(), prefix_cache, draft_prefix_cache, gradient, float(kl.detach()), surprisal
+        )
 
     def candidates_within_budget(self, width: int, position: int) -> int:
         """How many candidates may be measured at a position for what `width` cost at an average one."""
@@ -218,20 +220,20 @@ class Evaluator:
             del self._cache[oldest]
 
     def _run_one(self, prompt: Tensor, ids: Tensor) -> tuple[Tensor, PrefixCache | None, Tensor | float, Tensor | None]:
-        """Logits, (1, V), the past where it is shared, and where fluency counts likelihood, (1,), and (n, V) of it."""
+        """Logits, (1, V), prefix cache where shared, and where fluency counts likelihood, (1,), and (n, V) of it."""
         if self._fluency:
             logits, likelihood, log_q = self._model.logits_and_likelihood(prompt, ids[None])
             return logits, None, likelihood, log_q[0]
         if self._sharing is not None:
-            return *self._model.logits_and_past(prompt, self._sharing), 0.0, None
+            return *self._model.logits_and_prefix_cache(prompt, self._sharing), 0.0, None
         return self._model.next_token_logits(prompt), None, 0.0, None
 
     @torch.no_grad()
-    def _draft_past(self, ids: Tensor) -> PrefixCache | None:
+    def _draft_prefix_cache(self, ids: Tensor) -> PrefixCache | None:
         if self._draft_model is None:
             return None
         self.positions += len(ids) + self._around
-        return self._draft_model.logits_and_past(ids[None])[1]
+        return self._draft_model.logits_and_prefix_cache(ids[None])[1]
 
     def _measure_new(self, prompts: Tensor, base: BasePrompt | None) -> tuple[Tensor, Tensor]:
         """Objectives of prompts, (count,) float32 on the CPU, and which of them are exact, (count,) bool."""
@@ -258,59 +260,59 @@ class Evaluator:
         """
         if base is None:
             return self._in_batches(model, prompts, None)
-        past = base.draft_past if model is self._draft_model else base.past
-        if past is None:
+        prefix_cache = base.draft_prefix_cache if model is self._draft_model else base.prefix_cache
+        if prefix_cache is None:
             return self._in_batches(model, prompts, None)
         total = prompts.shape[1] + self._around
         changes = len(self._model.prefix_ids) + first_changes(base.ids, prompts)
-        firsts = changes.clamp_max(self._last_start(past, total)).cpu().numpy()
+        firsts = changes.clamp_max(self._last_start(prefix_cache, total)).cpu().numpy()
         call_cost = CALL_COSTS.get(self._model.device.type, OTHER_CALL_COST)
         starts = bucket_starts(
-            firsts, total, lambda start: past.overhead(start, total - start, call_cost) if start else call_cost
+            firsts, total, lambda start: prefix_cache.overhead(start, total - start, call_cost) if start else call_cost
         )
         kls = torch.empty(len(prompts))
         for start, end in zip(starts, [*starts[1:], total + 1], strict=True):
             rows = torch.from_numpy(np.flatnonzero((firsts >= start) & (firsts < end)))
-            kls[rows] = self._behind(model, prompts[rows.to(prompts.device)], past, start)
+            kls[rows] = self._behind(model, prompts[rows.to(prompts.device)], prefix_cache, start)
         return kls
 
-    def _last_start(self, past: PrefixCache, total: int) -> int:
+    def _last_start(self, prefix_cache: PrefixCache, total: int) -> int:
         """The longest beginning that inputs of `total` positions may share; 0 if they must be run whole."""
-        last = total - past.least
+        last = total - prefix_cache.least
         return last if last >= len(self._model.prefix_ids) else 0
 
     @torch.no_grad()
-    def _behind(self, model: LanguageModel, prompts: Tensor, past: PrefixCache, start: int) -> Tensor:
+    def _behind(self, model: LanguageModel, prompts: Tensor, prefix_cache: PrefixCache, start: int) -> Tensor:
         """Objectives of prompts that share the first `start` positions, the fixed prefix included; (count,)."""
         if not start:
             return self._in_batches(model, prompts, None)
-        self.positions += past.to_run(start)
-        return self._in_batches(model, prompts[:, start - len(model.prefix_ids) :], past.truncated(start))
+        self.positions += prefix_cache.to_run(start)
+        return self._in_batches(model, prompts[:, start - len(model.prefix_ids) :], prefix_cache.truncated(start))
 
     @torch.no_grad()
-    def _in_batches(self, model: LanguageModel, prompts: Tensor, past: Beginning | None) -> Tensor:
-        """Objectives of prompts, or of what is left of them behind a past; as many at once as fit the memory.
+    def _in_batches(self, model: LanguageModel, prompts: Tensor, prefix_cache: Beginning | None) -> Tensor:
+        """Objectives of prompts, or of what is left of them behind a prefix cache; as many at once as fit the memory.
 
         What is no number is infinitely bad.
         """
-        around = self._around - (len(self._model.prefix_ids) if past else 0)
+        around = self._around - (len(self._model.prefix_ids) if prefix_cache else 0)
 
         def measure(rows: slice) -> Tensor:
             part = prompts[rows]
-            found = self._objective(model, part, past).cpu()
+            found = self._objective(model, part, prefix_cache).cpu()
             self.positions += len(part) * (part.shape[1] + around)
             return found
 
-        most = max(1, MAX_STATES // past.size) if past is not None and past.size else None
+        most = max(1, MAX_STATES // prefix_cache.size) if prefix_cache is not None and prefix_cache.size else None
         found = torch.cat(self.batch.run(len(prompts), measure, most))
         if lost := int((~found.isfinite()).sum()):
             self._nonfinite_warnings.add(lost, "such prompts are rejected")
         return found.nan_to_num(torch.inf, torch.inf, torch.inf)
 
-    def _objective(self, model: LanguageModel, prompts: Tensor, past: Beginning | None) -> Tensor:
-        """Of prompts that fit the memory, (count, n), or of what is left of them behind a past; (count,)."""
+    def _objective(self, model: LanguageModel, prompts: Tensor, prefix_cache: Beginning | None) -> Tensor:
+        """Of prompts that fit the memory, (count, n), or of what is left of them behind a prefix cache."""
         if not self._fluency:
-            return logits_kl(self._target, model.next_token_logits(prompts, past), self._entropy)
+            return logits_kl(self._target, model.next_token_logits(prompts, prefix_cache), self._entropy)
         logits, likelihood, _ = model.logits_and_likelihood(prompts, prompts)
         return logits_kl(self._target, logits, self._entropy) - self._fluency * likelihood
 
@@ -365,20 +367,20 @@ class Evaluator:
         """
         generator = torch.Generator().manual_seed(0)
         ids, *others = random_ids(self._model, (2 * PROBES + 1, self._length), generator)
-        past = self.base_prompt(ids, with_gradient=False).past
-        assert past is not None
+        prefix_cache = self.base_prompt(ids, with_gradient=False).prefix_cache
+        assert prefix_cache is not None
         prompts = torch.stack([ids, *others])[1:]
         shared, behind = torch.empty(2, 2 * PROBES), 0
         prefix = len(self._model.prefix_ids)
-        last = self._last_start(past, self._length + self._around)
+        last = self._last_start(prefix_cache, self._length + self._around)
         for probe in range(PROBES):
             start = (probe + 1) * self._length // (PROBES + 1)
             rows = slice(2 * probe, 2 * probe + 2)
             prompts[rows, :start] = ids[:start]
             behind = min(prefix + start, last)
             for again in range(2):
-                shared[again, rows] = self._behind(self._model, prompts[rows], past, behind)
-        size = past.truncated(behind).size if behind else 0
+                shared[again, rows] = self._behind(self._model, prompts[rows], prefix_cache, behind)
+        size = prefix_cache.truncated(behind).size if behind else 0
         whole = self._in_batches(self._model, prompts, None)
         off = float((shared - whole).abs().nan_to_num(0.0, torch.inf).max())  # ∞ − ∞: equally rejected
         return off, size, max(1.0, float(whole.max()))

@@ -64,7 +64,7 @@ class Step:
         index: how many updates the current prompt has seen; 0 is the initial prompt.
         kls: divergence in nats of every prompt since the previous report, the current one last. A search on a GPU
             reports several updates at once, since each report makes the host wait.
-        positions: work so far, in token positions through the body; a backward pass counts as two.
+        positions: work so far, in token positions through the backbone; a backward pass counts as two.
     """
 
     index: int

@@ -21,7 +21,7 @@ class PrunedPrompt:
         ids: (m,).
         positions: where each of them stood before, rising.
         kl: of what is left, nats.
-        work: token positions through the body that it took.
+        work: token positions through the backbone that it took.
     """
 
     ids: Tensor

@@ -49,7 +49,7 @@ class SoftBatch:
 
     Attributes:
         step: updates made.
-        positions: work so far, in token positions through the body; a backward pass counts as two.
+        positions: work so far, in token positions through the backbone; a backward pass counts as two.
         batch: prompts that run at once.
         prompts: the present ones, (b, n, d) float32.
         kls: of the newest measurement, nats, (b,).
@@ -98,7 +98,7 @@ class SoftBatch:
         """Divergences, logits and gradients of some of the prompts."""
         prompts = self.prompts.detach()[rows].requires_grad_()
         of_targets = rows if len(self._targets) > 1 else slice(None)
-        copies = math.ceil(MIN_GEMM_ROWS / prompts[..., 0].numel())  # so that the body, too, sees so many positions
+        copies = math.ceil(MIN_GEMM_ROWS / prompts[..., 0].numel())  # so that the backbone, too, sees so many positions
         logits = self._model.next_token_logits(prompts.repeat(copies, 1, 1))[: len(prompts)]
         kls = logits_kl(self._targets[of_targets], logits, self._entropies[of_targets])
         (gradient,) = torch.autograd.grad(kls.sum(), prompts)

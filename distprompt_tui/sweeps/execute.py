@@ -51,7 +51,7 @@ class Found:
         start: divergence of the initial prompt, nats.
         before: logits after the initial prompt, (V,).
         steps: that were made.
-        positions: through the model's body, a backward pass as two.
+        positions: through the model's backbone, a backward pass as two.
         seconds: this search's share.
     """
 

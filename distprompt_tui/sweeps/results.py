@@ -39,7 +39,7 @@ class Row:
     entropy_achieved: float
     steps: int
     positions: int
-    """Token positions through the model's body, a backward pass as two."""
+    """Token positions through the model's backbone, a backward pass as two."""
     seconds: float
     """This search's share of the time that its batch took."""
     versions: str

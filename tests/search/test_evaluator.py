@@ -97,7 +97,7 @@ def test_a_screener_that_is_wrong_costs_work_and_nothing_else(
 ) -> None:
     """Another model as the screener: what it calls best is measured, and is not believed."""
     model = tiny_models["llama"]
-    wrong = replace(model, body=in_half_precision(tiny_models["qwen2"]).body)
+    wrong = replace(model, backbone=in_half_precision(tiny_models["qwen2"]).backbone)
     prompts = random_ids(model, (40, 6), generator)
     found = Evaluator(model, outlier_target(model), 6, pytest.fail, draft_model=wrong)
     kls = found.measure(prompts)
@@ -173,15 +173,15 @@ def test_batches_are_halved_when_memory_runs_out_and_grow_back(
     found = new_evaluator(model, 3)
     prompts = random_ids(model, (100, 3), generator)
     fits = 20
-    body = model.body.forward
+    backbone = model.backbone.forward
 
-    @wraps(body)
+    @wraps(backbone)
     def limited(*args: Any, **kwargs: Any) -> Any:
         if len(kwargs["inputs_embeds"]) > fits:
             raise torch.OutOfMemoryError
-        return body(*args, **kwargs)
+        return backbone(*args, **kwargs)
 
-    monkeypatch.setattr(model.body, "forward", limited)
+    monkeypatch.setattr(model.backbone, "forward", limited)
     monkeypatch.setattr(batching, "GROW_AFTER", 10)
     kls = found.measure(prompts)
     assert found.batch.size == 13  # of 100, 50, 25 and 13
@@ -204,18 +204,18 @@ def test_a_model_whose_past_misleads_shares_nothing_and_tells(
 
         def forward(self, inputs_embeds: Tensor, use_cache: bool, cache: Any = None) -> Any:
             looks = cache is not None and not cache.get_seq_length()
-            return model.body(inputs_embeds=inputs_embeds, use_cache=looks, cache=cache if looks else None)
+            return model.backbone(inputs_embeds=inputs_embeds, use_cache=looks, cache=cache if looks else None)
 
     class Uncached(torch.nn.Module):
         """Leaves nothing in the cache."""
 
         def forward(self, inputs_embeds: Tensor, use_cache: bool, cache: Any = None) -> Any:
-            return model.body(inputs_embeds=inputs_embeds, use_cache=False)
+            return model.backbone(inputs_embeds=inputs_embeds, use_cache=False)
 
     prompts = random_ids(model, (8, 6), generator)
-    for body, word in ((Forgetful(), "off by"), (Uncached(), "cannot continue")):
-        wrong = replace(model, body=body)
-        wrong.body.register_parameter("weight", torch.nn.Parameter(torch.zeros(1)))
+    for backbone, word in ((Forgetful(), "off by"), (Uncached(), "cannot continue")):
+        wrong = replace(model, backbone=backbone)
+        wrong.backbone.register_parameter("weight", torch.nn.Parameter(torch.zeros(1)))
         told: list[str] = []
         found = Evaluator(wrong, outlier_target(model), 6, told.append)
         assert len(told) == 1

@@ -238,7 +238,7 @@ def test_a_race_resumed_equals_one_uninterrupted(tiny_models: dict[str, Language
 def test_no_gradient_is_kept_for_weights(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     list(search(model, steps=3).steps())
-    assert all(weight.grad is None for weight in model.body.parameters())
+    assert all(weight.grad is None for weight in model.backbone.parameters())
 
 
 def test_no_steps_measure_the_initial_prompt(tiny_models: dict[str, LanguageModel]) -> None:
