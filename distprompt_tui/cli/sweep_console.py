@@ -48,7 +48,7 @@ def progress_line(conduct: SweepRunner) -> Iterator[Show]:
 def attempt(now: Progress) -> str:
     """The attempt that has just ended, in one line."""
     report = now.report
-    method, model, length = report.task.kind
+    method, model, length = report.task.config
     how = f"failed: {report.error}" if report.error is not None else duration(report.seconds)
     return f"{len(report.task.searches)} {method} of length {length} on {model}: {how}"
 
@@ -76,10 +76,10 @@ def print_estimates(console: Console, conduct: SweepRunner) -> None:
     for name in ("length", "tasks", "searches", "s each", "time", "peak memory"):
         table.add_column(name, justify="right")
     for part in conduct.estimates():
-        numbers = [part.kind.length, part.tasks, part.searches]
+        numbers = [part.config.length, part.tasks, part.searches]
         each = "—" if part.seconds_each is None else f"{part.seconds_each:.1f}"
         memory = "—" if part.peak_bytes is None else f"{part.peak_bytes / 2**30:.1f} GiB"
-        table.add_row(part.kind.method, part.kind.model, *map(str, numbers), each, duration(part.seconds), memory)
+        table.add_row(part.config.method, part.config.model, *map(str, numbers), each, duration(part.seconds), memory)
     console.print("Left to do, by what the first tasks took one worker:")
     console.print(table)
 
@@ -101,7 +101,7 @@ def as_dict(directory: SweepDirectory, conduct: SweepRunner, *, stopped: bool) -
 
 def _as_fields(part: Estimate) -> dict[str, Any]:
     fields = asdict(part)
-    return part.kind._asdict() | {name: value for name, value in fields.items() if name != "kind"}
+    return part.config._asdict() | {name: value for name, value in fields.items() if name != "config"}
 
 
 def _told_once(failures: Sequence[Failure]) -> list[tuple[Failure, int]]:

@@ -61,7 +61,7 @@ def sweep(
             worker = _executor(executor, directory, workers, address, gpus)
             try:
                 with progress_line(conduct) as show:
-                    conduct.carry_out(tasks, worker, show)
+                    conduct.run_tasks(tasks, worker, show)
             except KeyboardInterrupt:
                 stopped = True
             finally:

@@ -36,7 +36,7 @@ from distprompt_tui.storage.safe_io import (
 )
 from distprompt_tui.sweeps.results import Row
 from distprompt_tui.sweeps.sweep_spec import Sweep
-from distprompt_tui.sweeps.tasks import Outcome, Search, all_searches
+from distprompt_tui.sweeps.tasks import SearchOutcome, SweepSearch, all_searches
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -175,16 +175,16 @@ class SweepDirectory:
             os.close(descriptor)
 
 
-def filter_to_grid(rows: Iterable[Row], searches: Iterable[Search]) -> list[Row]:
+def filter_to_grid(rows: Iterable[Row], searches: Iterable[SweepSearch]) -> list[Row]:
     """The rows of some searches, in their order; a row that says something else of its place than the grid is none."""
     by_key = {row.key: row for row in rows}
     found = ((search, by_key.get(search.key)) for search in searches)
     return [row for search, row in found if row is not None and _is_of(row, search)]
 
 
-def _is_of(row: Row, search: Search) -> bool:
-    place = (row.method, row.model, row.length), row.series, row.entropy_asked, row.target_index, row.seed
-    return place == (search.kind, search.series, search.entropy_asked, search.target_index, search.seed)
+def _is_of(row: Row, search: SweepSearch) -> bool:
+    place = row.config, row.series, row.entropy_asked, row.target_index, row.seed
+    return place == (search.config, search.series, search.entropy_asked, search.target_index, search.seed)
 
 
 class SweepWriter:
@@ -209,7 +209,7 @@ class SweepWriter:
         """Keys of the searches that need no more work."""
         return self.done | self.refused
 
-    def commit(self, outcomes: Iterable[Outcome]) -> None:
+    def commit(self, outcomes: Iterable[SearchOutcome]) -> None:
         """Write the outcomes of a task: results first, then all rows at once."""
         settled = self.settled
         new = [outcome for outcome in outcomes if outcome.key not in settled]

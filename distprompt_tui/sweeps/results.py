@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 from distprompt_tui.bounds.values import Bounds
+
+
+class SearchConfig(NamedTuple):
+    """What searches of a sweep have in common where they are compared, timed or batched."""
+
+    method: str
+    model: str
+    length: int
+
+    def __str__(self) -> str:
+        unit = "vectors" if self.method == "soft" else "tokens"
+        return f"{Path(self.model).name}, {self.method}, {self.length} {unit}"
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,11 @@ class Row:
     """This search's share of the time that its batch took."""
     versions: str
     """Program, torch and transformers, as "0.1.0 torch 2.13.0 transformers 5.24.0"."""
+
+    @property
+    def config(self) -> SearchConfig:
+        """Its method, model and length."""
+        return SearchConfig(self.method, self.model, self.length)
 
     @property
     def excess(self) -> float | None:

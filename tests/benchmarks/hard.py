@@ -8,8 +8,8 @@
 The work of a target and seed is what 25 steps of gcg take there, so gcg comes first. It is counted by hooks on the
 model's backbone and on its copy in half precision: token positions, a backward pass as two. Every method has its
 defaults, ten tokens, and this program's evaluator: gcg too shares beginnings and pays for no prompt twice, so that
-what is compared is how they search. What is done once for a model, however many searches there are, is not counted: that copy,
-and the tokens' features. Time is the processor's, in one thread, so that arms may run side by side.
+what is compared is how they search. What is done once for a model, however many searches there are, is not counted:
+that copy, and the tokens' features. Time is the processor's, in one thread, so that arms may run side by side.
 """
 
 from __future__ import annotations

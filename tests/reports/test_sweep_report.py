@@ -13,7 +13,7 @@ from rich.console import Console
 from distprompt_tui.cli.report_console import print_sweep_report
 from distprompt_tui.reports.sweep_report import examples_of, make_report, report_sweep
 from distprompt_tui.sweeps.directory import SweepDirectory
-from distprompt_tui.sweeps.pivot import SearchConfig
+from distprompt_tui.sweeps.results import SearchConfig
 from tests.cli.test_commands import distprompt
 from tests.reports.factories import carried_out, example_sweep
 from tests.sweeps.factories import row

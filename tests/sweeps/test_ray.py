@@ -58,7 +58,7 @@ def test_a_node_is_lost_and_every_row_is_there_once(
 
     executor = RayExecutor(cluster.address, tiny_sweep.threads, gpus=0)
     assert executor.width == 2
-    conduct.carry_out(conduct.missing(), executor, show)
+    conduct.run_tasks(conduct.missing(), executor, show)
     executor.close()
     assert not conduct.given_up
     assert [now.report.error for now in reports] == [None] * len(reports)

@@ -132,6 +132,6 @@ def _places(nodes: list[dict[str, Any]], threads: int, gpus: float) -> int:
 
 def _answer(fields: dict[str, Any], threads: int) -> dict[str, Any]:
     """A worker's answer to a task, on its node."""
-    from distprompt_tui.sweeps.execute import answer
+    from distprompt_tui.sweeps.execute import answer_task
 
-    return answer(fields, threads)
+    return answer_task(fields, threads)
