@@ -135,7 +135,7 @@ def anchored(spec: RunSpec, folder: Path) -> RunSpec:
     return spec.model_copy(update={field: part for field, part in changed.items() if part is not getattr(spec, field)})
 
 
-def _anchored_target(target: specs.Target, folder: Path) -> specs.Target:
+def _anchored_target(target: specs.TargetSpec, folder: Path) -> specs.TargetSpec:
     match target:
         case specs.Explicit(file=str(file)):
             return target.model_copy(update={"file": absolute(file, folder)})

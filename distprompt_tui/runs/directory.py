@@ -15,7 +15,7 @@ from pathlib import Path
 
 import tomli_w
 
-from distprompt_tui.config.spec import RECORDED, RunSpec
+from distprompt_tui.config.spec import LEGACY_CONTEXT, RunSpec
 from distprompt_tui.config.validation import read_checked
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
 from distprompt_tui.runs.events import FORMAT_VERSION, NEWEST
@@ -178,7 +178,7 @@ class RunDirectory:
         Raises:
             UsageError: the file is missing or damaged.
         """
-        return read_checked(self.spec_file, RunSpec, RECORDED)
+        return read_checked(self.spec_file, RunSpec, LEGACY_CONTEXT)
 
 
 def create_run(spec: RunSpec, runs_dir: Path) -> RunDirectory:

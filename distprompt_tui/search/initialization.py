@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from distprompt_tui.config.spec import Swaps, Tokens
+from distprompt_tui.config.spec import SwapSearchConfig, TokenSearchConfig
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.retokenization import is_retokenization_stable
@@ -40,7 +40,7 @@ def usable_ids(model: LanguageModel) -> Tensor:
     return usable.nonzero()[:, 0].to(model.device)
 
 
-def allowed_ids(model: LanguageModel, settings: Tokens) -> Tensor:
+def allowed_ids(model: LanguageModel, settings: TokenSearchConfig) -> Tensor:
     """Ids that a search's settings let into a prompt, rising, (count,).
 
     Raises:
@@ -74,7 +74,7 @@ def random_ids(model: LanguageModel, shape: tuple[int, ...], generator: torch.Ge
 
 
 def initial_prompts(
-    model: LanguageModel, settings: Swaps, allowed: Tensor, target: Tensor, generator: torch.Generator
+    model: LanguageModel, settings: SwapSearchConfig, allowed: Tensor, target: Tensor, generator: torch.Generator
 ) -> Tensor:
     """Hard prompts to start from, (count, n): one, or in a bank many whose text gives the same ids.
 

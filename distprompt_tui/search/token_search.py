@@ -10,7 +10,7 @@ from typing import ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from distprompt_tui.config.spec import Swaps, Tokens
+from distprompt_tui.config.spec import SwapSearchConfig, TokenSearchConfig
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.candidate_log import CandidateLog
@@ -20,8 +20,8 @@ from distprompt_tui.search.initialization import allowed_ids, initial_prompts, u
 from distprompt_tui.search.protocol import Best, HardPrompt, SearchState, Step
 from distprompt_tui.search.retokenization import is_retokenization_stable
 
-Settings = TypeVar("Settings", bound=Tokens)
-SwapSettings = TypeVar("SwapSettings", bound=Swaps)
+Settings = TypeVar("Settings", bound=TokenSearchConfig)
+SwapSettings = TypeVar("SwapSettings", bound=SwapSearchConfig)
 
 
 @dataclass(frozen=True)

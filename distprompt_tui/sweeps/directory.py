@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distprompt_tui.config.spec import RECORDED
+from distprompt_tui.config.spec import LEGACY_CONTEXT
 from distprompt_tui.config.validation import read_checked
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
 from distprompt_tui.storage.decode import record, table
@@ -125,7 +125,7 @@ class SweepDirectory:
         Raises:
             UsageError: the file is missing or damaged.
         """
-        return read_checked(self.sweep_file, Sweep, RECORDED)
+        return read_checked(self.sweep_file, Sweep, LEGACY_CONTEXT)
 
     def read_rows(self) -> list[Row]:
         """The rows so far that are of the grid, in its order."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from distprompt_tui import __version__
 from distprompt_tui.bounds.cache import solve_bounds
 from distprompt_tui.bounds.values import Bounds
-from distprompt_tui.config.spec import Model, Soft
+from distprompt_tui.config.spec import ModelSpec, Soft
 from distprompt_tui.errors import DistPromptError, ModelError, TargetError
 from distprompt_tui.metrics.divergence import Comparison, compare
 from distprompt_tui.models.fingerprint import ModelRecord
@@ -122,7 +122,7 @@ def run_task(task: Task) -> list[SearchOutcome]:
 
 
 @lru_cache(maxsize=MODELS_KEPT)
-def load(settings: Model, report: Report, recorded: ModelRecord | None = None) -> tuple[LanguageModel, Path]:
+def load(settings: ModelSpec, report: Report, recorded: ModelRecord | None = None) -> tuple[LanguageModel, Path]:
     """As `load_by_name`; the models that were used last stay in memory."""
     return load_by_name(settings, report, recorded)
 

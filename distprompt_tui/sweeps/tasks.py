@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import Field, TypeAdapter, field_validator
 
-from distprompt_tui.config.spec import RunSpec, Strict
+from distprompt_tui.config.spec import RunSpec, StrictModel
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.sweeps.results import Row, SearchConfig
@@ -22,7 +22,7 @@ SEED_STRIDE = 1000
 KEY_DIGITS = 16
 
 
-class SweepSearch(Strict):
+class SweepSearch(StrictModel):
     """One search of a sweep: its place in the grid, and its spec.
 
     Attributes:
@@ -43,7 +43,7 @@ class SweepSearch(Strict):
         return SearchConfig(self.spec.search.method, self.spec.model.name, self.spec.search.length)
 
 
-class Task(Strict):
+class Task(StrictModel):
     """Searches of one kind that one worker does together; they are written down together too.
 
     Attributes:
@@ -69,7 +69,7 @@ class Task(Strict):
         return [search.key for search in self.searches]
 
 
-class SearchOutcome(Strict):
+class SearchOutcome(StrictModel):
     """How one search ended: with a row and what a report shows of it, or refused before it began, with the reason."""
 
     key: str

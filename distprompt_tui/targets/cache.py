@@ -29,7 +29,7 @@ MAX_CACHE_BYTES = 1 << 28
 """Of all targets together, about 100 of the largest vocabularies; the oldest are removed first."""
 
 
-def cache_key(spec: specs.Target, vocabulary: Vocabulary) -> str | None:
+def cache_key(spec: specs.TargetSpec, vocabulary: Vocabulary) -> str | None:
     """SHA-256 of all that a target depends on; None where it is not kept.
 
     Raises:

@@ -16,7 +16,7 @@ from distprompt_tui.targets.target import DistributionSource, Target, required, 
 from distprompt_tui.targets.vanilla import vanilla
 
 
-def needs_model(spec: specs.Target) -> bool:
+def needs_model(spec: specs.TargetSpec) -> bool:
     """Whether a target can only be made with a language model at hand."""
     match spec:
         case specs.Lm() | specs.Shuffled() | specs.Reachable():
@@ -29,7 +29,7 @@ def needs_model(spec: specs.Target) -> bool:
             return False
 
 
-def build_target(spec: specs.Target, vocabulary: Vocabulary, model: DistributionSource | None = None) -> Target:
+def build_target(spec: specs.TargetSpec, vocabulary: Vocabulary, model: DistributionSource | None = None) -> Target:
     """Make the target that a spec describes, or read it from the cache.
 
     Args:
@@ -55,7 +55,7 @@ def build_target(spec: specs.Target, vocabulary: Vocabulary, model: Distribution
     return target
 
 
-def _make(spec: specs.Target, vocabulary: Vocabulary, model: DistributionSource | None) -> Target:
+def _make(spec: specs.TargetSpec, vocabulary: Vocabulary, model: DistributionSource | None) -> Target:
     match spec:
         case specs.Vanilla():
             return vanilla(spec, vocabulary)

@@ -19,7 +19,7 @@ def impossible(spec: RunSpec) -> list[str]:
     return _impossible_target(spec.target, "target", rows)
 
 
-def _impossible_target(target: specs.Target, where: str, rows: int | None) -> list[str]:
+def _impossible_target(target: specs.TargetSpec, where: str, rows: int | None) -> list[str]:
     if isinstance(target, specs.Mixture):
         parts = enumerate(target.parts)
         return [one for i, part in parts for one in _impossible_target(part.target, f"{where}.parts.{i}.target", rows)]

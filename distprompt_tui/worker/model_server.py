@@ -69,10 +69,10 @@ def main() -> int:
     return 0
 
 
-def _asked_model(name: str, run: str | None = None) -> tuple[spec.Model, ModelRecord | None]:
+def _asked_model(name: str, run: str | None = None) -> tuple[spec.ModelSpec, ModelRecord | None]:
     """The model and, of a run, its settings and what it was when the run was begun."""
     if run is None:
-        return spec.Model(name=name), None
+        return spec.ModelSpec(name=name), None
     directory = RunDirectory(Path(run))
     inputs = read_inputs(directory)
     return directory.read_spec().model, inputs.model if inputs else None
@@ -167,7 +167,7 @@ def _target(question: dict[str, Any], source: Any) -> Any:
     from distprompt_tui.targets import build_target
 
     try:
-        wanted: spec.Target = TypeAdapter(spec.Target).validate_python(question["target"])
+        wanted: spec.TargetSpec = TypeAdapter(spec.TargetSpec).validate_python(question["target"])
     except ValidationError as error:
         raise UsageError(error.errors(include_url=False)[0]["msg"]) from error
     return build_target(wanted, source.model.vocabulary, source)

@@ -38,13 +38,13 @@ from distprompt_tui.search import make_search
 from distprompt_tui.search.initialization import usable_ids
 from distprompt_tui.search.retokenization import is_retokenization_stable
 
-ARMS: dict[str, specs.Search] = {
+ARMS: dict[str, specs.SearchSpec] = {
     "gcg": specs.Gcg(),
     "hard": specs.Hard(),
     "hotflip": specs.Hotflip(),
     "random": specs.RandomSwaps(),
 }
-ABLATIONS: dict[str, specs.Search] = {
+ABLATIONS: dict[str, specs.SearchSpec] = {
     "hard": specs.Hard(),
     "nothing learned": specs.Hard(memory=0),
     "none at random": specs.Hard(explore=0),
@@ -139,7 +139,7 @@ class Bench:
         self._work = [count_work(self._model), count_work(copy)]
         self._limits: dict[str, float] = {}
 
-    def add(self, arm: str, settings: specs.Search, target: str, seed: int, positions: int, steps: int) -> None:
+    def add(self, arm: str, settings: specs.SearchSpec, target: str, seed: int, positions: int, steps: int) -> None:
         """Search, and write down the path of the best divergence: at which work and seconds it came to which nats."""
         if (arm, target, seed) in read(self._results):
             return

@@ -38,7 +38,7 @@ from distprompt_tui.targets import build_target
 from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
 
 TEXT = "My favourite food is"
-TARGETS: dict[str, specs.Target] = {
+TARGETS: dict[str, specs.TargetSpec] = {
     "outlier, 1 token, H=6": specs.Outlier(entropy=6, tokens=(" banana",)),
     "outlier, 4 tokens, H=5": specs.Outlier(entropy=5, count=4),
     "temperature, H=4": specs.Temperature(entropy=4),
@@ -81,9 +81,9 @@ def main() -> None:
         table(json.loads(results.read_text(encoding="utf-8")))
 
 
-def load(name: str, asked: Iterable[specs.Target]) -> tuple[LanguageModel, Tensor]:
+def load(name: str, asked: Iterable[specs.TargetSpec]) -> tuple[LanguageModel, Tensor]:
     """A model, and targets on it, (count, V)."""
-    settings = specs.Model(name=name, device="cpu")
+    settings = specs.ModelSpec(name=name, device="cpu")
     model, _ = load_by_name(settings, lambda text, fraction: None)
     source = ModelProvider(model, settings, lambda text, fraction: None)
     made = [build_target(target, model.vocabulary, source).probabilities for target in asked]

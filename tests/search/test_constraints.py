@@ -23,10 +23,10 @@ from distprompt_tui.search.retokenization import is_retokenization_stable
 from tests.search.targets import outlier_target
 from tests.search.test_methods import SETTINGS, search
 
-SWAPS = [name for name, settings in SETTINGS.items() if isinstance(settings, specs.Swaps)]
+SWAPS = [name for name, settings in SETTINGS.items() if isinstance(settings, specs.SwapSearchConfig)]
 
 
-def prompts_of(model: LanguageModel, settings: specs.Tokens) -> list[list[int]]:
+def prompts_of(model: LanguageModel, settings: specs.TokenSearchConfig) -> list[list[int]]:
     """The current prompt after each step."""
     found = search(model, settings)
     prompts = []

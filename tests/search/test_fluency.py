@@ -21,7 +21,7 @@ WEIGHT = 0.4
 FLUENT = {
     name: settings.model_copy(update={"fluency": WEIGHT})
     for name, settings in SETTINGS.items()
-    if isinstance(settings, specs.Swaps)
+    if isinstance(settings, specs.SwapSearchConfig)
 }
 
 

@@ -20,7 +20,7 @@ from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 from tests.search.test_methods import SETTINGS, search
 
-SWAPS = [name for name, settings in SETTINGS.items() if isinstance(settings, specs.Swaps)]
+SWAPS = [name for name, settings in SETTINGS.items() if isinstance(settings, specs.SwapSearchConfig)]
 
 
 def started(model: LanguageModel, name: str, steps: int = 30) -> tuple[SwapSearch[Any], Any]:

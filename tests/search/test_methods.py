@@ -22,7 +22,7 @@ from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 from tests.search.work import Work
 
-SETTINGS: dict[str, specs.Tokens] = {
+SETTINGS: dict[str, specs.TokenSearchConfig] = {
     "hard": specs.Hard(length=4, width=16, bank=24, patience=3, screen=False),
     "hard, screened": specs.Hard(length=4, width=16, bank=24, patience=3),
     "gcg": specs.Gcg(length=4, width=24, top_k=32),
@@ -34,7 +34,9 @@ SETTINGS: dict[str, specs.Tokens] = {
 STEPS = 12
 
 
-def search(model: LanguageModel, settings: specs.Tokens, seed: int = 0, steps: int = STEPS) -> TokenSearch[Any]:
+def search(
+    model: LanguageModel, settings: specs.TokenSearchConfig, seed: int = 0, steps: int = STEPS
+) -> TokenSearch[Any]:
     """A search on the outlier target that must not warn."""
     spec = specs.RunSpec.model_validate(
         {
@@ -57,7 +59,7 @@ def ids_of(found: TokenSearch[Any]) -> torch.Tensor:
 
 
 @pytest.fixture(params=list(SETTINGS))
-def settings(request: pytest.FixtureRequest) -> specs.Tokens:
+def settings(request: pytest.FixtureRequest) -> specs.TokenSearchConfig:
     """Each method in turn."""
     return SETTINGS[request.param]
 
@@ -68,7 +70,7 @@ def model(request: pytest.FixtureRequest, tiny_models: dict[str, LanguageModel])
     return tiny_models["llama"].in_context(request.param, "")
 
 
-def test_the_best_is_kept_is_true_and_survives(tiny_model: LanguageModel, settings: specs.Tokens) -> None:
+def test_the_best_is_kept_is_true_and_survives(tiny_model: LanguageModel, settings: specs.TokenSearchConfig) -> None:
     for inside in (tiny_model, tiny_model.in_context("The quick ", " dog")):
         found = search(inside, settings)
         reported: list[float] = []
@@ -83,7 +85,7 @@ def test_the_best_is_kept_is_true_and_survives(tiny_model: LanguageModel, settin
 
 
 def test_the_work_is_counted_truly_and_nothing_is_measured_twice(
-    model: LanguageModel, settings: specs.Tokens, monkeypatch: pytest.MonkeyPatch
+    model: LanguageModel, settings: specs.TokenSearchConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a screener sees, too."""
     measured: list[tuple[int, ...]] = []
@@ -105,7 +107,9 @@ def test_the_work_is_counted_truly_and_nothing_is_measured_twice(
 
 
 @pytest.mark.parametrize("stop_at", [0, 3, 8])
-def test_resumed_equals_uninterrupted_bit_for_bit(model: LanguageModel, settings: specs.Tokens, stop_at: int) -> None:
+def test_resumed_equals_uninterrupted_bit_for_bit(
+    model: LanguageModel, settings: specs.TokenSearchConfig, stop_at: int
+) -> None:
     check_resuming(model, settings, stop_at)
 
 
@@ -114,7 +118,7 @@ def test_resumed_equals_uninterrupted_on_every_architecture(tiny_model: Language
     check_resuming(tiny_model.in_context("", " dog"), SETTINGS[name], 5)
 
 
-def check_resuming(model: LanguageModel, settings: specs.Tokens, stop_at: int) -> None:
+def check_resuming(model: LanguageModel, settings: specs.TokenSearchConfig, stop_at: int) -> None:
     """A search that is taken up from its state goes on as if nothing had been."""
     whole = search(model, settings)
     expected = list(whole.steps())
@@ -130,7 +134,7 @@ def check_resuming(model: LanguageModel, settings: specs.Tokens, stop_at: int) -
     assert second.state_dict().numbers == whole.state_dict().numbers
 
 
-def test_the_seed_decides_everything(model: LanguageModel, settings: specs.Tokens) -> None:
+def test_the_seed_decides_everything(model: LanguageModel, settings: specs.TokenSearchConfig) -> None:
     runs = [[step.kls for step in search(model, settings, seed).steps()] for seed in (3, 3, 4)]
     assert runs[0] == runs[1]
     assert (runs[0] != runs[2]) == (settings.method != "exhaustive")  # type: ignore[attr-defined]
@@ -240,5 +244,5 @@ def test_exhaustive_extends_the_best_exactly(tiny_models: dict[str, LanguageMode
 
 
 def test_each_method_has_a_name_settings_and_a_search() -> None:
-    settings = get_args(get_args(specs.Search)[0])
+    settings = get_args(get_args(specs.SearchSpec)[0])
     assert tuple(SEARCHES) == METHODS == tuple(each.model_fields["method"].default for each in settings)

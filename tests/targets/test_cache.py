@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from distprompt_tui.config import paths
-from distprompt_tui.config.spec import Mixture, MixturePart, OneHot, Outlier, Target, Vanilla, Zipf
+from distprompt_tui.config.spec import Mixture, MixturePart, OneHot, Outlier, TargetSpec, Vanilla, Zipf
 from distprompt_tui.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary, load_vocabulary
 from distprompt_tui.targets import build_target, cache, factory
 
-SPECS: list[Target] = [
+SPECS: list[TargetSpec] = [
     Vanilla(entropy=3),
     Outlier(entropy=3, count=2),
     Outlier(entropy=3, tokens=("yes",)),
@@ -34,16 +34,16 @@ def vocabulary(byte_level: Vocabulary, tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[Target]:
+def made(monkeypatch: pytest.MonkeyPatch) -> list[TargetSpec]:
     """The specs of the targets that were made, not read."""
-    specs: list[Target] = []
+    specs: list[TargetSpec] = []
     make = factory._make
     monkeypatch.setattr(factory, "_make", lambda spec, *rest: specs.append(spec) or make(spec, *rest))
     return specs
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_a_target_is_made_once(spec: Target, vocabulary: Vocabulary, made: list[Target]) -> None:
+def test_a_target_is_made_once(spec: TargetSpec, vocabulary: Vocabulary, made: list[TargetSpec]) -> None:
     first, second = build_target(spec, vocabulary), build_target(spec, vocabulary)
     assert made == [spec]
     assert first.probabilities.tobytes() == second.probabilities.tobytes()
@@ -53,7 +53,7 @@ def test_a_target_is_made_once(spec: Target, vocabulary: Vocabulary, made: list[
 
 
 def test_what_decides_a_target_is_in_its_key(
-    vocabulary: Vocabulary, made: list[Target], byte_level: Vocabulary
+    vocabulary: Vocabulary, made: list[TargetSpec], byte_level: Vocabulary
 ) -> None:
     vocabularies = [vocabulary, replace(vocabulary, digest="another"), replace(vocabulary, size=vocabulary.size + 1)]
     keys = {cache.cache_key(spec, one) for spec in [*SPECS, Vanilla(entropy=3, seed=1)] for one in vocabularies}
@@ -64,7 +64,7 @@ def test_what_decides_a_target_is_in_its_key(
         build_target(Outlier(entropy=3, tokens=("no such token",)), vocabulary)
 
 
-def test_parts_of_a_mixture_are_kept(vocabulary: Vocabulary, made: list[Target]) -> None:
+def test_parts_of_a_mixture_are_kept(vocabulary: Vocabulary, made: list[TargetSpec]) -> None:
     mixture = Mixture(parts=(MixturePart(weight=1, target=SPECS[0]), MixturePart(weight=1, target=OneHot(token=5))))
     build_target(mixture, vocabulary)
     build_target(mixture, vocabulary)
@@ -106,7 +106,7 @@ DAMAGES = [damaged_json, damaged_array, shorter_array, half_an_array, no_object,
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_target_is_made_again(
-    damage: Callable[[Path], None], vocabulary: Vocabulary, made: list[Target]
+    damage: Callable[[Path], None], vocabulary: Vocabulary, made: list[TargetSpec]
 ) -> None:
     first = build_target(SPECS[0], vocabulary)
     damage(paths.targets_dir())
@@ -118,7 +118,7 @@ def test_a_damaged_target_is_made_again(
 
 @pytest.mark.parametrize("in_the_way", ["a file", "a read-only folder"])
 def test_a_cache_that_cannot_be_written_costs_time_alone(
-    in_the_way: str, vocabulary: Vocabulary, made: list[Target], monkeypatch: pytest.MonkeyPatch
+    in_the_way: str, vocabulary: Vocabulary, made: list[TargetSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths.targets_dir().parent.mkdir()
     if in_the_way == "a file":
@@ -135,7 +135,7 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(
 
 
 def test_the_oldest_targets_are_removed(
-    vocabulary: Vocabulary, made: list[Target], monkeypatch: pytest.MonkeyPatch
+    vocabulary: Vocabulary, made: list[TargetSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = [Vanilla(entropy=3, seed=seed) for seed in range(4)]
     for spec in kept[:3]:

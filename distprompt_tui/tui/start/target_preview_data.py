@@ -59,7 +59,7 @@ class TargetMaker:
                 self._vocabularies[folder] = load_vocabulary(folder, vocab_size)
             return self._vocabularies[folder]
 
-    def make(self, folder: Path, vocab_size: int, target: spec.Target) -> TargetPreview:
+    def make(self, folder: Path, vocab_size: int, target: spec.TargetSpec) -> TargetPreview:
         """The preview of one target.
 
         Args:
@@ -91,7 +91,7 @@ def preview_of(answer: dict[str, Any]) -> TargetPreview:
     )
 
 
-def target_needs_model(target: spec.Target) -> bool:
+def target_needs_model(target: spec.TargetSpec) -> bool:
     """Whether only the probe can make it. Imports numpy: call it in a thread."""
     from distprompt_tui.targets import needs_model
 
