@@ -21,6 +21,7 @@ from distprompt_tui.config.spec import LEGACY_CONTEXT
 from distprompt_tui.config.validation import read_checked
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
 from distprompt_tui.storage.decode import record, table
+from distprompt_tui.storage.folder import FileIn
 from distprompt_tui.storage.jsonl import append_lines, end_torn_line
 from distprompt_tui.storage.legacy import with_new_names
 from distprompt_tui.storage.lock import take_lock, write_holder
@@ -74,50 +75,24 @@ class SweepDirectory:
         """The sweep's name and digest."""
         return self.path.name
 
-    @property
-    def sweep_file(self) -> Path:
-        """The resolved grid."""
-        return self.path / GRID
-
-    @property
-    def inputs_file(self) -> Path:
-        """What models and files were when the sweep was begun."""
-        return self.path / "inputs.json"
-
-    @property
-    def rows_file(self) -> Path:
-        """A line for each search that has ended."""
-        return self.path / "rows.jsonl"
-
-    @property
-    def failures_file(self) -> Path:
-        """A line for each search that was refused or given up."""
-        return self.path / "failures.jsonl"
-
-    @property
-    def tasks_file(self) -> Path:
-        """What each finished task took."""
-        return self.path / "tasks.jsonl"
-
-    @property
-    def results(self) -> Path:
-        """Prompts and largest tokens, a file for each row."""
-        return self.path / "results"
-
-    @property
-    def table(self) -> Path:
-        """The rows for other programs."""
-        return self.path / "results.csv"
-
-    @property
-    def log(self) -> Path:
-        """What workers printed."""
-        return self.path / "worker.log"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the process that carries the sweep out; holds its id."""
-        return self.path / "lock"
+    sweep_file = FileIn(GRID)
+    """The resolved grid."""
+    inputs_file = FileIn("inputs.json")
+    """What models and files were when the sweep was begun."""
+    rows_file = FileIn("rows.jsonl")
+    """A line for each search that has ended."""
+    failures_file = FileIn("failures.jsonl")
+    """A line for each search that was refused or given up."""
+    tasks_file = FileIn("tasks.jsonl")
+    """What each finished task took."""
+    results = FileIn("results")
+    """Prompts and largest tokens, a file for each row."""
+    table = FileIn("results.csv")
+    """The rows for other programs."""
+    log = FileIn("worker.log")
+    """What workers printed."""
+    lock = FileIn("lock")
+    """Held by the process that carries the sweep out; holds its id."""
 
     def read_sweep(self) -> Sweep:
         """The resolved grid.
