@@ -32,12 +32,10 @@ def _home(kind: str, folder: Callable[[str], str]) -> Path:
 
 
 def runs_dir() -> Path:
-    """Run directories."""
     return _home("runs", platformdirs.user_data_dir)
 
 
 def sweeps_dir() -> Path:
-    """Sweeps' folders."""
     return _home("sweeps", platformdirs.user_data_dir)
 
 

@@ -84,7 +84,6 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
         return self.embedding_matrix.device
 
     @property

@@ -139,7 +139,6 @@ class SoftBatch:
             self._targets, self._entropies = self._targets[rows], self._entropies[rows]
 
     def state_dict(self) -> SearchState:
-        """See `Search.state_dict`."""
         tensors = {
             "prompts": self.prompts.detach(),
             "best_prompts": self.best_prompts,
@@ -160,7 +159,6 @@ class SoftBatch:
         )
 
     def load_state_dict(self, state: SearchState) -> None:
-        """See `Search.load_state_dict`."""
         device = self._model.device
         self.step, self.positions = state.numbers["step"], state.numbers["positions"]
         self.batch.size, self.batch.successes = state.numbers["batch"], state.numbers["fitted"]
@@ -212,7 +210,6 @@ class SoftSearch:
         self._updates_per_report = UPDATES_PER_REPORT_ON_GPU if model.device.type == "cuda" else 1
 
     def steps(self) -> Iterator[Step]:
-        """See `Search.steps`."""
         batch = self._batch
         unreported: list[Tensor] = []
         while True:
@@ -238,24 +235,20 @@ class SoftSearch:
 
     @property
     def current(self) -> tuple[SoftPrompt, Tensor]:
-        """See `Search.current`."""
         leader = self._batch.kls.argmin()
         return SoftPrompt(self._batch.prompts.detach()[leader]), self._batch.logits[leader]
 
     @property
     def best(self) -> Best:
-        """See `Search.best`."""
         batch, leader = self._batch, self._batch.best_kls.argmin()
         return Best(
             float(batch.best_kls[leader]), SoftPrompt(batch.best_prompts[leader]), int(batch.best_steps[leader])
         )
 
     def state_dict(self) -> SearchState:
-        """See `Search.state_dict`."""
         return self._batch.state_dict()
 
     def load_state_dict(self, state: SearchState) -> None:
-        """See `Search.load_state_dict`."""
         self._batch.load_state_dict(state)
 
 

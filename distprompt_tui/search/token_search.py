@@ -103,7 +103,6 @@ class TokenSearch(ABC, Generic[Settings]):
         """Measure them, and go where the method goes from there."""
 
     def steps(self) -> Iterator[Step]:
-        """See `Search.steps`."""
         if self._base is None:
             self._start()
         yield self.report()
@@ -117,17 +116,14 @@ class TokenSearch(ABC, Generic[Settings]):
 
     @property
     def current(self) -> tuple[HardPrompt, Tensor]:
-        """See `Search.current`."""
         assert self._base is not None
         return self._as_prompt(self._current), self._base.logits
 
     @property
     def best(self) -> Best:
-        """See `Search.best`."""
         return Best(self._best.kl, self._as_prompt(self._best), self._best.step)
 
     def state_dict(self) -> SearchState:
-        """See `Search.state_dict`."""
         hashes, kls = self._evaluator.cached()
         tensors = {
             "generator": self._generator.get_state(),
@@ -157,7 +153,6 @@ class TokenSearch(ABC, Generic[Settings]):
         return SearchState(tensors, numbers)
 
     def load_state_dict(self, state: SearchState) -> None:
-        """See `Search.load_state_dict`."""
         self._current, self._best = (
             ScoredPrompt(
                 state.tensors[f"{name}.ids"].to(self._model.device),

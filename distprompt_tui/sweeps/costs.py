@@ -23,7 +23,6 @@ class Cost:
 
     @property
     def config(self) -> SearchConfig:
-        """Of its searches."""
         return SearchConfig(self.method, self.model, self.length)
 
 

@@ -72,7 +72,6 @@ class SweepDirectory:
 
     @property
     def name(self) -> str:
-        """The sweep's name and digest."""
         return self.path.name
 
     sweep_file = FileIn(GRID)

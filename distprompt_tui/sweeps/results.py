@@ -61,7 +61,6 @@ class Row:
 
     @property
     def config(self) -> SearchConfig:
-        """Its method, model and length."""
         return SearchConfig(self.method, self.model, self.length)
 
     @property

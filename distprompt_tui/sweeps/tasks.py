@@ -39,7 +39,6 @@ class SweepSearch(StrictModel):
 
     @property
     def config(self) -> SearchConfig:
-        """Its method, model and length."""
         return SearchConfig(self.spec.search.method, self.spec.model.name, self.spec.search.length)
 
 
@@ -60,12 +59,10 @@ class Task(StrictModel):
 
     @property
     def config(self) -> SearchConfig:
-        """Of all its searches."""
         return self.searches[0].config
 
     @property
     def keys(self) -> list[str]:
-        """Of its searches."""
         return [search.key for search in self.searches]
 
 

@@ -47,7 +47,6 @@ def explicit(spec: Explicit, vocabulary: Vocabulary, model: DistributionSource |
 
 
 def _existing(file: str) -> Path:
-    """The path of a file that is there."""
     path = user_path(file)
     if is_file(path):
         return path
@@ -55,7 +54,6 @@ def _existing(file: str) -> Path:
 
 
 def _from_file(path: Path, spec: Explicit, vocabulary: Vocabulary, model: DistributionSource | None) -> Target:
-    """By what the name ends in."""
     match path.suffix.lower():
         case ".npy":
             return _from_array(path, spec, vocabulary)
@@ -148,7 +146,6 @@ def _csv_masses(path: Path) -> list[tuple[str, float]]:
 
 
 def _from_array(path: Path, spec: Explicit, vocabulary: Vocabulary) -> Target:
-    """All V probabilities."""
     try:
         stored = open_row(path)
     except ValueError as error:

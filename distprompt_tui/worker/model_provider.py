@@ -83,11 +83,9 @@ class ModelProvider:
     load: Load = load_by_name
 
     def next_token_probabilities(self, text: str) -> NDArray[np.float64]:
-        """The model's distribution after a text, (V,)."""
         return self.model.next_token_probabilities(text)
 
     def random_prompt_probabilities(self, length: int, seed: int) -> NDArray[np.float64]:
-        """The model's distribution after a random soft prompt, (V,)."""
         return self.model.random_prompt_probabilities(length, seed)
 
     def other(self, name: str) -> tuple[ModelProvider, Vocabulary]:

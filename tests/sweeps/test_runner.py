@@ -107,7 +107,7 @@ def test_a_worker_that_is_killed_is_followed_by_another(
     tiny_sweep: Sweep, whole: SweepDirectory, tmp_path: Path
 ) -> None:
     directory = make_directory(tiny_sweep, tmp_path)
-    conduct = SweepRunner(directory)
+    runner = SweepRunner(directory)
     failed: list[str | None] = []
 
     def show(now: Progress) -> None:
@@ -118,10 +118,10 @@ def test_a_worker_that_is_killed_is_followed_by_another(
                     child.kill()
 
     executor = LocalExecutor(1, tiny_sweep.threads, directory.log)
-    conduct.run_tasks(conduct.missing(), executor, show)
+    runner.run_tasks(runner.missing(), executor, show)
     executor.close()
     assert [error for error in failed if error] == ["its worker was killed by signal 9"]
-    assert not conduct.given_up
+    assert not runner.given_up
     assert untimed(directory.read_rows()) == untimed(whole.read_rows())
 
 
