@@ -145,7 +145,7 @@ def test_nothing_is_run_twice(tiny_models: dict[str, LanguageModel], generator: 
 def test_the_oldest_are_forgotten_first(
     tiny_models: dict[str, LanguageModel], generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluator, "MAX_KNOWN", 5)
+    monkeypatch.setattr(evaluator, "MAX_CACHED", 5)
     model = tiny_models["gpt2"]
     found = new_evaluator(model, 3)
     prompts = random_ids(model, (8, 3), generator)
