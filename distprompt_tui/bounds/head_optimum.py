@@ -35,7 +35,7 @@ AGREEMENT_NATS = 1e-3
 HISTORY = 10
 """Pairs of steps and gradient changes that L-BFGS remembers (Nocedal and Wright, Numerical Optimization, §7.2: 3 to
 20)."""
-LONGEST_ANGLE = 1.5
+MAX_ANGLE = 1.5
 """Radians; no single step goes further round the sphere, a quarter turn being 1.57."""
 
 
@@ -98,11 +98,11 @@ def solve_head_optimum(
     centre = (floor or solve_floor(dataclasses.replace(head, softcap=None), target)).state[None]
     _, q = cross_entropy(affine, target, linear_part(affine, centre) + affine.offset)
     eigenvalues, eigenvectors = curvature_eigh(affine, q[0])
-    states = _pushed_out(affine, centre[0], eigenvectors, starts)
+    states = _project_starts(affine, centre[0], eigenvectors, starts)
     # Shifted by their mean: unshifted, a first step along the softest directions can land in the other sign's basin.
     metric = (eigenvalues + eigenvalues.mean(), eigenvectors)
     states, values = _descend(affine, target, states, metric, tolerance_nats, max_iterations)
-    mirrored = _mirrored(affine, states, centre[0], eigenvectors[:, 0])
+    mirrored = _reflect(affine, states, centre[0], eigenvectors[:, 0])
     other_states, other_values = _descend(affine, target, mirrored, metric, tolerance_nats, max_iterations)
     states = torch.where((other_values < values)[:, None], other_states, states)
     values = torch.minimum(values, other_values)
@@ -113,7 +113,7 @@ def solve_head_optimum(
     return HeadOptimum(float(values[best]), agreement, states[best], tuple(sorted(values.tolist())), seconds)
 
 
-def _pushed_out(head: AffineHead, centre: Tensor, eigenvectors: Tensor, starts: int) -> Tensor:
+def _project_starts(head: AffineHead, centre: Tensor, eigenvectors: Tensor, starts: int) -> Tensor:
     """Points on the sphere reached from `centre`, (d,), along ± the first eigenvectors: (starts, d)."""
     dimensions = len(centre) - 1 if head.centred else len(centre)
     axes = eigenvectors.T[: min((starts + 1) // 2, dimensions)]
@@ -123,7 +123,7 @@ def _pushed_out(head: AffineHead, centre: Tensor, eigenvectors: Tensor, starts: 
     return _on_sphere(head, centre + distance[:, None] * directions)
 
 
-def _mirrored(head: AffineHead, states: Tensor, centre: Tensor, softest: Tensor) -> Tensor:
+def _reflect(head: AffineHead, states: Tensor, centre: Tensor, softest: Tensor) -> Tensor:
     """States on the other side of the ball's minimum along the softest direction, (k, d).
 
     A quadratic has at most one minimum on a sphere that is not the global one (Martínez 1994), and the two lie on
@@ -203,7 +203,7 @@ def _search_circle(
         trial_values, residual = _objective(head, target, cos * products + sin * heading_products)
         return trial_values, (residual * (cos * heading_products - sin * products)).sum(dim=1)
 
-    limit = torch.full_like(values, LONGEST_ANGLE)
+    limit = torch.full_like(values, MAX_ANGLE)
     return line_search(evaluate, values, slopes, first_angle.minimum(limit), limit)
 
 

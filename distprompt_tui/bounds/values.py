@@ -20,6 +20,20 @@ class Bounds:
     why_no_floor: str | None = None
     seconds: float | None = None
 
+    def excess(self, kl: float | None) -> float | None:
+        """KL − head optimum, nats."""
+        return None if kl is None or self.head_optimum is None else kl - self.head_optimum
+
+    def gap_closed(self, kl: float | None, start_kl: float | None) -> float | None:
+        """1 − excess / (initial excess); None where the initial prompt is not above the head optimum.
+
+        Args:
+            kl: nats.
+            start_kl: divergence of the initial prompt, nats.
+        """
+        excess, initial = self.excess(kl), self.excess(start_kl)
+        return 1 - excess / initial if excess is not None and initial is not None and initial > 0 else None
+
 
 def read_bounds(fields: dict[str, Any]) -> Bounds:
     """The bounds in a table; what it does not have is not known.

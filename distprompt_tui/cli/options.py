@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from distprompt_tui.config.methods import Method
 from distprompt_tui.errors import NotFoundError, UsageError
 from distprompt_tui.text.terminal_text import safe
 
@@ -19,17 +18,6 @@ if TYPE_CHECKING:
 
     from distprompt_tui.config.spec import RunSpec
     from distprompt_tui.runs.directory import RunDirectory
-
-
-class Method(StrEnum):
-    """How to search."""
-
-    SOFT = "soft"
-    HARD = "hard"
-    GCG = "gcg"
-    HOTFLIP = "hotflip"
-    RANDOM = "random"
-    EXHAUSTIVE = "exhaustive"
 
 
 PresetArgument = Annotated[str | None, typer.Argument(metavar="[PRESET]", help="A preset's name or TOML file.")]
@@ -86,13 +74,13 @@ class Options:
 
     def apply(self, spec: RunSpec) -> RunSpec:
         """The spec with the options in their places; `--set` has the last word."""
-        from distprompt_tui.config.presets import override, with_method
+        from distprompt_tui.config.presets import override, update, with_method
         from distprompt_tui.models.registry import find_model
 
         if self._method is not None:
-            spec = with_method(spec, self._method.value)
-        given = [f"{field}={json.dumps(value)}" for field, value in self._fields.items() if value is not None]
-        spec = override(spec, [*given, *self._changes])
+            spec = with_method(spec, self._method)
+        given = {field: value for field, value in self._fields.items() if value is not None}
+        spec = override(update(spec, given), self._changes)
         find_model(spec.model.name)  # an unknown one is told before anything is started
         return spec
 

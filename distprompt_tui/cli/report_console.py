@@ -1,11 +1,9 @@
-"""Reports in the terminal: verdicts, curves by plotext, tables."""
+"""Reports in the terminal: verdicts, curves as the app draws them, tables."""
 
 from __future__ import annotations
 
-import math
-from itertools import cycle
+from collections.abc import Iterable
 
-import plotext
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,13 +12,21 @@ from distprompt_tui.cli.tables import TABLE_ROWS, print_result, token_table
 from distprompt_tui.reports import wording
 from distprompt_tui.reports.run_report import RunReport
 from distprompt_tui.reports.sweep_report import SweepReport
-from distprompt_tui.reports.ticks import log_ticks, ticks
-from distprompt_tui.sweeps.curves import Curve, Panel
+from distprompt_tui.sweeps.curves import Curve
 from distprompt_tui.sweeps.findings import HYPOTHESES, Verdict
-from distprompt_tui.text.formatting import gap_closed, nats
+from distprompt_tui.text.formatting import Line, gap_closed, nats
 from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.tui.drawing.plot import Reference, plot_lines
+from distprompt_tui.tui.sweeps.sweep_plot import curve_lines, legend_lines
 
 PLOT_COLUMNS, PLOT_ROWS = 100, 22
+ROLES = {"quiet": "dim", "faint": "dim", "strong": "bold"} | {
+    f"{shade}series {number}": f"{shade}{colour}"
+    for number, colour in enumerate(("cyan", "yellow", "green", "magenta", "blue", "red"), start=1)
+    for shade in ("", "dim ")
+}
+"""Styles of the app's roles."""
+
 STYLES = {"supported": "bold green", "not supported": "bold red", "inconclusive": "bold yellow", "not tested": "dim"}
 
 
@@ -32,8 +38,10 @@ def print_sweep_report(console: Console, report: SweepReport) -> None:
         console.print()
         console.print(Text(str(panel.setting), style="bold"))
         if any(len(curve.points) > 1 for curve in panel.curves):
-            console.print(Text.from_ansi(_curves(panel, min(console.width, PLOT_COLUMNS))))
-            console.print(Text(f"    {_legend(panel)}"))
+            width = min(console.width, PLOT_COLUMNS)
+            console.print(Text("KL in nats over the entropy of the target", style="dim"))
+            _print_lines(console, curve_lines(panel.curves, report.sweep.entropies or (), width, PLOT_ROWS, log=False))
+            _print_lines(console, legend_lines(panel.curves, width))
         for curve in panel.curves:
             console.print(_points(curve))
     console.print()
@@ -72,38 +80,16 @@ def _points(curve: Curve) -> Table:
     return table
 
 
-def _curves(panel: Panel, width: int) -> str:
-    """Mean divergence by entropy; the head optimum of each series as a row of dots beneath."""
-    _begin(width)
-    highest = 0.0
-    for curve, marker in zip(panel.curves, cycle(wording.MARKERS), strict=False):
-        entropies = [point.entropy for point in curve.points]
-        kls = [point.kl.value for point in curve.points]
-        highest = max([highest, *kls])
-        plotext.plot(entropies, kls, marker=marker)
-        if limits := _head_optima(curve):
-            plotext.plot(*zip(*limits, strict=True), marker="·")
-    marks = ticks(0, highest)
-    plotext.yticks(marks, [f"{mark:g}" for mark in marks])
-    plotext.ylim(0, 1.05 * highest)
-    plotext.xlabel("entropy of the target, nats")
-    plotext.ylabel("KL, nats")
-    return str(plotext.build())
-
-
-def _legend(panel: Panel) -> str:
-    names = [f"{marker} {curve.series}" for curve, marker in zip(panel.curves, cycle(wording.MARKERS), strict=False)]
-    return "   ".join([*names, "· head optimum of each"])
-
-
-def _head_optima(curve: Curve) -> list[tuple[float, float]]:
-    return [(point.entropy, point.head_optimum.value) for point in curve.points if point.head_optimum is not None]
+def _print_lines(console: Console, lines: Iterable[Line]) -> None:
+    for line in lines:
+        console.print(Text.assemble(*((text, ROLES.get(role, "")) for text, role in line)), no_wrap=True)
 
 
 def print_run_report(console: Console, report: RunReport) -> None:
     """The divergence over the steps, the largest tokens at first and at last, and the numbers that a run ends with."""
     if len(report.curve) > 1:
-        console.print(Text.from_ansi(_trace(report, min(console.width, PLOT_COLUMNS))))
+        console.print(Text("best KL so far in nats over the steps", style="dim"))
+        _print_lines(console, _trace(report, min(console.width, PLOT_COLUMNS)))
     if report.first is not None:
         console.print(Text(f"before: KL {nats(report.first.kl)}, entropy {nats(report.first.entropy)}", style="bold"))
         console.print(token_table(report.first.tokens[:TABLE_ROWS], report.first.kl))
@@ -113,27 +99,9 @@ def print_run_report(console: Console, report: RunReport) -> None:
         console.print(f"gap closed  {gap_closed(report.state.gap_closed)}", highlight=False)
 
 
-def _trace(report: RunReport, width: int) -> str:
+def _trace(report: RunReport, width: int) -> list[Line]:
     """The best divergence so far on a logarithmic axis, with the head optimum where there is one."""
-    _begin(width)
-    drawn = [(point.step, point.best_kl) for point in report.curve if point.best_kl > 0]
-    steps, kls = [step for step, _ in drawn], [kl for _, kl in drawn]
-    plotext.plot(steps, [math.log10(kl) for kl in kls], marker="o", label="KL")
     limit = report.state.bounds.head_optimum
-    if limit is not None and limit > min(kls) / 10:
-        plotext.plot([steps[0], steps[-1]], [math.log10(limit)] * 2, marker="·", label="head optimum")
-        kls = [*kls, limit]
-    marks = log_ticks(min(kls), max(kls))
-    plotext.yticks([math.log10(mark) for mark in marks], [f"{mark:g}" for mark in marks])
-    stops = ticks(steps[0], steps[-1])
-    plotext.xticks(stops, [f"{mark:g}" for mark in stops])
-    plotext.ylim(math.log10(min(kls)) - 0.05, math.log10(max(kls)) + 0.05)
-    plotext.xlabel("steps")
-    plotext.ylabel("KL, nats")
-    return str(plotext.build())
-
-
-def _begin(width: int) -> None:
-    plotext.clear_figure()
-    plotext.theme("clear")
-    plotext.plotsize(width, PLOT_ROWS)
+    references = [] if limit is None else [Reference(f"head optimum {nats(limit)}", limit, "quiet")]
+    points = [(float(point.step), point.best_kl) for point in report.curve]
+    return plot_lines(points, references, [], width, PLOT_ROWS, log=True)

@@ -22,7 +22,7 @@ from distprompt_tui.text.terminal_text import safe
 
 
 @contextmanager
-def progress_line(conduct: SweepRunner) -> Iterator[Show]:
+def progress_line(runner: SweepRunner) -> Iterator[Show]:
     """A function that tells stderr of each attempt, with a bar beneath where somebody reads along."""
     console = Console(stderr=True)
     columns = (
@@ -31,7 +31,7 @@ def progress_line(conduct: SweepRunner) -> Iterator[Show]:
         progress.TextColumn("{task.description}"),
     )
     with progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        line = bar.add_task("the first task is at work", total=conduct.total, completed=conduct.done)
+        line = bar.add_task("the first task is at work", total=runner.total, completed=runner.done)
 
         def show(now: Progress) -> None:
             left = f"about {duration(now.seconds_left)} left" if now.seconds_left else ""
@@ -48,60 +48,60 @@ def progress_line(conduct: SweepRunner) -> Iterator[Show]:
 def attempt(now: Progress) -> str:
     """The attempt that has just ended, in one line."""
     report = now.report
-    method, model, length = report.task.kind
+    method, model, length = report.task.config
     how = f"failed: {report.error}" if report.error is not None else duration(report.seconds)
     return f"{len(report.task.searches)} {method} of length {length} on {model}: {how}"
 
 
 def print_end(
-    console: Console, directory: SweepDirectory, conduct: SweepRunner, *, stopped: bool, with_estimates: bool
+    console: Console, directory: SweepDirectory, runner: SweepRunner, *, stopped: bool, with_estimates: bool
 ) -> None:
     """How a sweep stands at the end of a command."""
     if with_estimates:
-        print_estimates(console, conduct)
+        print_estimates(console, runner)
     for failure, count in _told_once(directory.read_failures()):
         how = f"given up after {failure.attempts} attempts" if failure.attempts else "refused"
         console.print(Text(f"{how}, {count} searches: {safe(failure.error)}"), soft_wrap=True)
-    console.print(Text(f"{directory.name}: {conduct.done} of {conduct.total} searches are done", style="bold"))
+    console.print(Text(f"{directory.name}: {runner.done} of {runner.total} searches are done", style="bold"))
     if stopped:
         console.print("stopped; the same command goes on from here")
     console.print(Text(f"table   {directory.table}"), soft_wrap=True)
 
 
-def print_estimates(console: Console, conduct: SweepRunner) -> None:
+def print_estimates(console: Console, runner: SweepRunner) -> None:
     """What is left to do, kind by kind, as measured on the tasks that were done."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("method", "model"):
         table.add_column(name)
     for name in ("length", "tasks", "searches", "s each", "time", "peak memory"):
         table.add_column(name, justify="right")
-    for part in conduct.estimates():
-        numbers = [part.kind.length, part.tasks, part.searches]
+    for part in runner.estimates():
+        numbers = [part.config.length, part.tasks, part.searches]
         each = "—" if part.seconds_each is None else f"{part.seconds_each:.1f}"
         memory = "—" if part.peak_bytes is None else f"{part.peak_bytes / 2**30:.1f} GiB"
-        table.add_row(part.kind.method, part.kind.model, *map(str, numbers), each, duration(part.seconds), memory)
+        table.add_row(part.config.method, part.config.model, *map(str, numbers), each, duration(part.seconds), memory)
     console.print("Left to do, by what the first tasks took one worker:")
     console.print(table)
 
 
-def as_dict(directory: SweepDirectory, conduct: SweepRunner, *, stopped: bool) -> dict[str, Any]:
+def as_dict(directory: SweepDirectory, runner: SweepRunner, *, stopped: bool) -> dict[str, Any]:
     """How a sweep stands, for other programs."""
     failures = directory.read_failures()
     return {
         "sweep": str(directory.path),
         "table": str(directory.table),
-        "searches": conduct.total,
-        "done": conduct.done,
+        "searches": runner.total,
+        "done": runner.done,
         "stopped": stopped,
         "refused": [asdict(failure) for failure in failures if failure.attempts == 0],
         "given_up": [asdict(failure) for failure in failures if failure.attempts > 0],
-        "left": [_as_fields(part) for part in conduct.estimates()],
+        "left": [_as_fields(part) for part in runner.estimates()],
     }
 
 
 def _as_fields(part: Estimate) -> dict[str, Any]:
     fields = asdict(part)
-    return part.kind._asdict() | {name: value for name, value in fields.items() if name != "kind"}
+    return part.config._asdict() | {name: value for name, value in fields.items() if name != "config"}
 
 
 def _told_once(failures: Sequence[Failure]) -> list[tuple[Failure, int]]:

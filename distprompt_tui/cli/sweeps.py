@@ -52,16 +52,16 @@ def sweep(
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which a process in the background ignores
     directory = make_directory(_asked(name, quick, models or []), sweeps_dir())
     with directory.locked():
-        conduct = SweepRunner(directory)
-        tasks = conduct.firsts() if dry_run else conduct.missing()
+        runner = SweepRunner(directory)
+        tasks = runner.firsts() if dry_run else runner.missing()
         stopped = False
         if tasks:
             begun_with = hold_to_inputs(directory, prepare=executor is ExecutorName.LOCAL)
             tasks = [task.model_copy(update={"models": begun_with}) for task in tasks]
             worker = _executor(executor, directory, workers, address, gpus)
             try:
-                with progress_line(conduct) as show:
-                    conduct.carry_out(tasks, worker, show)
+                with progress_line(runner) as show:
+                    runner.run_tasks(tasks, worker, show)
             except KeyboardInterrupt:
                 stopped = True
             finally:
@@ -69,14 +69,14 @@ def sweep(
         directory.write_table()
     report = report_sweep(directory)
     if as_json:
-        end = as_dict(directory, conduct, stopped=stopped)
+        end = as_dict(directory, runner, stopped=stopped)
         print(json.dumps(end | {"verdicts": [verdict_as_dict(each) for each in report.verdicts]}, allow_nan=False))
     else:
-        print_end(stdout(), directory, conduct, stopped=stopped, with_estimates=dry_run)
+        print_end(stdout(), directory, runner, stopped=stopped, with_estimates=dry_run)
         print_verdicts(stdout(), report)
     if stopped:
         raise typer.Exit(130)
-    if conduct.given_up:
+    if runner.given_up:
         raise typer.Exit(1)
 
 

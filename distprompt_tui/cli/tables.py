@@ -27,8 +27,6 @@ TABLE_ROWS = 12
 BAR_CELLS = 28
 TOKEN_CELLS = 16
 SMALLEST_DRAWN = 1e-9
-ROUNDING = 1e-12
-"""Of an entropy, which is a sum of some hundred thousand terms in float64."""
 
 COLOURS = {"target": "cyan", "achieved": "yellow", "agreed": "green", "": ""}
 
@@ -146,19 +144,13 @@ def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
     console.print(table)
 
 
-def uniform_divergence(target: Target, vocabulary: Vocabulary) -> float:
-    """KL(target‖uniform) over the tokens of a vocabulary, in nats; 0 where only rounding is left of it."""
-    value = math.log(int(vocabulary.allowed.sum())) - target.entropy
-    return 0.0 if abs(value) < ROUNDING else value
-
-
 def print_target(console: Console, target: Target, vocabulary: Vocabulary) -> None:
     """A target: its numbers, its recipe, its mass by rank as a curve, and its largest tokens."""
     masses = np.sort(target.probabilities[vocabulary.allowed])[::-1]
-    uniform_kl = uniform_divergence(target, vocabulary)
     console.print(Text(f"entropy {nats(target.entropy)} of at most {nats(math.log(len(masses)))} nats", style="bold"))
     console.print(
-        f"uniform line {nats(uniform_kl)}   largest {mass(masses[0])}   tokens with mass {np.count_nonzero(masses):,}"
+        f"uniform line {nats(target.uniform_kl(vocabulary))}   largest {mass(masses[0])}   "
+        f"tokens with mass {np.count_nonzero(masses):,}"
     )
     console.print(Text(safe(target.recipe)))
     console.print(Text.from_ansi(_mass_by_rank(masses, min(console.width, 78))))
@@ -203,7 +195,7 @@ def bounds_as_dict(bounds: Bounds, target: Target, vocabulary: Vocabulary) -> di
         "gap": bounds.gap,
         "head_optimum": bounds.head_optimum,
         "agreement": bounds.agreement,
-        "uniform_kl": uniform_divergence(target, vocabulary),
+        "uniform_kl": target.uniform_kl(vocabulary),
         "norm_ratio": bounds.norm_ratio,
         "seconds": bounds.seconds,
         "why_no_floor": bounds.why_no_floor,

@@ -32,12 +32,10 @@ def _home(kind: str, folder: Callable[[str], str]) -> Path:
 
 
 def runs_dir() -> Path:
-    """Run directories."""
     return _home("runs", platformdirs.user_data_dir)
 
 
 def sweeps_dir() -> Path:
-    """Sweeps' folders."""
     return _home("sweeps", platformdirs.user_data_dir)
 
 
@@ -49,6 +47,11 @@ def models_dir() -> Path:
 def bounds_dir() -> Path:
     """Floors and head optima that were computed before."""
     return _home("bounds", platformdirs.user_cache_dir)
+
+
+def targets_dir() -> Path:
+    """Targets that were made before."""
+    return _home("targets", platformdirs.user_cache_dir)
 
 
 def user_presets_dir() -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,8 +75,24 @@ def save_preset(name: str, spec: RunSpec) -> Path:
     return path
 
 
+def update(spec: RunSpec, changes: Mapping[str, object]) -> RunSpec:
+    """A spec with fields replaced by typed values.
+
+    Args:
+        spec: what to start from.
+        changes: value by field path, such as `{"search.length": 5}`. Relative paths are of the working directory.
+
+    Raises:
+        UsageError: no such field, or a value that does not fit.
+    """
+    fields = _changeable(spec)
+    for path, value in changes.items():
+        _set(fields, path.split("."), value)
+    return anchored(checked(fields, RunSpec), Path())
+
+
 def override(spec: RunSpec, changes: Sequence[str]) -> RunSpec:
-    """A spec with fields replaced.
+    """A spec with fields replaced by values that are written as text.
 
     Args:
         spec: what to start from.
@@ -86,15 +102,20 @@ def override(spec: RunSpec, changes: Sequence[str]) -> RunSpec:
     Raises:
         UsageError: no such field, or a value that does not fit; the text says which and what would.
     """
-    fields = spec.model_dump(mode="json", exclude_none=True)
-    if "lr" not in spec.search.model_fields_set:
-        fields["search"].pop("lr", None)  # its default follows from the optimizer, which may be what changes
+    fields = _changeable(spec)
     for change in changes:
         path, equals, value = change.partition("=")
         if not equals or not path:
             raise UsageError(f"{change!r} is not of the form field=value, such as search.lr=0.2")
         _set_value(fields, path.strip().split("."), value)
     return anchored(checked(fields, RunSpec), Path())
+
+
+def _changeable(spec: RunSpec) -> dict[str, Any]:
+    fields = spec.model_dump(mode="json", exclude_none=True)
+    if "lr" not in spec.search.model_fields_set:
+        fields["search"].pop("lr", None)  # its default follows from the optimizer, which may be what changes
+    return fields
 
 
 def anchored(spec: RunSpec, folder: Path) -> RunSpec:
@@ -114,7 +135,7 @@ def anchored(spec: RunSpec, folder: Path) -> RunSpec:
     return spec.model_copy(update={field: part for field, part in changed.items() if part is not getattr(spec, field)})
 
 
-def _anchored_target(target: specs.Target, folder: Path) -> specs.Target:
+def _anchored_target(target: specs.TargetSpec, folder: Path) -> specs.TargetSpec:
     match target:
         case specs.Explicit(file=str(file)):
             return target.model_copy(update={"file": absolute(file, folder)})

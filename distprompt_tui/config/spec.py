@@ -19,17 +19,18 @@ Entropy = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
-MOST = 2**31 - 1
+MAX_COUNT = 2**31 - 1
 """Of anything that is counted: what a tensor's size can be on every device."""
 
-Count = Annotated[int, Field(ge=1, le=MOST)]
-CountFromZero = Annotated[int, Field(ge=0, le=MOST)]
+Length = Annotated[int, Field(ge=1, le=4096, description="positions of the prompt")]
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+CountFromZero = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
 LONGEST_REGEX = 1000
 """Characters; a longer expression is a program, and Python's matching of one can take for ever."""
 
 
-class Strict(BaseModel):
+class StrictModel(BaseModel):
     """Base of every part: unknown fields are errors, values are of the field's type and cannot change after validation.
 
     A whole number is a number too; nothing else is taken for what it is not. An array may be a list.
@@ -48,7 +49,7 @@ class Strict(BaseModel):
 # Targets: one class a family. The recipes are in `distprompt_tui.targets`.
 
 
-class Vanilla(Strict):
+class Vanilla(StrictModel):
     """The paper's random target: normal logits, then gradient descent until the entropy is reached."""
 
     family: Literal["vanilla"] = "vanilla"
@@ -56,7 +57,7 @@ class Vanilla(Strict):
     seed: Seed = 0
 
 
-class Temperature(Strict):
+class Temperature(StrictModel):
     """Normal logits scaled until the entropy is reached."""
 
     family: Literal["temperature"] = "temperature"
@@ -64,7 +65,7 @@ class Temperature(Strict):
     seed: Seed = 0
 
 
-class Outlier(Strict):
+class Outlier(StrictModel):
     """A few tokens carry (nearly) the largest mass that the entropy allows; the rest is spread by the vanilla recipe.
 
     Either `tokens` names them, or `count` of them are drawn from the seed.
@@ -84,7 +85,7 @@ class Outlier(Strict):
         return self
 
 
-class Lm(Strict):
+class Lm(StrictModel):
     """A language model's own next-token distribution after a text.
 
     `model` names another model than the run's (its distribution goes through a vocabulary transfer); `entropy`
@@ -97,7 +98,7 @@ class Lm(Strict):
     entropy: Entropy | None = None
 
 
-class Shuffled(Strict):
+class Shuffled(StrictModel):
     """An `lm` target whose probabilities are dealt to other tokens: same shape and entropy, no meaning."""
 
     family: Literal["shuffled"] = "shuffled"
@@ -107,15 +108,19 @@ class Shuffled(Strict):
     seed: Seed = 0
 
 
-class Reachable(Strict):
+class Reachable(StrictModel):
     """What a random soft prompt of the model gives: its floor is 0 and it can be reached. Controls the optimiser."""
 
     family: Literal["reachable"] = "reachable"
-    length: Annotated[int, Field(ge=1, le=4096)] = 10
+    length: Length = 10
     seed: Seed = 0
 
 
-class Explicit(Strict):
+SUM_TOLERANCE = 1e-9
+"""Relative, of probabilities that a person writes: what rounding leaves of sixths and thirds."""
+
+
+class Explicit(StrictModel):
     """Tokens and masses written by hand, or a file with the whole distribution; `rest` spreads what is left of 1.
 
     `rest = "model"` spreads it in proportion to the model's own distribution after `text`.
@@ -134,20 +139,20 @@ class Explicit(Strict):
         return self
 
 
-class Uniform(Strict):
+class Uniform(StrictModel):
     """Every token alike."""
 
     family: Literal["uniform"] = "uniform"
 
 
-class OneHot(Strict):
+class OneHot(StrictModel):
     """All the mass on one token."""
 
     family: Literal["one_hot"] = "one_hot"
     token: SpecToken
 
 
-class Zipf(Strict):
+class Zipf(StrictModel):
     """Mass falls as a power of the rank, ranks dealt to tokens from the seed; the exponent is fitted to an entropy."""
 
     family: Literal["zipf"] = "zipf"
@@ -166,14 +171,14 @@ DEEPEST_MIXTURE = 8
 """A deeper one says nothing that a flat one does not, and every reader of it recurses."""
 
 
-class MixturePart(Strict):
+class MixturePart(StrictModel):
     """One component of a mixture."""
 
     weight: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    target: Target
+    target: TargetSpec
 
 
-class Mixture(Strict):
+class Mixture(StrictModel):
     """A weighted sum of other targets; the weights are normalised."""
 
     family: Literal["mixture"] = "mixture"
@@ -191,7 +196,7 @@ class Mixture(Strict):
         return self
 
 
-Target = Annotated[
+TargetSpec = Annotated[
     Vanilla | Temperature | Outlier | Lm | Shuffled | Reachable | Explicit | Uniform | OneHot | Zipf | Mixture,
     Field(discriminator="family"),
 ]
@@ -202,11 +207,11 @@ Mixture.model_rebuild()
 # The rest of a run.
 
 
-RECORDED = {"recorded": True}
+LEGACY_CONTEXT = {"recorded": True}
 """Validation context of what a version of this program has written down: fields that are gone since are left out."""
 
 
-class Model(Strict):
+class ModelSpec(StrictModel):
     """Which model, and how it is run. `name`: a registry name, hub name, local folder or GGUF file."""
 
     name: Annotated[str, Field(min_length=1)] = "smollm2"
@@ -218,7 +223,7 @@ class Model(Strict):
 BosSetting = Literal["auto"] | bool
 
 
-class Context(Strict):
+class Context(StrictModel):
     """Fixed text around the prompt. Special tokens may be written out (`<|im_start|>user\\n`).
 
     `bos`: what stands before every text, prompts and the texts of targets alike. "auto": what the model's own tokenizer
@@ -232,7 +237,7 @@ class Context(Strict):
     @model_validator(mode="before")
     @classmethod
     def _without_bos_where_there_was_no_choice(cls, fields: Any, info: ValidationInfo) -> Any:
-        if info.context == RECORDED and isinstance(fields, dict):
+        if info.context == LEGACY_CONTEXT and isinstance(fields, dict):
             return {"bos": False} | fields  # versions that recorded no choice put nothing before a prompt
         return fields
 
@@ -241,7 +246,7 @@ SOFT_LR = {"ggt": 0.2, "adam": 1.5}
 """Where the soft search's `lr` is left out."""
 
 
-class Soft(Strict):
+class Soft(StrictModel):
     """Gradient search over `length` vectors in embedding space.
 
     `optimizer`: "ggt" whitens the gradient by the last `memory` ones, "adam" scales each coordinate by itself. `lr` is
@@ -252,13 +257,16 @@ class Soft(Strict):
     """
 
     method: Literal["soft"] = "soft"
-    length: Annotated[int, Field(ge=1, le=4096)] = 10
-    init: Literal["vocabulary", "text", "random", "prompt"] = "vocabulary"
+    length: Length = 10
+    init: Annotated[Literal["vocabulary", "text", "random", "prompt"], Field(description="vocabulary, random")] = (
+        "vocabulary"
+    )
     init_text: str | None = None
     init_prompt: str | None = None
     optimizer: Literal["ggt", "adam"] = "ggt"
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        default_factory=lambda values: SOFT_LR[values.get("optimizer", "ggt")]
+        default_factory=lambda values: SOFT_LR[values.get("optimizer", "ggt")],
+        description="in the embeddings' standard deviations",
     )
     memory: Count = 64
     restarts: Annotated[int, Field(ge=1, le=256)] = 1
@@ -278,7 +286,11 @@ def _check_init(init: str, init_text: str | None, init_prompt: str | None) -> No
         raise ValueError("init = 'prompt' goes with an 'init_prompt': a run's folder, an adapter's, or a file")
 
 
-class Tokens(Strict):
+Width = Annotated[Count, Field(description="candidates measured in a step")]
+SwapsInit = Annotated[Literal["bank", "random", "text", "prompt"], Field(description="bank, random")]
+
+
+class TokenSearchConfig(StrictModel):
     """What all searches over tokens have in common.
 
     A token may be put into the prompt where `allowed` holds it ("usable": stands for bytes; "printable": ASCII letters,
@@ -287,8 +299,8 @@ class Tokens(Strict):
     """
 
     method: str
-    length: Annotated[int, Field(ge=1, le=4096)] = 10
-    width: Count = 64
+    length: Length = 10
+    width: Width = 64
     allowed: Literal["usable", "printable"] = "usable"
     allow_regex: Annotated[str, Field(max_length=LONGEST_REGEX)] | None = None
     allow_tokens: tuple[SpecToken, ...] = ()
@@ -303,7 +315,7 @@ class Tokens(Strict):
         return value
 
 
-class Swaps(Tokens):
+class SwapSearchConfig(TokenSearchConfig):
     """What the searches that go from prompt to prompt have in common.
 
     `init`: "bank" tries `bank` prompts made of the target's tokens and random ones, and starts from the best; "prompt"
@@ -313,7 +325,7 @@ class Swaps(Tokens):
     dropped from the best prompt, those that are missed least first, while its divergence rises by no more nats in all.
     """
 
-    init: Literal["bank", "random", "text", "prompt"] = "random"
+    init: SwapsInit = "random"
     init_text: str | None = None
     init_prompt: str | None = None
     bank: Count = 160
@@ -336,7 +348,7 @@ class Swaps(Tokens):
 REMOVED_HARD_FIELDS = frozenset({"top_k", "merge", "pairs"})
 
 
-class Hard(Swaps):
+class Hard(SwapSearchConfig):
     """Token swaps ranked by what was learned from those before, taken only where they help.
 
     A step measures swaps at one position: as many as cost what `width` do at an average one, for those at the end run
@@ -347,9 +359,9 @@ class Hard(Swaps):
     """
 
     method: Literal["hard"] = "hard"
-    init: Literal["bank", "random", "text", "prompt"] = "bank"
+    init: SwapsInit = "bank"
     bank: Count = 64
-    width: Count = 24
+    width: Width = 24
     memory: CountFromZero = 384
     pool: Count = 6144
     explore: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.25
@@ -360,68 +372,68 @@ class Hard(Swaps):
     @model_validator(mode="before")
     @classmethod
     def _without_what_is_gone(cls, fields: Any, info: ValidationInfo) -> Any:
-        if info.context != RECORDED or not isinstance(fields, dict):
+        if info.context != LEGACY_CONTEXT or not isinstance(fields, dict):
             return fields
         return {name: value for name, value in fields.items() if name not in REMOVED_HARD_FIELDS}
 
 
-class Gcg(Swaps):
+class Gcg(SwapSearchConfig):
     """Greedy coordinate gradient by the rules of nanoGCG.
 
     A candidate has `n_replace` random positions replaced by random ones of their `top_k` best-ranked tokens.
     """
 
     method: Literal["gcg"] = "gcg"
-    width: Count = 512
+    width: Width = 512
     top_k: Count = 256
     n_replace: Count = 1
 
 
-class Hotflip(Swaps):
+class Hotflip(SwapSearchConfig):
     """The swaps that the gradient ranks first, from the `beam` best prompts."""
 
     method: Literal["hotflip"] = "hotflip"
     beam: Count = 4
 
 
-class RandomSwaps(Swaps):
+class RandomSwaps(SwapSearchConfig):
     """Random single swaps, taken where they help."""
 
     method: Literal["random"] = "random"
 
 
-class Exhaustive(Tokens):
+class Exhaustive(TokenSearchConfig):
     """Every prompt of one token; with more tokens, the `beam` best of the length before and every token behind them."""
 
     method: Literal["exhaustive"] = "exhaustive"
-    length: Annotated[int, Field(ge=1, le=4096)] = 1
-    width: Count = 512
+    length: Length = 1
+    width: Width = 512
     beam: Count = 4
 
 
-Search = Annotated[Soft | Hard | Gcg | Hotflip | RandomSwaps | Exhaustive, Field(discriminator="method")]
+SearchSpec = Annotated[Soft | Hard | Gcg | Hotflip | RandomSwaps | Exhaustive, Field(discriminator="method")]
 
 
-class Budget(Strict):
+class Budget(StrictModel):
     """When a search ends. `until`: a divergence in nats that is good enough."""
 
-    steps: CountFromZero = 1000
+    steps: Annotated[CountFromZero, Field(description="the budget")] = 1000
     seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     until: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
 
-class RunSpec(Strict):
+class RunSpec(StrictModel):
     """One search: what is asked of which model, how it is searched for, and when it ends."""
 
     title: str = ""
     description: str = ""
     preset: str = ""
-    target: Target
-    search: Search = Soft()
+    target: TargetSpec
+    search: SearchSpec = Soft()
     budget: Budget = Budget()
-    model: Model = Model()
+    model: ModelSpec = ModelSpec()
     context: Context = Context()
-    seed: Seed = 0
+    seed: Annotated[Seed, Field(description="decides the search")] = 0
 
     @field_validator("search", mode="before")
     @classmethod

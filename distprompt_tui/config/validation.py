@@ -13,13 +13,13 @@ from pydantic_core import ErrorDetails
 from distprompt_tui.config.toml_files import read_toml
 from distprompt_tui.errors import UsageError, near_matches
 
-Kind = TypeVar("Kind", bound=BaseModel)
+ModelT = TypeVar("ModelT", bound=BaseModel)
 
 TAGS = ("family", "method")
 """Fields that say which model of a union a table is."""
 
 
-def read_checked(path: Path, kind: type[Kind], context: dict[str, Any] | None = None) -> Kind:
+def read_checked(path: Path, kind: type[ModelT], context: dict[str, Any] | None = None) -> ModelT:
     """What stands in a file.
 
     Args:
@@ -37,7 +37,7 @@ def read_checked(path: Path, kind: type[Kind], context: dict[str, Any] | None = 
         raise UsageError(_placed(path, text, error.errors(include_url=False)[0], fields, kind)) from error
 
 
-def all_mistakes(path: Path, kind: type[Kind]) -> list[str]:
+def all_mistakes(path: Path, kind: type[ModelT]) -> list[str]:
     """A sentence for each mistake in a file; it names file, line and field.
 
     Raises:
@@ -55,10 +55,10 @@ def all_mistakes(path: Path, kind: type[Kind]) -> list[str]:
 def _placed(path: Path, text: str, mistake: ErrorDetails, fields: dict[str, Any], kind: type[BaseModel]) -> str:
     line = _line_of(text, location_of(mistake, fields))
     at = f"{path}:{line}" if line else str(path)
-    return f"{at}: {_explain(mistake, fields, kind)}"
+    return f"{at}: {_describe(mistake, fields, kind)}"
 
 
-def checked(fields: dict[str, Any], kind: type[Kind]) -> Kind:
+def checked(fields: dict[str, Any], kind: type[ModelT]) -> ModelT:
     """Fields as a model.
 
     Raises:
@@ -67,15 +67,15 @@ def checked(fields: dict[str, Any], kind: type[Kind]) -> Kind:
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        raise UsageError(explain(error, fields, kind)) from error
+        raise UsageError(describe_error(error, fields, kind)) from error
 
 
-def explain(error: ValidationError, fields: dict[str, Any], kind: type[BaseModel]) -> str:
+def describe_error(error: ValidationError, fields: dict[str, Any], kind: type[BaseModel]) -> str:
     """One sentence for the first mistake: the field, what is wrong, and the near matches of an unknown name."""
-    return _explain(error.errors(include_url=False)[0], fields, kind)
+    return _describe(error.errors(include_url=False)[0], fields, kind)
 
 
-def _explain(first: ErrorDetails, fields: dict[str, Any], kind: type[BaseModel]) -> str:
+def _describe(first: ErrorDetails, fields: dict[str, Any], kind: type[BaseModel]) -> str:
     where = location_of(first, fields)
     name = ".".join(where)
     if first["type"] == "extra_forbidden":

@@ -21,19 +21,6 @@ def entropy(probabilities: Tensor) -> Tensor:
     return terms.sum(-1)
 
 
-def forward_kl(target: Tensor, logits: Tensor) -> Tensor:
-    """Divergence of each row from the target.
-
-    Args:
-        target: p, (V,), probabilities; zero wherever logits are −inf.
-        logits: (batch, V), any floating dtype; reduced in fp32 (or in fp64 where they are).
-
-    Returns:
-        KL(p ‖ softmax(logits)) in nats, (batch,).
-    """
-    return logits_kl(target.to(_wide(logits)), _wide(logits), entropy(target))
-
-
 def logits_kl(target: Tensor, logits: Tensor, target_entropy: Tensor | float) -> Tensor:
     """KL(p ‖ softmax(logits)) = logsumexp(logits) − p·logits − H(p), with H(p) given.
 
@@ -92,7 +79,3 @@ def compare(target: Tensor, logits: Tensor) -> Comparison:
     js = entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2
     tv = (p - q).abs().sum() / 2
     return Comparison(Numbers(float(forward), float(entropy(q)), float(reverse), float(js), float(tv)), q)
-
-
-def _wide(logits: Tensor) -> Tensor:
-    return logits if logits.dtype == torch.float64 else logits.float()

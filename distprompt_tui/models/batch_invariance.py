@@ -31,7 +31,7 @@ def is_batch_invariant(model: LanguageModel, positions: int) -> bool:
         Whether every row was the same in every batch; False also for a model with weights that are no matrices
         (convolutions, stacked experts), whose products are not tried.
     """
-    weights = {weight.shape: weight for weight in _weights(model.body)}
+    weights = {weight.shape: weight for weight in _weights(model.backbone)}
     if any(len(shape) > 2 for shape in weights):
         return False
     return (
@@ -49,9 +49,9 @@ def are_products_batch_invariant(positions: int = 10) -> bool:
     return _are_rows_alike(weights, positions)
 
 
-def _weights(body: nn.Module) -> Iterator[Tensor]:
+def _weights(backbone: nn.Module) -> Iterator[Tensor]:
     """What states are multiplied by: all weights but embeddings and vectors."""
-    for module in body.modules():
+    for module in backbone.modules():
         if not isinstance(module, nn.Embedding):
             yield from (weight for weight in module.parameters(recurse=False) if weight.ndim > 1)
 
@@ -86,10 +86,10 @@ def _logits_and_gradient(model: LanguageModel, states: Tensor) -> tuple[Tensor, 
 
 def _is_attention_alike(model: LanguageModel, positions: int) -> bool:
     """Whether attention gives a prompt's positions the same in every batch; True where the model names no heads."""
-    heads = getattr(model.body.config, "num_attention_heads", None)
+    heads = getattr(model.backbone.config, "num_attention_heads", None)
     if not isinstance(heads, int):
         return True
-    width = getattr(model.body.config, "head_dim", None) or model.hidden_size // heads
+    width = getattr(model.backbone.config, "head_dim", None) or model.hidden_size // heads
     states = _states(model.head.weight, max(BATCHES) * heads * positions, width).to(model.dtype)
     states = states.view(-1, heads, positions, width)
     whole, alone = _attention_and_gradient(states), _attention_and_gradient(states[:1].clone())

@@ -36,17 +36,17 @@ def _runs(copy: LanguageModel) -> bool:
 
 
 def in_half_precision(model: LanguageModel) -> LanguageModel:
-    """The model with its body's weights in bfloat16; once for a body. Embeddings, head and buffers stay as they are.
+    """The model with its backbone's weights in bfloat16, copied once for each backbone.
 
-    It takes half of the memory of the blocks.
+    Embeddings, head and buffers stay as they are. The copy takes half of the memory of the blocks.
     """
-    if model.body not in _KNOWN:
+    if model.backbone not in _KNOWN:
         memo: dict[int, Any] = {id(model.embedder): nn.Identity()}  # it is given embeddings, never ids
-        kept = (value for module in model.body.modules() for value in vars(module).values())
+        kept = (value for module in model.backbone.modules() for value in vars(module).values())
         memo |= {id(value): value.detach().clone() for value in kept if isinstance(value, Tensor)}  # recurrent states
-        body = deepcopy(model.body, memo)
-        for parameter in body.parameters():
+        backbone = deepcopy(model.backbone, memo)
+        for parameter in backbone.parameters():
             if parameter.is_floating_point():
                 parameter.data = parameter.data.to(torch.bfloat16)
-        _KNOWN[model.body] = body
-    return replace(model, body=_KNOWN[model.body])
+        _KNOWN[model.backbone] = backbone
+    return replace(model, backbone=_KNOWN[model.backbone])

@@ -99,12 +99,12 @@ class Parts:
     """A language model, taken apart.
 
     Attributes:
-        body: ids or embeddings → `last_hidden_state`, after the final norm.
+        backbone: ids or embeddings → `last_hidden_state`, after the final norm.
         head: that state → logits.
-        hidden: the body's states after the ids that it was watched with, (batch, n, d).
+        hidden: the backbone's states after the ids that it was watched with, (batch, n, d).
     """
 
-    body: nn.Module
+    backbone: nn.Module
     head: Head
     hidden: Tensor
 
@@ -113,7 +113,7 @@ class Parts:
 def take_apart(model: nn.Module, allowed: Tensor, ids: Tensor) -> Parts:
     """Take a model's output layer off, and check that the parts give the model's own logits at every state.
 
-    Body and final norm are found by watching a forward pass: the body is the outermost module that returns a
+    Body and final norm are found by watching a forward pass: the backbone is the outermost module that returns a
     `last_hidden_state`, the norm is the module whose output is that state. The norm's gain is found by trying which of
     the two common forms (`weight`, `1 + weight`) gives what it gave. So no list of model names is needed.
 
@@ -130,7 +130,7 @@ def take_apart(model: nn.Module, allowed: Tensor, ids: Tensor) -> Parts:
     weight = getattr(output, "weight", None)
     if not isinstance(weight, Tensor) or not weight.is_floating_point():
         raise ModelError(f"{kind} has no linear output layer of plain numbers, which all that is done here needs")
-    body, hidden, norm, expected = _watched(model, ids)
+    backbone, hidden, norm, expected = _watched(model, ids)
     if hidden.shape[-1] != weight.shape[1]:
         raise ModelError(f"{kind} has more than an output layer behind its last state, which is not taken apart")
     if len(allowed) != len(weight) or expected.shape != (*hidden.shape[:2], len(weight)):
@@ -157,7 +157,7 @@ def take_apart(model: nn.Module, allowed: Tensor, ids: Tensor) -> Parts:
             f"the output layer of {kind} is of an unknown kind: the logits that its parts give are off by "
             f"{error:.2g} of their size" + (f"; its config has {', '.join(fields)}" if fields else "")
         )
-    return Parts(body, head, hidden)
+    return Parts(backbone, head, hidden)
 
 
 def relative_difference(ours: Tensor, expected: Tensor) -> float:
@@ -173,13 +173,13 @@ def _first_of(config: Any, names: tuple[str, ...]) -> float | None:
 
 def _watched(model: nn.Module, ids: Tensor) -> tuple[nn.Module, Tensor, FinalNorm | None, Tensor]:
     """Body, its last state (batch, n, d), the final norm where one is recognised, and the model's logits."""
-    bodies: list[tuple[nn.Module, Tensor]] = []
+    backbones: list[tuple[nn.Module, Tensor]] = []
     norms: list[tuple[nn.Module, Tensor, Tensor]] = []
 
     def watch(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         state = getattr(output, "last_hidden_state", None)
         if isinstance(state, Tensor) and state.shape[:2] == ids.shape:
-            bodies.append((module, state))
+            backbones.append((module, state))
         if isinstance(output, Tensor) and inputs and isinstance(inputs[0], Tensor) and "norm" in _kind(module):
             norms.append((module, inputs[0], output))
 
@@ -193,13 +193,13 @@ def _watched(model: nn.Module, ids: Tensor) -> tuple[nn.Module, Tensor, FinalNor
     finally:
         for hook in hooks:
             hook.remove()
-    if not bodies:
+    if not backbones:
         raise ModelError(f"no part of {type(model).__name__} returns the last state that its logits are made of")
-    body, hidden = bodies[-1]  # the outermost ends last
+    backbone, hidden = backbones[-1]  # the outermost ends last
     for module, before, after in reversed(norms):
         if after.shape == hidden.shape and torch.equal(after, hidden):
-            return body, hidden, _as_final_norm(module, before, after), logits
-    return body, hidden, None, logits
+            return backbone, hidden, _as_final_norm(module, before, after), logits
+    return backbone, hidden, None, logits
 
 
 def _kind(module: nn.Module) -> str:

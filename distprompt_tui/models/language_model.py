@@ -46,21 +46,21 @@ class LanguageModel:
 
     Attributes:
         name: what the spec calls it.
-        body: ids (batch, n) or embeddings (batch, n, d) → `last_hidden_state` (batch, n, d), after the final norm.
-        embedder: the part of the body that looks up embeddings.
+        backbone: ids (batch, n) or embeddings (batch, n, d) → `last_hidden_state` (batch, n, d), after the final norm.
+        embedder: the part of the backbone that looks up embeddings.
         head: last state → logits, with its parts.
-        embedding_matrix: (V, d) float32: what a token really enters the body as, scaled where the model scales.
+        embedding_matrix: (V, d) float32: what a token really enters the backbone as, scaled where the model scales.
         vocabulary: its tokens.
         max_length: the longest input that it takes, in tokens.
         prefix_ids: fixed tokens before the prompt.
         suffix_ids: fixed tokens after it.
         bos: what was asked for before every text, see `in_context`.
         added: how many ids at the start of `prefix_ids`, such as BOS, and at the end of `suffix_ids` belong to no text.
-        why_ids_only: why the body must be given ids, never embeddings, in words; None where both give the same.
+        why_ids_only: why the backbone must be given ids, never embeddings, in words; None where both give the same.
     """
 
     name: str
-    body: nn.Module
+    backbone: nn.Module
     embedder: nn.Module
     head: Head
     embedding_matrix: Tensor
@@ -84,13 +84,12 @@ class LanguageModel:
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
         return self.embedding_matrix.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the body computes in; embeddings, logits and divergences are float32 whatever it is."""
-        return running_dtype(self.body)
+        """What the backbone computes in; embeddings, logits and divergences are float32 whatever it is."""
+        return running_dtype(self.backbone)
 
     def check_takes_vectors(self, what: str) -> None:
         """Refuse what would put vectors in the place of tokens where the model does more with a token than look it up.
@@ -108,19 +107,19 @@ class LanguageModel:
         """Input embeddings of token ids: (...,) → (..., d), float32."""
         return self.embedding_matrix[ids]
 
-    def next_token_logits(self, prompts: Tensor, past: Beginning | None = None) -> Tensor:
+    def next_token_logits(self, prompts: Tensor, prefix_cache: Beginning | None = None) -> Tensor:
         """Logits of the token that follows each prompt in its context. Only the last position goes through the head.
 
         Args:
             prompts: ids (batch, n), or embeddings (batch, n, d) of any floating dtype.
-            past: of everything before them, the prefix included; then only these and the suffix are run.
+            prefix_cache: of everything before them, the prefix included; then only these and the suffix are run.
 
         Returns:
             (batch, V), float32; −inf on rows that stand for no token.
         """
-        if past is None:
+        if prefix_cache is None:
             return self._logits(self._in_context(prompts, self.prefix_ids))
-        return self._logits(self._in_context(prompts, ()), past.continued)
+        return self._logits(self._in_context(prompts, ()), prefix_cache.continued)
 
     def logits_and_likelihood(self, prompts: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As `next_token_logits`, and how likely the model finds the prompt: every position goes through the head.
@@ -134,7 +133,7 @@ class LanguageModel:
             token has anything before it; log-probabilities of every token at each position, (batch, n, V), 0 where
             there is nothing before. All float32.
         """
-        hidden = self.run_body(self._in_context(prompts, self.prefix_ids))
+        hidden = self.run_backbone(self._in_context(prompts, self.prefix_ids))
         log_q = self.head.logits(self._predicting(hidden, ids.shape[1])).log_softmax(-1)
         if not self.prefix_ids:
             log_q = torch.nn.functional.pad(log_q, (0, 0, 1, 0))
@@ -151,7 +150,7 @@ class LanguageModel:
         Returns:
             log P(token | before), nats, (n,) float32; NaN where nothing stands before.
         """
-        hidden = self._predicting(self.run_body(self._in_context(ids[None], self.prefix_ids)), len(ids))[0]
+        hidden = self._predicting(self.run_backbone(self._in_context(ids[None], self.prefix_ids)), len(ids))[0]
         found = torch.full((len(ids),), torch.nan, device=self.device)
         first = len(ids) - len(hidden)
         for start in range(0, len(hidden), HEAD_POSITIONS):
@@ -166,11 +165,11 @@ class LanguageModel:
         before = len(self.prefix_ids)
         return hidden[:, max(before - 1, 0) : before + length - 1]
 
-    def logits_and_past(self, prompt: Tensor, sharing: Sharing = Sharing.KEYS) -> tuple[Tensor, PrefixCache]:
-        """As `next_token_logits`, of one prompt, and the past of its prefix, itself and its suffix.
+    def logits_and_prefix_cache(self, prompt: Tensor, sharing: Sharing = Sharing.KEYS) -> tuple[Tensor, PrefixCache]:
+        """As `next_token_logits`, of one prompt, and the cache of its prefix, itself and its suffix.
 
         Raises:
-            ModelError: this model's past cannot be shared in this way.
+            ModelError: this model's cache cannot be shared in this way.
         """
         from transformers import DynamicCache
 
@@ -179,7 +178,9 @@ class LanguageModel:
             cache = DynamicCache()
             return self._logits(inputs, partial(run_into, cache)), keys_and_values_of(cache, inputs.shape[1])
         # whole and without a cache: states are written in place, which no gradient passes
-        return self._logits(inputs), States(self.body, self.body_input(inputs).detach(), sharing is Sharing.STEPS)
+        return self._logits(inputs), States(
+            self.backbone, self.backbone_input(inputs).detach(), sharing is Sharing.STEPS
+        )
 
     def in_context(self, prefix: str, suffix: str, bos: BosSetting = "auto") -> LanguageModel:
         """The same model with fixed text around every prompt.
@@ -270,28 +271,35 @@ class LanguageModel:
 
     @torch.no_grad()
     def random_prompt_probabilities(self, length: int, seed: int) -> NDArray[np.float64]:
-        """The distribution after a random soft prompt: normal vectors with the embeddings' mean and deviation, (V,)."""
+        """The distribution after `random_vectors`, (V,)."""
         self.check_length(length)
-        noise = torch.randn(1, length, self.hidden_size, generator=torch.Generator().manual_seed(seed))
-        matrix = self.embedding_matrix
-        prompt = matrix.mean(0) + matrix.std() * noise.to(self.device)
-        return _probabilities(self.next_token_logits(prompt))
+        prompt = self.random_vectors(length, torch.Generator().manual_seed(seed))
+        return _probabilities(self.next_token_logits(prompt[None]))
 
-    def body_input(self, inputs: Tensor) -> Tensor:
-        """What the body is given for ids, (batch, n), or embeddings, (batch, n, d): ids where it must have them."""
+    def random_vectors(self, length: int, generator: torch.Generator) -> Tensor:
+        """A random soft prompt, (length, d): normal vectors with the embeddings' mean and deviation.
+
+        The generator is one of the CPU, so that every device gives the same prompt.
+        """
+        noise = torch.randn(length, self.hidden_size, generator=generator)
+        matrix = self.embedding_matrix
+        return matrix.mean(0) + matrix.std() * noise.to(self.device)
+
+    def backbone_input(self, inputs: Tensor) -> Tensor:
+        """What the backbone is given for ids, (batch, n), or embeddings, (batch, n, d): ids where it must have them."""
         if inputs.is_floating_point():
             self.check_takes_vectors("a soft prompt")
-            return inputs.to(self.dtype, copy=True)  # some bodies change what they are given
+            return inputs.to(self.dtype, copy=True)  # some backbones change what they are given
         return self.embedding(inputs).to(self.dtype) if self.why_ids_only is None else inputs
 
-    def run_body(self, inputs: Tensor) -> Tensor:
+    def run_backbone(self, inputs: Tensor) -> Tensor:
         """States after the final norm, (batch, n, d), of ids, (batch, n), or embeddings, (batch, n, d)."""
-        hidden: Tensor = self.body(**as_argument(self.body_input(inputs)), use_cache=False).last_hidden_state
+        hidden: Tensor = self.backbone(**as_argument(self.backbone_input(inputs)), use_cache=False).last_hidden_state
         return hidden
 
     def _logits(self, inputs: Tensor, run: Callable[[nn.Module, Tensor], Tensor] | None = None) -> Tensor:
-        """Run the body, whole and without a cache or as `run` does; ids or embeddings → (batch, V)."""
-        hidden = self.run_body(inputs) if run is None else run(self.body, self.body_input(inputs))
+        """Run the backbone, whole and without a cache or as `run` does; ids or embeddings → (batch, V)."""
+        hidden = self.run_backbone(inputs) if run is None else run(self.backbone, self.backbone_input(inputs))
         return self.head.logits(hidden[:, -1])
 
     def _in_context(self, prompts: Tensor, prefix_ids: tuple[int, ...]) -> Tensor:
@@ -356,37 +364,37 @@ def wrap(name: str, model: Any, vocabulary: Vocabulary) -> LanguageModel:
     parts = take_apart(model, allowed, probe)
     return LanguageModel(
         name=name,
-        body=parts.body,
+        backbone=parts.backbone,
         embedder=embedder,
         head=parts.head,
         embedding_matrix=matrix,
         vocabulary=vocabulary,
         max_length=max_length,
-        why_ids_only=_why_ids_only(name, parts.body, probe, matrix[probe], parts.hidden),
+        why_ids_only=_why_ids_only(name, parts.backbone, probe, matrix[probe], parts.hidden),
     ).in_context("", "")
 
 
-def _why_ids_only(name: str, body: nn.Module, ids: Tensor, embeddings: Tensor, hidden: Tensor) -> str | None:
-    """Whether a body does more with ids than look up their embeddings: why, in words, or None where it does not.
+def _why_ids_only(name: str, backbone: nn.Module, ids: Tensor, embeddings: Tensor, hidden: Tensor) -> str | None:
+    """Whether a backbone does more with ids than look up their embeddings: why, in words, or None where it does not.
 
     Args:
         name: of the model.
-        body: to be tried.
+        backbone: to be tried.
         ids: (batch, n).
         embeddings: of the ids, (batch, n, d).
-        hidden: what the body gives after the ids as a part of the model, (batch, n, d).
+        hidden: what the backbone gives after the ids as a part of the model, (batch, n, d).
 
     Raises:
-        ModelError: by itself, the body gives something else than as a part of the model.
+        ModelError: by itself, the backbone gives something else than as a part of the model.
     """
-    dtype = running_dtype(body)
+    dtype = running_dtype(backbone)
 
     def trouble(expected: Tensor | None, **inputs: Tensor) -> str | None:
         try:
-            found: Tensor = body(**inputs, use_cache=False).last_hidden_state
+            found: Tensor = backbone(**inputs, use_cache=False).last_hidden_state
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # whatever a body's code does with what it was not made for
+        except Exception as error:  # whatever a backbone's code does with what it was not made for
             return first_line(error)
         if expected is None:
             return None
@@ -401,7 +409,7 @@ def _why_ids_only(name: str, body: nn.Module, ids: Tensor, embeddings: Tensor, h
     if why is None:
         return None
     if (alone := trouble(hidden, input_ids=ids)) is not None:
-        raise ModelError(f"the body of {name} cannot be run without the rest of the model: {alone}")
+        raise ModelError(f"the backbone of {name} cannot be run without the rest of the model: {alone}")
     return f"without token ids: {shorten(why, LONGEST_REASON)}"
 
 
@@ -411,9 +419,9 @@ def max_length_of(config: Any) -> int:
     return next((length for length in lengths if isinstance(length, int) and length > 0), 1 << 20)
 
 
-def running_dtype(body: nn.Module) -> torch.dtype:
-    """What a body computes in: of quantised weights, some are stored as integers or in eight bits."""
-    dtypes = (parameter.dtype for parameter in body.parameters())
+def running_dtype(backbone: nn.Module) -> torch.dtype:
+    """What a backbone computes in: of quantised weights, some are stored as integers or in eight bits."""
+    dtypes = (parameter.dtype for parameter in backbone.parameters())
     return next((dtype for dtype in dtypes if dtype in TOLERANCES), torch.float32)
 
 
@@ -441,7 +449,7 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """The dtype that the body runs in: as asked, or bfloat16 on CUDA and float32 elsewhere."""
+    """The dtype that the backbone runs in: as asked, or bfloat16 on CUDA and float32 elsewhere."""
     if wanted == "auto":
         return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
     dtype: torch.dtype = getattr(torch, wanted)

@@ -62,7 +62,7 @@ class KeysAndValues:
         """
         return call_cost
 
-    def continued(self, body: nn.Module, inputs: Tensor) -> Tensor:
+    def continued(self, backbone: nn.Module, inputs: Tensor) -> Tensor:
         """Run what follows, ids or embeddings (batch, n, ...) → states after the final norm, (batch, n, d)."""
         from transformers import DynamicCache
 
@@ -70,7 +70,7 @@ class KeysAndValues:
         cache = DynamicCache(
             [(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1)) for keys, values in self.layers]
         )
-        return run_into(cache, body, inputs)
+        return run_into(cache, backbone, inputs)
 
 
 @dataclass(frozen=True)
@@ -95,17 +95,17 @@ class State:
         _copied(self.cache, lambda tensor: tensor, parts)
         return sum(part.nbytes for part in parts.values() if isinstance(part, Tensor))
 
-    def continued(self, body: nn.Module, inputs: Tensor) -> Tensor:
+    def continued(self, backbone: nn.Module, inputs: Tensor) -> Tensor:
         """Run what follows, ids or embeddings (batch, n, ...) → states after the final norm, (batch, n or 1, d)."""
         cache = _copied(self.cache, lambda tensor: _repeated(tensor, len(inputs)), {})  # it is written in place
         positions = torch.arange(self.length, self.length + inputs.shape[1], device=inputs.device).expand(
             len(inputs), -1
         )
-        counted = "position_ids" in signature(body.forward).parameters  # some count from 0 where they are not told
+        counted = "position_ids" in signature(backbone.forward).parameters  # some count from 0 where they are not told
         hidden = inputs
         for part in torch.arange(inputs.shape[1]).split(1 if self.by_steps else inputs.shape[1]):
             told = {"position_ids": positions[:, part]} if counted else {}
-            hidden = run_into(cache, body, inputs[:, part], **told)
+            hidden = run_into(cache, backbone, inputs[:, part], **told)
         return hidden
 
 
@@ -114,12 +114,12 @@ class States:
     """The states behind beginnings of one input. Only the latest is kept: a search stays at a position for some calls.
 
     Attributes:
-        body: the model's.
+        backbone: the model's.
         inputs: the input, the fixed prefix included: embeddings, (1, length, d), or ids, (1, length).
         by_steps: whether states are continued by one position at a time.
     """
 
-    body: nn.Module
+    backbone: nn.Module
     inputs: Tensor
     by_steps: bool
     _latest: dict[int, State] = field(default_factory=dict)
@@ -138,8 +138,8 @@ class States:
             ModelError: the model keeps none.
         """
         if length not in self._latest:
-            output = self.body(**as_argument(self.inputs[:, :length]), use_cache=True)
-            cache = getattr(output, _cache_argument(self.body), None)
+            output = self.backbone(**as_argument(self.inputs[:, :length]), use_cache=True)
+            cache = getattr(output, _cache_argument(self.backbone), None)
             if cache is None:
                 raise ModelError("it keeps nothing of a prompt")
             self._latest.clear()
@@ -170,24 +170,24 @@ Beginning = KeysAndValues | State
 
 
 def as_argument(inputs: Tensor) -> dict[str, Tensor]:
-    """Embeddings, (batch, n, d), or ids, (batch, n), by the name under which a body takes them."""
+    """Embeddings, (batch, n, d), or ids, (batch, n), by the name under which a backbone takes them."""
     return {"inputs_embeds" if inputs.is_floating_point() else "input_ids": inputs}
 
 
-def run_into(cache: Any, body: nn.Module, inputs: Tensor, **told: Tensor) -> Tensor:
-    """Run a body behind what a transformers cache holds and into it.
+def run_into(cache: Any, backbone: nn.Module, inputs: Tensor, **told: Tensor) -> Tensor:
+    """Run a backbone behind what a transformers cache holds and into it.
 
     Args:
-        cache: of the kind that the body takes.
-        body: the model's.
+        cache: of the kind that the backbone takes.
+        backbone: the model's.
         inputs: embeddings, (batch, n, d), or ids, (batch, n).
         told: what else it is given.
 
     Returns:
         States after the final norm, (batch, n, d).
     """
-    given = {_cache_argument(body): cache} | told
-    hidden: Tensor = body(**as_argument(inputs), use_cache=True, **given).last_hidden_state
+    given = {_cache_argument(backbone): cache} | told
+    hidden: Tensor = backbone(**as_argument(inputs), use_cache=True, **given).last_hidden_state
     return hidden
 
 
@@ -208,10 +208,10 @@ def keys_and_values_of(cache: Any, length: int) -> KeysAndValues:
     return KeysAndValues(tuple(layers))
 
 
-def _cache_argument(body: nn.Module) -> str:
-    """What a body calls the cache that it is given, and gives; transformers has renamed it."""
+def _cache_argument(backbone: nn.Module) -> str:
+    """What a backbone calls the cache that it is given, and gives; transformers has renamed it."""
     names = ("cache", "cache_params", "state")
-    return next((name for name in names if name in signature(body.forward).parameters), "past_key_values")
+    return next((name for name in names if name in signature(backbone.forward).parameters), "past_key_values")
 
 
 def _copied(kept: Any, change: Callable[[Tensor], Tensor], done: dict[int, Any]) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -19,6 +18,7 @@ from distprompt_tui.models.fingerprint import ModelRecord, files_sha256
 from distprompt_tui.models.load import load_causal_model
 from distprompt_tui.models.registry import ModelEntry, find_model, is_checked
 from distprompt_tui.storage.decode import field, table
+from distprompt_tui.storage.lock import take_lock
 from distprompt_tui.storage.safe_io import read_json, write_json
 
 Report = Callable[[str, float | None], None]
@@ -44,6 +44,7 @@ def prepare(entry: ModelEntry, report: Report, revision: str | None = None) -> P
 
     Raises:
         ModelError: it cannot be had or converted; the text says why.
+        UsageError: the folder of converted models cannot be locked.
     """
     if entry.folder is not None:
         _check_converted(entry.folder)
@@ -73,13 +74,7 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise ModelError(f"no model can be written under {folder.parent}: {error.strerror}") from error
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        except OSError as error:
-            raise ModelError(
-                f"{folder.parent} cannot be locked: {error.strerror}. A file system with locks (flock) is needed: "
-                "choose another folder by DISTPROMPT_HOME"
-            ) from error
+        take_lock(lock, folder.parent, wait=True)
         yield
     finally:
         os.close(lock)
@@ -92,7 +87,7 @@ def _building(models_dir: Path) -> Iterator[Path]:
     Folders that a killed process left behind are removed first: nobody holds their locks.
     """
     for left in models_dir.glob(f"{_BUILDING}*"):
-        with suppress(OSError), _locked(left):
+        with suppress(OSError, UsageError), _locked(left):
             shutil.rmtree(left)
     with ExitStack() as stack:
         while True:  # another process may take the folder for a dead one's before it is locked
@@ -114,10 +109,11 @@ def _locked(folder: Path) -> Iterator[None]:
 
     Raises:
         OSError: it is gone, or another process holds it.
+        UsageError: its file system has no locks.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        take_lock(descriptor, folder)
         yield
     finally:
         os.close(descriptor)

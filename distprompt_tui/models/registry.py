@@ -19,8 +19,7 @@ from distprompt_tui.models.fingerprint import file_sha256
 from distprompt_tui.storage.decode import text, whole
 from distprompt_tui.storage.safe_io import found_in, is_file, is_folder, open_regular, read_json, user_path
 
-Status = Literal["prepared", "installed", "hub", "missing"]
-
+Status = Literal["prepared", "installed", "hub"]
 
 GGUF_MAGIC = b"GGUF"
 

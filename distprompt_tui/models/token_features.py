@@ -18,22 +18,22 @@ _KNOWN: WeakKeyDictionary[nn.Module, Tensor] = WeakKeyDictionary()
 
 
 class _Reached(Exception):
-    """The rest of the body need not be run."""
+    """The rest of the backbone need not be run."""
 
 
 def token_features(model: LanguageModel) -> Tensor:
     """Each token's state after the first block, with nothing around it, centred and of length one.
 
-    It is found once for a body: a pass of the whole vocabulary through one block.
+    It is found once for a backbone: a pass of the whole vocabulary through one block.
 
     Returns:
         (V, d), float16.
     """
-    if model.body not in _KNOWN:
+    if model.backbone not in _KNOWN:
         ids = torch.arange(model.vocab_size, device=model.device)
         states = torch.cat([_after_first_block(model, chunk) for chunk in ids.split(CHUNK)])
-        _KNOWN[model.body] = nn.functional.normalize(states - states.mean(0), dim=1).half()
-    return _KNOWN[model.body]
+        _KNOWN[model.backbone] = nn.functional.normalize(states - states.mean(0), dim=1).half()
+    return _KNOWN[model.backbone]
 
 
 @torch.no_grad()
@@ -45,9 +45,9 @@ def _after_first_block(model: LanguageModel, ids: Tensor) -> Tensor:
         found.append(output[0] if isinstance(output, (tuple, list)) else output)
         raise _Reached
 
-    hooks = [block.register_forward_hook(stop) for block in _first_blocks(model.body)]
+    hooks = [block.register_forward_hook(stop) for block in _first_blocks(model.backbone)]
     try:
-        model.run_body(ids[:, None])
+        model.run_backbone(ids[:, None])
     except _Reached:
         pass
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -34,10 +35,10 @@ def load_callable_vocabulary(folder: Path, size: int) -> Vocabulary:
         return plain
     bos_id = called.bos_token_id if isinstance(called.bos_token_id, int) and called.bos_token_id < size else None
     if not same_tokens:
-        return Vocabulary(plain.tokenizer, size, bos_id)
+        return replace(plain, bos_id=bos_id)
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return Vocabulary(tokenizer, size, bos_id)
+    return replace(plain, tokenizer=tokenizer, bos_id=bos_id)
 
 
 def _tokens(tokenizer: Tokenizer) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -42,11 +43,13 @@ class Vocabulary:
         tokenizer: the fast tokenizer.
         size: V, the number of rows of the model's head; it may be larger than the number of tokens.
         bos_id: the token that begins a text, where the model's files name one.
+        digest: SHA-256 of `tokenizer.json`; empty where the tokens come from no file.
     """
 
     tokenizer: Tokenizer
     size: int
     bos_id: int | None = None
+    digest: str = ""
 
     @cached_property
     def allowed(self) -> NDArray[np.bool_]:
@@ -191,7 +194,8 @@ def load_vocabulary(folder: Path, size: int) -> Vocabulary:
     if not file.is_file():
         raise ModelError(f"{folder} has no tokenizer.json: a fast tokenizer is needed")
     try:
-        tokenizer = Tokenizer.from_str(read_limited(file, MAX_TOKENIZER_BYTES).decode())
+        data = read_limited(file, MAX_TOKENIZER_BYTES)
+        tokenizer = Tokenizer.from_str(data.decode())
         tokenizer.no_truncation()
         tokenizer.no_padding()
         largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
@@ -201,7 +205,7 @@ def load_vocabulary(folder: Path, size: int) -> Vocabulary:
         raise ModelError(f"{file} is no tokenizer: {first_line(error)}") from error
     if largest > MAX_TOKEN_ID:
         raise ModelError(f"{file} has a token of the id {largest:,}: no model has so many")
-    return Vocabulary(tokenizer, size)
+    return Vocabulary(tokenizer, size, digest=hashlib.sha256(data).hexdigest())
 
 
 def _byte_level_alphabet() -> dict[str, int]:

@@ -39,7 +39,6 @@ def page(title: str, *body: str) -> Markup:
 
 
 def heading(kicker: str, title: str, lead: str) -> Markup:
-    """The top of a page."""
     return element(
         "header",
         element("div", kicker, class_="kicker"),
@@ -92,7 +91,6 @@ def distribution(rows: Sequence[TokenBars]) -> Markup:
 
 
 def distribution_key() -> Markup:
-    """What the three bars of a token are."""
     names = (("target", "target"), ("after", "after the search"), ("before", "before it"))
     spans = [element("span", element("i", class_=f"key {style}"), f"{words}  ") for style, words in names]
     return element("p", spans, "In numbers: target → after.", class_="note")
@@ -109,5 +107,4 @@ def prompt(tokens: Sequence[Mapping[str, object]]) -> Markup:
 
 
 def footer(*lines: str) -> Markup:
-    """Where the page comes from."""
     return element("footer", [element("div", line) for line in lines])

@@ -24,7 +24,6 @@ from distprompt_tui.text.formatting import count, duration, gap_closed, nats
 
 
 def run_page(report: RunReport) -> Markup:
-    """The page."""
     state, result = report.state, readable(report.result)
     numbers = {
         "KL, nats": nats(result["kl"]),

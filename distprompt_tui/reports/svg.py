@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from distprompt_tui.reports.html import Markup, element
-from distprompt_tui.reports.ticks import log_ticks, ticks
 from distprompt_tui.reports.wording import average
 from distprompt_tui.runs.state import CurvePoint
 from distprompt_tui.sweeps.bootstrap import Average
 from distprompt_tui.sweeps.curves import Curve, Panel, Point
 from distprompt_tui.text.formatting import nats, signed
+from distprompt_tui.text.ticks import log_ticks, ticks
 
 Place = tuple[float, float]
 

@@ -183,10 +183,10 @@ def _failures(report: SweepReport) -> list[Markup]:
 def _costs(report: SweepReport) -> Markup:
     """What each kind of search took."""
     rows = []
-    for kind in dict.fromkeys(cost.kind for cost in report.costs):
-        own = [cost for cost in report.costs if cost.kind == kind]
+    for config in dict.fromkeys(cost.config for cost in report.costs):
+        own = [cost for cost in report.costs if cost.config == config]
         searches, seconds = sum(cost.searches for cost in own), sum(cost.seconds for cost in own)
         each = f"{seconds / searches:.1f} s" if searches else "—"
-        label = f"{kind.model}, {kind.method}, length {kind.length}"
+        label = f"{config.model}, {config.method}, length {config.length}"
         rows.append((label, count(searches), each, duration(seconds), size(max(cost.peak_bytes for cost in own))))
     return table(("searches of", "number", "each", "together", "peak memory"), rows)

@@ -11,8 +11,7 @@ from distprompt_tui.sweeps.costs import Cost, read_costs
 from distprompt_tui.sweeps.curves import Panel, panels
 from distprompt_tui.sweeps.directory import Failure, SweepDirectory
 from distprompt_tui.sweeps.findings import Verdict, judge
-from distprompt_tui.sweeps.pivot import SearchConfig
-from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.results import Row, SearchConfig
 from distprompt_tui.sweeps.sweep_spec import Sweep
 
 Rank = Literal["best", "median", "worst"]
@@ -72,7 +71,7 @@ def make_report(
     """A report of what a sweep's folder holds; arguments as the attributes of `SweepReport`."""
     verdicts = judge(rows, sweep.finding, sources_of(sweep)) if sweep.finding else []
     if len(rows) + len(failures) < sweep.search_count:
-        done = Counter(SearchConfig(row.model, row.method, row.length) for row in rows)
+        done = Counter(row.config for row in rows)
         verdicts = [
             replace(verdict, missing=sweep.count_for(verdict.setting.model) - done[verdict.setting])
             for verdict in verdicts
@@ -96,9 +95,7 @@ def sources_of(sweep: Sweep) -> dict[str, str | None]:
 
 def examples_of(rows: Sequence[Row], setting: SearchConfig) -> list[Example]:
     """The best, the median and the worst search of a setting; fewer where there are fewer."""
-    ordered = sorted(
-        (row for row in rows if SearchConfig(row.model, row.method, row.length) == setting), key=_divergence
-    )
+    ordered = sorted((row for row in rows if row.config == setting), key=_divergence)
     places: dict[int, Rank] = {len(ordered) - 1: "worst", (len(ordered) - 1) // 2: "median", 0: "best"}
     return [Example(places[place], ordered[place]) for place in sorted(places) if ordered]
 

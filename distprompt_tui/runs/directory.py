@@ -15,10 +15,11 @@ from pathlib import Path
 
 import tomli_w
 
-from distprompt_tui.config.spec import RECORDED, RunSpec
+from distprompt_tui.config.spec import LEGACY_CONTEXT, RunSpec
 from distprompt_tui.config.validation import read_checked
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
 from distprompt_tui.runs.events import FORMAT_VERSION, NEWEST
+from distprompt_tui.storage.folder import FileIn
 from distprompt_tui.storage.safe_io import (
     Unreadable,
     list_folders,
@@ -45,95 +46,46 @@ class RunDirectory:
         """The run's id."""
         return self.path.name
 
-    @property
-    def spec_file(self) -> Path:
-        """The full RunSpec, every default written out."""
-        return self.path / SPEC
-
-    @property
-    def manifest(self) -> Path:
-        """Versions, model revision and weights' hash, device, seed, process, start time."""
-        return self.path / "manifest.json"
-
-    @property
-    def events(self) -> Path:
-        """What happened, appended by the worker."""
-        return self.path / "events.jsonl"
-
-    @property
-    def newest(self) -> Path:
-        """What a long run would say now, where its events have become rare: a list of them, replaced."""
-        return self.path / NEWEST
-
-    @property
-    def control(self) -> Path:
-        """What viewers asked for, read by the worker."""
-        return self.path / "control.jsonl"
-
-    @property
-    def trace(self) -> Path:
-        """The divergence of every step: float32, little endian, appended."""
-        return self.path / "trace.f32"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The last complete state of the search."""
-        return self.path / "checkpoint.safetensors"
-
-    @property
-    def previous_checkpoint(self) -> Path:
-        """The one before it."""
-        return self.path / "checkpoint.previous.safetensors"
+    spec_file = FileIn(SPEC)
+    """The full RunSpec, every default written out."""
+    manifest = FileIn("manifest.json")
+    """Versions, model revision and weights' hash, device, seed, process, start time."""
+    events = FileIn("events.jsonl")
+    """What happened, appended by the worker."""
+    newest = FileIn(NEWEST)
+    """What a long run would say now, where its events have become rare: a list of them, replaced."""
+    control = FileIn("control.jsonl")
+    """What viewers asked for, read by the worker."""
+    trace = FileIn("trace.f32")
+    """The divergence of every step: float32, little endian, appended."""
+    checkpoint = FileIn("checkpoint.safetensors")
+    """The last complete state of the search."""
+    previous_checkpoint = FileIn("checkpoint.previous.safetensors")
+    """The one before it."""
 
     @property
     def has_begun(self) -> bool:
         """Whether a search has got as far as a checkpoint."""
         return self.checkpoint.exists() or self.previous_checkpoint.exists()
 
-    @property
-    def target(self) -> Path:
-        """p, (V,) float64."""
-        return self.path / "target.npy"
-
-    @property
-    def context_vectors(self) -> Path:
-        """What the tokens before the prompt enter the model as, where there are any; as a soft prompt's file."""
-        return self.path / "context.safetensors"
-
-    @property
-    def achieved(self) -> Path:
-        """The newest q, (V,) float32."""
-        return self.path / "achieved.npy"
-
-    @property
-    def best(self) -> Path:
-        """The best prompt so far and its result."""
-        return self.path / "best"
-
-    @property
-    def result(self) -> Path:
-        """Numbers of the best prompt so far."""
-        return self.best / "result.json"
-
-    @property
-    def log(self) -> Path:
-        """The worker's own output."""
-        return self.path / "worker.log"
-
-    @property
-    def heartbeat(self) -> Path:
-        """Its modification time says when the worker was last known to live."""
-        return self.path / "heartbeat"
-
-    @property
-    def reserve(self) -> Path:
-        """Room on the disk that a living worker can give up for its last words."""
-        return self.path / "reserve"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the living worker; holds its process id."""
-        return self.path / "worker.lock"
+    target = FileIn("target.npy")
+    """p, (V,) float64."""
+    context_vectors = FileIn("context.safetensors")
+    """What the tokens before the prompt enter the model as, where there are any; as a soft prompt's file."""
+    achieved = FileIn("achieved.npy")
+    """The newest q, (V,) float32."""
+    best = FileIn("best")
+    """The best prompt so far and its result."""
+    result = FileIn("best/result.json")
+    """Numbers of the best prompt so far."""
+    log = FileIn("worker.log")
+    """The worker's own output."""
+    heartbeat = FileIn("heartbeat")
+    """Its modification time says when the worker was last known to live."""
+    reserve = FileIn("reserve")
+    """Room on the disk that a living worker can give up for its last words."""
+    lock = FileIn("worker.lock")
+    """Held by the living worker; holds its process id."""
 
     def refuse_links(self) -> None:
         """Before anything is written: what goes into the folder must not land elsewhere.
@@ -178,7 +130,7 @@ class RunDirectory:
         Raises:
             UsageError: the file is missing or damaged.
         """
-        return read_checked(self.spec_file, RunSpec, RECORDED)
+        return read_checked(self.spec_file, RunSpec, LEGACY_CONTEXT)
 
 
 def create_run(spec: RunSpec, runs_dir: Path) -> RunDirectory:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from distprompt_tui.storage.decode import field, whole
+from distprompt_tui.storage.jsonl import append_line, end_torn_line
 from distprompt_tui.storage.legacy import has_old_names, with_new_names
-from distprompt_tui.storage.safe_io import append_line, open_private, open_regular, parse_json
+from distprompt_tui.storage.safe_io import open_private, open_regular, parse_json
 
 FORMAT_VERSION = 1
 
@@ -35,7 +36,7 @@ class EventWriter:
 
     def __init__(self, path: Path) -> None:
         self._descriptor = open_private(path, os.O_RDWR | os.O_APPEND)
-        _end_last_line(self._descriptor)
+        end_torn_line(self._descriptor)
         self._next = _last_sequence_number(path) + 1
         self._clock_began = time.time() - time.monotonic()  # so that times go on evenly when somebody sets the clock
         self.continues = self._next > 0
@@ -110,13 +111,6 @@ def _last_sequence_number(path: Path) -> int:
     events = (tailer.parse(line) or {} for _, line in tailer.lines())
     numbers = (field(whole, event, "seq") for event in events)
     return max((number for number in numbers if number is not None), default=-1)
-
-
-def _end_last_line(descriptor: int) -> None:
-    """A writer that was killed may have left half a line: the next one must be whole."""
-    size = os.fstat(descriptor).st_size
-    if size and os.pread(descriptor, 1, size - 1) != b"\n":
-        os.write(descriptor, b"\n")
 
 
 def _finite(value: Any) -> Any:

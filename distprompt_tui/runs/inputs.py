@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from distprompt_tui.config.spec import RECORDED, RunSpec
+from distprompt_tui.config.spec import LEGACY_CONTEXT, RunSpec
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.storage.decode import field, table, text
@@ -131,7 +131,7 @@ def _inputs(path: Path) -> Inputs:
     revision, weights, target, digest = (field(text, manifest, name) for name in names)
     spec = field(table, manifest, "spec")
     try:
-        read = None if spec is None else RunSpec.model_validate(spec, context=RECORDED)
+        read = None if spec is None else RunSpec.model_validate(spec, context=LEGACY_CONTEXT)
     except ValidationError as error:
         raise UsageError(f"{path} is damaged: it has no spec") from error
     return Inputs(ModelRecord(Path(folder), revision, weights, files), read, target, digest, manifest)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import shutil
@@ -22,7 +21,9 @@ from distprompt_tui.runs.events import EventWriter, Tailer
 from distprompt_tui.runs.isolation import isolated, python
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.state import FORCED
-from distprompt_tui.storage.safe_io import append_line, is_owned_by_user, open_private
+from distprompt_tui.storage.jsonl import append_line
+from distprompt_tui.storage.lock import lock_holder, take_lock, write_holder
+from distprompt_tui.storage.safe_io import is_owned_by_user, open_private
 
 Change = Literal["lock", "unlock", "edit"]
 """What can be done to the prompt: `position` says where, counted from 0; with "edit", `token` is the id to put in."""
@@ -33,8 +34,6 @@ WORKER_MODULE = "distprompt_tui.worker"
 
 WORKER_ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "passive"}
 """OpenMP's idle threads sleep instead of spinning, so that a search does not slow the app beside it."""
-
-LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 5, 0.02
 
 STOP_GRACE_SECONDS = 2.0
 """How long a worker has after `stop` before it gets TERM."""
@@ -93,8 +92,7 @@ def start_worker(run: RunDirectory) -> None:
                 env=isolated(os.environ) | WORKER_ENVIRONMENT,
             )
         try:
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, str(worker.pid).encode(), 0)
+            write_holder(lock, worker.pid)
         except BaseException:
             worker.kill()  # nobody could find it
             raise
@@ -107,53 +105,9 @@ def start_worker(run: RunDirectory) -> None:
             os.close(lock)
 
 
-def take_lock(descriptor: int, path: Path) -> None:
-    """Lock an open file. Who only looks whether it is held holds it for some microseconds, so it is tried again.
-
-    Raises:
-        BlockingIOError: another process holds it after the last attempt too.
-        UsageError: its file system has no locks.
-    """
-    for attempt in range(LOCK_ATTEMPTS):
-        try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if attempt == LOCK_ATTEMPTS - 1:
-                raise
-        except OSError as error:
-            raise UsageError(
-                f"{path} cannot be locked: {error.strerror}. A file system with locks (flock) is needed: "
-                "choose another folder by --runs-dir or DISTPROMPT_HOME"
-            ) from error
-        time.sleep(LOCK_PAUSE_SECONDS)
-    return None
-
-
 def worker_pid(run: RunDirectory) -> int | None:
     """The living worker's process id; None where no worker holds the run."""
     return lock_holder(run.lock)
-
-
-def lock_holder(lock: Path) -> int | None:
-    """The process that holds a lock file and has written its id into it; None where none does.
-
-    The lock dies with its process, whatever ended it, so a number that was given to another process since is never
-    mistaken for the holder. Where the file system has no locks, nothing could have been started, and none is held.
-    """
-    try:
-        descriptor = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except OSError:  # there is none, or none that a process of ours could hold
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return None
-    except BlockingIOError:
-        written = os.read(descriptor, 32)
-        return int(written) if written.isdigit() else None
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
 
 
 def delete_run(run: RunDirectory) -> None:

@@ -218,24 +218,19 @@ class RunState:
     @property
     def seconds_left(self) -> float | None:
         """Until the budget is spent, at the present speed."""
-        excess = []
+        estimates = []
         if self.steps_planned is not None and (speed := self.steps_per_second):
-            excess.append((self.steps_planned - self.step) / speed)
+            estimates.append((self.steps_planned - self.step) / speed)
         if self.seconds_planned is not None:
-            excess.append(self.seconds_planned - self.seconds)
-        return max(min(excess), 0.0) if excess else None
+            estimates.append(self.seconds_planned - self.seconds)
+        return max(min(estimates), 0.0) if estimates else None
 
     @property
     def excess(self) -> float | None:
         """Best divergence − head optimum, nats."""
-        if self.best_kl is None or self.bounds.head_optimum is None:
-            return None
-        return self.best_kl - self.bounds.head_optimum
+        return self.bounds.excess(self.best_kl)
 
     @property
     def gap_closed(self) -> float | None:
         """Share of the way from the initial prompt's divergence to the head optimum."""
-        if self.excess is None or self.start_kl is None or self.bounds.head_optimum is None:
-            return None
-        possible = self.start_kl - self.bounds.head_optimum
-        return 1 - self.excess / possible if possible > 0 else None
+        return self.bounds.gap_closed(self.best_kl, self.start_kl)

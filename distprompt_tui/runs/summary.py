@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.errors import UsageError
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.state import FORCED
@@ -88,7 +89,7 @@ class RunSummary:
     @property
     def excess(self) -> float | None:
         """Best divergence − head optimum."""
-        return None if self.best_kl is None or self.head_optimum is None else self.best_kl - self.head_optimum
+        return Bounds(head_optimum=self.head_optimum).excess(self.best_kl)
 
 
 def read_runs(runs_dir: Path, known: Iterable[RunSummary] = ()) -> list[RunSummary]:

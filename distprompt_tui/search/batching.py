@@ -28,13 +28,13 @@ class AdaptiveBatchSize:
 
     Attributes:
         size: prompts at once.
-        fitted: batches of this size that memory was enough for.
+        successes: batches of this size that memory was enough for.
     """
 
     def __init__(self, largest: int) -> None:
         self._largest = largest
         self.size = largest
-        self.fitted = 0
+        self.successes = 0
 
     def run(self, count: int, measure: Callable[[slice], Result], most: int | None = None) -> list[Result]:
         """Measure `count` prompts, so many at once as fit.
@@ -56,7 +56,7 @@ class AdaptiveBatchSize:
             except RuntimeError as error:
                 if rows.stop - rows.start == 1 or not is_out_of_memory(error):
                     raise
-                self.size, self.fitted = (rows.stop - rows.start + 1) // 2, 0
+                self.size, self.successes = (rows.stop - rows.start + 1) // 2, 0
                 continue
             done = rows.stop
             self._grow()
@@ -64,9 +64,9 @@ class AdaptiveBatchSize:
 
     def _grow(self) -> None:
         """Count a batch that fitted; after enough of them, try larger ones again."""
-        self.fitted += 1
-        if self.size < self._largest and self.fitted >= GROW_AFTER:
-            self.size, self.fitted = min(2 * self.size, self._largest), 0
+        self.successes += 1
+        if self.size < self._largest and self.successes >= GROW_AFTER:
+            self.size, self.successes = min(2 * self.size, self._largest), 0
 
 
 class NonFiniteWarnings:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from distprompt_tui.search.protocol import Tried
+from distprompt_tui.search.protocol import PositionCandidates
 
 MOST_EACH = 8
 """Candidates that are kept for a position."""
@@ -20,7 +20,7 @@ class _Kept:
     """What was tried at a position, and the other tokens that stood around it."""
 
     rest: tuple[int, ...]
-    tried: Tried
+    tried: PositionCandidates
 
 
 class CandidateLog:
@@ -42,7 +42,7 @@ class CandidateLog:
             step: the number of the step.
             prompts: (count, n).
             kls: their divergences, (count,) on the CPU.
-            exact: which of these the model gave and no screener, (count,) bool on the CPU.
+            exact: which of these the model itself measured, (count,) bool on the CPU.
         """
         if not len(prompts):
             return
@@ -57,7 +57,7 @@ class CandidateLog:
             found = dict(zip(tokens, zip(kls[rows].tolist(), exact[rows].tolist(), strict=True), strict=True))
             self._keep(position, ids.tolist(), kl, step, found)
 
-    def at(self, position: int) -> Tried | None:
+    def at(self, position: int) -> PositionCandidates | None:
         """What was tried at a position, counted from 0; None where nothing was."""
         kept = self._kept.get(position)
         return None if kept is None else kept.tried
@@ -72,4 +72,6 @@ class CandidateLog:
         most = min(MOST_EACH, max(MOST_IN_ALL // len(ids), 1))
         best = sorted(found.items(), key=lambda item: item[1][0])[:most]
         screened = frozenset(token for token, (_, is_exact) in best if not is_exact)
-        self._kept[position] = _Kept(rest, Tried(step, kl, tuple((token, at) for token, (at, _) in best), screened))
+        self._kept[position] = _Kept(
+            rest, PositionCandidates(step, kl, tuple((token, at) for token, (at, _) in best), screened)
+        )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def swap_scores(
-    gradient: Tensor, ids: Tensor, matrix: Tensor, barred: Tensor, surprisal: Tensor | None = None
+    gradient: Tensor, ids: Tensor, matrix: Tensor, forbidden: Tensor, surprisal: Tensor | None = None
 ) -> Tensor:
     """First-order change of the objective for putting token v at position i: (E_v − E_current) · gradient.
 
@@ -20,7 +20,7 @@ def swap_scores(
         gradient: of the objective by the prompt's embeddings, (n, d).
         ids: the prompt, (n,).
         matrix: embeddings, (V, d).
-        barred: what may not be put where, (n, V) bool, or one that broadcasts to it.
+        forbidden: what may not be put where, (n, V) bool, or one that broadcasts to it.
         surprisal: what the objective holds for the tokens' own unlikeliness, (n, V): it changes by the difference.
 
     Returns:
@@ -29,7 +29,7 @@ def swap_scores(
     scores = gradient @ matrix.T - (gradient * matrix[ids]).sum(-1, keepdim=True)
     if surprisal is not None:
         scores = scores + surprisal - surprisal.gather(1, ids[:, None])
-    return scores.masked_fill(barred, torch.inf).scatter(1, ids[:, None], torch.inf)
+    return scores.masked_fill(forbidden, torch.inf).scatter(1, ids[:, None], torch.inf)
 
 
 def best_overall(scores: Tensor, count: int) -> Tensor:
@@ -74,15 +74,15 @@ def prompt_hashes(prompts: Tensor) -> list[int]:
     return [int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest(), "little", signed=True) for row in rows]
 
 
-def first_changes(parent: Tensor, prompts: Tensor) -> Tensor:
-    """The first position at which each prompt differs from a parent, (count,); the shorter one's end where none does.
+def first_changes(base: Tensor, prompts: Tensor) -> Tensor:
+    """The first position where each prompt differs from a base prompt, (count,); the shorter one's end where none does.
 
     Args:
-        parent: ids, (m,).
+        base: ids, (m,).
         prompts: ids, (count, n).
     """
-    common = min(len(parent), prompts.shape[1])
-    differs = prompts[:, :common] != parent[:common]
+    common = min(len(base), prompts.shape[1])
+    differs = prompts[:, :common] != base[:common]
     return torch.where(differs.any(1), differs.int().argmax(1) if common else 0, common)
 
 

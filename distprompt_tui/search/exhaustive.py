@@ -7,7 +7,7 @@ from torch import Tensor
 
 from distprompt_tui.config.spec import Exhaustive
 from distprompt_tui.errors import UsageError
-from distprompt_tui.search.evaluator import Parent
+from distprompt_tui.search.evaluator import BasePrompt
 from distprompt_tui.search.token_search import TokenSearch
 
 
@@ -22,15 +22,15 @@ class ExhaustiveSearch(TokenSearch[Exhaustive]):
 
     def _start(self) -> None:
         self._stems = torch.zeros(1, 0, dtype=torch.long, device=self._model.device)
-        self._stem: Parent | None = None
+        self._stem: BasePrompt | None = None
         self._chunk = 0
         self._forget()
         prompts = self._propose()
         if not len(prompts):
             raise UsageError("no single token survives being written as text and read again in this context")
-        self._take(prompts)
+        self._accept(prompts)
 
-    def _own(self) -> dict[str, Tensor]:
+    def _extra_state(self) -> dict[str, Tensor]:
         return {
             "stems": self._stems,
             "longest": self._longest,
@@ -38,7 +38,7 @@ class ExhaustiveSearch(TokenSearch[Exhaustive]):
             "chunk": torch.tensor(self._chunk),
         }
 
-    def _take_up(self, own: dict[str, Tensor]) -> None:
+    def _load_extra_state(self, own: dict[str, Tensor]) -> None:
         device = self._model.device
         self._stems, self._longest = own["stems"].to(device), own["longest"].to(device)
         self._longest_kls, self._chunk = own["longest.kls"], int(own["chunk"])
@@ -56,7 +56,7 @@ class ExhaustiveSearch(TokenSearch[Exhaustive]):
 
     def _run_stem(self, index: int) -> None:
         stem = self._stems[index]
-        self._stem = self._evaluator.parent(stem, with_gradient=False) if len(stem) else None
+        self._stem = self._evaluator.base_prompt(stem, with_gradient=False) if len(stem) else None
 
     def _propose(self) -> Tensor:
         """The next chunk of a stem's continuations, or of the first stem of the next length."""
@@ -72,14 +72,14 @@ class ExhaustiveSearch(TokenSearch[Exhaustive]):
             self._chunk += 1
             tokens = self._allowed[offset * self._settings.width :][: self._settings.width]
             prompts = torch.cat([self._stems[index].expand(len(tokens), -1), tokens[:, None]], dim=1)
-            prompts = prompts[self._evaluator.fresh(prompts)]
+            prompts = prompts[self._evaluator.is_new(prompts)]
             if len(prompts):
                 return prompts
 
-    def _take(self, prompts: Tensor) -> None:
+    def _accept(self, prompts: Tensor) -> None:
         kls = self._measure(prompts, self._stem)
         best = int(kls.argmin())
-        if float(kls[best]) < self._now.objective:
+        if float(kls[best]) < self._current.objective:
             self._move_to(prompts[best], float(kls[best]))
         kls, order = torch.cat([self._longest_kls, kls]).sort(stable=True)
         self._longest_kls = kls[: self._settings.beam]

@@ -21,24 +21,24 @@ class GcgSearch(SwapSearch[Gcg]):
     """
 
     def _propose(self) -> Tensor:
-        assert self._parent is not None
-        assert self._parent.gradient is not None
-        change = self._parent.gradient @ self._model.embedding_matrix.T
-        if self._parent.surprisal is not None:
-            change = change + self._parent.surprisal
+        assert self._base is not None
+        assert self._base.gradient is not None
+        change = self._base.gradient @ self._model.embedding_matrix.T
+        if self._base.surprisal is not None:
+            change = change + self._base.surprisal
         change = change[:, self._allowed]
         best = change.topk(min(self._settings.top_k, len(self._allowed)), largest=False).indices
         settings, tokens = self._settings, self._allowed[best]
         for _ in range(DRAWS):
             prompts = random_replacements(
-                self._now.ids, self._free, tokens, settings.width, settings.n_replace, self._generator
+                self._current.ids, self._free, tokens, settings.width, settings.n_replace, self._generator
             )
             survives = is_retokenization_stable(self._model, prompts.tolist())
             if any(survives):
                 break
         return prompts[torch.tensor(survives, device=prompts.device)]
 
-    def _take(self, prompts: Tensor) -> None:
-        kls = self._measure(prompts, self._parent)
+    def _accept(self, prompts: Tensor) -> None:
+        kls = self._measure(prompts, self._base)
         if kls.min().isfinite():
             self._move_to(prompts[int(kls.argmin())], float(kls.min()))

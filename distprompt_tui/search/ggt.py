@@ -52,7 +52,6 @@ class GGT(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One update; gradients must be there."""
         assert closure is None
         for group in self.param_groups:
             for parameter in group["params"]:

@@ -16,8 +16,8 @@ from distprompt_tui.models.bf16_copy import gains_from_half_precision, in_half_p
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.token_features import token_features
 from distprompt_tui.search.candidates import swapped
-from distprompt_tui.search.evaluator import Parent
-from distprompt_tui.search.initialization import DRAWS, draw, mix_target_tokens
+from distprompt_tui.search.evaluator import BasePrompt
+from distprompt_tui.search.initialization import DRAWS, mix_target_tokens, sample
 from distprompt_tui.search.surrogate import NO_OBSERVATIONS, Observations, posterior_mean
 from distprompt_tui.search.token_search import SwapSearch
 
@@ -35,7 +35,7 @@ class HardSearch(SwapSearch[Hard]):
     with_gradient = False
 
     @property
-    def _screener(self) -> LanguageModel | None:
+    def _draft_model(self) -> LanguageModel | None:
         is_used = self._settings.screen and not self._fluency and gains_from_half_precision(self._model)
         return in_half_precision(self._model) if is_used else None
 
@@ -46,33 +46,33 @@ class HardSearch(SwapSearch[Hard]):
         self._order = list(range(positions))  # the last one first: its candidates cost least
         super()._start()
 
-    def _move_to(self, ids: Tensor, objective: float, parent: Parent | None = None) -> None:
-        super()._move_to(ids, objective, parent)
+    def _move_to(self, ids: Tensor, objective: float, base: BasePrompt | None = None) -> None:
+        super()._move_to(ids, objective, base)
         self._steps_without_improvement = 0
         self._reset_tried()
 
-    def _changed_by_hand(self) -> None:
+    def _on_manual_edit(self) -> None:
         self._steps_without_improvement = 0
         self._reset_tried()
 
     def _reset_tried(self) -> None:
         """No swap of the current prompt was tried yet."""
-        self._open = ~self._barred.scatter(1, self._now.ids[:, None], True)
-        self._struck: list[Tensor] = []
+        self._untried = ~self._forbidden.scatter(1, self._current.ids[:, None], True)
+        self._tried: list[Tensor] = []
 
-    def _own(self) -> dict[str, Tensor]:
+    def _extra_state(self) -> dict[str, Tensor]:
         counts = torch.tensor([len(measured.tokens) for measured in self._measured])
         return {
             "order": torch.tensor(self._order, dtype=torch.long),
             "fruitless": torch.tensor(self._steps_without_improvement),
-            "tried": torch.cat([torch.zeros(0, 2, dtype=torch.long), *self._struck]),
+            "tried": torch.cat([torch.zeros(0, 2, dtype=torch.long), *self._tried]),
             "measured.counts": counts,
             "measured.tokens": torch.cat([measured.tokens for measured in self._measured]),
             "measured.changes": torch.cat([measured.changes for measured in self._measured]),
             "measured.steps": torch.cat([measured.steps for measured in self._measured]),
         }
 
-    def _take_up(self, own: dict[str, Tensor]) -> None:
+    def _load_extra_state(self, own: dict[str, Tensor]) -> None:
         if "order" not in own:
             raise UsageError(
                 "this run's hard search was begun by an earlier version and cannot be gone on with: "
@@ -87,8 +87,8 @@ class HardSearch(SwapSearch[Hard]):
 
     def _mark_tried(self, swaps: Tensor) -> None:
         """These swaps of the current prompt, (count, 2), are done with."""
-        self._open[swaps[:, 0], swaps[:, 1]] = False
-        self._struck.append(swaps.cpu())
+        self._untried[swaps[:, 0], swaps[:, 1]] = False
+        self._tried.append(swaps.cpu())
 
     def _propose(self) -> Tensor:
         free = self._free.tolist()
@@ -101,7 +101,7 @@ class HardSearch(SwapSearch[Hard]):
             if len(prompts := self._propose_swaps(position)):
                 self._position = position
                 return prompts
-        return self._propose_perturbations() if patience else self._now.ids.new_empty(0, len(self._now.ids))
+        return self._propose_perturbations() if patience else self._current.ids.new_empty(0, len(self._current.ids))
 
     def _next_position(self, free: list[int]) -> int:
         self._order = [position for position in self._order if position in free]
@@ -109,15 +109,15 @@ class HardSearch(SwapSearch[Hard]):
             self._order = [free[i] for i in torch.randperm(len(free), generator=self._generator)]
         return self._order.pop()
 
-    def _take(self, prompts: Tensor) -> None:
-        kls = self._measure(prompts, None if self._position is None else self._parent)
+    def _accept(self, prompts: Tensor) -> None:
+        kls = self._measure(prompts, None if self._position is None else self._base)
         best = int(kls.argmin())
         if self._position is not None:
             tokens = prompts[:, self._position].cpu()
             self._measured[self._position] = self._measured[self._position].with_more(
-                tokens, kls - self._now.objective, self._step, self._settings.memory
+                tokens, kls - self._current.objective, self._step, self._settings.memory
             )
-        if (self._position is None and kls[best].isfinite()) or float(kls[best]) < self._now.objective:
+        if (self._position is None and kls[best].isfinite()) or float(kls[best]) < self._current.objective:
             self._move_to(prompts[best], float(kls[best]))
         else:
             self._steps_without_improvement += 1
@@ -125,44 +125,44 @@ class HardSearch(SwapSearch[Hard]):
     def _propose_swaps(self, position: int) -> Tensor:
         """Swaps at a position that were not tried on this prompt: some at random, the rest the best-ranked."""
         settings, generator = self._settings, self._generator
-        wanted = self._evaluator.affordable(settings.width, position)
+        wanted = self._evaluator.candidates_within_budget(settings.width, position)
         learned = len(self._measured[position].tokens) >= MIN_OBSERVATIONS
-        at_random = draw(self._allowed, (round(wanted * settings.explore) if learned else wanted, 1), generator)
+        at_random = sample(self._allowed, (round(wanted * settings.explore) if learned else wanted, 1), generator)
         at_random = mix_target_tokens(at_random, self._allowed, self._target, generator)[:, 0]
-        found = [self._fresh_swaps(position, at_random[self._open[position, at_random]])]
+        found = [self._new_swaps(position, at_random[self._untried[position, at_random]])]
         missing = wanted - len(found[0])
-        while missing > 0 and len(tokens := self._open[position].nonzero()[:, 0]):
+        while missing > 0 and len(tokens := self._untried[position].nonzero()[:, 0]):
             pool = tokens[torch.randperm(len(tokens), generator=generator)[: settings.pool].to(tokens.device)]
             ranked = pool[self._expected_changes(position, pool).argsort()] if learned else pool
             while missing > 0 and len(ranked):
-                found.append(self._fresh_swaps(position, ranked[:missing]))
+                found.append(self._new_swaps(position, ranked[:missing]))
                 ranked = ranked[missing:]
                 missing -= len(found[-1])
         return torch.cat(found)
 
-    def _fresh_swaps(self, position: int, tokens: Tensor) -> Tensor:
+    def _new_swaps(self, position: int, tokens: Tensor) -> Tensor:
         """Prompts with these tokens put in, (at most count, n): those that are new and can be pasted."""
         swaps = torch.stack([torch.full_like(tokens, position), tokens], dim=1)
         self._mark_tried(swaps)
-        prompts = swapped(self._now.ids, swaps)
-        return prompts[self._evaluator.fresh(prompts)]
+        prompts = swapped(self._current.ids, swaps)
+        return prompts[self._evaluator.is_new(prompts)]
 
     def _expected_changes(self, position: int, pool: Tensor) -> Tensor:
         """What tokens would probably change at a position, (count,), the lowest the best."""
-        assert self._parent is not None
-        surprisal = None if self._parent.surprisal is None else self._parent.surprisal[position]
+        assert self._base is not None
+        surprisal = None if self._base.surprisal is None else self._base.surprisal[position]
         return posterior_mean(self._measured[position], pool, token_features(self._model), self._step, surprisal)
 
     def _propose_perturbations(self) -> Tensor:
         """The best prompt, with what is locked now, and `kick` random positions changed, `width` times."""
         settings, generator, free = self._settings, self._generator, self._free
-        best = self._now.ids.scatter(0, free, self._best.ids[free]).repeat(settings.width, 1)
+        best = self._current.ids.scatter(0, free, self._best.ids[free]).repeat(settings.width, 1)
         for _ in range(DRAWS):
-            drawn = draw(self._allowed, (settings.width, settings.length), generator)
+            drawn = sample(self._allowed, (settings.width, settings.length), generator)
             others = mix_target_tokens(drawn, self._allowed, self._target, generator)
             order = torch.rand(settings.width, len(free), generator=generator).argsort(dim=1)[:, : settings.kick]
             positions = free[order.to(free.device)]
             prompts = best.scatter(1, positions, others.gather(1, positions))
-            if len(prompts := prompts[self._evaluator.fresh(prompts)]):
+            if len(prompts := prompts[self._evaluator.is_new(prompts)]):
                 break
         return prompts

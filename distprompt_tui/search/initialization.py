@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from distprompt_tui.config.spec import Swaps, Tokens
+from distprompt_tui.config.spec import SwapSearchConfig, TokenSearchConfig
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.retokenization import is_retokenization_stable
@@ -40,7 +40,7 @@ def usable_ids(model: LanguageModel) -> Tensor:
     return usable.nonzero()[:, 0].to(model.device)
 
 
-def allowed_ids(model: LanguageModel, settings: Tokens) -> Tensor:
+def allowed_ids(model: LanguageModel, settings: TokenSearchConfig) -> Tensor:
     """Ids that a search's settings let into a prompt, rising, (count,).
 
     Raises:
@@ -63,18 +63,18 @@ def allowed_ids(model: LanguageModel, settings: Tokens) -> Tensor:
     return torch.tensor(usable, device=model.device)
 
 
-def draw(choices: Tensor, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+def sample(choices: Tensor, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Uniformly drawn choices of the given shape. Drawn on the CPU: the same on every device."""
     return choices[torch.randint(len(choices), shape, generator=generator).to(choices.device)]
 
 
 def random_ids(model: LanguageModel, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Uniformly drawn usable ids of the given shape."""
-    return draw(usable_ids(model), shape, generator)
+    return sample(usable_ids(model), shape, generator)
 
 
 def initial_prompts(
-    model: LanguageModel, settings: Swaps, allowed: Tensor, target: Tensor, generator: torch.Generator
+    model: LanguageModel, settings: SwapSearchConfig, allowed: Tensor, target: Tensor, generator: torch.Generator
 ) -> Tensor:
     """Hard prompts to start from, (count, n): one, or in a bank many whose text gives the same ids.
 
@@ -96,7 +96,7 @@ def initial_prompts(
     wanted = settings.bank if bank else 1
     kept: list[Tensor] = []
     for _ in range(DRAWS):
-        drawn = draw(allowed, (max(wanted, LEAST_DRAWN), settings.length), generator)
+        drawn = sample(allowed, (max(wanted, LEAST_DRAWN), settings.length), generator)
         if bank:
             drawn = mix_target_tokens(drawn, allowed, target, generator)
         kept += [ids for ids, good in zip(drawn, is_retokenization_stable(model, drawn.tolist()), strict=True) if good]

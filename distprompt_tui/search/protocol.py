@@ -17,14 +17,14 @@ class SoftPrompt:
 
 
 @dataclass(frozen=True)
-class Tried:
+class PositionCandidates:
     """Tokens that were tried at one position of a prompt.
 
     Attributes:
         step: when the newest of them was measured.
         kl: divergence of the prompt then, nats; with a fluency weight, its objective.
         tokens: each with the divergence of the prompt that has it there, the best first; the prompt's own among them.
-        screened: those of which only a screener has given a divergence, a tenth of a nat off or so.
+        screened: those of which only a draft model has given a divergence, a tenth of a nat off or so.
     """
 
     step: int
@@ -50,7 +50,7 @@ class HardPrompt:
     changed: tuple[int, ...]
     gained: tuple[float | None, ...] = ()
     locked: frozenset[int] = frozenset()
-    tried: tuple[Tried | None, ...] = ()
+    tried: tuple[PositionCandidates | None, ...] = ()
 
 
 Prompt = SoftPrompt | HardPrompt
@@ -64,7 +64,7 @@ class Step:
         index: how many updates the current prompt has seen; 0 is the initial prompt.
         kls: divergence in nats of every prompt since the previous report, the current one last. A search on a GPU
             reports several updates at once, since each report makes the host wait.
-        positions: work so far, in token positions through the body; a backward pass counts as two.
+        positions: work so far, in token positions through the backbone; a backward pass counts as two.
     """
 
     index: int
@@ -104,8 +104,8 @@ class Search(Protocol):
     def best(self) -> Best:
         """The best prompt so far; its divergence never rises."""
 
-    def state(self) -> SearchState:
+    def state_dict(self) -> SearchState:
         """To be restored later; asked between two steps."""
 
-    def restore(self, state: SearchState) -> None:
+    def load_state_dict(self, state: SearchState) -> None:
         """Take up a state of a search with the same model, target and settings."""

@@ -14,14 +14,14 @@ from distprompt_tui.search.retokenization import is_retokenization_stable
 
 
 @dataclass(frozen=True)
-class Shortened:
+class PrunedPrompt:
     """What is left of a prompt.
 
     Attributes:
         ids: (m,).
         positions: where each of them stood before, rising.
         kl: of what is left, nats.
-        work: token positions through the body that it took.
+        work: token positions through the backbone that it took.
     """
 
     ids: Tensor
@@ -30,14 +30,14 @@ class Shortened:
     work: int
 
 
-def shorten(
+def prune(
     model: LanguageModel,
     target: Tensor,
     ids: Tensor,
     within: float,
     locked: frozenset[int] = frozenset(),
     asked_to_stop: Callable[[], bool] = lambda: False,
-) -> Shortened:
+) -> PrunedPrompt:
     """Drop tokens while the divergence rises by at most `within` nats in all, and the text gives the ids again.
 
     Args:
@@ -66,4 +66,4 @@ def shorten(
             break
         ids, kl = prompts[best], float(kls[best])
         del positions[places[best]]
-    return Shortened(ids, tuple(positions), kl, evaluator.positions)
+    return PrunedPrompt(ids, tuple(positions), kl, evaluator.positions)

@@ -25,11 +25,11 @@ UPDATES_PER_REPORT_ON_GPU = 8
 """A report reads the divergence back, which makes the host wait for the GPU."""
 
 SPIKE_NATS = 2.0
-"""A prompt whose divergence is so many nats above its lowest has leapt to where all is flat: without going back, one
+"""A prompt whose divergence is so many nats above its lowest has jumped to a plateau: without going back, one
 search in twenty spends the rest of its steps there."""
 
-SLOWER, FASTER = 0.25, 1.1
-"""After a leap, steps are so much shorter; then each is so much longer than the one before, up to the usual."""
+LR_BACKOFF, LR_RECOVERY = 0.25, 1.1
+"""After a spike, steps are so much shorter; then each is so much longer than the one before, up to the usual."""
 
 ELIMINATION_FRACTION = 0.2
 """Restarts are down to one after this share of the steps: who leads then mostly leads at the end."""
@@ -49,7 +49,7 @@ class SoftBatch:
 
     Attributes:
         step: updates made.
-        positions: work so far, in token positions through the body; a backward pass counts as two.
+        positions: work so far, in token positions through the backbone; a backward pass counts as two.
         batch: prompts that run at once.
         prompts: the present ones, (b, n, d) float32.
         kls: of the newest measurement, nats, (b,).
@@ -58,7 +58,7 @@ class SoftBatch:
         best_prompts: what gave them, (b, n, d).
         best_gradients: of the divergence there, (b, n, d).
         best_steps: when, (b,).
-        pace: share of a whole step that each makes, (b,); below one after a leap.
+        lr_scale: share of a whole step that each makes, (b,); below one after a spike.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class SoftBatch:
         self.best_prompts = prompts.clone()
         self.best_gradients = torch.zeros_like(prompts)
         self.best_steps = torch.zeros(len(prompts), dtype=torch.long, device=model.device)
-        self.pace = torch.ones(len(prompts), device=model.device)
+        self.lr_scale = torch.ones(len(prompts), device=model.device)
 
     def measure(self) -> None:
         """Measure the present prompts, and which way is down; keeps the best."""
@@ -98,7 +98,7 @@ class SoftBatch:
         """Divergences, logits and gradients of some of the prompts."""
         prompts = self.prompts.detach()[rows].requires_grad_()
         of_targets = rows if len(self._targets) > 1 else slice(None)
-        copies = math.ceil(MIN_GEMM_ROWS / prompts[..., 0].numel())  # so that the body, too, sees so many positions
+        copies = math.ceil(MIN_GEMM_ROWS / prompts[..., 0].numel())  # so that the backbone, too, sees so many positions
         logits = self._model.next_token_logits(prompts.repeat(copies, 1, 1))[: len(prompts)]
         kls = logits_kl(self._targets[of_targets], logits, self._entropies[of_targets])
         (gradient,) = torch.autograd.grad(kls.sum(), prompts)
@@ -106,13 +106,13 @@ class SoftBatch:
 
     @torch.no_grad()
     def update(self) -> None:
-        """One step down from what `measure` gave, or from the best prompt where it has leapt away from it."""
+        """One step down from what `measure` gave, or from the best prompt where the divergence has spiked."""
         self.roll_back(~(self.kls <= self.best_kls + SPIKE_NATS))  # what is no number, too
         before = self.prompts.clone()
         self._optimizer.param_groups[0]["lr"] = self._lr * schedule(self.step, self._total, self._settings)
         self._optimizer.step()
-        self.prompts.copy_(torch.lerp(before, self.prompts, self.pace[:, None, None]))
-        self.pace = (self.pace * FASTER).clamp_max(1)
+        self.prompts.copy_(torch.lerp(before, self.prompts, self.lr_scale[:, None, None]))
+        self.lr_scale = (self.lr_scale * LR_RECOVERY).clamp_max(1)
         self.step += 1
         around = len(self._model.prefix_ids) + len(self._model.suffix_ids)
         self.positions += 3 * len(self.prompts) * (self._settings.length + around)
@@ -123,30 +123,29 @@ class SoftBatch:
         assert self.prompts.grad is not None
         self.prompts.copy_(torch.where(lost[:, None, None], self.best_prompts, self.prompts))
         self.prompts.grad = torch.where(lost[:, None, None], self.best_gradients, self.prompts.grad)
-        self.pace = torch.where(lost, SLOWER * self.pace, self.pace)
+        self.lr_scale = torch.where(lost, LR_BACKOFF * self.lr_scale, self.lr_scale)
 
-    def keep(self, rows: Tensor) -> None:
+    def select(self, rows: Tensor) -> None:
         """Go on with some of the prompts only.
 
         Args:
             rows: which, (fewer,).
         """
-        state = self.state()
+        state = self.state_dict()
         kept = {name: tensor[rows] if tensor.ndim else tensor for name, tensor in state.tensors.items()}
-        self.restore(SearchState(kept, state.numbers))
+        self.load_state_dict(SearchState(kept, state.numbers))
         self.kls, self.logits = self.kls[rows], self.logits[rows]
         if len(self._targets) > 1:
             self._targets, self._entropies = self._targets[rows], self._entropies[rows]
 
-    def state(self) -> SearchState:
-        """See `Search.state`."""
+    def state_dict(self) -> SearchState:
         tensors = {
             "prompts": self.prompts.detach(),
             "best_prompts": self.best_prompts,
             "best_gradients": self.best_gradients,
             "best_kls": self.best_kls,
             "best_steps": self.best_steps,
-            "pace": self.pace,
+            "pace": self.lr_scale,
             **{f"optimizer.{name}": value for name, value in self._optimizer.state.get(self.prompts, {}).items()},
         }
         return SearchState(
@@ -155,21 +154,20 @@ class SoftBatch:
                 "step": self.step,
                 "positions": self.positions,
                 "batch": self.batch.size,
-                "fitted": self.batch.fitted,
+                "fitted": self.batch.successes,
             },
         )
 
-    def restore(self, state: SearchState) -> None:
-        """See `Search.restore`."""
+    def load_state_dict(self, state: SearchState) -> None:
         device = self._model.device
         self.step, self.positions = state.numbers["step"], state.numbers["positions"]
-        self.batch.size, self.batch.fitted = state.numbers["batch"], state.numbers["fitted"]
-        never_leapt = {
+        self.batch.size, self.batch.successes = state.numbers["batch"], state.numbers["fitted"]
+        initial_values = {
             "best_gradients": torch.zeros_like(state.tensors["best_prompts"]),
             "pace": torch.ones(len(state.tensors["best_prompts"])),
         }
-        tensors = never_leapt | state.tensors  # an earlier version wrote neither
-        self.best_prompts, self.best_gradients, self.best_kls, self.best_steps, self.pace = (
+        tensors = initial_values | state.tensors  # an earlier version wrote neither
+        self.best_prompts, self.best_gradients, self.best_kls, self.best_steps, self.lr_scale = (
             tensors[name].to(device) for name in ("best_prompts", "best_gradients", "best_kls", "best_steps", "pace")
         )
         self.prompts = state.tensors["prompts"].to(device).requires_grad_()
@@ -193,6 +191,8 @@ class SoftSearch:
         warn: told what the person should know.
     """
 
+    with_gradient = True
+
     def __init__(
         self,
         model: LanguageModel,
@@ -202,15 +202,14 @@ class SoftSearch:
         seed: int,
         warn: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._rejections = NonFiniteWarnings(warn)
+        self._nonfinite_warnings = NonFiniteWarnings(warn)
         prompts = [initial_vectors(model, settings, seed + index) for index in range(settings.restarts)]
         self._batch = SoftBatch(model, target[None], torch.stack(prompts), settings, total_steps)
         self._total = total_steps
-        self._race = race(settings.restarts, total_steps)
+        self._eliminations = elimination_schedule(settings.restarts, total_steps)
         self._updates_per_report = UPDATES_PER_REPORT_ON_GPU if model.device.type == "cuda" else 1
 
     def steps(self) -> Iterator[Step]:
-        """See `Search.steps`."""
         batch = self._batch
         unreported: list[Tensor] = []
         while True:
@@ -222,13 +221,13 @@ class SoftSearch:
             if batch.step >= self._total:
                 return
             batch.update()
-            if batch.step in self._race:
-                batch.keep(batch.best_kls.argsort()[: self._race[batch.step]])
+            if batch.step in self._eliminations:
+                batch.select(batch.best_kls.argsort()[: self._eliminations[batch.step]])
 
     def _checked(self, kls: list[float]) -> tuple[float, ...]:
         """The divergences to report. Where one is no number the search steps back, and reports where it stands then."""
         if lost := sum(not math.isfinite(kl) for kl in kls):
-            self._rejections.add(lost, "the search steps back to the best prompt")
+            self._nonfinite_warnings.add(lost, "the search steps back to the best prompt")
             self._batch.roll_back(~self._batch.kls.isfinite())
             self._batch.measure()
             kls[-1] = float(self._batch.kls.min())
@@ -236,25 +235,21 @@ class SoftSearch:
 
     @property
     def current(self) -> tuple[SoftPrompt, Tensor]:
-        """See `Search.current`."""
         leader = self._batch.kls.argmin()
         return SoftPrompt(self._batch.prompts.detach()[leader]), self._batch.logits[leader]
 
     @property
     def best(self) -> Best:
-        """See `Search.best`."""
         batch, leader = self._batch, self._batch.best_kls.argmin()
         return Best(
             float(batch.best_kls[leader]), SoftPrompt(batch.best_prompts[leader]), int(batch.best_steps[leader])
         )
 
-    def state(self) -> SearchState:
-        """See `Search.state`."""
-        return self._batch.state()
+    def state_dict(self) -> SearchState:
+        return self._batch.state_dict()
 
-    def restore(self, state: SearchState) -> None:
-        """See `Search.restore`."""
-        self._batch.restore(state)
+    def load_state_dict(self, state: SearchState) -> None:
+        self._batch.load_state_dict(state)
 
 
 def _optimizer(settings: Soft, prompts: Tensor, lr: float) -> torch.optim.Optimizer:
@@ -263,7 +258,7 @@ def _optimizer(settings: Soft, prompts: Tensor, lr: float) -> torch.optim.Optimi
     return GGT([prompts], lr=lr, memory=settings.memory)
 
 
-def race(restarts: int, total: int) -> dict[int, int]:
+def elimination_schedule(restarts: int, total: int) -> dict[int, int]:
     """After which steps how many prompts go on, so that one is left at `ELIMINATION_FRACTION`."""
     return {
         max(1, round(ELIMINATION_FRACTION * total * rank / (restarts - 1))): restarts - rank
@@ -292,10 +287,8 @@ def initial_vectors(model: LanguageModel, settings: Soft, seed: int) -> Tensor:
         UsageError: the text has no tokens, or the prompt does not fit the model and the length.
     """
     generator = torch.Generator().manual_seed(seed)
-    matrix = model.embedding_matrix
     if settings.init == "random":
-        noise = torch.randn(settings.length, model.hidden_size, generator=generator)
-        return matrix.mean(0) + matrix.std() * noise.to(model.device)
+        return model.random_vectors(settings.length, generator)
     if settings.init_prompt is not None:
         return prompt_vectors(model, Path(settings.init_prompt), settings.length)
     if settings.init_text is not None:

@@ -20,7 +20,7 @@ NOISE_PER_STEP = 0.02
 """Variance of a measured change, by that of all of them, and what each step since then adds: the prompt has changed."""
 
 CEILING = 0.75
-"""Changes above this quantile count as it: how bad the bad ones are tells nothing of the good ones."""
+"""Changes are clipped at this quantile: the size of large losses is uninformative."""
 
 
 @dataclass(frozen=True)

@@ -10,22 +10,22 @@ from typing import ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from distprompt_tui.config.spec import Swaps, Tokens
+from distprompt_tui.config.spec import SwapSearchConfig, TokenSearchConfig
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.candidate_log import CandidateLog
 from distprompt_tui.search.candidates import swap_scores
-from distprompt_tui.search.evaluator import Evaluator, Parent
+from distprompt_tui.search.evaluator import BasePrompt, Evaluator
 from distprompt_tui.search.initialization import allowed_ids, initial_prompts, usable_ids
 from distprompt_tui.search.protocol import Best, HardPrompt, SearchState, Step
 from distprompt_tui.search.retokenization import is_retokenization_stable
 
-Settings = TypeVar("Settings", bound=Tokens)
-SwapSettings = TypeVar("SwapSettings", bound=Swaps)
+Settings = TypeVar("Settings", bound=TokenSearchConfig)
+SwapSettings = TypeVar("SwapSettings", bound=SwapSearchConfig)
 
 
 @dataclass(frozen=True)
-class Standing:
+class ScoredPrompt:
     """A prompt, its divergence and its objective in nats (the same where fluency does not count), the step that came to
     it, and `changed` and `gained` of `HardPrompt`."""
 
@@ -71,14 +71,14 @@ class TokenSearch(ABC, Generic[Settings]):
         self._warn = warn
         self._generator = torch.Generator().manual_seed(seed)
         self._allowed = allowed_ids(model, settings)
-        self._evaluator = Evaluator(model, target, settings.length, warn, self._fluency, self._screener)
+        self._evaluator = Evaluator(model, target, settings.length, warn, self._fluency, self._draft_model)
         self._step = 0
         nowhere = torch.zeros(0, dtype=torch.long, device=model.device)
-        self._now = self._best = Standing(nowhere, float("inf"), float("inf"), 0, (), ())
+        self._current = self._best = ScoredPrompt(nowhere, float("inf"), float("inf"), 0, (), ())
         self._best_survives = False
-        self._parent: Parent | None = None
+        self._base: BasePrompt | None = None
         self._locked: frozenset[int] = frozenset()
-        self._tried = CandidateLog()
+        self._candidate_log = CandidateLog()
 
     @property
     def _fluency(self) -> float:
@@ -86,7 +86,7 @@ class TokenSearch(ABC, Generic[Settings]):
         return 0.0
 
     @property
-    def _screener(self) -> LanguageModel | None:
+    def _draft_model(self) -> LanguageModel | None:
         """What candidates go through before the model itself, if anything."""
         return None
 
@@ -99,12 +99,11 @@ class TokenSearch(ABC, Generic[Settings]):
         """The prompts that the next step measures, (count, n); none where nothing is left to try."""
 
     @abstractmethod
-    def _take(self, prompts: Tensor) -> None:
+    def _accept(self, prompts: Tensor) -> None:
         """Measure them, and go where the method goes from there."""
 
     def steps(self) -> Iterator[Step]:
-        """See `Search.steps`."""
-        if self._parent is None:
+        if self._base is None:
             self._start()
         yield self.report()
         while self._step < self._total:
@@ -112,36 +111,33 @@ class TokenSearch(ABC, Generic[Settings]):
             if not len(prompts):
                 return
             self._step += 1
-            self._take(prompts)
+            self._accept(prompts)
             yield self.report()
 
     @property
     def current(self) -> tuple[HardPrompt, Tensor]:
-        """See `Search.current`."""
-        assert self._parent is not None
-        return self._as_prompt(self._now), self._parent.logits
+        assert self._base is not None
+        return self._as_prompt(self._current), self._base.logits
 
     @property
     def best(self) -> Best:
-        """See `Search.best`."""
         return Best(self._best.kl, self._as_prompt(self._best), self._best.step)
 
-    def state(self) -> SearchState:
-        """See `Search.state`."""
-        hashes, kls = self._evaluator.known()
+    def state_dict(self) -> SearchState:
+        hashes, kls = self._evaluator.cached()
         tensors = {
             "generator": self._generator.get_state(),
             "known_hashes": hashes,
             "known_kls": kls,
-            "now.ids": self._now.ids.clone(),
+            "now.ids": self._current.ids.clone(),
             "best.ids": self._best.ids.clone(),
-            **self._own(),
+            **self._extra_state(),
         }
         numbers = {
             "step": self._step,
             "positions": self._evaluator.positions,
             "batch": self._evaluator.batch.size,
-            "fitted": self._evaluator.batch.fitted,
+            "fitted": self._evaluator.batch.successes,
             "locked": sorted(self._locked),
             **{
                 name: {
@@ -151,15 +147,14 @@ class TokenSearch(ABC, Generic[Settings]):
                     "changed": list(at.changed),
                     "gained": list(at.gained),
                 }
-                for name, at in (("now", self._now), ("best", self._best))
+                for name, at in (("now", self._current), ("best", self._best))
             },
         }
         return SearchState(tensors, numbers)
 
-    def restore(self, state: SearchState) -> None:
-        """See `Search.restore`."""
-        self._now, self._best = (
-            Standing(
+    def load_state_dict(self, state: SearchState) -> None:
+        self._current, self._best = (
+            ScoredPrompt(
                 state.tensors[f"{name}.ids"].to(self._model.device),
                 state.numbers[name]["kl"],
                 state.numbers[name]["objective"],
@@ -174,54 +169,54 @@ class TokenSearch(ABC, Generic[Settings]):
         self._step = state.numbers["step"]
         self._generator.set_state(state.tensors["generator"].cpu())
         batch = self._evaluator.batch
-        batch.size, batch.fitted = state.numbers["batch"], state.numbers["fitted"]
-        self._evaluator.restore_known(state.tensors["known_hashes"], state.tensors["known_kls"])
-        self._parent = self._evaluator.parent(self._now.ids, with_gradient=self.with_gradient)
-        self._take_up(state.tensors)
+        batch.size, batch.successes = state.numbers["batch"], state.numbers["fitted"]
+        self._evaluator.load_cache(state.tensors["known_hashes"], state.tensors["known_kls"])
+        self._base = self._evaluator.base_prompt(self._current.ids, with_gradient=self.with_gradient)
+        self._load_extra_state(state.tensors)
         self._evaluator.positions = state.numbers["positions"]  # what was worked again is in the count already
 
-    def _own(self) -> dict[str, Tensor]:
+    def _extra_state(self) -> dict[str, Tensor]:
         """What the method itself has to remember, by name."""
         return {}
 
-    def _take_up(self, own: dict[str, Tensor]) -> None:
-        """Go on from what `_own` gave; the current prompt and its parent are there already."""
+    def _load_extra_state(self, own: dict[str, Tensor]) -> None:
+        """Go on from what `_extra_state` gave; the current prompt and its base prompt are there already."""
 
     def report(self) -> Step:
         """Where the search is."""
-        return Step(self._step, (self._now.kl,), self._evaluator.positions)
+        return Step(self._step, (self._current.kl,), self._evaluator.positions)
 
-    def _as_prompt(self, at: Standing) -> HardPrompt:
-        tried = tuple(map(self._tried.at, range(len(at.ids))))
+    def _as_prompt(self, at: ScoredPrompt) -> HardPrompt:
+        tried = tuple(map(self._candidate_log.at, range(len(at.ids))))
         return HardPrompt(at.ids, at.changed, at.gained, self._locked, tried)
 
-    def _measure(self, prompts: Tensor, parent: Parent | None) -> Tensor:
+    def _measure(self, prompts: Tensor, base: BasePrompt | None) -> Tensor:
         """As `Evaluator.measure`, kept for whoever looks on."""
-        kls = self._evaluator.measure(prompts, parent)
+        kls = self._evaluator.measure(prompts, base)
         exact = self._evaluator.measured(prompts)
-        self._tried.note(self._now.ids, self._now.objective, self._step, prompts, kls, exact)
+        self._candidate_log.note(self._current.ids, self._current.objective, self._step, prompts, kls, exact)
         return kls
 
-    def _move_to(self, ids: Tensor, objective: float, parent: Parent | None = None) -> None:
+    def _move_to(self, ids: Tensor, objective: float, base: BasePrompt | None = None) -> None:
         """Make a measured prompt the current one, and the best one if it is.
 
         Args:
             ids: (n,).
             objective: as it was measured.
-            parent: where it was run already.
+            base: where it was run already.
         """
-        old = self._now
-        self._parent = parent or self._evaluator.parent(ids, with_gradient=self.with_gradient)
-        kl = self._parent.kl if self._fluency else objective
+        old = self._current
+        self._base = base or self._evaluator.base_prompt(ids, with_gradient=self.with_gradient)
+        kl = self._base.kl if self._fluency else objective
         changed: list[int] = [self._step] * len(ids)
         gained: list[float | None] = [None] * len(ids)
         if len(old.ids) == len(ids):
             for position, is_kept in enumerate((ids == old.ids).tolist()):
                 changed[position] = old.changed[position] if is_kept else self._step
                 gained[position] = old.gained[position] if is_kept else old.kl - kl
-        self._now = Standing(ids, kl, objective, self._step, tuple(changed), tuple(gained))
+        self._current = ScoredPrompt(ids, kl, objective, self._step, tuple(changed), tuple(gained))
         if objective < self._best.objective or not self._best_survives:
-            self._best, self._best_survives = self._now, len(old.ids) > 0 or self._survives(ids)
+            self._best, self._best_survives = self._current, len(old.ids) > 0 or self._survives(ids)
 
     def _survives(self, ids: Tensor) -> bool:
         """Whether a prompt, (n,), is read again from its text; searches move to such prompts only."""
@@ -250,7 +245,7 @@ class SwapSearch(TokenSearch[SwapSettings]):
         if len(now) == self._settings.length:
             raise UsageError("every other position is locked: there would be nothing left to search")
         self._locked = now
-        self._changed_by_hand()
+        self._on_manual_edit()
         return self.report()
 
     def edit(self, position: int, token: int) -> Step:
@@ -262,20 +257,20 @@ class SwapSearch(TokenSearch[SwapSettings]):
         self._check_position(position)
         if token not in usable_ids(self._model).tolist():
             raise UsageError(f"token {token} cannot stand in a prompt: it is a control token, or there is none")
-        ids = self._now.ids.clone()
+        ids = self._current.ids.clone()
         ids[position] = token
         if not self._survives(ids):
             text = self._model.vocabulary.text(token)
             raise UsageError(f"with {text!r} there, the prompt's text would be read as other tokens: try another")
-        self._move_to(ids, float(self._measure(ids[None], self._parent)))
-        self._changed_by_hand()
+        self._move_to(ids, float(self._measure(ids[None], self._base)))
+        self._on_manual_edit()
         return self.report()
 
     def _check_position(self, position: int) -> None:
         if not 0 <= position < self._settings.length:
             raise UsageError(f"there is no position {position + 1} in a prompt of {self._settings.length}")
 
-    def _changed_by_hand(self) -> None:
+    def _on_manual_edit(self) -> None:
         """Go on from the current prompt alone, with its locks: somebody has set it."""
 
     def _start(self) -> None:
@@ -294,13 +289,15 @@ class SwapSearch(TokenSearch[SwapSettings]):
         return torch.tensor(free, device=self._model.device)
 
     @property
-    def _barred(self) -> Tensor:
+    def _forbidden(self) -> Tensor:
         """Which token may not be put where, (n, V) bool."""
-        barred = torch.ones(self._settings.length, self._model.vocab_size, dtype=torch.bool, device=self._model.device)
-        barred[self._free[:, None], self._allowed] = False
-        return barred
+        forbidden = torch.ones(
+            self._settings.length, self._model.vocab_size, dtype=torch.bool, device=self._model.device
+        )
+        forbidden[self._free[:, None], self._allowed] = False
+        return forbidden
 
-    def _scored(self, parent: Parent) -> Tensor:
-        """First-order change of the objective for every swap of a parent, (n, V); see `swap_scores`."""
-        assert parent.gradient is not None
-        return swap_scores(parent.gradient, parent.ids, self._model.embedding_matrix, self._barred, parent.surprisal)
+    def _scored(self, base: BasePrompt) -> Tensor:
+        """First-order change of the objective for every swap of a base prompt, (n, V); see `swap_scores`."""
+        assert base.gradient is not None
+        return swap_scores(base.gradient, base.ids, self._model.embedding_matrix, self._forbidden, base.surprisal)

@@ -281,16 +281,7 @@ def write_json(path: Path, value: Any, durable: bool = True) -> None:
 
 def as_json(value: Any) -> bytes:
     """A JSON file's content. JSON has no NaN: one is a `ValueError`."""
-    return (_terminal_safe_json(value, indent=1) + "\n").encode()
-
-
-def append_line(descriptor: int, value: dict[str, Any]) -> None:
-    """Append one JSON object as a line, in a single write, so that lines of two writers never mix."""
-    line = (_terminal_safe_json(value, separators=(",", ":")) + "\n").encode()
-    written = os.write(descriptor, line)
-    if written < len(line):  # the disk is full: half a line would spoil the next one
-        os.ftruncate(descriptor, os.fstat(descriptor).st_size - written)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return (terminal_safe_json(value, indent=1) + "\n").encode()
 
 
 def open_private(path: Path, flags: int) -> int:
@@ -389,7 +380,7 @@ def parse_json(text: str, *, pairs: bool = False) -> Any:
     return value
 
 
-def _terminal_safe_json(value: Any, **how: Any) -> str:
+def terminal_safe_json(value: Any, **how: Any) -> str:
     """JSON in which every character is UTF-8 and none steers a terminal that the file is printed to."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, **how)
     return _NOT_PLAIN.sub(_plain, text)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from distprompt_tui.sweeps.directory import SweepDirectory, read_lines
-from distprompt_tui.sweeps.tasks import Kind, Task
+from distprompt_tui.sweeps.results import SearchConfig
+from distprompt_tui.sweeps.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,8 @@ class Cost:
     peak_bytes: int
 
     @property
-    def kind(self) -> Kind:
-        """Of its searches."""
-        return Kind(self.method, self.model, self.length)
+    def config(self) -> SearchConfig:
+        return SearchConfig(self.method, self.model, self.length)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Estimate:
         peak_bytes: of a worker.
     """
 
-    kind: Kind
+    config: SearchConfig
     tasks: int
     searches: int
     seconds_each: float | None
@@ -53,13 +53,13 @@ def read_costs(directory: SweepDirectory) -> list[Cost]:
 def estimates(costs: Sequence[Cost], tasks: Sequence[Task]) -> list[Estimate]:
     """What tasks will take, kind by kind."""
     found = []
-    for kind in dict.fromkeys(task.kind for task in tasks):
-        own = [task for task in tasks if task.kind == kind]
+    for config in dict.fromkeys(task.config for task in tasks):
+        own = [task for task in tasks if task.config == config]
         searches = sum(len(task.searches) for task in own)
-        measured = [cost for cost in costs if cost.kind == kind]
+        measured = [cost for cost in costs if cost.config == config]
         each = _seconds_each(measured)
         peak = max((cost.peak_bytes for cost in measured), default=None)
-        found.append(Estimate(kind, len(own), searches, each, None if each is None else each * searches, peak))
+        found.append(Estimate(config, len(own), searches, each, None if each is None else each * searches, peak))
     return found
 
 

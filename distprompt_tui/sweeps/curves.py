@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from distprompt_tui.sweeps.bootstrap import Average, mean
-from distprompt_tui.sweeps.pivot import Measure, SearchConfig, entropies_of, group_by_config, table, targets_of
-from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.pivot import Measure, entropies_of, group_by_config, table, targets_of
+from distprompt_tui.sweeps.results import Row, SearchConfig
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,12 +17,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distprompt_tui.config.spec import RECORDED
+from distprompt_tui.config.spec import LEGACY_CONTEXT
 from distprompt_tui.config.validation import read_checked
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
-from distprompt_tui.runs.process import take_lock
 from distprompt_tui.storage.decode import record, table
+from distprompt_tui.storage.folder import FileIn
+from distprompt_tui.storage.jsonl import append_lines, end_torn_line
 from distprompt_tui.storage.legacy import with_new_names
+from distprompt_tui.storage.lock import take_lock, write_holder
 from distprompt_tui.storage.safe_io import (
     list_folders,
     open_private,
@@ -36,9 +37,11 @@ from distprompt_tui.storage.safe_io import (
 )
 from distprompt_tui.sweeps.results import Row
 from distprompt_tui.sweeps.sweep_spec import Sweep
-from distprompt_tui.sweeps.tasks import Outcome, Search, all_searches
+from distprompt_tui.sweeps.tasks import SearchOutcome, SweepSearch, all_searches
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from distprompt_tui.storage.decode import Record
 
 
@@ -69,53 +72,26 @@ class SweepDirectory:
 
     @property
     def name(self) -> str:
-        """The sweep's name and digest."""
         return self.path.name
 
-    @property
-    def sweep_file(self) -> Path:
-        """The resolved grid."""
-        return self.path / GRID
-
-    @property
-    def inputs_file(self) -> Path:
-        """What models and files were when the sweep was begun."""
-        return self.path / "inputs.json"
-
-    @property
-    def rows_file(self) -> Path:
-        """A line for each search that has ended."""
-        return self.path / "rows.jsonl"
-
-    @property
-    def failures_file(self) -> Path:
-        """A line for each search that was refused or given up."""
-        return self.path / "failures.jsonl"
-
-    @property
-    def tasks_file(self) -> Path:
-        """What each finished task took."""
-        return self.path / "tasks.jsonl"
-
-    @property
-    def results(self) -> Path:
-        """Prompts and largest tokens, a file for each row."""
-        return self.path / "results"
-
-    @property
-    def table(self) -> Path:
-        """The rows for other programs."""
-        return self.path / "results.csv"
-
-    @property
-    def log(self) -> Path:
-        """What workers printed."""
-        return self.path / "worker.log"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the process that carries the sweep out; holds its id."""
-        return self.path / "lock"
+    sweep_file = FileIn(GRID)
+    """The resolved grid."""
+    inputs_file = FileIn("inputs.json")
+    """What models and files were when the sweep was begun."""
+    rows_file = FileIn("rows.jsonl")
+    """A line for each search that has ended."""
+    failures_file = FileIn("failures.jsonl")
+    """A line for each search that was refused or given up."""
+    tasks_file = FileIn("tasks.jsonl")
+    """What each finished task took."""
+    results = FileIn("results")
+    """Prompts and largest tokens, a file for each row."""
+    table = FileIn("results.csv")
+    """The rows for other programs."""
+    log = FileIn("worker.log")
+    """What workers printed."""
+    lock = FileIn("lock")
+    """Held by the process that carries the sweep out; holds its id."""
 
     def read_sweep(self) -> Sweep:
         """The resolved grid.
@@ -123,7 +99,7 @@ class SweepDirectory:
         Raises:
             UsageError: the file is missing or damaged.
         """
-        return read_checked(self.sweep_file, Sweep, RECORDED)
+        return read_checked(self.sweep_file, Sweep, LEGACY_CONTEXT)
 
     def read_rows(self) -> list[Row]:
         """The rows so far that are of the grid, in its order."""
@@ -164,8 +140,7 @@ class SweepDirectory:
             raise UsageError(f"{self.lock} cannot be written: {error.strerror}") from error
         try:
             take_lock(descriptor, self.lock)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            write_holder(descriptor, os.getpid())
             yield
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode()
@@ -174,16 +149,16 @@ class SweepDirectory:
             os.close(descriptor)
 
 
-def filter_to_grid(rows: Iterable[Row], searches: Iterable[Search]) -> list[Row]:
+def filter_to_grid(rows: Iterable[Row], searches: Iterable[SweepSearch]) -> list[Row]:
     """The rows of some searches, in their order; a row that says something else of its place than the grid is none."""
     by_key = {row.key: row for row in rows}
     found = ((search, by_key.get(search.key)) for search in searches)
     return [row for search, row in found if row is not None and _is_of(row, search)]
 
 
-def _is_of(row: Row, search: Search) -> bool:
-    place = (row.method, row.model, row.length), row.series, row.entropy_asked, row.target_index, row.seed
-    return place == (search.kind, search.series, search.entropy_asked, search.target_index, search.seed)
+def _is_of(row: Row, search: SweepSearch) -> bool:
+    place = row.config, row.series, row.entropy_asked, row.target_index, row.seed
+    return place == (search.config, search.series, search.entropy_asked, search.target_index, search.seed)
 
 
 class SweepWriter:
@@ -197,7 +172,9 @@ class SweepWriter:
     def __init__(self, directory: SweepDirectory) -> None:
         self._directory = directory
         for file in (directory.rows_file, directory.failures_file, directory.tasks_file):
-            truncate_torn_line(file)
+            if file.exists():
+                with _appending(file) as descriptor:
+                    end_torn_line(descriptor)
         self.done = {row.key for row in read_lines(directory.rows_file, Row)}
         self.refused = {failure.key for failure in directory.read_failures() if failure.attempts == 0}
 
@@ -206,7 +183,7 @@ class SweepWriter:
         """Keys of the searches that need no more work."""
         return self.done | self.refused
 
-    def commit(self, outcomes: Iterable[Outcome]) -> None:
+    def commit(self, outcomes: Iterable[SearchOutcome]) -> None:
         """Write the outcomes of a task: results first, then all rows at once."""
         settled = self.settled
         new = [outcome for outcome in outcomes if outcome.key not in settled]
@@ -214,17 +191,17 @@ class SweepWriter:
         for outcome in new:
             if outcome.result is not None:
                 write_json(self._directory.results / f"{outcome.key}.json", outcome.result)
-        append_lines(self._directory.rows_file, [asdict(row) for row in rows])
+        append_records(self._directory.rows_file, rows)
         self.done |= {row.key for row in rows}
         refused = [Failure(outcome.key, 0, outcome.refused) for outcome in new if outcome.refused is not None]
-        append_lines(self._directory.failures_file, [asdict(failure) for failure in refused])
+        append_records(self._directory.failures_file, refused)
         self.refused |= {failure.key for failure in refused}
 
     def mark_failed(self, keys: Iterable[str], attempts: int, error: str) -> list[Failure]:
         """Write down that searches without a row are not tried again."""
         settled = self.settled
         failures = [Failure(key, attempts, error) for key in keys if key not in settled]
-        append_lines(self._directory.failures_file, [asdict(failure) for failure in failures])
+        append_records(self._directory.failures_file, failures)
         return failures
 
 
@@ -282,19 +259,18 @@ def read_lines(path: Path, kind: type[Record]) -> list[Record]:
     return found
 
 
-def append_lines(path: Path, values: Sequence[dict[str, Any]]) -> None:
-    """Append JSON objects in one write and flush them to disk."""
-    if not values:
-        return
-    lines = "".join(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n" for value in values)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        file.write(lines.encode())
-        os.fsync(descriptor)
+def append_records(path: Path, records: Sequence[DataclassInstance]) -> None:
+    """Append dataclasses as JSON lines and flush them to disk."""
+    if records:
+        with _appending(path) as descriptor:
+            append_lines(descriptor, [asdict(record) for record in records])
+            os.fsync(descriptor)
 
 
-def truncate_torn_line(path: Path) -> None:
-    """Cut off a last line that was not finished, so that the next one begins where it should."""
-    if path.exists():
-        with path.open("r+b") as file:
-            file.truncate(file.read().rfind(b"\n") + 1)
+@contextmanager
+def _appending(path: Path) -> Iterator[int]:
+    descriptor = open_private(path, os.O_RDWR | os.O_APPEND)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

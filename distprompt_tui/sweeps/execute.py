@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from torch import Tensor
 from distprompt_tui import __version__
 from distprompt_tui.bounds.cache import solve_bounds
 from distprompt_tui.bounds.values import Bounds
-from distprompt_tui.config.spec import Model, Soft
+from distprompt_tui.config.spec import ModelSpec, Soft
 from distprompt_tui.errors import DistPromptError, ModelError, TargetError
 from distprompt_tui.metrics.divergence import Comparison, compare
 from distprompt_tui.models.fingerprint import ModelRecord
@@ -30,7 +30,7 @@ from distprompt_tui.search import make_search
 from distprompt_tui.search.protocol import HardPrompt, Prompt, SoftPrompt
 from distprompt_tui.search.soft import SoftBatch, initial_vectors
 from distprompt_tui.sweeps.results import Row
-from distprompt_tui.sweeps.tasks import Outcome, Search, Task
+from distprompt_tui.sweeps.tasks import SearchOutcome, SweepSearch, Task
 from distprompt_tui.targets import Target, build_target
 from distprompt_tui.worker.model_provider import Load, ModelProvider, load_by_name
 from distprompt_tui.worker.snapshots import kl_of_text, prompt_tokens
@@ -43,7 +43,7 @@ TOP_TOKENS = 20
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search came to.
 
     Attributes:
@@ -51,7 +51,7 @@ class Found:
         start: divergence of the initial prompt, nats.
         before: logits after the initial prompt, (V,).
         steps: that were made.
-        positions: through the model's body, a backward pass as two.
+        positions: through the model's backbone, a backward pass as two.
         seconds: this search's share.
     """
 
@@ -63,7 +63,7 @@ class Found:
     seconds: float
 
 
-def answer(fields: dict[str, Any], threads: int) -> dict[str, Any]:
+def answer_task(fields: dict[str, Any], threads: int) -> dict[str, Any]:
     """What a worker says to a task, in plain values that fit into JSON: its outcomes, or an `error`.
 
     Args:
@@ -75,7 +75,7 @@ def answer(fields: dict[str, Any], threads: int) -> dict[str, Any]:
     try:
         _loader(task)(task.searches[0].spec.model, _quiet)
         began = time.perf_counter()
-        outcomes = carry_out(task)
+        outcomes = run_task(task)
         return {
             "outcomes": [outcome.model_dump(mode="json") for outcome in outcomes],
             "seconds": round(time.perf_counter() - began, 3),
@@ -84,13 +84,13 @@ def answer(fields: dict[str, Any], threads: int) -> dict[str, Any]:
     except DistPromptError as error:
         return {"error": str(error)}
     except torch.OutOfMemoryError:
-        return {"error": f"{task.kind.model} ran out of device memory with {len(task.searches)} prompts at a time"}
+        return {"error": f"{task.config.model} ran out of device memory with {len(task.searches)} prompts at a time"}
     except Exception as error:
         traceback.print_exc()
         return {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
 
 
-def carry_out(task: Task) -> list[Outcome]:
+def run_task(task: Task) -> list[SearchOutcome]:
     """Make the targets, search for all that can be made, and measure what was found.
 
     Raises:
@@ -100,24 +100,29 @@ def carry_out(task: Task) -> list[Outcome]:
     load_recorded = _loader(task)
     model, _ = load_recorded(settings, _quiet)
     source = ModelProvider(model, settings, _quiet, load_recorded)
-    made: list[tuple[Search, Target]] = []
-    outcomes: list[Outcome] = []
+    made: list[tuple[SweepSearch, Target]] = []
+    outcomes: list[SearchOutcome] = []
     for search in task.searches:
         try:
             made.append((search, build_target(search.spec.target, model.vocabulary, source)))
         except TargetError as error:
-            outcomes.append(Outcome(key=search.key, refused=str(error)))
+            outcomes.append(SearchOutcome(key=search.key, refused=str(error)))
     if made:
         targets = torch.stack([torch.tensor(target.probabilities) for _, target in made])
         searches = [search for search, _ in made]
-        in_batch = isinstance(searches[0].spec.search, Soft)
-        found = _descend(model, searches, targets) if in_batch else _one_by_one(model, searches, targets)
-        outcomes += [_outcome(model, *one) for one in zip(searches, (target for _, target in made), found, strict=True)]
+        if isinstance(searches[0].spec.search, Soft):
+            found = _search_vectors(model, searches, targets)
+        else:
+            found = list(map(partial(_search_tokens, model), searches, targets))
+        outcomes += [
+            _outcome(model, search, target, p, one)
+            for (search, target), p, one in zip(made, targets, found, strict=True)
+        ]
     return outcomes
 
 
 @lru_cache(maxsize=MODELS_KEPT)
-def load(settings: Model, report: Report, recorded: ModelRecord | None = None) -> tuple[LanguageModel, Path]:
+def load(settings: ModelSpec, report: Report, recorded: ModelRecord | None = None) -> tuple[LanguageModel, Path]:
     """As `load_by_name`; the models that were used last stay in memory."""
     return load_by_name(settings, report, recorded)
 
@@ -131,7 +136,7 @@ def _quiet(text: str, fraction: float | None) -> None:
     """Nobody reads along."""
 
 
-def _descend(model: LanguageModel, searches: Sequence[Search], targets: Tensor) -> list[Found]:
+def _search_vectors(model: LanguageModel, searches: Sequence[SweepSearch], targets: Tensor) -> list[SearchResult]:
     """Soft prompts for all targets, (b, V), in one batch."""
     settings, steps = searches[0].spec.search, searches[0].spec.budget.steps
     assert isinstance(settings, Soft)
@@ -147,17 +152,12 @@ def _descend(model: LanguageModel, searches: Sequence[Search], targets: Tensor) 
         raise ModelError(f"the model gave no finite divergence by step {steps}: a smaller lr or dtype float32 may do")
     seconds = (time.perf_counter() - began) / len(searches)
     return [
-        Found(SoftPrompt(prompt), start, logits, steps, batch.positions // len(searches), seconds)
+        SearchResult(SoftPrompt(prompt), start, logits, steps, batch.positions // len(searches), seconds)
         for prompt, start, logits in zip(batch.best_prompts, starts, before, strict=True)
     ]
 
 
-def _one_by_one(model: LanguageModel, searches: Sequence[Search], targets: Tensor) -> list[Found]:
-    """Hard prompts for targets, (b, V)."""
-    return [_swap(model, search, target) for search, target in zip(searches, targets, strict=True)]
-
-
-def _swap(model: LanguageModel, asked: Search, target: Tensor) -> Found:
+def _search_tokens(model: LanguageModel, asked: SweepSearch, target: Tensor) -> SearchResult:
     began = time.perf_counter()
     search = make_search(model, target, asked.spec, lambda text: print(f"{asked.key}: {text}", file=sys.stderr))
     steps = search.steps()
@@ -166,24 +166,25 @@ def _swap(model: LanguageModel, asked: Search, target: Tensor) -> Found:
     for step in steps:
         if not math.isfinite(step.kls[-1]):
             raise ModelError(f"the model gave no finite divergence at step {step.index}")
-    return Found(search.best.prompt, start, before, step.index, step.positions, time.perf_counter() - began)
+    return SearchResult(search.best.prompt, start, before, step.index, step.positions, time.perf_counter() - began)
 
 
 @torch.no_grad()
-def _outcome(model: LanguageModel, search: Search, target: Target, found: Found) -> Outcome:
+def _outcome(
+    model: LanguageModel, search: SweepSearch, target: Target, p: Tensor, found: SearchResult
+) -> SearchOutcome:
     """Measure the prompt alone, once more, and put it beside what no prompt could beat."""
-    p = torch.tensor(target.probabilities)
     ids = found.prompt.ids.tolist() if isinstance(found.prompt, HardPrompt) else None
     asked = found.prompt.vectors if isinstance(found.prompt, SoftPrompt) else found.prompt.ids
     achieved = compare(p, model.next_token_logits(asked[None])[0])
     bounds = _bounds(model, p)
     row = Row(
         key=search.key,
-        model=search.kind.model,
+        model=search.config.model,
         series=search.series,
         family=target.family,
-        method=search.kind.method,
-        length=search.kind.length,
+        method=search.config.method,
+        length=search.config.length,
         entropy_asked=search.entropy_asked,
         target_index=search.target_index,
         seed=search.seed,
@@ -191,7 +192,7 @@ def _outcome(model: LanguageModel, search: Search, target: Target, found: Found)
         kl_string=None if ids is None else kl_of_text(model, p, ids),
         floor=bounds.floor,
         head_optimum=bounds.head_optimum,
-        uniform_kl=math.log(model.vocabulary.allowed.sum()) - target.entropy,
+        uniform_kl=target.uniform_kl(model.vocabulary),
         start=found.start,
         entropy=target.entropy,
         entropy_achieved=achieved.numbers.entropy,
@@ -212,7 +213,7 @@ def _outcome(model: LanguageModel, search: Search, target: Target, found: Found)
         "prompt": prompt_tokens(model, found.prompt),
         "tokens": _largest(model, p, compare(p, found.before), achieved),
     }
-    return Outcome(key=search.key, row=row, result=result)
+    return SearchOutcome(key=search.key, row=row, result=result)
 
 
 def _bounds(model: LanguageModel, target: Tensor) -> Bounds:

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distprompt_tui.sweeps.bootstrap import FEWEST_TARGETS, Average, Outcome, average
-from distprompt_tui.sweeps.pivot import Measure, SearchConfig, entropies_of, group_by_config, table, targets_of
-from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.pivot import Measure, entropies_of, group_by_config, table, targets_of
+from distprompt_tui.sweeps.results import Row, SearchConfig
 from distprompt_tui.sweeps.sweep_spec import Finding
 
 SplitMeasure = Literal["kl", "head_optimum", "excess"]
@@ -127,7 +127,7 @@ def as_dict(verdict: Verdict) -> dict[str, Any]:
     effects = {measure: verdict.effect(measure) for measure in get_args(SplitMeasure)}
     return {
         "finding": verdict.finding,
-        **asdict(verdict.setting),
+        **verdict.setting._asdict(),
         "series": verdict.series,
         "outcome": verdict.outcome,
         "missing": verdict.missing,

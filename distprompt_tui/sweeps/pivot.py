@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.results import Row, SearchConfig
 
 Measure = Literal["kl", "kl_string", "head_optimum", "excess", "floor", "uniform_kl", "entropy_achieved"]
-
-
-@dataclass(frozen=True)
-class SearchConfig:
-    """What a verdict is about: one model, searched by one method for prompts of one length."""
-
-    model: str
-    method: str
-    length: int
-
-    def __str__(self) -> str:
-        unit = "vectors" if self.method == "soft" else "tokens"
-        return f"{Path(self.model).name}, {self.method}, {self.length} {unit}"
 
 
 def group_by_config(rows: Iterable[Row]) -> dict[SearchConfig, dict[str, list[Row]]]:
     """The rows of each setting by series, both in the order in which they first come."""
     groups: dict[SearchConfig, dict[str, list[Row]]] = {}
     for row in rows:
-        setting = SearchConfig(row.model, row.method, row.length)
-        groups.setdefault(setting, {}).setdefault(row.series, []).append(row)
+        groups.setdefault(row.config, {}).setdefault(row.series, []).append(row)
     return groups
 
 

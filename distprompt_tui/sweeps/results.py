@@ -3,6 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from distprompt_tui.bounds.values import Bounds
+
+
+class SearchConfig(NamedTuple):
+    """What searches of a sweep have in common where they are compared, timed or batched."""
+
+    method: str
+    model: str
+    length: int
+
+    def __str__(self) -> str:
+        unit = "vectors" if self.method == "soft" else "tokens"
+        return f"{Path(self.model).name}, {self.method}, {self.length} {unit}"
 
 
 @dataclass(frozen=True)
@@ -37,20 +53,22 @@ class Row:
     entropy_achieved: float
     steps: int
     positions: int
-    """Token positions through the model's body, a backward pass as two."""
+    """Token positions through the model's backbone, a backward pass as two."""
     seconds: float
     """This search's share of the time that its batch took."""
     versions: str
     """Program, torch and transformers, as "0.1.0 torch 2.13.0 transformers 5.24.0"."""
 
     @property
+    def config(self) -> SearchConfig:
+        return SearchConfig(self.method, self.model, self.length)
+
+    @property
     def excess(self) -> float | None:
         """Divergence above the head optimum."""
-        return None if self.head_optimum is None else self.kl - self.head_optimum
+        return Bounds(head_optimum=self.head_optimum).excess(self.kl)
 
     @property
     def gap_closed(self) -> float | None:
         """Share of the way from the initial prompt to the head optimum that was gone."""
-        if self.head_optimum is None or self.start <= self.head_optimum:
-            return None
-        return 1 - (self.kl - self.head_optimum) / (self.start - self.head_optimum)
+        return Bounds(head_optimum=self.head_optimum).gap_closed(self.kl, self.start)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from distprompt_tui.sweeps.costs import Cost, Estimate, estimates, read_costs, seconds_left
-from distprompt_tui.sweeps.directory import Failure, SweepDirectory, SweepWriter, append_lines
+from distprompt_tui.sweeps.directory import Failure, SweepDirectory, SweepWriter, append_records
 from distprompt_tui.sweeps.executors.protocol import Executor, Report
 from distprompt_tui.sweeps.tasks import Task, plan_tasks
 
@@ -71,11 +71,11 @@ class SweepRunner:
 
     def firsts(self) -> list[Task]:
         """The first task of each kind that nothing was measured of."""
-        known = {cost.kind for cost in self._costs}
-        firsts = {task.kind: task for task in reversed(self.missing()) if task.kind not in known}
+        known = {cost.config for cost in self._costs}
+        firsts = {task.config: task for task in reversed(self.missing()) if task.config not in known}
         return list(reversed(firsts.values()))
 
-    def carry_out(self, tasks: Sequence[Task], executor: Executor, show: Show) -> None:
+    def run_tasks(self, tasks: Sequence[Task], executor: Executor, show: Show) -> None:
         """Have tasks done; each outcome is on disk before the next report is asked for.
 
         Args:
@@ -104,6 +104,6 @@ class SweepRunner:
 
     def _commit(self, report: Report) -> None:
         self._writer.commit(report.outcomes)
-        cost = Cost(*report.task.kind, len(report.task.searches), report.seconds, report.peak_bytes)
-        append_lines(self._directory.tasks_file, [asdict(cost)])
+        cost = Cost(*report.task.config, len(report.task.searches), report.seconds, report.peak_bytes)
+        append_records(self._directory.tasks_file, [cost])
         self._costs.append(cost)

@@ -11,8 +11,8 @@ import tomli_w
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from distprompt_tui.config import spec as specs
-from distprompt_tui.config.spec import Strict
-from distprompt_tui.config.validation import checked, explain
+from distprompt_tui.config.spec import StrictModel
+from distprompt_tui.config.validation import checked, describe_error
 from distprompt_tui.errors import UsageError
 
 
@@ -28,15 +28,15 @@ Finding = Literal["entropy", "outliers", "lm-targets"]
 Seed = Annotated[int, Field(ge=0, lt=2**53)]
 """A thousand times as large, it still is a search's seed."""
 
-FAMILIES: dict[str, type[Strict]] = {
-    family.model_fields["family"].default: family for family in get_args(get_args(specs.Target)[0])
+FAMILIES: dict[str, type[StrictModel]] = {
+    family.model_fields["family"].default: family for family in get_args(get_args(specs.TargetSpec)[0])
 }
 GRID_CONTROLLED_FIELDS = {"soft": {"method", "length", "restarts"}, "hard": {"method", "length", "locked"}}
 """Fields of a search that its table has no say in. The targets of a batch have one prompt each, so that no restarts
 can race; more seeds do the same. Locked positions go with one text and one length."""
 
 
-class Series(Strict):
+class Series(StrictModel):
     """Targets of one kind: a family, and those of its fields that the grid does not give.
 
     `models`: the series is for these of the sweep's models only.
@@ -53,7 +53,7 @@ class Series(Strict):
         return self
 
     @property
-    def family(self) -> type[Strict]:
+    def family(self) -> type[StrictModel]:
         """The class of its targets."""
         return FAMILIES[self.target["family"]]
 
@@ -85,7 +85,7 @@ class HardSettings(specs.Hard):
     steps: Annotated[int, Field(ge=0)] = 300
 
 
-class Sweep(Strict):
+class Sweep(StrictModel):
     """A grid of searches.
 
     Target i of a series has seed i, or text i of `texts`; it is the same for all methods, lengths and seeds, and
@@ -144,7 +144,7 @@ class Sweep(Strict):
             try:
                 specs.RunSpec.model_validate({"target": self.target_fields(series, entropy, 0)})
             except ValidationError as error:
-                why = explain(error, {"target": series.target}, specs.RunSpec)
+                why = describe_error(error, {"target": series.target}, specs.RunSpec)
                 raise ValueError(f"series {series.name!r}: {why}") from None
 
     def grid_fields(self, series: Series) -> list[str]:

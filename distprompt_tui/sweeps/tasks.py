@@ -6,14 +6,14 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import Field, TypeAdapter, field_validator
 
-from distprompt_tui.config.spec import RunSpec, Strict
+from distprompt_tui.config.spec import RunSpec, StrictModel
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.fingerprint import ModelRecord
-from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.results import Row, SearchConfig
 from distprompt_tui.sweeps.sweep_spec import Method, Series, Sweep
 
 SEED_STRIDE = 1000
@@ -22,15 +22,7 @@ SEED_STRIDE = 1000
 KEY_DIGITS = 16
 
 
-class Kind(NamedTuple):
-    """What decides how long a search takes and what it needs."""
-
-    method: str
-    model: str
-    length: int
-
-
-class Search(Strict):
+class SweepSearch(StrictModel):
     """One search of a sweep: its place in the grid, and its spec.
 
     Attributes:
@@ -46,19 +38,18 @@ class Search(Strict):
     spec: RunSpec
 
     @property
-    def kind(self) -> Kind:
-        """Its method, model and length."""
-        return Kind(self.spec.search.method, self.spec.model.name, self.spec.search.length)
+    def config(self) -> SearchConfig:
+        return SearchConfig(self.spec.search.method, self.spec.model.name, self.spec.search.length)
 
 
-class Task(Strict):
+class Task(StrictModel):
     """Searches of one kind that one worker does together; they are written down together too.
 
     Attributes:
         models: what the sweep's models were when it was begun, by name, as far as that is known.
     """
 
-    searches: tuple[Search, ...]
+    searches: tuple[SweepSearch, ...]
     models: dict[str, ModelRecord] = Field(default_factory=dict)
 
     @field_validator("models", mode="before")
@@ -67,17 +58,15 @@ class Task(Strict):
         return TypeAdapter(dict[str, ModelRecord]).validate_python(value)
 
     @property
-    def kind(self) -> Kind:
-        """Of all its searches."""
-        return self.searches[0].kind
+    def config(self) -> SearchConfig:
+        return self.searches[0].config
 
     @property
     def keys(self) -> list[str]:
-        """Of its searches."""
         return [search.key for search in self.searches]
 
 
-class Outcome(Strict):
+class SearchOutcome(StrictModel):
     """How one search ended: with a row and what a report shows of it, or refused before it began, with the reason."""
 
     key: str
@@ -91,7 +80,7 @@ class Outcome(Strict):
         return TypeAdapter(Row).validate_python(value) if isinstance(value, dict) else value
 
 
-def all_searches(sweep: Sweep) -> list[Search]:
+def all_searches(sweep: Sweep) -> list[SweepSearch]:
     """Every search of a grid, kind by kind, in the order of the file.
 
     Raises:
@@ -117,9 +106,9 @@ def plan_tasks(sweep: Sweep) -> list[Task]:
     Soft searches of one kind go in batches of about the same size, at most `sweep.batch`; hard ones by themselves.
     """
     tasks: list[Task] = []
-    for kind, group in groupby(all_searches(sweep), lambda search: search.kind):
+    for config, group in groupby(all_searches(sweep), lambda search: search.config):
         searches = list(group)
-        tasks += [Task(searches=part) for part in _parts(searches, sweep.batch if kind.method == "soft" else 1)]
+        tasks += [Task(searches=part) for part in _parts(searches, sweep.batch if config.method == "soft" else 1)]
     return tasks
 
 
@@ -129,7 +118,7 @@ def spec_key(spec: RunSpec) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
 
 
-def _of_one_kind(sweep: Sweep, model: str, method: Method, length: int) -> Iterator[Search]:
+def _of_one_kind(sweep: Sweep, model: str, method: Method, length: int) -> Iterator[SweepSearch]:
     settings = sweep.soft if method == "soft" else sweep.hard
     common = {
         "search": settings.model_dump(exclude={"steps"}) | {"length": length},
@@ -140,7 +129,7 @@ def _of_one_kind(sweep: Sweep, model: str, method: Method, length: int) -> Itera
         target = sweep.target_fields(series, entropy, index)
         title = f"{sweep.name}: {series.name}"
         spec = RunSpec.model_validate(common | {"title": title, "target": target, "seed": SEED_STRIDE * seed + index})
-        yield Search(
+        yield SweepSearch(
             key=spec_key(spec), series=series.name, entropy_asked=entropy, target_index=index, seed=seed, spec=spec
         )
 
@@ -155,7 +144,7 @@ def _places(sweep: Sweep, model: str) -> Iterator[tuple[int, Series, float | Non
                         yield seed, series, entropy, index
 
 
-def _parts(searches: Sequence[Search], most: int) -> Iterator[tuple[Search, ...]]:
+def _parts(searches: Sequence[SweepSearch], most: int) -> Iterator[tuple[SweepSearch, ...]]:
     """Runs of `searches`, at most `most` long, whose lengths differ by at most one."""
     count = -(-len(searches) // most)
     edges = [round(len(searches) * part / count) for part in range(count + 1)]

@@ -25,10 +25,14 @@ def main() -> None:
     tasks: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(tasks,), daemon=True).start()
 
-    from distprompt_tui.sweeps.execute import answer  # torch: seconds, in which the other end may go already
+    from distprompt_tui.sweeps.execute import answer_task  # torch: seconds, in which the other end may go already
 
     while True:
-        print(json.dumps(answer(json.loads(tasks.get()), int(sys.argv[1])), allow_nan=False), file=answers, flush=True)
+        print(
+            json.dumps(answer_task(json.loads(tasks.get()), int(sys.argv[1])), allow_nan=False),
+            file=answers,
+            flush=True,
+        )
 
 
 def _read(tasks: queue.SimpleQueue[str]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distprompt_tui.config.spec import Explicit
+from distprompt_tui.config.spec import SUM_TOLERANCE, Explicit
 from distprompt_tui.errors import NotFoundError, TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.storage.npy import open_row
@@ -23,7 +23,6 @@ from distprompt_tui.targets.entropy import FloatArray
 from distprompt_tui.targets.lm import mask_to_tokens
 from distprompt_tui.targets.target import DistributionSource, Target, required, unique_ids
 
-SUM_TOLERANCE = 1e-9  # relative: what rounding leaves of sixths and thirds that a person writes out
 FILE_SUM_TOLERANCE = 1e-6  # a (V,) file may come from float32
 
 MAX_FILE_BYTES = 1 << 26
@@ -48,7 +47,6 @@ def explicit(spec: Explicit, vocabulary: Vocabulary, model: DistributionSource |
 
 
 def _existing(file: str) -> Path:
-    """The path of a file that is there."""
     path = user_path(file)
     if is_file(path):
         return path
@@ -56,7 +54,6 @@ def _existing(file: str) -> Path:
 
 
 def _from_file(path: Path, spec: Explicit, vocabulary: Vocabulary, model: DistributionSource | None) -> Target:
-    """By what the name ends in."""
     match path.suffix.lower():
         case ".npy":
             return _from_array(path, spec, vocabulary)
@@ -149,7 +146,6 @@ def _csv_masses(path: Path) -> list[tuple[str, float]]:
 
 
 def _from_array(path: Path, spec: Explicit, vocabulary: Vocabulary) -> Target:
-    """All V probabilities."""
     try:
         stored = open_row(path)
     except ValueError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from distprompt_tui.config import spec as specs
 from distprompt_tui.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
+from distprompt_tui.targets.cache import cache_key, keep_target, recall_target
 from distprompt_tui.targets.entropy import check_entropy
 from distprompt_tui.targets.explicit import explicit
 from distprompt_tui.targets.lm import lm, reachable, shuffled
@@ -15,7 +16,7 @@ from distprompt_tui.targets.target import DistributionSource, Target, required, 
 from distprompt_tui.targets.vanilla import vanilla
 
 
-def needs_model(spec: specs.Target) -> bool:
+def needs_model(spec: specs.TargetSpec) -> bool:
     """Whether a target can only be made with a language model at hand."""
     match spec:
         case specs.Lm() | specs.Shuffled() | specs.Reachable():
@@ -28,8 +29,8 @@ def needs_model(spec: specs.Target) -> bool:
             return False
 
 
-def build_target(spec: specs.Target, vocabulary: Vocabulary, model: DistributionSource | None = None) -> Target:
-    """Make the target that a spec describes.
+def build_target(spec: specs.TargetSpec, vocabulary: Vocabulary, model: DistributionSource | None = None) -> Target:
+    """Make the target that a spec describes, or read it from the cache.
 
     Args:
         spec: the family and its settings.
@@ -42,14 +43,19 @@ def build_target(spec: specs.Target, vocabulary: Vocabulary, model: Distribution
     """
     if token_count(vocabulary) == 0:
         raise TargetError("this model's vocabulary has no tokens")
+    key = cache_key(spec, vocabulary)
+    if key is not None and (kept := recall_target(key, spec.family, vocabulary.size)) is not None:
+        return kept
     target = _make(spec, vocabulary, model)
     asked = getattr(spec, "entropy", None)
     if asked is not None:
         check_entropy(target.probabilities, asked)
+    if key is not None:
+        keep_target(key, target)
     return target
 
 
-def _make(spec: specs.Target, vocabulary: Vocabulary, model: DistributionSource | None) -> Target:
+def _make(spec: specs.TargetSpec, vocabulary: Vocabulary, model: DistributionSource | None) -> Target:
     match spec:
         case specs.Vanilla():
             return vanilla(spec, vocabulary)

@@ -8,7 +8,6 @@ from distprompt_tui.config import spec as specs
 from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.models.registry import find_model
-from distprompt_tui.targets.explicit import SUM_TOLERANCE
 
 
 def impossible(spec: RunSpec) -> list[str]:
@@ -20,11 +19,11 @@ def impossible(spec: RunSpec) -> list[str]:
     return _impossible_target(spec.target, "target", rows)
 
 
-def _impossible_target(target: specs.Target, where: str, rows: int | None) -> list[str]:
+def _impossible_target(target: specs.TargetSpec, where: str, rows: int | None) -> list[str]:
     if isinstance(target, specs.Mixture):
         parts = enumerate(target.parts)
         return [one for i, part in parts for one in _impossible_target(part.target, f"{where}.parts.{i}.target", rows)]
-    if isinstance(target, specs.Explicit) and (total := math.fsum(target.masses.values())) > 1 + SUM_TOLERANCE:
+    if isinstance(target, specs.Explicit) and (total := math.fsum(target.masses.values())) > 1 + specs.SUM_TOLERANCE:
         return [f"{where}.masses: they sum to {total:.10g}, more than 1"]
     entropy = getattr(target, "entropy", None)
     if entropy is not None and rows is not None and entropy > math.log(rows):

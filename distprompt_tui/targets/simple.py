@@ -27,7 +27,6 @@ def temperature(spec: Temperature, vocabulary: Vocabulary) -> Target:
 
 
 def uniform(spec: Uniform, vocabulary: Vocabulary) -> Target:
-    """Every token alike."""
     size = token_count(vocabulary)
     probabilities = np.full(size, 1 / size)
     return Target(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import log
 from typing import Protocol
 
 import numpy as np
@@ -12,6 +13,8 @@ from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets.entropy import FloatArray, entropy
 
 Notes = dict[str, float | str]
+
+_ROUNDING = 1e-12  # nats: error of an entropy summed over some 100,000 terms in float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,11 @@ class Target:
     def entropy(self) -> float:
         """H(p) in nats."""
         return entropy(self.probabilities)
+
+    def uniform_kl(self, vocabulary: Vocabulary) -> float:
+        """ln V − H(p) in nats, V the number of tokens; 0 where only rounding is left."""
+        value = log(token_count(vocabulary)) - self.entropy
+        return 0.0 if abs(value) < _ROUNDING else value
 
 
 class DistributionSource(Protocol):

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from textual.binding import Binding
 
+from distprompt_tui.config.methods import METHODS
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -110,7 +112,7 @@ HISTORY_KEYS = (
 
 START_KEYS = (
     Key("enter", "start", "start", "Start the search; on a run: watch it", "The search", 0),
-    Key("m", "method", "method", "The next method: soft, hard, gcg, hotflip, random, exhaustive", "The search", 4),
+    Key("m", "method", "method", f"The next method: {', '.join(METHODS)}", "The search", 4),
     Key("left_square_bracket", "length(-1)", "", "A shorter prompt", "The search", None, "["),
     Key("right_square_bracket", "length(1)", "length", "A longer prompt", "The search", 5, "]", pair="[ ]"),
     Key("minus", "steps(-1)", "", "Fewer steps", "The search", None, "-"),

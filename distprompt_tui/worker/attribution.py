@@ -8,7 +8,7 @@ from torch import Tensor
 from distprompt_tui.models.language_model import LanguageModel
 
 BATCH_POSITIONS = 4096
-"""Token positions that go through the body at once."""
+"""Token positions that go through the backbone at once."""
 
 
 @torch.no_grad()

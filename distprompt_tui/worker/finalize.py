@@ -9,16 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distprompt_tui.config.spec import RunSpec, Swaps
+from distprompt_tui.config.spec import RunSpec, SwapSearchConfig
 from distprompt_tui.errors import UsageError
 from distprompt_tui.metrics.divergence import compare
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.protocol import Best, HardPrompt
-from distprompt_tui.search.pruning import shorten
+from distprompt_tui.search.pruning import prune
 from distprompt_tui.storage.prompt_files import read_prompt
 
 
-def shortened(
+def pruned(
     model: LanguageModel, target: Tensor, spec: RunSpec, best: Best, asked_to_stop: Callable[[], bool]
 ) -> tuple[Best, dict[str, Any]]:
     """The best prompt as short as `search.shorten` lets it be, and what the result says of that.
@@ -30,11 +30,11 @@ def shortened(
         best: what the search found.
         asked_to_stop: whether somebody waits for the end.
     """
-    within = spec.search.shorten if isinstance(spec.search, Swaps) else None
+    within = spec.search.shorten if isinstance(spec.search, SwapSearchConfig) else None
     if within is None or not isinstance(best.prompt, HardPrompt):
         return best, {"length_before": None, "kl_before": None, "shortening_positions": None}
     prompt = best.prompt
-    found = shorten(model, target, prompt.ids, within, prompt.locked, asked_to_stop)
+    found = prune(model, target, prompt.ids, within, prompt.locked, asked_to_stop)
     kept = HardPrompt(
         found.ids,
         tuple(prompt.changed[position] for position in found.positions),
@@ -49,7 +49,7 @@ def shortened(
 @torch.no_grad()
 def fluency(model: LanguageModel, spec: RunSpec, best: Best) -> dict[str, Any]:
     """What the result says of how fluent the best prompt is: only where the search was asked to look at that."""
-    weight = spec.search.fluency if isinstance(spec.search, Swaps) else 0.0
+    weight = spec.search.fluency if isinstance(spec.search, SwapSearchConfig) else 0.0
     if not weight or not isinstance(best.prompt, HardPrompt):
         return {"fluency": None, "log_likelihood": None}
     ids = best.prompt.ids[None]

@@ -19,7 +19,9 @@ from distprompt_tui.models.vocabulary import Vocabulary, load_vocabulary
 from distprompt_tui.targets import Target, build_target, needs_model
 
 
-def load_by_name(model: spec.Model, report: Report, recorded: ModelRecord | None = None) -> tuple[LanguageModel, Path]:
+def load_by_name(
+    model: spec.ModelSpec, report: Report, recorded: ModelRecord | None = None
+) -> tuple[LanguageModel, Path]:
     """Prepare and load a spec's model.
 
     Args:
@@ -38,7 +40,7 @@ def load_by_name(model: spec.Model, report: Report, recorded: ModelRecord | None
     return load_language_model(model.name, folder, model.device, model.dtype), folder
 
 
-def prepare_as_recorded(model: spec.Model, report: Report, recorded: ModelRecord | None) -> Path:
+def prepare_as_recorded(model: spec.ModelSpec, report: Report, recorded: ModelRecord | None) -> Path:
     """The folder of a spec's model; of the recorded revision and with the recorded files, where there is a record.
 
     Raises:
@@ -68,7 +70,7 @@ def make_target_by_name(asked: spec.RunSpec, report: Report) -> tuple[Target, Vo
     return build_target(asked.target, vocabulary), vocabulary
 
 
-Load = Callable[[spec.Model, Report], tuple[LanguageModel, Path]]
+Load = Callable[[spec.ModelSpec, Report], tuple[LanguageModel, Path]]
 
 
 @dataclass(frozen=True)
@@ -76,16 +78,14 @@ class ModelProvider:
     """Distributions for target families, `targets.DistributionSource`; another model is loaded when asked for."""
 
     model: LanguageModel
-    settings: spec.Model
+    settings: spec.ModelSpec
     report: Report
     load: Load = load_by_name
 
     def next_token_probabilities(self, text: str) -> NDArray[np.float64]:
-        """The model's distribution after a text, (V,)."""
         return self.model.next_token_probabilities(text)
 
     def random_prompt_probabilities(self, length: int, seed: int) -> NDArray[np.float64]:
-        """The model's distribution after a random soft prompt, (V,)."""
         return self.model.random_prompt_probabilities(length, seed)
 
     def other(self, name: str) -> tuple[ModelProvider, Vocabulary]:

@@ -24,18 +24,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from distprompt_tui.config import spec
 from distprompt_tui.errors import DistPromptError, UsageError
 from distprompt_tui.models.fingerprint import ModelRecord
-from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.inputs import read_inputs, read_run_target
 from distprompt_tui.runs.isolation import open_standard_streams
 from distprompt_tui.storage.prompt_files import read_prompt
 from distprompt_tui.targets.description import describe
+from distprompt_tui.targets.entropy import entropy
 
 Answer = dict[str, Any]
 
@@ -70,10 +69,10 @@ def main() -> int:
     return 0
 
 
-def _asked_model(name: str, run: str | None = None) -> tuple[spec.Model, ModelRecord | None]:
+def _asked_model(name: str, run: str | None = None) -> tuple[spec.ModelSpec, ModelRecord | None]:
     """The model and, of a run, its settings and what it was when the run was begun."""
     if run is None:
-        return spec.Model(name=name), None
+        return spec.ModelSpec(name=name), None
     directory = RunDirectory(Path(run))
     inputs = read_inputs(directory)
     return directory.read_spec().model, inputs.model if inputs else None
@@ -84,7 +83,7 @@ def _answers(question: dict[str, Any], source: Any) -> Iterator[Answer]:
     match question["ask"]:
         case "target":
             target = _target(question, source)
-            numbers = {"entropy": target.entropy, "uniform_kl": _log_count(vocabulary) - target.entropy}
+            numbers = {"entropy": target.entropy, "uniform_kl": target.uniform_kl(vocabulary)}
             yield numbers | {"recipe": target.recipe, "done": True} | describe(target.probabilities, vocabulary)
         case "bounds":
             import torch
@@ -97,8 +96,7 @@ def _answers(question: dict[str, Any], source: Any) -> Iterator[Answer]:
             yield {"done": True}
         case "distribution":
             q = source.next_token_probabilities(question["text"])
-            masses = q[q > 0]
-            yield {"entropy": float(-(masses * np.log(masses)).sum()), "done": True} | describe(q, vocabulary)
+            yield {"entropy": entropy(q), "done": True} | describe(q, vocabulary)
         case "instead":
             yield _instead(RunDirectory(Path(question["run"])), question["text"], source.model) | {"done": True}
         case "influence":
@@ -169,14 +167,10 @@ def _target(question: dict[str, Any], source: Any) -> Any:
     from distprompt_tui.targets import build_target
 
     try:
-        wanted: spec.Target = TypeAdapter(spec.Target).validate_python(question["target"])
+        wanted: spec.TargetSpec = TypeAdapter(spec.TargetSpec).validate_python(question["target"])
     except ValidationError as error:
         raise UsageError(error.errors(include_url=False)[0]["msg"]) from error
     return build_target(wanted, source.model.vocabulary, source)
-
-
-def _log_count(vocabulary: Vocabulary) -> float:
-    return math.log(int(vocabulary.allowed.sum()))
 
 
 if __name__ == "__main__":

@@ -50,10 +50,10 @@ class Recorder:
     """
 
     def __init__(
-        self, run: RunDirectory, events: EventWriter, model: LanguageModel, target: Target, spec: RunSpec
+        self, run: RunDirectory, events: EventWriter, model: LanguageModel, target: Target, p: Tensor, spec: RunSpec
     ) -> None:
-        self._run, self._events, self._model, self._target, self._spec = run, events, model, target, spec
-        self._p = torch.tensor(target.probabilities)
+        self._run, self._events, self._model, self._spec = run, events, model, spec
+        self._target, self._p = target, p
         self._began = time.monotonic()
         self._last: dict[str, float] = {}
         self._positions = 0
@@ -101,7 +101,7 @@ class Recorder:
         self._trace.flush()
         os.fsync(self._trace.fileno())
         save_checkpoint(
-            self._run, Checkpoint(search.state(), self.step, self.seconds, self._start_kl, self.inputs_sha256)
+            self._run, Checkpoint(search.state_dict(), self.step, self.seconds, self._start_kl, self.inputs_sha256)
         )
         self._timetable.saved(self.step, time.monotonic() - began)
 
@@ -248,11 +248,6 @@ class Recorder:
     def _result(self, best: Best, numbers: Numbers, bounds: Bounds) -> dict[str, Any]:
         ids = best.prompt.ids.tolist() if isinstance(best.prompt, HardPrompt) else None
         kl_string = None if ids is None else kl_of_text(self._model, self._p, ids)
-        excess = gap_closed = None
-        if bounds.head_optimum is not None:
-            excess = numbers.kl - bounds.head_optimum
-            possible = self._start_kl - bounds.head_optimum
-            gap_closed = 1 - excess / possible if possible > 0 else None
         return {
             "run": str(self._run.path),
             "model": self._spec.model.name,
@@ -262,13 +257,13 @@ class Recorder:
             "kl": numbers.kl,
             "kl_ids": None if ids is None else numbers.kl,
             "kl_string": kl_string,
-            "uniform_kl": float(np.log(self._model.vocabulary.allowed.sum())) - self._target.entropy,
+            "uniform_kl": self._target.uniform_kl(self._model.vocabulary),
             "floor": bounds.floor,
             "gap": bounds.gap,
             "head_optimum": bounds.head_optimum,
             "agreement": bounds.agreement,
-            "excess": excess,
-            "gap_closed": gap_closed,
+            "excess": bounds.excess(numbers.kl),
+            "gap_closed": bounds.gap_closed(numbers.kl, self._start_kl),
             "entropy_target": self._target.entropy,
             "entropy_achieved": numbers.entropy,
             "projected_ids": self._projected["ids"],

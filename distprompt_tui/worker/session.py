@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import platform
 import signal
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from distprompt_tui import __version__
 from distprompt_tui.bounds.cache import solve_bounds
@@ -39,7 +39,7 @@ from distprompt_tui.storage.safe_io import write_array, write_json
 from distprompt_tui.targets import Target, build_target
 from distprompt_tui.worker.checkpoint import Checkpoint, load_checkpoint
 from distprompt_tui.worker.control import POLL_SECONDS, Control
-from distprompt_tui.worker.finalize import beginning, fluency, shortened
+from distprompt_tui.worker.finalize import beginning, fluency, pruned
 from distprompt_tui.worker.manual_edits import change_prompt
 from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
 from distprompt_tui.worker.recorder import Recorder
@@ -91,8 +91,8 @@ def run_session(run: RunDirectory, events: EventWriter, control_offset: int | No
             write_vectors(run.context_vectors, model.embedding(before).cpu().numpy())
         write_json(run.manifest, manifest)
         _announce(events, run, spec, model, target, str(folder / "tokenizer.json"))
-        bounds = BackgroundBounds(model, target, events)
-        recorder = Recorder(run, events, model, target, spec)
+        bounds = BackgroundBounds(model, p, events)
+        recorder = Recorder(run, events, model, target, p, spec)
 
         def change(request: Event) -> dict[str, Any]:
             report, answer = change_prompt(search, request)
@@ -101,7 +101,7 @@ def run_session(run: RunDirectory, events: EventWriter, control_offset: int | No
 
         control = Control(run, events, change, control_offset)
         reason = _search(run, events, spec, search, recorder, bounds, control, manifest["inputs_sha256"])
-        best, said = shortened(model, p, spec, search.best, control.asked_to_stop)
+        best, said = pruned(model, p, spec, search.best, control.asked_to_stop)
         said |= fluency(model, spec, best) | beginning(model, p, spec, with_kept_start(run, spec))
         result = recorder.finish(search, best, bounds.wait(control), reason, said)
     events.write("ended", reason=reason, result=result)
@@ -148,7 +148,7 @@ def _restore(run: RunDirectory, search: Search, saved: Checkpoint) -> None:
         DistPromptError: the state is none of this search.
     """
     try:
-        search.restore(saved.search)
+        search.load_state_dict(saved.search)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise DistPromptError(
             f"{run.name} cannot go on: its checkpoint is none of this search ({type(error).__name__}: "
@@ -213,7 +213,7 @@ def _reason_to_end(budget: Budget, step: Step, recorder: Recorder) -> str | None
 class BackgroundBounds:
     """Floor and head optimum, solved in a thread that starts after the search's first step and never holds it up."""
 
-    def __init__(self, model: LanguageModel, target: Target, events: EventWriter) -> None:
+    def __init__(self, model: LanguageModel, target: Tensor, events: EventWriter) -> None:
         self._model, self._target, self._events = model, target, events
         self._known = Bounds()
         self._thread = threading.Thread(target=self._solve, daemon=True)
@@ -233,7 +233,7 @@ class BackgroundBounds:
 
     def _solve(self) -> None:
         try:
-            for bounds in solve_bounds(self._model.head, torch.tensor(self._target.probabilities)):
+            for bounds in solve_bounds(self._model.head, self._target):
                 self._known = bounds
                 self._events.write("bounds", **asdict(bounds))
         except (ModelError, RuntimeError) as error:
@@ -257,7 +257,7 @@ def _announce(
         recipe=target.recipe,
         bos=model.bos_note,
         entropy_target=target.entropy,
-        uniform_kl=math.log(model.vocabulary.allowed.sum()) - target.entropy,
+        uniform_kl=target.uniform_kl(model.vocabulary),
         budget=spec.budget.model_dump(),
     )
 

@@ -13,7 +13,7 @@ from distprompt_tui.metrics.divergence import compare
 from distprompt_tui.metrics.kl_terms import kl_contributions
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.vocabulary import Vocabulary
-from distprompt_tui.search.protocol import HardPrompt, Prompt, SoftPrompt, Tried
+from distprompt_tui.search.protocol import HardPrompt, PositionCandidates, Prompt, SoftPrompt
 
 TOP_TOKENS = 30
 """So many of the largest in target, in achieved and in share of the divergence go into a snapshot."""
@@ -61,7 +61,7 @@ def candidate_rows(vocabulary: Vocabulary, prompt: Prompt) -> list[list[Any] | N
     return [None if tried is None else _tried_row(vocabulary, tried) for tried in prompt.tried]
 
 
-def _tried_row(vocabulary: Vocabulary, tried: Tried) -> list[Any]:
+def _tried_row(vocabulary: Vocabulary, tried: PositionCandidates) -> list[Any]:
     tokens = [[i, vocabulary.text(i), round(kl, 6), i in tried.screened] for i, kl in tried.tokens]
     return [tried.step, round(tried.kl, 6), tokens]
 

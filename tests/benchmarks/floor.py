@@ -22,10 +22,12 @@ from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
 
 def main() -> None:
     """Solve and print."""
-    settings = specs.Model(name=sys.argv[1] if len(sys.argv) > 1 else "smollm2", device="cpu")
+    settings = specs.ModelSpec(name=sys.argv[1] if len(sys.argv) > 1 else "smollm2", device="cpu")
     model, _ = load_by_name(settings, lambda text, fraction: None)
     source = ModelProvider(model, settings, lambda text, fraction: None)
-    targets: dict[str, specs.Target] = {preset.name: preset.spec.target for preset in list_presets() if preset.shipped}
+    targets: dict[str, specs.TargetSpec] = {
+        preset.name: preset.spec.target for preset in list_presets() if preset.shipped
+    }
     for entropy in (0.0, 0.5, 2.0, 4.0, 8.0):
         targets[f"vanilla {entropy:g}"] = specs.Vanilla(entropy=entropy)
         targets[f"temperature {entropy:g}"] = specs.Temperature(entropy=entropy)

@@ -6,10 +6,10 @@
     python tests/benchmarks/hard.py exhaustive [MODEL]     the best one-token prompts, by a plain loop and by search
 
 The work of a target and seed is what 25 steps of gcg take there, so gcg comes first. It is counted by hooks on the
-model's body and on its copy in half precision: token positions, a backward pass as two. Every method has its defaults,
-ten tokens, and this program's evaluator: gcg too shares beginnings and pays for no prompt twice, so that what is
-compared is how they search. What is done once for a model, however many searches there are, is not counted: that copy,
-and the tokens' features. Time is the processor's, in one thread, so that arms may run side by side.
+model's backbone and on its copy in half precision: token positions, a backward pass as two. Every method has its
+defaults, ten tokens, and this program's evaluator: gcg too shares beginnings and pays for no prompt twice, so that
+what is compared is how they search. What is done once for a model, however many searches there are, is not counted:
+that copy, and the tokens' features. Time is the processor's, in one thread, so that arms may run side by side.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from distprompt_tui.search import make_search
 from distprompt_tui.search.initialization import usable_ids
 from distprompt_tui.search.retokenization import is_retokenization_stable
 
-ARMS: dict[str, specs.Search] = {
+ARMS: dict[str, specs.SearchSpec] = {
     "gcg": specs.Gcg(),
     "hard": specs.Hard(),
     "hotflip": specs.Hotflip(),
     "random": specs.RandomSwaps(),
 }
-ABLATIONS: dict[str, specs.Search] = {
+ABLATIONS: dict[str, specs.SearchSpec] = {
     "hard": specs.Hard(),
     "nothing learned": specs.Hard(memory=0),
     "none at random": specs.Hard(explore=0),
@@ -139,7 +139,7 @@ class Bench:
         self._work = [count_work(self._model), count_work(copy)]
         self._limits: dict[str, float] = {}
 
-    def add(self, arm: str, settings: specs.Search, target: str, seed: int, positions: int, steps: int) -> None:
+    def add(self, arm: str, settings: specs.SearchSpec, target: str, seed: int, positions: int, steps: int) -> None:
         """Search, and write down the path of the best divergence: at which work and seconds it came to which nats."""
         if (arm, target, seed) in read(self._results):
             return

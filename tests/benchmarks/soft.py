@@ -5,9 +5,9 @@
     python tests/benchmarks/soft.py batch [MODEL]   a sweep's batch of targets against one by one: speed and results
     python tests/benchmarks/soft.py table [MODEL]   prints the verdicts and draws the curves from it
 
-Work is counted by a hook on the model's body: token positions, a backward pass as two. Prompts have ten vectors; the
-recipe's have five, and those of `ours short`, which is held against it, four, so that its steps cost a fifth less. The
-recipe is that of the reproduction that is public: Adam at 0.1, vectors from N(0, 1), at most 500 steps, ended by 20
+Work is counted by a hook on the model's backbone: token positions, a backward pass as two. Prompts have ten vectors;
+the recipe's have five, and those of `ours short`, which is held against it, four, so that its steps cost a fifth less.
+The recipe is that of the reproduction that is public: Adam at 0.1, vectors from N(0, 1), at most 500 steps, ended by 20
 steps without a new best.
 """
 
@@ -38,7 +38,7 @@ from distprompt_tui.targets import build_target
 from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
 
 TEXT = "My favourite food is"
-TARGETS: dict[str, specs.Target] = {
+TARGETS: dict[str, specs.TargetSpec] = {
     "outlier, 1 token, H=6": specs.Outlier(entropy=6, tokens=(" banana",)),
     "outlier, 4 tokens, H=5": specs.Outlier(entropy=5, count=4),
     "temperature, H=4": specs.Temperature(entropy=4),
@@ -81,9 +81,9 @@ def main() -> None:
         table(json.loads(results.read_text(encoding="utf-8")))
 
 
-def load(name: str, asked: Iterable[specs.Target]) -> tuple[LanguageModel, Tensor]:
+def load(name: str, asked: Iterable[specs.TargetSpec]) -> tuple[LanguageModel, Tensor]:
     """A model, and targets on it, (count, V)."""
-    settings = specs.Model(name=name, device="cpu")
+    settings = specs.ModelSpec(name=name, device="cpu")
     model, _ = load_by_name(settings, lambda text, fraction: None)
     source = ModelProvider(model, settings, lambda text, fraction: None)
     made = [build_target(target, model.vocabulary, source).probabilities for target in asked]
@@ -147,14 +147,14 @@ def run(name: str, results: Path) -> None:
 
 
 def count_work(model: LanguageModel) -> list[int]:
-    """A counter of positions through the body, kept by a hook on it."""
+    """A counter of positions through the backbone, kept by a hook on it."""
     work = [0]
 
     def count(module: torch.nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         embeds: Tensor = kwargs["inputs_embeds"]
         work[0] += embeds.shape[0] * embeds.shape[1] * (3 if embeds.requires_grad else 1)
 
-    model.body.register_forward_pre_hook(count, with_kwargs=True)
+    model.backbone.register_forward_pre_hook(count, with_kwargs=True)
     return work
 
 

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.head import FinalNorm, Head
+from tests.divergence import forward_kl
 
 VOCABULARY = 60
 ROWS_WITHOUT_TOKEN = 2

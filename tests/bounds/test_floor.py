@@ -15,7 +15,7 @@ from torch import Tensor
 
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
-from distprompt_tui.config.spec import Outlier, Target, Temperature, Vanilla
+from distprompt_tui.config.spec import Outlier, TargetSpec, Temperature, Vanilla
 from distprompt_tui.errors import ModelError, TargetError
 from distprompt_tui.models.head import Head
 from distprompt_tui.models.language_model import LanguageModel
@@ -146,7 +146,7 @@ def test_refusals() -> None:
         solve_floor(head, target.flip(0))
 
 
-def both(model: LanguageModel, target: Target) -> tuple[float, float]:
+def both(model: LanguageModel, target: TargetSpec) -> tuple[float, float]:
     """Floor and head optimum of a target, nats."""
     p = torch.tensor(build_target(target, model.vocabulary).probabilities)
     floor = solve_floor(model.head, p)

@@ -7,14 +7,14 @@ import torch
 
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.config import spec as specs
-from distprompt_tui.config.spec import Hard, Lm, Outlier, Soft, Target, Temperature, Vanilla
-from distprompt_tui.metrics.divergence import forward_kl
+from distprompt_tui.config.spec import Hard, Lm, Outlier, Soft, TargetSpec, Temperature, Vanilla
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.hard import HardSearch
 from distprompt_tui.search.initialization import random_ids
 from distprompt_tui.search.soft import SoftSearch
 from distprompt_tui.targets import build_target
 from distprompt_tui.worker.model_provider import ModelProvider
+from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 
 ROUNDING_NATS = 1e-5
@@ -58,10 +58,10 @@ def test_optimised_prompts(tiny_model: LanguageModel) -> None:
     [Vanilla(entropy=6), Temperature(entropy=2), Outlier(entropy=6, tokens=(" banana",)), Lm(text="Two plus two is")],
     ids=lambda spec: spec.family,
 )
-def test_prompts_of_smollm2(spec: Target, smollm2: LanguageModel, generator: torch.Generator) -> None:
+def test_prompts_of_smollm2(spec: TargetSpec, smollm2: LanguageModel, generator: torch.Generator) -> None:
     target = torch.tensor(
         build_target(
-            spec, smollm2.vocabulary, ModelProvider(smollm2, specs.Model(), lambda text, fraction: None)
+            spec, smollm2.vocabulary, ModelProvider(smollm2, specs.ModelSpec(), lambda text, fraction: None)
         ).probabilities
     )
     floor = solve_floor(smollm2.head, target).floor

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distprompt_tui.config import paths
-from distprompt_tui.config.presets import list_presets, load_preset, override, save_preset, with_method
-from distprompt_tui.config.spec import DEEPEST_MIXTURE, SOFT_LR, RunSpec
+from distprompt_tui.config.presets import list_presets, load_preset, override, save_preset, update, with_method
+from distprompt_tui.config.spec import DEEPEST_MIXTURE, SOFT_LR, RunSpec, Soft, Uniform
 from distprompt_tui.errors import DistPromptError, NotFoundError, UsageError
 from distprompt_tui.runs.directory import create_run
 
@@ -227,3 +227,17 @@ def test_what_an_earlier_version_wrote_is_read_but_no_preset_may_say_it(tmp_path
     run.spec_file.write_text(gone.replace("top_k", "top_n"))
     with pytest.raises(UsageError, match=r"spec.toml:\d+: search.top_n is not a field"):
         run.read_spec()
+
+
+def test_typed_values_replace_fields() -> None:
+    spec = RunSpec(target=Uniform())
+    changed = update(spec, {"search.optimizer": "adam", "seed": 3, "model.name": "2024", "title": "true"})
+    assert (changed.search, changed.seed) == (Soft(optimizer="adam"), 3)
+    assert (changed.model.name, changed.title) == ("2024", "true")
+    for changes, complaint in (
+        ({"seed": "3"}, "seed"),
+        ({"search.lrr": 1}, "did you mean 'lr'"),
+        ({"seed.a": 1}, "seed"),
+    ):
+        with pytest.raises(UsageError, match=complaint):
+            update(spec, changes)

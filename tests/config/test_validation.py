@@ -16,7 +16,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from distprompt_tui.cli import app
-from distprompt_tui.cli.tables import print_target, uniform_divergence
+from distprompt_tui.cli.tables import print_target
 from distprompt_tui.config.known_models import absolute_name
 from distprompt_tui.config.presets import list_presets, load_preset, override
 from distprompt_tui.config.spec import Explicit, Mixture, OneHot, RunSpec, Uniform
@@ -240,9 +240,9 @@ def test_nothing_is_printed_as_nothing_without_a_sign(tiny_models: dict[str, Lan
     assert nats(-0.0) == "0.000"
     for vocabulary in (model.vocabulary for model in tiny_models.values()):
         whole = build_target(Uniform(), vocabulary)
-        assert uniform_divergence(whole, vocabulary) == 0
+        assert whole.uniform_kl(vocabulary) == 0
         one = build_target(OneHot(token=5), vocabulary)
-        assert uniform_divergence(one, vocabulary) == pytest.approx(math.log(vocabulary.allowed.sum()))
+        assert one.uniform_kl(vocabulary) == pytest.approx(math.log(vocabulary.allowed.sum()))
         console = Console(file=io.StringIO(), width=80)
         for target in (whole, one):
             print_target(console, target, vocabulary)

@@ -166,7 +166,7 @@ def _made() -> list[spec.RunSpec]:
         target=spec.Explicit(masses={" a": 0.5}, rest="model", text="a"),
         search=spec.Hard(length=3, **swaps),
         budget=spec.Budget(steps=10, seconds=60, until=0.1),
-        model=spec.Model(name="owner/model", revision="main", device="cuda:0"),
+        model=spec.ModelSpec(name="owner/model", revision="main", device="cuda:0"),
         context=spec.Context(prefix="a", suffix="b"),
     )
     return [whole, *(spec.RunSpec(title="a title", target=target, search=search) for target, search in pairs)]

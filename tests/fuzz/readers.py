@@ -37,9 +37,10 @@ from distprompt_tui.runs.export import export_run
 from distprompt_tui.runs.reducer import as_of, reduce_all
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import as_dict, matching_runs, read_spec_fields, sorted_runs, summarise, title_of
+from distprompt_tui.storage.jsonl import append_line
 from distprompt_tui.storage.npy import read_target
 from distprompt_tui.storage.prompt_files import read_prompt
-from distprompt_tui.storage.safe_io import append_line, read_json
+from distprompt_tui.storage.safe_io import read_json
 from distprompt_tui.sweeps.catalog import load_sweep
 from distprompt_tui.sweeps.curves import panels
 from distprompt_tui.sweeps.directory import SweepDirectory

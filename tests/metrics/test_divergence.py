@@ -10,8 +10,9 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from distprompt_tui.metrics.divergence import compare, entropy, forward_kl, logits_kl
+from distprompt_tui.metrics.divergence import compare, entropy, logits_kl
 from distprompt_tui.metrics.kl_terms import kl_contributions
+from tests.divergence import forward_kl
 
 sizes = st.integers(2, 40)
 seeds = st.integers(0, 2**32 - 1)

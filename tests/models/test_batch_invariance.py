@@ -26,11 +26,11 @@ print(json.dumps([os.environ["MKL_CBWR"], told]))
 
 
 def body_with(module: nn.Module) -> nn.Module:
-    """A body without attention that consists of one module."""
-    body = nn.Module()
-    body.config = object()  # type: ignore[assignment]
-    body.part = module
-    return body
+    """A backbone without attention that consists of one module."""
+    backbone = nn.Module()
+    backbone.config = object()  # type: ignore[assignment]
+    backbone.part = module
+    return backbone
 
 
 class CountingHead(Head):
@@ -57,15 +57,15 @@ def test_an_output_layer_that_depends_on_the_batch_is_found_out(
 ) -> None:
     model = tiny_models["llama"]
     head = CountingHead(**vars(model.head))
-    assert not is_batch_invariant(replace(model, head=head, body=body_with(nn.Identity())), positions)
+    assert not is_batch_invariant(replace(model, head=head, backbone=body_with(nn.Identity())), positions)
 
 
 def test_weights_that_are_no_matrices_promise_nothing(tiny_models: dict[str, LanguageModel]) -> None:
-    assert not is_batch_invariant(replace(tiny_models["llama"], body=body_with(nn.Conv1d(32, 32, 3))), 4)
+    assert not is_batch_invariant(replace(tiny_models["llama"], backbone=body_with(nn.Conv1d(32, 32, 3))), 4)
 
 
 def test_embeddings_are_not_multiplied(tiny_models: dict[str, LanguageModel]) -> None:
-    weights = list(batch_invariance._weights(tiny_models["gpt2"].body))
+    weights = list(batch_invariance._weights(tiny_models["gpt2"].backbone))
     assert {tuple(weight.shape) for weight in weights} == {(32, 96), (32, 32), (32, 128), (128, 32)}
 
 

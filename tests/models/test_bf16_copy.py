@@ -27,9 +27,9 @@ def test_the_copy_says_almost_the_same_and_the_model_is_left_as_it_was(tiny_mode
 def test_there_is_one_copy_whatever_the_context_and_without_the_embedding(tiny_model: LanguageModel) -> None:
     copy = in_half_precision(tiny_model)
     around = in_half_precision(tiny_model.in_context("The quick ", " dog"))
-    assert around.body is copy.body
+    assert around.backbone is copy.backbone
     assert around.prefix_ids == tiny_model.in_context("The quick ", " dog").prefix_ids
-    assert not any(parameter.shape[0] == tiny_model.vocab_size for parameter in copy.body.parameters())
+    assert not any(parameter.shape[0] == tiny_model.vocab_size for parameter in copy.backbone.parameters())
 
 
 @pytest.mark.parametrize(
@@ -46,5 +46,5 @@ def test_it_is_for_processors_that_compute_in_it(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     assert gains_from_half_precision(tiny_model) == gains
-    half = replace(tiny_model, body=in_half_precision(tiny_model).body)
+    half = replace(tiny_model, backbone=in_half_precision(tiny_model).backbone)
     assert not gains_from_half_precision(half)  # what is in bfloat16 already gains nothing

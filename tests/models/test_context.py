@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from distprompt_tui.config.spec import RECORDED, Context, RunSpec
+from distprompt_tui.config.spec import LEGACY_CONTEXT, Context, RunSpec
 from distprompt_tui.errors import ModelError, TargetError
 from distprompt_tui.models.language_model import LanguageModel, load_language_model
 from distprompt_tui.models.tokenizer import load_callable_vocabulary
@@ -131,8 +131,8 @@ def test_a_second_bos_is_warned_of(tiny_folders: dict[str, Path], tmp_path: Path
 
 
 def test_runs_that_recorded_no_choice_were_made_without_bos() -> None:
-    assert Context.model_validate({"prefix": "a", "suffix": ""}, context=RECORDED).bos is False
-    assert Context.model_validate({"bos": "auto"}, context=RECORDED).bos == "auto"
+    assert Context.model_validate({"prefix": "a", "suffix": ""}, context=LEGACY_CONTEXT).bos is False
+    assert Context.model_validate({"bos": "auto"}, context=LEGACY_CONTEXT).bos == "auto"
     assert Context.model_validate({}).bos == "auto"
 
 

@@ -85,7 +85,7 @@ def test_final_norm_hands_over_states_of_the_form_that_the_floor_assumes(
     norm = tiny_model.head.norm
     assert norm is not None
     vectors = tiny_model.embedding(random_ids(tiny_model, (4, 6), generator))
-    h = tiny_model.body(inputs_embeds=vectors, use_cache=False).last_hidden_state.flatten(0, 1)
+    h = tiny_model.backbone(inputs_embeds=vectors, use_cache=False).last_hidden_state.flatten(0, 1)
     u = (h - (norm.bias if norm.bias is not None else 0)) / norm.gain
     radius = tiny_model.hidden_size**0.5
     assert (u.norm(dim=1) <= radius * (1 + 1e-5)).all()

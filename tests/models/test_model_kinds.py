@@ -189,6 +189,6 @@ def test_what_a_model_computes_in_is_not_what_its_quantised_weights_are_stored_i
 
     packed = torch.nn.Parameter(torch.zeros(4, dtype=torch.uint8), requires_grad=False)
     eight_bits = torch.nn.Parameter(torch.zeros(4).to(torch.float8_e4m3fn), requires_grad=False)
-    body = torch.nn.ParameterList([packed, eight_bits, torch.nn.Parameter(torch.zeros(4, dtype=torch.bfloat16))])
-    assert running_dtype(body) == torch.bfloat16
-    assert running_dtype(tiny_models["llama"].body) == torch.float32
+    backbone = torch.nn.ParameterList([packed, eight_bits, torch.nn.Parameter(torch.zeros(4, dtype=torch.bfloat16))])
+    assert running_dtype(backbone) == torch.bfloat16
+    assert running_dtype(tiny_models["llama"].backbone) == torch.float32

@@ -12,7 +12,7 @@ from distprompt_tui.models.token_features import token_features
 def test_features_are_the_states_after_the_first_block(tiny_model: LanguageModel) -> None:
     """As the model itself hands out its states, token by token; centred, and of length one."""
     embeds = tiny_model.embedding_matrix[:, None]
-    states = tiny_model.body(inputs_embeds=embeds, output_hidden_states=True).hidden_states[1][:, 0]
+    states = tiny_model.backbone(inputs_embeds=embeds, output_hidden_states=True).hidden_states[1][:, 0]
     centred = states - states.mean(0)
     expected = centred / centred.norm(dim=1, keepdim=True)
     torch.testing.assert_close(token_features(tiny_model).float(), expected, rtol=0, atol=2e-3)

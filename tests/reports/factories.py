@@ -8,15 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from distprompt_tui.sweeps.directory import SweepDirectory, SweepWriter, append_lines, make_directory
+from distprompt_tui.sweeps.costs import Cost
+from distprompt_tui.sweeps.directory import SweepDirectory, SweepWriter, append_records, make_directory
 from distprompt_tui.sweeps.sweep_spec import Sweep
-from distprompt_tui.sweeps.tasks import Outcome, Search, all_searches
+from distprompt_tui.sweeps.tasks import SearchOutcome, SweepSearch, all_searches
 from tests.sweeps.factories import LN_V, hump, row
 
 NASTY = "<script>alert('\u202e&\"')</script>\n\x1b[31m"
 """A token's string that must not be taken for markup, and holds what no terminal should be sent."""
 
-Divergence = Callable[[Search], float]
+Divergence = Callable[[SweepSearch], float]
 
 
 def example_sweep(**fields: Any) -> Sweep:
@@ -34,7 +35,7 @@ def example_sweep(**fields: Any) -> Sweep:
     return Sweep.model_validate(grid | fields)
 
 
-def easier(search: Search) -> float:
+def easier(search: SweepSearch) -> float:
     """A hump; outliers and a language model's targets are a third of it."""
     curve = hump(search.entropy_asked or 3.0)
     return curve / 3 if search.spec.target.family in ("outlier", "lm") else curve
@@ -44,44 +45,44 @@ def carried_out(
     sweep: Sweep,
     folder: Path,
     divergence: Divergence = easier,
-    refuse: Callable[[Search], bool] = lambda search: False,
+    refuse: Callable[[SweepSearch], bool] = lambda search: False,
     with_limits: bool = True,
 ) -> SweepDirectory:
     """Write a row and a result for each search of a sweep that is not refused."""
     directory = make_directory(sweep, folder)
     SweepWriter(directory).commit(outcomes(sweep, divergence, refuse, with_limits))
-    cost = {"method": "soft", "model": "smollm2", "length": 10, "searches": 6, "seconds": 61.0, "peak_bytes": 3 << 30}
-    append_lines(directory.tasks_file, [cost])
+    cost = Cost(method="soft", model="smollm2", length=10, searches=6, seconds=61.0, peak_bytes=3 << 30)
+    append_records(directory.tasks_file, [cost])
     return directory
 
 
 def outcomes(
     sweep: Sweep,
     divergence: Divergence = easier,
-    refuse: Callable[[Search], bool] = lambda search: False,
+    refuse: Callable[[SweepSearch], bool] = lambda search: False,
     with_limits: bool = True,
-) -> list[Outcome]:
+) -> list[SearchOutcome]:
     """How each search of a sweep ended."""
     generator = np.random.default_rng(0)
     made = []
     for search in all_searches(sweep):
         if refuse(search):
-            made.append(Outcome(key=search.key, refused="the entropy is out of reach <here>"))
+            made.append(SearchOutcome(key=search.key, refused="the entropy is out of reach <here>"))
         else:
             noise = 0.05 * float(generator.normal())
             made.append(_outcome(search, divergence(search), noise, with_limits))
     return made
 
 
-def _outcome(search: Search, least: float, noise: float, with_limits: bool) -> Outcome:
+def _outcome(search: SweepSearch, least: float, noise: float, with_limits: bool) -> SearchOutcome:
     asked = search.entropy_asked or 3.0
-    is_soft = search.kind.method == "soft"
+    is_soft = search.config.method == "soft"
     made = row(
-        model=search.kind.model,
+        model=search.config.model,
         series=search.series,
         family=search.spec.target.family,
-        method=search.kind.method,
-        length=search.kind.length,
+        method=search.config.method,
+        length=search.config.length,
         entropy_asked=search.entropy_asked,
         target_index=search.target_index,
         seed=search.seed,
@@ -108,4 +109,4 @@ def _outcome(search: Search, least: float, noise: float, with_limits: bool) -> O
         "prompt": prompt,
         "tokens": tokens,
     }
-    return Outcome(key=search.key, row=made.__class__(**{**vars(made), "key": search.key}), result=result)
+    return SearchOutcome(key=search.key, row=made.__class__(**{**vars(made), "key": search.key}), result=result)

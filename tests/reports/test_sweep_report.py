@@ -13,7 +13,7 @@ from rich.console import Console
 from distprompt_tui.cli.report_console import print_sweep_report
 from distprompt_tui.reports.sweep_report import examples_of, make_report, report_sweep
 from distprompt_tui.sweeps.directory import SweepDirectory
-from distprompt_tui.sweeps.pivot import SearchConfig
+from distprompt_tui.sweeps.results import SearchConfig
 from tests.cli.test_commands import distprompt
 from tests.reports.factories import carried_out, example_sweep
 from tests.sweeps.factories import row
@@ -81,7 +81,7 @@ def test_no_finding_no_verdict(tmp_path: Path) -> None:
 
 
 def test_examples_are_the_best_the_median_and_the_worst() -> None:
-    setting = SearchConfig("toy", "soft", 10)
+    setting = SearchConfig("soft", "toy", 10)
     rows = [row(kl=kl, target_index=index) for index, kl in enumerate((3.0, 1.0, 2.0, 5.0, 4.0))]
     chosen = examples_of([*rows, replace(rows[0], model="other", kl=0.0)], setting)
     assert [(example.rank, example.row.kl) for example in chosen] == [("best", 1.0), ("median", 3.0), ("worst", 5.0)]

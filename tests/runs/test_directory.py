@@ -20,9 +20,11 @@ from distprompt_tui.config.spec import RunSpec, Uniform
 from distprompt_tui.errors import NotFoundError, UsageError
 from distprompt_tui.runs import directory
 from distprompt_tui.runs.directory import RunDirectory, create_run, find_run, list_entries, list_runs
-from distprompt_tui.runs.process import delete_run, lock_holder, start_run, worker_pid
+from distprompt_tui.runs.process import delete_run, start_run, worker_pid
 from distprompt_tui.runs.summary import read_runs, sorted_runs
-from distprompt_tui.storage.safe_io import append_line, parse_json, write_json
+from distprompt_tui.storage.jsonl import append_line
+from distprompt_tui.storage.lock import lock_holder
+from distprompt_tui.storage.safe_io import parse_json, write_json
 from distprompt_tui.sweeps.directory import SweepDirectory
 
 SPEC = RunSpec(target=Uniform())

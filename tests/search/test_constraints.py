@@ -17,16 +17,16 @@ from distprompt_tui.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.gcg import GcgSearch
 from distprompt_tui.search.hard import HardSearch
-from distprompt_tui.search.initialization import allowed_ids, draw, mix_target_tokens, nearest_ids
+from distprompt_tui.search.initialization import allowed_ids, mix_target_tokens, nearest_ids, sample
 from distprompt_tui.search.protocol import HardPrompt
 from distprompt_tui.search.retokenization import is_retokenization_stable
 from tests.search.targets import outlier_target
 from tests.search.test_methods import SETTINGS, search
 
-SWAPS = [name for name, settings in SETTINGS.items() if isinstance(settings, specs.Swaps)]
+SWAPS = [name for name, settings in SETTINGS.items() if isinstance(settings, specs.SwapSearchConfig)]
 
 
-def prompts_of(model: LanguageModel, settings: specs.Tokens) -> list[list[int]]:
+def prompts_of(model: LanguageModel, settings: specs.TokenSearchConfig) -> list[list[int]]:
     """The current prompt after each step."""
     found = search(model, settings)
     prompts = []
@@ -170,7 +170,7 @@ def test_a_bank_without_any_of_the_targets_tokens_is_drawn_from_all(
     model = tiny_models["gpt2"]
     allowed = allowed_ids(model, specs.Hard())[:5]
     target = torch.ones(model.vocab_size).index_fill(0, allowed, 0.0)
-    drawn = draw(allowed, (4, 3), generator)
+    drawn = sample(allowed, (4, 3), generator)
     assert torch.equal(mix_target_tokens(drawn, allowed, target, generator), drawn)
 
 

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.bf16_copy import in_half_precision
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search import batching, evaluator
 from distprompt_tui.search.candidates import bucket_starts, first_changes, prompt_hashes
 from distprompt_tui.search.evaluator import Evaluator
 from distprompt_tui.search.initialization import random_ids
+from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 from tests.search.work import Work
 
@@ -32,9 +32,9 @@ def new_evaluator(model: LanguageModel, length: int) -> Evaluator:
 def relatives(model: LanguageModel, ids: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Prompts that differ from one at random positions and behind."""
     starts = torch.randint(len(ids) + 1, (count, 1), generator=generator)
-    keep = torch.rand(count, len(ids), generator=generator) < 0.5
-    keep |= torch.arange(len(ids)) < starts
-    return torch.where(keep, ids, random_ids(model, (count, len(ids)), generator))
+    select = torch.rand(count, len(ids), generator=generator) < 0.5
+    select |= torch.arange(len(ids)) < starts
+    return torch.where(select, ids, random_ids(model, (count, len(ids)), generator))
 
 
 def plain(model: LanguageModel, prompts: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ def test_what_is_shared_changes_no_divergence(
     found = new_evaluator(model, length)
     work = Work(model)
     before = found.positions
-    shared = found.measure(prompts, found.parent(ids, with_gradient=True))
+    shared = found.measure(prompts, found.base_prompt(ids, with_gradient=True))
     torch.testing.assert_close(shared, plain(model, prompts), rtol=1e-4, atol=1e-4)
     assert found.positions - before == work.stop() - 40 * (length + len(model.prefix_ids) + len(model.suffix_ids))
 
@@ -75,19 +75,19 @@ def test_the_lowest_of_what_is_screened_is_exact(
     model = tiny_model.in_context(*around)
     ids = random_ids(model, (6,), generator)
     prompts = relatives(model, ids, 40, generator).unique(dim=0)
-    found = Evaluator(model, outlier_target(model), 6, pytest.fail, screener=in_half_precision(model))
-    parent = found.parent(ids, with_gradient=False) if with_parent else None
+    found = Evaluator(model, outlier_target(model), 6, pytest.fail, draft_model=in_half_precision(model))
+    base = found.base_prompt(ids, with_gradient=False) if with_parent else None
     before, work = found.positions, Work(model)
-    kls = found.measure(prompts, parent)
+    kls = found.measure(prompts, base)
     assert found.positions - before == work.stop()
     truth = plain(model, prompts)
     exact = found.measured(prompts)
-    assert exact[kls.argmin()] == (parent is None or float(kls.min()) <= parent.kl + evaluator.RESCORE_MARGIN_NATS)
+    assert exact[kls.argmin()] == (base is None or float(kls.min()) <= base.kl + evaluator.RESCORE_MARGIN_NATS)
     assert not exact.all()
     torch.testing.assert_close(kls[exact], truth[exact], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(kls, truth, rtol=0.05, atol=0.05)
-    assert not found.fresh(prompts).any()
-    singly = torch.cat([found.measure(prompt[None], parent) for prompt in prompts])
+    assert not found.is_new(prompts).any()
+    singly = torch.cat([found.measure(prompt[None], base) for prompt in prompts])
     torch.testing.assert_close(singly, truth, rtol=1e-4, atol=1e-4)
     assert found.measured(prompts).all()
 
@@ -97,9 +97,9 @@ def test_a_screener_that_is_wrong_costs_work_and_nothing_else(
 ) -> None:
     """Another model as the screener: what it calls best is measured, and is not believed."""
     model = tiny_models["llama"]
-    wrong = replace(model, body=in_half_precision(tiny_models["qwen2"]).body)
+    wrong = replace(model, backbone=in_half_precision(tiny_models["qwen2"]).backbone)
     prompts = random_ids(model, (40, 6), generator)
-    found = Evaluator(model, outlier_target(model), 6, pytest.fail, screener=wrong)
+    found = Evaluator(model, outlier_target(model), 6, pytest.fail, draft_model=wrong)
     kls = found.measure(prompts)
     best = int(kls.argmin())
     assert found.measured(prompts)[best]
@@ -109,10 +109,10 @@ def test_a_screener_that_is_wrong_costs_work_and_nothing_else(
 def test_a_longer_prompt_runs_only_what_its_parent_lacks(tiny_model: LanguageModel, generator: torch.Generator) -> None:
     ids = random_ids(tiny_model, (5,), generator)
     found = new_evaluator(tiny_model, 5)
-    parent = found.parent(ids[:4], with_gradient=False)
+    base = found.base_prompt(ids[:4], with_gradient=False)
     longer = torch.cat([ids[:4].expand(30, -1), random_ids(tiny_model, (30, 1), generator)], dim=1).unique(dim=0)
     before = found.positions
-    torch.testing.assert_close(found.measure(longer, parent), plain(tiny_model, longer), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.measure(longer, base), plain(tiny_model, longer), rtol=1e-4, atol=1e-4)
     assert found.positions == before + len(longer)
 
 
@@ -134,9 +134,9 @@ def test_nothing_is_run_twice(tiny_models: dict[str, LanguageModel], generator: 
     before = found.positions
     assert torch.equal(found.measure(prompts), first[:8])
     assert found.positions == before
-    assert not found.fresh(prompts).any()
+    assert not found.is_new(prompts).any()
     other = new_evaluator(model, 3)
-    other.restore_known(*found.known())
+    other.load_cache(*found.cached())
     before = other.positions
     assert torch.equal(other.measure(prompts), first[:8])
     assert other.positions == before
@@ -145,12 +145,12 @@ def test_nothing_is_run_twice(tiny_models: dict[str, LanguageModel], generator: 
 def test_the_oldest_are_forgotten_first(
     tiny_models: dict[str, LanguageModel], generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluator, "MAX_KNOWN", 5)
+    monkeypatch.setattr(evaluator, "MAX_CACHED", 5)
     model = tiny_models["gpt2"]
     found = new_evaluator(model, 3)
     prompts = random_ids(model, (8, 3), generator)
     found.measure(prompts)
-    assert found.known()[0].tolist() == prompt_hashes(prompts[3:])
+    assert found.cached()[0].tolist() == prompt_hashes(prompts[3:])
 
 
 def test_fresh_prompts_are_distinct_and_survive_being_read_again(tiny_models: dict[str, LanguageModel]) -> None:
@@ -163,7 +163,7 @@ def test_fresh_prompts_are_distinct_and_survive_being_read_again(tiny_models: di
     assert length == len(good) == len(bad)
     found = new_evaluator(model, length)
     prompts = torch.tensor([good, bad, good])
-    assert found.fresh(prompts).tolist() == [True, vocabulary.encode(vocabulary.decode(bad)) == bad, False]
+    assert found.is_new(prompts).tolist() == [True, vocabulary.encode(vocabulary.decode(bad)) == bad, False]
 
 
 def test_batches_are_halved_when_memory_runs_out_and_grow_back(
@@ -173,15 +173,15 @@ def test_batches_are_halved_when_memory_runs_out_and_grow_back(
     found = new_evaluator(model, 3)
     prompts = random_ids(model, (100, 3), generator)
     fits = 20
-    body = model.body.forward
+    backbone = model.backbone.forward
 
-    @wraps(body)
+    @wraps(backbone)
     def limited(*args: Any, **kwargs: Any) -> Any:
         if len(kwargs["inputs_embeds"]) > fits:
             raise torch.OutOfMemoryError
-        return body(*args, **kwargs)
+        return backbone(*args, **kwargs)
 
-    monkeypatch.setattr(model.body, "forward", limited)
+    monkeypatch.setattr(model.backbone, "forward", limited)
     monkeypatch.setattr(batching, "GROW_AFTER", 10)
     kls = found.measure(prompts)
     assert found.batch.size == 13  # of 100, 50, 25 and 13
@@ -204,24 +204,24 @@ def test_a_model_whose_past_misleads_shares_nothing_and_tells(
 
         def forward(self, inputs_embeds: Tensor, use_cache: bool, cache: Any = None) -> Any:
             looks = cache is not None and not cache.get_seq_length()
-            return model.body(inputs_embeds=inputs_embeds, use_cache=looks, cache=cache if looks else None)
+            return model.backbone(inputs_embeds=inputs_embeds, use_cache=looks, cache=cache if looks else None)
 
     class Uncached(torch.nn.Module):
         """Leaves nothing in the cache."""
 
         def forward(self, inputs_embeds: Tensor, use_cache: bool, cache: Any = None) -> Any:
-            return model.body(inputs_embeds=inputs_embeds, use_cache=False)
+            return model.backbone(inputs_embeds=inputs_embeds, use_cache=False)
 
     prompts = random_ids(model, (8, 6), generator)
-    for body, word in ((Forgetful(), "off by"), (Uncached(), "cannot continue")):
-        wrong = replace(model, body=body)
-        wrong.body.register_parameter("weight", torch.nn.Parameter(torch.zeros(1)))
+    for backbone, word in ((Forgetful(), "off by"), (Uncached(), "cannot continue")):
+        wrong = replace(model, backbone=backbone)
+        wrong.backbone.register_parameter("weight", torch.nn.Parameter(torch.zeros(1)))
         told: list[str] = []
         found = Evaluator(wrong, outlier_target(model), 6, told.append)
         assert len(told) == 1
         assert word in told[0]
         before = found.positions
-        kls = found.measure(prompts, found.parent(prompts[0], with_gradient=False))
+        kls = found.measure(prompts, found.base_prompt(prompts[0], with_gradient=False))
         torch.testing.assert_close(kls, plain(model, prompts), rtol=1e-4, atol=1e-4)
         assert found.positions == before + 9 * 6
 
@@ -242,11 +242,11 @@ def test_buckets_cost_least_of_all(firsts: list[int], suffix: int, call_cost: fl
 
 
 def test_first_changes_and_hashes() -> None:
-    parent = torch.tensor([1, 2, 3])
+    base = torch.tensor([1, 2, 3])
     prompts = torch.tensor([[1, 2, 3], [9, 2, 3], [1, 9, 9], [1, 2, 9]])
-    assert first_changes(parent, prompts).tolist() == [3, 0, 1, 2]
-    assert first_changes(parent[:2], prompts).tolist() == [2, 0, 1, 2]
-    assert first_changes(parent[:0], prompts).tolist() == [0, 0, 0, 0]
+    assert first_changes(base, prompts).tolist() == [3, 0, 1, 2]
+    assert first_changes(base[:2], prompts).tolist() == [2, 0, 1, 2]
+    assert first_changes(base[:0], prompts).tolist() == [0, 0, 0, 0]
     every = torch.cartesian_prod(torch.arange(40), torch.arange(40))
     assert len(set(prompt_hashes(every))) == 1600
     assert prompt_hashes(every[:7]) == prompt_hashes(every)[:7]

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from distprompt_tui.config.spec import RunSpec, Soft
-from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search import batching, make_search
 from distprompt_tui.search.batching import AdaptiveBatchSize, NonFiniteWarnings, is_out_of_memory
 from distprompt_tui.search.protocol import Search, SoftPrompt
 from distprompt_tui.search.soft import SoftSearch
+from tests.divergence import forward_kl
 from tests.faulty_model import ERRORS, FaultyModel
 from tests.search.targets import outlier_target
 from tests.tiny_runs import SEARCHES
@@ -94,7 +94,7 @@ def test_soft_batches_are_halved_remembered_and_grow_back(
     next(steps)
     assert found._batch.batch.size == 2  # of 5, 3 and 2
     again = SoftSearch(model, outlier_target(model), Soft(length=4, restarts=5), 100, 1)
-    again.restore(found.state())
+    again.load_state_dict(found.state_dict())
     assert again._batch.batch.size == 2
     faults.fits = 5
     for _ in range(10):

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from distprompt_tui.config import spec as specs
-from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.evaluator import Evaluator
 from distprompt_tui.search.initialization import random_ids
 from distprompt_tui.search.protocol import HardPrompt
+from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 from tests.search.test_methods import SETTINGS, search
 
@@ -21,7 +21,7 @@ WEIGHT = 0.4
 FLUENT = {
     name: settings.model_copy(update={"fluency": WEIGHT})
     for name, settings in SETTINGS.items()
-    if isinstance(settings, specs.Swaps)
+    if isinstance(settings, specs.SwapSearchConfig)
 }
 
 
@@ -61,7 +61,7 @@ def test_scores_are_the_derivative_of_the_objective(model: LanguageModel, genera
     """By one-hot rows that stand for the tokens both where they are read and where they are expected."""
     found: Any = search(model, FLUENT["hotflip"], steps=0)
     list(found.steps())
-    ids = found._now.ids
+    ids = found._current.ids
     one_hot = torch.nn.functional.one_hot(ids, model.vocab_size).float().requires_grad_()
     embeds = (one_hot @ model.embedding_matrix)[None]
     logits, _, log_q = model.logits_and_likelihood(embeds, ids[None])
@@ -71,7 +71,7 @@ def test_scores_are_the_derivative_of_the_objective(model: LanguageModel, genera
     (forward_kl(outlier_target(model), logits).sum() - WEIGHT * likelihood).backward()
     assert one_hot.grad is not None
     expected = one_hot.grad - one_hot.grad.gather(1, ids[:, None])
-    scores = found._scored(found._parent)
+    scores = found._scored(found._base)
     finite = torch.isfinite(scores)
     torch.testing.assert_close(scores[finite], expected[finite], rtol=2e-3, atol=2e-4)
 
@@ -109,6 +109,6 @@ def test_a_fluent_search_is_resumed_bit_for_bit(tiny_models: dict[str, LanguageM
             if step.index == 5:
                 break
         second = search(model, settings, seed=99)
-        second.restore(first.state())
+        second.load_state_dict(first.state_dict())
         assert list(second.steps()) == expected[5:]
-        assert second.state().numbers == whole.state().numbers
+        assert second.state_dict().numbers == whole.state_dict().numbers

@@ -7,11 +7,11 @@ import torch
 
 from distprompt_tui.config.spec import Hard
 from distprompt_tui.errors import UsageError
-from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.hard import HardSearch
 from distprompt_tui.search.protocol import HardPrompt
 from distprompt_tui.search.retokenization import is_retokenization_stable
+from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 
 SETTINGS = Hard(length=4, width=16, bank=24, screen=False)
@@ -48,7 +48,7 @@ def test_a_step_swaps_at_one_position_and_all_have_their_turn(tiny_model: Langua
         assert len(positions) == len(prompts)
         assert positions.unique().tolist() == [found._position]
         counts[int(positions[0])] = len(prompts)
-        found._take(prompts)
+        found._accept(prompts)
     assert list(counts) == [3, 2, 1, 0]
     assert counts == {3: 40, 2: 20, 1: 13, 0: 10}
 
@@ -91,10 +91,10 @@ def test_what_was_learned_of_a_position_outlives_the_prompt(tiny_model: Language
     found = search(tiny_model, settings, steps=0)
     list(found.steps())
     for _ in range(12):
-        before, kl = current(found), found._now.kl
+        before, kl = current(found), found._current.kl
         prompts = found._propose()
         found._step += 1
-        found._take(prompts)
+        found._accept(prompts)
         if found._position is None:
             continue
         measured = found._measured[found._position]
@@ -126,10 +126,10 @@ def test_every_setting_may_be_at_its_end(changes: dict[str, float], tiny_model: 
 def test_what_an_earlier_version_left_cannot_be_gone_on_with(tiny_model: LanguageModel) -> None:
     found = search(tiny_model, steps=1)
     list(found.steps())
-    state = found.state()
+    state = found.state_dict()
     del state.tensors["order"]
     with pytest.raises(UsageError, match=r"earlier version .* search.init_prompt=RUN"):
-        search(tiny_model).restore(state)
+        search(tiny_model).load_state_dict(state)
 
 
 def test_starting_text_is_kept(tiny_models: dict[str, LanguageModel]) -> None:

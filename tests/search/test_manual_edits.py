@@ -9,7 +9,6 @@ import torch
 
 from distprompt_tui.config import spec as specs
 from distprompt_tui.errors import UsageError
-from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.candidate_log import MOST_EACH, MOST_IN_ALL, CandidateLog
 from distprompt_tui.search.protocol import HardPrompt
@@ -17,10 +16,11 @@ from distprompt_tui.search.retokenization import is_retokenization_stable
 from distprompt_tui.search.soft import SoftSearch
 from distprompt_tui.search.token_search import SwapSearch
 from distprompt_tui.worker.manual_edits import change_prompt
+from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 from tests.search.test_methods import SETTINGS, search
 
-SWAPS = [name for name, settings in SETTINGS.items() if isinstance(settings, specs.Swaps)]
+SWAPS = [name for name, settings in SETTINGS.items() if isinstance(settings, specs.SwapSearchConfig)]
 
 
 def started(model: LanguageModel, name: str, steps: int = 30) -> tuple[SwapSearch[Any], Any]:
@@ -100,9 +100,9 @@ def test_an_edit_and_its_lock_are_resumed(tiny_models: dict[str, LanguageModel])
         first.edit(2, another_token(model, current(first).ids.tolist(), 2))
         first.lock(2, locked=True)
         second = search(model, SETTINGS[name], seed=99, steps=30)
-        second.restore(first.state())
+        second.load_state_dict(first.state_dict())
         assert [first.report(), *reports] == list(second.steps())
-        assert first.state().numbers == second.state().numbers
+        assert first.state_dict().numbers == second.state_dict().numbers
 
 
 def test_what_cannot_be_put_in_is_refused_and_changes_nothing(tiny_models: dict[str, LanguageModel]) -> None:

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
 from distprompt_tui.config import spec as specs
-from distprompt_tui.metrics.divergence import forward_kl
+from distprompt_tui.config.methods import METHODS
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search import make_search
 from distprompt_tui.search.evaluator import Evaluator
 from distprompt_tui.search.protocol import HardPrompt
+from distprompt_tui.search.registry import SEARCHES
 from distprompt_tui.search.retokenization import is_retokenization_stable
 from distprompt_tui.search.token_search import SwapSearch, TokenSearch
+from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 from tests.search.work import Work
 
-SETTINGS: dict[str, specs.Tokens] = {
+SETTINGS: dict[str, specs.TokenSearchConfig] = {
     "hard": specs.Hard(length=4, width=16, bank=24, patience=3, screen=False),
     "hard, screened": specs.Hard(length=4, width=16, bank=24, patience=3),
     "gcg": specs.Gcg(length=4, width=24, top_k=32),
@@ -32,7 +34,9 @@ SETTINGS: dict[str, specs.Tokens] = {
 STEPS = 12
 
 
-def search(model: LanguageModel, settings: specs.Tokens, seed: int = 0, steps: int = STEPS) -> TokenSearch[Any]:
+def search(
+    model: LanguageModel, settings: specs.TokenSearchConfig, seed: int = 0, steps: int = STEPS
+) -> TokenSearch[Any]:
     """A search on the outlier target that must not warn."""
     spec = specs.RunSpec.model_validate(
         {
@@ -55,7 +59,7 @@ def ids_of(found: TokenSearch[Any]) -> torch.Tensor:
 
 
 @pytest.fixture(params=list(SETTINGS))
-def settings(request: pytest.FixtureRequest) -> specs.Tokens:
+def settings(request: pytest.FixtureRequest) -> specs.TokenSearchConfig:
     """Each method in turn."""
     return SETTINGS[request.param]
 
@@ -66,7 +70,7 @@ def model(request: pytest.FixtureRequest, tiny_models: dict[str, LanguageModel])
     return tiny_models["llama"].in_context(request.param, "")
 
 
-def test_the_best_is_kept_is_true_and_survives(tiny_model: LanguageModel, settings: specs.Tokens) -> None:
+def test_the_best_is_kept_is_true_and_survives(tiny_model: LanguageModel, settings: specs.TokenSearchConfig) -> None:
     for inside in (tiny_model, tiny_model.in_context("The quick ", " dog")):
         found = search(inside, settings)
         reported: list[float] = []
@@ -81,7 +85,7 @@ def test_the_best_is_kept_is_true_and_survives(tiny_model: LanguageModel, settin
 
 
 def test_the_work_is_counted_truly_and_nothing_is_measured_twice(
-    model: LanguageModel, settings: specs.Tokens, monkeypatch: pytest.MonkeyPatch
+    model: LanguageModel, settings: specs.TokenSearchConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a screener sees, too."""
     measured: list[tuple[int, ...]] = []
@@ -103,7 +107,9 @@ def test_the_work_is_counted_truly_and_nothing_is_measured_twice(
 
 
 @pytest.mark.parametrize("stop_at", [0, 3, 8])
-def test_resumed_equals_uninterrupted_bit_for_bit(model: LanguageModel, settings: specs.Tokens, stop_at: int) -> None:
+def test_resumed_equals_uninterrupted_bit_for_bit(
+    model: LanguageModel, settings: specs.TokenSearchConfig, stop_at: int
+) -> None:
     check_resuming(model, settings, stop_at)
 
 
@@ -112,7 +118,7 @@ def test_resumed_equals_uninterrupted_on_every_architecture(tiny_model: Language
     check_resuming(tiny_model.in_context("", " dog"), SETTINGS[name], 5)
 
 
-def check_resuming(model: LanguageModel, settings: specs.Tokens, stop_at: int) -> None:
+def check_resuming(model: LanguageModel, settings: specs.TokenSearchConfig, stop_at: int) -> None:
     """A search that is taken up from its state goes on as if nothing had been."""
     whole = search(model, settings)
     expected = list(whole.steps())
@@ -121,14 +127,14 @@ def check_resuming(model: LanguageModel, settings: specs.Tokens, stop_at: int) -
         if step.index == stop_at:
             break
     second = search(model, settings, seed=99)
-    second.restore(first.state())
+    second.load_state_dict(first.state_dict())
     assert list(second.steps()) == expected[stop_at:]
     assert torch.equal(ids_of(second), ids_of(whole))
     assert second.best.step == whole.best.step
-    assert second.state().numbers == whole.state().numbers
+    assert second.state_dict().numbers == whole.state_dict().numbers
 
 
-def test_the_seed_decides_everything(model: LanguageModel, settings: specs.Tokens) -> None:
+def test_the_seed_decides_everything(model: LanguageModel, settings: specs.TokenSearchConfig) -> None:
     runs = [[step.kls for step in search(model, settings, seed).steps()] for seed in (3, 3, 4)]
     assert runs[0] == runs[1]
     assert (runs[0] != runs[2]) == (settings.method != "exhaustive")  # type: ignore[attr-defined]
@@ -155,9 +161,9 @@ def test_gcg_candidates_are_each_positions_best_ranked(tiny_models: dict[str, La
     model = tiny_models["gpt2"]
     found = search(model, specs.Gcg(length=4, width=400, top_k=5), steps=0)
     list(found.steps())
-    assert found._parent is not None
-    assert found._parent.gradient is not None
-    gradient, ids = found._parent.gradient, found._parent.ids
+    assert found._base is not None
+    assert found._base.gradient is not None
+    gradient, ids = found._base.gradient, found._base.ids
     change = (gradient @ model.embedding_matrix.T)[:, found._allowed]
     best = found._allowed[change.topk(5, largest=False).indices]
     drawn = found._propose()
@@ -177,8 +183,8 @@ def test_scores_are_the_derivative_by_one_hot_rows(tiny_model: LanguageModel) ->
     assert one_hot.grad is not None
     expected = one_hot.grad - one_hot.grad.gather(1, ids[:, None])
     assert isinstance(found, SwapSearch)
-    assert found._parent is not None
-    scores = found._scored(found._parent)
+    assert found._base is not None
+    scores = found._scored(found._base)
     finite = torch.isfinite(scores)
     torch.testing.assert_close(scores[finite], expected[finite], rtol=1e-3, atol=1e-4)
     assert not finite.gather(1, ids[:, None]).any()  # what stands there already is no swap
@@ -190,19 +196,19 @@ def test_hotflip_measures_the_best_ranked_first(tiny_models: dict[str, LanguageM
     model = tiny_models["gpt2"]
     found = search(model, specs.Hotflip(length=4, width=16, beam=1), steps=0)
     list(found.steps())
-    assert found._parent is not None
-    scores = found._scored(found._parent)
+    assert found._base is not None
+    scores = found._scored(found._base)
     first, second = found._propose(), found._propose()
     assert torch.equal(first, second)  # proposed is not measured yet
 
     def scores_of(prompts: torch.Tensor) -> torch.Tensor:
-        rows, positions = (prompts != found._now.ids).nonzero(as_tuple=True)
+        rows, positions = (prompts != found._current.ids).nonzero(as_tuple=True)
         return scores[positions, prompts[rows, positions]]
 
     ranked = scores_of(first)
     assert torch.equal(ranked, ranked.sort().values)
-    found._take(first)
-    if torch.equal(found._beam[0].parent.ids, found._now.ids) and found._now.step == 0:
+    found._accept(first)
+    if torch.equal(found._beam[0].base.ids, found._current.ids) and found._current.step == 0:
         assert scores_of(found._propose()).min() >= ranked.max()
 
 
@@ -235,3 +241,8 @@ def test_exhaustive_extends_the_best_exactly(tiny_models: dict[str, LanguageMode
     stems = [prompts[row] for row in kls.topk(3, largest=False).indices.tolist()]
     lowest = min(every_token(model, found, stem)[1].min().item() for stem in stems)
     assert found.best.kl == pytest.approx(min(lowest, kls.min().item()), abs=1e-5)
+
+
+def test_each_method_has_a_name_settings_and_a_search() -> None:
+    settings = get_args(get_args(specs.SearchSpec)[0])
+    assert tuple(SEARCHES) == METHODS == tuple(each.model_fields["method"].default for each in settings)

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.search.pruning import shorten
+from distprompt_tui.search.pruning import prune
 from distprompt_tui.search.retokenization import is_retokenization_stable
+from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 
 
@@ -39,7 +39,7 @@ def test_tokens_are_dropped_as_a_plain_loop_drops_them(
 ) -> None:
     model = tiny_model.in_context("The quick ", "")
     ids = model.vocabulary.encode(" yes or no, heads or tails")[:7]
-    found = shorten(model, outlier_target(model), torch.tensor(ids), within, frozenset(locked))
+    found = prune(model, outlier_target(model), torch.tensor(ids), within, frozenset(locked))
     assert list(found.positions) == plainly(model, ids, within, locked)
     assert found.ids.tolist() == [ids[position] for position in found.positions]
     assert found.kl == pytest.approx(kl_of(model, found.ids), abs=1e-4)
@@ -53,5 +53,5 @@ def test_who_is_in_a_hurry_gets_what_there_is(tiny_models: dict[str, LanguageMod
     model = tiny_models["llama"]
     ids = torch.tensor(model.vocabulary.encode("yes or no, heads")[:5])
     answers = iter([False, False, True])
-    found = shorten(model, outlier_target(model), ids, 100.0, asked_to_stop=lambda: next(answers))
+    found = prune(model, outlier_target(model), ids, 100.0, asked_to_stop=lambda: next(answers))
     assert len(found.ids) == 3

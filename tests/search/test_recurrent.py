@@ -35,12 +35,12 @@ def models(tiny_models: dict[str, LanguageModel]) -> dict[str, LanguageModel]:
 
 
 class Watched:
-    """What a model's body is given, by a hook."""
+    """What a model's backbone is given, by a hook."""
 
     def __init__(self, model: LanguageModel) -> None:
         self.positions = 0
         self.largest_batch = 0
-        self._hook = model.body.register_forward_pre_hook(self._watch, with_kwargs=True)
+        self._hook = model.backbone.register_forward_pre_hook(self._watch, with_kwargs=True)
 
     def stop(self) -> int:
         """Watch no more; the positions."""
@@ -73,10 +73,10 @@ def test_states_change_no_divergence_and_save_positions(
     assert found._sharing is (Sharing.STEPS if by_steps else Sharing.STATES)
     ids = random_ids(model, (length,), generator)
     prompts = relatives(model, ids, 60, generator).unique(dim=0)
-    parent = found.parent(ids, with_gradient=True)
-    assert parent.gradient is not None
+    base = found.base_prompt(ids, with_gradient=True)
+    assert base.gradient is not None
     before, watched = found.positions, Watched(model)
-    shared = found.measure(prompts, parent)
+    shared = found.measure(prompts, base)
     assert found.positions - before == watched.stop()
     assert watched.positions < 0.8 * prompts.shape[0] * (length + len(model.prefix_ids) + len(model.suffix_ids))
     torch.testing.assert_close(shared, plain(model, prompts), rtol=1e-5, atol=1e-5)
@@ -102,12 +102,12 @@ def test_a_search_takes_the_same_way_as_with_whole_runs_and_when_resumed(
     for _ in range(5):
         next(steps)
     resumed = search()
-    resumed.restore(kept.state())
+    resumed.load_state_dict(kept.state_dict())
     later, same = end(resumed)
     assert later == kls[-len(later) :]
     assert torch.equal(same, ids)
     monkeypatch.setattr(
-        Evaluator, "_behind", lambda self, model, prompts, past, start: self._in_batches(model, prompts, None)
+        Evaluator, "_behind", lambda self, model, prompts, prefix_cache, start: self._in_batches(model, prompts, None)
     )
     kls_whole, ids_whole = end(search())
     assert kls == pytest.approx(kls_whole, abs=1e-5)
@@ -120,13 +120,13 @@ def test_few_candidates_run_whole_where_states_cost_more(
     model = models["mamba"]
     found = new_evaluator(model, 10)
     ids = random_ids(model, (10,), generator)
-    parent = found.parent(ids, with_gradient=False)
+    base = found.base_prompt(ids, with_gradient=False)
     for position, share in ((2, False), (9, True)):
         prompts = ids.repeat(20, 1)
         prompts[:, position] = random_ids(model, (20,), generator)
         prompts = prompts.unique(dim=0)
         before = found.positions
-        found.measure(prompts, parent)
+        found.measure(prompts, base)
         assert (found.positions - before < len(prompts) * 10) == share
 
 
@@ -136,14 +136,14 @@ def test_states_take_no_more_memory_than_they_may(
     model = models["mamba2"]
     ids = random_ids(model, (10,), generator)
     prompts = torch.cat([ids[:9].expand(80, -1), random_ids(model, (80, 1), generator)], dim=1).unique(dim=0)
-    past = model.logits_and_past(model.embedding(ids)[None], Sharing.STATES)[1]
-    size = past.truncated(5).size
+    prefix_cache = model.logits_and_prefix_cache(model.embedding(ids)[None], Sharing.STATES)[1]
+    size = prefix_cache.truncated(5).size
     assert size > 2 * 8 * 16 * 8 * 4  # the recurrent states alone: layers, heads, width, state, bytes
     monkeypatch.setattr(evaluator, "MAX_STATES", 7 * size)
     found = new_evaluator(model, 10)
-    parent = found.parent(ids, with_gradient=False)
+    base = found.base_prompt(ids, with_gradient=False)
     watched = Watched(model)
-    found.measure(prompts, parent)
+    found.measure(prompts, base)
     watched.stop()
     assert watched.largest_batch == 7
     monkeypatch.setattr(evaluator, "MAX_STATES", size - 1)
@@ -164,14 +164,14 @@ def test_a_state_that_stays_in_the_model_is_not_shared_and_that_is_told_in_words
 
         def forward(self, inputs_embeds: Tensor, use_cache: bool, cache: Any = None) -> Any:
             if not use_cache:
-                return model.body(inputs_embeds=inputs_embeds, use_cache=False)
-            output = model.body(inputs_embeds=inputs_embeds, use_cache=True, cache=self.latest if cache else None)
+                return model.backbone(inputs_embeds=inputs_embeds, use_cache=False)
+            output = model.backbone(inputs_embeds=inputs_embeds, use_cache=True, cache=self.latest if cache else None)
             self.latest = output.cache
             return output
 
-    body = Within()
-    body.register_parameter("weight", torch.nn.Parameter(torch.zeros(1)))
-    wrong = replace(model, body=body)
+    backbone = Within()
+    backbone.register_parameter("weight", torch.nn.Parameter(torch.zeros(1)))
+    wrong = replace(model, backbone=backbone)
     told: list[str] = []
     found = Evaluator(wrong, outlier_target(model), 6, told.append)
     assert len(told) == 1
@@ -180,5 +180,5 @@ def test_a_state_that_stays_in_the_model_is_not_shared_and_that_is_told_in_words
         "this kind of model cannot continue the beginning of a prompt from what it keeps of it"
     )
     prompts = random_ids(model, (8, 6), generator)
-    kls = found.measure(prompts, found.parent(prompts[0], with_gradient=False))
+    kls = found.measure(prompts, found.base_prompt(prompts[0], with_gradient=False))
     torch.testing.assert_close(kls, plain(model, prompts), rtol=1e-5, atol=1e-5)

@@ -10,11 +10,19 @@ import torch
 from torch import Tensor
 
 from distprompt_tui.config.spec import Soft
-from distprompt_tui.metrics.divergence import forward_kl
 from distprompt_tui.models.batch_invariance import is_batch_invariant
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.protocol import SoftPrompt
-from distprompt_tui.search.soft import FASTER, SLOWER, SoftBatch, SoftSearch, initial_vectors, race, schedule
+from distprompt_tui.search.soft import (
+    LR_BACKOFF,
+    LR_RECOVERY,
+    SoftBatch,
+    SoftSearch,
+    elimination_schedule,
+    initial_vectors,
+    schedule,
+)
+from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 
 SETTINGS = Soft(length=4)
@@ -35,10 +43,10 @@ def divergence_of(model: LanguageModel, prompt: SoftPrompt) -> float:
 def resumed(first: SoftSearch, second: SoftSearch, stop: int, *gone: str) -> list[tuple[float, ...]]:
     """What the second reports after taking up where the first was at a step; of the state, what is gone is left out."""
     next(step for step in first.steps() if step.index == stop)
-    state = first.state()
+    state = first.state_dict()
     for name in gone:
         del state.tensors[name]
-    second.restore(state)
+    second.load_state_dict(state)
     return [step.kls for step in second.steps()]
 
 
@@ -147,20 +155,20 @@ def test_a_prompt_that_leapt_away_goes_on_from_its_best_in_shorter_steps(
     batch.update()
     whole = (batch.prompts.detach()[0] - before).norm()
     short = (batch.prompts.detach()[1] - batch.best_prompts[1]).norm()
-    torch.testing.assert_close(short / whole, torch.tensor(SLOWER), rtol=1e-4, atol=0)
-    torch.testing.assert_close(batch.pace, torch.tensor([1, SLOWER * FASTER]))
+    torch.testing.assert_close(short / whole, torch.tensor(LR_BACKOFF), rtol=1e-4, atol=0)
+    torch.testing.assert_close(batch.lr_scale, torch.tensor([1, LR_BACKOFF * LR_RECOVERY]))
     for _ in range(20):
         batch.measure()
         batch.update()
     assert batch.kls.isfinite().all()
-    assert batch.pace[1] > 2 * SLOWER
+    assert batch.lr_scale[1] > 2 * LR_BACKOFF
 
 
 def test_a_prompt_that_is_only_a_little_worse_goes_on_from_where_it_is(tiny_models: dict[str, LanguageModel]) -> None:
     batch = leapt(tiny_models["llama"], 0.0)
     batch.kls[1] = batch.best_kls[1] + 1.99
     batch.update()
-    assert batch.pace.tolist() == [1, 1]
+    assert batch.lr_scale.tolist() == [1, 1]
 
 
 def test_a_search_that_leapt_resumes_bit_for_bit(
@@ -170,7 +178,7 @@ def test_a_search_that_leapt_resumes_bit_for_bit(
     model = tiny_models["llama"]
     whole = search(model)
     expected = [step.kls for step in whole.steps()]
-    assert float(whole._batch.pace) < 1
+    assert float(whole._batch.lr_scale) < 1
     for stop in range(1, 10, 2):
         assert resumed(search(model), search(model, seed=99), stop) == expected[stop:]
 
@@ -188,7 +196,7 @@ def test_the_rows_that_are_kept_keep_their_targets(tiny_models: dict[str, Langua
     batch = SoftBatch(model, targets, prompts, SETTINGS, 15)
     batch.measure()
     before = batch.kls
-    batch.keep(torch.tensor([2, 0]))
+    batch.select(torch.tensor([2, 0]))
     batch.measure()
     torch.testing.assert_close(batch.kls, before[[2, 0]], rtol=1e-5, atol=1e-6)
 
@@ -206,8 +214,8 @@ def test_every_update_is_reported_however_many_at_once(tiny_models: dict[str, La
 def test_of_many_restarts_the_one_that_leads_goes_on(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     settings = Soft(length=4, restarts=4)
-    assert race(4, 60) == {4: 3, 8: 2, 12: 1}
-    assert race(4, 5) == {1: 1}
+    assert elimination_schedule(4, 60) == {4: 3, 8: 2, 12: 1}
+    assert elimination_schedule(4, 5) == {1: 1}
     found = search(model, settings=settings, steps=60)
     steps = list(found.steps())
     alone = [list(search(model, seed, SETTINGS, steps=60).steps()) for seed in range(4)]
@@ -230,7 +238,7 @@ def test_a_race_resumed_equals_one_uninterrupted(tiny_models: dict[str, Language
 def test_no_gradient_is_kept_for_weights(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     list(search(model, steps=3).steps())
-    assert all(weight.grad is None for weight in model.body.parameters())
+    assert all(weight.grad is None for weight in model.backbone.parameters())
 
 
 def test_no_steps_measure_the_initial_prompt(tiny_models: dict[str, LanguageModel]) -> None:

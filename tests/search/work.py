@@ -1,4 +1,4 @@
-"""Counting the work of a search by what its model's body is really given."""
+"""Counting the work of a search by what its model's backbone is really given."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from distprompt_tui.models.language_model import LanguageModel
 
 
 class Work:
-    """Token positions through a body and its copy in half precision, a backward pass as two; counted by hooks until
+    """Token positions through a backbone and its copy in half precision, a backward pass as two; counted by hooks until
     `stop`."""
 
     def __init__(self, model: LanguageModel) -> None:
         self.positions = 0
-        bodies = (model.body, in_half_precision(model).body)
-        self._hooks = [body.register_forward_pre_hook(self._count, with_kwargs=True) for body in bodies]
+        backbones = (model.backbone, in_half_precision(model).backbone)
+        self._hooks = [backbone.register_forward_pre_hook(self._count, with_kwargs=True) for backbone in backbones]
 
     def stop(self) -> int:
         """Count no more; the positions."""

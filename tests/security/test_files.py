@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from distprompt_tui.config.presets import load_preset, save_preset
-from distprompt_tui.config.spec import Explicit, Model, RunSpec, Uniform
+from distprompt_tui.config.spec import Explicit, ModelSpec, RunSpec, Uniform
 from distprompt_tui.config.toml_files import MAX_TOML_BYTES
 from distprompt_tui.errors import DistPromptError, NotFoundError, UsageError
 from distprompt_tui.models import vocabulary
@@ -154,7 +154,7 @@ def test_a_presets_name_is_no_way_out(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "..", "\x1b]0;x\x07\n", "a/../../b", "\0"])
 def test_a_runs_folder_lies_in_the_folder_of_runs(name: str, tmp_path: Path) -> None:
-    run = create_run(SPEC.model_copy(update={"preset": name, "model": Model(name=name)}), tmp_path / "runs")
+    run = create_run(SPEC.model_copy(update={"preset": name, "model": ModelSpec(name=name)}), tmp_path / "runs")
     assert run.path.parent == tmp_path / "runs"
     assert run.name.isprintable()
     assert run.path.resolve().parent == (tmp_path / "runs").resolve()

@@ -13,23 +13,23 @@ from distprompt_tui.sweeps.bootstrap import FEWEST_TARGETS
 from distprompt_tui.sweeps.catalog import load_sweep
 from distprompt_tui.sweeps.directory import SweepDirectory, SweepWriter, make_directory
 from distprompt_tui.sweeps.findings import judge
-from distprompt_tui.sweeps.tasks import Outcome, Search, all_searches
+from distprompt_tui.sweeps.tasks import SearchOutcome, SweepSearch, all_searches
 from distprompt_tui.text.terminal_text import visible_token
 from tests.sweeps.factories import row
 
 FINDINGS = ("finding-entropy", "finding-outliers", "finding-lm-targets")
 
 
-def made_up_row(search: Search) -> Outcome:
+def made_up_row(search: SweepSearch) -> SearchOutcome:
     """A row for a search, its divergence by target alone."""
     family = search.spec.target.family
     fields = search.model_dump(include={"series", "entropy_asked", "target_index", "seed"})
     kl = {"vanilla": 4.0, "shuffled": 3.0}.get(family, 1.0) + 0.01 * search.target_index
     if family == "vanilla" and search.entropy_asked in (0.5, 10.5):
         kl = 0.2
-    method, model, length = search.kind
+    method, model, length = search.config
     made = row(**fields, family=family, model=model, method=method, length=length, kl=kl)
-    return Outcome(key=search.key, row=type(made)(**{**vars(made), "key": search.key}))
+    return SearchOutcome(key=search.key, row=type(made)(**{**vars(made), "key": search.key}))
 
 
 @pytest.mark.parametrize("quick", [True, False])

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from distprompt_tui.errors import NotFoundError, UsageError
 from distprompt_tui.sweeps.directory import SweepDirectory, make_directory
-from distprompt_tui.sweeps.execute import answer, load
+from distprompt_tui.sweeps.execute import answer_task, load
 from distprompt_tui.sweeps.inputs import hold_to_inputs
 from distprompt_tui.sweeps.sweep_spec import Sweep
 from distprompt_tui.sweeps.tasks import plan_tasks
@@ -55,12 +55,12 @@ def test_a_model_that_has_changed_gives_no_more_rows(
     assert hold_to_inputs(directory, prepare=True) == models
     (task,) = (task.model_copy(update={"models": models}) for task in plan_tasks(sweep))
     fields = json.loads(task.model_dump_json())
-    assert len(answer(fields, 1)["outcomes"]) == 2
+    assert len(answer_task(fields, 1)["outcomes"]) == 2
     change_weights(tmp_path / name)
     with pytest.raises(UsageError, match=r"has changed since: model\.safetensors"):
         hold_to_inputs(directory, prepare=True)
     load.cache_clear()
-    assert "has changed since: model.safetensors" in answer(fields, 1)["error"]
+    assert "has changed since: model.safetensors" in answer_task(fields, 1)["error"]
     shutil.rmtree(tmp_path / name)
     with pytest.raises(NotFoundError):
         hold_to_inputs(directory, prepare=True)

@@ -48,7 +48,7 @@ def test_a_node_is_lost_and_every_row_is_there_once(
         RayExecutor(cluster.address, 1, gpus=0)
     nodes = [cluster.add_node(num_cpus=1, object_store_memory=1 << 27) for _ in range(2)]
     directory = make_directory(tiny_sweep, tmp_path)
-    conduct = SweepRunner(directory)
+    runner = SweepRunner(directory)
     reports: list[Progress] = []
 
     def show(now: Progress) -> None:
@@ -58,9 +58,9 @@ def test_a_node_is_lost_and_every_row_is_there_once(
 
     executor = RayExecutor(cluster.address, tiny_sweep.threads, gpus=0)
     assert executor.width == 2
-    conduct.carry_out(conduct.missing(), executor, show)
+    runner.run_tasks(runner.missing(), executor, show)
     executor.close()
-    assert not conduct.given_up
+    assert not runner.given_up
     assert [now.report.error for now in reports] == [None] * len(reports)
     assert len(read_lines(directory.rows_file, Row)) == len(whole.read_rows())
     assert untimed(directory.read_rows()) == untimed(whole.read_rows())

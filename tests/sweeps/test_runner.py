@@ -24,7 +24,7 @@ from distprompt_tui.sweeps.process import runner_pid
 from distprompt_tui.sweeps.results import Row
 from distprompt_tui.sweeps.runner import Progress, SweepRunner
 from distprompt_tui.sweeps.sweep_spec import Sweep
-from distprompt_tui.sweeps.tasks import Outcome, all_searches
+from distprompt_tui.sweeps.tasks import SearchOutcome, all_searches
 from distprompt_tui.targets import build_target
 from distprompt_tui.worker.model_provider import ModelProvider
 from tests.sweeps.conftest import only_sweep, start, untimed
@@ -55,7 +55,7 @@ def test_a_row_is_what_the_search_gives_by_itself(
 ) -> None:
     rows = {row.key: row for row in whole.read_rows()}
     model = tiny_models["llama"]
-    for asked in [search for search in all_searches(tiny_sweep) if search.kind.method == "soft"][::3]:
+    for asked in [search for search in all_searches(tiny_sweep) if search.config.method == "soft"][::3]:
         spec = asked.spec
         assert isinstance(spec.search, Soft)
         source = ModelProvider(model, spec.model, lambda text, fraction: None)
@@ -107,7 +107,7 @@ def test_a_worker_that_is_killed_is_followed_by_another(
     tiny_sweep: Sweep, whole: SweepDirectory, tmp_path: Path
 ) -> None:
     directory = make_directory(tiny_sweep, tmp_path)
-    conduct = SweepRunner(directory)
+    runner = SweepRunner(directory)
     failed: list[str | None] = []
 
     def show(now: Progress) -> None:
@@ -118,10 +118,10 @@ def test_a_worker_that_is_killed_is_followed_by_another(
                     child.kill()
 
     executor = LocalExecutor(1, tiny_sweep.threads, directory.log)
-    conduct.carry_out(conduct.missing(), executor, show)
+    runner.run_tasks(runner.missing(), executor, show)
     executor.close()
     assert [error for error in failed if error] == ["its worker was killed by signal 9"]
-    assert not conduct.given_up
+    assert not runner.given_up
     assert untimed(directory.read_rows()) == untimed(whole.read_rows())
 
 
@@ -175,7 +175,7 @@ def test_half_a_line_is_no_row_and_spoils_none(whole: SweepDirectory, tiny_sweep
     directory.rows_file.write_bytes(lines[0] + lines[1][:40])
     assert len(directory.read_rows()) == 1
     writer = SweepWriter(directory)
-    outcomes = [Outcome(key=row.key, row=row, result={}) for row in rows]
+    outcomes = [SearchOutcome(key=row.key, row=row, result={}) for row in rows]
     writer.commit(outcomes)
     writer.commit(outcomes)
     assert directory.read_rows() == rows

@@ -67,14 +67,14 @@ def test_every_place_of_the_grid_is_searched_once(sweep: Sweep) -> None:
     assert len({search.key for search in searches}) == len(searches)
     for search in searches:
         asked = getattr(search.spec.target, "entropy", None)
-        assert (asked, search.spec.search.length) == (search.entropy_asked, search.kind.length)
+        assert (asked, search.spec.search.length) == (search.entropy_asked, search.config.length)
 
 
 @given(grids())
 def test_all_methods_lengths_and_seeds_have_the_same_targets(sweep: Sweep) -> None:
     targets: dict[Any, Any] = {}
     for search in all_searches(sweep):
-        place = (search.kind.model, search.series, search.entropy_asked, search.target_index)
+        place = (search.config.model, search.series, search.entropy_asked, search.target_index)
         assert targets.setdefault(place, search.spec.target) == search.spec.target
     by_series: dict[Any, list[Any]] = {}
     for (model, series, entropy, _), target in targets.items():
@@ -87,8 +87,8 @@ def test_tasks_part_the_searches(sweep: Sweep) -> None:
     tasks = plan_tasks(sweep)
     assert [search for task in tasks for search in task.searches] == all_searches(sweep)
     for task in tasks:
-        assert {search.kind for search in task.searches} == {task.kind}
-        assert len(task.searches) <= (sweep.batch if task.kind.method == "soft" else 1)
+        assert {search.config for search in task.searches} == {task.config}
+        assert len(task.searches) <= (sweep.batch if task.config.method == "soft" else 1)
 
 
 @given(grids())
@@ -127,7 +127,7 @@ def test_words_about_a_sweep_do_not_make_it_another() -> None:
 
 def test_other_models() -> None:
     sweep = checked(FIELDS, Sweep).with_models(["c"])
-    assert {search.kind.model for search in all_searches(sweep)} == {"c"}
+    assert {search.config.model for search in all_searches(sweep)} == {"c"}
     only = checked(FIELDS | {"series": [SERIES[3]], "quick": {}}, Sweep)
     with pytest.raises(UsageError, match="no series of grid is for c"):
         only.with_models(["c"])

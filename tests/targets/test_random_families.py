@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distprompt_tui.config.spec import OneHot, Outlier, Target, Temperature, Uniform, Vanilla, Zipf
+from distprompt_tui.config.spec import OneHot, Outlier, TargetSpec, Temperature, Uniform, Vanilla, Zipf
 from distprompt_tui.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets import build_target
 from distprompt_tui.targets.entropy import scale_to_entropy
 from distprompt_tui.targets.vanilla import descend
 
-FAMILIES: dict[str, Callable[[float, int], Target]] = {
+FAMILIES: dict[str, Callable[[float, int], TargetSpec]] = {
     "vanilla": lambda entropy, seed: Vanilla(entropy=entropy, seed=seed),
     "temperature": lambda entropy, seed: Temperature(entropy=entropy, seed=seed),
     "outlier, named": lambda entropy, seed: Outlier(entropy=entropy, tokens=("t1",), seed=seed),

@@ -22,7 +22,8 @@ from distprompt_tui.errors import DistPromptError, UsageError
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import FORMAT_VERSION, EventWriter, Tailer
 from distprompt_tui.runs.process import send, start_worker, stop
-from distprompt_tui.storage.safe_io import append_line, write_array, write_json
+from distprompt_tui.storage.jsonl import append_line
+from distprompt_tui.storage.safe_io import write_array, write_json
 from distprompt_tui.tui.run.monitor import RunMonitor
 from tests.faulty_model import FaultyModel
 from tests.tiny_runs import outcome, tiny_spec

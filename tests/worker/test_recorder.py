@@ -39,7 +39,7 @@ def test_events_become_rarer_with_the_age_of_a_run_and_the_newest_is_beside_them
     run = create_run(spec, tmp_path)
     events = EventWriter(run.events)
     search = make_search(model, torch.tensor(target.probabilities), spec, pytest.fail)
-    writer = Recorder(run, events, model, target, spec)
+    writer = Recorder(run, events, model, target, torch.tensor(target.probabilities), spec)
     for step in search.steps():
         clock += 300
         writer.record(step, search)

@@ -34,11 +34,9 @@ class LocalExecutor:
         self._ended: queue.SimpleQueue[tuple[_Worker, str]] = queue.SimpleQueue()
 
     def submit(self, task: Task) -> None:
-        """See `Executor.submit`."""
         self._waiting.append(task)
 
     def wait(self) -> Report:
-        """See `Executor.wait`."""
         while True:
             self._hand_out()
             worker, line = self._ended.get()
@@ -49,7 +47,6 @@ class LocalExecutor:
                 return report_of(task, json.loads(line) if line else {"error": worker.exit_reason()})
 
     def close(self) -> None:
-        """See `Executor.close`."""
         for worker in self._workers:
             worker.kill()
         self._workers.clear()
@@ -104,7 +101,6 @@ class _Worker:
         return f"its worker was killed by signal {-code}" if code < 0 else f"its worker ended with exit code {code}"
 
     def kill(self) -> None:
-        """End it at once."""
         self._process.kill()
         self._process.wait()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from distprompt_tui.sweeps.tasks import Outcome, Task
+from distprompt_tui.sweeps.tasks import SearchOutcome, Task
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Report:
     """
 
     task: Task
-    outcomes: tuple[Outcome, ...] = ()
+    outcomes: tuple[SearchOutcome, ...] = ()
     error: str | None = None
     seconds: float = 0.0
     peak_bytes: int = 0
@@ -49,5 +49,5 @@ class Executor(Protocol):
 
 def report_of(task: Task, answer: dict[str, Any]) -> Report:
     """The report of what a worker answered."""
-    outcomes = tuple(Outcome.model_validate(outcome) for outcome in answer.get("outcomes", ()))
+    outcomes = tuple(SearchOutcome.model_validate(outcome) for outcome in answer.get("outcomes", ()))
     return Report(task, outcomes, answer.get("error"), answer.get("seconds", 0.0), answer.get("peak_bytes", 0))

@@ -64,11 +64,9 @@ class RayExecutor:
         self._answer = ray.remote(_answer).options(num_cpus=threads, num_gpus=gpus, max_retries=NODE_LOSSES)
 
     def submit(self, task: Task) -> None:
-        """See `Executor.submit`."""
         self._tasks[self._answer.remote(task.model_dump(mode="json"), self._threads)] = task
 
     def wait(self) -> Report:
-        """See `Executor.wait`."""
         (reference,), _ = self._ray.wait(list(self._tasks), num_returns=1)
         task = self._tasks.pop(reference)
         try:
@@ -132,6 +130,6 @@ def _places(nodes: list[dict[str, Any]], threads: int, gpus: float) -> int:
 
 def _answer(fields: dict[str, Any], threads: int) -> dict[str, Any]:
     """A worker's answer to a task, on its node."""
-    from distprompt_tui.sweeps.execute import answer
+    from distprompt_tui.sweeps.execute import answer_task
 
-    return answer(fields, threads)
+    return answer_task(fields, threads)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 
 from distprompt_tui.text.formatting import Line
+from distprompt_tui.text.ticks import ticks
 
 Point = tuple[float, float | None]
 """Step and divergence; None or a number that is not finite is a gap."""
@@ -215,38 +216,25 @@ def _value_ticks(low: float, high: float, rows: int, log: bool) -> list[tuple[fl
     """Tick positions on the axis's scale, with their numbers."""
     wanted = max(min(rows // 3, 6), 2)
     if not log:
-        ticks = _nice_ticks(low, high, wanted)
-        return [(tick, f"{tick:.4g}") for tick in ticks] or [(low, f"{low:.3g}")]
+        return [(tick, f"{tick:.4g}") for tick in ticks(low, high, wanted)] or [(low, f"{low:.3g}")]
     for factors in ((1,), (1, 3), (1, 2, 5)):
-        ticks = [
+        marks = [
             math.log10(factor) + decade
             for decade in range(math.floor(low), math.ceil(high) + 1)
             for factor in factors
             if low <= math.log10(factor) + decade <= high
         ]
-        if len(ticks) >= wanted - 1:
+        if len(marks) >= wanted - 1:
             break
-    if len(ticks) < 2:
-        ticks = [math.log10(tick) for tick in _nice_ticks(10**low, 10**high, wanted) if tick > 0]
-    ticks = ticks or [low]
-    return [(tick, f"{10**tick:.3g}") for tick in ticks[:: math.ceil(len(ticks) / wanted)]]
-
-
-def _nice_ticks(low: float, high: float, wanted: int) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten between two numbers, about as many as wanted."""
-    rough = (high - low) / max(wanted, 1)
-    if not rough > 0 or not math.isfinite(rough):
-        return []
-    power = 10.0 ** math.floor(math.log10(rough))
-    size = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
-    first = math.ceil(low / size - 1e-9)
-    last = math.floor(high / size + 1e-9)
-    return [number * size for number in range(first, last + 1)]
+    if len(marks) < 2:
+        marks = [math.log10(tick) for tick in ticks(10**low, 10**high, wanted) if tick > 0]
+    marks = marks or [low]
+    return [(mark, f"{10**mark:.3g}") for mark in marks[:: math.ceil(len(marks) / wanted)]]
 
 
 def _step_ticks(steps: _Axis) -> list[float]:
-    ticks = _nice_ticks(steps.low, steps.high, max(steps.cells // 12, 3))
-    return [tick for tick in ticks if tick == int(tick)] or [steps.low]
+    marks = ticks(steps.low, steps.high, max(steps.cells // 12, 3))
+    return [mark for mark in marks if mark == int(mark)] or [steps.low]
 
 
 def _draw(

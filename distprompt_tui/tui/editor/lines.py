@@ -14,9 +14,6 @@ from distprompt_tui.tui.drawing.styled_text import cut, joined, spread, wrapped
 from distprompt_tui.tui.editor.target_draft import Rest
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 
-_SUM_TOLERANCE = 1e-9
-"""As `explicit` has it, whose module imports numpy."""
-
 
 @dataclass(frozen=True)
 class RestData:
@@ -46,12 +43,14 @@ class RestChoice(LineWidget[RestData]):
 
 def rest_lines(data: RestData, width: int) -> list[Line]:
     """The sum with what is left of 1, then the ways to spread it."""
+    from distprompt_tui.config.spec import SUM_TOLERANCE
+
     left = 1 - data.total
     total: Line = [("sum ", "quiet"), (formatting.mass(data.total), "target")]
-    if left < -_SUM_TOLERANCE:
+    if left < -SUM_TOLERANCE:
         over: Line = [(f"{formatting.mass(-left)} too much", "error")]
         return [spread(total, over, width), cut(_ways(data.rest, "faint"), width)]
-    if left <= _SUM_TOLERANCE:
+    if left <= SUM_TOLERANCE:
         return [spread(total, [("nothing left", "quiet")], width), cut(_ways(data.rest, "faint"), width)]
     return [
         spread(total, [("left ", "quiet"), (formatting.mass(left), "strong"), (" of 1", "quiet")], width),

@@ -58,7 +58,7 @@ class EditorScreen(AppScreen):
         self._vocabulary: Vocabulary | None = None
         self._report = Report(problem="the model's tokens are being read…")
         self._last_made: TargetPreview | None = None
-        self._rows_wanted_of: spec.Target | None = None
+        self._rows_wanted_of: spec.TargetSpec | None = None
         # What the draft was when it was opened or saved last, and the spec that says the same, where there is one.
         self._kept = Draft()
         self._kept_spec: spec.RunSpec | None = None
@@ -159,7 +159,7 @@ class EditorScreen(AppScreen):
             self._find_out(target)
 
     @work(exclusive=True, group="look")
-    async def _find_out(self, target: spec.Target) -> None:
+    async def _find_out(self, target: spec.TargetSpec) -> None:
         await self._desk.fill(self._model, [target])
         await self._desk.look(self._model, target)
 
@@ -170,7 +170,7 @@ class EditorScreen(AppScreen):
             self._take_rows(made)
         self._show_all()
 
-    def _known(self, target: spec.Target | None) -> Known:
+    def _known(self, target: spec.TargetSpec | None) -> Known:
         return self._desk.known(self._model.name, target) if target is not None else Known()
 
     def _take_rows(self, made: TargetPreview) -> None:

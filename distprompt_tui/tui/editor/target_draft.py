@@ -108,7 +108,7 @@ class Report:
 
     rows: tuple[RowReport, ...] = ()
     total: float = 0.0
-    target: spec.Target | None = None
+    target: spec.TargetSpec | None = None
     problem: str = ""
     is_wrong: bool = False
 
@@ -158,7 +158,7 @@ def rows_of_tokens(tokens: Iterable[tuple[int, str, float]], vocabulary: Vocabul
     return tuple(Row(write_token(token_id, vocabulary), _rounded_down(mass)) for token_id, mass in largest)
 
 
-def draft_of(target: spec.Target) -> Draft:
+def draft_of(target: spec.TargetSpec) -> Draft:
     """What a target opens as: a written one with its rows, an `lm` one with its text, any other blank.
 
     A written target of more than `MAX_ROWS` tokens opens blank: `is_written_out` tells.
@@ -176,7 +176,7 @@ def draft_of(target: spec.Target) -> Draft:
             return Draft()
 
 
-def is_written_out(target: spec.Target) -> bool:
+def is_written_out(target: spec.TargetSpec) -> bool:
     """Whether `draft_of` keeps all of a target in its rows."""
     from distprompt_tui.config import spec
 
@@ -210,7 +210,7 @@ def check(draft: Draft, vocabulary: Vocabulary) -> Report:
     return _check_text(draft) if draft.by_text else _check_rows(draft, vocabulary)
 
 
-def summary_of(target: spec.Target) -> str:
+def summary_of(target: spec.TargetSpec) -> str:
     """A sentence for the description of a preset that is made in the editor."""
     from distprompt_tui.config import spec
 
@@ -252,7 +252,6 @@ def _read_entropy(written: str) -> float | None:
 
 def _check_rows(draft: Draft, vocabulary: Vocabulary) -> Report:
     from distprompt_tui.config import spec
-    from distprompt_tui.targets.explicit import SUM_TOLERANCE
 
     rows: list[RowReport] = []
     numbers: dict[int, int] = {}
@@ -270,7 +269,7 @@ def _check_rows(draft: Draft, vocabulary: Vocabulary) -> Report:
         for row, report in zip(draft.rows, rows, strict=True)
         if report.mass is not None and report.token_id is not None
     }
-    if not wrong and total > 1 + SUM_TOLERANCE:
+    if not wrong and total > 1 + spec.SUM_TOLERANCE:
         wrong = f"the masses sum to {total:.10g}, more than 1: lower one, or rescale them all"
     if wrong:
         return Report(tuple(rows), total, problem=wrong, is_wrong=True)

@@ -10,6 +10,7 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
+from distprompt_tui.config.methods import METHODS
 from distprompt_tui.errors import UsageError
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import safe
@@ -20,16 +21,6 @@ if TYPE_CHECKING:
     from distprompt_tui.config.spec import RunSpec
 
 _WIDTH = 58
-
-HINTS = {
-    "method": "soft, hard, gcg, hotflip, random, exhaustive",
-    "length": "positions of the prompt",
-    "init": "soft: vocabulary, random; hard: bank, random",
-    "lr": "in the embeddings' standard deviations",
-    "width": "candidates measured in a step",
-    "steps": "the budget",
-    "seed": "decides the search",
-}
 
 
 class ForkDialog(ModalScreen["RunSpec | None"]):
@@ -57,7 +48,7 @@ class ForkDialog(ModalScreen["RunSpec | None"]):
                 with Horizontal(classes="field"):
                     yield Label(name)
                     yield field
-                    yield Static(content([[(HINTS[name], "quiet")]]), classes="hint", markup=False)
+                    yield Static(content([[(_hint(self._spec, name), "quiet")]]), classes="hint", markup=False)
             yield self._told
 
     def on_mount(self) -> None:
@@ -85,6 +76,14 @@ def settings(spec: RunSpec) -> dict[str, str]:
     search: dict[str, object] = {**spec.search.model_dump()}
     values = {name: search[name] for name in SHOWN if name in search}
     return {name: str(value) for name, value in {**values, "steps": spec.budget.steps, "seed": spec.seed}.items()}
+
+
+def _hint(spec: RunSpec, name: str) -> str:
+    """The description of a setting in the spec."""
+    if name == "method":
+        return ", ".join(METHODS)
+    fields = {**type(spec).model_fields, **type(spec.budget).model_fields, **type(spec.search).model_fields}
+    return fields[name].description or ""
 
 
 def forked(spec: RunSpec, values: dict[str, str]) -> RunSpec:

@@ -40,8 +40,6 @@ def news_line(problem: str, model: ModelEntry | None, preparing: Preparing | Non
         ]
     if model.status == "hub":
         return [("○ ", "quiet"), (f"{name} is not on this machine: p downloads it from {safe(model.source)}.", "")]
-    if model.status == "missing":
-        return [("✕ ", "error"), (f"{name} cannot be used: {safe(model.source)}", "error")]
     return []
 
 

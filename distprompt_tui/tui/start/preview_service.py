@@ -58,11 +58,11 @@ class TargetPreviewService:
         self.maker = maker or TargetMaker()
         self._probe: Probe | None = None
 
-    def known(self, model: str, target: spec.Target) -> Known:
+    def known(self, model: str, target: spec.TargetSpec) -> Known:
         """What has been found out by now."""
         return self._known.get(_key(model, target), Known())
 
-    async def look(self, entry: ModelEntry, target: spec.Target) -> None:
+    async def look(self, entry: ModelEntry, target: spec.TargetSpec) -> None:
         """Make the preview of a target, then find its bounds. Cancel it when something else is chosen."""
         await asyncio.sleep(REST_SECONDS)
         key = _key(entry.name, target)
@@ -70,7 +70,7 @@ class TargetPreviewService:
         if self._known[key].target is not None:
             await self._find_bounds(key, entry, target)
 
-    async def fill(self, entry: ModelEntry, targets: Iterable[spec.Target]) -> None:
+    async def fill(self, entry: ModelEntry, targets: Iterable[spec.TargetSpec]) -> None:
         """Make the previews that need no model, for the small curves in the list."""
         for target in targets:
             await self._make(_key(entry.name, target), entry, target, with_probe=False)
@@ -92,7 +92,7 @@ class TargetPreviewService:
         if probe is not None:
             await probe.close()
 
-    async def _make(self, key: Key, entry: ModelEntry, target: spec.Target, *, with_probe: bool) -> None:
+    async def _make(self, key: Key, entry: ModelEntry, target: spec.TargetSpec, *, with_probe: bool) -> None:
         async with self._turns.setdefault(key, asyncio.Lock()):
             known = self._known.get(key, Known())
             if known.target is not None or known.failure:
@@ -111,14 +111,14 @@ class TargetPreviewService:
             else:
                 self._learn(key, replace(known, target=made))
 
-    async def _ask_for_target(self, entry: ModelEntry, target: spec.Target) -> TargetPreview:
+    async def _ask_for_target(self, entry: ModelEntry, target: spec.TargetSpec) -> TargetPreview:
         probe = await self._probe_of(entry)
         async with aclosing(probe.ask("target", target=target.model_dump(mode="json"))) as answers:
             answer = await anext(answers)
         self._probe_reports("")
         return preview_of(answer)
 
-    async def _find_bounds(self, key: Key, entry: ModelEntry, target: spec.Target) -> None:
+    async def _find_bounds(self, key: Key, entry: ModelEntry, target: spec.TargetSpec) -> None:
         if self._known[key].bounds.done:
             return
         try:
@@ -185,5 +185,5 @@ class ModelPreparer:
         self._changed()
 
 
-def _key(model: str, target: spec.Target) -> Key:
+def _key(model: str, target: spec.TargetSpec) -> Key:
     return model, target.model_dump_json()

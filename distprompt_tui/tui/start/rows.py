@@ -17,7 +17,7 @@ CURVE_CELLS = 10
 
 def model_row(name: str, parameters: int | None, vocab_size: int | None, status: str, busy: bool) -> Row:
     """A model: is it ready, its name, its size."""
-    signs = {"prepared": ("●", "good"), "installed": ("○", "warning"), "hub": ("○", "quiet"), "missing": ("✕", "error")}
+    signs = {"prepared": ("●", "good"), "installed": ("○", "warning"), "hub": ("○", "quiet")}
     sign = ("◐", "warning") if busy else signs.get(status, ("○", "quiet"))
     columns: tuple[Line, ...] = (
         [(f"{formatting.magnitude(parameters):>6}", "quiet")],

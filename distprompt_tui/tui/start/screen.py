@@ -259,11 +259,11 @@ class StartScreen(AppScreen):
             self.action_prepare()
 
     @work(exclusive=True, group="look")
-    async def _find_out(self, model: ModelEntry, target: spec.Target) -> None:
+    async def _find_out(self, model: ModelEntry, target: spec.TargetSpec) -> None:
         await self._targets.look(model, target)
 
     @work(exclusive=True, group="fill")
-    async def _fill(self, model: ModelEntry, targets: list[spec.Target]) -> None:
+    async def _fill(self, model: ModelEntry, targets: list[spec.TargetSpec]) -> None:
         await self._targets.fill(model, targets)
 
     def action_prepare(self) -> None:

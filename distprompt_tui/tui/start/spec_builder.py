@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from distprompt_tui.tui.widgets.search_form import SearchChoice
@@ -17,11 +16,10 @@ def build_spec(base: spec.RunSpec, model: str, choice: SearchChoice) -> spec.Run
     Raises:
         UsageError: a field is empty or out of its range.
     """
-    from distprompt_tui.config.presets import override, with_method
+    from distprompt_tui.config.presets import update, with_method
     from distprompt_tui.errors import UsageError
 
     fields = {"search.length": choice.length, "budget.steps": choice.steps, "seed": choice.seed}
     if None in fields.values():
         raise UsageError("length, steps and seed must be whole numbers")
-    changes = [f"{field}={value}" for field, value in fields.items()]
-    return override(with_method(base, choice.method), [f"model.name={json.dumps(model)}", *changes])
+    return update(with_method(base, choice.method), {"model.name": model, **fields})

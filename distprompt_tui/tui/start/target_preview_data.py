@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +59,7 @@ class TargetMaker:
                 self._vocabularies[folder] = load_vocabulary(folder, vocab_size)
             return self._vocabularies[folder]
 
-    def make(self, folder: Path, vocab_size: int, target: spec.Target) -> TargetPreview:
+    def make(self, folder: Path, vocab_size: int, target: spec.TargetSpec) -> TargetPreview:
         """The preview of one target.
 
         Args:
@@ -77,8 +76,7 @@ class TargetMaker:
         vocabulary = self.vocabulary(folder, vocab_size)
         with self._lock:
             made = build_target(target, vocabulary)
-        uniform_kl = math.log(int(vocabulary.allowed.sum())) - made.entropy
-        numbers = {"recipe": made.recipe, "entropy": made.entropy, "uniform_kl": uniform_kl}
+        numbers = {"recipe": made.recipe, "entropy": made.entropy, "uniform_kl": made.uniform_kl(vocabulary)}
         return preview_of(numbers | describe(made.probabilities, vocabulary))
 
 
@@ -93,7 +91,7 @@ def preview_of(answer: dict[str, Any]) -> TargetPreview:
     )
 
 
-def target_needs_model(target: spec.Target) -> bool:
+def target_needs_model(target: spec.TargetSpec) -> bool:
     """Whether only the probe can make it. Imports numpy: call it in a thread."""
     from distprompt_tui.targets import needs_model
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps.curves import Curve, Panel
     from distprompt_tui.sweeps.findings import Verdict
     from distprompt_tui.sweeps.index import Standing
-    from distprompt_tui.sweeps.pivot import SearchConfig
+    from distprompt_tui.sweeps.results import SearchConfig
     from distprompt_tui.tui.sweeps.monitor import SweepView
 
 OUTCOME_ROLES = {"supported": "good", "not supported": "error", "inconclusive": "warning", "not tested": "quiet"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -14,13 +14,10 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Label
 
+from distprompt_tui.config.methods import METHODS, Method
 from distprompt_tui.tui.drawing.styled_text import content
 from distprompt_tui.tui.widgets.line_widget import label_border
 from distprompt_tui.tui.widgets.visible_input import Field
-
-Method = Literal["soft", "hard", "gcg", "hotflip", "random", "exhaustive"]
-
-METHODS: tuple[Method, ...] = get_args(Method)
 
 LENGTHS = (1, 2, 3, 5, 8, 10, 15, 20, 30, 50, 100)
 STEPS = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from textual.app import App, ComposeResult
 from textual.events import Paste
 
-from distprompt_tui.cli.options import Method, Options
+from distprompt_tui.cli.options import Options
 from distprompt_tui.config.presets import load_preset, override
 from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.runs.directory import create_run
@@ -27,11 +28,11 @@ def parsed(command: str) -> RunSpec:
     preset, options = words[2], words[3:]
     given_options = dict(zip(options[::2], options[1::2], strict=True))
     sets = [value for name, value in zip(options[::2], options[1::2], strict=True) if name == "--set"]
-    method = given_options.get("--method")
+    method: Any = given_options.get("--method")
     numbers = {name: given_options.get(f"--{name}") for name in ("steps", "seed")}
     spec = load_preset(preset).spec
     fields = [f"{'budget.steps' if name == 'steps' else name}={value}" for name, value in numbers.items() if value]
-    with_method = Options(method=Method(method)).apply(spec) if method else spec
+    with_method = Options(method=method).apply(spec) if method else spec
     return override(with_method, [*fields, *sets])
 
 

@@ -13,7 +13,7 @@ import tomli_w
 from textual.pilot import Pilot
 
 from distprompt_tui.sweeps.curves import panels
-from distprompt_tui.sweeps.directory import SweepDirectory, append_lines
+from distprompt_tui.sweeps.directory import SweepDirectory
 from distprompt_tui.sweeps.process import runner_pid
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.tui.app import DistPromptApp
@@ -236,9 +236,11 @@ async def test_what_steers_a_terminal_or_is_no_row_is_data(sweeps: Path, app_on:
     good = json.loads(directory.rows_file.read_text().split("\n")[0])
     spoilt = [good | {"model": HOSTILE, "series": HOSTILE}, good]
     spoilt += [good | {"key": "a", "kl": HOSTILE}, good | {"key": "b", "length": -1}, {"key": ["c"]}, {}]
-    append_lines(directory.rows_file, spoilt)
-    append_lines(directory.failures_file, [{"key": "d", "attempts": 2, "error": HOSTILE}, {"key": 3}])
+    failures = [{"key": "d", "attempts": 2, "error": HOSTILE}, {"key": 3}]
+    with directory.failures_file.open("a") as file:
+        file.writelines(json.dumps(failure) + "\n" for failure in failures)
     with directory.rows_file.open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in spoilt)
         file.write('[1]\nnull\n{"key": NaN}\n{"half')
     directory.path.rename(sweeps / f"made-up{HOSTILE}")
     app = app_on()

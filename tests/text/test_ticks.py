@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui.reports.ticks import log_ticks, ticks
+from distprompt_tui.text.ticks import log_ticks, ticks
 
 
 @given(st.floats(-100, 100), st.floats(1e-3, 1e4))

@@ -1,4 +1,4 @@
-"""Where the marks of an axis stand."""
+"""Tick positions of an axis."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import math
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Round numbers from `low` to `high`, `about` as many as asked; steps of 1, 2 or 5 times a power of ten."""
-    if not high > low:
-        return [low]
     rough = (high - low) / about
+    if not (rough > 0 and math.isfinite(rough)):
+        return [low]
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(step for step in (power, 2 * power, 5 * power, 10 * power) if step >= rough * 0.999)
-    return [
-        round(place * step, 12) for place in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
-    ]
+    return [place * step for place in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
