@@ -10,8 +10,9 @@ from typing import Any
 from distprompt_tui.errors import NotFoundError
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.event_reader import EventLogReader
-from distprompt_tui.runs.reducer import as_of, reduce_all
-from distprompt_tui.runs.state import CurvePoint, RunState, Snapshot
+from distprompt_tui.runs.reducer import reduce_all
+from distprompt_tui.runs.schema import Snapshot, Step
+from distprompt_tui.runs.state import RunState
 from distprompt_tui.storage.legacy import with_new_names
 
 
@@ -34,7 +35,7 @@ class RunReport:
     manifest: dict[str, Any]
 
     @property
-    def curve(self) -> tuple[CurvePoint, ...]:
+    def curve(self) -> tuple[Step, ...]:
         """The divergence over the steps."""
         return self.state.curve
 
@@ -50,12 +51,10 @@ def report_run(run: RunDirectory) -> RunReport:
     result = state.result or _json(run.result)  # a run that did not come to its end has a best prompt all the same
     if not result:
         raise NotFoundError(f"{run.name} has no result yet: nothing to report")
-    event = recording.snapshot(recording.places[0]) if recording.places else None
-    shown = as_of(state, event) if event is not None else None
     return RunReport(
         name=run.name,
         state=state,
-        first=shown.snapshot if shown is not None else None,
+        first=recording.snapshot(recording.places[0]) if recording.places else None,
         result={"reason": "not ended"} | result,
         spec=run.spec_file.read_text(encoding="utf-8"),
         manifest=_json(run.manifest),

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.log import read_log
 from distprompt_tui.runs.process import start_run, stop, wait_for_end, worker_pid
 from distprompt_tui.runs.reducer import reduce_all
@@ -67,12 +67,12 @@ def follow(
     Raises:
         DistPromptError: the worker died without a word; the text has the end of its log.
     """
-    tailer, state = Tailer(run.events), RunState()
+    reader, state = EventLogReader(run.events), RunState()
     stopping: threading.Thread | None = None
     pid = worker_pid(run)
     while True:
         alive = worker_pid(run) is not None  # before reading: what it wrote before it died is read below
-        state = reduce_all(tailer.read(), state)
+        state = reduce_all(reader.read(), state)
         show(state)
         if state.phase == "ended":
             if stopping is not None:
