@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from distprompt_tui.runs.schema import FORMAT_VERSION, Event, decode_header
-from distprompt_tui.storage.safe_io import append_line, open_private, open_regular, parse_json
+from distprompt_tui.storage.safe_io import append_line, open_private, open_regular
 
 T = TypeVar("T")
 
@@ -62,16 +62,8 @@ def as_fields(event: Event) -> dict[str, Any]:
     return fields
 
 
-def decode_object(line: bytes) -> dict[str, Any]:
-    """The JSON object in a line.
-
-    Raises:
-        ValueError: there is none.
-    """
-    value = parse_json(line.decode())
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
-    return value
+decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+"""The JSON object in a line of another file than the events."""
 
 
 class Tailer(Generic[T]):

@@ -323,6 +323,7 @@ _LIGHT = (
     Progress, Started, Step, Divergences, Projection, Bounds, Best, Checkpoint, Control, Warning, Resumed, Ended,
 )  # fmt: skip
 _ANY = msgspec.json.Decoder(Event)
+_BOUNDS = msgspec.json.Decoder(Bounds)
 _WHOLE_EVENTS = msgspec.json.Decoder(reduce(or_, (Snapshot if kind is Divergences else kind for kind in _LIGHT)))
 _LIGHT_EVENTS = msgspec.json.Decoder(reduce(or_, _LIGHT))
 
@@ -348,6 +349,12 @@ def decode_light_event(line: bytes) -> Event:
 def decode_header(line: bytes) -> Event:
     """The common fields of the event in a line of JSON; errors as in `decode_event`."""
     return _ANY.decode(line)
+
+
+def decode_bounds(line: bytes) -> Bounds:
+    """The bounds in a line of JSON; errors as in `decode_event`, also where the event is of another type."""
+    _BOUNDS.decode(line)  # most events have another type, which ends here
+    return _BOUNDS.decode(rename_fields(line))
 
 
 def read_snapshot(fields: Mapping[str, Any] | None) -> Snapshot | None:

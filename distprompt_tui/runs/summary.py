@@ -14,7 +14,7 @@ import msgspec
 from distprompt_tui.errors import UsageError
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.reducer import reduce_all
-from distprompt_tui.runs.schema import Bounds, Event, decode_light_event, read_result
+from distprompt_tui.runs.schema import Event, decode_bounds, decode_light_event, read_result
 from distprompt_tui.runs.state import FORCED, RunState
 from distprompt_tui.storage.decode import Count, read_field
 
@@ -241,11 +241,9 @@ def _last_events(path: Path, size: int) -> list[Event]:
 
 def _find_head_optimum(path: Path, start: int) -> tuple[float | None, int]:
     """The head optimum in the events from a byte on, and the byte up to which there was none."""
-    tailer = Tailer(path, decode_light_event, start)
-    for event in tailer.read():
-        if isinstance(event, Bounds) and event.head_optimum is not None:
-            return event.head_optimum, tailer.offset
-    return None, tailer.offset
+    tailer = Tailer(path, decode_bounds, start)
+    found = (bounds.head_optimum for _, bounds in tailer.read_with_offsets() if bounds.head_optimum is not None)
+    return next(found, None), tailer.offset
 
 
 def _change(path: Path) -> tuple[int, int] | None:

@@ -19,7 +19,7 @@ from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import EventWriter, Tailer, decode_object
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.result_notes import outcome_notes
-from distprompt_tui.runs.schema import decode_event
+from distprompt_tui.runs.schema import decode_event, read_result
 from distprompt_tui.search.retokenization import is_retokenization_stable
 from distprompt_tui.worker.session import run_session
 from distprompt_tui.worker.verify import verify
@@ -93,7 +93,7 @@ def test_the_choice_is_the_persons_and_is_told(tiny_folders: dict[str, Path], tm
     assert result["kl"] == pytest.approx(kl_of_ids(folder, target, result["prompt_ids"]), abs=1e-4)
     assert result["kl_string"] == pytest.approx(kl_of_ids(folder, target, [0, *result["prompt_ids"]]), abs=1e-4)
     assert (result["bos"], reduce_all(list(Tailer(run.events, decode_event).read())).bos) == ("no BOS", "no BOS")
-    (note,) = outcome_notes(result)
+    (note,) = outcome_notes(read_result(result))
     assert note.startswith("searched with no BOS, unlike what the model's tokenizer adds: KL ")
     assert json.loads(run.manifest.read_text())["context_ids"] == {"before": [], "after": []}
 

@@ -226,7 +226,7 @@ def test_a_damaged_run_is_exported_with_a_word_about_what_is_missing(run: RunDir
     save_file({"prompt_embeddings": np.ones((2, 3), np.float32)}, run.best / "prompt.safetensors")
     write_json(run.result, {"kl": 0.5})
     write_json(run.manifest, {"model_folder": 7, "dtype": "float32"})
-    with pytest.raises(UsageError, match=r"manifest\.json is damaged: it has no model_folder"):
+    with pytest.raises(UsageError, match=r"manifest\.json is damaged: .*model_folder"):
         export_run(run, "peft", tmp_path / "adapter")
     assert not (tmp_path / "adapter").exists()
 
