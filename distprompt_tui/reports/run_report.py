@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.schema import Snapshot, Step
 from distprompt_tui.runs.state import RunState
-from distprompt_tui.storage.legacy import with_new_names
+from distprompt_tui.storage.decode import decoder_of
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,6 @@ def report_run(run: RunDirectory) -> RunReport:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return decoder_of(dict[str, Any])(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return with_new_names(found) if isinstance(found, dict) else {}

@@ -56,9 +56,9 @@ class EventWriter:
         os.close(self._descriptor)
 
 
-def as_fields(event: Event) -> dict[str, Any]:
-    """The JSON object of an event, with null for each number that is not finite."""
-    fields: dict[str, Any] = _finite(msgspec.to_builtins(event))
+def as_fields(value: msgspec.Struct) -> dict[str, Any]:
+    """The JSON object of an event or result, with null for each number that is not finite."""
+    fields: dict[str, Any] = _finite(msgspec.to_builtins(value, enc_hook=float))  # the numbers of numpy
     return fields
 
 

@@ -90,7 +90,7 @@ class Step(Event, frozen=True, tag="step"):
     entropy: NonNegative
     seconds: NonNegative
     best_step: Count
-    positions: Finite | None = None
+    positions: Count | None = None
     memory: Count | None = None
     use: NonNegative | None = None
 
@@ -307,10 +307,10 @@ class Result(Struct, frozen=True, kw_only=True):
     steps: Count | None = None
     best_step: Count | None = None
     seconds: NonNegative | None = None
-    positions: Finite | None = None
+    positions: Count | None = None
     length_before: Count | None = None
     kl_before: Finite | None = None
-    shortening_positions: Finite | None = None
+    shortening_positions: Count | None = None
     fluency: Finite | None = None
     log_likelihood: Finite | None = None
     from_prompt: str | None = None

@@ -8,7 +8,6 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 from torch import Tensor
@@ -181,10 +180,9 @@ class Recorder:
             self._events.write(self._project(best.prompt))
         write_array(self._run.achieved, achieved.q.numpy().astype(np.float32))
         self._run.newest.unlink(missing_ok=True)
-        result = self._result(best, achieved.numbers, bounds, said | {"reason": reason})
-        fields: dict[str, Any] = msgspec.to_builtins(result)
-        write_json(self._run.result, fields)
-        return fields
+        result = as_fields(self._result(best, achieved.numbers, bounds, said | {"reason": reason}))
+        write_json(self._run.result, result)
+        return result
 
     def _due(self, what: str, seconds: float) -> bool:
         now = time.monotonic()

@@ -23,6 +23,7 @@ from distprompt_tui.runs.events import Tailer, decode_object
 from distprompt_tui.runs.process import new_request_id, send, start_run, start_worker, stop, worker_pid
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.result_notes import outcome_notes
+from distprompt_tui.runs.schema import read_result
 from distprompt_tui.runs.state import FORCED, RunState
 from distprompt_tui.runs.summary import summarise
 from tests.tiny_runs import wait_for_end
@@ -269,7 +270,7 @@ def test_an_ended_search_is_shortened_and_says_where_it_came_from(spec: RunSpec,
     assert result["kl_string"] == pytest.approx(result["kl"], abs=1e-4)
     assert json.loads((hard.best / "prompt.json").read_text())["ids"] == result["prompt_ids"]
     assert result["log_likelihood"] < 0 or len(result["prompt_ids"]) == 1
-    assert len(outcome_notes(result)) == 3
+    assert len(outcome_notes(read_result(result))) == 3
 
 
 def test_a_prompt_is_changed_by_hand_while_paused(spec: RunSpec, tmp_path: Path) -> None:
