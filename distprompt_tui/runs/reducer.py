@@ -64,11 +64,7 @@ def _progress(state: RunState, event: schema.Progress) -> RunState:
     return replace(state, progress=event, phase="preparing" if state.phase == "starting" else state.phase)
 
 
-_COPIED = (
-    "run", "preset", "model", "method", "length", "device", "dtype", "vocab_size", "tokenizer_file", "recipe", "bos",
-    "entropy_target", "uniform_kl",
-)  # fmt: skip
-"""Fields of `Started` that a state has too."""
+_STARTED_FIELDS = {field.name for field in fields(RunState)} & {*schema.Started.__struct_fields__}
 
 
 def _started(state: RunState, event: schema.Started) -> RunState:
@@ -76,7 +72,7 @@ def _started(state: RunState, event: schema.Started) -> RunState:
         state = _add_warning(
             state, f"a newer version of this program writes this run (format {event.v}): not all of it may be shown"
         )
-    copied: dict[str, Any] = {name: getattr(event, name) for name in _COPIED}
+    copied: dict[str, Any] = {name: getattr(event, name) for name in _STARTED_FIELDS}
     return replace(
         state,
         phase="searching",

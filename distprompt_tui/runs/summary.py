@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -151,15 +151,10 @@ def _unreadable(entry: Unreadable) -> RunSummary:
 
 def as_dict(summary: RunSummary) -> dict[str, Any]:
     """A run's line as JSON has it, with the names of `best/result.json`."""
-    title = summary.title
     return {
         "run": str(summary.run.path),
         "state": summary.state,
-        "preset": title.preset,
-        "model": title.model,
-        "method": title.method,
-        "length": title.length,
-        "seed": title.seed,
+        **asdict(summary.title),
         "kl": summary.best_kl,
         "head_optimum": summary.head_optimum,
         "excess": summary.excess,
