@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec import convert
 from torch import Tensor
 
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
-from distprompt_tui.bounds.values import Bounds, read_bounds
+from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.config import paths
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.head import Head
@@ -64,7 +65,7 @@ def _recall(memory: Path, key: str) -> Bounds | None:
     try:
         fields = read_json(memory)
         digest = fields.pop("sha256", None)
-        return read_bounds(with_new_names(fields)) if digest == _digest(key, fields) else None
+        return convert(with_new_names(fields), Bounds) if digest == _digest(key, fields) else None
     except (UsageError, ValueError):
         return None
 

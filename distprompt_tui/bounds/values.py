@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from distprompt_tui.storage.decode import maybe, number, text
+from distprompt_tui.storage.decode import Finite
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """How close any prompt could come, in nats; None where it is not known (yet)."""
 
-    floor: float | None = None
-    gap: float | None = None
-    head_optimum: float | None = None
-    agreement: float | None = None
-    norm_ratio: float | None = None
+    floor: Finite | None = None
+    gap: Finite | None = None
+    head_optimum: Finite | None = None
+    agreement: Finite | None = None
+    norm_ratio: Finite | None = None
     why_no_floor: str | None = None
-    seconds: float | None = None
+    seconds: Finite | None = None
 
     def excess(self, kl: float | None) -> float | None:
         """KL − head optimum, nats."""
@@ -33,14 +32,3 @@ class Bounds:
         """
         excess, initial = self.excess(kl), self.excess(start_kl)
         return 1 - excess / initial if excess is not None and initial is not None and initial > 0 else None
-
-
-def read_bounds(fields: dict[str, Any]) -> Bounds:
-    """The bounds in a table; what it does not have is not known.
-
-    Raises:
-        ValueError: a field is of another kind than it should be.
-    """
-    why = maybe(text, fields.get("why_no_floor"))
-    numbers = ("floor", "gap", "head_optimum", "agreement", "norm_ratio", "seconds")
-    return Bounds(why_no_floor=why, **{name: maybe(number, fields.get(name)) for name in numbers})

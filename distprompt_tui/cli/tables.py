@@ -16,8 +16,9 @@ from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.config.presets import Preset
 from distprompt_tui.models.registry import ModelEntry
 from distprompt_tui.models.vocabulary import Vocabulary
-from distprompt_tui.runs.result_notes import outcome_notes, readable
-from distprompt_tui.runs.state import RunState, TokenMass
+from distprompt_tui.runs.result_notes import outcome_notes
+from distprompt_tui.runs.schema import TokenMass, read_result
+from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.targets import Target
 from distprompt_tui.text.formatting import count, duration, gap, magnitude, mass, meter, nats, overlaid_bars, percent
@@ -35,31 +36,31 @@ def print_result(console: Console, state: RunState, result: dict[str, Any]) -> N
     """A finished run: its numbers, and the largest tokens of target and achieved as bars."""
     if state.snapshot is not None:
         console.print(token_table(state.snapshot.tokens[:TABLE_ROWS], state.snapshot.kl))
-    shown = readable(result)
-    limits = [f"uniform {nats(shown['uniform_kl'])}"]
-    if shown["head_optimum"] is not None:
-        limits.append(f"head optimum {nats(shown['head_optimum'])} + excess {nats(shown['excess'])}")
-    if shown["floor"] is not None:
-        limits.append(f"floor {nats(shown['floor'])}")
-    console.print(Text(f"KL {nats(shown['kl'])} nats   {'   '.join(limits)}", style="bold"))
-    steps = "—" if shown["steps"] is None else shown["steps"]
+    shown = read_result(result)
+    limits = [f"uniform {nats(shown.uniform_kl)}"]
+    if shown.head_optimum is not None:
+        limits.append(f"head optimum {nats(shown.head_optimum)} + excess {nats(shown.excess)}")
+    if shown.floor is not None:
+        limits.append(f"floor {nats(shown.floor)}")
+    console.print(Text(f"KL {nats(shown.kl)} nats   {'   '.join(limits)}", style="bold"))
+    steps = "—" if shown.steps is None else shown.steps
     console.print(
-        f"entropy {nats(shown['entropy_achieved'])} of {nats(shown['entropy_target'])}   {steps} steps in "
-        f"{duration(shown['seconds'])}   {safe(shown['reason'] or '—')}",
+        f"entropy {nats(shown.entropy_achieved)} of {nats(shown.entropy_target)}   {steps} steps in "
+        f"{duration(shown.seconds)}   {safe(shown.reason or '—')}",
         highlight=False,
         markup=False,
     )
-    if shown["prompt_text"] is not None:
-        console.print(Text("prompt  ") + Text(visible_token(shown["prompt_text"]), style="bold"))
-    if shown["projected_kl"] is not None and shown["drift"] is not None:
+    if shown.prompt_text is not None:
+        console.print(Text("prompt  ") + Text(visible_token(shown.prompt_text), style="bold"))
+    if shown.projected_kl is not None and shown.drift is not None:
         console.print(
-            f"nearest tokens instead of the vectors: KL {nats(shown['projected_kl'])}; the vectors lie "
-            f"{shown['drift']:.3g} mean embedding norms from them (median)",
+            f"nearest tokens instead of the vectors: KL {nats(shown.projected_kl)}; the vectors lie "
+            f"{shown.drift:.3g} mean embedding norms from them (median)",
             highlight=False,
         )
-    for note in outcome_notes(result):
+    for note in outcome_notes(shown):
         console.print(note, highlight=False, markup=False)
-    console.print(Text(safe(f"run     {shown['run'] or '—'}")), soft_wrap=True)
+    console.print(Text(safe(f"run     {shown.run or '—'}")), soft_wrap=True)
 
 
 def token_table(rows: Sequence[TokenMass], kl: float) -> Table:

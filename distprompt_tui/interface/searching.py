@@ -48,7 +48,7 @@ def load_model(
     Raises:
         DistPromptError: an argument is invalid, or the model cannot be found, prepared or loaded.
     """
-    model = checked({"name": name, "device": device, "dtype": dtype, "revision": revision}, spec.Model)
+    model = checked({"name": name, "device": device, "dtype": dtype, "revision": revision}, spec.ModelSpec)
     context = checked({"prefix": prefix, "suffix": suffix, "bos": bos}, spec.Context)
     loaded, _ = load_by_name(model, _ignore_progress)
     return loaded.in_context(context.prefix, context.suffix, context.bos)
@@ -72,7 +72,7 @@ def make_target(recipe: str | Mapping[str, Any], model: LanguageModel) -> Target
     """
     target = load_preset(recipe).spec.target if isinstance(recipe, str) else _run_spec(target=dict(recipe)).target
     dtype = str(model.dtype).removeprefix("torch.")
-    settings = checked({"name": model.name, "device": str(model.device), "dtype": dtype}, spec.Model)
+    settings = checked({"name": model.name, "device": str(model.device), "dtype": dtype}, spec.ModelSpec)
     return build_target(target, model.vocabulary, ModelProvider(model, settings, _ignore_progress))
 
 

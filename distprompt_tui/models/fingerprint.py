@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from distprompt_tui.config import paths
 from distprompt_tui.errors import UsageError
+from distprompt_tui.storage.decode import read_field
 from distprompt_tui.storage.safe_io import open_regular, parse_json, read_json, read_limited, write_json
 
 SETTLED_SECONDS = 2.0
@@ -22,7 +24,8 @@ system's clock the second leaves no trace."""
 
 MAX_CONFIG_BYTES = 1 << 28
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_Entry = tuple[int, int, int, int, int, Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]]
+"""A remembered file: size, times, inode, device and digest."""
 
 _DECISIVE = (
     "config.json",
@@ -145,16 +148,9 @@ def _config_sha256(path: Path) -> str:
 
 
 def _read(memory: Path) -> dict[str, list[Any]]:
-    """Size, times, inode, device and digest by path; what is something else is left out."""
+    """The remembered files by path; invalid entries are left out."""
     try:
         known = read_json(memory)
     except UsageError:
         return {}
-    return {path: entry for path, entry in known.items() if _is_entry(entry)}
-
-
-def _is_entry(entry: Any) -> bool:
-    if not isinstance(entry, list) or len(entry) != 6:
-        return False
-    *state, digest = entry
-    return all(type(part) is int for part in state) and isinstance(digest, str) and bool(_SHA256.fullmatch(digest))
+    return {path: entry for path, entry in known.items() if read_field(_Entry, known, path) is not None}

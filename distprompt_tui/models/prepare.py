@@ -17,7 +17,7 @@ from distprompt_tui.models.checkpoint_checks import check_folder
 from distprompt_tui.models.fingerprint import ModelRecord, files_sha256
 from distprompt_tui.models.load import load_causal_model
 from distprompt_tui.models.registry import ModelEntry, find_model, is_checked
-from distprompt_tui.storage.decode import field, table
+from distprompt_tui.storage.decode import read_field
 from distprompt_tui.storage.lock import take_lock
 from distprompt_tui.storage.safe_io import read_json, write_json
 
@@ -147,7 +147,7 @@ def _check_converted(folder: Path) -> None:
         ModelError: they are others.
     """
     try:
-        written = field(table, read_json(folder / "source.json"), "files_sha256")
+        written = read_field(dict[str, str], read_json(folder / "source.json"), "files_sha256")
     except UsageError:  # a folder of the user's own
         return
     if written is not None and (changed := ModelRecord(folder, files=written).changed(folder)):

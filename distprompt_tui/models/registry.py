@@ -11,12 +11,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
+from msgspec import Struct, convert
+
 from distprompt_tui.config import paths
 from distprompt_tui.config.known_models import GGUF, KNOWN, KnownModel, is_path
 from distprompt_tui.errors import ModelError, NotFoundError, UsageError, near_matches
 from distprompt_tui.models.checkpoint_checks import check_folder, head_rows
 from distprompt_tui.models.fingerprint import file_sha256
-from distprompt_tui.storage.decode import text, whole
+from distprompt_tui.storage.decode import Count
 from distprompt_tui.storage.safe_io import found_in, is_file, is_folder, open_regular, read_json, user_path
 
 Status = Literal["prepared", "installed", "hub"]
@@ -200,15 +202,25 @@ def is_checked(folder: Path) -> bool:
     return source.get("checked") is True or source.get("name") in {model.name for model in KNOWN}
 
 
+class _Source(Struct):
+    """`source.json` of a converted model."""
+
+    name: str
+    title: str
+    parameters: Count
+    vocab_size: Count
+    file: str
+
+
 def _prepared_folder(folder: Path, name: str | None = None) -> ModelEntry:
     try:
-        source = read_json(folder / "source.json")
+        source = convert(read_json(folder / "source.json"), _Source)
         return ModelEntry(
-            name=name or text(source["name"]),
-            title=text(source["title"]),
-            parameters=whole(source["parameters"]),
-            vocab_size=whole(source["vocab_size"]),
-            source=f"file {text(source['file'])}",
+            name=name or source.name,
+            title=source.title,
+            parameters=source.parameters,
+            vocab_size=source.vocab_size,
+            source=f"file {source.file}",
             status="prepared",
             folder=folder,
             sha256=folder.name,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distprompt_tui.reports.html import Markup, element
+from distprompt_tui.runs.schema import PromptToken
+from distprompt_tui.storage.decode import Probability
 from distprompt_tui.text.formatting import mass
 from distprompt_tui.text.terminal_text import visible_token
 
@@ -19,9 +21,9 @@ class TokenBars:
     """A token's mass in the target, before the search and after it; None where it was not recorded."""
 
     text: str
-    target: float
-    before: float | None
-    after: float
+    target: Probability
+    before: Probability | None
+    after: Probability
 
 
 def page(title: str, *body: str) -> Markup:
@@ -96,13 +98,12 @@ def distribution_key() -> Markup:
     return element("p", spans, "In numbers: target → after.", class_="note")
 
 
-def prompt(tokens: Sequence[Mapping[str, object]]) -> Markup:
+def prompt(tokens: Sequence[PromptToken]) -> Markup:
     """A prompt's tokens in a row; a soft prompt's nearest ones with their cosines."""
     chips = []
     for token in tokens:
-        cosine = token.get("cosine")
-        near = element("small", f"{cosine:.2f}") if isinstance(cosine, float) else ""
-        chips.append(element("span", visible_token(str(token["text"])), near, class_="token"))
+        near = "" if token.cosine is None else element("small", f"{token.cosine:.2f}")
+        chips.append(element("span", visible_token(token.text), near, class_="token"))
     return element("div", chips, class_="chips")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 from distprompt_tui.reports.html import Markup, element
 from distprompt_tui.reports.page import (
@@ -19,21 +18,21 @@ from distprompt_tui.reports.page import (
 )
 from distprompt_tui.reports.run_report import RunReport
 from distprompt_tui.reports.svg import trace_figure
-from distprompt_tui.runs.result_notes import readable
+from distprompt_tui.runs.schema import read_result
 from distprompt_tui.text.formatting import count, duration, gap_closed, nats
 
 
 def run_page(report: RunReport) -> Markup:
-    state, result = report.state, readable(report.result)
+    state, result = report.state, read_result(report.result)
     numbers = {
-        "KL, nats": nats(result["kl"]),
-        "head optimum": nats(result["head_optimum"]),
-        "excess": nats(result["excess"]),
-        "floor": nats(result["floor"]),
-        "uniform_kl": nats(result["uniform_kl"]),
+        "KL, nats": nats(result.kl),
+        "head optimum": nats(result.head_optimum),
+        "excess": nats(result.excess),
+        "floor": nats(result.floor),
+        "uniform_kl": nats(result.uniform_kl),
         "gap_closed": gap_closed(state.gap_closed),
-        "entropy": f"{nats(result['entropy_achieved'])} of {nats(result['entropy_target'])}",
-        "steps": f"{count(result['steps'])} in {duration(result['seconds'])}",
+        "entropy": f"{nats(result.entropy_achieved)} of {nats(result.entropy_target)}",
+        "steps": f"{count(result.steps)} in {duration(result.seconds)}",
     }
     names = (f"{state.preset or report.name} on {state.model}", state.method, state.bos)
     title = ", ".join(name for name in names if name is not None)
@@ -70,4 +69,4 @@ def _prompt(report: RunReport) -> list[Markup]:
     if last is None:
         return [element("p", "It was not recorded.")]
     what = "Tokens." if report.state.method != "soft" else "Vectors, shown by the nearest tokens and their cosines."
-    return [element("p", what, class_="note"), prompt([asdict(token) for token in last.prompt])]
+    return [element("p", what, class_="note"), prompt(last.prompt)]

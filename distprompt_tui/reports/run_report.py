@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 from distprompt_tui.errors import NotFoundError
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.event_reader import EventLogReader
-from distprompt_tui.runs.reducer import as_of, reduce_all
-from distprompt_tui.runs.state import CurvePoint, RunState, Snapshot
-from distprompt_tui.storage.legacy import with_new_names
+from distprompt_tui.runs.reducer import reduce_all
+from distprompt_tui.runs.schema import Snapshot, Step
+from distprompt_tui.runs.state import RunState
+from distprompt_tui.storage.decode import decoder_of
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class RunReport:
     manifest: dict[str, Any]
 
     @property
-    def curve(self) -> tuple[CurvePoint, ...]:
+    def curve(self) -> tuple[Step, ...]:
         """The divergence over the steps."""
         return self.state.curve
 
@@ -50,12 +50,10 @@ def report_run(run: RunDirectory) -> RunReport:
     result = state.result or _json(run.result)  # a run that did not come to its end has a best prompt all the same
     if not result:
         raise NotFoundError(f"{run.name} has no result yet: nothing to report")
-    event = recording.snapshot(recording.places[0]) if recording.places else None
-    shown = as_of(state, event) if event is not None else None
     return RunReport(
         name=run.name,
         state=state,
-        first=shown.snapshot if shown is not None else None,
+        first=recording.snapshot(recording.places[0]) if recording.places else None,
         result={"reason": "not ended"} | result,
         spec=run.spec_file.read_text(encoding="utf-8"),
         manifest=_json(run.manifest),
@@ -64,7 +62,6 @@ def report_run(run: RunDirectory) -> RunReport:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return decoder_of(dict[str, Any])(path.read_bytes())
     except (OSError, ValueError):
         return {}
-    return with_new_names(found) if isinstance(found, dict) else {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from distprompt_tui.reports.html import Markup, element
 from distprompt_tui.reports.wording import average
-from distprompt_tui.runs.state import CurvePoint
+from distprompt_tui.runs.schema import Step
 from distprompt_tui.sweeps.bootstrap import Average
 from distprompt_tui.sweeps.curves import Curve, Panel, Point
 from distprompt_tui.text.formatting import nats, signed
@@ -82,7 +82,7 @@ def forest(rows: Sequence[tuple[str, Average | None]]) -> Markup:
     return _drawing(frame, "Effects with 95 % intervals", parts, "forest")
 
 
-def trace_figure(curve: Sequence[CurvePoint], head_optimum: float | None, floor: float | None) -> Markup:
+def trace_figure(curve: Sequence[Step], head_optimum: float | None, floor: float | None) -> Markup:
     """The divergence of a run over its steps, on a logarithmic axis; lines below a tenth of it are left out."""
     drawn = [point for point in curve if point.kl > 0 and point.best_kl > 0]
     lowest = min(point.best_kl for point in drawn)

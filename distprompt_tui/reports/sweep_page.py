@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct, ValidationError, convert
+
 from distprompt_tui.errors import UsageError
 from distprompt_tui.reports import wording
 from distprompt_tui.reports.html import Markup, element
@@ -24,12 +26,20 @@ from distprompt_tui.reports.page import (
 )
 from distprompt_tui.reports.svg import forest, marker, panel_figure
 from distprompt_tui.reports.sweep_report import Example, SweepReport, examples_of
-from distprompt_tui.storage import decode
+from distprompt_tui.runs.schema import PromptToken
 from distprompt_tui.sweeps.curves import Panel
 from distprompt_tui.sweeps.findings import HYPOTHESES, Verdict
 from distprompt_tui.text.formatting import count, duration, nats, signed, size
 
 ReadResult = Callable[[str], Mapping[str, Any]]
+
+
+class KeptResult(Struct, frozen=True):
+    """The fields of `results/KEY.json` that the page shows."""
+
+    prompt: tuple[PromptToken, ...]
+    tokens: tuple[TokenBars, ...]
+    recipe: str
 
 
 def sweep_page(report: SweepReport, read_result: ReadResult) -> Markup:
@@ -149,27 +159,19 @@ def _example(example: Example, read_result: ReadResult) -> Markup:
     asked = f"{row.series}, entropy {row.entropy:.2f}, target {row.target_index}"
     numbers = f"KL {nats(row.kl)}, head optimum {nats(row.head_optimum)}, at the start {nats(row.start)}"
     try:
-        result = read_result(row.key)
-        chips = prompt([decode.table(token) for token in decode.items(result["prompt"])])
-        bars = [_bars(decode.table(token)) for token in decode.items(result["tokens"])]
-        how = decode.text(result["recipe"])
-    except (UsageError, KeyError, ValueError):
-        chips, bars, how = prompt([]), [], "Its prompt was not kept."
+        kept = convert(read_result(row.key), KeptResult)
+    except (UsageError, ValidationError):
+        kept = KeptResult((), (), "Its prompt was not kept.")
     return element(
         "section",
         element("div", example.rank, class_="kicker"),
         element("h3", asked),
         element("p", numbers, class_="note"),
-        chips,
-        distribution(bars),
-        element("p", how, class_="note"),
+        prompt(kept.prompt),
+        distribution(kept.tokens),
+        element("p", kept.recipe, class_="note"),
         class_="card",
     )
-
-
-def _bars(token: dict[str, Any]) -> TokenBars:
-    masses = (decode.probability(token[name]) for name in ("target", "before", "after"))
-    return TokenBars(decode.text(token["text"]), *masses)
 
 
 def _failures(report: SweepReport) -> list[Markup]:

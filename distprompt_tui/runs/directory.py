@@ -18,7 +18,8 @@ import tomli_w
 from distprompt_tui.config.spec import LEGACY_CONTEXT, RunSpec
 from distprompt_tui.config.validation import read_checked
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
-from distprompt_tui.runs.events import FORMAT_VERSION, NEWEST
+from distprompt_tui.runs.events import NEWEST
+from distprompt_tui.runs.schema import FORMAT_VERSION
 from distprompt_tui.storage.folder import FileIn
 from distprompt_tui.storage.safe_io import (
     Unreadable,

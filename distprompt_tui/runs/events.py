@@ -1,4 +1,4 @@
-"""The events of a run: one JSON object a line, appended by the worker, followed by any number of readers."""
+"""The event file of a run: appended by the worker, followed by any number of readers."""
 
 from __future__ import annotations
 
@@ -6,25 +6,23 @@ import math
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from distprompt_tui.storage.decode import field, whole
+import msgspec
+
+from distprompt_tui.runs.schema import FORMAT_VERSION, Event, decode_header
 from distprompt_tui.storage.jsonl import append_line, end_torn_line
-from distprompt_tui.storage.legacy import has_old_names, with_new_names
-from distprompt_tui.storage.safe_io import open_private, open_regular, parse_json
+from distprompt_tui.storage.safe_io import open_private, open_regular
 
-FORMAT_VERSION = 1
+T = TypeVar("T")
 
 MAX_LINE_BYTES = 1 << 22
-"""Of one event; a snapshot of a prompt of 4,096 tokens takes half a megabyte. A longer line is passed over."""
+"""Of one event; a snapshot of a prompt of 4,096 tokens takes half a megabyte. A longer line is skipped."""
 
 NEWEST = "newest.json"
-"""Beside the events of a long run: what they would say now."""
-
-Event = dict[str, Any]
-"""`v` (format version), `seq` (from 0, no gaps), `t` (Unix seconds), `type`, and the type's own fields."""
+"""Beside the events of a long run: the newest events that were not written to the event file."""
 
 
 class EventWriter:
@@ -37,80 +35,86 @@ class EventWriter:
     def __init__(self, path: Path) -> None:
         self._descriptor = open_private(path, os.O_RDWR | os.O_APPEND)
         end_torn_line(self._descriptor)
-        self._next = _last_sequence_number(path) + 1
-        self._clock_began = time.time() - time.monotonic()  # so that times go on evenly when somebody sets the clock
+        numbers = (event.seq for event in Tailer(path, decode_header).read() if event.seq is not None)
+        self._next = max(numbers, default=-1) + 1
+        self._clock_began = time.time() - time.monotonic()  # later changes of the clock do not affect the times
         self.continues = self._next > 0
         self._lock = threading.Lock()
 
-    def write(self, kind: str, **fields: Any) -> None:
-        """Append one event. Numbers that are not finite become null."""
+    def write(self, event: Event) -> None:
+        """Append one event with its number and time. Numbers that are not finite become null."""
         with self._lock:
-            append_line(self._descriptor, {"v": FORMAT_VERSION, "seq": self._next} | self.build_event(kind, **fields))
+            fields = as_fields(msgspec.structs.replace(self.stamped(event), seq=self._next))
+            append_line(self._descriptor, dict.fromkeys(("v", "seq", "t")) | fields)
             self._next += 1
 
-    def build_event(self, kind: str, **fields: Any) -> Event:
-        """What an event would be, but for its number."""
-        event: Event = {"t": round(self._clock_began + time.monotonic(), 3), "type": kind}
-        return event | {name: _finite(value) for name, value in fields.items()}
+    def stamped(self, event: Event) -> Event:
+        """An event with format version and time."""
+        return msgspec.structs.replace(event, v=FORMAT_VERSION, t=round(self._clock_began + time.monotonic(), 3))
 
     def close(self) -> None:
-        """Nothing is written any more."""
+        """Close the file."""
         os.close(self._descriptor)
 
 
-class Tailer:
+def as_fields(value: msgspec.Struct) -> dict[str, Any]:
+    """The JSON object of an event or result, with null for each number that is not finite."""
+    fields: dict[str, Any] = _finite(msgspec.to_builtins(value, enc_hook=float))  # the numbers of numpy
+    return fields
+
+
+decode_object = msgspec.json.Decoder(dict[str, Any]).decode
+"""The JSON object in a line of another file than the events."""
+
+
+class Tailer(Generic[T]):
     """Reads a growing file of JSON lines from where it stopped last.
 
-    A half-written last line is left for the next call; a line that is too long or no JSON object is skipped and
-    counted.
+    A half-written last line is left for the next call. A line that is too long, or that `decode` refuses with a
+    `ValueError`, is skipped and counted as damaged.
+
+    Attributes:
+        damaged: lines that were skipped.
+        offset: byte up to which the file was read.
     """
 
-    def __init__(self, path: Path, offset: int = 0) -> None:
+    def __init__(self, path: Path, decode: Callable[[bytes], T], offset: int = 0) -> None:
         self.path = path
         self.damaged = 0
-        self._offset = offset
+        self._decode = decode
+        self.offset = offset
         self._in_long_line = False
 
-    def read(self) -> list[Event]:
+    def read(self) -> list[T]:
         """The objects that were completed since the last call."""
-        return [event for _, line in self.lines() if (event := self.parse(line)) is not None]
+        return [value for _, value in self.read_with_offsets()]
 
-    def lines(self) -> Iterator[tuple[int, bytes]]:
-        """The lines that were completed since the last call, each with its place in the file."""
+    def read_with_offsets(self) -> Iterator[tuple[int, T]]:
+        """The objects that were completed since the last call, each with the byte at which its line begins."""
+        for offset, line in self._lines():
+            try:
+                value = self._decode(line)
+            except (ValueError, RecursionError):
+                self.damaged += 1
+            else:
+                yield offset, value
+
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
         try:
             with open_regular(self.path) as file:
-                file.seek(self._offset)
+                file.seek(self.offset)
                 while line := file.readline(MAX_LINE_BYTES):
                     is_ended = line.endswith(b"\n")
                     if not is_ended and len(line) < MAX_LINE_BYTES:
                         return
-                    place, is_whole = self._offset, is_ended and not self._in_long_line
-                    self._offset += len(line)
+                    offset, is_whole = self.offset, is_ended and not self._in_long_line
+                    self.offset += len(line)
                     self.damaged += not is_ended and not self._in_long_line
                     self._in_long_line = not is_ended
                     if is_whole:
-                        yield place, line
-        except OSError:  # there is none yet, or none that can be read
+                        yield offset, line
+        except OSError:  # the file does not exist yet, or cannot be read
             return
-
-    def parse(self, line: bytes) -> Event | None:
-        """The object in a line; None, and one more damaged line, where there is none."""
-        try:
-            value = parse_json(line.decode())
-        except ValueError:
-            value = None
-        if isinstance(value, dict):
-            return with_new_names(value) if has_old_names(line) else value
-        self.damaged += 1
-        return None
-
-
-def _last_sequence_number(path: Path) -> int:
-    """The highest `seq` in the file, or -1."""
-    tailer = Tailer(path)
-    events = (tailer.parse(line) or {} for _, line in tailer.lines())
-    numbers = (field(whole, event, "seq") for event in events)
-    return max((number for number in numbers if number is not None), default=-1)
 
 
 def _finite(value: Any) -> Any:

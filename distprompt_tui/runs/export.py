@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +18,13 @@ from distprompt_tui.errors import NotFoundError, UsageError
 from distprompt_tui.models.recorded import refuse_changed
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.runs.events import Event, Tailer
+from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.inputs import Inputs, read_inputs
-from distprompt_tui.storage.decode import field, number, table, text, whole
+from distprompt_tui.runs.schema import Resumed, Step, decode_light_event, read_result
+from distprompt_tui.storage.decode import Finite, read_field
 from distprompt_tui.storage.legacy import with_new_names
 from distprompt_tui.storage.prompt_files import VECTORS, prompt_sha256, read_prompt
 from distprompt_tui.storage.safe_io import as_json, read_json, user_path, write_atomically, write_out
-
-T = TypeVar("T")
 
 Format = Literal["peft", "safetensors", "json", "csv"]
 
@@ -86,17 +85,16 @@ def _write(data: bytes, destination: Path | None, own: Path) -> Path:
 
 
 def _steps(run: RunDirectory) -> bytes:
-    steps: dict[int, Event] = {}
-    for event in Tailer(run.events).read():
-        kind, step = event.get("type"), field(whole, event, "step")
-        if kind == "step" and step is not None:
-            steps[step] = event
-        elif kind == "resumed" and step is not None:  # from there on all was done again
-            steps = {index: before for index, before in steps.items() if index < step}
+    steps: dict[int, Step] = {}
+    for event in Tailer(run.events, decode_light_event).read():
+        if isinstance(event, Step):
+            steps[event.step] = event
+        elif isinstance(event, Resumed):  # the later steps were done again
+            steps = {index: before for index, before in steps.items() if index < event.step}
     table = io.StringIO(newline="")
     writer = csv.writer(table)
     writer.writerow(COLUMNS)
-    writer.writerows([field(number, event, column) for column in COLUMNS] for event in steps.values())
+    writer.writerows([getattr(event, column) for column in COLUMNS] for event in steps.values())
     return table.getvalue().encode()
 
 
@@ -105,7 +103,7 @@ def _refuse_another_prompt(run: RunDirectory) -> None:
     Raises:
         UsageError: the saved prompt is not the one whose divergence the result gives.
     """
-    measured = field(text, read_json(run.result), "prompt_sha256")  # older versions did not write it
+    measured = read_result(read_json(run.result)).prompt_sha256  # older versions did not write it
     if measured is not None and prompt_sha256(read_prompt(run.path)) != measured:
         raise UsageError(
             f"the prompt in {run.best} is not the one that {run.result.name} is of: it was found or edited since; "
@@ -125,16 +123,16 @@ def _all_of(run: RunDirectory, spec: RunSpec, inputs: Inputs | None) -> bytes:
     fields = {
         "spec": spec.model_dump(mode="json"),
         "model": _model_fields(inputs, spec),
-        "context_ids": field(table, read_json(run.manifest), "context_ids"),
+        "context_ids": read_field(dict, read_json(run.manifest), "context_ids"),
         "result": with_new_names(read_json(run.result)),
         "prompt": {VECTORS: found.tolist()} if isinstance(found, np.ndarray) else {"ids": found},
     }
     return as_json(fields)
 
 
-def _required(read: Callable[[Any], T], file: Path, name: str) -> T:
+def _required(kind: Any, file: Path, name: str) -> Any:
     """A field of one of the run's files."""
-    value = field(read, read_json(file), name)
+    value = read_field(kind, read_json(file), name)
     if value is None:
         raise UsageError(f"{file} is damaged: it has no {name}")
     return value
@@ -151,7 +149,7 @@ def _write_adapter(
         with_prefix = np.concatenate([before, vectors])
     elif spec.context.prefix:  # begun by a version that kept no vectors of it
         raise UsageError(f"{run.name} was searched behind a text whose vectors it does not hold: search it again")
-    base, dtype = (_required(text, run.manifest, name) for name in ("model_folder", "dtype"))
+    base, dtype = (_required(str, run.manifest, name) for name in ("model_folder", "dtype"))
     if inputs is not None and inputs.model.folder.is_dir():
         refuse_changed(spec.model.name, inputs.model, inputs.model.folder)
     model = _model_fields(inputs, spec)
@@ -183,7 +181,7 @@ def _write_adapter(
 
 
 def _card(run: RunDirectory, spec: RunSpec, base: str, dtype: str, model: Mapping[str, str | None], count: int) -> str:
-    kl = _required(number, run.result, "kl")
+    kl = _required(Finite, run.result, "kl")
     fixed = count - spec.search.length
     parts = f" ({fixed} of BOS and other fixed text, then {spec.search.length} that were searched)" if fixed else ""
     after = f", before the text {spec.context.suffix!r}" if spec.context.suffix else ", with no text after it"

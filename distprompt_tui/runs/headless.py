@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -14,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.log import read_log
 from distprompt_tui.runs.process import start_run, stop, wait_for_end, worker_pid
 from distprompt_tui.runs.reducer import reduce_all
@@ -67,12 +68,12 @@ def follow(
     Raises:
         DistPromptError: the worker died without a word; the text has the end of its log.
     """
-    tailer, state = Tailer(run.events), RunState()
+    reader, state = EventLogReader(run.events), RunState()
     stopping: threading.Thread | None = None
     pid = worker_pid(run)
     while True:
         alive = worker_pid(run) is not None  # before reading: what it wrote before it died is read below
-        state = reduce_all(tailer.read(), state)
+        state = reduce_all(reader.read(), state)
         show(state)
         if state.phase == "ended":
             if stopping is not None:
@@ -93,36 +94,25 @@ def last_log_line(run: RunDirectory) -> str:
     return lines[-1] if lines else f"{run.log} is empty; it was killed"
 
 
-class _progress_line:
-    """A context that gives a function which draws a state on one line; it draws nothing where there is no terminal."""
+@contextmanager
+def _progress_line(console: Console) -> Iterator[Callable[[RunState], None]]:
+    """Yields a function that draws a state on one line; it draws nothing where there is no terminal."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[detail]}", markup=False),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("starting", total=None, detail="")
 
-    def __init__(self, console: Console) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[detail]}", markup=False),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._progress.add_task("starting", total=None, detail="")
+        def show(state: RunState) -> None:
+            if state.progress is not None:
+                progress.update(task, description=safe(state.progress.text), total=None, detail="")
+            elif state.best_kl is not None:
+                detail = f"best {nats(state.best_kl)}  uniform {nats(state.uniform_kl)}  {rate(state.steps_per_second)}"
+                if state.seconds_left is not None:
+                    detail += f"  eta {duration(state.seconds_left)}"
+                name, planned = f"step {state.step}", state.steps_planned
+                progress.update(task, description=name, total=planned, completed=state.step, detail=detail)
 
-    def __enter__(self) -> Callable[[RunState], None]:
-        self._progress.start()
-        return self._show
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def _show(self, state: RunState) -> None:
-        if state.progress is not None:
-            self._progress.update(self._task, description=safe(state.progress.text), total=None, detail="")
-            return
-        if state.best_kl is None:
-            return
-        detail = f"best {nats(state.best_kl)}  uniform {nats(state.uniform_kl)}  {rate(state.steps_per_second)}"
-        if state.seconds_left is not None:
-            detail += f"  eta {duration(state.seconds_left)}"
-        self._progress.update(
-            self._task, description=f"step {state.step}", total=state.steps_planned, completed=state.step, detail=detail
-        )
+        yield show

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+from msgspec import Struct, convert
 from pydantic import ValidationError
 
 from distprompt_tui.config.spec import LEGACY_CONTEXT, RunSpec
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.fingerprint import ModelRecord
-from distprompt_tui.storage.decode import field, table, text
 from distprompt_tui.storage.safe_io import read_json
 
 if TYPE_CHECKING:
@@ -47,6 +48,18 @@ class Inputs:
     target: str | None
     digest: str | None
     manifest: dict[str, Any]
+
+
+class _Recorded(Struct):
+    """The fields of a manifest that a resume compares; older versions recorded fewer."""
+
+    model_folder: str
+    model_files_sha256: dict[str, str] = {}
+    revision: str | None = None
+    weights_sha256: str | None = None
+    target_sha256: str | None = None
+    inputs_sha256: str | None = None
+    spec: dict[str, Any] | None = None
 
 
 def as_fields(spec: RunSpec, model: ModelRecord, target: NDArray[np.float64]) -> dict[str, Any]:
@@ -124,17 +137,15 @@ def _inputs(path: Path) -> Inputs:
         UsageError: the file cannot be read, or a field is something else than it should be.
     """
     manifest = read_json(path)
-    folder, files = field(text, manifest, "model_folder"), field(table, manifest, "model_files_sha256") or {}
-    if folder is None or not all(isinstance(digest, str) for digest in files.values()):
-        raise UsageError(f"{path} is damaged: it has no {'model_folder' if folder is None else 'model_files_sha256'}")
-    names = ("revision", "weights_sha256", "target_sha256", "inputs_sha256")
-    revision, weights, target, digest = (field(text, manifest, name) for name in names)
-    spec = field(table, manifest, "spec")
     try:
-        read = None if spec is None else RunSpec.model_validate(spec, context=LEGACY_CONTEXT)
+        found = convert(manifest, _Recorded)
+        spec = None if found.spec is None else RunSpec.model_validate(found.spec, context=LEGACY_CONTEXT)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{path} is damaged: {error}") from error
     except ValidationError as error:
         raise UsageError(f"{path} is damaged: it has no spec") from error
-    return Inputs(ModelRecord(Path(folder), revision, weights, files), read, target, digest, manifest)
+    model = ModelRecord(Path(found.model_folder), found.revision, found.weights_sha256, found.model_files_sha256)
+    return Inputs(model, spec, found.target_sha256, found.inputs_sha256, manifest)
 
 
 def _refuse_changed_spec(run: RunDirectory, before: RunSpec, now: RunSpec) -> None:

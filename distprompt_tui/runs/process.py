@@ -15,11 +15,13 @@ from typing import Literal
 
 from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.errors import UsageError
+from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.events import EventWriter, Tailer
 from distprompt_tui.runs.isolation import isolated, python
 from distprompt_tui.runs.reducer import reduce_all
+from distprompt_tui.runs.schema import decode_light_event
 from distprompt_tui.runs.state import FORCED
 from distprompt_tui.storage.jsonl import append_line
 from distprompt_tui.storage.lock import lock_holder, take_lock, write_holder
@@ -179,7 +181,8 @@ def stop(
     Raises:
         UsageError: the worker is another user's, who alone can stop it.
     """
-    answers, acknowledged, is_asked_twice = Tailer(run.events, _size(run.events)), False, False
+    answers = Tailer(run.events, decode_light_event, _size(run.events))
+    acknowledged = is_asked_twice = False
     try:
         send(run, "stop")
     except UsageError:  # TERM asks too
@@ -191,7 +194,9 @@ def stop(
         now, newest = time.monotonic(), _signs_of_life(run)
         if newest != signs:
             signs, heard = newest, now
-        acknowledged = acknowledged or any(event.get("outcome") == "stopping" for event in answers.read())
+        acknowledged = acknowledged or any(
+            isinstance(event, schema.Control) and event.outcome == "stopping" for event in answers.read()
+        )
         if (force is not None and force.is_set()) or (not acknowledged and now - heard > silent_seconds):
             _kill(run, pid)
             _released(run.lock, grace_seconds)
@@ -223,7 +228,7 @@ def _kill(run: RunDirectory, pid: int) -> None:
         if reduce_all(EventLogReader(run.events).read()).phase != "ended":
             run.reserve.unlink(missing_ok=True)
             events = EventWriter(run.events)
-            events.write("ended", reason=FORCED, result=None)
+            events.write(schema.Ended(FORCED))
             events.close()
     except OSError:  # it cannot be recorded: the run will be listed as crashed
         pass

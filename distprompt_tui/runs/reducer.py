@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from itertools import groupby
 from typing import Any
 
-from distprompt_tui.bounds.values import read_bounds
-from distprompt_tui.runs.events import FORMAT_VERSION, Event
-from distprompt_tui.runs.parsing import read_divergences, read_snapshot
-from distprompt_tui.runs.state import CurvePoint, Progress, Projection, Reading, RunState
-from distprompt_tui.storage.decode import field, items, maybe, number, positive, table, text, whole
+from distprompt_tui.bounds.values import Bounds
+from distprompt_tui.runs import schema
+from distprompt_tui.runs.schema import Divergences, Event, Snapshot, Step
+from distprompt_tui.runs.state import RunState
 
 MAX_CURVE_POINTS = 4096
 """A curve that grows beyond this loses every second point: a plot has a few hundred columns."""
@@ -20,43 +19,28 @@ MAX_CURVE_POINTS = 4096
 MAX_ANSWERED = 256
 """Ids of answered requests that are kept. A viewer reads the events a few times a second."""
 
+MAX_WARNINGS = 20
+
 
 def reduce(state: RunState, event: Event) -> RunState:
-    """The state after one event. An unknown type, or one with a field missing or of another kind than it should be,
-    changes nothing but the time."""
+    """The state after one event. An event of an unknown type changes only the time."""
     return reduce_all((event,), state)
 
 
 def reduce_all(events: Iterable[Event], state: RunState | None = None) -> RunState:
-    """The state after many events. A row of steps and snapshots costs one new state, not one each."""
+    """The state after many events. A series of steps and snapshots costs one new state, not one each."""
     state = state or RunState()
-    for is_rare, group in groupby(events, key=_is_infrequent):
-        if not is_rare:
+    for is_infrequent, group in groupby(events, key=lambda event: type(event) in _HANDLERS):
+        if not is_infrequent:
             state = _reduce_frequent(state, group)
             continue
         for event in group:
-            state = replace(state, updated_at=_time(event, state.updated_at))
-            try:
-                state = _HANDLERS[event["type"]](state, event)
-            except (KeyError, TypeError, ValueError):
-                continue
+            state = _HANDLERS[type(event)](replace(state, updated_at=_time(event, state.updated_at)), event)
     return state
 
 
-def as_of(state: RunState, event: Event) -> RunState | None:
-    """The state as it stood at a recorded snapshot. The curves stay whole, and so do bounds and phase.
-
-    Args:
-        state: of the whole run.
-        event: the snapshot, whole.
-
-    Returns:
-        None where the event is damaged.
-    """
-    try:
-        snapshot = read_snapshot(event)
-    except (KeyError, TypeError, ValueError):
-        return None
+def as_of(state: RunState, snapshot: Snapshot) -> RunState:
+    """The state of a run at a recorded snapshot. The curves stay whole, and so do bounds and phase."""
     before = bisect_right(state.curve, snapshot.step, key=lambda point: point.step)
     point = state.curve[before - 1] if before else None
     return replace(
@@ -72,44 +56,32 @@ def as_of(state: RunState, event: Event) -> RunState | None:
     )
 
 
-def _is_infrequent(event: Event) -> bool:
-    kind = event.get("type")
-    return isinstance(kind, str) and kind in _HANDLERS
-
-
 def _time(event: Event, before: float | None) -> float | None:
-    try:
-        return positive(event.get("t"))
-    except ValueError:
-        return before
+    return before if event.t is None else event.t
 
 
-def _progress(state: RunState, event: Event) -> RunState:
-    progress = Progress(text(event["stage"]), text(event["text"]), maybe(number, event.get("fraction")))
-    return replace(state, progress=progress, phase="preparing" if state.phase == "starting" else state.phase)
+def _progress(state: RunState, event: schema.Progress) -> RunState:
+    return replace(state, progress=event, phase="preparing" if state.phase == "starting" else state.phase)
 
 
-def _started(state: RunState, event: Event) -> RunState:
-    budget = table(event["budget"])
-    words = ("run", "preset", "model", "method", "device", "dtype", "tokenizer_file", "recipe")
-    written: dict[str, Any] = {name: text(event[name]) for name in words}
-    if (version := whole(event.get("v", FORMAT_VERSION))) > FORMAT_VERSION:
-        told = f"a newer version of this program writes this run (format {version}): not all of it may be shown"
-        state = replace(state, warnings=(*state.warnings[-19:], told))
+_STARTED_FIELDS = {field.name for field in fields(RunState)} & {*schema.Started.__struct_fields__}
+
+
+def _started(state: RunState, event: schema.Started) -> RunState:
+    if event.v is not None and event.v > schema.FORMAT_VERSION:
+        state = _add_warning(
+            state, f"a newer version of this program writes this run (format {event.v}): not all of it may be shown"
+        )
+    copied: dict[str, Any] = {name: getattr(event, name) for name in _STARTED_FIELDS}
     return replace(
         state,
         phase="searching",
         progress=None,
-        **written,
-        bos=maybe(text, event.get("bos")),
-        length=whole(event["length"]),
-        vocab_size=whole(event["vocab_size"]),
-        entropy_target=positive(event["entropy_target"]),
-        uniform_kl=number(event["uniform_kl"]),
-        steps_planned=maybe(whole, budget.get("steps")),
-        seconds_planned=maybe(positive, budget.get("seconds")),
-        until=maybe(number, budget.get("until")),
-        started_at=positive(event["t"]),
+        **copied,
+        steps_planned=event.budget.steps,
+        seconds_planned=event.budget.seconds,
+        until=event.budget.until,
+        started_at=event.t,
     )
 
 
@@ -119,88 +91,68 @@ def _reduce_frequent(state: RunState, events: Iterable[Event]) -> RunState:
     Copying the state for each of them would take seconds on a long run.
     """
     names = ("updated_at", "step", "kl", "start_kl", "best_kl", "best_step", "best_at", "entropy", "seconds")
-    now: dict[str, Any] = {name: getattr(state, name) for name in (*names, "memory", "use")}
-    now["snapshot"] = state.snapshot
+    now: dict[str, Any] = {name: getattr(state, name) for name in (*names, "memory", "use", "snapshot")}
     curve, readings = list(state.curve), list(state.readings)
     for event in events:
         now["updated_at"] = _time(event, now["updated_at"])
-        try:
-            if event.get("type") == "step":
-                _step(now, curve, event)
-            elif event.get("type") == "snapshot":
-                _snapshot(now, readings, event)
-        except (KeyError, TypeError, ValueError):
-            continue
+        if isinstance(event, Step):
+            _step(now, curve, event)
+        elif isinstance(event, Divergences):
+            _snapshot(now, readings, event)
     return replace(state, **now, curve=tuple(curve), readings=tuple(readings))
 
 
-def _step(now: dict[str, Any], curve: list[CurvePoint], event: Event) -> None:
-    point = CurvePoint(
-        step=whole(event["step"]),
-        kl=number(event["kl"]),
-        best_kl=number(event["best_kl"]),
-        entropy=positive(event["entropy"]),
-        seconds=positive(event["seconds"]),
-        best_step=whole(event["best_step"]),
-    )
-    moment = positive(event["t"])
-    taken = {"memory": maybe(whole, event.get("memory")), "use": maybe(positive, event.get("use"))}
-    if point.best_kl != now["best_kl"]:  # with a fluency weight, the better prompt may have the higher divergence
-        now |= {"best_kl": point.best_kl, "best_step": point.best_step, "best_at": moment}
+def _step(now: dict[str, Any], curve: list[Step], event: Step) -> None:
+    if event.best_kl != now["best_kl"]:  # with a fluency weight, the better prompt may have the higher divergence
+        now |= {"best_kl": event.best_kl, "best_step": event.best_step, "best_at": event.t}
     if now["start_kl"] is None:
-        now["start_kl"] = point.kl
-    now |= {"step": point.step, "kl": point.kl, "entropy": point.entropy, "seconds": point.seconds, **taken}
-    _append(curve, point)
+        now["start_kl"] = event.kl
+    now |= {name: getattr(event, name) for name in ("step", "kl", "entropy", "seconds", "memory", "use")}
+    _append(curve, event)
 
 
-def _snapshot(now: dict[str, Any], readings: list[Reading], event: Event) -> None:
-    reading = Reading(whole(event["step"]), **read_divergences(event))
-    snapshot = read_snapshot(event) if "prompt" in event else now["snapshot"]
+def _snapshot(now: dict[str, Any], readings: list[Divergences], event: Divergences) -> None:
+    reading = Divergences(event.step, event.kl, event.entropy, event.reverse_kl, event.js, event.tv)
     if readings and readings[-1].step == reading.step:
-        readings[-1] = reading  # the last word on a step: its end measures the best prompt
+        readings[-1] = reading  # the last snapshot of a step counts: at its end, a search measures the best prompt
     else:
         _append(readings, reading)
-    now["snapshot"] = snapshot
+    if isinstance(event, Snapshot):
+        now["snapshot"] = event
 
 
 def _append(points: list[Any], point: Any) -> None:
-    """Every second point goes where there are too many; the first and the newest stay."""
+    """Every second point is removed where there are too many; the first and the newest stay."""
     points.append(point)
     if len(points) > MAX_CURVE_POINTS:
         points[:] = [*points[:-1:2], point]
 
 
-def _bounds(state: RunState, event: Event) -> RunState:
-    known = {name: value for name, value in asdict(read_bounds(event)).items() if value is not None}
+def _bounds(state: RunState, event: schema.Bounds) -> RunState:
+    found = {field.name: getattr(event, field.name) for field in fields(Bounds)}
+    known = {name: value for name, value in found.items() if value is not None}
     return replace(state, bounds=replace(state.bounds, **known))
 
 
-def _control(state: RunState, event: Event) -> RunState:
-    if (request := maybe(text, event.get("id"))) is not None:
-        state = replace(state, answered=(*state.answered[1 - MAX_ANSWERED :], request))
-    if event["outcome"] == "refused":
-        return _warning(state, {"text": event["why"]})
-    if event["outcome"] == "paused":
+def _control(state: RunState, event: schema.Control) -> RunState:
+    if event.id is not None:
+        state = replace(state, answered=(*state.answered[1 - MAX_ANSWERED :], event.id))
+    if event.outcome == "refused" and event.why is not None:
+        return _add_warning(state, event.why)
+    if event.outcome == "paused":
         return replace(state, phase="paused")
-    if event["outcome"] == "resumed" and state.phase == "paused":
+    if event.outcome == "resumed" and state.phase == "paused":
         return replace(state, phase="searching")
     return state
 
 
-def _projection(state: RunState, event: Event) -> RunState:
-    ids = tuple(map(whole, items(event["ids"])))
-    found = Projection(whole(event["step"]), ids, number(event["kl"]), number(event["drift"]))
-    return replace(state, projection=found)
+def _add_warning(state: RunState, text: str) -> RunState:
+    return replace(state, warnings=(*state.warnings[1 - MAX_WARNINGS :], text))
 
 
-def _warning(state: RunState, event: Event) -> RunState:
-    return replace(state, warnings=(*state.warnings[-19:], text(event["text"])))
-
-
-def _resumed(state: RunState, event: Event) -> RunState:
-    """A worker took the run up again at `step`: that step and what came after it is reported again."""
-    step = whole(event["step"])
-    curve = tuple(point for point in state.curve if point.step < step)
+def _resumed(state: RunState, event: schema.Resumed) -> RunState:
+    """A worker resumed the run at `step`: that step and later ones are reported again."""
+    step = event.step
     kept = state.best_step is not None and state.best_step < step
     return replace(
         state,
@@ -213,35 +165,34 @@ def _resumed(state: RunState, event: Event) -> RunState:
         best_kl=state.best_kl if kept else None,
         best_step=state.best_step if kept else None,
         start_kl=state.start_kl if step else None,
-        curve=curve,
+        curve=tuple(point for point in state.curve if point.step < step),
         readings=tuple(reading for reading in state.readings if reading.step < step),
     )
 
 
-def _ended(state: RunState, event: Event) -> RunState:
+def _ended(state: RunState, event: schema.Ended) -> RunState:
     """The numbers become those of the best prompt, where it was measured: the last step had another one."""
-    result = maybe(table, event.get("result"))
-    best_kl, entropy = (field(number, result or {}, name) for name in ("kl", "entropy_achieved"))
+    measured = schema.read_result(event.result)
     return replace(
         state,
         phase="ended",
         progress=None,
-        reason=text(event["reason"]),
-        result=result,
-        best_kl=state.best_kl if best_kl is None else best_kl,
-        entropy=state.entropy if entropy is None else entropy,
-        error=maybe(text, event.get("error")),
-        exit_code=whole(event.get("exit_code", 1 if event["reason"] == "error" else 0)),
+        reason=event.reason,
+        result=event.result,
+        best_kl=state.best_kl if measured.kl is None else measured.kl,
+        entropy=state.entropy if measured.entropy_achieved is None else measured.entropy_achieved,
+        error=event.error,
+        exit_code=int(event.reason == "error") if event.exit_code is None else event.exit_code,
     )
 
 
-_HANDLERS: dict[str, Callable[[RunState, Event], RunState]] = {
-    "progress": _progress,
-    "started": _started,
-    "bounds": _bounds,
-    "control": _control,
-    "projection": _projection,
-    "warning": _warning,
-    "resumed": _resumed,
-    "ended": _ended,
+_HANDLERS: dict[type[Event], Callable[[RunState, Any], RunState]] = {
+    schema.Progress: _progress,
+    schema.Started: _started,
+    schema.Bounds: _bounds,
+    schema.Control: _control,
+    schema.Projection: lambda state, event: replace(state, projection=event),
+    schema.Warning: lambda state, event: _add_warning(state, event.text),
+    schema.Resumed: _resumed,
+    schema.Ended: _ended,
 }

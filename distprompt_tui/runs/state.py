@@ -1,4 +1,4 @@
-"""A run as its viewers see it; `runs.reduce` makes it of events."""
+"""The state of a run, which `runs.reducer` computes from its events."""
 
 from __future__ import annotations
 
@@ -6,145 +6,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from distprompt_tui.bounds.values import Bounds
+from distprompt_tui.runs.schema import Divergences, Progress, Projection, Snapshot, Step
 
 Phase = Literal["starting", "preparing", "searching", "paused", "ended"]
 
 FORCED = "stopped (forced)"
 """The reason for the end of a run whose worker was killed on request."""
-
-
-@dataclass(frozen=True, slots=True)
-class CurvePoint:
-    """One reported step."""
-
-    step: int
-    kl: float
-    best_kl: float
-    entropy: float
-    seconds: float
-    best_step: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """The other divergences at one snapshot; `reverse_kl` is None where it is infinite."""
-
-    step: int
-    reverse_kl: float | None
-    js: float
-    tv: float
-
-
-@dataclass(frozen=True, slots=True)
-class PromptToken:
-    """One position of a prompt.
-
-    Attributes:
-        id: the token; for a soft prompt the nearest one by cosine.
-        text: its string, not yet made safe for a terminal.
-        cosine: of the vector with that token's embedding; None in hard prompts.
-        norm: length of the vector over the mean length of the vocabulary's; None in hard prompts.
-        changed: the step that changed this position last; None in soft prompts.
-        distance: of the vector from that token's embedding, over that mean length; None in hard prompts.
-        gained: nats by which the divergence fell when this position changed last; None where it has never changed.
-        locked: whether the search leaves it alone.
-        surprisal: −ln P by the model itself after what stands before it, nats; None in soft prompts, where nothing
-            stands before, and where it was not measured.
-    """
-
-    id: int
-    text: str
-    cosine: float | None = None
-    norm: float | None = None
-    changed: int | None = None
-    distance: float | None = None
-    gained: float | None = None
-    locked: bool = False
-    surprisal: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TriedToken:
-    """A token that was tried at a position, and the divergence of the prompt with it there, nats.
-
-    `screened`: it was only looked at in bfloat16, a tenth of a nat off or so.
-    """
-
-    id: int
-    text: str
-    kl: float
-    screened: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """What was tried at a position of a hard prompt.
-
-    Attributes:
-        step: when the newest was measured.
-        kl: divergence of the prompt then, nats; with a fluency weight, what was searched for: its objective.
-        tokens: the best first; the one that stood there among them.
-    """
-
-    step: int
-    kl: float
-    tokens: tuple[TriedToken, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Projection:
-    """A soft prompt's nearest tokens, taken as a hard prompt: what is lost between vectors and tokens.
-
-    Attributes:
-        step: at which it was measured.
-        ids: the tokens.
-        kl: their divergence, nats.
-        drift: median distance of the vectors from their tokens' embeddings, over the vocabulary's mean norm.
-    """
-
-    step: int
-    ids: tuple[int, ...]
-    kl: float
-    drift: float
-
-
-@dataclass(frozen=True, slots=True)
-class TokenMass:
-    """A token's mass in target and achieved, and its part of the divergence in nats (`shares.kl_contributions`)."""
-
-    id: int
-    text: str
-    target: float
-    achieved: float
-    share: float
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The prompt and the two distributions' largest tokens at one step; divergences in nats.
-
-    `reverse_kl` is None where it is infinite: the achieved has mass where the target has none. `candidates`: what was
-    tried at each position of a hard prompt, None where nothing was; empty where it was not recorded.
-    """
-
-    step: int
-    kl: float
-    entropy: float
-    reverse_kl: float | None
-    js: float
-    tv: float
-    prompt: tuple[PromptToken, ...]
-    tokens: tuple[TokenMass, ...]
-    candidates: tuple[Tried | None, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What the worker does before (or beside) the search; `fraction` in 0..1 where it is known."""
-
-    stage: str
-    text: str
-    fraction: float | None = None
 
 
 NO_BOUNDS = Bounds()
@@ -190,8 +57,8 @@ class RunState:
     seconds: float = 0.0
     memory: int | None = None
     use: float | None = None
-    curve: tuple[CurvePoint, ...] = ()
-    readings: tuple[Reading, ...] = ()
+    curve: tuple[Step, ...] = ()
+    readings: tuple[Divergences, ...] = ()
     snapshot: Snapshot | None = None
     projection: Projection | None = None
     bounds: Bounds = NO_BOUNDS

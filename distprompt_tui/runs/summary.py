@@ -4,30 +4,27 @@ has changed."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.errors import UsageError
 from distprompt_tui.runs.events import Tailer
-from distprompt_tui.runs.state import FORCED
-from distprompt_tui.storage.decode import field, number, positive, table, text, whole
-from distprompt_tui.storage.safe_io import open_regular
+from distprompt_tui.runs.reducer import reduce_all
+from distprompt_tui.runs.schema import Event, decode_bounds, decode_light_event, read_result
+from distprompt_tui.runs.state import FORCED, RunState
+from distprompt_tui.storage.decode import Count, read_field
 
 if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
     from distprompt_tui.storage.safe_io import Unreadable
 
-T = TypeVar("T")
-
 _TAIL_BYTES = 131_072
 """Holds at least one step event between two of the largest snapshots."""
-
-_SNAPSHOT, _BOUNDS = b'"type":"snapshot"', b'"type":"bounds"'
-_TYPE_WITHIN = 100
-"""An event's type stands in its first bytes. Snapshots are nine tenths of the file and tell nothing here."""
 
 Order = Literal["newest", "best", "excess", "target", "model", "state"]
 ORDERS: tuple[Order, ...] = ("newest", "best", "excess", "target", "model", "state")
@@ -41,8 +38,8 @@ class RunLabel:
     preset: str = ""
     model: str = ""
     method: str = ""
-    length: int = 0
-    seed: int = 0
+    length: Count = 0
+    seed: Count = 0
 
 
 @dataclass(frozen=True)
@@ -120,25 +117,23 @@ def summarise(run: RunDirectory, known: RunSummary | None = None) -> RunSummary:
     version = (alive, changed)
     if known is not None and known.version == version:
         return known
-    newest = _newest_events(run.events)
-    step, ended = newest.get("step", {}), _end(newest)
-    result = field(table, ended, "result") or {}
-    earlier = field(table, newest.get("ended", {}), "result") or {}
+    state = reduce_all(_last_events(run.events, changed[1] if changed else 0))
+    result = read_result(state.result)
     head_optimum, scanned = (known.head_optimum, known.scanned) if known is not None else (None, 0)
-    if head_optimum is None and (head_optimum := field(number, result, "head_optimum")) is None:
+    if head_optimum is None and (head_optimum := result.head_optimum) is None:
         head_optimum, scanned = _find_head_optimum(run.events, scanned)
     spec = read_spec_fields(run.spec_file)
-    steps, seconds = _first(whole, (step, "step"), (result, "steps")) or 0, field(positive, step, "seconds")
+    steps = state.step or result.steps or 0
     return RunSummary(
         run=run,
         title=title_of(spec, run.name),
-        state=_state(newest, alive),
-        best_kl=_first(number, (result, "kl"), (step, "best_kl"), (earlier, "kl")),
+        state=_state(state, alive),
+        best_kl=state.best_kl,
         head_optimum=head_optimum,
-        entropy=_first(number, (result, "entropy_achieved"), (step, "entropy")),
+        entropy=state.entropy,
         step=steps,
-        steps_planned=field(whole, field(table, spec, "budget") or {}, "steps"),
-        seconds_per_step=seconds / steps if steps and seconds is not None else None,
+        steps_planned=read_field(Count, read_field(dict, spec, "budget") or {}, "steps"),
+        seconds_per_step=state.seconds / steps if steps and state.curve else None,
         changed_at=changed[0] / 1e9 if changed else time.time(),
         version=version,
         scanned=scanned,
@@ -157,15 +152,10 @@ def _unreadable(entry: Unreadable) -> RunSummary:
 
 def as_dict(summary: RunSummary) -> dict[str, Any]:
     """A run's line as JSON has it, with the names of `best/result.json`."""
-    title = summary.title
     return {
         "run": str(summary.run.path),
         "state": summary.state,
-        "preset": title.preset,
-        "model": title.model,
-        "method": title.method,
-        "length": title.length,
-        "seed": title.seed,
+        **asdict(summary.title),
         "kl": summary.best_kl,
         "head_optimum": summary.head_optimum,
         "excess": summary.excess,
@@ -221,68 +211,35 @@ def read_spec_fields(spec_file: Path) -> dict[str, Any]:
 def title_of(spec: dict[str, Any], name: str) -> RunLabel:
     """The title of a spec as plain values; the run's name where they do not make one."""
     try:
-        return RunLabel(
-            preset=text(spec.get("preset") or spec["target"]["family"]),
-            model=Path(text(spec["model"]["name"])).name,
-            method=text(spec["search"]["method"]),
-            length=whole(spec["search"]["length"]),
-            seed=whole(spec.get("seed", 0)),
-        )
+        search = spec["search"]
+        fields = {
+            "preset": spec.get("preset") or spec["target"]["family"],
+            "model": Path(spec["model"]["name"]).name,
+            "method": search["method"],
+            "length": search["length"],
+            "seed": spec.get("seed", 0),
+        }
+        return msgspec.convert(fields, RunLabel)
     except (KeyError, TypeError, ValueError):
         return RunLabel(preset=name)
 
 
-def _state(newest: dict[str, dict[str, Any]], alive: bool) -> str:
+def _state(state: RunState, alive: bool) -> str:
     if alive:
-        return "paused" if newest.get("control", {}).get("outcome") == "paused" else "running"
-    reason = field(text, _end(newest), "reason")
-    return "crashed" if reason is None else reason or "ended"
+        return "paused" if state.phase == "paused" else "running"
+    return state.reason or "ended" if state.phase == "ended" else "crashed"
 
 
-def _end(newest: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The event that ended the run; empty where there is none, or where a worker went on after it."""
-    last, began, stepped = (field(whole, newest.get(kind, {}), "seq") for kind in ("ended", "resumed", "step"))
-    went_on = began is not None and began > (last or 0)
-    is_last = not went_on and (stepped is None or (last is not None and last >= stepped))
-    return newest.get("ended", {}) if is_last else {}
-
-
-def _newest_events(path: Path) -> dict[str, dict[str, Any]]:
-    """The newest event of each type near the end of the file, snapshots left out.
-
-    What was done to the prompt is left out too: it says nothing of how the run is.
-    """
-    try:
-        with open_regular(path) as file:
-            file.seek(0, 2)
-            start = max(file.tell() - _TAIL_BYTES, 0)
-            file.seek(start)
-            lines = file.read().split(b"\n")
-    except OSError:
-        return {}
-    newest = {}
-    tailer = Tailer(path)
-    for line in lines[1 if start else 0 :]:
-        event = None if _SNAPSHOT in line[:_TYPE_WITHIN] else tailer.parse(line)
-        if event is not None and isinstance(event.get("type"), str) and not _is_of_the_prompt(event):
-            newest[event["type"]] = event
-    return newest
-
-
-def _is_of_the_prompt(event: dict[str, Any]) -> bool:
-    """Whether it answers a wish for another prompt."""
-    return event["type"] == "control" and event.get("command") in ("lock", "unlock", "edit")
+def _last_events(path: Path, size: int) -> list[Event]:
+    """The events near the end of a file of so many bytes. A part of a line at the beginning is not an event."""
+    return Tailer(path, decode_light_event, max(size - _TAIL_BYTES, 0)).read()
 
 
 def _find_head_optimum(path: Path, start: int) -> tuple[float | None, int]:
     """The head optimum in the events from a byte on, and the byte up to which there was none."""
-    tailer = Tailer(path, start)
-    for place, line in tailer.lines():
-        found = field(number, tailer.parse(line) or {}, "head_optimum") if _BOUNDS in line[:_TYPE_WITHIN] else None
-        if found is not None:
-            return found, place
-        start = place + len(line)
-    return None, start
+    tailer = Tailer(path, decode_bounds, start)
+    found = (bounds.head_optimum for _, bounds in tailer.read_with_offsets() if bounds.head_optimum is not None)
+    return next(found, None), tailer.offset
 
 
 def _change(path: Path) -> tuple[int, int] | None:
@@ -291,12 +248,6 @@ def _change(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size
-
-
-def _first(read: Callable[[Any], T], *places: tuple[dict[str, Any], str]) -> T | None:
-    """The first of several fields that is there."""
-    found = (field(read, fields, name) for fields, name in places)
-    return next((value for value in found if value is not None), None)
 
 
 def _unknown_last(value: float | None) -> tuple[bool, float]:

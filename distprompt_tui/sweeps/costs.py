@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from distprompt_tui.storage.decode import Count, Finite
 from distprompt_tui.sweeps.directory import SweepDirectory, read_lines
 from distprompt_tui.sweeps.results import SearchConfig
 from distprompt_tui.sweeps.tasks import Task
@@ -16,10 +17,10 @@ class Cost:
 
     method: str
     model: str
-    length: int
-    searches: int
-    seconds: float
-    peak_bytes: int
+    length: Count
+    searches: Count
+    seconds: Finite
+    peak_bytes: Count
 
     @property
     def config(self) -> SearchConfig:

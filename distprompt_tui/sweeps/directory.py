@@ -12,23 +12,22 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from distprompt_tui.config.spec import LEGACY_CONTEXT
 from distprompt_tui.config.validation import read_checked
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
-from distprompt_tui.storage.decode import record, table
+from distprompt_tui.runs.events import Tailer
+from distprompt_tui.storage.decode import Count, decoder_of
 from distprompt_tui.storage.folder import FileIn
 from distprompt_tui.storage.jsonl import append_lines, end_torn_line
-from distprompt_tui.storage.legacy import with_new_names
 from distprompt_tui.storage.lock import take_lock, write_holder
 from distprompt_tui.storage.safe_io import (
     list_folders,
     open_private,
-    parse_json,
     read_json,
     stat_inside,
     user_path,
@@ -42,8 +41,7 @@ from distprompt_tui.sweeps.tasks import SearchOutcome, SweepSearch, all_searches
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from distprompt_tui.storage.decode import Record
-
+T = TypeVar("T")
 
 GRID = "sweep.toml"
 """A folder that has it is a sweep's."""
@@ -60,7 +58,7 @@ class Failure:
     """
 
     key: str
-    attempts: int
+    attempts: Count
     error: str
 
 
@@ -246,17 +244,9 @@ def find_sweep(name: str, sweeps_dir: Path) -> SweepDirectory:
     raise NotFoundError(f"no sweep {name!r} in {sweeps_dir}: {near_matches(name, [path.name for path in there])}")
 
 
-def read_lines(path: Path, kind: type[Record]) -> list[Record]:
-    """The records of a file of JSON lines, as dataclasses; a damaged or unfinished line counts for nothing."""
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    found = []
-    for line in text[: text.rfind(b"\n") + 1].splitlines():
-        with suppress(ValueError):
-            found.append(record(kind, with_new_names(table(parse_json(line.decode())))))
-    return found
+def read_lines(path: Path, kind: type[T]) -> list[T]:
+    """The records of a file of JSON lines, as dataclasses; a damaged or unfinished line is skipped."""
+    return Tailer(path, decoder_of(kind)).read()
 
 
 def append_records(path: Path, records: Sequence[DataclassInstance]) -> None:

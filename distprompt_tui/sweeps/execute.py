@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from msgspec import to_builtins
 from torch import Tensor
 
 from distprompt_tui import __version__
@@ -210,7 +211,7 @@ def _outcome(
         "dtype": str(model.dtype).removeprefix("torch."),
         "prompt_ids": ids,
         "prompt_text": None if ids is None else model.vocabulary.decode(ids),
-        "prompt": prompt_tokens(model, found.prompt),
+        "prompt": to_builtins(prompt_tokens(model, found.prompt)),
         "tokens": _largest(model, p, compare(p, found.before), achieved),
     }
     return SearchOutcome(key=search.key, row=row, result=result)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from distprompt_tui.bounds.values import Bounds
+from distprompt_tui.storage.decode import Count, Finite
 
 
 class SearchConfig(NamedTuple):
@@ -32,29 +33,29 @@ class Row:
     """The sweep's name for this kind of target: "vanilla", "outlier, 1 token", "lm, other tokenizer"."""
     family: str
     method: str
-    length: int
-    entropy_asked: float | None
+    length: Count
+    entropy_asked: Finite | None
     """The grid's entropy; None where the target was taken as it comes."""
-    target_index: int
+    target_index: Count
     """Which of the targets at this point of the grid: rows of two series that share it are a pair."""
-    seed: int
-    kl: float
-    kl_string: float | None
+    seed: Count
+    kl: Finite
+    kl_string: Finite | None
     """Hard prompts: the divergence of the decoded string, tokenised again."""
-    floor: float | None
+    floor: Finite | None
     """None where the head has no proven floor."""
-    head_optimum: float | None
-    uniform_kl: float
+    head_optimum: Finite | None
+    uniform_kl: Finite
     """ln V - H(p)."""
-    start: float
+    start: Finite
     """Divergence of the initial prompt."""
-    entropy: float
+    entropy: Finite
     """H(p) of the target as made."""
-    entropy_achieved: float
-    steps: int
-    positions: int
+    entropy_achieved: Finite
+    steps: Count
+    positions: Count
     """Token positions through the model's backbone, a backward pass as two."""
-    seconds: float
+    seconds: Finite
     """This search's share of the time that its batch took."""
     versions: str
     """Program, torch and transformers, as "0.1.0 torch 2.13.0 transformers 5.24.0"."""

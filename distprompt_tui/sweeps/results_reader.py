@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import TypeVar
-
 from distprompt_tui.runs.events import Tailer
-from distprompt_tui.storage.decode import record
+from distprompt_tui.storage.decode import decoder_of
 from distprompt_tui.sweeps.costs import Cost
 from distprompt_tui.sweeps.directory import Failure, SweepDirectory
 from distprompt_tui.sweeps.results import Row
-
-Kind = TypeVar("Kind", Row, Failure, Cost)
 
 
 class SweepReader:
@@ -26,13 +21,13 @@ class SweepReader:
         self.rows: dict[str, Row] = {}
         self.costs: list[Cost] = []
         self._failures: dict[str, Failure] = {}
-        self._rows, self._failed, self._tasks = map(
-            Tailer, (directory.rows_file, directory.failures_file, directory.tasks_file)
-        )
+        self._rows = Tailer(directory.rows_file, decoder_of(Row))
+        self._failed = Tailer(directory.failures_file, decoder_of(Failure))
+        self._tasks = Tailer(directory.tasks_file, decoder_of(Cost))
 
     def read(self) -> bool:
         """Read on. Returns whether anything was new."""
-        rows, failures, costs = _new(Row, self._rows), _new(Failure, self._failed), _new(Cost, self._tasks)
+        rows, failures, costs = self._rows.read(), self._failed.read(), self._tasks.read()
         self.rows |= {row.key: row for row in rows}
         self._failures |= {failure.key: failure for failure in failures}
         self.costs += costs
@@ -42,11 +37,3 @@ class SweepReader:
     def failures(self) -> list[Failure]:
         """What was refused or given up and has no row, the newest word on each search."""
         return [failure for failure in self._failures.values() if failure.key not in self.rows]
-
-
-def _new(kind: type[Kind], tailer: Tailer) -> list[Kind]:
-    found = []
-    for values in tailer.read():
-        with suppress(ValueError):
-            found.append(record(kind, values))
-    return found

@@ -4,10 +4,11 @@ first paint."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+from msgspec import Meta, ValidationError, convert
 
 from distprompt_tui.config.toml_files import read_toml
 from distprompt_tui.errors import UsageError, near_matches
@@ -41,7 +42,7 @@ class Settings:
     """
 
     theme: str = DARK
-    updates_per_second: float = 2.0
+    updates_per_second: Annotated[float, Meta(ge=SLOWEST, le=FASTEST)] = 2.0
     token_order: Order = ORDERS[0]
     divergence_scale: Scale = "log"
     bar_scale: Scale = "linear"
@@ -90,30 +91,15 @@ def _put_aside(path: Path) -> Path | None:
     return None
 
 
-def _one_of(known: tuple[str, ...]) -> Callable[[Any], str]:
-    return lambda value: "" if value in known else f"it should be one of {', '.join(map(repr, known))}"
-
-
-def _is_speed(value: Any) -> str:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return "" if is_number and SLOWEST <= value <= FASTEST else f"it should be a number from {SLOWEST} to {FASTEST}"
-
-
-_CHECKS: dict[str, Callable[[Any], str]] = {
-    "theme": lambda value: "" if isinstance(value, str) else "it should be the name of a theme",
-    "updates_per_second": _is_speed,
-    "token_order": _one_of(ORDERS),
-    "divergence_scale": _one_of(SCALES),
-    "bar_scale": _one_of(SCALES),
-    "bell": _one_of(SWITCHES),
-}
-"""A setting's check: what is wrong with a value, or nothing."""
+_TYPES = get_type_hints(Settings, include_extras=True)
+_EXPECTED = {"theme": "the name of a theme", "updates_per_second": f"a number from {SLOWEST} to {FASTEST}"}
 
 
 def _checked(path: Path, name: str, value: Any) -> Any:
-    if name not in _CHECKS:
-        known = near_matches(name, [field.name for field in fields(Settings)])
-        raise UsageError(f"{path}: {name} is not a setting; {known}")
-    if problem := _CHECKS[name](value):
-        raise UsageError(f"{path}: {name}: {problem} (given: {value!r})")
-    return float(value) if isinstance(value, int) else value
+    if name not in _TYPES:
+        raise UsageError(f"{path}: {name} is not a setting; {near_matches(name, list(_TYPES))}")
+    try:
+        return convert(value, _TYPES[name])
+    except ValidationError as error:
+        expected = _EXPECTED.get(name) or f"one of {', '.join(map(repr, get_args(_TYPES[name])))}"
+        raise UsageError(f"{path}: {name}: it should be {expected} (given: {value!r})") from error

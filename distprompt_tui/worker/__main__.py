@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any
 
 from distprompt_tui.errors import DistPromptError
+from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.runs.isolation import open_standard_streams
@@ -69,7 +70,7 @@ def _end(run: RunDirectory, events: EventWriter | None, **fields: Any) -> int:
     """Say why there is no result, in the events, or in the log where that does not work; the exit code."""
     try:
         run.reserve.unlink(missing_ok=True)
-        (events or EventWriter(run.events)).write("ended", result=None, **fields)
+        (events or EventWriter(run.events)).write(schema.Ended(**fields))
     except OSError as error:
         with contextlib.suppress(OSError):
             print(fields.get("error", error), file=sys.stderr, flush=True)

@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from distprompt_tui.errors import DistPromptError
+from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.search.protocol import SearchState
@@ -98,7 +99,7 @@ def load_checkpoint(run: RunDirectory, events: EventWriter, inputs_sha256: str |
             troubles.append(f"{path.name} is {what}")
             continue
         if troubles:
-            events.write("warning", text=f"{troubles[0]}: the one before it is used, of step {found.step}")
+            events.write(schema.Warning(f"{troubles[0]}: the one before it is used, of step {found.step}"))
         return found
     raise DistPromptError(
         f"{run.name} cannot go on: {' and '.join(troubles)}. What it found is still there; "

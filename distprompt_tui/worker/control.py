@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any, get_args
 
 from distprompt_tui.errors import UsageError
+from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.runs.events import Event, EventWriter, Tailer
+from distprompt_tui.runs.events import EventWriter, Tailer, decode_object
 from distprompt_tui.runs.process import Change
 
 POLL_SECONDS = 0.05
@@ -33,10 +34,10 @@ class Control:
         self,
         run: RunDirectory,
         events: EventWriter,
-        change: Callable[[Event], dict[str, Any]],
+        change: Callable[[dict[str, Any]], dict[str, Any]],
         offset: int | None = None,
     ) -> None:
-        self._tailer = Tailer(run.control, offset or 0)
+        self._tailer = Tailer(run.control, decode_object, offset or 0)
         if offset is None:
             self._tailer.read()
         self._events = events
@@ -70,27 +71,21 @@ class Control:
 
     def _obey(self) -> None:
         for request in self._tailer.read():
-            command, answer = request.get("command"), partial(self._events.write, "control", **_id_of(request))
-            if command == "stop":
-                self.stopping = True
-                answer(command=command, outcome="stopping")
-            elif command in ("pause", "resume"):
-                self._paused = command == "pause"
-                answer(command=command, outcome="paused" if self._paused else "resumed")
-            elif command in get_args(Change):
-                answer(command=command, **self._answer(request))
-            else:
-                shown = command[:LONGEST_SHOWN] if isinstance(command, str) else type(command).__name__
-                answer(command=shown, outcome="unknown")
+            self._events.write(self._answer(request))
 
-    def _answer(self, request: Event) -> dict[str, Any]:
+    def _answer(self, request: dict[str, Any]) -> schema.Control:
+        command: Any = request.get("command")
+        request_id = request.get("id")
+        answer = partial(schema.Control, id=request_id[:LONGEST_SHOWN] if isinstance(request_id, str) else None)
+        if command == "stop":
+            self.stopping = True
+            return answer(command, "stopping")
+        if command in ("pause", "resume"):
+            self._paused = command == "pause"
+            return answer(command, "paused" if self._paused else "resumed")
+        if command not in get_args(Change):
+            return answer(command[:LONGEST_SHOWN] if isinstance(command, str) else type(command).__name__, "unknown")
         try:
-            return self._change(request)
+            return answer(command, **self._change(request))
         except UsageError as error:
-            return {"outcome": "refused", "why": str(error)}
-
-
-def _id_of(request: Event) -> dict[str, str]:
-    """The field that says which request is answered; none where the request has no id."""
-    value = request.get("id")
-    return {"id": value[:LONGEST_SHOWN]} if isinstance(value, str) else {}
+            return answer(command, "refused", why=str(error))

@@ -32,7 +32,7 @@ def pruned(
     """
     within = spec.search.shorten if isinstance(spec.search, SwapSearchConfig) else None
     if within is None or not isinstance(best.prompt, HardPrompt):
-        return best, {"length_before": None, "kl_before": None, "shortening_positions": None}
+        return best, {}
     prompt = best.prompt
     found = prune(model, target, prompt.ids, within, prompt.locked, asked_to_stop)
     kept = HardPrompt(
@@ -51,7 +51,7 @@ def fluency(model: LanguageModel, spec: RunSpec, best: Best) -> dict[str, Any]:
     """What the result says of how fluent the best prompt is: only where the search was asked to look at that."""
     weight = spec.search.fluency if isinstance(spec.search, SwapSearchConfig) else 0.0
     if not weight or not isinstance(best.prompt, HardPrompt):
-        return {"fluency": None, "log_likelihood": None}
+        return {}
     ids = best.prompt.ids[None]
     _, likelihood, _ = model.logits_and_likelihood(ids, ids)
     return {"fluency": weight, "log_likelihood": float(likelihood)}
@@ -68,13 +68,12 @@ def beginning(model: LanguageModel, target: Tensor, spec: RunSpec, kept: RunSpec
         kept: the same, naming the run's own copy of that prompt.
     """
     path = getattr(spec.search, "init_prompt", None)
-    nothing = {"from_prompt": path, "from_kind": None, "from_kl": None}
     if path is None:
-        return nothing
+        return {}
     try:
         found = read_prompt(Path(getattr(kept.search, "init_prompt", path)))
     except UsageError:  # a run of an older version kept none, and it is gone since
-        return nothing
+        return {"from_prompt": path}
     kind = "hard" if isinstance(found, list) else "soft"
     prompt = torch.tensor(found) if isinstance(found, list) else torch.from_numpy(found)
     kl = compare(target, model.next_token_logits(prompt[None].to(model.device))[0]).numbers.kl

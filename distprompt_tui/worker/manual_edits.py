@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from distprompt_tui.errors import UsageError
-from distprompt_tui.runs.events import Event
 from distprompt_tui.search.protocol import Search, Step
 from distprompt_tui.search.token_search import SwapSearch
 
 
-def change_prompt(search: Search, request: Event) -> tuple[Step, dict[str, Any]]:
+def change_prompt(search: Search, request: dict[str, Any]) -> tuple[Step, dict[str, Any]]:
     """Do what a line of `control.jsonl` asks.
 
     Args:
@@ -35,7 +34,7 @@ def change_prompt(search: Search, request: Event) -> tuple[Step, dict[str, Any]]
     return report, {"position": position, "token": token, "outcome": "edited", "before": before, "kl": report.kls[-1]}
 
 
-def _whole(request: Event, name: str) -> int:
+def _whole(request: dict[str, Any], name: str) -> int:
     value = request.get(name)
     if type(value) is not int:
         raise UsageError(f"{request['command']!r} goes with a {name}, a whole number")

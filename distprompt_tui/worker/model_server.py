@@ -16,7 +16,6 @@ when its standard input does.
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 from collections.abc import Iterator
@@ -30,8 +29,10 @@ from distprompt_tui.config import spec
 from distprompt_tui.errors import DistPromptError, UsageError
 from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.events import as_fields
 from distprompt_tui.runs.inputs import read_inputs, read_run_target
 from distprompt_tui.runs.isolation import open_standard_streams
+from distprompt_tui.runs.schema import Snapshot
 from distprompt_tui.storage.prompt_files import read_prompt
 from distprompt_tui.targets.description import describe
 from distprompt_tui.targets.entropy import entropy
@@ -124,12 +125,13 @@ def _instead(run: RunDirectory, text: str, bare: Any) -> Answer:
     with torch.no_grad():
         achieved = compare(target, model.next_token_logits(torch.tensor([ids], device=model.device))[0])
     prompt = HardPrompt(torch.tensor(ids), (0,) * len(ids))
-    numbers = {name: value if math.isfinite(value) else None for name, value in asdict(achieved.numbers).items()}
-    return numbers | {
-        "step": 0,
-        "prompt": prompt_tokens(model, prompt, surprisals(model, prompt.ids)),
-        "tokens": top_tokens(model.vocabulary, target, achieved.q),
-    }
+    measured = Snapshot(
+        step=0,
+        **asdict(achieved.numbers),
+        prompt=prompt_tokens(model, prompt, surprisals(model, prompt.ids)),
+        tokens=top_tokens(model.vocabulary, target, achieved.q),
+    )
+    return as_fields(measured)
 
 
 def _influence(run: RunDirectory, token: int, ids: list[int] | None, bare: Any) -> list[float]:

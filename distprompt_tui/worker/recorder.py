@@ -17,8 +17,9 @@ from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.errors import ModelError
 from distprompt_tui.metrics.divergence import Comparison, Numbers, compare
 from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.runs.events import EventWriter
+from distprompt_tui.runs.events import EventWriter, as_fields
 from distprompt_tui.search.protocol import Best, HardPrompt, Prompt, Search, SoftPrompt, Step
 from distprompt_tui.storage.prompt_files import prompt_sha256, write_vectors
 from distprompt_tui.storage.safe_io import open_private, write_array, write_json
@@ -60,13 +61,13 @@ class Recorder:
         self._saved_best = float("inf")
         self._start_kl = float("nan")
         self._unwritten: Step | None = None
-        self._projected: dict[str, Any] = {"ids": None, "kl": None, "drift": None}
+        self._projected: dict[str, Any] = {}
         self._trace = os.fdopen(open_private(run.trace, os.O_WRONLY | os.O_APPEND), "ab")
         self._timetable = CheckpointSchedule()
         self._surprisals = SurprisalCache(model)
         self._device = DeviceMeter(model.device)
-        self._last_emitted: dict[str, float] = {}
-        self._suppressed: dict[str, dict[str, Any]] = {}
+        self._last_emitted: dict[type[schema.Event], float] = {}
+        self._suppressed: dict[type[schema.Event], schema.Event] = {}
         self.idle_seconds = 0.0
         self.not_finite = 0
         self.step = 0
@@ -91,9 +92,9 @@ class Recorder:
         if traced < step:
             self._trace.write(np.full(step - traced, np.nan, TRACE_TYPE).tobytes())
             text = f"{self._run.trace.name} lacks {step - traced} steps: they stand as NaN in it"
-            self._events.write("warning", text=text)
+            self._events.write(schema.Warning(text))
         self._timetable.saved(step, 0.0)
-        self._events.write("resumed", step=step)
+        self._events.write(schema.Resumed(step))
 
     def checkpoint(self, search: Search) -> None:
         """Save the search's state; the trace up to it is on the disk before."""
@@ -109,7 +110,7 @@ class Recorder:
         """Save the search's state where it is time for it."""
         if self._timetable.is_due(self.step):
             self.checkpoint(search)
-            self._tell("checkpoint", step=self.step)
+            self._emit(schema.Checkpoint(self.step))
 
     def record(self, step: Step, search: Search) -> None:
         """Take in one report; write what is due."""
@@ -130,16 +131,16 @@ class Recorder:
         if not math.isfinite(achieved.numbers.kl):
             return  # the model gave numbers before, and gave none when it was asked again
         if "step" in due:
-            self._tell("step", **self._step_fields(step, search, achieved.numbers))
+            self._emit(self._step(step, search, achieved.numbers))
         if "snapshot" in due:
-            self._tell("snapshot", **self._snapshot_fields(prompt, achieved))
+            self._emit(self._snapshot(prompt, achieved))
         if "projection" in due and isinstance(prompt, SoftPrompt):
-            self._tell("projection", **self._project(prompt))
+            self._emit(self._project(prompt))
         if "files" in due:
             write_array(self._run.achieved, achieved.q.numpy().astype(np.float32))
             self.save_best(search)
         if "snapshot" in due and self._suppressed:
-            write_json(self._run.newest, list(self._suppressed.values()), durable=False)
+            write_json(self._run.newest, [as_fields(event) for event in self._suppressed.values()], durable=False)
 
     def show(self, step: Step, search: Search) -> None:
         """Write at once how the prompt does that a person has just changed: another report of the same step."""
@@ -147,8 +148,8 @@ class Recorder:
         self.best_kl = search.best.kl
         prompt, logits = search.current
         achieved = compare(self._p, logits)
-        self._events.write("step", **self._step_fields(step, search, achieved.numbers))
-        self._events.write("snapshot", **self._snapshot_fields(prompt, achieved, at_once=True))
+        self._events.write(self._step(step, search, achieved.numbers))
+        self._events.write(self._snapshot(prompt, achieved, at_once=True))
         write_array(self._run.achieved, achieved.q.numpy().astype(np.float32))
         self.save_best(search)
 
@@ -168,18 +169,18 @@ class Recorder:
         self._trace.close()
         if self._unwritten is not None:
             numbers = compare(self._p, search.current[1]).numbers
-            self._events.write("step", **self._step_fields(self._unwritten, search, numbers))
+            self._events.write(self._step(self._unwritten, search, numbers))
         with torch.no_grad():
             achieved = compare(self._p, self._model.next_token_logits(_as_input(best.prompt))[0])
         self._save_prompt(best.prompt)
         if not math.isfinite(achieved.numbers.kl):
             raise ModelError("the model gives no finite divergence for the best prompt any more; it is kept")
-        self._events.write("snapshot", **self._snapshot_fields(best.prompt, achieved, at_once=True))
+        self._events.write(self._snapshot(best.prompt, achieved, at_once=True))
         if isinstance(best.prompt, SoftPrompt):
-            self._events.write("projection", **self._project(best.prompt))
+            self._events.write(self._project(best.prompt))
         write_array(self._run.achieved, achieved.q.numpy().astype(np.float32))
         self._run.newest.unlink(missing_ok=True)
-        result = self._result(best, achieved.numbers, bounds) | said | {"reason": reason}
+        result = as_fields(self._result(best, achieved.numbers, bounds, said | {"reason": reason}))
         write_json(self._run.result, result)
         return result
 
@@ -190,52 +191,53 @@ class Recorder:
         self._last[what] = now
         return True
 
-    def _tell(self, kind: str, **fields: Any) -> None:
-        """An event; where the run is old and one of its kind was not long ago, the newest of its kind instead."""
-        now = self.seconds
+    def _emit(self, event: schema.Event) -> None:
+        """Write an event; where the run is old and one of its type is recent, keep it for `newest.json` instead."""
+        now, kind = self.seconds, type(event)
         if now - self._last_emitted.get(kind, -math.inf) >= now / MAX_EVENTS_PER_EFOLD:
             self._last_emitted[kind] = now
             self._suppressed.pop(kind, None)
-            self._events.write(kind, **fields)
-            if kind == "step":
+            self._events.write(event)
+            if isinstance(event, schema.Step):
                 self._unwritten = None
         else:
-            self._suppressed[kind] = self._events.build_event(kind, **fields)
+            self._suppressed[kind] = self._events.stamped(event)
 
-    def _step_fields(self, step: Step, search: Search, numbers: Numbers) -> dict[str, Any]:
+    def _step(self, step: Step, search: Search, numbers: Numbers) -> schema.Step:
         best = search.best
-        return {
-            "step": step.index,
-            "kl": step.kls[-1],
-            "best_kl": best.kl,
-            "best_step": best.step,
-            "entropy": numbers.entropy,
-            "seconds": round(self.seconds, 3),
-            "positions": step.positions,
-            "memory": self._device.memory(),
-            "use": self._device.use(),
-        }
+        return schema.Step(
+            step=step.index,
+            kl=step.kls[-1],
+            best_kl=best.kl,
+            best_step=best.step,
+            entropy=numbers.entropy,
+            seconds=round(self.seconds, 3),
+            positions=step.positions,
+            memory=self._device.memory(),
+            use=self._device.use(),
+        )
 
-    def _snapshot_fields(self, prompt: Prompt, achieved: Comparison, *, at_once: bool = False) -> dict[str, Any]:
+    def _snapshot(self, prompt: Prompt, achieved: Comparison, *, at_once: bool = False) -> schema.Snapshot:
         surprisal = self._surprisals.of(prompt.ids, at_once=at_once) if isinstance(prompt, HardPrompt) else ()
-        return {
-            "step": self.step,
+        return schema.Snapshot(
+            step=self.step,
             **asdict(achieved.numbers),
-            "prompt": prompt_tokens(self._model, prompt, surprisal),
-            "tokens": top_tokens(self._model.vocabulary, self._p, achieved.q),
-            "candidates": candidate_rows(self._model.vocabulary, prompt),
-        }
+            prompt=prompt_tokens(self._model, prompt, surprisal),
+            tokens=top_tokens(self._model.vocabulary, self._p, achieved.q),
+            candidates=candidate_rows(self._model.vocabulary, prompt),
+        )
 
-    def _project(self, prompt: SoftPrompt) -> dict[str, Any]:
-        self._projected = projection(self._model, self._p, prompt)
-        return {"step": self.step, **self._projected}
+    def _project(self, prompt: SoftPrompt) -> schema.Projection:
+        found = projection(self._model, self._p, prompt, self.step)
+        self._projected = {"projected_ids": list(found.ids), "projected_kl": found.kl, "drift": found.drift}
+        return found
 
     def save_best(self, search: Search) -> None:
         """Replace the best prompt's file where there is a better one."""
         best = search.best
         if best.kl != self._saved_best:
             self._save_prompt(best.prompt)
-            self._tell("best", step=best.step, kl=best.kl)
+            self._emit(schema.Best(best.step, best.kl))
             self._saved_best = best.kl
 
     def _save_prompt(self, prompt: Prompt) -> None:
@@ -245,38 +247,37 @@ class Recorder:
             ids = prompt.ids.tolist()
             write_json(self._run.best / "prompt.json", {"ids": ids, "text": self._model.vocabulary.decode(ids)})
 
-    def _result(self, best: Best, numbers: Numbers, bounds: Bounds) -> dict[str, Any]:
+    def _result(self, best: Best, numbers: Numbers, bounds: Bounds, said: dict[str, Any]) -> schema.Result:
         ids = best.prompt.ids.tolist() if isinstance(best.prompt, HardPrompt) else None
         kl_string = None if ids is None else kl_of_text(self._model, self._p, ids)
-        return {
-            "run": str(self._run.path),
-            "model": self._spec.model.name,
-            "preset": self._spec.preset or self._spec.target.family,
-            "method": self._spec.search.method,
-            "bos": self._model.bos_note,
-            "kl": numbers.kl,
-            "kl_ids": None if ids is None else numbers.kl,
-            "kl_string": kl_string,
-            "uniform_kl": self._target.uniform_kl(self._model.vocabulary),
-            "floor": bounds.floor,
-            "gap": bounds.gap,
-            "head_optimum": bounds.head_optimum,
-            "agreement": bounds.agreement,
-            "excess": bounds.excess(numbers.kl),
-            "gap_closed": bounds.gap_closed(numbers.kl, self._start_kl),
-            "entropy_target": self._target.entropy,
-            "entropy_achieved": numbers.entropy,
-            "projected_ids": self._projected["ids"],
-            "projected_kl": self._projected["kl"],
-            "drift": self._projected["drift"],
-            "prompt_ids": ids,
-            "prompt_sha256": _sha256_of(best.prompt),
-            "prompt_text": None if ids is None else self._model.vocabulary.decode(ids),
-            "steps": self.step,
-            "best_step": best.step,
-            "seconds": round(self.seconds, 3),
-            "positions": self._positions,
-        }
+        return schema.Result(
+            run=str(self._run.path),
+            model=self._spec.model.name,
+            preset=self._spec.preset or self._spec.target.family,
+            method=self._spec.search.method,
+            bos=self._model.bos_note,
+            kl=numbers.kl,
+            kl_ids=None if ids is None else numbers.kl,
+            kl_string=kl_string,
+            uniform_kl=self._target.uniform_kl(self._model.vocabulary),
+            floor=bounds.floor,
+            gap=bounds.gap,
+            head_optimum=bounds.head_optimum,
+            agreement=bounds.agreement,
+            excess=bounds.excess(numbers.kl),
+            gap_closed=bounds.gap_closed(numbers.kl, self._start_kl),
+            entropy_target=self._target.entropy,
+            entropy_achieved=numbers.entropy,
+            **self._projected,
+            prompt_ids=ids,
+            prompt_sha256=_sha256_of(best.prompt),
+            prompt_text=None if ids is None else self._model.vocabulary.decode(ids),
+            steps=self.step,
+            best_step=best.step,
+            seconds=round(self.seconds, 3),
+            positions=self._positions,
+            **said,
+        )
 
 
 def _sha256_of(prompt: Prompt) -> str:

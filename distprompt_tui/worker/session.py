@@ -27,13 +27,14 @@ from distprompt_tui.errors import DistPromptError, ModelError, UsageError, first
 from distprompt_tui.models.batch_invariance import is_batch_invariant
 from distprompt_tui.models.fingerprint import record_model
 from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.runs.events import FORMAT_VERSION, Event, EventWriter
+from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.runs.inputs import Inputs, array_sha256, as_fields, read_inputs, read_run_target
 from distprompt_tui.search import make_search
 from distprompt_tui.search.batching import is_out_of_memory
 from distprompt_tui.search.protocol import Search, Step
-from distprompt_tui.storage.decode import field, table, text
+from distprompt_tui.storage.decode import read_field
 from distprompt_tui.storage.prompt_files import write_vectors
 from distprompt_tui.storage.safe_io import write_array, write_json
 from distprompt_tui.targets import Target, build_target
@@ -68,14 +69,14 @@ def run_session(run: RunDirectory, events: EventWriter, control_offset: int | No
         control_offset = run.control.stat().st_size if run.control.is_file() else 0
 
     def report(text: str, fraction: float | None) -> None:
-        events.write("progress", stage="model", text=text, fraction=fraction)
+        events.write(schema.Progress("model", text, fraction))
 
     with _out_of_memory_explained(spec):
         model, folder = load_by_name(spec.model, report, inputs.model if inputs else None)
         model = model.in_context(spec.context.prefix, spec.context.suffix, spec.context.bos)
         if model.added[0] and model.prefix_ids[1:2] == model.prefix_ids[:1]:
             text = "the prefix begins with BOS and another one is added: context.bos = false leaves it out"
-            events.write("warning", text=text)
+            events.write(schema.Warning(text))
         report("making the target", None)
         source = ModelProvider(model, spec.model, report)
         target = _target(run, spec, inputs, lambda: build_target(spec.target, model.vocabulary, source))
@@ -83,7 +84,7 @@ def run_session(run: RunDirectory, events: EventWriter, control_offset: int | No
         if inputs is not None:
             _tell_other_conditions(events, inputs.manifest, manifest)
         p = torch.tensor(target.probabilities)
-        search = make_search(model, p, with_kept_start(run, spec), lambda text: events.write("warning", text=text))
+        search = make_search(model, p, with_kept_start(run, spec), lambda text: events.write(schema.Warning(text)))
         keep_start(run, spec)
         write_array(run.target, target.probabilities)
         if model.prefix_ids:
@@ -94,7 +95,7 @@ def run_session(run: RunDirectory, events: EventWriter, control_offset: int | No
         bounds = BackgroundBounds(model, p, events)
         recorder = Recorder(run, events, model, target, p, spec)
 
-        def change(request: Event) -> dict[str, Any]:
+        def change(request: dict[str, Any]) -> dict[str, Any]:
             report, answer = change_prompt(search, request)
             recorder.show(report, search)
             return answer
@@ -104,7 +105,7 @@ def run_session(run: RunDirectory, events: EventWriter, control_offset: int | No
         best, said = pruned(model, p, spec, search.best, control.asked_to_stop)
         said |= fluency(model, spec, best) | beginning(model, p, spec, with_kept_start(run, spec))
         result = recorder.finish(search, best, bounds.wait(control), reason, said)
-    events.write("ended", reason=reason, result=result)
+    events.write(schema.Ended(reason, result))
 
 
 def _search(
@@ -171,18 +172,18 @@ def _target(run: RunDirectory, spec: RunSpec, inputs: Inputs | None, make: Calla
         if inputs.target is not None and array_sha256(made.probabilities) != inputs.target:
             raise UsageError(f"{error}; it cannot be made again either: what it is made from has changed") from error
         return made
-    recipe, notes = field(text, inputs.manifest, "target_recipe"), field(table, inputs.manifest, "target_notes")
+    recipe, notes = read_field(str, inputs.manifest, "target_recipe"), read_field(dict, inputs.manifest, "target_notes")
     return Target(probabilities, spec.target.family, recipe or "", notes or {})
 
 
 def _tell_other_conditions(events: EventWriter, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Warn where a run goes on with other packages, on another device or in another dtype."""
-    packages = field(table, before, "packages") or {}
-    old = {name: field(text, before, name) for name in ("device", "dtype", "device_name")} | packages
+    packages = read_field(dict, before, "packages") or {}
+    old = {name: read_field(str, before, name) for name in ("device", "dtype", "device_name")} | packages
     new = {name: now[name] for name in ("device", "dtype", "device_name")} | now["packages"]
     changed = [f"{name} {old[name]} → {new[name]}" for name in new if old.get(name) not in (None, new[name])]
     if changed:
-        events.write("warning", text=f"goes on with {', '.join(changed)}: divergences may differ from those before")
+        events.write(schema.Warning(f"goes on with {', '.join(changed)}: divergences may differ from those before"))
 
 
 def _check_finite(step: Step, search: Search, recorder: Recorder) -> None:
@@ -226,7 +227,7 @@ class BackgroundBounds:
     def wait(self, control: Control) -> Bounds:
         """What is known at the end of the search; waits for the rest until somebody wants to stop."""
         if self._thread.is_alive():
-            self._events.write("progress", stage="bounds", text="solving floor and head optimum", fraction=None)
+            self._events.write(schema.Progress("bounds", "solving floor and head optimum"))
         while self._thread.is_alive() and not control.asked_to_stop():
             self._thread.join(POLL_SECONDS)
         return self._known
@@ -235,16 +236,15 @@ class BackgroundBounds:
         try:
             for bounds in solve_bounds(self._model.head, self._target):
                 self._known = bounds
-                self._events.write("bounds", **asdict(bounds))
+                self._events.write(schema.Bounds(**asdict(bounds)))
         except (ModelError, RuntimeError) as error:
-            self._events.write("warning", text=f"no floor or head optimum: {error}")
+            self._events.write(schema.Warning(f"no floor or head optimum: {error}"))
 
 
 def _announce(
     events: EventWriter, run: RunDirectory, spec: RunSpec, model: LanguageModel, target: Target, tokenizer_file: str
 ) -> None:
-    events.write(
-        "started",
+    started = schema.Started(
         run=run.name,
         preset=spec.preset or spec.target.family,
         model=spec.model.name,
@@ -258,8 +258,9 @@ def _announce(
         bos=model.bos_note,
         entropy_target=target.entropy,
         uniform_kl=target.uniform_kl(model.vocabulary),
-        budget=spec.budget.model_dump(),
+        budget=schema.Budget(**spec.budget.model_dump()),
     )
+    events.write(started)
 
 
 def _manifest(
@@ -270,7 +271,7 @@ def _manifest(
     if inputs is not None and inputs.digest is not None:  # the same, though a later version may write them otherwise
         begun_with |= {name: inputs.manifest[name] for name in ("spec", "inputs_sha256")}
     return {
-        "v": FORMAT_VERSION,
+        "v": schema.FORMAT_VERSION,
         "run": run.name,
         "started": time.time(),
         "program": __version__,

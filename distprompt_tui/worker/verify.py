@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from msgspec import ValidationError, convert
 from torch import Tensor
 
 from distprompt_tui.errors import NotFoundError, UsageError
@@ -12,7 +13,8 @@ from distprompt_tui.models.load import load_causal_model
 from distprompt_tui.models.tokenizer import load_callable_vocabulary
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.inputs import read_inputs, read_run_target
-from distprompt_tui.storage.decode import field, items, number, text, whole
+from distprompt_tui.runs.schema import read_result
+from distprompt_tui.storage.decode import Count
 from distprompt_tui.storage.prompt_files import read_prompt
 from distprompt_tui.storage.safe_io import read_json
 from distprompt_tui.worker.model_provider import prepare_as_recorded
@@ -103,11 +105,10 @@ def verify(run: RunDirectory) -> Verification:
         inside = target > 0
         return float((target[inside] * (target[inside].log() - log_q[inside])).sum())
 
-    result = read_json(run.result)
-    bos = field(text, result, "bos")
-    dtype = field(text, read_json(run.manifest), "dtype")
-    tolerance = AGREEMENT_NATS if dtype == "float32" else HALF_AGREEMENT_NATS
-    if (kl := field(number, result, "kl")) is None:
+    result = read_result(read_json(run.result))
+    bos, kl = result.bos, result.kl
+    tolerance = AGREEMENT_NATS if read_json(run.manifest).get("dtype") == "float32" else HALF_AGREEMENT_NATS
+    if kl is None:
         raise UsageError(f"{run.result} has no divergence")
     prompt = read_prompt(run.path)
     if not isinstance(prompt, list):
@@ -131,6 +132,7 @@ def _context_ids(run: RunDirectory) -> tuple[list[int], list[int]] | None:
     if recorded is None:
         return None
     try:
-        return [whole(i) for i in items(recorded["before"])], [whole(i) for i in items(recorded["after"])]
-    except (TypeError, KeyError, ValueError) as error:
+        ids = convert(recorded, dict[str, list[Count]])
+        return ids["before"], ids["after"]
+    except (KeyError, ValidationError) as error:
         raise UsageError(f"{run.manifest} is damaged: context_ids holds no token ids") from error

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from distprompt_tui.runs.directory import RunDirectory, create_run
-from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.events import Tailer, decode_object
 from tests.tiny_models import write_tiny_model
 from tests.tiny_runs import SEARCHES, outcome, tiny_spec
 from tests.worker.faulty_worker import Faults, kill, start_faulty
@@ -59,7 +59,7 @@ def kill_until_ended(run: RunDirectory, within: float, most: int, chance: random
 def redone(run: RunDirectory) -> Iterator[int]:
     """For each time that a search was resumed, the reported steps that were done again."""
     newest = 0
-    for event in Tailer(run.events).read():
+    for event in Tailer(run.events, decode_object).read():
         if event["type"] == "resumed":
             yield newest - event["step"]
         if event["type"] in ("step", "resumed"):

@@ -142,7 +142,7 @@ def _with_bytes(data: bytes, edit: Edit) -> bytes:
 
 
 def _made() -> list[spec.RunSpec]:
-    searches: tuple[spec.Search, ...] = (
+    searches: tuple[spec.SearchSpec, ...] = (
         spec.Soft(),
         spec.Hard(),
         spec.Gcg(),
@@ -150,7 +150,7 @@ def _made() -> list[spec.RunSpec]:
         spec.RandomSwaps(),
         spec.Exhaustive(),
     )
-    targets: tuple[spec.Target, ...] = (
+    targets: tuple[spec.TargetSpec, ...] = (
         spec.Zipf(entropy=3), spec.OneHot(token=" a"), spec.Reachable(), spec.Shuffled(text="a b"), spec.Uniform(),
         spec.Mixture(parts=(spec.MixturePart(weight=1, target=spec.Vanilla(entropy=2)),)),
     )  # fmt: skip

@@ -29,12 +29,14 @@ from distprompt_tui.models.registry import find_model
 from distprompt_tui.models.vocabulary import Vocabulary, load_vocabulary
 from distprompt_tui.reports.sweep_page import sweep_page
 from distprompt_tui.reports.sweep_report import SweepReport, report_sweep
+from distprompt_tui.runs import schema
 from distprompt_tui.runs.compare import spec_differences
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.event_reader import EventLogReader
-from distprompt_tui.runs.events import EventWriter, Tailer
+from distprompt_tui.runs.events import EventWriter, Tailer, decode_object
 from distprompt_tui.runs.export import export_run
 from distprompt_tui.runs.reducer import as_of, reduce_all
+from distprompt_tui.runs.schema import decode_event
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import as_dict, matching_runs, read_spec_fields, sorted_runs, summarise, title_of
 from distprompt_tui.storage.jsonl import append_line
@@ -150,11 +152,10 @@ def events(data: bytes, folder: Path) -> None:
     run.events.write_bytes(data)
     recording = EventLogReader(run.events)
     state = reduce_all(recording.read())
-    assert reduce_all(Tailer(run.events).read()).phase == state.phase
+    assert reduce_all(Tailer(run.events, decode_event).read()).phase == state.phase
     for place in recording.places[-2:]:
-        moment = recording.snapshot(place)
-        if moment is not None and (then := as_of(state, moment)) is not None:
-            _draw(then)
+        if (snapshot := recording.snapshot(place)) is not None:
+            _draw(as_of(state, snapshot))
     _draw(state)
     if len(data) % 16 == 0:  # it takes ten times as long as all else
         _plot(state)
@@ -166,8 +167,8 @@ def events(data: bytes, folder: Path) -> None:
     if state.result is not None:
         json.dumps(state.result, allow_nan=False)
     next_number = EventWriter(folder / "events.jsonl")
-    next_number.write("warning", text="one more")
-    newest = Tailer(run.events).read()[-1]
+    next_number.write(schema.Warning(text="one more"))
+    newest = Tailer(run.events, decode_object).read()[-1]
     assert newest["text"] == "one more"
     next_number.close()
 
@@ -265,8 +266,8 @@ def control(data: bytes, folder: Path) -> None:
     reader = Control(run, writer, lambda request: {"outcome": "done"})
     run.control.write_bytes(data)
     stopping = reader.asked_to_stop()
-    answers = Tailer(run.events).read()
-    asked = Tailer(run.control).read()
+    answers = Tailer(run.events, decode_object).read()
+    asked = Tailer(run.control, decode_object).read()
     assert len(answers) == len(asked)
     assert stopping == any(request.get("command") == "stop" for request in asked)
     assert all(len(run.events.read_bytes()) < 4096 * (1 + len(asked)) for _ in answers)

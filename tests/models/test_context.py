@@ -16,9 +16,10 @@ from distprompt_tui.errors import ModelError, TargetError
 from distprompt_tui.models.language_model import LanguageModel, load_language_model
 from distprompt_tui.models.tokenizer import load_callable_vocabulary
 from distprompt_tui.runs.directory import RunDirectory, create_run
-from distprompt_tui.runs.events import EventWriter, Tailer
+from distprompt_tui.runs.events import EventWriter, Tailer, decode_object
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.result_notes import outcome_notes
+from distprompt_tui.runs.schema import decode_event, read_result
 from distprompt_tui.search.retokenization import is_retokenization_stable
 from distprompt_tui.worker.session import run_session
 from distprompt_tui.worker.verify import verify
@@ -91,8 +92,8 @@ def test_the_choice_is_the_persons_and_is_told(tiny_folders: dict[str, Path], tm
     target = np.load(run.target)
     assert result["kl"] == pytest.approx(kl_of_ids(folder, target, result["prompt_ids"]), abs=1e-4)
     assert result["kl_string"] == pytest.approx(kl_of_ids(folder, target, [0, *result["prompt_ids"]]), abs=1e-4)
-    assert (result["bos"], reduce_all(list(Tailer(run.events).read())).bos) == ("no BOS", "no BOS")
-    (note,) = outcome_notes(result)
+    assert (result["bos"], reduce_all(list(Tailer(run.events, decode_event).read())).bos) == ("no BOS", "no BOS")
+    (note,) = outcome_notes(read_result(result))
     assert note.startswith("searched with no BOS, unlike what the model's tokenizer adds: KL ")
     assert json.loads(run.manifest.read_text())["context_ids"] == {"before": [], "after": []}
 
@@ -126,7 +127,7 @@ def test_texts_are_tokenized_as_transformers_tokenizes_them(
 def test_a_second_bos_is_warned_of(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     folder = with_tokenizer(tiny_folders["llama"], tmp_path / "bos", adding(True, False))
     run = searched(folder, tmp_path / "runs", context={"prefix": "<|end|>yes"}, budget={"steps": 0})
-    warnings = [event["text"] for event in Tailer(run.events).read() if event["type"] == "warning"]
+    warnings = [event["text"] for event in Tailer(run.events, decode_object).read() if event["type"] == "warning"]
     assert "the prefix begins with BOS and another one is added: context.bos = false leaves it out" in warnings
 
 

@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui.runs.events import EventWriter, Tailer
-from distprompt_tui.storage.legacy import with_new_names
+from distprompt_tui.runs import schema
+from distprompt_tui.runs.events import EventWriter, Tailer, decode_object
 
 
 def test_a_reader_sees_what_was_written(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    writer, tailer = EventWriter(path), Tailer(path)
+    writer, tailer = EventWriter(path), Tailer(path, decode_object)
     assert tailer.read() == []
-    writer.write("step", step=1, kl=0.5)
-    writer.write("step", step=2, kl=float("nan"), rows=[float("inf"), 1.0])
+    writer.write(schema.Best(step=1, kl=0.5))
+    writer.write(schema.Ended("budget", {"kl": float("nan"), "rows": [float("inf"), 1.0]}))
     first, second = tailer.read()
-    assert (first["v"], first["seq"], first["type"], first["kl"]) == (1, 0, "step", 0.5)
-    assert (second["seq"], second["kl"], second["rows"]) == (1, None, [None, 1.0])
+    assert (first["v"], first["seq"], first["type"], first["kl"]) == (1, 0, "best", 0.5)
+    assert (second["seq"], second["result"]) == (1, {"kl": None, "rows": [None, 1.0]})
     assert tailer.read() == []
 
 
@@ -32,30 +32,30 @@ def test_any_split_of_the_file_gives_the_same_lines(values: list[dict[str, str]]
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "lines.jsonl"
-        tailer, seen = Tailer(path), []
+        tailer, seen = Tailer(path, decode_object), []
         for start in range(0, len(data), piece):
             with path.open("ab") as file:
                 file.write(data[start : start + piece])
             seen += tailer.read()
-    assert seen == with_new_names(values)
+    assert seen == values
 
 
 def test_a_damaged_line_is_counted_and_the_rest_is_read(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(b'{"a":1}\n\xff\xfe{{{\n[1]\n{"a":2}\n{"half')
-    tailer = Tailer(path)
+    tailer = Tailer(path, decode_object)
     assert tailer.read() == [{"a": 1}, {"a": 2}]
     assert tailer.damaged == 2
 
 
 def test_a_second_writer_goes_on_after_a_half_line(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    EventWriter(path).write("started")
+    EventWriter(path).write(schema.Warning("first"))
     with path.open("ab") as file:
         file.write(b'{"v":1,"seq":1,"ty')  # killed in the middle of a line
-    EventWriter(path).write("resumed", step=0)
-    tailer = Tailer(path)
-    assert [(event["seq"], event["type"]) for event in tailer.read()] == [(0, "started"), (1, "resumed")]
+    EventWriter(path).write(schema.Resumed(0))
+    tailer = Tailer(path, decode_object)
+    assert [(event["seq"], event["type"]) for event in tailer.read()] == [(0, "warning"), (1, "resumed")]
     assert tailer.damaged == 1
 
 
@@ -67,5 +67,5 @@ def test_events_are_readable_by_their_owner_only(tmp_path: Path) -> None:
 
 def test_a_key_that_is_not_json_is_an_error_of_the_program(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
-        EventWriter(tmp_path / "events.jsonl").write("step", value=object())
-    assert Tailer(tmp_path / "events.jsonl").read() == []
+        EventWriter(tmp_path / "events.jsonl").write(schema.Ended("budget", {"value": object()}))
+    assert Tailer(tmp_path / "events.jsonl", decode_object).read() == []

@@ -18,10 +18,12 @@ import pytest
 from distprompt_tui.config.spec import Hard, RunSpec
 from distprompt_tui.errors import UsageError
 from distprompt_tui.runs.directory import RunDirectory, create_run
-from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.event_reader import EventLogReader
+from distprompt_tui.runs.events import Tailer, decode_object
 from distprompt_tui.runs.process import new_request_id, send, start_run, start_worker, stop, worker_pid
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.result_notes import outcome_notes
+from distprompt_tui.runs.schema import read_result
 from distprompt_tui.runs.state import FORCED, RunState
 from distprompt_tui.runs.summary import summarise
 from tests.tiny_runs import wait_for_end
@@ -30,11 +32,11 @@ from tests.waiting import DEADLINE_SECONDS, until
 
 def wait_for(run: RunDirectory, condition: Callable[[RunState], bool]) -> RunState:
     """Follow a run until its state is as asked; fails with its log after the deadline."""
-    tailer, state = Tailer(run.events), RunState()
+    reader, state = EventLogReader(run.events), RunState()
 
     def reached() -> bool:
         nonlocal state
-        state = reduce_all(tailer.read(), state)
+        state = reduce_all(reader.read(), state)
         return condition(state)
 
     until(reached, run.log.read_text)
@@ -75,7 +77,7 @@ def test_a_run_to_its_end_leaves_everything_on_disk(spec: RunSpec, tmp_path: Pat
     p, q = np.load(run.target), np.load(run.achieved)
     inside = p > 0
     assert (p[inside] * np.log(p[inside] / q[inside])).sum() == pytest.approx(result["kl"], abs=1e-4)
-    events = Tailer(run.events).read()
+    events = Tailer(run.events, decode_object).read()
     assert [event["seq"] for event in events] == list(range(len(events)))
     assert run.read_spec().budget.steps == 30
     manifest = json.loads(run.manifest.read_text())
@@ -179,7 +181,7 @@ def test_what_is_asked_while_the_worker_starts_is_answered_by_its_id(spec: RunSp
     assert wait_for(run, lambda state: state.phase == "paused").answered == (mine,)
     send(run, "unlock", others, position=0)
     assert wait_for(run, lambda state: len(state.answered) > 1).answered == (mine, others)
-    asked = Tailer(run.control).read()
+    asked = Tailer(run.control, decode_object).read()
     assert len({request["id"] for request in asked}) == 3
     assert stop(run)
     assert wait_for(run, lambda state: state.phase == "ended").reason == "stopped"
@@ -268,7 +270,7 @@ def test_an_ended_search_is_shortened_and_says_where_it_came_from(spec: RunSpec,
     assert result["kl_string"] == pytest.approx(result["kl"], abs=1e-4)
     assert json.loads((hard.best / "prompt.json").read_text())["ids"] == result["prompt_ids"]
     assert result["log_likelihood"] < 0 or len(result["prompt_ids"]) == 1
-    assert len(outcome_notes(result)) == 3
+    assert len(outcome_notes(read_result(result))) == 3
 
 
 def test_a_prompt_is_changed_by_hand_while_paused(spec: RunSpec, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from distprompt_tui.cli.tables import print_result
 from distprompt_tui.runs.result_notes import outcome_notes
+from distprompt_tui.runs.schema import read_result
 from distprompt_tui.runs.state import RunState
 from tests.fuzz.inputs import HOSTILE, ODD
 from tests.fuzz.readers import assert_visible
@@ -39,15 +40,19 @@ SHOWN = (
 SHOWN_TOO = ("reason", "run", "prompt_text", "projected_kl", "drift")
 
 
+def notes_of(result: dict[str, Any]) -> list[str]:
+    return outcome_notes(read_result(result))
+
+
 def test_every_outcome_has_its_sentence() -> None:
     result = RESULT
-    assert outcome_notes(result) == [
+    assert notes_of(result) == [
         "shortened from 10 tokens to 3: KL 0.500 before, 0.520 now",
         "started from a soft prompt with KL 0.020: now 0.520, 0.500 nats above",
         "best by KL − 0.1 × the prompt's mean log-likelihood, −7.250 nats a token",
     ]
-    assert outcome_notes(result | {"from_kl": 2.0})[1].endswith("1.480 nats below")
-    assert outcome_notes({"kl": 0.5}) == []
+    assert notes_of(result | {"from_kl": 2.0})[1].endswith("1.480 nats below")
+    assert notes_of({"kl": 0.5}) == []
 
 
 @given(st.dictionaries(st.sampled_from(SHOWN + SHOWN_TOO), st.sampled_from((*ODD, "[/]", f"[red]{HOSTILE}"))))
@@ -56,7 +61,7 @@ def test_somebody_elses_result_is_shown_whatever_it_holds(changes: dict[str, Any
     result = RESULT | changes
     console = Console(file=io.StringIO(), width=200)
     print_result(console, RunState(), result)
-    for line in (*outcome_notes(result), *console.file.getvalue().splitlines()):  # type: ignore[attr-defined]
+    for line in (*notes_of(result), *console.file.getvalue().splitlines()):  # type: ignore[attr-defined]
         assert_visible(line)
 
 

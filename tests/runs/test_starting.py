@@ -12,7 +12,7 @@ import pytest
 import tomli_w
 
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.events import Tailer, decode_object
 from distprompt_tui.runs.isolation import isolated, python
 from distprompt_tui.runs.process import start_worker, worker_pid
 from distprompt_tui.runs.summary import summarise
@@ -71,7 +71,7 @@ def test_the_command_runs_with_all_streams_closed(preset: Path, tmp_path: Path) 
     assert done.returncode == 0
     (path,) = (tmp_path / "runs").iterdir()
     assert summarise(RunDirectory(path)).state == "budget"  # over, since the command is
-    events = Tailer(path / "events.jsonl").read()
+    events = Tailer(path / "events.jsonl", decode_object).read()
     assert [event["seq"] for event in events] == list(range(len(events)))
     for closed in ("<&-", ">&-"):
         refused = subprocess.run([*command[:2], f'exec "$@" {closed}', *command[3:], "attach"], env=environment)

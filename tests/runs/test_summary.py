@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from distprompt_tui.errors import UsageError
+from distprompt_tui.runs import schema
 from distprompt_tui.runs import summary as module
 from distprompt_tui.runs.directory import RunDirectory, list_runs
 from distprompt_tui.runs.process import delete_run
@@ -81,7 +82,7 @@ def test_a_living_run_pauses_and_crashes(tmp_path: Path) -> None:
     living.start()
     with living.living_worker():
         assert summarise(living.run).state == "running"
-        living.writer.write("control", command="pause", outcome="paused")
+        living.writer.write(schema.Control(command="pause", outcome="paused"))
         assert summarise(living.run).state == "paused"
     assert summarise(living.run).state == "crashed"
 
@@ -91,7 +92,7 @@ def test_a_run_that_was_taken_up_again_and_crashed_has_not_ended(tmp_path: Path)
     recorder.start()
     recorder.steps(2)
     recorder.end("stopped")
-    recorder.writer.write("resumed", step=2)
+    recorder.writer.write(schema.Resumed(step=2))
     assert summarise(recorder.run).state == "crashed"
 
 
@@ -103,7 +104,7 @@ def test_the_head_optimum_is_found_far_from_the_end_and_looked_for_once(tmp_path
     assert recorder.run.events.stat().st_size > module._TAIL_BYTES
     first = summarise(recorder.run)
     assert first.head_optimum == 0.19
-    recorder.writer.write("bounds", floor=0.0, head_optimum=7.0)
+    recorder.writer.write(schema.Bounds(floor=0.0, head_optimum=7.0))
     assert summarise(recorder.run, first).head_optimum == 0.19
 
 
@@ -114,7 +115,7 @@ def test_a_head_optimum_that_comes_later_is_looked_for_in_what_is_new(tmp_path: 
     first = summarise(recorder.run)
     assert first.head_optimum is None
     assert first.scanned == recorder.run.events.stat().st_size
-    recorder.writer.write("bounds", floor=0.0, head_optimum=0.0)
+    recorder.writer.write(schema.Bounds(floor=0.0, head_optimum=0.0))
     assert summarise(recorder.run, first).head_optimum == 0.0
 
 
@@ -124,8 +125,8 @@ def test_only_what_has_changed_is_read_again(tmp_path: Path, monkeypatch: pytest
         recorder.start()
     known = read_runs(tmp_path)
     read: list[Path] = []
-    newest_events = module._newest_events
-    monkeypatch.setattr(module, "_newest_events", lambda path: read.append(path) or newest_events(path))
+    last_events = module._last_events
+    monkeypatch.setattr(module, "_last_events", lambda path, size: read.append(path) or last_events(path, size))
     assert read_runs(tmp_path, known) == known
     assert read == []
     recorders[1].steps(1)

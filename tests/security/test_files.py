@@ -20,7 +20,7 @@ from distprompt_tui.errors import DistPromptError, NotFoundError, UsageError
 from distprompt_tui.models import vocabulary
 from distprompt_tui.models.vocabulary import load_vocabulary
 from distprompt_tui.runs.directory import RunDirectory, create_run, find_run, list_runs
-from distprompt_tui.runs.events import MAX_LINE_BYTES, EventWriter, Tailer
+from distprompt_tui.runs.events import MAX_LINE_BYTES, EventWriter, Tailer, decode_object
 from distprompt_tui.runs.export import export_run
 from distprompt_tui.runs.log import read_log
 from distprompt_tui.runs.process import delete_run, send, start_worker
@@ -92,7 +92,7 @@ def test_pipes_in_a_run_folder_hold_nobody_up(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     for path in (run.events, run.log, run.target, run.lock):
         os.mkfifo(path)
-    assert Tailer(run.events).read() == []
+    assert Tailer(run.events, decode_object).read() == []
     assert read_log(run.log) == []
     with pytest.raises(UsageError, match="target cannot be read"):
         read_target(run.target)
@@ -101,7 +101,7 @@ def test_pipes_in_a_run_folder_hold_nobody_up(tmp_path: Path) -> None:
 def test_a_line_without_an_end_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(b'{"a":"' + b"x" * (2 * MAX_LINE_BYTES) + b'"}\n{"b":2}\n')
-    tailer = Tailer(path)
+    tailer = Tailer(path, decode_object)
     assert tailer.read() == [{"b": 2}]
     assert tailer.damaged == 1
     with path.open("ab") as file:
@@ -226,7 +226,7 @@ def test_a_damaged_run_is_exported_with_a_word_about_what_is_missing(run: RunDir
     save_file({"prompt_embeddings": np.ones((2, 3), np.float32)}, run.best / "prompt.safetensors")
     write_json(run.result, {"kl": 0.5})
     write_json(run.manifest, {"model_folder": 7, "dtype": "float32"})
-    with pytest.raises(UsageError, match=r"manifest\.json is damaged: it has no model_folder"):
+    with pytest.raises(UsageError, match=r"manifest\.json is damaged: .*model_folder"):
         export_run(run, "peft", tmp_path / "adapter")
     assert not (tmp_path / "adapter").exists()
 

@@ -15,7 +15,7 @@ from distprompt_tui.config.presets import Preset
 from distprompt_tui.config.spec import Lm, RunSpec, Temperature
 from distprompt_tui.models.registry import ModelEntry
 from distprompt_tui.runs.directory import RunDirectory, create_run
-from distprompt_tui.runs.events import Event, Tailer
+from distprompt_tui.runs.events import Tailer
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.start import listings, preview_service
 from tests.tui.recording import SIZE, Recorder, write_tokenizer
@@ -37,9 +37,9 @@ def screen_text(app: DistPromptApp) -> str:
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
 
 
-async def asked(pilot: Pilot[Any], commands: Tailer) -> Event:
+async def asked(pilot: Pilot[Any], commands: Tailer[dict[str, Any]]) -> dict[str, Any]:
     """The next request in the control file."""
-    found: list[Event] = []
+    found: list[dict[str, Any]] = []
     await until(pilot, lambda: found.extend(commands.read()) or found)
     (request,) = found
     return request

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from distprompt_tui.config.spec import Hard, Outlier, RunSpec, Soft
+from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import EventWriter
 
@@ -82,9 +83,8 @@ class Recorder:
         p, _ = distributions(0)
         if self._whole_vocabulary:
             np.save(self.run.target, p)
-        self.writer.write("progress", stage="model", text="loading", fraction=0.5)
-        self.writer.write(
-            "started",
+        self.writer.write(schema.Progress(stage="model", text="loading", fraction=0.5))
+        started = schema.Started(
             run=self.run.name,
             preset="outlier",
             model="tiny",
@@ -97,8 +97,9 @@ class Recorder:
             recipe="falling by rank",
             entropy_target=entropy(p),
             uniform_kl=UNIFORM,
-            budget={"steps": 100},
+            budget=schema.Budget(steps=100),
         )
+        self.writer.write(started)
 
     def steps(self, count: int) -> None:
         """That many more steps, each with its snapshot; the divergence falls and stays above the head optimum."""
@@ -106,20 +107,18 @@ class Recorder:
             self.step += 1
             p, q = distributions(1 - math.exp(-self.step / 20))
             kl = self.kl = float((p * np.log(p / q)).sum()) + 0.19
-            self.writer.write(
-                "step", step=self.step, kl=kl, best_kl=kl, best_step=self.step, entropy=entropy(q), seconds=self.step
-            )
-            self.writer.write("snapshot", **self._snapshot(p, q, kl))
+            self.writer.write(schema.Step(self.step, kl, kl, entropy(q), self.step, self.step))
+            self.writer.write(self._snapshot(p, q, kl))
             if self._whole_vocabulary:
                 np.save(self.run.achieved, q.astype(np.float32))
 
     def bounds(self) -> None:
         """Floor and head optimum."""
-        self.writer.write("bounds", floor=0.04, gap=1e-6, head_optimum=0.19, agreement=0.9)
+        self.writer.write(schema.Bounds(floor=0.04, gap=1e-6, head_optimum=0.19, agreement=0.9))
 
-    def end(self, reason: str = "budget", **fields: object) -> None:
+    def end(self, reason: str = "budget", error: str | None = None) -> None:
         """The last event."""
-        self.writer.write("ended", reason=reason, result={"kl": self.kl}, **fields)
+        self.writer.write(schema.Ended(reason, {"kl": self.kl}, error))
 
     @contextmanager
     def living_worker(self) -> Iterator[None]:
@@ -132,37 +131,43 @@ class Recorder:
         finally:
             os.close(descriptor)
 
-    def _snapshot(self, p: np.ndarray, q: np.ndarray, kl: float) -> dict[str, object]:
+    def _snapshot(self, p: np.ndarray, q: np.ndarray, kl: float) -> schema.Snapshot:
         texts = strings()
-        more = {"cosine": 0.5, "norm": 1.25} if self.method == "soft" else {}
-        prompt = [{"id": i, "text": texts[i], **more} for i in range(10)]
-        if self.method == "hard":
-            changed = [self.step if position == 3 else 1 for position in range(10)]
+        if self.method == "soft":
+            prompt = [schema.PromptToken(i, texts[i], cosine=0.5, norm=1.25) for i in range(10)]
+        else:
             prompt = [
-                token | {"changed": step, "surprisal": surprisal}
-                for token, step, surprisal in zip(prompt, changed, SURPRISALS, strict=True)
+                schema.PromptToken(
+                    i,
+                    texts[i],
+                    changed=self.step if i == 3 else 1,
+                    gained=0.25 if i == 3 else None,
+                    locked=i == 5,
+                    surprisal=surprisal,
+                )
+                for i, surprisal in enumerate(SURPRISALS)
             ]
-            prompt[3] |= {"gained": 0.25}
-            prompt[5] |= {"locked": True}
-        tokens = [[i, texts[i], p[i], q[i], p[i] * math.log(p[i] / q[i])] for i in range(20)]
-        return {
-            "step": self.step,
-            "kl": kl,
-            "entropy": entropy(q),
-            "reverse_kl": kl if self.step > self.infinite_until else None,
-            "js": 0.1,
-            "tv": 0.2,
-            "prompt": prompt,
-            "tokens": tokens,
-            "candidates": [] if self.method == "soft" else candidates(self.step),
-        }
+        columns = np.stack([p, q, p * np.log(p / q)])[:, :20]
+        tokens = (schema.TokenMass(i, texts[i], *values) for i, values in enumerate(columns.T.tolist()))
+        return schema.Snapshot(
+            step=self.step,
+            kl=kl,
+            entropy=entropy(q),
+            reverse_kl=kl if self.step > self.infinite_until else None,
+            js=0.1,
+            tv=0.2,
+            prompt=tuple(prompt),
+            tokens=tuple(tokens),
+            candidates=() if self.method == "soft" else candidates(self.step),
+        )
 
 
-def candidates(step: int) -> list[list[object] | None]:
+def candidates(step: int) -> tuple[schema.Tried | None, ...]:
     """What was tried at the fourth position, one token only by a screener, and nothing elsewhere."""
     texts = strings()
-    tried = [step, 2.0, [[i, texts[i], 1.5 + i / 4 + step / 1000, i == 3] for i in (0, 20, 3)]]
-    return [tried if position == 3 else None for position in range(10)]
+    tokens = (schema.TriedToken(i, texts[i], 1.5 + i / 4 + step / 1000, i == 3) for i in (0, 20, 3))
+    tried = schema.Tried(step, 2.0, tuple(tokens))
+    return tuple(tried if position == 3 else None for position in range(10))
 
 
 def searching(runs_dir: Path, method: str = "soft", *, steps: int = 2, whole_vocabulary: bool = True) -> Recorder:

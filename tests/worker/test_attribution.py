@@ -14,8 +14,7 @@ from distprompt_tui.config.spec import Context, RunSpec, Uniform
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.runs.directory import RunDirectory, create_run
-from distprompt_tui.runs.reducer import as_of
-from distprompt_tui.runs.state import RunState
+from distprompt_tui.runs.schema import read_snapshot
 from distprompt_tui.worker import attribution, model_server
 from distprompt_tui.worker.attribution import influences
 
@@ -75,15 +74,14 @@ def test_the_probe_explains_ids_and_the_best_soft_prompt(tiny_models: dict[str, 
 def test_a_text_is_measured_against_the_runs_target(tiny_model: LanguageModel, tmp_path: Path) -> None:
     run = run_for(tiny_model, tmp_path)
     answer = model_server._instead(run, "My favourite food", tiny_model)
-    state = as_of(RunState(), {"type": "snapshot", **answer})
-    assert state is not None
-    assert state.snapshot is not None
+    snapshot = read_snapshot(answer)
+    assert snapshot is not None
     p, q = np.load(run.target), tiny_model.next_token_probabilities("My favourite food")
     inside = p > 0
-    assert state.kl == pytest.approx(float((p[inside] * np.log(p[inside] / q[inside])).sum()))
-    assert state.entropy == pytest.approx(float(-(q[q > 0] * np.log(q[q > 0])).sum()))
-    assert "".join(token.text for token in state.snapshot.prompt) == "My favourite food"
-    masses = {row.id: row.achieved for row in state.snapshot.tokens}
+    assert snapshot.kl == pytest.approx(float((p[inside] * np.log(p[inside] / q[inside])).sum()))
+    assert snapshot.entropy == pytest.approx(float(-(q[q > 0] * np.log(q[q > 0])).sum()))
+    assert "".join(token.text for token in snapshot.prompt) == "My favourite food"
+    masses = {row.id: row.achieved for row in snapshot.tokens}
     assert all(math.isclose(mass, q[token], rel_tol=1e-6) for token, mass in masses.items())
     assert int(q.argmax()) in masses
 

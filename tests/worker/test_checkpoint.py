@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.runs.events import EventWriter, Tailer
+from distprompt_tui.runs.events import EventWriter, Tailer, decode_object
 from distprompt_tui.search.protocol import SearchState
 from distprompt_tui.worker import checkpoint
 from distprompt_tui.worker.checkpoint import Checkpoint, CheckpointSchedule, load_checkpoint, save_checkpoint
@@ -39,7 +39,7 @@ def checkpoint_of(step: int) -> Checkpoint:
 
 
 def warnings(run: RunDirectory) -> list[str]:
-    return [event["text"] for event in Tailer(run.events).read() if event["type"] == "warning"]
+    return [event["text"] for event in Tailer(run.events, decode_object).read() if event["type"] == "warning"]
 
 
 def assert_is(found: Checkpoint | None, step: int) -> None:

@@ -19,8 +19,9 @@ from typer.testing import CliRunner
 
 from distprompt_tui.cli import app
 from distprompt_tui.errors import DistPromptError, UsageError
+from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory, create_run
-from distprompt_tui.runs.events import FORMAT_VERSION, EventWriter, Tailer
+from distprompt_tui.runs.events import EventWriter, Tailer, decode_object
 from distprompt_tui.runs.process import send, start_worker, stop
 from distprompt_tui.storage.jsonl import append_line
 from distprompt_tui.storage.safe_io import write_array, write_json
@@ -130,7 +131,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_it_goes_on_when_there
     state = seen(run)
     assert (worker.exitcode, state.reason) == (1, "error")
     assert_one_clear_line(state.error, "No space left", "runs resume")
-    watched = Tailer(run.events)
+    watched = Tailer(run.events, decode_object)
     watched.read()
     assert watched.damaged == 0
     assert [path.name for path in run.path.iterdir() if path.name.startswith(".")] == []
@@ -165,7 +166,7 @@ def write_checkpoint(run: RunDirectory) -> None:
 
 
 WRITES: dict[str, Callable[[RunDirectory], object]] = {
-    "events.jsonl": lambda run: EventWriter(run.events).write("warning", text="x" * 9000),
+    "events.jsonl": lambda run: EventWriter(run.events).write(schema.Warning("x" * 9000)),
     "control.jsonl": lambda run: append_line(os.open(run.control, os.O_WRONLY | os.O_APPEND), {"text": "x" * 9000}),
     "checkpoint.safetensors": write_checkpoint,
     "achieved.npy": lambda run: write_array(run.achieved, np.ones(9000, np.float32)),
@@ -179,7 +180,7 @@ def test_each_kind_of_write_leaves_the_old_file_whole(name: str, disk: Path, tin
     """At every number of free pages until it fits: what a reader finds is the old or the new, never half of one."""
     run = create_run(tiny_spec(tiny_folders["llama"]), disk)
     file = run.path / name
-    EventWriter(run.events).write("warning", text="old")
+    EventWriter(run.events).write(schema.Warning("old"))
     if name not in ("events.jsonl", "control.jsonl"):
         file.write_bytes(b"old")
     before, failures = file.read_bytes(), 0
@@ -208,14 +209,14 @@ def test_no_run_is_half_made_on_a_full_disk(disk: Path, tiny_folders: dict[str, 
 
 def test_half_a_line_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer, write = EventWriter(tmp_path / "events.jsonl"), os.write
-    writer.write("first")
+    writer.write(schema.Resumed(1))
     monkeypatch.setattr("os.write", lambda file, data: write(file, data[: len(data) // 2]))
     with pytest.raises(OSError, match="No space left"):
-        writer.write("second")
+        writer.write(schema.Resumed(2))
     monkeypatch.undo()
-    writer.write("third")
-    assert [event["type"] for event in Tailer(tmp_path / "events.jsonl").read()] == ["first", "third"]
-    assert [event["seq"] for event in Tailer(tmp_path / "events.jsonl").read()] == [0, 1]
+    writer.write(schema.Resumed(3))
+    events = Tailer(tmp_path / "events.jsonl", decode_object).read()
+    assert [(event["seq"], event["step"]) for event in events] == [(0, 1), (1, 3)]
 
 
 def test_a_read_only_run_is_shown_and_not_resumed(
@@ -237,7 +238,7 @@ def test_a_clock_that_is_set_back_and_forth_changes_nothing(run: RunDirectory, t
     start_faulty(whole).join()
     start_faulty(run, Faults(clock=7200)).join()
     assert outcome(run) == outcome(whole)
-    events = Tailer(run.events).read()
+    events = Tailer(run.events, decode_object).read()
     times = [event["t"] for event in events]
     assert times == sorted(times)
     assert times[-1] - times[0] < 3600
@@ -293,17 +294,17 @@ def test_two_viewers_see_the_same_and_both_are_heard(tmp_path: Path, tiny_folder
     states = [viewer.poll().state for viewer in viewers]
     assert states[0].reason == states[1].reason == "stopped"
     assert states[0].result == states[1].result
-    answers = [event["outcome"] for event in Tailer(run.events).read() if event["type"] == "control"]
+    answers = [event["outcome"] for event in Tailer(run.events, decode_object).read() if event["type"] == "control"]
     assert answers == ["paused", "resumed", "stopping"]
 
 
 def test_a_run_of_a_newer_version_is_shown_as_far_as_it_is_known_and_left_alone(run: RunDirectory) -> None:
     start_faulty(run).join()
     lines = [json.loads(line) for line in run.events.read_text().splitlines()]
-    newer = [{**line, "v": FORMAT_VERSION + 1, "colour": "new"} for line in lines] + [{"v": 9, "type": "news"}]
+    newer = [{**line, "v": schema.FORMAT_VERSION + 1, "colour": "new"} for line in lines] + [{"v": 9, "type": "news"}]
     run.events.write_text("".join(json.dumps(line) + "\n" for line in newer))
     manifest = json.loads(run.manifest.read_text())
-    run.manifest.write_text(json.dumps(manifest | {"v": FORMAT_VERSION + 1}))
+    run.manifest.write_text(json.dumps(manifest | {"v": schema.FORMAT_VERSION + 1}))
     before = run.events.read_bytes()
     state = seen(run)
     assert (state.reason, state.step) == ("budget", 60)

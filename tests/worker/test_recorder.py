@@ -14,7 +14,7 @@ from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.runs.directory import create_run
 from distprompt_tui.runs.event_reader import EventLogReader
-from distprompt_tui.runs.events import EventWriter, Tailer
+from distprompt_tui.runs.events import EventWriter, Tailer, decode_object
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.search import make_search
 from distprompt_tui.targets import build_target
@@ -48,7 +48,7 @@ def test_events_become_rarer_with_the_age_of_a_run_and_the_newest_is_beside_them
             assert {"step", "snapshot"} & {event["type"] for event in newest}
             state = reduce_all(EventLogReader(run.events).read())
             assert (state.step, state.snapshot and state.snapshot.step) == (270, 270)
-    counts = Counter(event["type"] for event in Tailer(run.events).read())
+    counts = Counter(event["type"] for event in Tailer(run.events, decode_object).read())
     for kind in ("step", "snapshot", "projection"):
         assert parts < counts[kind] <= parts * (1 + math.log(clock / (parts * INTERVALS[kind])))
     assert run.trace.stat().st_size <= 4 * 289

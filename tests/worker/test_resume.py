@@ -11,7 +11,7 @@ import pytest
 
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.event_reader import EventLogReader
-from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.events import Tailer, decode_object
 from distprompt_tui.runs.export import export_run
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.state import RunState
@@ -32,7 +32,7 @@ def steps_of(run: RunDirectory) -> list[int]:
 
 
 def resumptions(run: RunDirectory) -> int:
-    return [event["type"] for event in Tailer(run.events).read()].count("resumed")
+    return [event["type"] for event in Tailer(run.events, decode_object).read()].count("resumed")
 
 
 @pytest.mark.parametrize("search", list(SEARCHES))

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from textual.binding import Binding, BindingType
 
 from distprompt_tui.bounds.values import Bounds
-from distprompt_tui.runs.state import CurvePoint, Reading
+from distprompt_tui.runs.schema import Divergences, Step
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.tui.drawing.plot import Mark, Point, Reference, plot_lines
@@ -38,8 +38,8 @@ class PlotData:
         cursor_step: the moment that the other panels show, where it is not the newest.
     """
 
-    curve: tuple[CurvePoint, ...] = ()
-    readings: tuple[Reading, ...] = ()
+    curve: tuple[Step, ...] = ()
+    readings: tuple[Divergences, ...] = ()
     uniform_kl: dict[str, float] = field(default_factory=dict)
     bounds: Bounds = field(default_factory=Bounds)
     best_kl: float | None = None

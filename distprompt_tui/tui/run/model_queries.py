@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.runs.reducer import as_of
+from distprompt_tui.runs.schema import read_snapshot
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.tui.platform.subprocesses import Probe
 
@@ -63,8 +64,8 @@ class ModelQueries:
         """
         self.text, self.instead, self.influence = text, None, None
         answer = await self._ask(model, "instead", text=text)
-        measured = as_of(state, answer) if answer is not None else None
-        if measured is not None:
+        if (snapshot := read_snapshot(answer)) is not None:
+            measured = as_of(state, snapshot)
             self.instead = replace(measured, best_kl=measured.kl, best_step=None)
 
     async def explain(self, token: int, text: str, model: str, state: RunState) -> None:

@@ -6,7 +6,8 @@ from bisect import bisect_right
 
 from distprompt_tui.runs.event_reader import EventLogReader, Place
 from distprompt_tui.runs.reducer import as_of
-from distprompt_tui.runs.state import CurvePoint, RunState
+from distprompt_tui.runs.schema import Step
+from distprompt_tui.runs.state import RunState
 from distprompt_tui.tui.platform.threads import in_thread
 
 SPEEDS = (1, 4, 16, 64)
@@ -50,10 +51,9 @@ class History:
             return
         self._index = min(max(index, 0), len(places) - 1)
         visit = self._visit
-        event = await in_thread(self._recording.snapshot, places[self._index])
-        moment = as_of(run, event) if event is not None else None
-        if moment is not None and visit == self._visit:
-            self.moment = moment
+        snapshot = await in_thread(self._recording.snapshot, places[self._index])
+        if snapshot is not None and visit == self._visit:
+            self.moment = as_of(run, snapshot)
 
     async def move(self, by: int, run: RunState) -> None:
         """Look at a snapshot so many earlier or later."""
@@ -90,7 +90,7 @@ class History:
         await self.go(index, run)
 
 
-def _seconds(curve: tuple[CurvePoint, ...], step: int) -> float:
+def _seconds(curve: tuple[Step, ...], step: int) -> float:
     """When a step was reported, in seconds of searching."""
     before = bisect_right(curve, step, key=lambda point: point.step)
     return curve[before - 1].seconds if before else 0.0

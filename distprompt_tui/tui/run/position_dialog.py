@@ -14,7 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from distprompt_tui.runs.state import PromptToken, Snapshot, Tried
+from distprompt_tui.runs.schema import PromptToken, Snapshot, Tried
 from distprompt_tui.text import formatting
 from distprompt_tui.text.escapes import unescape
 from distprompt_tui.text.formatting import Line

@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Region
 from textual.message import Message
 
-from distprompt_tui.runs.state import Projection, PromptToken
+from distprompt_tui.runs.schema import Projection, PromptToken
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit_to, visible_token

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from distprompt_tui.runs.result_notes import outcome_notes
+from distprompt_tui.runs.schema import read_result
 from distprompt_tui.runs.state import FORCED, RunState
 from distprompt_tui.runs.summary import RunLabel
 from distprompt_tui.text import formatting
@@ -203,7 +204,9 @@ def _ended(state: RunState, width: int) -> list[Line]:
     elif state.bounds.floor is not None and state.best_kl is not None:
         parts += [(f", {formatting.nats(state.best_kl - state.bounds.floor)} above the floor", "quiet")]
     steps = key_hints("y copy the prompt   r again with the next seed   esc start screen")
-    notes = [cut([(f"{note[:1].upper()}{note[1:]}", "quiet")], width) for note in outcome_notes(state.result or {})]
+    notes = [
+        cut([(f"{note[:1].upper()}{note[1:]}", "quiet")], width) for note in outcome_notes(read_result(state.result))
+    ]
     return [cut(parts, width), *notes, cut(steps, width)]
 
 

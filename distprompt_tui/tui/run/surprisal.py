@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from distprompt_tui.runs.state import PromptToken
+from distprompt_tui.runs.schema import PromptToken
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, Span
 from distprompt_tui.tui.drawing.styled_text import fitting

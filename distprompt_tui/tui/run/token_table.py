@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from distprompt_tui.runs.state import RunState, Snapshot, TokenMass
+from distprompt_tui.runs.schema import Snapshot, TokenMass
+from distprompt_tui.runs.state import RunState
 from distprompt_tui.tui.settings import Order
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any
 
 from textual.geometry import Size
 
-from distprompt_tui.runs.state import CurvePoint
+from distprompt_tui.runs.schema import Step
 from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
@@ -32,7 +32,7 @@ class Compared:
 
     number: int
     summary: RunSummary
-    curve: Sequence[CurvePoint] = ()
+    curve: Sequence[Step] = ()
     spec: dict[str, Any] = field(default_factory=dict)
 
 
@@ -100,7 +100,7 @@ class Differences(ScrollLineWidget):
         return cut([(fit(safe(name), name_cells - 1) + " ", "quiet"), *shown], width)
 
 
-def _points(curve: Sequence[CurvePoint], by_seconds: bool) -> list[tuple[float, float | None]]:
+def _points(curve: Sequence[Step], by_seconds: bool) -> list[tuple[float, float | None]]:
     return [(point.seconds if by_seconds else float(point.step), point.best_kl) for point in curve]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from distprompt_tui.config.spec import Hard, RunSpec, Soft, Uniform
 from distprompt_tui.errors import UsageError
-from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.events import Tailer, decode_object
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.fork_dialog import ForkDialog, forked, settings
 from distprompt_tui.tui.run.screen import LiveScreen
@@ -103,7 +103,7 @@ async def test_a_read_only_app_refuses_in_one_line(tmp_path: Path, app_on: Make,
             await pilot.press(key)
             await until(pilot, lambda: "This app is read-only" in screen_text(app))
             assert isinstance(app.screen, LiveScreen)
-            assert Tailer(recorder.run.control).read() == []
+            assert Tailer(recorder.run.control, decode_object).read() == []
 
 
 async def test_a_read_only_app_starts_and_writes_nothing(

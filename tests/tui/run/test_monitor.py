@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from distprompt_tui.config.presets import load_preset, override, with_method
+from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import create_run
 from distprompt_tui.runs.log import read_log
 from distprompt_tui.runs.summary import RunLabel
@@ -52,7 +53,7 @@ def test_a_silent_worker_is_noticed_unless_it_pauses(tmp_path: Path) -> None:
         assert view.health == "silent"
         assert view.silent_seconds is not None
         assert view.silent_seconds >= SILENT_AFTER_SECONDS + 9
-        recorder.writer.write("control", command="pause", outcome="paused")
+        recorder.writer.write(schema.Control(command="pause", outcome="paused"))
         assert follower.poll().health == "alive"
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distprompt_tui.bounds.values import Bounds
-from distprompt_tui.runs.state import PromptToken
+from distprompt_tui.runs.schema import PromptToken
 from distprompt_tui.tui import keymap
 from distprompt_tui.tui.drawing.styled_text import plain, width_of
 from distprompt_tui.tui.run.gauges import EntropyData, ExcessData, entropy_lines, excess_lines, one_line

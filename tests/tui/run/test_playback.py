@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.events import Tailer, decode_object
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.divergence_plot import DivergencePlot
 from distprompt_tui.tui.run.monitor import RunMonitor
@@ -245,8 +246,8 @@ async def test_two_viewers_watch_one_run(tmp_path: Path, app_on: Make) -> None:
             await until(second, lambda: complete(other))
             await second.press("h", "left")
             await first.press("space")
-            request = await asked(first, Tailer(recorder.run.control))
-            recorder.writer.write("control", command="pause", outcome="paused", id=request["id"])
+            request = await asked(first, Tailer(recorder.run.control, decode_object))
+            recorder.writer.write(schema.Control(command="pause", outcome="paused", id=request["id"]))
             recorder.steps(1)
             await until(first, lambda: "paused" in screen_text(one) and "step 3/100" in screen_text(one))
             await until(second, lambda: "paused" in screen_text(other) and "step 1 of 3" in screen_text(other))

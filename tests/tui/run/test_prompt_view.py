@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.runs.state import PromptToken
+from distprompt_tui.runs.schema import PromptToken
 from distprompt_tui.text.ascii import to_ascii
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.drawing.styled_text import plain
@@ -65,7 +67,7 @@ async def test_a_position_shows_what_was_tried_and_takes_another_token(
         await until(pilot, lambda: "changing…" in screen_text(app))
         await until(pilot, lambda: asked(recorder.run) == [{"command": "edit", "position": 3, "token": 31}])
         request = json.loads(recorder.run.control.read_text())["id"]
-        recorder.writer.write("control", command="edit", outcome="refused", why="not [/] there", id=request)
+        recorder.writer.write(schema.Control(command="edit", outcome="refused", why="not [/] there", id=request))
         await until(pilot, lambda: "changing…" not in screen_text(app))
         assert app.screen.view.state.warnings == ("not [/] there",)  # type: ignore[attr-defined]
 
@@ -190,7 +192,7 @@ def test_a_surprise_is_a_sign_a_colour_and_a_number() -> None:
     assert by_token == {"·t0": "faint", "·t1": "good", "·t2": "", "·t3": "warning", "·t4": "error"}
     grid, _ = prompt_lines(data, 30, flowing=False)
     assert [plain(line).split()[-1] for line in grid[1:]] == ["–", "0.5", "3.0", "8.0", "11.0"]
-    older = replace(data, tokens=tuple(replace(token, surprisal=None) for token in prompt))
+    older = replace(data, tokens=tuple(structs.replace(token, surprisal=None) for token in prompt))
     assert prompt_title(older) == "Prompt  5 tokens, surprisal −ln P in nats: not recorded"
     assert to_ascii(plain(lines[0])).isascii()
     assert len({to_ascii(sign) for sign, _ in GRADES}) == len(GRADES)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs import schema
+from distprompt_tui.runs.events import Tailer, decode_object
 from distprompt_tui.runs.state import FORCED
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run import controls
@@ -115,7 +116,7 @@ async def test_pause_and_resume_reach_the_worker(tmp_path: Path, app_on: Make) -
     recorder = searching(tmp_path / "runs")
     app = app_on(attach=recorder.run)
     app.updates_per_second = 20.0
-    commands = Tailer(recorder.run.control)
+    commands = Tailer(recorder.run.control, decode_object)
     with recorder.living_worker():
         async with app.run_test(size=(100, 30)) as pilot:
             await until(pilot, lambda: "running" in screen_text(app))
@@ -123,7 +124,7 @@ async def test_pause_and_resume_reach_the_worker(tmp_path: Path, app_on: Make) -
             assert "pausing…" in screen_text(app)
             request = await asked(pilot, commands)
             assert request["command"] == "pause"
-            recorder.writer.write("control", command="pause", outcome="paused", id=request["id"])
+            recorder.writer.write(schema.Control(command="pause", outcome="paused", id=request["id"]))
             await until(pilot, lambda: "paused" in screen_text(app))
             assert "resume" in screen_text(app)
             await pilot.press("space")
@@ -132,7 +133,7 @@ async def test_pause_and_resume_reach_the_worker(tmp_path: Path, app_on: Make) -
 
 async def test_pause_and_resume_within_one_poll_leave_nothing_pending(tmp_path: Path, app_on: Make) -> None:
     recorder = searching(tmp_path / "runs")
-    commands = Tailer(recorder.run.control)
+    commands = Tailer(recorder.run.control, decode_object)
     async with watched(recorder, app_on, size=(100, 30)) as (app, pilot):
         await until(pilot, lambda: "running" in screen_text(app))
         await pilot.press("space")
@@ -142,24 +143,24 @@ async def test_pause_and_resume_within_one_poll_leave_nothing_pending(tmp_path: 
         assert (pause["command"], resume["command"]) == ("pause", "resume")
         assert "resuming…" in screen_text(app)
         for request, outcome in ((pause, "paused"), (resume, "resumed")):
-            recorder.writer.write("control", command=request["command"], outcome=outcome, id=request["id"])
+            recorder.writer.write(schema.Control(command=request["command"], outcome=outcome, id=request["id"]))
         await until(pilot, lambda: "● running" in screen_text(app))
 
 
 async def test_another_viewers_answer_is_not_taken_for_ones_own(tmp_path: Path, app_on: Make) -> None:
     recorder = searching(tmp_path / "runs")
-    commands = Tailer(recorder.run.control)
+    commands = Tailer(recorder.run.control, decode_object)
     async with watched(recorder, app_on, size=(100, 30)) as (app, pilot):
         await until(pilot, lambda: "running" in screen_text(app))
         await pilot.press("space")
         mine = await asked(pilot, commands)
-        recorder.writer.write("control", command="pause", outcome="paused", id="another viewer's")
-        recorder.writer.write("control", command="pause", outcome="paused")  # of a worker that gives no ids
+        recorder.writer.write(schema.Control(command="pause", outcome="paused", id="another viewer's"))
+        recorder.writer.write(schema.Control(command="pause", outcome="paused"))  # of a worker that gives no ids
         screen = app.screen
         assert isinstance(screen, LiveScreen)
         await until(pilot, lambda: screen.view.state.phase == "paused")
         assert "pausing…" in screen_text(app)
-        recorder.writer.write("control", command="pause", outcome="paused", id=mine["id"])
+        recorder.writer.write(schema.Control(command="pause", outcome="paused", id=mine["id"]))
         await until(pilot, lambda: "‖ paused" in screen_text(app))
 
 
@@ -222,7 +223,7 @@ async def test_an_ended_run_shows_the_entropy_of_its_best_prompt(
 ) -> None:
     recorder = searching(tmp_path / "runs", steps=40)
     recorder.bounds()
-    recorder.writer.write("ended", reason="budget", result={"kl": 0.195, "entropy_achieved": 1.2345})
+    recorder.writer.write(schema.Ended(reason="budget", result={"kl": 0.195, "entropy_achieved": 1.2345}))
     app = app_on(attach=recorder.run)
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: complete(app))
@@ -234,7 +235,7 @@ async def test_an_ended_run_shows_the_entropy_of_its_best_prompt(
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
 async def test_a_run_without_a_result_names_its_last_step(tmp_path: Path, app_on: Make, size: tuple[int, int]) -> None:
     recorder = searching(tmp_path / "runs", steps=40)
-    recorder.writer.write("ended", reason=FORCED, result=None)
+    recorder.writer.write(schema.Ended(reason=FORCED, result=None))
     app = app_on(attach=recorder.run)
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: complete(app))
@@ -270,7 +271,7 @@ async def test_read_only_touches_nothing(tmp_path: Path, app_on: Make) -> None:
             await until(pilot, lambda: "running" in screen_text(app))
             await pilot.press("space", "s", "r")
             assert isinstance(app.screen, LiveScreen)
-            assert Tailer(recorder.run.control).read() == []
+            assert Tailer(recorder.run.control, decode_object).read() == []
             assert "read-only" in screen_text(app)
             await pilot.press("q")
             await pilot.pause()
@@ -291,7 +292,7 @@ async def test_quitting_asks_only_for_a_living_run(tmp_path: Path, app_on: Make)
             await pilot.press("q", "d")
             await pilot.pause()
         assert app.return_value == 0
-        assert Tailer(recorder.run.control).read() == []
+        assert Tailer(recorder.run.control, decode_object).read() == []
     ended = app_on(attach=recorded(tmp_path / "runs"))
     async with ended.run_test(size=(100, 30)) as pilot:
         await until(pilot, lambda: "budget spent" in screen_text(ended))
@@ -356,10 +357,10 @@ async def test_the_key_bar_can_be_clicked(tmp_path: Path, app_on: Make) -> None:
 async def test_old_warnings_stay_in_the_log(tmp_path: Path, app_on: Make) -> None:
     recorder = Recorder(tmp_path / "runs")
     recorder.start()
-    recorder.writer.write("warning", text="an old [/] warning")
+    recorder.writer.write(schema.Warning(text="an old [/] warning"))
     async with watched(recorder, app_on, size=(120, 40), notifications=True) as (app, pilot):
         await until(pilot, lambda: "running" in screen_text(app))
-        recorder.writer.write("warning", text="a new [/] warning")
+        recorder.writer.write(schema.Warning(text="a new [/] warning"))
         await until(pilot, lambda: "a new [/] warning" in screen_text(app))
         assert "an old" not in screen_text(app)
         await pilot.press("w")

@@ -9,14 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distprompt_tui.bounds.values import Bounds
-from distprompt_tui.runs.state import CurvePoint, Progress, RunState
+from distprompt_tui.runs.schema import Progress, Step
+from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunLabel
 from distprompt_tui.tui.drawing.styled_text import plain, width_of
 from distprompt_tui.tui.run.monitor import RunView
 from distprompt_tui.tui.run.status import StatusData, notice_lines, status_line
 
 TITLE = RunLabel("outlier", "smollm2", "soft", 10)
-CURVE = tuple(CurvePoint(step, 1.0, 1.0, 5.0, step / 6) for step in range(1, 50))
+CURVE = tuple(Step(step, 1.0, 1.0, 5.0, step / 6, step) for step in range(1, 50))
 SEARCHING = RunState(phase="searching", curve=CURVE, step=49, steps_planned=1000, best_kl=0.231, best_step=40)
 
 VIEWS = {

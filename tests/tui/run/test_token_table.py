@@ -9,6 +9,7 @@ import pytest
 
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.reducer import reduce_all
+from distprompt_tui.runs.schema import decode_event
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.tui.run.token_table import TokenSource, TokenTable, Wish
 from distprompt_tui.tui.settings import ORDERS, Order
@@ -22,7 +23,7 @@ def source(tmp_path: Path) -> TokenSource:
 
 @pytest.fixture
 def state(source: TokenSource) -> RunState:
-    return reduce_all(Tailer(source.run.events).read())
+    return reduce_all(Tailer(source.run.events, decode_event).read())
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -76,7 +77,7 @@ def test_a_token_keeps_its_place_or_is_gone(source: TokenSource, state: RunState
 def test_without_files_the_snapshot_serves(tmp_path: Path, order: Order) -> None:
     recorder = searching(tmp_path, whole_vocabulary=False, steps=5)
     source = TokenSource(recorder.run)
-    state = reduce_all(Tailer(recorder.run.events).read())
+    state = reduce_all(Tailer(recorder.run.events, decode_event).read())
     table = source.build(state, Wish(order, ""))
     assert not table.complete
     assert len(table) == 20
