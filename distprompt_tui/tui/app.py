@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 def palette_commands() -> type[Provider]:
-    """Called by Textual when the palette opens for the first time."""
+    """Import the palette when it opens for the first time."""
     from distprompt_tui.tui.palette import AppCommands
 
     return AppCommands
@@ -97,28 +97,26 @@ class DistPromptApp(App[int]):
         self.theme = self._first_theme = self._theme_to_start_with()
 
     def post_message(self, message: Message) -> bool:
-        """Called by Textual. Keys of the terminal go on in turn; a test's pilot waits between its keys by itself."""
+        """Queue the terminal's keys. A test's pilot waits between its keys, so headless keys pass at once."""
         if isinstance(message, events.Key) and not message.is_forwarded and not self.is_headless:
             self._turns.take(message)
             return True
         return super().post_message(message)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Called by Textual: the colours that have a meaning, for every theme."""
+        """Add the semantic colours to every theme."""
         return semantic_variables(self.current_theme)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Called by Textual for each line that is written."""
         filters = super().get_line_filters()
         return [*filters, self._ascii_filter] if self._ascii_filter else filters
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Called by Textual: of its own commands, those that are not in the key tables."""
+        """Textual's own commands that are not in the key tables."""
         yield SystemCommand("Theme", "Other colours, light ones too", self.action_change_theme)
         yield SystemCommand("Save a screenshot", "This screen as an SVG file", self.deliver_screenshot)
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         if not self.is_headless:
             watch_terminal(self)
         self.theme_changed_signal.subscribe(self, self._remember_theme)
@@ -174,7 +172,7 @@ class DistPromptApp(App[int]):
         return SIXTEEN_COLORS if few_colors and not theme.ansi else theme.name
 
     def _remember_theme(self, theme: Theme) -> None:
-        """Called by Textual after a change; the theme that the app started with is no choice of the person's."""
+        """Save a theme that the user chose. The initial theme is not a choice: it may depend on the terminal."""
         if theme.name not in (self._first_theme, self.settings.theme):
             self.change_settings(theme=theme.name)
         self._first_theme = ""
@@ -255,19 +253,16 @@ class DistPromptApp(App[int]):
     # What can be done anywhere.
 
     def action_runs(self) -> None:
-        """All runs."""
         from distprompt_tui.tui.runs.screen import RunsScreen
 
         self._go_to(RunsScreen, RunsScreen)
 
     def action_sweeps(self) -> None:
-        """All sweeps."""
         from distprompt_tui.tui.sweeps.list_screen import SweepsScreen
 
         self._go_to(SweepsScreen, SweepsScreen)
 
     def action_settings(self) -> None:
-        """What is kept from one time to the next."""
         from distprompt_tui.tui.tools.settings_screen import SettingsScreen
 
         self._go_to(SettingsScreen, SettingsScreen)
@@ -281,7 +276,6 @@ class DistPromptApp(App[int]):
             self.push_screen(HelpScreen((*keys, *getattr(self.screen, "app_keys", APP_KEYS))))
 
     def action_doctor(self) -> None:
-        """What this terminal and this machine can do."""
         from distprompt_tui.tui.tools.doctor_screen import DoctorScreen
 
         self._go_to(DoctorScreen, DoctorScreen)

@@ -41,16 +41,13 @@ class AppCommands(Provider):
     """What the key tables and the start screen's lists offer."""
 
     async def startup(self) -> None:
-        """Called by Textual when the palette opens."""
         self._runs = sorted_runs(await self._context.read_runs(), "newest")[:MAX_RUNS]
 
     async def discover(self) -> Hits:
-        """Called by Textual before anything is typed."""
         for command in self._commands():
             yield DiscoveryHit(Content(command.name), command.run, text=command.name, help=command.help)
 
     async def search(self, query: str) -> Hits:
-        """Called by Textual while the person types."""
         matcher = self.matcher(query)
         for command in self._commands():
             if (score := matcher.match(command.name)) > 0:

@@ -30,7 +30,6 @@ class DraftForm(Vertical):
         self._by_text = False
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield self.rows
         yield self._choice
         with Horizontal(id="text-line"):
@@ -41,16 +40,13 @@ class DraftForm(Vertical):
             yield self._entropy
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self._arrange()
 
     @property
     def draft(self) -> Draft:
-        """All that is written now."""
         return Draft(self.rows.value, self._rest, self._by_text, self._text.value, self._entropy.value)
 
     def write(self, draft: Draft) -> None:
-        """Put another draft into the fields."""
         self._rest, self._by_text = draft.rest, draft.by_text
         self._text.value, self._entropy.value = draft.text, draft.entropy
         self.rows.write(draft.rows)
@@ -80,22 +76,18 @@ class DraftForm(Vertical):
             self.rows.focus_token()
 
     def on_target_rows_changed(self, event: TargetRows.Changed) -> None:
-        """Called by Textual."""
         event.stop()
         self.post_message(self.Changed())
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Called by Textual: the text or the entropy."""
         event.stop()
         self.post_message(self.Changed())
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Called by Textual: enter in the text or the entropy."""
         event.stop()
         self.screen.focus_next()
 
     def on_rest_choice_clicked(self) -> None:
-        """Called by Textual."""
         self.toggle_rest()
 
     def _arrange(self) -> None:

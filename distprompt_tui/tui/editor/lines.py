@@ -36,11 +36,9 @@ class RestChoice(LineWidget[RestData]):
         super().__init__(RestData(), id=id)
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
         return rest_lines(self.data, width)
 
     def on_click(self, event: events.Click) -> None:
-        """Called by Textual."""
         self.post_message(self.Clicked())
 
 
@@ -83,7 +81,6 @@ class Verdict(LineWidget[VerdictData]):
         super().__init__(VerdictData(), id=id)
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
         return verdict_lines(self.data, width, height)
 
 

@@ -34,7 +34,6 @@ class NameDialog(ModalScreen[str | None]):
         self._problem = problem
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         field = Field(self._first_name, placeholder="a name, such as yes-or-no", compact=True)
         with Vertical(classes="dialog") as box:
             box.border_title = "Save as a preset"
@@ -47,7 +46,6 @@ class NameDialog(ModalScreen[str | None]):
                 yield Static(content(wrapped(words, _WIDTH, "quiet")), markup=False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Called by Textual."""
         self.dismiss(event.value.strip())
 
 

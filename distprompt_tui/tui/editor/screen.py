@@ -64,7 +64,6 @@ class EditorScreen(AppScreen):
         self._kept_spec: spec.RunSpec | None = None
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield OneLine([], id="header")
         with Container(id="edit"):
             yield DraftForm(ascii_only=self._ascii_only, id="written", classes="panel")
@@ -75,7 +74,6 @@ class EditorScreen(AppScreen):
         yield TooSmall()
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         for field in self.query(Input):
             field.cursor_blink = False
         self.query_one(SearchForm).show(self._opening.choice)
@@ -83,23 +81,21 @@ class EditorScreen(AppScreen):
         self._open()
 
     def on_screen_resume(self) -> None:
-        """Called by Textual: bounds that were given up are looked for again."""
+        """Look again for bounds whose computation `on_screen_suspend` ended."""
         self._look()
 
     async def on_screen_suspend(self) -> None:
-        """Called by Textual: a search gets the machine for itself."""
+        """Leave the processor to a search."""
         if not isinstance(self.app.screen, ModalScreen):
             await self._desk.close()
 
     async def on_unmount(self) -> None:
-        """Called by Textual."""
         await self._desk.close()
 
     # What is written.
 
     @property
     def form(self) -> DraftForm:
-        """Where it is written."""
         return self.query_one(DraftForm)
 
     @property
@@ -131,7 +127,6 @@ class EditorScreen(AppScreen):
         self.form.write(draft)
 
     def on_draft_form_changed(self, event: DraftForm.Changed) -> None:
-        """Called by Textual."""
         self._check()
 
     def _check(self) -> None:
@@ -225,7 +220,6 @@ class EditorScreen(AppScreen):
         self.query_one(Verdict).show(VerdictData(failure or self._report.problem, is_wrong, row))
 
     def on_descendant_focus(self) -> None:
-        """Called by Textual: another row's sentence."""
         self._show_verdict()
 
     # What can be done.
@@ -236,23 +230,19 @@ class EditorScreen(AppScreen):
         return not (action in _ACTIONS_ON_ROWS and by_text) and not (action == "as_rows" and not by_text)
 
     def action_rescale(self) -> None:
-        """Make the masses sum to 1."""
         try:
             self.form.rows.write(target_draft.rescaled(self.form.draft.trimmed().rows))
         except DistPromptError as error:
             self._warn(error)
 
     def action_rest(self) -> None:
-        """Spread the rest the other way."""
         self.form.toggle_rest()
 
     def action_by_text(self) -> None:
-        """Write a text instead of rows, or rows again."""
         self._last_made = None
         self.form.toggle_by_text()
 
     def action_as_rows(self) -> None:
-        """The largest tokens after the text become the rows."""
         made = self._known(self._report.target).target
         if made is None or self._vocabulary is None:
             self.notify("There are no tokens yet: write a text and wait for its bars.", severity="warning")
@@ -262,15 +252,12 @@ class EditorScreen(AppScreen):
         self.form.rows.focus_token()
 
     def action_drop(self) -> None:
-        """Take the row in focus away."""
         self.form.rows.drop_current()
 
     def on_input_submitted(self) -> None:
-        """Called by Textual: enter in a field of the search."""
         self.action_start()
 
     def action_start(self) -> None:
-        """Start a search for what is written."""
         try:
             chosen = self._spec()
         except DistPromptError as error:
@@ -300,7 +287,6 @@ class EditorScreen(AppScreen):
 
     @work(exclusive=True, group="save")
     async def action_save(self) -> None:
-        """Save the target as a preset."""
         await self._save()
 
     async def _save(self) -> bool:
@@ -319,7 +305,6 @@ class EditorScreen(AppScreen):
         return True
 
     def action_back(self) -> None:
-        """Back to the screen below."""
         self.leave(self.app.pop_screen)
 
     @work(exclusive=True, group="save")

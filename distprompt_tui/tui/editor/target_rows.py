@@ -28,7 +28,6 @@ class RowNote(LineWidget[RowReport]):
 
 
 def note_line(report: RowReport, width: int) -> Line:
-    """A row's note."""
     if not report.is_wrong:
         return cut([(safe(report.short), "faint")], width)
     whole: Line = [("✕ ", "error"), (safe(report.sentence), "error")]
@@ -54,18 +53,15 @@ class TargetRow(Horizontal):
         self.mass.add_class("mass")
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield self.token
         yield self.mass
         yield self.note
 
     @property
     def value(self) -> Row:
-        """What is written now."""
         return Row(self.token.value, self.mass.value)
 
     def write(self, row: Row) -> None:
-        """Put another row into the fields."""
         self.token.value, self.mass.value = row.token, row.mass
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -97,7 +93,6 @@ class TargetRows(VerticalScroll, can_focus=False):
         self._rows = [self._made(Row())]
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield from self._rows
 
     @property
@@ -111,7 +106,6 @@ class TargetRows(VerticalScroll, can_focus=False):
         return next((index for index, row in enumerate(self._rows) if row.has_focus_within), None)
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Show other rows."""
         wanted = [*rows, Row()]
         for shown, row in zip(self._rows, wanted, strict=False):
             if shown.value != row:
@@ -139,20 +133,17 @@ class TargetRows(VerticalScroll, can_focus=False):
         self._rows[min(max(index, 0), len(self._rows) - 1)].token.focus()
 
     def action_move(self, by: int) -> None:
-        """Go to the same field of another row."""
         if (index := self.current) is not None and 0 <= index + by < len(self._rows):
             row = self._rows[index + by]
             (row.mass if self._rows[index].mass.has_focus else row.token).focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Called by Textual."""
         event.stop()
         if not self._rows[-1].value.is_empty:
             self._add([Row()])
         self.post_message(self.Changed())
 
     def on_target_row_done(self, event: TargetRow.Done) -> None:
-        """Called by Textual."""
         event.stop()
         self.focus_token(self._rows.index(event.row) + 1)
 

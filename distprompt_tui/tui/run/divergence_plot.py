@@ -65,7 +65,6 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
         self._cursor: int | None = None
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self._retitle()
 
     def toggle_scale(self) -> None:
@@ -83,7 +82,6 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
         self.redraw()
 
     def show(self, data: PlotData) -> None:
-        """Draw another curve."""
         super().show(data)
         self._retitle()
 
@@ -108,7 +106,6 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
             return wrapped(f"The plot could not be drawn: {type(error).__name__}: {error}", width, "quiet")
 
     def action_move(self, by: int) -> None:
-        """Read another point."""
         count = len(series(self.data, self.metric))
         if not count:
             return
@@ -119,7 +116,6 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
         self.redraw()
 
     def action_leave(self) -> None:
-        """Follow the newest point again."""
         self._cursor = None
         self._retitle()
         self.redraw()

@@ -49,7 +49,6 @@ class ForkDialog(ModalScreen["RunSpec | None"]):
         self._told = Static(markup=False)
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         with Vertical(classes="dialog") as box:
             box.border_title = "A new search from this one"
             box.border_subtitle = "enter starts it, esc goes back"
@@ -61,11 +60,9 @@ class ForkDialog(ModalScreen["RunSpec | None"]):
             yield self._told
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self._tell([[("Change one value; all else stays as it is.", "quiet")]])
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Called by Textual."""
         changed = {name: field.value.strip() for name, field in self._fields.items()}
         try:
             self.dismiss(forked(self._spec, changed))

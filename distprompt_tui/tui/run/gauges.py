@@ -31,18 +31,15 @@ class EntropyGauge(LineWidget[EntropyData]):
         super().__init__(EntropyData(), id=id, classes=classes)
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self.border_title = "Entropy, nats"
 
     def show(self, data: EntropyData) -> None:
-        """Draw other entropies."""
         super().show(data)
         if data.vocab_size > 1:
             scale = f"0 … ln {data.vocab_size:,} = {math.log(data.vocab_size):.2f}"
             label_border(self, subtitle=[(scale, "border")])
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
         return entropy_lines(self.data, width)
 
 
@@ -86,7 +83,6 @@ class ExcessData:
 
     @staticmethod
     def of(state: RunState, name: str = "best", *, last_step: bool = False) -> ExcessData:
-        """Out of a run's state."""
         return ExcessData(
             state.best_kl,
             state.start_kl,
@@ -108,11 +104,9 @@ class ExcessGauge(LineWidget[ExcessData]):
         super().__init__(ExcessData(), id=id, classes=classes)
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self.border_title = "Excess"
 
     def show(self, data: ExcessData) -> None:
-        """Draw another split."""
         super().show(data)
         label_border(self, subtitle=_closed(data))
 

@@ -93,7 +93,6 @@ class ModelQueries:
         return True
 
     async def close(self) -> None:
-        """End the helper process."""
         probe, self._probe = self._probe, None
         if probe is not None:
             await probe.close()

@@ -63,7 +63,6 @@ class RunMonitor:
         return self._title is not None
 
     def poll(self) -> RunView:
-        """The run now."""
         from distprompt_tui.runs.process import worker_pid
 
         if self._title is None:

@@ -81,7 +81,6 @@ class PositionDialog(ModalScreen["int | None"]):
         self._told = Static(markup=False)
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         data = self._data
         text = fit_to(visible_token(data.token.text, ascii_only=data.ascii_only), _TOKEN_CELLS)
         with Vertical(classes="dialog") as box:
@@ -94,11 +93,9 @@ class PositionDialog(ModalScreen["int | None"]):
             yield self._list
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self._offer_tried()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Called by Textual."""
         written = unescape(event.value)
         if written:
             self._offer_completions(written)
@@ -113,11 +110,10 @@ class PositionDialog(ModalScreen["int | None"]):
         self._offer(found)
 
     def on_input_submitted(self) -> None:
-        """Called by Textual: enter takes the first that is offered."""
+        """Enter takes the first token of the list."""
         self._choose(self._list.highlighted or 0)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Called by Textual."""
         self._choose(event.option_index)
 
     def _choose(self, index: int) -> None:

@@ -25,12 +25,10 @@ class PromptScreen(RunScreen):
         return self.read_only
 
     def on_prompt_view_lock_asked(self, event: PromptView.LockAsked) -> None:
-        """Called by Textual."""
         if not self.refused():
             self._change("lock" if event.locked else "unlock", position=event.position)
 
     def on_prompt_view_opened(self, event: PromptView.Opened) -> None:
-        """Called by Textual."""
         self.run_worker(self._open_position_dialog(event.position))
 
     async def _open_position_dialog(self, position: int) -> None:

@@ -83,23 +83,18 @@ class PromptView(ScrollLineWidget):
         self._laid_out: tuple[PromptData, int, bool] | None = None
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self._lay_out()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Called by Textual."""
         self._lay_out()
 
     def on_focus(self) -> None:
-        """Called by Textual: the cursor comes."""
         self.show(self._data)
 
     def on_blur(self) -> None:
-        """Called by Textual: the cursor goes."""
         self.show(self._data)
 
     def show(self, data: PromptData) -> None:
-        """Draw another prompt."""
         self._position = min(self._position, max(len(data.tokens) - 1, 0))
         has_cursor = self.has_focus and _has_positions(data)
         surprising = self.has_class(_SURPRISING) and _has_positions(data)
@@ -115,7 +110,6 @@ class PromptView(ScrollLineWidget):
         return True
 
     def action_move(self, by: int) -> None:
-        """Choose the position so many later."""
         self._position = min(max(self._position + by, 0), max(len(self._data.tokens) - 1, 0))
         self.show(self._data)
         if self._data.chosen is not None:
@@ -123,19 +117,16 @@ class PromptView(ScrollLineWidget):
             self.scroll_to_region(Region(0, row, 1, 1), animate=False, force=True, immediate=True)
 
     def action_move_row(self, by: int) -> None:
-        """Choose the position above or below; vectors are scrolled."""
         if self._data.chosen is not None:
             self.action_move(by * self._places.count(self._places[0]))
         else:
             self.scroll_relative(y=by, animate=False)
 
     def action_open(self) -> None:
-        """Ask for the chosen position to be looked into."""
         if self._data.chosen is not None:
             self.post_message(self.Opened(self._data.chosen))
 
     def action_lock(self) -> None:
-        """Ask for the chosen position to be locked, or let go."""
         if self._data.chosen is not None:
             token = self._data.tokens[self._data.chosen]
             self.post_message(self.LockAsked(self._data.chosen, locked=not token.locked))

@@ -51,12 +51,10 @@ class LiveScreen(PromptScreen):
     # The search.
 
     def action_pause(self) -> None:
-        """Ask for a pause, or for the search to go on."""
         if not self.refused():
             self.request(self.control.toggle_pause(self.view))
 
     def action_stop(self) -> None:
-        """End the search, after a question; where that takes long, kill it, after another one."""
         if not self.refused():
             self.app.push_screen(kill_question() if self.control.is_stopping else stop_question(), self._stop)
 
@@ -80,7 +78,6 @@ class LiveScreen(PromptScreen):
         self.tick()
 
     async def action_detach(self) -> None:
-        """Out of what was opened last: a field, an answer, history, a held view, a zoom; then to the start screen."""
         if self.query_one(TokensPanel).close_find():
             return
         if self.query_one(TextPrompt).close():
@@ -99,7 +96,6 @@ class LiveScreen(PromptScreen):
             self.context.go_home()
 
     def action_again(self) -> None:
-        """Start the same search with the next seed."""
         if not self.refused():
             self.run_worker(self._again())
 
@@ -108,7 +104,6 @@ class LiveScreen(PromptScreen):
             self.context.start_search(spec.model_copy(update={"seed": spec.seed + 1}), replace=True)
 
     def action_fork(self) -> None:
-        """Start a search that differs from this one in a setting."""
         if not self.refused():
             self.run_worker(self._fork())
 
@@ -131,7 +126,6 @@ class LiveScreen(PromptScreen):
     # What was.
 
     async def action_history(self) -> None:
-        """Stand still at the newest snapshot, or go back to the run."""
         if self.history.is_open:
             self.history.leave()
         elif not self.history.places:
@@ -143,15 +137,12 @@ class LiveScreen(PromptScreen):
         await self.update_panels(asked=True)
 
     async def action_past(self, by: int) -> None:
-        """A snapshot earlier or later."""
         await self._go(self.history.move(by, self.view.state))
 
     async def action_past_page(self, by: int) -> None:
-        """A tenth of the way."""
         await self._go(self.history.move(by * self.history.page(), self.view.state))
 
     async def action_past_end(self, which: str) -> None:
-        """The first or the newest snapshot."""
         count = len(self.history.places)
         await self._go(self.history.move(-count if which == "first" else count, self.view.state))
 
@@ -161,37 +152,31 @@ class LiveScreen(PromptScreen):
         await self.update_panels(asked=True)
 
     def action_play(self) -> None:
-        """Replay, or stand still."""
         self.asker.look_elsewhere()
         self.history.toggle_playing(self.view.state)
         self.redraw()
 
     def action_play_speed(self, by: int) -> None:
-        """A faster or slower replay."""
         self.history.change_speed(by)
         self.redraw()
 
     async def action_freeze(self) -> None:
-        """Hold the picture, or follow the run again."""
         self.held = None if self.held is not None else self.view.state
         await self.update_panels(asked=True)
 
     # What the model says.
 
     def action_text(self) -> None:
-        """Let the person write a text."""
         if self._can_ask():
             self.query_one(TextPrompt).open()
 
     def on_text_prompt_written(self, event: TextPrompt.Written) -> None:
-        """Called by Textual."""
         self.query_one(TextPrompt).close()
         self.query_one(TokenList).focus()
         run = self.view.state
         self._ask(self.asker.try_text(event.text, run.model, run))
 
     def action_influence(self) -> None:
-        """Ask which position of the prompt moves the chosen token."""
         bars, what = self.query_one(TokenList), self.shown
         if self._can_ask() and (token := bars.current_token) is not None:
             text = bars.table.text(token)
@@ -213,60 +198,48 @@ class LiveScreen(PromptScreen):
     # What is shown.
 
     async def action_order(self) -> None:
-        """Sort by the next key."""
         self.table.next_order()
         await self.update_panels(asked=True)
 
     def action_find(self) -> None:
-        """Search the vocabulary."""
         self.query_one(TokensPanel).open_find()
 
     async def on_tokens_panel_find_changed(self, event: TokensPanel.FindChanged) -> None:
-        """Called by Textual."""
         self.table.wish_for(find=event.find)
         await self.update_panels(asked=True)
 
     async def on_token_list_pinned(self, event: TokenList.Pinned) -> None:
-        """Called by Textual."""
         self.pins ^= {event.token}
         await self.update_panels(asked=True)
 
     def action_metric(self) -> None:
-        """Another divergence."""
         self.query_one(DivergencePlot).next_metric()
 
     def action_plot_scale(self) -> None:
-        """Logarithmic or linear divergence."""
         self.query_one(DivergencePlot).toggle_scale()
         self.redraw()
 
     def action_bar_scale(self) -> None:
-        """Linear or logarithmic bars."""
         self.query_one(TokensPanel).toggle_scale()
 
     def action_surprisal(self) -> None:
-        """The prompt's tokens in the colours of their surprisal, or in their own."""
         if self.view.state.snapshot is None:
             self.notify(NO_SNAPSHOT)
         elif not self.query_one(PromptView).toggle_surprisal():
             self.notify(VECTORS)
 
     def action_panel(self, name: str) -> None:
-        """Show or hide a panel; the last one stays."""
         panel_layout.toggle_panel(self, name)
 
     def action_zoom(self) -> None:
-        """The panel in focus on the whole screen, and back."""
         panel_layout.toggle_zoom(self)
 
     def action_reset(self) -> None:
-        """All panels as they were."""
         panel_layout.reset_panels(self)
 
     # What is kept.
 
     def action_copy(self) -> None:
-        """Ask what to copy."""
         self.app.push_screen(copy_question(), self._copy)
 
     def _copy(self, what: str | None) -> None:
@@ -292,7 +265,6 @@ class LiveScreen(PromptScreen):
         self.notify(f"{len(text):,} characters {' and '.join(places)}.", markup=False)
 
     def action_export(self) -> None:
-        """Ask what to write."""
         if not self.refused():
             self.app.push_screen(export_question(self.view.title.method), self._export)
 
@@ -311,7 +283,6 @@ class LiveScreen(PromptScreen):
         self.notify(safe(str(path)), title="Exported", timeout=10, markup=False)
 
     def action_log(self) -> None:
-        """The worker's output."""
         from distprompt_tui.tui.widgets.log_screen import LogScreen
 
         self.app.push_screen(LogScreen(self.directory.log, self.view.state.warnings))

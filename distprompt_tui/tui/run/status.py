@@ -53,7 +53,6 @@ class StatusLine(LineWidget[StatusData]):
         super().__init__(StatusData(), id=id)
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
         return [status_line(self.data, width)]
 
 
@@ -76,7 +75,6 @@ class Banner(LineWidget[StatusData]):
             self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
         return notice_lines(self.data, width)
 
 

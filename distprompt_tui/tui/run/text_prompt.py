@@ -30,7 +30,6 @@ class TextPrompt(Horizontal):
         self.display = False
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield Label("after: ")
         yield self._field
 
@@ -45,6 +44,5 @@ class TextPrompt(Horizontal):
         return was_open
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Called by Textual."""
         event.stop()
         self.post_message(self.Written(event.value))

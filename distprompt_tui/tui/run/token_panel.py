@@ -57,7 +57,6 @@ class TokenList(LineTable):
 
     @property
     def row_count(self) -> int:
-        """How many tokens there are."""
         return len(self.table)
 
     @property
@@ -91,7 +90,6 @@ class TokenList(LineTable):
         return int(self.table.ids[self.cursor]) if self.cursor < len(self.table) else None
 
     def action_pin(self) -> None:
-        """Keep the token under the cursor at the top, or let it go."""
         if self.current_token is not None:
             self.post_message(self.Pinned(self.current_token))
 
@@ -101,7 +99,6 @@ class TokenList(LineTable):
         super().go_to(row)
 
     def redraw_all(self) -> None:
-        """Draw other tokens."""
         self._rows.clear()
         super().redraw_all()
 
@@ -110,7 +107,6 @@ class BarsHeader(LineWidget[tuple[TokenTable, bool]]):
     """The columns' names, which do not scroll."""
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """One line."""
         table, log = self.data
         return [header_line(columns_for(width), table.order, table.largest, log, table.second)] if len(table) else []
 
@@ -132,17 +128,14 @@ class TokensPanel(Vertical):
         self._finder = SearchBar("part of a token, or its id; esc shows all", self.bars)
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield self._header
         yield self.bars
         yield self._finder
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self._retitle()
 
     def show(self, table: TokenTable, empty: str) -> None:
-        """Draw another table."""
         self.bars.show(table, empty)
         self._header.show((table, self.bars.log_scale))
         self._retitle()
@@ -162,12 +155,10 @@ class TokensPanel(Vertical):
         return self._finder.close()
 
     def on_search_bar_changed(self, event: SearchBar.Changed) -> None:
-        """Called by Textual."""
         event.stop()
         self.post_message(self.FindChanged(event.find))
 
     def on_line_table_cursor_moved(self, event: TokenList.CursorMoved) -> None:
-        """Called by Textual."""
         event.stop()
         self._retitle()
 

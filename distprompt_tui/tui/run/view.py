@@ -63,7 +63,6 @@ class RunScreen(AppScreen):
         self._news = StatusFlash()
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield StatusLine(id="status")
         yield Banner(id="notice")
         with Container(id="body"):
@@ -90,15 +89,12 @@ class RunScreen(AppScreen):
         self.set_interval(1 / self.context.updates_per_second, self.tick)
 
     def on_screen_resume(self) -> None:
-        """Called by Textual: the screen comes into sight again."""
         self.call_after_refresh(self.tick)
 
     async def on_unmount(self) -> None:
-        """Called by Textual."""
         await self.asker.close()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Called by Textual."""
         self.set_class(event.size.height < _FLAT_BELOW_ROWS, "-flat")
         if self.is_composed:
             self.query_one(Banner).show(self._status(self.shown))

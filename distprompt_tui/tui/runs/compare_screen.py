@@ -42,7 +42,6 @@ class CompareScreen(AppScreen):
         self._reading = False
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield OneLine([("Compare  ", "heading"), (f"{len(self._runs)} runs", "strong")], id="header")
         yield ComparedCurves(PlotData(), id="curves", classes="panel")
         yield Legend(self._runs, id="legend", classes="panel")
@@ -51,7 +50,6 @@ class CompareScreen(AppScreen):
         yield TooSmall()
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self._log = self.context.settings.divergence_scale == "log"
         self.query_one("#legend").border_title = "Runs"
         self.query_one("#differences").border_title = "What is different in their specs"
@@ -59,7 +57,6 @@ class CompareScreen(AppScreen):
         self.call_after_refresh(self.tick)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Called by Textual."""
         self.set_class(event.size.height < _FLAT_BELOW_ROWS, "-flat")
 
     def tick(self) -> None:
@@ -103,11 +100,9 @@ class CompareScreen(AppScreen):
         self.query_one(KeyBar).show(words, frozenset())
 
     def action_scale(self) -> None:
-        """Logarithmic or linear divergence."""
         self._log = not self._log
         self._show()
 
     def action_time(self) -> None:
-        """Over steps or over seconds."""
         self._by_seconds = not self._by_seconds
         self._show()

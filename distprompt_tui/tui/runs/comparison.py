@@ -62,11 +62,9 @@ class Legend(LineWidget[Sequence[Compared]]):
     """Each run's line, as the list of runs has it."""
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """Called by Textual: the header and a line a run."""
         return len(self.data) + 1
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
         layout = layout_for(width)
         rows = [run_line(run.summary, layout, here=False, number=run.number, now=None) for run in self.data]
         return [header_line(layout, None), *rows]
@@ -81,7 +79,6 @@ class Differences(ScrollLineWidget):
         self._fields: list[tuple[str, list[str | None]]] = []
 
     def show(self, numbers: Sequence[int], differences: Mapping[str, list[str | None]]) -> None:
-        """Draw another table."""
         self._numbers, self._fields = list(numbers), list(differences.items())
         self.set_line_count(len(self._fields) + 1)
 

@@ -57,23 +57,19 @@ class RunTable(LineTable):
 
     @property
     def row_count(self) -> int:
-        """How many runs there are."""
         return len(self.data.runs)
 
     @property
     def current(self) -> RunSummary | None:
-        """The run under the cursor."""
         return self.data.runs[self.cursor] if self.cursor < len(self.data.runs) else None
 
     def show(self, data: RunList) -> None:
-        """Draw other runs."""
         current = self.current
         self.data = data
         kept = [index for index, summary in enumerate(data.runs) if current and summary.run == current.run]
         self.rows_changed(kept[0] if kept else None)
 
     def line(self, index: int, width: int) -> Line:
-        """One run."""
         if not self.data.runs:
             return ([[], *wrapped(self.data.empty, width, "quiet")] + [[]] * (index + 1))[index]
         summary = self.data.runs[index]
@@ -90,7 +86,6 @@ class RunsHeader(LineWidget[RunList]):
     """The columns' names, which do not scroll."""
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """One line."""
         return [header_line(layout_for(width), self.data.order)] if self.data.runs else []
 
 
@@ -104,19 +99,16 @@ class RunsPanel(Vertical):
         self._header = RunsHeader(RunList())
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield self._header
         yield self.table
         yield self.finder
 
     def show(self, data: RunList) -> None:
-        """Draw other runs."""
         self.table.show(data)
         self._header.show(data)
         self._retitle()
 
     def on_line_table_cursor_moved(self, event: RunTable.CursorMoved) -> None:
-        """Called by Textual."""
         self._retitle()
 
     def _retitle(self) -> None:

@@ -53,19 +53,16 @@ class RunsScreen(AppScreen):
         self._marked: dict[str, int] = {}
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield OneLine([], id="header")
         yield RunsPanel(id="runs", classes="panel")
         yield KeyBar((*RUNS_KEYS, *APP_KEYS))
         yield TooSmall()
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self._show()
         self.set_interval(REFRESH_SECONDS, self._load_in_sight)
 
     def on_screen_resume(self) -> None:
-        """Called by Textual: the screen comes into sight."""
         self._load()
 
     def _load_in_sight(self) -> None:
@@ -117,7 +114,6 @@ class RunsScreen(AppScreen):
         self.query_one(KeyBar).show({}, frozenset(name for name, is_useful in useful.items() if not is_useful))
 
     def on_line_table_cursor_moved(self, event: RunTable.CursorMoved) -> None:
-        """Called by Textual: another run can do other things."""
         self._show_keys()
 
     @property
@@ -133,26 +129,21 @@ class RunsScreen(AppScreen):
     # The list.
 
     def action_order(self) -> None:
-        """Sort by the next key."""
         self._order = ORDERS[(ORDERS.index(self._order) + 1) % len(ORDERS)]
         self._show()
 
     def action_find(self) -> None:
-        """Search the runs."""
         self.query_one(SearchBar).open()
 
     def on_search_bar_changed(self, event: SearchBar.Changed) -> None:
-        """Called by Textual."""
         self._find = event.find
         self._show()
 
     def action_back(self) -> None:
-        """Out of a search, or back to the screen below."""
         if not self.query_one(SearchBar).close():
             super().action_back()
 
     def action_mark(self) -> None:
-        """Mark the run with the first free number, or take its mark away."""
         assert self._current is not None
         name = self._current.run.name
         free = set(range(1, MOST_MARKED + 1)) - set(self._marked.values())
@@ -169,12 +160,10 @@ class RunsScreen(AppScreen):
     # One run.
 
     def action_open(self) -> None:
-        """Watch the run under the cursor."""
         assert self._current is not None
         self.context.watch_run(self._current.run)
 
     def action_resume(self) -> None:
-        """Let the run go on."""
         from distprompt_tui.runs.process import start_worker
 
         assert self._current is not None
@@ -184,7 +173,6 @@ class RunsScreen(AppScreen):
         self._change(start_worker, self._current.run, "goes on from its last checkpoint: enter watches it.")
 
     def action_delete(self) -> None:
-        """Delete the run, after a question."""
         assert self._current is not None
         run = self._current.run
         if self._current.is_live:
@@ -211,7 +199,6 @@ class RunsScreen(AppScreen):
     # Several runs.
 
     def action_compare(self) -> None:
-        """The marked runs on one plot."""
         from distprompt_tui.tui.runs.compare_screen import CompareScreen
 
         if len(self._marked) < 2:

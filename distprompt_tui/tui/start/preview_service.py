@@ -86,7 +86,6 @@ class TargetPreviewService:
         return await in_thread(self.maker.vocabulary, entry.folder, entry.vocab_size)
 
     async def close(self) -> None:
-        """End the helper process."""
         probe, self._probe = self._probe, None
         self.model_server_status = ""
         if probe is not None:

@@ -67,7 +67,6 @@ class StartScreen(AppScreen):
         self._choose_next = ""
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield OneLine(WELCOME, id="header")
         yield OneLine([], id="news")
         with Container(id="choose"):
@@ -82,7 +81,6 @@ class StartScreen(AppScreen):
         yield TooSmall()
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         for name, title in (
             ("models", "Models: parameters, tokens"),
             ("presets", "Targets: mass by rank"),
@@ -92,28 +90,24 @@ class StartScreen(AppScreen):
         self.set_interval(RUNS_SECONDS, self._load_runs_in_sight)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Called by Textual."""
         slim = event.size.width < _SLIM_BELOW_COLUMNS
         self.set_class(slim, "-slim")
         self.set_class(event.size.width < _TIGHT_BELOW_COLUMNS, "-tight")
         self.query_one("#search").border_title = "Search: method, length, steps" if slim else "Search"
 
     def on_screen_resume(self) -> None:
-        """Called by Textual: the screen comes into sight."""
         self.call_after_refresh(self.action_reload)
 
     async def on_screen_suspend(self) -> None:
-        """Called by Textual: a search gets the machine for itself."""
+        """Leave the processor to a search."""
         await self._targets.close()
 
     async def on_unmount(self) -> None:
-        """Called by Textual."""
         await self._targets.close()
 
     # What there is.
 
     def action_reload(self) -> None:
-        """Look for models, presets and runs."""
         self._load()
         self._load_runs()
 
@@ -152,13 +146,11 @@ class StartScreen(AppScreen):
 
     @property
     def model(self) -> ModelEntry | None:
-        """The chosen model."""
         value = self.query_one("#models", PickList).value
         return next((entry for entry in self.models if entry.name == value), None)
 
     @property
     def preset(self) -> Preset | None:
-        """The chosen preset."""
         value = self.query_one("#presets", PickList).value
         return next((preset for preset in self.presets if preset.name == value), None)
 
@@ -231,7 +223,6 @@ class StartScreen(AppScreen):
     # What is chosen.
 
     def on_option_list_option_highlighted(self, event: PickList.OptionHighlighted) -> None:
-        """Called by Textual."""
         if event.option_list.id == "runs":
             return
         if (preset := self.preset) is not None and preset.name != self._form_of:
@@ -242,7 +233,6 @@ class StartScreen(AppScreen):
         self._look()
 
     def on_search_form_changed(self, event: SearchForm.Changed) -> None:
-        """Called by Textual."""
         self._show_estimate()
 
     def _look(self) -> None:
@@ -267,7 +257,6 @@ class StartScreen(AppScreen):
         await self._targets.fill(model, targets)
 
     def action_prepare(self) -> None:
-        """Make the chosen model ready."""
         if self.model is not None and self.model.status in ("installed", "hub"):
             self._prepare(self.model.name)
 
@@ -281,28 +270,23 @@ class StartScreen(AppScreen):
             self.action_start()
 
     def action_method(self) -> None:
-        """The next method."""
         self.query_one(SearchForm).next_method()
 
     def action_length(self, by: int) -> None:
-        """A longer or shorter prompt."""
         self.query_one(SearchForm).change("length", by)
 
     def action_steps(self, by: int) -> None:
-        """More or fewer steps."""
         self.query_one(SearchForm).change("steps", by)
 
     # Editing.
 
     def action_edit(self) -> None:
-        """Change the chosen target."""
         if self.preset is None:
             self.notify("Choose a target first, or press n for a blank one.", severity="warning")
         else:
             self._edit(self.preset.spec, self.preset.name)
 
     def action_blank(self) -> None:
-        """Write a target."""
         from distprompt_tui.config import spec
 
         self._edit(spec.RunSpec(target=spec.Uniform()), "")
@@ -322,7 +306,6 @@ class StartScreen(AppScreen):
     # Starting.
 
     def on_pick_list_picked(self, event: PickList.Picked) -> None:
-        """Called by Textual: enter on a row."""
         if event.pick_list.id != "runs":
             self.action_start()
             return
@@ -331,11 +314,9 @@ class StartScreen(AppScreen):
             self.context.watch_run(chosen.run)
 
     def on_input_submitted(self) -> None:
-        """Called by Textual."""
         self.action_start()
 
     def action_start(self) -> None:
-        """Start the search that is chosen, when its model is ready."""
         model, preset = self.model, self.preset
         if model is None or preset is None:
             self.notify("Choose a model and a target first.", severity="warning")

@@ -45,11 +45,9 @@ class TargetView(LineWidget[PreviewData]):
         super().__init__(PreviewData(), id=id, classes=classes)
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self.border_title = "Target"
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
         return preview_lines(self.data, width, height)
 
 

@@ -43,7 +43,6 @@ class SweepsScreen(AppScreen):
         self._reading = False
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield OneLine([], id="header")
         yield SweepsPanel(id="sweeps", classes="panel")
         yield AboutSweep(None, id="about", classes="panel")
@@ -51,16 +50,13 @@ class SweepsScreen(AppScreen):
         yield TooSmall()
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self._show("Looking for sweeps…")
         self.set_interval(REFRESH_SECONDS, self._load_in_sight)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Called by Textual."""
         self.set_class(event.size.height < _FLAT_BELOW_ROWS, "-flat")
 
     def on_screen_resume(self) -> None:
-        """Called by Textual: the screen comes into sight."""
         self._load()
 
     def _load_in_sight(self) -> None:
@@ -116,7 +112,6 @@ class SweepsScreen(AppScreen):
         self.query_one(KeyBar).show({"carry_out": "start" if state == "not begun" else "go on"}, hidden)
 
     def on_line_table_cursor_moved(self, event: SweepTable.CursorMoved) -> None:
-        """Called by Textual: another sweep can do other things."""
         self._show_current()
 
     @property
@@ -136,20 +131,17 @@ class SweepsScreen(AppScreen):
     # One sweep.
 
     def action_open(self) -> None:
-        """The sweep under the cursor on a screen of its own."""
         from distprompt_tui.tui.sweeps.screen import SweepScreen
 
         assert self._current is not None
         self.app.push_screen(SweepScreen(self._current.directory, self._current.sweep, self._current.size))
 
     def action_carry_out(self) -> None:
-        """Start the sweep, or go on with it."""
         assert self._current is not None
         SweepController(self, self._current.directory).start(
             self._current.sweep, self._current.standing.state, self._load
         )
 
     def action_stop(self) -> None:
-        """Stop the sweep, after a question."""
         assert self._current is not None
         SweepController(self, self._current.directory).stop(self._current.standing.state, self._load)

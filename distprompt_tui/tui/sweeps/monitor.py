@@ -56,7 +56,6 @@ class SweepMonitor:
         self._left: float | None = None
 
     def poll(self) -> SweepView:
-        """The sweep now."""
         try:
             return self._read()
         except (UsageError, OSError) as error:

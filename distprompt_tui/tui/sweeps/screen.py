@@ -79,7 +79,6 @@ class SweepScreen(AppScreen):
         self._reading = False
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield OneLine([], id="header")
         yield OneLine([], id="settings")
         yield Verdicts([], id="verdicts", classes="panel")
@@ -89,13 +88,11 @@ class SweepScreen(AppScreen):
         yield TooSmall()
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self.set_interval(1 / self.context.updates_per_second, self.tick)
         self.call_after_refresh(self.tick)
         self._show()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Called by Textual."""
         self.call_after_refresh(self._show)
 
     def tick(self) -> None:
@@ -225,31 +222,25 @@ class SweepScreen(AppScreen):
         return action not in ("carry_out", "stop") or not self.context.read_only
 
     def action_setting(self, by: int) -> None:
-        """Another model, method or length."""
         if self._panels:
             self._chosen = (self._chosen + by) % len(self._panels)
             self._show()
 
     def action_verdicts(self) -> None:
-        """All that is said of the verdicts, or their effects alone."""
         self._whole = not self._is_whole
         self._show()
 
     def action_scale(self) -> None:
-        """Logarithmic or linear divergence."""
         self._log = not self._log
         self._show()
 
     def action_carry_out(self) -> None:
-        """Start the sweep, or go on with it."""
         self._hands.start(self._follower.sweep, self.state, self.tick)
 
     def action_stop(self) -> None:
-        """Stop the sweep, after a question."""
         self._hands.stop(self.state, self.tick)
 
     def action_log(self) -> None:
-        """What its processes printed."""
         from distprompt_tui.tui.widgets.log_screen import LogScreen
 
         self.app.push_screen(LogScreen(self._follower.directory.log, ()))
@@ -259,5 +250,4 @@ class Verdicts(LineWidget[list[Line]]):
     """Lines as they are given."""
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
         return [cut(line, width) for line in self.data]

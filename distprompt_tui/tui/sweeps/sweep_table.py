@@ -52,16 +52,13 @@ class SweepTable(LineTable):
 
     @property
     def row_count(self) -> int:
-        """How many sweeps there are."""
         return len(self.data.entries)
 
     @property
     def current(self) -> SweepEntry | None:
-        """The sweep under the cursor."""
         return self.data.entries[self.cursor] if self.cursor < len(self.data.entries) else None
 
     def show(self, data: SweepListing) -> None:
-        """Draw other sweeps."""
         current = self.current
         self.data = data
         paths = [entry.directory.path for entry in data.entries]
@@ -69,7 +66,6 @@ class SweepTable(LineTable):
         self.rows_changed(paths.index(here) if here in paths else None)
 
     def line(self, index: int, width: int) -> Line:
-        """One sweep."""
         if not self.data.entries:
             return ([[], *wrapped(self.data.empty, width, "quiet")] + [[]] * (index + 1))[index]
         return sweep_line(self.data.entries[index], width, here=index == self.cursor, now=self.data.now)
@@ -79,7 +75,6 @@ class SweepsHeader(LineWidget[bool]):
     """The columns' names, which do not scroll; shown where there are rows."""
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """One line."""
         names = {name: (name, "quiet") for name in ("state", "sweep", "size", "models", "searches", "when")}
         return [_row((" " * _MARK_CELLS, ""), names, width)] if self.data else []
 
@@ -93,16 +88,13 @@ class SweepsPanel(Vertical):
         self._header = SweepsHeader(False)
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield self._header
         yield self._table
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         label_border(self, title=[("Sweeps: grids of searches", "border")])
 
     def show(self, data: SweepListing) -> None:
-        """Draw other sweeps."""
         self._table.show(data)
         self._header.show(bool(data.entries))
 
@@ -111,7 +103,6 @@ class AboutSweep(LineWidget["SweepEntry | None"]):
     """The sweep under the cursor: what it is for, what it asks, where it lies."""
 
     def show(self, data: SweepEntry | None) -> None:
-        """Describe another sweep."""
         super().show(data)
         title = safe(data.sweep.title or data.sweep.name) if data and data.sweep else "Damaged" if data else ""
         begun = data is not None and data.standing.state != "not begun"
@@ -119,7 +110,6 @@ class AboutSweep(LineWidget["SweepEntry | None"]):
         label_border(self, subtitle=[(safe(data.directory.name) if data and begun else "", "border")])
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
         if self.data is None:
             return []
         if self.data.sweep is None:
@@ -140,7 +130,6 @@ def grid_words(sweep: Sweep) -> str:
 
 
 def sweep_line(entry: SweepEntry, width: int, *, here: bool, now: float) -> Line:
-    """A sweep's line."""
     standing, sweep = entry.standing, entry.sweep
     name = sweep.name if sweep is not None else entry.directory.name
     when = (

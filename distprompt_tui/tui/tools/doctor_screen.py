@@ -43,7 +43,6 @@ class DoctorScreen(AppScreen):
         self._failure = ""
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield OneLine([], id="header")
         with VerticalScroll(id="checks", classes="panel"):
             yield Static(id="text", markup=False)
@@ -51,16 +50,13 @@ class DoctorScreen(AppScreen):
         yield TooSmall()
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self.query_one("#checks").border_title = "Checks"
         self.action_again()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Called by Textual."""
         self.call_after_refresh(self._show)
 
     def action_again(self) -> None:
-        """Look again."""
         self._checks, self._failure = [], ""
         self._show()
         self._examine()
@@ -91,7 +87,6 @@ class DoctorScreen(AppScreen):
         return action != "copy" or bool(self._checks)
 
     async def action_copy(self) -> None:
-        """Copy what the command line would print."""
         text = as_text(self._checks)
         self.app.copy_to_clipboard(text)
         kept = await in_thread(clipboard.keep_in, text, self.context.runs_dir)

@@ -53,7 +53,6 @@ class HelpScreen(ModalScreen[None]):
         self._keys = keys
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         with VerticalScroll(classes="dialog") as box:
             box.border_title = "Help"
             box.border_subtitle = "esc closes"
@@ -61,7 +60,6 @@ class HelpScreen(ModalScreen[None]):
 
 
 def help_lines(keys: Sequence[Key], width: int) -> list[Line]:
-    """The whole text."""
     lines: list[Line] = []
     for group, members in grouped(keys).items():
         lines += [[], [(group, "heading")]]

@@ -16,7 +16,6 @@ class LaunchScreen(AppScreen):
     DEFAULT_CSS = "LaunchScreen Static { width: 100%; height: 1fr; content-align: center middle; color: $quiet; }"
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield Static("The search is being started…", markup=False)
         yield KeyBar(APP_KEYS)
         yield TooSmall()

@@ -57,7 +57,6 @@ class About(LineWidget[str]):
     """A few sentences."""
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
         return wrapped(self.data, width, "quiet", max_lines=height)
 
 
@@ -69,7 +68,6 @@ class SettingsScreen(AppScreen):
     keys = SETTINGS_KEYS
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield OneLine([("Settings  ", "heading"), ("They hold at once, and the next time too.", "quiet")], id="header")
         with Vertical(id="body"):
             yield PickList("", id="settings", classes="panel")
@@ -79,7 +77,6 @@ class SettingsScreen(AppScreen):
         yield TooSmall()
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self.query_one("#settings").border_title = "Settings"
         self.query_one(KeyBar).show({}, frozenset({"settings"}))
         self._show()
@@ -102,15 +99,12 @@ class SettingsScreen(AppScreen):
         return self.app.theme if choice.field == "theme" else value
 
     def on_option_list_option_highlighted(self, event: PickList.OptionHighlighted) -> None:
-        """Called by Textual."""
         self.query_one(About).show(self._chosen().help)
 
     def on_pick_list_picked(self, event: PickList.Picked) -> None:
-        """Called by Textual: enter on a row."""
         self.action_change(1)
 
     def action_change(self, by: int) -> None:
-        """Take the next value of the chosen setting; after the last comes the first."""
         choice = self._chosen()
         values = choice.values or sorted(self.app.available_themes)
         value = next_of(values, self._value(choice), by)

@@ -16,7 +16,6 @@ class TooSmall(Widget):
     """Covers a screen that has no room to be drawn."""
 
     def render(self) -> str:
-        """Called by Textual."""
         size = self.app.size
         return f"This terminal is {size.width} x {size.height}.\ndistprompt needs {MIN_COLUMNS} x {MIN_ROWS}."
 
@@ -35,7 +34,6 @@ class AppScreen(Screen[None]):
     _composed = 1
 
     def on_mount(self) -> None:
-        """Called by Textual, beside the `on_mount` of the screen itself."""
         self._composed = len(self.children)
 
     @property
@@ -50,7 +48,6 @@ class AppScreen(Screen[None]):
         return self in above and all(isinstance(screen, ModalScreen) for screen in above[: above.index(self)])
 
     def action_back(self) -> None:
-        """Back to the screen below."""
         self.app.pop_screen()
 
     @property

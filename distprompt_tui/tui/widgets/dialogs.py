@@ -39,14 +39,12 @@ class Question(ModalScreen[str | None]):
         self._answers = answers
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         with Vertical(classes="dialog") as box:
             box.border_title = content([[(self._heading, "")]])
             yield Static(content(wrapped(self._text, _WIDTH - 2, "")), markup=False)
             yield OptionList(*(Option(content([self._line(answer)]), id=answer.value) for answer in self._answers))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Called by Textual."""
         self.dismiss(event.option_id)
 
     def on_key(self, event: events.Key) -> None:
@@ -129,7 +127,6 @@ def export_question(method: str) -> Question:
 
 
 def copy_question() -> Question:
-    """What to copy."""
     return Question(
         "Copy",
         "To the clipboard of this terminal (OSC 52), and into last-copy.txt of the run.",

@@ -30,7 +30,6 @@ class KeyBar(Widget):
             self.refresh()
 
     def render(self) -> Content:
-        """Called by Textual."""
         useful = [key for key in self._keys if key.action not in self._hidden]
         chosen = fitting_keys(useful, self._words, self.size.width)
         parts: list[Content | tuple[str, str]] = []

@@ -54,7 +54,6 @@ class LineTable(ScrollLineWidget):
         return first + 1, max(min(last, self.row_count), first + 1)
 
     def action_move(self, by: int) -> None:
-        """Go to another row."""
         self.go_to(self.cursor + by)
 
     def action_page(self, by: int) -> None:
@@ -66,7 +65,6 @@ class LineTable(ScrollLineWidget):
         self.go_to(0)
 
     def action_bottom(self) -> None:
-        """Go to the last row."""
         self.go_to(self.row_count - 1)
 
     def on_click(self, event: events.Click) -> None:
@@ -74,11 +72,9 @@ class LineTable(ScrollLineWidget):
         self.go_to((event.y + self.scroll_offset.y) // self.lines_per_row)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Called by Textual."""
         self.redraw_all()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Called by Textual."""
         super().watch_scroll_y(old_value, new_value)
         if round(old_value) != round(new_value):
             self.post_message(self.CursorMoved())
@@ -107,6 +103,5 @@ class LineTable(ScrollLineWidget):
         self.redraw_all()
 
     def redraw_all(self) -> None:
-        """Draw other rows."""
         self.set_line_count(self.row_count * self.lines_per_row or 3)
         self.post_message(self.CursorMoved())

@@ -33,14 +33,12 @@ class LogScreen(ModalScreen[None]):
         self._shown: list[str] | None = None
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         with VerticalScroll(classes="dialog") as box:
             box.border_title = content([[("The worker's output  ", ""), (safe(str(self._path)), "quiet")]])
             box.border_subtitle = "esc closes"
             yield Static(id="text", markup=False)
 
     async def on_mount(self) -> None:
-        """Called by Textual."""
         self.set_interval(_REFRESH_SECONDS, self._read)
         await self._read()
 

@@ -11,5 +11,4 @@ class OneLine(LineWidget[Line]):
     """A line of text."""
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
         return [cut(self.data, width)]

@@ -70,12 +70,10 @@ class PickList(OptionList):
             self.highlighted = self.get_option_index(value)
 
     def action_pick(self) -> None:
-        """Say that enter was pressed."""
         if self.value is not None:
             self.post_message(self.Picked(self, self.value))
 
     def on_resize(self, event: events.Resize) -> None:
-        """Called by Textual."""
         self._draw()
 
     def _draw(self) -> None:

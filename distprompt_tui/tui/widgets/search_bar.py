@@ -28,7 +28,6 @@ class SearchBar(Horizontal):
         self.display = False
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield Label("/ ")
         yield self._field
 
@@ -47,11 +46,9 @@ class SearchBar(Horizontal):
         return True
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Called by Textual."""
         event.stop()
         self.post_message(self.Changed(event.value))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Called by Textual."""
         event.stop()
         self._table.focus()

@@ -23,7 +23,6 @@ class _Signs(Highlighter):
         self._all_spaces = all_spaces
 
     def __call__(self, text: str | Text) -> Text:
-        """Called by Textual for each drawing."""
         shown = show_whitespace(str(text), space=self._space, all_spaces=self._all_spaces)
         return Text(shown, no_wrap=True, overflow="ignore", end="")
 
@@ -39,13 +38,12 @@ class Field(Input):
         self.cursor_blink = False
 
     def _on_paste(self, event: events.Paste) -> None:
-        """Called by Textual, whose own field drops what it does not take without a word."""
+        """Report text that is not inserted. Textual's own field drops it silently."""
         event.prevent_default()
         event.stop()
         self._paste(event.text)
 
     def action_paste(self) -> None:
-        """Put in what was copied in the app."""
         self._paste(self.app.clipboard)
 
     def pasted(self, text: str) -> str:
