@@ -270,10 +270,10 @@ class DistPromptApp(App[int]):
     def action_help(self) -> None:
         """The help of the present screen."""
         from distprompt_tui.tui.tools.help_screen import HelpScreen
+        from distprompt_tui.tui.widgets.app_screen import AppScreen
 
-        keys = getattr(self.screen, "keys", None)
-        if keys is not None:
-            self.push_screen(HelpScreen((*keys, *getattr(self.screen, "app_keys", APP_KEYS))))
+        if isinstance(self.screen, AppScreen) and self.screen.keys:
+            self.push_screen(HelpScreen((*self.screen.keys, *self.screen.app_keys)))
 
     def action_doctor(self) -> None:
         from distprompt_tui.tui.tools.doctor_screen import DoctorScreen

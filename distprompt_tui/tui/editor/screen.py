@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Container
 from textual.screen import ModalScreen
 from textual.widgets import Input
@@ -21,14 +20,13 @@ from distprompt_tui.tui.editor.draft_form import DraftForm
 from distprompt_tui.tui.editor.lines import Verdict, VerdictData
 from distprompt_tui.tui.editor.save_preset_dialog import save_under_a_name, unsaved_question
 from distprompt_tui.tui.editor.target_draft import Draft, Report, Row
-from distprompt_tui.tui.keymap import EDITOR_APP_KEYS, EDITOR_KEYS, bindings
+from distprompt_tui.tui.keymap import EDITOR_APP_KEYS, EDITOR_KEYS
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.start.opening import Opening
 from distprompt_tui.tui.start.preview_service import Known, TargetPreviewService
 from distprompt_tui.tui.start.spec_builder import build_spec
 from distprompt_tui.tui.start.target_preview import PreviewData, TargetView
-from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
-from distprompt_tui.tui.widgets.key_bar import KeyBar
+from distprompt_tui.tui.widgets.app_screen import AppScreen
 from distprompt_tui.tui.widgets.one_line import OneLine
 from distprompt_tui.tui.widgets.search_form import SearchForm
 
@@ -37,13 +35,10 @@ if TYPE_CHECKING:
     from distprompt_tui.models.vocabulary import Vocabulary
     from distprompt_tui.tui.start.target_preview_data import TargetPreview
 
-_ACTIONS_ON_ROWS = frozenset({"rescale", "rest", "drop"})
-
 
 class EditorScreen(AppScreen):
     """What is written is checked at once; the target is made in a thread, its bounds are found after a short rest."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(EDITOR_KEYS)]
     AUTO_FOCUS = "#rows Input"
     keys = EDITOR_KEYS
     app_keys = EDITOR_APP_KEYS
@@ -63,15 +58,13 @@ class EditorScreen(AppScreen):
         self._kept = Draft()
         self._kept_spec: spec.RunSpec | None = None
 
-    def compose(self) -> ComposeResult:
+    def compose_body(self) -> ComposeResult:
         yield OneLine([], id="header")
         with Container(id="edit"):
             yield DraftForm(ascii_only=self._ascii_only, id="written", classes="panel")
             yield TargetView(id="target", classes="panel")
         yield Verdict(id="verdict")
         yield SearchForm(id="search", classes="panel")
-        yield KeyBar((*EDITOR_KEYS, *EDITOR_APP_KEYS))
-        yield TooSmall()
 
     def on_mount(self) -> None:
         for field in self.query(Input):
@@ -184,9 +177,7 @@ class EditorScreen(AppScreen):
         self.form.report(self._report)
         self._show_target()
         self._show_verdict()
-        by_text = self.form.draft.by_text
-        hidden = _ACTIONS_ON_ROWS if by_text else frozenset({"as_rows"})
-        self.query_one(KeyBar).show({"by_text": "rows" if by_text else "text"}, hidden)
+        self.show_keys()
 
     def _title(self) -> Line:
         name = safe(self._opening.preset) or "a new target"
@@ -224,10 +215,13 @@ class EditorScreen(AppScreen):
 
     # What can be done.
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+    def availability(self) -> Mapping[str, bool | None]:
         """Rows and text have actions of their own."""
         by_text = self.form.draft.by_text
-        return not (action in _ACTIONS_ON_ROWS and by_text) and not (action == "as_rows" and not by_text)
+        return {"rescale": not by_text, "rest": not by_text, "drop": not by_text, "as_rows": by_text}
+
+    def key_words(self) -> Mapping[str, str]:
+        return {"by_text": "rows" if self.form.draft.by_text else "text"}
 
     def action_rescale(self) -> None:
         try:

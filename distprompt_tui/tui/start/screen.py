@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import events, work
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Container
 
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.runs.summary import RunLabel, RunSummary, seconds_per_step, sorted_runs
 from distprompt_tui.text import formatting
 from distprompt_tui.text.terminal_text import safe
-from distprompt_tui.tui.keymap import APP_KEYS, START_KEYS, bindings
+from distprompt_tui.tui.keymap import START_KEYS
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.start.messages import WELCOME, news_line, no_target_yet
 from distprompt_tui.tui.start.opening import Opening
@@ -22,8 +21,7 @@ from distprompt_tui.tui.start.preview_service import ModelPreparer, Preparing, T
 from distprompt_tui.tui.start.rows import model_row, preset_row, run_row
 from distprompt_tui.tui.start.spec_builder import build_spec
 from distprompt_tui.tui.start.target_preview import PreviewData, TargetView
-from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
-from distprompt_tui.tui.widgets.key_bar import KeyBar
+from distprompt_tui.tui.widgets.app_screen import AppScreen
 from distprompt_tui.tui.widgets.line_widget import label_border
 from distprompt_tui.tui.widgets.one_line import OneLine
 from distprompt_tui.tui.widgets.pick_list import PickList, heading_row
@@ -47,7 +45,6 @@ MAX_RUNS = 60
 class StartScreen(AppScreen):
     """Lists are read in threads after the first paint; the target is made while the person looks around."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(START_KEYS)]
     AUTO_FOCUS = "#presets"
     keys = START_KEYS
 
@@ -66,7 +63,7 @@ class StartScreen(AppScreen):
         self._problem = ""
         self._choose_next = ""
 
-    def compose(self) -> ComposeResult:
+    def compose_body(self) -> ComposeResult:
         yield OneLine(WELCOME, id="header")
         yield OneLine([], id="news")
         with Container(id="choose"):
@@ -77,8 +74,6 @@ class StartScreen(AppScreen):
                 yield TargetView(id="target", classes="panel")
                 yield SearchForm(id="search", classes="panel")
         yield PickList("Looking for runs…", id="runs", classes="panel")
-        yield KeyBar((*START_KEYS, *APP_KEYS))
-        yield TooSmall()
 
     def on_mount(self) -> None:
         for name, title in (

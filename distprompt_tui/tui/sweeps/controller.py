@@ -35,18 +35,15 @@ class SweepController:
         self._screen = screen
         self._directory = directory
 
-    @property
-    def may_change(self) -> bool:
-        """Whether the sweep may be started and stopped from here."""
-        return not self._screen.context.read_only and is_owned_by_user(self._directory.path)
-
-    def can_start(self, state: str) -> bool:
-        """Whether there is something to start, or to go on with."""
-        return self.may_change and state in _STARTABLE
-
-    def can_stop(self, state: str) -> bool:
-        """Whether there is a process to end."""
-        return self.may_change and state == "running"
+    def availability(self, state: str) -> dict[str, bool | None]:
+        """Which actions are available in a state of the sweep; see `AppScreen.availability`."""
+        if self._screen.context.read_only:
+            return {"carry_out": False, "stop": False}
+        is_own = is_owned_by_user(self._directory.path)
+        return {
+            "carry_out": (is_own and state in _STARTABLE) or None,
+            "stop": (is_own and state == "running") or None,
+        }
 
     def start(self, sweep: Sweep | None, state: str, then: Callable[[], object]) -> None:
         """Start it, or go on with it; `then` is called when it runs."""
@@ -80,7 +77,7 @@ class SweepController:
 
     def _why_not(self) -> str | None:
         """Why nothing can be done now."""
-        if not self.may_change:
+        if not is_owned_by_user(self._directory.path):
             return FOREIGN
         is_busy = any(worker.group == _GROUP and not worker.is_finished for worker in self._screen.workers)
         return "A sweep is being started or stopped: a moment." if is_busy else None

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Vertical
 
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.drawing.styled_text import cut, wrapped
-from distprompt_tui.tui.keymap import APP_KEYS, SETTINGS_KEYS, bindings
+from distprompt_tui.tui.keymap import SETTINGS_KEYS
 from distprompt_tui.tui.settings import ORDERS, SCALES, SWITCHES, Settings
-from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
-from distprompt_tui.tui.widgets.key_bar import KeyBar
+from distprompt_tui.tui.widgets.app_screen import AppScreen
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 from distprompt_tui.tui.widgets.one_line import OneLine
 from distprompt_tui.tui.widgets.pick_list import PickList, Row
@@ -63,23 +60,23 @@ class About(LineWidget[str]):
 class SettingsScreen(AppScreen):
     """A list of settings and what the chosen one does."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(SETTINGS_KEYS)]
     AUTO_FOCUS = "#settings"
     keys = SETTINGS_KEYS
 
-    def compose(self) -> ComposeResult:
+    def compose_body(self) -> ComposeResult:
         yield OneLine([("Settings  ", "heading"), ("They hold at once, and the next time too.", "quiet")], id="header")
         with Vertical(id="body"):
             yield PickList("", id="settings", classes="panel")
             yield About("", id="about")
             yield OneLine(self._place(), id="place")
-        yield KeyBar((*SETTINGS_KEYS, *APP_KEYS))
-        yield TooSmall()
 
     def on_mount(self) -> None:
         self.query_one("#settings").border_title = "Settings"
-        self.query_one(KeyBar).show({}, frozenset({"settings"}))
+        self.show_keys()
         self._show()
+
+    def availability(self) -> Mapping[str, bool | None]:
+        return {"settings": None}
 
     def _show(self) -> None:
         rows = [setting_row(choice, self._value(choice)) for choice in CHOICES]
