@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from distprompt_tui.config.spec import RunSpec
     from distprompt_tui.runs.directory import RunDirectory
-    from distprompt_tui.tui.run.screen import LiveScreen
+    from distprompt_tui.tui.run.screen import RunScreen
     from distprompt_tui.tui.start.opening import Opening
 
 
@@ -93,13 +93,13 @@ class DistPromptApp(App[int]):
         self.updates_per_second = updates_per_second or self.settings.updates_per_second
         self._runs: list[RunSummary] = []
         self._keeping_settings = asyncio.Lock()
-        self._turns = KeyQueue(self, super().post_message)
+        self._key_queue = KeyQueue(self, super().post_message)
         self.theme = self._first_theme = self._theme_to_start_with()
 
     def post_message(self, message: Message) -> bool:
         """Queue the terminal's keys. A test's pilot waits between its keys, so headless keys pass at once."""
         if isinstance(message, events.Key) and not message.is_forwarded and not self.is_headless:
-            self._turns.take(message)
+            self._key_queue.enqueue(message)
             return True
         return super().post_message(message)
 
@@ -202,7 +202,7 @@ class DistPromptApp(App[int]):
 
     def watch_run(self, run: RunDirectory, *, replace: bool = False) -> None:
         """Open a run's live screen."""
-        screen = self._live_screen(run)
+        screen = self._run_screen(run)
         if replace:
             self.switch_screen(screen)
         else:
@@ -226,21 +226,21 @@ class DistPromptApp(App[int]):
         else:
             self.switch_screen(self._start_screen())
 
-    def _live_screen(self, run: RunDirectory) -> LiveScreen:
-        from distprompt_tui.tui.run.screen import LiveScreen
+    def _run_screen(self, run: RunDirectory) -> RunScreen:
+        from distprompt_tui.tui.run.screen import RunScreen
 
         read_only = self.read_only or not is_owned_by_user(run.path)
-        return LiveScreen(run, read_only=read_only, ascii_only=self.ascii_only)
+        return RunScreen(run, read_only=read_only)
 
     def _start_screen(self) -> Screen[None]:
         from distprompt_tui.tui.start.screen import StartScreen
 
-        return StartScreen(self._open_editor, ascii_only=self.ascii_only)
+        return StartScreen(self._open_editor)
 
     def _open_editor(self, opening: Opening, saved: Callable[[str], None]) -> None:
         from distprompt_tui.tui.editor.screen import EditorScreen
 
-        self.push_screen(EditorScreen(opening, saved=saved, ascii_only=self.ascii_only))
+        self.push_screen(EditorScreen(opening, saved=saved))
 
     def _go_to(self, kind: type[Screen[None]], make: Callable[[], Screen[None]]) -> None:
         """Open a screen; one that lies below comes up again instead."""
@@ -294,23 +294,23 @@ class DistPromptApp(App[int]):
         else:
             self.exit(0)
 
-    def _watched(self) -> LiveScreen | None:
+    def _watched(self) -> RunScreen | None:
         """The live screen of a search that is running and that this app may stop."""
-        from distprompt_tui.tui.run.screen import LiveScreen
+        from distprompt_tui.tui.run.screen import RunScreen
 
         for screen in self.screen_stack:
-            if isinstance(screen, LiveScreen) and screen.view.is_live and not screen.read_only:
+            if isinstance(screen, RunScreen) and screen.view.is_live and not screen.read_only:
                 return screen
         return None
 
-    def _quit(self, answer: str | None, live: LiveScreen) -> None:
+    def _quit(self, answer: str | None, live: RunScreen) -> None:
         if answer == "detach":
             self.exit(0)
         elif answer == "stop":
             self.run_worker(self._stop_and_quit(live))
 
-    async def _stop_and_quit(self, live: LiveScreen) -> None:
-        await live.stop_run()
+    async def _stop_and_quit(self, live: RunScreen) -> None:
+        await live.search.stop()
         self.exit(0)
 
 

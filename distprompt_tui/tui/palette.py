@@ -15,7 +15,7 @@ from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.context import AppContext
 from distprompt_tui.tui.drawing.styled_text import plain
 from distprompt_tui.tui.keymap import APP_KEYS, Key
-from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.run.status import title_line
 from distprompt_tui.tui.start.screen import StartScreen
 
@@ -77,7 +77,7 @@ class AppCommands(Provider):
         await self.app.run_action(action, owner)
 
     def _watch(self, summary: RunSummary) -> None:
-        self._context.watch_run(summary.run, replace=isinstance(self.screen, LiveScreen))
+        self._context.watch_run(summary.run, replace=isinstance(self.screen, RunScreen))
 
 
 def _about(summary: RunSummary) -> str:

@@ -55,7 +55,7 @@ from distprompt_tui.tui.run.monitor import RunView
 from distprompt_tui.tui.run.prompt_view import PromptData, prompt_lines, prompt_title
 from distprompt_tui.tui.run.status import StatusData, notice_lines, status_line
 from distprompt_tui.tui.run.token_rows import columns_for, row_lines
-from distprompt_tui.tui.run.token_table import Wish, from_snapshot
+from distprompt_tui.tui.run.token_table import TableQuery, from_snapshot
 from distprompt_tui.tui.runs.run_rows import layout_for, run_line
 from distprompt_tui.tui.settings import read_settings
 from distprompt_tui.worker.control import Control
@@ -182,12 +182,12 @@ def _draw(state: RunState) -> None:
         assert_visible(safe(warning))
     if state.snapshot is None:
         return
-    prompt = PromptData(state.method, state.step, state.snapshot.prompt, projection=state.projection)
+    prompt = PromptData(state.method, state.snapshot.prompt, projection=state.projection)
     for data in (prompt, replace(prompt, vocab_size=state.vocab_size, surprising=True)):
         assert_visible(prompt_title(data))
         assert_drawn(prompt_lines(data, WIDTH, flowing=False)[0])
         assert_drawn(prompt_lines(data, WIDTH, flowing=True)[0])
-    table = from_snapshot(state.snapshot, Wish())
+    table = from_snapshot(state.snapshot, TableQuery())
     for index in range(len(table)):
         row = row_lines(table.row(index), columns_for(WIDTH), table.largest, log=True, marked=False, ascii_only=False)
         assert_drawn(row)

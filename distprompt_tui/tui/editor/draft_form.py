@@ -20,12 +20,12 @@ class DraftForm(Vertical):
     class Changed(Message):
         """A field has another value."""
 
-    def __init__(self, *, ascii_only: bool, id: str, classes: str) -> None:
+    def __init__(self, *, id: str, classes: str) -> None:
         super().__init__(id=id, classes=classes)
-        self.rows = TargetRows(ascii_only=ascii_only, id="rows")
+        self.rows = TargetRows(id="rows")
         self._choice = RestChoice(id="rest")
-        self._text = VisibleInput(ascii_only=ascii_only, all_spaces=False, id="text")
-        self._entropy = VisibleInput(ascii_only=ascii_only, placeholder="nats; empty: as it is", id="entropy")
+        self._text = VisibleInput(all_spaces=False, id="text")
+        self._entropy = VisibleInput(placeholder="nats; empty: as it is", id="entropy")
         self._rest: Rest = "uniform"
         self._by_text = False
 

@@ -43,12 +43,11 @@ class EditorScreen(AppScreen):
     keys = EDITOR_KEYS
     app_keys = EDITOR_APP_KEYS
 
-    def __init__(self, opening: Opening, *, saved: Callable[[str], None], ascii_only: bool) -> None:
+    def __init__(self, opening: Opening, *, saved: Callable[[str], None]) -> None:
         super().__init__()
         self._opening = opening
         self._model = opening.model
         self._saved = saved
-        self._ascii_only = ascii_only
         self._desk = TargetPreviewService(self._desk_has_news, opening.maker)
         self._vocabulary: Vocabulary | None = None
         self._report = Report(problem="the model's tokens are being read…")
@@ -61,7 +60,7 @@ class EditorScreen(AppScreen):
     def compose_body(self) -> ComposeResult:
         yield OneLine([], id="header")
         with Container(id="edit"):
-            yield DraftForm(ascii_only=self._ascii_only, id="written", classes="panel")
+            yield DraftForm(id="written", classes="panel")
             yield TargetView(id="target", classes="panel")
         yield Verdict(id="verdict")
         yield SearchForm(id="search", classes="panel")
@@ -199,7 +198,6 @@ class EditorScreen(AppScreen):
                 bounds=known.bounds,
                 bounds_going_on=self._desk.model_server_status,
                 failed=bool(known.failure),
-                ascii_only=self._ascii_only,
             )
         )
 

@@ -44,10 +44,10 @@ class TargetRow(Horizontal):
             super().__init__()
             self.row = row
 
-    def __init__(self, row: Row, *, ascii_only: bool) -> None:
+    def __init__(self, row: Row) -> None:
         super().__init__()
-        self.token = VisibleInput(row.token, ascii_only=ascii_only, placeholder="token")
-        self.mass = VisibleInput(row.mass, ascii_only=ascii_only, placeholder="mass")
+        self.token = VisibleInput(row.token, placeholder="token")
+        self.mass = VisibleInput(row.mass, placeholder="mass")
         self.note = RowNote(RowReport())
         self.token.add_class("token")
         self.mass.add_class("mass")
@@ -87,10 +87,9 @@ class TargetRows(VerticalScroll, can_focus=False):
     class Changed(Message):
         """A field has another value."""
 
-    def __init__(self, *, ascii_only: bool, id: str) -> None:
+    def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._ascii_only = ascii_only
-        self._rows = [self._made(Row())]
+        self._rows = [TargetRow(Row())]
 
     def compose(self) -> ComposeResult:
         yield from self._rows
@@ -148,10 +147,7 @@ class TargetRows(VerticalScroll, can_focus=False):
         self.focus_token(self._rows.index(event.row) + 1)
 
     def _add(self, rows: Sequence[Row]) -> None:
-        made = [self._made(row) for row in rows]
+        made = [TargetRow(row) for row in rows]
         self._rows += made
         if made:
             self.mount(*made)
-
-    def _made(self, row: Row) -> TargetRow:
-        return TargetRow(row, ascii_only=self._ascii_only)

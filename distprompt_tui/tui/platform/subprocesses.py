@@ -58,8 +58,8 @@ async def examine_machine(columns: int, rows: int) -> list[Check]:
         return [Check(**check) for check in answer["checks"]]
 
 
-class Probe:
-    """Questions to a loaded model, one at a time. It loads on the first question, in a process of its own.
+class ModelClient:
+    """Sends questions to a model server, one at a time. The server is started and loads the model on the first one.
 
     Attributes:
         model: its name. Where the first question is about a `run`, it is loaded as that run was begun with it.
@@ -72,7 +72,7 @@ class Probe:
         self._report = report
         self._process: asyncio.subprocess.Process | None = None
         self._loading: asyncio.Task[None] | None = None
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the probe is
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the client
         self._turn = asyncio.Lock()
         self._asked = 0
         self._is_owed_an_answer = False

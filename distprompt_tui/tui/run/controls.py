@@ -85,8 +85,8 @@ class RunControl:
         """Let a stop that is on its way wait no longer."""
         self._force.set()
 
-    def settle(self, view: RunView) -> None:
-        """Forget the requests that the run has answered, or cannot answer any more."""
+    def acknowledge(self, view: RunView) -> None:
+        """Drop the requests that the run has answered, or cannot answer any more."""
         for request in list(self._pending):
             if request in view.state.answered or not view.is_live:
                 del self._pending[request]

@@ -16,12 +16,12 @@ from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 
 @dataclass(frozen=True)
 class EntropyData:
-    """In nats; `vocab_size` sets the end of the scale, `second` is the name of what stands beside the target."""
+    """Entropies in nats; `vocab_size` sets the end of the scale, `comparison_label` names the second one."""
 
     target: float | None = None
     achieved: float | None = None
     vocab_size: int = 0
-    second: str = "achieved"
+    comparison_label: str = "achieved"
 
 
 class EntropyGauge(LineWidget[EntropyData]):
@@ -50,7 +50,7 @@ def entropy_lines(data: EntropyData, width: int) -> list[Line]:
     top = math.log(data.vocab_size)
     return [
         _gauge("target", data.target, top, width, "target"),
-        _gauge(data.second, data.achieved, top, width, "achieved"),
+        _gauge(data.comparison_label, data.achieved, top, width, "achieved"),
     ]
 
 

@@ -19,6 +19,7 @@ from distprompt_tui.text import formatting
 from distprompt_tui.text.escapes import unescape
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, fit_to, visible_token
+from distprompt_tui.tui.context import is_ascii_only
 from distprompt_tui.tui.drawing.styled_text import content, wrapped
 from distprompt_tui.tui.run.prompt_view import position_words
 from distprompt_tui.tui.widgets.visible_input import VisibleInput
@@ -40,20 +41,18 @@ class PositionData:
         token: what stands there.
         tried: what was tried there; None where nothing is recorded.
         why_not: why no other token can be put there; empty where one can.
-        ascii_only: draw with ASCII characters only.
     """
 
     position: int
     token: PromptToken
     tried: Tried | None
     why_not: str
-    ascii_only: bool
 
     @classmethod
-    def of(cls, snapshot: Snapshot, position: int, why_not: str, ascii_only: bool) -> PositionData:
+    def of(cls, snapshot: Snapshot, position: int, why_not: str) -> PositionData:
         """A position of a recorded prompt."""
         tried = snapshot.candidates[position] if position < len(snapshot.candidates) else None
-        return cls(position, snapshot.prompt[position], tried, why_not, ascii_only)
+        return cls(position, snapshot.prompt[position], tried, why_not)
 
 
 class PositionDialog(ModalScreen["int | None"]):
@@ -74,15 +73,13 @@ class PositionDialog(ModalScreen["int | None"]):
         self._data = data
         self._complete = complete
         self._offered: list[int] = []
-        self._field = VisibleInput(
-            ascii_only=data.ascii_only, placeholder="another token: how it begins, or id:5231", id="token"
-        )
+        self._field = VisibleInput(placeholder="another token: how it begins, or id:5231", id="token")
         self._list = OptionList(id="candidates")
         self._told = Static(markup=False)
 
     def compose(self) -> ComposeResult:
         data = self._data
-        text = fit_to(visible_token(data.token.text, ascii_only=data.ascii_only), _TOKEN_CELLS)
+        text = fit_to(visible_token(data.token.text, ascii_only=is_ascii_only(self)), _TOKEN_CELLS)
         with Vertical(classes="dialog") as box:
             box.border_title = content([[(f"Position {data.position + 1}: {text}", "")]])
             box.border_subtitle = "esc goes back" if data.why_not else "enter puts a token in, esc goes back"
@@ -144,11 +141,11 @@ class PositionDialog(ModalScreen["int | None"]):
     def _line(self, token: int, text: str) -> Line:
         """A token with its score, where it was tried."""
         data = self._data
-        shown = fit(visible_token(text, ascii_only=data.ascii_only) or "(nothing)", _TOKEN_CELLS)
+        shown = fit(visible_token(text, ascii_only=is_ascii_only(self)) or "(nothing)", _TOKEN_CELLS)
         line: Line = [("› " if token == data.token.id else "  ", "key"), (shown, "strong"), (f" {token:>7}", "faint")]
         found = {} if data.tried is None else {candidate.id: candidate for candidate in data.tried.tokens}
         if data.tried is not None and token in found:
-            score, about = found[token].kl, ("~" if data.ascii_only else "≈") if found[token].screened else ""
+            score, about = found[token].kl, "≈" if found[token].screened else ""
             change = score - data.tried.kl
             role = "good" if change < 0 else "quiet"
             line += [(f" {about + formatting.nats(score):>9}", ""), (f" {formatting.signed(change):>8}", role)]

@@ -18,6 +18,7 @@ from distprompt_tui.runs.state import Projection, PromptToken
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit_to, visible_token
+from distprompt_tui.tui.context import is_ascii_only
 from distprompt_tui.tui.drawing.styled_text import joined, key_hints, plain, width_of
 from distprompt_tui.tui.run import surprisal
 from distprompt_tui.tui.run.model_queries import Influence
@@ -38,7 +39,6 @@ class PromptData:
     """
 
     method: str = ""
-    step: int = 0
     tokens: tuple[PromptToken, ...] = ()
     ascii_only: bool = False
     influence: Influence | None = None
@@ -98,7 +98,12 @@ class PromptView(ScrollLineWidget):
         self._position = min(self._position, max(len(data.tokens) - 1, 0))
         has_cursor = self.has_focus and _has_positions(data)
         surprising = self.has_class(_SURPRISING) and _has_positions(data)
-        self._data = replace(data, chosen=self._position if has_cursor else None, surprising=surprising)
+        self._data = replace(
+            data,
+            chosen=self._position if has_cursor else None,
+            surprising=surprising,
+            ascii_only=is_ascii_only(self),
+        )
         self._lay_out()
 
     def toggle_surprisal(self) -> bool:

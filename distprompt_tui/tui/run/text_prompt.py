@@ -13,17 +13,16 @@ from distprompt_tui.tui.widgets.visible_input import VisibleInput
 class TextPrompt(Horizontal):
     """There only while something is written; posts what was."""
 
-    class Written(Message):
+    class Submitted(Message):
         """Enter was pressed."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
             self.text = text
 
-    def __init__(self, *, ascii_only: bool) -> None:
+    def __init__(self) -> None:
         super().__init__(id="text_line")
         self._field = VisibleInput(
-            ascii_only=ascii_only,
             all_spaces=False,
             placeholder="a text in the prompt's place; enter asks the model, esc goes back",
         )
@@ -45,4 +44,4 @@ class TextPrompt(Horizontal):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        self.post_message(self.Written(event.value))
+        self.post_message(self.Submitted(event.value))

@@ -10,6 +10,7 @@ from textual.containers import Vertical
 from textual.message import Message
 
 from distprompt_tui.text.formatting import Line
+from distprompt_tui.tui.context import is_ascii_only
 from distprompt_tui.tui.drawing.styled_text import wrapped
 from distprompt_tui.tui.run.token_rows import columns_for, header_line, row_lines
 from distprompt_tui.tui.run.token_table import TokenTable
@@ -32,12 +33,11 @@ class TokenList(LineTable):
             super().__init__()
             self.token = token
 
-    def __init__(self, *, ascii_only: bool, id: str | None = None) -> None:
+    def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.table = TokenTable()
         self.log_scale = False
         self.empty = "The tokens appear with the first snapshot."
-        self._ascii_only = ascii_only
         self._rows: dict[tuple[int, int], list[Line]] = {}
 
     def show(self, table: TokenTable, empty: str) -> None:
@@ -80,7 +80,7 @@ class TokenList(LineTable):
                 self.table.largest,
                 log=self.log_scale,
                 marked=number == self.cursor,
-                ascii_only=self._ascii_only,
+                ascii_only=is_ascii_only(self),
             )
         return lines[part]
 
@@ -108,7 +108,11 @@ class BarsHeader(LineWidget[tuple[TokenTable, bool]]):
 
     def lines(self, width: int, height: int) -> list[Line]:
         table, log = self.data
-        return [header_line(columns_for(width), table.order, table.largest, log, table.second)] if len(table) else []
+        return (
+            [header_line(columns_for(width), table.order, table.largest, log, table.comparison_label)]
+            if len(table)
+            else []
+        )
 
 
 class TokensPanel(Vertical):
@@ -121,9 +125,9 @@ class TokensPanel(Vertical):
             super().__init__()
             self.find = find
 
-    def __init__(self, *, ascii_only: bool, id: str | None = None, classes: str | None = None) -> None:
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self.bars = TokenList(ascii_only=ascii_only, id="bars")
+        self.bars = TokenList(id="bars")
         self._header = BarsHeader((TokenTable(), False))
         self._finder = SearchBar("part of a token, or its id; esc shows all", self.bars)
 
@@ -171,7 +175,7 @@ class TokensPanel(Vertical):
                 "mass": "by the larger mass",
                 "share": "by share of KL",
                 "target": "by target",
-                "achieved": f"by {table.second}",
+                "achieved": f"by {table.comparison_label}",
                 "gap": "by gap",
             }
             of = f"of {len(table):,} found" if table.find else f"of {len(table):,}"
@@ -180,5 +184,5 @@ class TokensPanel(Vertical):
                 title += " largest"
         if self.bars.log_scale:
             title += "  log bars"
-        legend: Line = [("▀ target  ", "target"), (f"▄ {table.second}  ", "achieved"), ("█ both", "agreed")]
+        legend: Line = [("▀ target  ", "target"), (f"▄ {table.comparison_label}  ", "achieved"), ("█ both", "agreed")]
         label_border(self, title=[(title, "border")], subtitle=legend)

@@ -46,8 +46,8 @@ def columns_for(width: int) -> Columns:
     return Columns(width, token, width - _MARK - token - 1 - _ID - _NUMBERS, two_lines=False)
 
 
-def header_line(columns: Columns, order: Order, largest: float, log: bool, second: str = "achieved") -> Line:
-    """The columns' names; the one that the rows are sorted by stands out. `second`: what is beside the target."""
+def header_line(columns: Columns, order: Order, largest: float, log: bool, comparison_label: str = "achieved") -> Line:
+    """The columns' names; the sort key stands out. `comparison_label` names the distribution beside the target."""
 
     def name(text: str, width: int, key: str = "") -> tuple[str, str]:
         own = key if key in ("target", "achieved") else "quiet"
@@ -55,7 +55,7 @@ def header_line(columns: Columns, order: Order, largest: float, log: bool, secon
 
     numbers: Line = [
         name("target", formatting.MASS_WIDTH, "target"),
-        name(second, _ACHIEVED_WIDTH, "achieved"),
+        name(comparison_label, _ACHIEVED_WIDTH, "achieved"),
         name("gap", formatting.GAP_WIDTH, "gap"),
         name("share", formatting.SHARE_WIDTH, "share"),
     ]

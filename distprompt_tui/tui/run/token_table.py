@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
 """`mass` is the larger of target and achieved: what either of them holds much of comes first."""
 
-Source = Literal["newest", "held", "snapshot"]
+DataSource = Literal["newest", "frozen", "snapshot"]
 """The distribution on disk; the one that was read from there last; the tokens of a snapshot."""
 
 Column: TypeAlias = "Sequence[float] | NDArray[np.float64]"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a person wants to see: the order, a text to find, tokens to keep on top, and out of what."""
+class TableQuery:
+    """Order, filter, pinned tokens and distribution of a table."""
 
     order: Order = "mass"
     find: str = ""
     pins: frozenset[int] = frozenset()
-    source: Source = "newest"
-    second: str = "achieved"
+    source: DataSource = "newest"
+    comparison_label: str = "achieved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class TokenTable:
         order: what the rows are sorted by, largest first; by size where there are signs, ties by the gap.
         pinned: so many rows at the top stand there in every order and with every filter.
         complete: whether this is the whole vocabulary; False: the snapshot's tokens only.
-        second: what the distribution beside the target is called.
+        comparison_label: name of the distribution beside the target.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -89,7 +89,7 @@ class TokenTable:
     find: str = ""
     pinned: int = 0
     complete: bool = False
-    second: str = "achieved"
+    comparison_label: str = "achieved"
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -144,14 +144,14 @@ class TokenSource:
             return None
         return status.st_mtime_ns, status.st_ino
 
-    def build(self, state: RunState, wish: Wish) -> TokenTable:
+    def build(self, state: RunState, query: TableQuery) -> TokenTable:
         """The table of the newest distribution on disk, or of the state's snapshot where a file is missing."""
-        arrays = self._arrays(state, reread=wish.source == "newest")
-        if wish.source != "snapshot" and arrays is not None and self._vocabulary is not None:
-            return self._whole(*arrays, wish)
+        arrays = self._arrays(state, reread=query.source == "newest")
+        if query.source != "snapshot" and arrays is not None and self._vocabulary is not None:
+            return self._whole(*arrays, query)
         if state.snapshot is None:
-            return TokenTable(order=wish.order, find=wish.find)
-        return from_snapshot(state.snapshot, wish, self._unrecorded(state.snapshot, wish.pins))
+            return TokenTable(order=query.order, find=query.find)
+        return from_snapshot(state.snapshot, query, self._unrecorded(state.snapshot, query.pins))
 
     def _arrays(self, state: RunState, *, reread: bool) -> tuple[NDArray[np.float64], NDArray[np.float32]] | None:
         import numpy as np
@@ -184,7 +184,7 @@ class TokenSource:
         known = [token for token in missing if token < len(self._target)]
         return [TokenMass(i, _text(self._vocabulary, i), float(self._target[i]), math.nan, math.nan) for i in known]
 
-    def _whole(self, target: NDArray[np.float64], achieved: NDArray[np.float32], wish: Wish) -> TokenTable:
+    def _whole(self, target: NDArray[np.float64], achieved: NDArray[np.float32], query: TableQuery) -> TokenTable:
         import numpy as np
 
         from distprompt_tui.metrics.kl_terms import kl_contributions
@@ -194,9 +194,9 @@ class TokenSource:
         shares = kl_contributions(target, achieved)
         gaps = np.abs(q - target)
         keys = {"mass": np.maximum(target, q), "share": shares, "target": target, "achieved": q, "gap": gaps}
-        ids = np.lexsort((-gaps, -keys[wish.order]))
-        is_pinned = np.isin(ids, list(wish.pins))
-        found = self._matches(wish.find)[ids] if wish.find else np.ones(len(ids), dtype=bool)
+        ids = np.lexsort((-gaps, -keys[query.order]))
+        is_pinned = np.isin(ids, list(query.pins))
+        found = self._matches(query.find)[ids] if query.find else np.ones(len(ids), dtype=bool)
         ids = np.concatenate([ids[is_pinned], ids[found & ~is_pinned]])
         return TokenTable(
             ids=ids.tolist(),
@@ -207,8 +207,8 @@ class TokenSource:
             text=partial(_text, self._vocabulary),
             total=len(target),
             largest=float(max(target.max(), q.max())),
-            order=wish.order,
-            find=wish.find,
+            order=query.order,
+            find=query.find,
             pinned=int(is_pinned.sum()),
             complete=True,
         )
@@ -249,12 +249,12 @@ class TokenSource:
         return found
 
 
-def from_snapshot(snapshot: Snapshot, wish: Wish, unrecorded: Sequence[TokenMass] = ()) -> TokenTable:
+def from_snapshot(snapshot: Snapshot, query: TableQuery, unrecorded: Sequence[TokenMass] = ()) -> TokenTable:
     """A table of the tokens that a snapshot names.
 
     Args:
         snapshot: of one moment.
-        wish: how to sort and filter them.
+        query: how to sort and filter them.
         unrecorded: pinned tokens that it does not name.
     """
     keys: dict[Order, Callable[[TokenMass], float]] = {
@@ -264,9 +264,9 @@ def from_snapshot(snapshot: Snapshot, wish: Wish, unrecorded: Sequence[TokenMass
         "achieved": lambda row: row.achieved,
         "gap": lambda row: abs(row.achieved - row.target),
     }
-    ranked = sorted(snapshot.tokens, key=lambda row: (keys[wish.order](row), keys["gap"](row)), reverse=True)
-    pinned = [row for row in ranked if row.id in wish.pins] + list(unrecorded)
-    found = [row for row in ranked if row.id not in wish.pins and _is_sought(row, wish.find)]
+    ranked = sorted(snapshot.tokens, key=lambda row: (keys[query.order](row), keys["gap"](row)), reverse=True)
+    pinned = [row for row in ranked if row.id in query.pins] + list(unrecorded)
+    found = [row for row in ranked if row.id not in query.pins and _is_sought(row, query.find)]
     rows = pinned + found
     texts = {row.id: row.text for row in rows}
     return TokenTable(
@@ -278,10 +278,10 @@ def from_snapshot(snapshot: Snapshot, wish: Wish, unrecorded: Sequence[TokenMass
         text=texts.__getitem__,
         total=len(snapshot.tokens),
         largest=max((max(row.target, row.achieved) for row in snapshot.tokens), default=0.0),
-        order=wish.order,
-        find=wish.find,
+        order=query.order,
+        find=query.find,
         pinned=len(pinned),
-        second=wish.second,
+        comparison_label=query.comparison_label,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.tui.platform.subprocesses import Probe, prepare_model
+from distprompt_tui.tui.platform.subprocesses import ModelClient, prepare_model
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.start.target_preview_data import (
     FoundBounds,
@@ -56,7 +56,7 @@ class TargetPreviewService:
         self._turns: dict[Key, asyncio.Lock] = {}
         self._changed = changed
         self.maker = maker or TargetMaker()
-        self._probe: Probe | None = None
+        self._probe: ModelClient | None = None
 
     def known(self, model: str, target: spec.Target) -> Known:
         """What has been found out by now."""
@@ -132,10 +132,10 @@ class TargetPreviewService:
         except DistPromptError as error:
             self._probe_reports(f"not found: {error}")
 
-    async def _probe_of(self, entry: ModelEntry) -> Probe:
+    async def _probe_of(self, entry: ModelEntry) -> ModelClient:
         if self._probe is None or self._probe.model != entry.name:
             await self.close()
-            self._probe = Probe(entry.name, self._probe_reports)
+            self._probe = ModelClient(entry.name, self._probe_reports)
         self._probe_reports(self.model_server_status or "being found")
         return self._probe
 

@@ -48,10 +48,9 @@ class StartScreen(AppScreen):
     AUTO_FOCUS = "#presets"
     keys = START_KEYS
 
-    def __init__(self, open_editor: Callable[[Opening, Callable[[str], None]], None], *, ascii_only: bool) -> None:
+    def __init__(self, open_editor: Callable[[Opening, Callable[[str], None]], None]) -> None:
         """`open_editor` gets what to edit, and a function to call with the name of a saved preset."""
         super().__init__()
-        self._ascii_only = ascii_only
         self._open_editor = open_editor
         self.models: list[ModelEntry] = []
         self.presets: list[Preset] = []
@@ -194,7 +193,6 @@ class StartScreen(AppScreen):
                 going_on=(known.failure if known else "") or no_target_yet(model, self._targets.model_server_status),
                 bounds_going_on=self._targets.model_server_status,
                 failed=bool(known and known.failure),
-                ascii_only=self._ascii_only,
                 **({"bounds": known.bounds} if known else {}),
             )
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, mass_curve
 from distprompt_tui.text.terminal_text import fit, safe, visible_token
+from distprompt_tui.tui.context import is_ascii_only
 from distprompt_tui.tui.drawing.styled_text import cut, wrapped
 from distprompt_tui.tui.start.target_preview_data import FoundBounds, TargetPreview
 from distprompt_tui.tui.widgets.line_widget import LineWidget
@@ -35,7 +36,6 @@ class PreviewData:
     bounds: FoundBounds = field(default_factory=FoundBounds)
     bounds_going_on: str = ""
     failed: bool = False
-    ascii_only: bool = False
 
 
 class TargetView(LineWidget[PreviewData]):
@@ -48,10 +48,10 @@ class TargetView(LineWidget[PreviewData]):
         self.border_title = "Target"
 
     def lines(self, width: int, height: int) -> list[Line]:
-        return preview_lines(self.data, width, height)
+        return preview_lines(self.data, width, height, ascii_only=is_ascii_only(self))
 
 
-def preview_lines(data: PreviewData, width: int, height: int) -> list[Line]:
+def preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: bool = False) -> list[Line]:
     """Description, numbers, then as many tokens as there is room for."""
     roomy = height >= 18
     lines: list[Line] = [cut([(safe(data.title), "strong")], width)] if data.title else []
@@ -71,7 +71,7 @@ def preview_lines(data: PreviewData, width: int, height: int) -> list[Line]:
         lines += [[], *wrapped(safe(target.recipe), width, "quiet", max_lines=3), []]
         curve = mass_curve(target.by_rank, max(width - _LABEL_CELLS, 0))
         lines += [[(f"{'by rank':<{_LABEL_CELLS}}", "quiet"), (curve, "target")], []]
-    return lines + _tokens(data, target, width, height - len(lines))
+    return lines + _tokens(target, width, height - len(lines), ascii_only=ascii_only)
 
 
 def _number(name: str, value: str, role: str, words: str, width: int) -> Line:
@@ -88,14 +88,14 @@ def _bound(name: str, value: float | None, role: str, words: str, data: PreviewD
     return cut([(f"{name:<{_LABEL_CELLS}}", "quiet"), (missing, "faint")], width)
 
 
-def _tokens(data: PreviewData, target: TargetPreview, width: int, count: int) -> list[Line]:
+def _tokens(target: TargetPreview, width: int, count: int, *, ascii_only: bool) -> list[Line]:
     if not target.tokens:
         return []
     largest = target.tokens[0][2]
     room = max(width - _TOKEN_CELLS - formatting.MASS_WIDTH - 2, 0)
     return [
         [
-            (fit(visible_token(text, ascii_only=data.ascii_only) or "(no token)", _TOKEN_CELLS), "strong"),
+            (fit(visible_token(text, ascii_only=ascii_only) or "(no token)", _TOKEN_CELLS), "strong"),
             (f" {formatting.mass(mass):>{formatting.MASS_WIDTH}} ", "target"),
             (formatting.meter(mass / largest if largest else 0.0, room), "target"),
         ]

@@ -38,10 +38,10 @@ class SweepController:
     def availability(self, state: str) -> dict[str, bool | None]:
         """Which actions are available in a state of the sweep; see `AppScreen.availability`."""
         if self._screen.context.read_only:
-            return {"carry_out": False, "stop": False}
+            return {"run": False, "stop": False}
         is_own = is_owned_by_user(self._directory.path)
         return {
-            "carry_out": (is_own and state in _STARTABLE) or None,
+            "run": (is_own and state in _STARTABLE) or None,
             "stop": (is_own and state == "running") or None,
         }
 

@@ -98,12 +98,12 @@ class SweepsScreen(AppScreen):
 
     def availability(self) -> Mapping[str, bool | None]:
         if (entry := self._current) is None:
-            return {"open": False, "carry_out": False, "stop": False, "sweeps": None}
+            return {"open": False, "run": False, "stop": False, "sweeps": None}
         return {**self._controller(entry).availability(entry.standing.state), "sweeps": None}
 
     def key_words(self) -> Mapping[str, str]:
         is_begun = self._current is not None and self._current.standing.state != "not begun"
-        return {"carry_out": "go on" if is_begun else "start"}
+        return {"run": "go on" if is_begun else "start"}
 
     def on_line_table_cursor_moved(self, event: SweepTable.CursorMoved) -> None:
         self._show_current()
@@ -123,7 +123,7 @@ class SweepsScreen(AppScreen):
         assert self._current is not None
         self.app.push_screen(SweepScreen(self._current.directory, self._current.sweep, self._current.size))
 
-    def action_carry_out(self) -> None:
+    def action_run(self) -> None:
         assert self._current is not None
         self._controller(self._current).start(self._current.sweep, self._current.standing.state, self._read_again)
 

@@ -209,7 +209,7 @@ class SweepScreen(AppScreen):
         return {
             "scale": "linear" if self._log else "log",
             "verdicts": "effects" if self._is_whole else "verdicts",
-            "carry_out": "start" if self.state == "not begun" else "go on",
+            "run": "start" if self.state == "not begun" else "go on",
         }
 
     def action_setting(self, by: int) -> None:
@@ -225,7 +225,7 @@ class SweepScreen(AppScreen):
         self._log = not self._log
         self._show()
 
-    def action_carry_out(self) -> None:
+    def action_run(self) -> None:
         self._controller.start(self._monitor.sweep, self.state, self.tick)
 
     def action_stop(self) -> None:

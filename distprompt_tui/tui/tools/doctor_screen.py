@@ -81,7 +81,7 @@ class DoctorScreen(AppScreen):
     async def action_copy(self) -> None:
         text = as_text(self._checks)
         self.app.copy_to_clipboard(text)
-        kept = await in_thread(clipboard.keep_in, text, self.context.runs_dir)
+        kept = await in_thread(clipboard.keep, text, self.context.runs_dir)
         where = f" and in {safe(str(kept))}" if kept is not None else ""
         self.notify(f"Sent to the terminal's clipboard (OSC 52){where}.", markup=False)
 

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
+from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.context import AppContext
 from distprompt_tui.tui.keymap import APP_KEYS, Key, bindings
 from distprompt_tui.tui.widgets.key_bar import KeyBar
@@ -76,6 +77,10 @@ class AppScreen(Screen[None]):
     def context(self) -> AppContext:
         """The app, as far as screens use it."""
         return cast("AppContext", self.app)
+
+    def show_error(self, error: Exception) -> None:
+        """Notify of an error."""
+        self.notify(safe(str(error)), severity="error", markup=False)
 
     # Keys.
 

@@ -19,7 +19,7 @@ class KeyBar(Widget):
     def __init__(self, keys: Sequence[Key]) -> None:
         super().__init__()
         self.auto_links = False
-        self._keys = [key for key in keys if key.bar is not None]
+        self._keys = [key for key in keys if key.footer_rank is not None]
         self._words: Mapping[str, str] = {}
         self._hidden: frozenset[str] = frozenset()
 
@@ -36,7 +36,7 @@ class KeyBar(Widget):
         for key in chosen:
             click = f"@click={_namespaced(key)}" if key.action else ""
             parts.append((f"{key.pair or key.display} ", f"{ROLES['key']} {click}".strip()))
-            parts.append((f"{self._words.get(key.method, key.word)}{' ' * _GAP}", f"{ROLES['quiet']} {click}".strip()))
+            parts.append((f"{self._words.get(key.method, key.label)}{' ' * _GAP}", f"{ROLES['quiet']} {click}".strip()))
         return Content.assemble(*parts)
 
 
@@ -44,8 +44,8 @@ def fitting_keys(keys: Sequence[Key], words: Mapping[str, str], width: int) -> l
     """The most needed keys that fit, in the order of the table with the app's own keys last."""
     chosen: list[Key] = []
     left = width + _GAP
-    for key in sorted(keys, key=lambda key: key.bar or 0):
-        left -= len(key.pair or key.display) + 1 + len(words.get(key.method, key.word)) + _GAP
+    for key in sorted(keys, key=lambda key: key.footer_rank or 0):
+        left -= len(key.pair or key.display) + 1 + len(words.get(key.method, key.label)) + _GAP
         if left < 0:
             break
         chosen.append(key)

@@ -26,13 +26,13 @@ from distprompt_tui.tui.editor.target_draft import TOP_ROWS, Draft, Row, RowRepo
 from distprompt_tui.tui.editor.target_rows import note_line
 from distprompt_tui.tui.keymap import EDITOR_APP_KEYS, EDITOR_KEYS
 from distprompt_tui.tui.palette import AppCommands
-from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.start import listings
 from distprompt_tui.tui.start.screen import StartScreen
 from distprompt_tui.tui.tools.help_screen import help_lines
 from distprompt_tui.tui.widgets.dialogs import Question
 from distprompt_tui.tui.widgets.visible_input import show_whitespace
-from tests.tui.conftest import FakeProbe, preset_spec, screen_text, until
+from tests.tui.conftest import FakeModelClient, preset_spec, screen_text, until
 from tests.tui.recording import HOSTILE
 from tests.tui.vocabularies import write_byte_level
 
@@ -104,7 +104,7 @@ async def test_a_newcomer_writes_a_target_and_starts(
         await shown(pilot, "0.250")
         assert "entropy" in screen_text(app)
         await write(pilot, "<ctrl+g>")
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
         (spec,) = started
         assert spec.target == Explicit(masses={" yes": 0.5, " no": 0.3})
         assert (spec.model.name, spec.search.method, spec.search.length, spec.preset) == ("tiny", "soft", 10, "")
@@ -177,7 +177,7 @@ async def test_a_written_preset_opens_with_its_rows(started: list[RunSpec], app_
         await write(pilot, "<ctrl+g>")
         await until(pilot, lambda: started)
         assert (started[0].target, started[0].preset, started[0].title) == (COIN, "coin", "The coin one")
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
         await write(pilot, "<d>")
         await until(pilot, lambda: isinstance(app.screen, EditorScreen))
         await write(pilot, "<escape>")
@@ -205,7 +205,7 @@ async def test_a_text_is_drawn_and_becomes_rows(started: list[RunSpec], app_on: 
         await shown(pilot, "0.6000")
         assert "My food is·" in screen_text(app)
         await write(pilot, "<tab>", "2.5")
-        await until(pilot, lambda: ("target", "lm") in FakeProbe.questions)
+        await until(pilot, lambda: ("target", "lm") in FakeModelClient.questions)
         assert draft(app).entropy == "2.5"
         await shown(pilot, "0.6000")
         await write(pilot, "<ctrl+o>")
@@ -303,11 +303,11 @@ async def test_nothing_blinks(started: list[RunSpec], app_on: Make) -> None:
 async def test_a_floor_of_nothing_is_a_floor(
     started: list[RunSpec], app_on: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def ask(self: FakeProbe, question: str, **fields: Any) -> AsyncIterator[dict[str, Any]]:
+    async def ask(self: FakeModelClient, question: str, **fields: Any) -> AsyncIterator[dict[str, Any]]:
         yield {"floor": 0.0, "head_optimum": None, "why_no_floor": None}
         yield {"done": True}
 
-    monkeypatch.setattr(FakeProbe, "ask", ask)
+    monkeypatch.setattr(FakeModelClient, "ask", ask)
     app = app_on()
     async with editor(app) as pilot:
         await write(pilot, " yes", "<tab>", "0.5")

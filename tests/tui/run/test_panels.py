@@ -66,7 +66,7 @@ def test_what_is_not_known_is_said(data: ExcessData, words: str) -> None:
 
 
 def hard(changed: list[int]) -> PromptData:
-    return PromptData("hard", 9, tuple(PromptToken(i, f" t{i}", changed=step) for i, step in enumerate(changed)))
+    return PromptData("hard", tuple(PromptToken(i, f" t{i}", changed=step) for i, step in enumerate(changed)))
 
 
 def test_the_change_that_was_last_stands_out() -> None:
@@ -88,7 +88,7 @@ def test_a_hostile_reason_and_a_vanishing_divergence_are_drawn() -> None:
 @given(st.lists(st.sampled_from(HOSTILE), min_size=1, max_size=40), st.integers(30, 120), st.booleans())
 def test_prompts_fit_and_show_every_position(texts: list[str], width: int, flowing: bool) -> None:
     tokens = tuple(PromptToken(i, token, cosine=0.41, norm=1.1) for i, token in enumerate(texts))
-    lines, places = prompt_lines(PromptData("soft", 1, tokens), width, flowing=flowing)
+    lines, places = prompt_lines(PromptData("soft", tokens), width, flowing=flowing)
     assert places == sorted(places)
     assert len(places) == len(tokens)
     assert all(width_of(line) <= width for line in lines)
@@ -97,9 +97,9 @@ def test_prompts_fit_and_show_every_position(texts: list[str], width: int, flowi
 
 def test_the_key_bar_keeps_what_is_needed_most() -> None:
     table = (*keymap.LIVE_KEYS, *keymap.APP_KEYS)
-    shown = [key for key in table if key.bar is not None]
+    shown = [key for key in table if key.footer_rank is not None]
     narrow = fitting_keys(shown, {}, 30)
-    assert [key.word for key in narrow] == ["help", "palette", "quit"]
+    assert [key.label for key in narrow] == ["help", "palette", "quit"]
     assert [key.action for key in fitting_keys(shown, {}, 500)] == [key.action for key in shown]
     assert {"pause", "stop", "detach"} <= {key.action for key in fitting_keys(shown, {}, 78)}
 

@@ -12,7 +12,7 @@ from distprompt_tui.runs.summary import RunLabel, RunSummary, read_runs
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.drawing.styled_text import plain, width_of
 from distprompt_tui.tui.run.monitor import RunMonitor
-from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.runs.compare_screen import CompareScreen
 from distprompt_tui.tui.runs.comparison import Compared, ComparedCurves, PlotData
 from distprompt_tui.tui.runs.run_rows import COLUMNS, header_line, layout_for, run_line
@@ -128,7 +128,7 @@ async def test_opening_a_run_and_coming_back_finds_the_cursor_where_it_was(
         await pilot.press("j")
         chosen = current(app)
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
         assert app.screen.directory.name == chosen
         newer = recorded(tmp_path / "runs", "hard", steps=2).name
         await pilot.press("u")
@@ -292,7 +292,7 @@ async def test_without_colour_and_in_ascii(
 async def test_the_palette_leads_to_the_runs(tmp_path: Path, app_on: Make) -> None:
     app = app_on(attach=recorded(tmp_path / "runs", steps=2))
     async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
         await pilot.press("ctrl+p")
         await pilot.pause()
         await pilot.press(*"All runs")
