@@ -47,7 +47,7 @@ from distprompt_tui.targets.explicit import explicit
 from distprompt_tui.text.escapes import escape_field, unescape
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, fit_to, safe, visible_token
-from distprompt_tui.tui.drawing.plot import plot_lines
+from distprompt_tui.tui.drawing.plot import Curve, plot_curves
 from distprompt_tui.tui.drawing.styled_text import plain, width_of
 from distprompt_tui.tui.run.divergence_plot import PlotData, references, series
 from distprompt_tui.tui.run.gauges import EntropyData, ExcessData, entropy_lines, excess_lines
@@ -201,8 +201,8 @@ def _draw(state: RunState) -> None:
 def _plot(state: RunState) -> None:
     data = PlotData(state.curve, state.readings, {}, state.bounds, state.best_kl, state.best_step)
     for log in (True, False):
-        assert_drawn(plot_lines(series(data, "kl"), references(data, "kl"), [], WIDTH, 8, log=log))
-        assert_drawn(plot_lines(series(data, "reverse_kl"), [], [], WIDTH, 8, log=log))
+        assert_drawn(plot_curves([Curve(series(data, "kl"))], references(data, "kl"), [], WIDTH, 8, log=log))
+        assert_drawn(plot_curves([Curve(series(data, "reverse_kl"))], [], [], WIDTH, 8, log=log))
 
 
 def newest(data: bytes, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Literal
 
 from textual.binding import Binding, BindingType
@@ -12,7 +13,7 @@ from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.runs.state import CurvePoint, Reading
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.tui.drawing.plot import Mark, Point, Reference, plot_lines
+from distprompt_tui.tui.drawing.plot import Curve, Mark, Point, Reference, plot_curves, plot_or_message
 from distprompt_tui.tui.drawing.styled_text import wrapped
 from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 
@@ -86,24 +87,22 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
         self._retitle()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw. A failure of the plotting library is a sentence, not the end of the app."""
         points = series(self.data, self.metric)
         if not points or all(value is None for _, value in points):
             text = INFINITE if points else self.data.empty
             return [[] for _ in range(height // 2)] + wrapped(text, width, "quiet")
         cursor = self._place(points)
-        try:
-            return plot_lines(
-                points,
-                references(self.data, self.metric),
-                _marks(self.data) if self.metric == "kl" else [],
-                width,
-                height,
-                log=self.log_scale,
-                cursor_step=points[cursor][0] if cursor is not None else None,
-            )
-        except Exception as error:
-            return wrapped(f"The plot could not be drawn: {type(error).__name__}: {error}", width, "quiet")
+        plot = partial(
+            plot_curves,
+            [Curve(points)],
+            references(self.data, self.metric),
+            _marks(self.data) if self.metric == "kl" else [],
+            width,
+            height,
+            log=self.log_scale,
+            cursor_step=points[cursor][0] if cursor is not None else None,
+        )
+        return plot_or_message(plot, width)
 
     def action_move(self, by: int) -> None:
         count = len(series(self.data, self.metric))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from textual.geometry import Size
@@ -13,8 +14,8 @@ from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, safe
-from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves
-from distprompt_tui.tui.drawing.styled_text import cut, wrapped
+from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves, plot_or_message
+from distprompt_tui.tui.drawing.styled_text import cut
 from distprompt_tui.tui.runs.run_rows import header_line, layout_for, run_line
 from distprompt_tui.tui.widgets.line_widget import LineWidget, ScrollLineWidget
 
@@ -49,13 +50,11 @@ class ComparedCurves(LineWidget[PlotData]):
     """The best divergence so far of each run."""
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw. A failure of the plotting library is a sentence, not the end of the app."""
         curves = [(run.number, _points(run.curve, self.data.by_seconds)) for run in self.data.runs]
         drawn = [Curve(points, f"series {number}") for number, points in curves]
-        try:
-            return plot_curves(drawn, _limit(self.data.runs), _digits(curves), width, height, log=self.data.log)
-        except Exception as error:
-            return wrapped(f"The plot could not be drawn: {type(error).__name__}: {error}", width, "quiet")
+        references, marks = _limit(self.data.runs), _digits(curves)
+        plot = partial(plot_curves, drawn, references, marks, width, height, log=self.data.log)
+        return plot_or_message(plot, width)
 
 
 class Legend(LineWidget[Sequence[Compared]]):

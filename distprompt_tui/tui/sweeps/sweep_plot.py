@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from distprompt_tui.reports import wording
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, safe
-from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves
+from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves, plot_or_message
 from distprompt_tui.tui.drawing.plot import Point as Place
 from distprompt_tui.tui.drawing.styled_text import cut, joined, width_of, wrapped
 from distprompt_tui.tui.sweeps.sweep_lines import marked
@@ -50,18 +51,14 @@ class SweepPlot(LineWidget[SweepPicture]):
     """Divergences with their head optima and floors beneath."""
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw. A failure of the plotting library is a sentence, not the end of the app."""
         curves = self.data.curves
         if not curves:
             return [[] for _ in range(height // 3)] + wrapped(self.data.sentence, width, self.data.role)
         if len(self.data.entropies) < 2:
             return bar_lines(curves, width, height)
         legend = legend_lines(curves, width)
-        try:
-            drawn = curve_lines(curves, self.data.entropies, width, height - len(legend), log=self.data.log)
-            return [*drawn, *legend]
-        except Exception as error:
-            return wrapped(f"The plot could not be drawn: {type(error).__name__}: {error}", width, "quiet")
+        plot = partial(curve_lines, curves, self.data.entropies, width, height - len(legend), log=self.data.log)
+        return plot_or_message(lambda: [*plot(), *legend], width)
 
 
 def curve_lines(

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distprompt_tui.tui.drawing.plot import Mark, Reference, bucketed, plot_lines
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.tui.drawing.plot import Curve, Mark, Point, Reference, bucketed, plot_curves
 from distprompt_tui.tui.drawing.styled_text import plain, width_of
 
 anything = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True), st.floats(-1, 10))
 FALLING = [(step, 5 * math.exp(-step / 30) + 0.2) for step in range(100)]
 HEAD_OPTIMUM = Reference("head optimum 0.190", 0.19, "accent")
+
+
+def plot_lines(points: Sequence[Point], *data: Any, **how: Any) -> list[Line]:
+    """A plot of one curve."""
+    return plot_curves([Curve(points)], *data, **how)
 
 
 @settings(max_examples=60)
