@@ -69,12 +69,7 @@ LIVE_KEYS = (
     Key("l", "plot_scale", "log", "Logarithmic or linear divergence", "What is shown", 12),
     Key("b", "bar_scale", "bars", "Linear or logarithmic bars", "What is shown", 13),
     Key(
-        "c",
-        "surprisal",
-        "colour",
-        "Colour the prompt: how surprising each token is to the model",
-        "What is shown",
-        16,
+        "c", "surprisal", "colour", "Colour the prompt: how surprising each token is to the model", "What is shown", 16
     ),
     Key("1", "panel('plot')", "", "Show or hide the divergence", "What is shown"),
     Key("2", "panel('gauges')", "", "Show or hide entropies and excess", "What is shown"),
@@ -139,26 +134,11 @@ EDITOR_KEYS = (
 
 RUNS_KEYS = (
     Key("enter", "open", "open", "Watch the run, living or ended", "The run", 0),
-    Key(
-        "r",
-        "resume",
-        "resume",
-        "Go on with a run that was stopped or that crashed",
-        "The run",
-        7,
-    ),
+    Key("r", "resume", "resume", "Go on with a run that was stopped or that crashed", "The run", 7),
     Key("x,delete", "delete", "delete", "Delete the run for good; asks first, never a running one", "The run", 8, "x"),
     Key("space", "mark", "mark", "Mark the run, to compare it with others", "Several runs", 5),
     Key("c", "compare", "compare", "Two to six marked runs on one plot; how their specs differ", "Several runs", 6),
-    Key(
-        "slash",
-        "find",
-        "find",
-        "Show only runs that hold words: state, target, model, method",
-        "The list",
-        4,
-        "/",
-    ),
+    Key("slash", "find", "find", "Show only runs that hold words: state, target, model, method", "The list", 4, "/"),
     Key("o", "order", "sort", "Newest first, or by best KL, left, target, model or state", "The list", 4),
     Key("escape", "back", "back", "Out of a search for runs; then back", "Moving", 4, "esc"),
     Key("up,down", "", "", "Choose a run; j and k do too", "Moving", None, "↑ ↓"),
@@ -217,11 +197,7 @@ DOCTOR_KEYS = (
     Key("up,down", "", "", "Scroll", "Moving", None, "↑ ↓"),
 )
 
-EDITOR_APP_KEYS = (
-    replace(APP_KEYS[0], symbol="F1"),
-    APP_KEYS[1],
-    replace(APP_KEYS[2], symbol="^q"),
-)
+EDITOR_APP_KEYS = (replace(APP_KEYS[0], symbol="F1"), APP_KEYS[1], replace(APP_KEYS[2], symbol="^q"))
 """Where letters are written into fields, only the other keys of these work."""
 
 

@@ -13,7 +13,7 @@ from textual.content import Content
 from distprompt_tui.runs.summary import RunSummary, sorted_runs
 from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.context import AppContext
-from distprompt_tui.tui.drawing.styled_text import plain
+from distprompt_tui.tui.drawing.styled_text import plain_text
 from distprompt_tui.tui.keymap import APP_KEYS, Key
 from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.run.status import title_line
@@ -70,7 +70,9 @@ class AppCommands(Provider):
                 choose = partial(self.screen.choose, "presets", preset.name)
                 yield Command(f"Target: {safe(preset.name)}", safe(preset.spec.title), choose)
         for summary in self._runs:
-            yield Command(f"Watch: {plain(title_line(summary.title))}", _about(summary), partial(self._watch, summary))
+            yield Command(
+                f"Watch: {plain_text(title_line(summary.title))}", _about(summary), partial(self._watch, summary)
+            )
 
     async def _act(self, action: str) -> None:
         owner = self.screen if hasattr(self.screen, f"action_{action.partition('(')[0]}") else self.app

@@ -48,7 +48,7 @@ from distprompt_tui.text.escapes import escape_field, unescape
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, fit_to, safe, visible_token
 from distprompt_tui.tui.drawing.plot import Curve, plot_curves
-from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.run.divergence_plot import PlotData, references, series
 from distprompt_tui.tui.run.gauges import EntropyData, ExcessData, entropy_lines, excess_lines
 from distprompt_tui.tui.run.monitor import RunView
@@ -87,8 +87,8 @@ def assert_error(error: DistPromptError) -> None:
 def assert_drawn(lines: Iterable[Line]) -> None:
     """Lines as widgets draw them: visible, and no wider than they may be."""
     for line in lines:
-        assert_visible(plain(line))
-        assert width_of(line) <= WIDTH, plain(line)
+        assert_visible(plain_text(line))
+        assert width_of(line) <= WIDTH, plain_text(line)
 
 
 def refused(read: Callable[[], Any]) -> Any:

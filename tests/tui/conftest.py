@@ -105,7 +105,7 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunSpec
     monkeypatch.setattr(listings, "read_models", lambda: models)
     monkeypatch.setattr(listings, "read_presets", lambda: presets)
     monkeypatch.setattr(preview_service, "ModelClient", FakeModelClient)
-    monkeypatch.setattr(preview_service, "REST_SECONDS", 0.0)
+    monkeypatch.setattr(preview_service, "DEBOUNCE_SECONDS", 0.0)
     monkeypatch.setattr("distprompt_tui.runs.process.start_run", start_run)
     return started
 

@@ -8,7 +8,7 @@ from textual.message import Message
 from textual.widgets import Input, Label
 
 from distprompt_tui.tui.editor.lines import RestChoice, RestData
-from distprompt_tui.tui.editor.target_draft import Draft, Report, Rest
+from distprompt_tui.tui.editor.target_draft import Draft, DraftValidation, Rest
 from distprompt_tui.tui.editor.target_rows import TargetRows
 from distprompt_tui.tui.widgets.line_widget import label_border
 from distprompt_tui.tui.widgets.visible_input import VisibleInput
@@ -23,7 +23,7 @@ class DraftForm(Vertical):
     def __init__(self, *, id: str, classes: str) -> None:
         super().__init__(id=id, classes=classes)
         self.rows = TargetRows(id="rows")
-        self._choice = RestChoice(id="rest")
+        self._choice = RestChoice(RestData(), id="rest")
         self._text = VisibleInput(all_spaces=False, id="text")
         self._entropy = VisibleInput(placeholder="nats; empty: as it is", id="entropy")
         self._rest: Rest = "uniform"
@@ -52,7 +52,7 @@ class DraftForm(Vertical):
         self.rows.write(draft.rows)
         self._arrange()
 
-    def report(self, report: Report) -> None:
+    def report(self, report: DraftValidation) -> None:
         """Say what the draft means."""
         self.rows.report(report.rows)
         self._choice.show(RestData(report.total, self._rest))

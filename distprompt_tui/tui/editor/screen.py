@@ -17,13 +17,13 @@ from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.editor import target_draft
 from distprompt_tui.tui.editor.draft_form import DraftForm
-from distprompt_tui.tui.editor.lines import Verdict, VerdictData
+from distprompt_tui.tui.editor.lines import ValidationBar, ValidationData
 from distprompt_tui.tui.editor.save_preset_dialog import save_under_a_name, unsaved_question
-from distprompt_tui.tui.editor.target_draft import Draft, Report, Row
+from distprompt_tui.tui.editor.target_draft import Draft, DraftValidation, Row
 from distprompt_tui.tui.keymap import EDITOR_APP_KEYS, EDITOR_KEYS
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.start.opening import Opening
-from distprompt_tui.tui.start.preview_service import Known, TargetPreviewService
+from distprompt_tui.tui.start.preview_service import PreviewState, TargetPreviewService
 from distprompt_tui.tui.start.spec_builder import build_spec
 from distprompt_tui.tui.start.target_preview import PreviewData, TargetView
 from distprompt_tui.tui.widgets.app_screen import AppScreen
@@ -48,9 +48,9 @@ class EditorScreen(AppScreen):
         self._opening = opening
         self._model = opening.model
         self._saved = saved
-        self._desk = TargetPreviewService(self._desk_has_news, opening.maker)
+        self._previews = TargetPreviewService(self._on_preview_change, opening.maker)
         self._vocabulary: Vocabulary | None = None
-        self._report = Report(problem="the model's tokens are being read…")
+        self._report = DraftValidation(problem="the model's tokens are being read…")
         self._last_made: TargetPreview | None = None
         self._rows_wanted_of: spec.Target | None = None
         # What the draft was when it was opened or saved last, and the spec that says the same, where there is one.
@@ -60,9 +60,9 @@ class EditorScreen(AppScreen):
     def compose_body(self) -> ComposeResult:
         yield OneLine([], id="header")
         with Container(id="edit"):
-            yield DraftForm(id="written", classes="panel")
-            yield TargetView(id="target", classes="panel")
-        yield Verdict(id="verdict")
+            yield DraftForm(id="draft", classes="panel")
+            yield TargetView(PreviewData(), id="target", classes="panel")
+        yield ValidationBar(ValidationData(), id="validation")
         yield SearchForm(id="search", classes="panel")
 
     def on_mount(self) -> None:
@@ -79,10 +79,10 @@ class EditorScreen(AppScreen):
     async def on_screen_suspend(self) -> None:
         """Leave the processor to a search."""
         if not isinstance(self.app.screen, ModalScreen):
-            await self._desk.close()
+            await self._previews.close()
 
     async def on_unmount(self) -> None:
-        await self._desk.close()
+        await self._previews.close()
 
     # What is written.
 
@@ -98,11 +98,11 @@ class EditorScreen(AppScreen):
     @work(group="open")
     async def _open(self) -> None:
         try:
-            vocabulary = await self._desk.vocabulary(self._model)
+            vocabulary = await self._previews.vocabulary(self._model)
             # What is imported and tabulated on the first check must not hold up the first key.
             await in_thread(target_draft.check, Draft(rows=(Row(" a", "1"),)), vocabulary)
         except DistPromptError as error:
-            self._report = Report(problem=str(error), is_wrong=True)
+            self._report = DraftValidation(problem=str(error), is_wrong=True)
             self._show_all()
             return
         self._vocabulary = vocabulary
@@ -129,9 +129,9 @@ class EditorScreen(AppScreen):
         report = target_draft.check(draft, self._vocabulary)
         if draft.trimmed().rows:
             self._rows_wanted_of = None
-        news = report.target != self._report.target
+        is_new = report.target != self._report.target
         self._report = report
-        if news or self._rows_wanted_of is not None:
+        if is_new or self._rows_wanted_of is not None:
             self._look()
         self._show_all()
 
@@ -147,18 +147,18 @@ class EditorScreen(AppScreen):
 
     @work(exclusive=True, group="look")
     async def _find_out(self, target: spec.Target) -> None:
-        await self._desk.fill(self._model, [target])
-        await self._desk.look(self._model, target)
+        await self._previews.prefetch(self._model, [target])
+        await self._previews.load(self._model, target)
 
-    def _desk_has_news(self) -> None:
+    def _on_preview_change(self) -> None:
         if not self.is_composed:
             return
         if self._rows_wanted_of is not None and (made := self._known(self._rows_wanted_of).target) is not None:
             self._take_rows(made)
         self._show_all()
 
-    def _known(self, target: spec.Target | None) -> Known:
-        return self._desk.known(self._model.name, target) if target is not None else Known()
+    def _known(self, target: spec.Target | None) -> PreviewState:
+        return self._previews.known(self._model.name, target) if target is not None else PreviewState()
 
     def _take_rows(self, made: TargetPreview) -> None:
         """The largest tokens of a target as rows, as what the editor opened with."""
@@ -175,7 +175,7 @@ class EditorScreen(AppScreen):
         self.query_one("#header", OneLine).show(self._title())
         self.form.report(self._report)
         self._show_target()
-        self._show_verdict()
+        self._show_validation()
         self.show_keys()
 
     def _title(self) -> Line:
@@ -190,26 +190,26 @@ class EditorScreen(AppScreen):
         if known.target is not None:
             self._last_made = known.target
         made = self._last_made if target is not None and not known.failure else None
-        making = f"The target is being made: {self._desk.model_server_status or 'a moment'}."
+        making = f"The target is being made: {self._previews.model_server_status or 'a moment'}."
         self.query_one("#target", TargetView).show(
             PreviewData(
                 target=made,
                 going_on=known.failure or (making if target is not None else "Its bars are drawn here."),
                 bounds=known.bounds,
-                bounds_going_on=self._desk.model_server_status,
+                bounds_going_on=self._previews.model_server_status,
                 failed=bool(known.failure),
             )
         )
 
-    def _show_verdict(self) -> None:
+    def _show_validation(self) -> None:
         rows, current = self._report.rows, self.form.rows.current
         row = rows[current].sentence if current is not None and current < len(rows) else ""
         failure = self._known(self._report.target).failure
         is_wrong = self._report.is_wrong or bool(failure)
-        self.query_one(Verdict).show(VerdictData(failure or self._report.problem, is_wrong, row))
+        self.query_one(ValidationBar).show(ValidationData(failure or self._report.problem, is_wrong, row))
 
     def on_descendant_focus(self) -> None:
-        self._show_verdict()
+        self._show_validation()
 
     # What can be done.
 

@@ -13,13 +13,13 @@ from textual.widgets import Input
 
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import safe
-from distprompt_tui.tui.drawing.styled_text import cut, width_of
-from distprompt_tui.tui.editor.target_draft import Row, RowReport
+from distprompt_tui.tui.drawing.styled_text import truncate, width_of
+from distprompt_tui.tui.editor.target_draft import Row, RowValidation
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 from distprompt_tui.tui.widgets.visible_input import VisibleInput
 
 
-class RowNote(LineWidget[RowReport]):
+class RowNote(LineWidget[RowValidation]):
     """What is wrong with a row, or which token it is."""
 
     def lines(self, width: int, height: int) -> list[Line]:
@@ -27,11 +27,11 @@ class RowNote(LineWidget[RowReport]):
         return [note_line(self.data, width)]
 
 
-def note_line(report: RowReport, width: int) -> Line:
+def note_line(report: RowValidation, width: int) -> Line:
     if not report.is_wrong:
-        return cut([(safe(report.short), "faint")], width)
+        return truncate([(safe(report.short), "faint")], width)
     whole: Line = [("✕ ", "error"), (safe(report.sentence), "error")]
-    return whole if width_of(whole) <= width else cut([("✕ ", "error"), (safe(report.short), "error")], width)
+    return whole if width_of(whole) <= width else truncate([("✕ ", "error"), (safe(report.short), "error")], width)
 
 
 class TargetRow(Horizontal):
@@ -48,7 +48,7 @@ class TargetRow(Horizontal):
         super().__init__()
         self.token = VisibleInput(row.token, placeholder="token")
         self.mass = VisibleInput(row.mass, placeholder="mass")
-        self.note = RowNote(RowReport())
+        self.note = RowNote(RowValidation())
         self.token.add_class("token")
         self.mass.add_class("mass")
 
@@ -115,7 +115,7 @@ class TargetRows(VerticalScroll, can_focus=False):
         del self._rows[len(wanted) :]
         self.post_message(self.Changed())
 
-    def report(self, reports: Sequence[RowReport]) -> None:
+    def report(self, reports: Sequence[RowValidation]) -> None:
         """Say what each row means."""
         for row, report in zip(self._rows, reports, strict=False):
             row.note.show(report)

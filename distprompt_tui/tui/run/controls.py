@@ -28,7 +28,7 @@ class RunControl:
         """By the request's id: what is going on, and since when."""
         self._stopping_since: float | None = None
         self._force = threading.Event()
-        self._turn = asyncio.Lock()
+        self._send_lock = asyncio.Lock()
 
     @property
     def pending(self) -> str:
@@ -102,7 +102,7 @@ class RunControl:
         from distprompt_tui.runs.process import send
 
         try:
-            async with self._turn:  # in the order in which they were asked
+            async with self._send_lock:  # in the order in which they were asked
                 await in_thread(send, self.run, command, request, **fields)
         except BaseException:
             self._pending.pop(request, None)

@@ -157,10 +157,7 @@ def references(data: PlotData, metric: Metric) -> list[Reference]:
     """The lines that are known by now. Floor and head optimum are of the forward KL only."""
     known = [("uniform", data.uniform_kl.get(metric), "faint", "╌")]
     if metric == "kl":
-        known += [
-            ("head optimum", data.bounds.head_optimum, "accent", "╌"),
-            ("floor", data.bounds.floor, "quiet", "─"),
-        ]
+        known += [("head optimum", data.bounds.head_optimum, "accent", "╌"), ("floor", data.bounds.floor, "quiet", "─")]
     return [
         Reference(f"{name} {formatting.nats(value)}", value, role, dash)
         for name, value, role, dash in known

@@ -10,7 +10,7 @@ from distprompt_tui.runs.state import RunState
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import safe
-from distprompt_tui.tui.drawing.styled_text import cut, fitting, wrapped
+from distprompt_tui.tui.drawing.styled_text import fit_parts, truncate, wrapped
 from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 
 
@@ -27,11 +27,7 @@ class EntropyData:
 class EntropyGauge(LineWidget[EntropyData]):
     """Two bars on 0 … ln V."""
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(EntropyData(), id=id, classes=classes)
-
-    def on_mount(self) -> None:
-        self.border_title = "Entropy, nats"
+    BORDER_TITLE = "Entropy, nats"
 
     def show(self, data: EntropyData) -> None:
         super().show(data)
@@ -100,11 +96,7 @@ class ExcessData:
 class ExcessGauge(LineWidget[ExcessData]):
     """KL = head optimum + excess, as numbers and as a bar."""
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(ExcessData(), id=id, classes=classes)
-
-    def on_mount(self) -> None:
-        self.border_title = "Excess"
+    BORDER_TITLE = "Excess"
 
     def show(self, data: ExcessData) -> None:
         super().show(data)
@@ -119,14 +111,14 @@ def one_line(data: ExcessData, width: int) -> list[Line]:
     """The split, the entropies and the gap closed, as far as they fit."""
     if data.best_kl is None:
         return wrapped(_NOTHING_YET, width, "quiet", max_lines=1)
-    return [fitting([_split(data), _entropies(data), _closed(data)], width, ("   ", ""))]
+    return [fit_parts([_split(data), _entropies(data), _closed(data)], width, ("   ", ""))]
 
 
 def excess_lines(data: ExcessData, width: int) -> list[Line]:
     """The split of the best divergence into the output layer's part and the prompt's."""
     if data.best_kl is None:
         return wrapped(_NOTHING_YET, width, "quiet")
-    lines = [cut(_split(data), width)]
+    lines = [truncate(_split(data), width)]
     if data.bounds.head_optimum is not None and data.best_kl > 0:
         lines.append(_split_bar(data.bounds.head_optimum / data.best_kl, width))
     return [*lines, *_explained(data, width)]

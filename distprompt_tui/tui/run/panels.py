@@ -23,8 +23,8 @@ class RunPanels(Container):
         self.plot = DivergencePlot(id="plot", classes="panel")
         self.prompt = PromptView(id="prompt", classes="panel")
         self.tokens = TokensPanel(id="tokens", classes="panel")
-        self._entropy = EntropyGauge(id="entropy", classes="panel")
-        self._excess = ExcessGauge(id="excess", classes="panel")
+        self._entropy = EntropyGauge(EntropyData(), id="entropy", classes="panel")
+        self._excess = ExcessGauge(ExcessData(), id="excess", classes="panel")
 
     def compose(self) -> ComposeResult:
         with Vertical(id="side"):

@@ -19,7 +19,7 @@ from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit_to, visible_token
 from distprompt_tui.tui.context import is_ascii_only
-from distprompt_tui.tui.drawing.styled_text import joined, key_hints, plain, width_of
+from distprompt_tui.tui.drawing.styled_text import joined, key_hints, plain_text, width_of
 from distprompt_tui.tui.run import surprisal
 from distprompt_tui.tui.run.model_queries import Influence
 from distprompt_tui.tui.widgets.line_widget import ScrollLineWidget, label_border
@@ -99,10 +99,7 @@ class PromptView(ScrollLineWidget):
         has_cursor = self.has_focus and _has_positions(data)
         surprising = self.has_class(_SURPRISING) and _has_positions(data)
         self._data = replace(
-            data,
-            chosen=self._position if has_cursor else None,
-            surprising=surprising,
-            ascii_only=is_ascii_only(self),
+            data, chosen=self._position if has_cursor else None, surprising=surprising, ascii_only=is_ascii_only(self)
         )
         self._lay_out()
 
@@ -295,7 +292,7 @@ def _flow(entries: list[Line], width: int) -> tuple[list[Line], list[int]]:
     rows: list[Line] = [[]]
     places: list[int] = []
     for entry in entries:
-        gap = " " if plain(rows[-1]).endswith((" ", "]")) else "  "  # the place of a bracket is part of it
+        gap = " " if plain_text(rows[-1]).endswith((" ", "]")) else "  "  # the place of a bracket is part of it
         longer = joined([rows[-1], entry], separator=(gap, ""))
         if rows[-1] and width_of(longer) > width:
             rows.append(entry)

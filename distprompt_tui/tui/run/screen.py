@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 NO_SNAPSHOT = "That comes with the first snapshot of the prompt."
 
-_FLAT_BELOW_ROWS = 21
-
 
 class RunScreen(AppScreen):
     """Follows one run until the user leaves. The run itself does not depend on the screen.
@@ -53,6 +51,7 @@ class RunScreen(AppScreen):
     """
 
     AUTO_FOCUS = "#bars"
+    flat_below = 21
     keys: ClassVar[tuple[Key, ...]] = (*LIVE_KEYS, *HISTORY_KEYS)
 
     def __init__(self, run: RunDirectory, *, read_only: bool) -> None:
@@ -78,7 +77,7 @@ class RunScreen(AppScreen):
         self._flash = StatusFlash()
 
     def compose_body(self) -> ComposeResult:
-        yield StatusLine(id="status")
+        yield StatusLine(StatusData(), id="status")
         yield Banner(id="notice")
         yield self.panels
         yield TextPrompt()
@@ -100,7 +99,6 @@ class RunScreen(AppScreen):
         await self._queries.close()
 
     def on_resize(self, event: events.Resize) -> None:
-        self.set_class(event.size.height < _FLAT_BELOW_ROWS, "-flat")
         if self.is_composed:
             self.query_one(Banner).show(self._status(self.display_state))
 
@@ -181,7 +179,7 @@ class RunScreen(AppScreen):
         self._notify_warnings(state.warnings)
 
     def _status(self, display: DisplayState) -> StatusData:
-        flash = self._flash.words_at(time.monotonic()) if self.view.is_live else ()
+        flash = self._flash.text_at(time.monotonic()) if self.view.is_live else ()
         slow = self.control.stops_slowly
         return StatusData(self.view, self.control.pending, self.read_only, display.note, flash, slow)
 

@@ -23,8 +23,7 @@ class TextPrompt(Horizontal):
     def __init__(self) -> None:
         super().__init__(id="text_line")
         self._field = VisibleInput(
-            all_spaces=False,
-            placeholder="a text in the prompt's place; enter asks the model, esc goes back",
+            all_spaces=False, placeholder="a text in the prompt's place; enter asks the model, esc goes back"
         )
         self.display = False
 

@@ -22,9 +22,7 @@ from distprompt_tui.tui.widgets.search_bar import SearchBar
 class TokenList(LineTable):
     """The rows. The cursor stays on its token when the order changes; at the top, it stays at the top."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,plus,equals_sign", "pin", "Pin the token", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,plus,equals_sign", "pin", "Pin the token", show=False)]
 
     class Pinned(Message):
         """A token is to stay at the top, or to go back to its place."""

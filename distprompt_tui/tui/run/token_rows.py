@@ -93,11 +93,7 @@ def row_lines(
         (f" {formatting.gap(row.gap):>{formatting.GAP_WIDTH}}", gap_role),
         (f" {formatting.percent(row.share):>{formatting.SHARE_WIDTH}}", ""),
     ]
-    bar = formatting.overlaid_bars(
-        _length(row.target, largest, log),
-        _length(row.achieved, largest, log),
-        columns.bar,
-    )
+    bar = formatting.overlaid_bars(_length(row.target, largest, log), _length(row.achieved, largest, log), columns.bar)
     if columns.two_lines:
         return [[*start, *numbers], [(" " * _MARK, ""), *bar, token_id]]
     return [[*start, (" ", ""), *bar, token_id, *numbers]]

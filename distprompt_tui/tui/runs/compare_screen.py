@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from textual import events
 from textual.app import ComposeResult
 
 from distprompt_tui.runs.compare import spec_differences
@@ -21,7 +20,6 @@ from distprompt_tui.tui.widgets.line_widget import label_border
 from distprompt_tui.tui.widgets.one_line import OneLine
 
 _FRAME_LINES = 2
-_FLAT_BELOW_ROWS = 20
 _MOST_DIFFERENCES = 10
 
 
@@ -29,12 +27,13 @@ class CompareScreen(AppScreen):
     """Each run keeps the digit that it was marked with."""
 
     AUTO_FOCUS = "#differences"
+    flat_below = 20
     keys = COMPARE_KEYS
 
     def __init__(self, marked: Sequence[tuple[int, RunSummary]]) -> None:
         super().__init__()
         self._runs = [Compared(number, summary) for number, summary in marked]
-        self._followers = [RunMonitor(summary.run) for _, summary in marked]
+        self._monitors = [RunMonitor(summary.run) for _, summary in marked]
         self._by_seconds = False
         self._log = True
         self._poller = Poller(partial(in_thread, self._read_runs), self._show_runs)
@@ -51,9 +50,6 @@ class CompareScreen(AppScreen):
         self.query_one("#differences").border_title = "What is different in their specs"
         self.set_interval(1 / self.context.updates_per_second, self.tick)
         self.call_after_refresh(self.tick)
-
-    def on_resize(self, event: events.Resize) -> None:
-        self.set_class(event.size.height < _FLAT_BELOW_ROWS, "-flat")
 
     def tick(self) -> None:
         """Read what is new, then draw what changed. Runs that have ended are read once."""
@@ -72,10 +68,10 @@ class CompareScreen(AppScreen):
             replace(
                 run,
                 summary=summarise(run.summary.run, run.summary),
-                curve=follower.poll().state.curve,
+                curve=monitor.poll().state.curve,
                 spec=run.spec or read_spec_fields(run.summary.run.spec_file),
             )
-            for run, follower in zip(self._runs, self._followers, strict=True)
+            for run, monitor in zip(self._runs, self._monitors, strict=True)
         ]
 
     def _show(self) -> None:

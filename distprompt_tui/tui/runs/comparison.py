@@ -15,7 +15,7 @@ from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, safe
 from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves, plot_or_message
-from distprompt_tui.tui.drawing.styled_text import cut
+from distprompt_tui.tui.drawing.styled_text import truncate
 from distprompt_tui.tui.runs.run_rows import header_line, layout_for, run_line
 from distprompt_tui.tui.widgets.line_widget import LineWidget, ScrollLineWidget
 
@@ -90,10 +90,10 @@ class Differences(ScrollLineWidget):
         cells = max((width - name_cells) // len(self._numbers), 2)
         if index == 0:
             digits: Line = [(fit(str(number), cells), f"series {number}") for number in self._numbers]
-            return cut([(fit("field", name_cells), "quiet"), *digits], width)
+            return truncate([(fit("field", name_cells), "quiet"), *digits], width)
         name, values = self._fields[index - 1]
         shown: Line = [(fit(safe("—" if value is None else value), cells - 1) + " ", "") for value in values]
-        return cut([(fit(safe(name), name_cells - 1) + " ", "quiet"), *shown], width)
+        return truncate([(fit(safe(name), name_cells - 1) + " ", "quiet"), *shown], width)
 
 
 def _points(curve: Sequence[CurvePoint], by_seconds: bool) -> list[tuple[float, float | None]]:

@@ -15,7 +15,7 @@ from distprompt_tui.text import formatting
 from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.keymap import START_KEYS
 from distprompt_tui.tui.platform.threads import in_thread
-from distprompt_tui.tui.start.messages import WELCOME, news_line, no_target_yet
+from distprompt_tui.tui.start.messages import WELCOME, no_target_yet, notice_line
 from distprompt_tui.tui.start.opening import Opening
 from distprompt_tui.tui.start.preview_service import ModelPreparer, Preparing, TargetPreviewService
 from distprompt_tui.tui.start.rows import model_row, preset_row, run_row
@@ -64,13 +64,13 @@ class StartScreen(AppScreen):
 
     def compose_body(self) -> ComposeResult:
         yield OneLine(WELCOME, id="header")
-        yield OneLine([], id="news")
+        yield OneLine([], id="notice")
         with Container(id="choose"):
             with Container(id="lists"):
                 yield PickList("Looking for models…", id="models", classes="panel")
                 yield PickList("Reading the presets…", id="presets", classes="panel")
             with Container(id="chosen"):
-                yield TargetView(id="target", classes="panel")
+                yield TargetView(PreviewData(), id="target", classes="panel")
                 yield SearchForm(id="search", classes="panel")
         yield PickList("Looking for runs…", id="runs", classes="panel")
 
@@ -177,8 +177,8 @@ class StartScreen(AppScreen):
         if not self.is_composed:
             return
         model, preset = self.model, self.preset
-        self.query_one("#news", OneLine).show(news_line(self._problem, model, self._preparing()))
-        self.query_one("#news").display = bool(self.query_one("#news", OneLine).data)
+        self.query_one("#notice", OneLine).show(notice_line(self._problem, model, self._preparing()))
+        self.query_one("#notice").display = bool(self.query_one("#notice", OneLine).data)
         self._show_presets()
         device = self._targets.device
         label_border(self.query_one("#models"), subtitle=[("on ", "border"), (device, "border")] if device else [])
@@ -243,11 +243,11 @@ class StartScreen(AppScreen):
 
     @work(exclusive=True, group="look")
     async def _find_out(self, model: ModelEntry, target: spec.Target) -> None:
-        await self._targets.look(model, target)
+        await self._targets.load(model, target)
 
     @work(exclusive=True, group="fill")
     async def _fill(self, model: ModelEntry, targets: list[spec.Target]) -> None:
-        await self._targets.fill(model, targets)
+        await self._targets.prefetch(model, targets)
 
     def action_prepare(self) -> None:
         if self.model is not None and self.model.status in ("installed", "hub"):

@@ -8,7 +8,7 @@ from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, mass_curve
 from distprompt_tui.text.terminal_text import fit, safe, visible_token
 from distprompt_tui.tui.context import is_ascii_only
-from distprompt_tui.tui.drawing.styled_text import cut, wrapped
+from distprompt_tui.tui.drawing.styled_text import truncate, wrapped
 from distprompt_tui.tui.start.target_preview_data import FoundBounds, TargetPreview
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 
@@ -41,11 +41,7 @@ class PreviewData:
 class TargetView(LineWidget[PreviewData]):
     """Drawn anew when something of it becomes known."""
 
-    def __init__(self, *, id: str, classes: str) -> None:
-        super().__init__(PreviewData(), id=id, classes=classes)
-
-    def on_mount(self) -> None:
-        self.border_title = "Target"
+    BORDER_TITLE = "Target"
 
     def lines(self, width: int, height: int) -> list[Line]:
         return preview_lines(self.data, width, height, ascii_only=is_ascii_only(self))
@@ -54,7 +50,7 @@ class TargetView(LineWidget[PreviewData]):
 def preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: bool = False) -> list[Line]:
     """Description, numbers, then as many tokens as there is room for."""
     roomy = height >= 18
-    lines: list[Line] = [cut([(safe(data.title), "strong")], width)] if data.title else []
+    lines: list[Line] = [truncate([(safe(data.title), "strong")], width)] if data.title else []
     lines += wrapped(safe(data.description), width, "quiet", max_lines=3 if roomy else 1) if data.description else []
     if roomy and lines:
         lines.append([])
@@ -75,7 +71,7 @@ def preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: boo
 
 
 def _number(name: str, value: str, role: str, words: str, width: int) -> Line:
-    return cut(
+    return truncate(
         [(f"{name:<{_LABEL_CELLS}}", "quiet"), (f"{value:>7}", role or "strong"), (f"  {words}", "faint")], width
     )
 
@@ -85,7 +81,7 @@ def _bound(name: str, value: float | None, role: str, words: str, data: PreviewD
         return _number(name, formatting.nats(value), role, words, width)
     why = data.bounds.why_no_floor if name == "floor" else None
     missing = f"none: {safe(why)}" if why else "none" if data.bounds.done else safe(data.bounds_going_on) or "not yet"
-    return cut([(f"{name:<{_LABEL_CELLS}}", "quiet"), (missing, "faint")], width)
+    return truncate([(f"{name:<{_LABEL_CELLS}}", "quiet"), (missing, "faint")], width)
 
 
 def _tokens(target: TargetPreview, width: int, count: int, *, ascii_only: bool) -> list[Line]:

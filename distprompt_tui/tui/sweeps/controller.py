@@ -40,10 +40,7 @@ class SweepController:
         if self._screen.context.read_only:
             return {"run": False, "stop": False}
         is_own = is_owned_by_user(self._directory.path)
-        return {
-            "run": (is_own and state in _STARTABLE) or None,
-            "stop": (is_own and state == "running") or None,
-        }
+        return {"run": (is_own and state in _STARTABLE) or None, "stop": (is_own and state == "running") or None}
 
     def start(self, sweep: Sweep | None, state: str, then: Callable[[], object]) -> None:
         """Start it, or go on with it; `then` is called when it runs."""

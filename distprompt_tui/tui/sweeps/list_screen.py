@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from textual import events
 from textual.app import ComposeResult
 
 from distprompt_tui.text.formatting import Line
@@ -24,14 +23,12 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 3.0
 
-_FLAT_BELOW_ROWS = 20
-"""Below this height, the list has all the room."""
-
 
 class SweepsScreen(AppScreen):
     """The folders are read in a thread every three seconds, and of each only what is new."""
 
     AUTO_FOCUS = "#table"
+    flat_below = 20
     keys = SWEEPS_KEYS
 
     def __init__(self) -> None:
@@ -48,9 +45,6 @@ class SweepsScreen(AppScreen):
     def on_mount(self) -> None:
         self._show("Looking for sweeps…")
         self.set_interval(REFRESH_SECONDS, self.tick)
-
-    def on_resize(self, event: events.Resize) -> None:
-        self.set_class(event.size.height < _FLAT_BELOW_ROWS, "-flat")
 
     def on_screen_resume(self) -> None:
         self.tick()

@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from distprompt_tui.reports import wording
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import safe
-from distprompt_tui.tui.drawing.styled_text import cut, fitting
+from distprompt_tui.tui.drawing.styled_text import fit_parts, truncate
 from distprompt_tui.tui.keymap import SWEEP_KEYS
 from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
@@ -149,7 +149,7 @@ class SweepScreen(AppScreen):
         box.display = bool(lines)
         box.styles.height = len(lines) + self._frame
         claim = f"Finding: {self._view.claim}" if self._view.claim else "Without a result"
-        label_border(box, title=cut([(claim, "border")], width))
+        label_border(box, title=truncate([(claim, "border")], width))
         box.show(lines)
 
     def _show_panel(self) -> None:
@@ -165,7 +165,7 @@ class SweepScreen(AppScreen):
         table.styles.height = min(points + 1, self._rows(_MOST_POINT_ROWS)) + self._frame
         table.show(curves)
         cost = wording.cost_parts(self._view.report) if self._view.report else []
-        told = fitting([[(part, "border")] for part in cost], self.app.size.width - 8, (", ", "border"))
+        told = fit_parts([[(part, "border")] for part in cost], self.app.size.width - 8, (", ", "border"))
         label_border(table, title=[("Points: means over the targets, 95 % intervals", "border")])
         label_border(table, subtitle=told)
 
@@ -241,4 +241,4 @@ class Verdicts(LineWidget[list[Line]]):
     """Lines as they are given."""
 
     def lines(self, width: int, height: int) -> list[Line]:
-        return [cut(line, width) for line in self.data]
+        return [truncate(line, width) for line in self.data]

@@ -13,7 +13,7 @@ from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, safe
 from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves, plot_or_message
 from distprompt_tui.tui.drawing.plot import Point as Place
-from distprompt_tui.tui.drawing.styled_text import cut, joined, width_of, wrapped
+from distprompt_tui.tui.drawing.styled_text import joined, truncate, width_of, wrapped
 from distprompt_tui.tui.sweeps.sweep_lines import marked
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 
@@ -99,7 +99,7 @@ def legend_lines(curves: Sequence[curves.Curve], width: int) -> list[Line]:
             lines.append(part)
         else:
             lines[-1] = line
-    return [cut(line, width) for line in lines]
+    return [truncate(line, width) for line in lines]
 
 
 def bar_lines(curves: Sequence[curves.Curve], width: int, height: int) -> list[Line]:
@@ -123,7 +123,7 @@ def bar_lines(curves: Sequence[curves.Curve], width: int, height: int) -> list[L
         parts = [[("█", "strong"), (" head optimum", "quiet")], [("░", "strong"), (" excess", "quiet")]]
     at = "" if rows[0][3].asked is None else f" at entropy {rows[0][3].asked:g}"
     parts.append([(f"KL in nats{at}, mean and 95 % interval", "quiet")])
-    return [cut(line, width) for line in [*lines[: max(height - 1, 1)], joined(parts, ("   ", ""))]]
+    return [truncate(line, width) for line in [*lines[: max(height - 1, 1)], joined(parts, ("   ", ""))]]
 
 
 def _bar(kl: float, limit: float | None, longest: float, cells: int, number: int) -> Line:

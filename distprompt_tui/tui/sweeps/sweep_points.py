@@ -13,7 +13,7 @@ from textual.containers import Vertical
 from distprompt_tui.reports import wording
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, safe
-from distprompt_tui.tui.drawing.styled_text import cut
+from distprompt_tui.tui.drawing.styled_text import truncate
 from distprompt_tui.tui.sweeps.sweep_lines import marked
 from distprompt_tui.tui.widgets.line_widget import LineWidget, ScrollLineWidget
 
@@ -45,7 +45,7 @@ def point_lines(curves: Sequence[Curve], width: int) -> list[Line]:
 
     def line(first: Line, texts: Sequence[str], roles: Sequence[str]) -> Line:
         columns = zip(texts[:kept], cells, roles, strict=False)
-        return cut([*first, *((f"{_GAP}{text:>{room}}", role) for text, room, role in columns)], width)
+        return truncate([*first, *((f"{_GAP}{text:>{room}}", role) for text, room, role in columns)], width)
 
     header = line([(f"  {fit('series', names)}" if is_wide else " ", "quiet")], wording.COLUMNS, ["quiet"] * len(cells))
     lines = [header]

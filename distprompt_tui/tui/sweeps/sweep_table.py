@@ -13,7 +13,7 @@ from textual.containers import Vertical
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, Span
 from distprompt_tui.text.terminal_text import fit, safe
-from distprompt_tui.tui.drawing.styled_text import cut, wrapped
+from distprompt_tui.tui.drawing.styled_text import truncate, wrapped
 from distprompt_tui.tui.sweeps.sweep_lines import state_span
 from distprompt_tui.tui.widgets.line_table import LineTable
 from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
@@ -165,7 +165,7 @@ def _row(mark: Span, cells: dict[str, Span], width: int) -> Line:
         room = _CELLS.get(name, max(rest, 8))
         shown = f"{text:>{room}}" if name in ("searches", "when") else fit(text, room)
         line += [(shown, role), (" " * _GAP, "")]
-    return cut(line, width)
+    return truncate(line, width)
 
 
 def _models(sweep: Sweep, separator: str) -> str:

@@ -31,10 +31,7 @@ WORDS = (
     ("divergence", "KL(p‖q) in nats: what the search makes small; 0 would be a perfect match"),
     ("uniform", "the baseline: the divergence of the uniform distribution"),
     ("floor", "a proven bound: no prompt of any kind or length comes below it on this model"),
-    (
-        "head optimum",
-        "the lowest divergence found over all inputs of the output layer; measured, not proven",
-    ),
+    ("head optimum", "the lowest divergence found over all inputs of the output layer; measured, not proven"),
     ("excess", "divergence minus head optimum: what a better prompt could still gain"),
     ("gap closed", "the share of the way from the first prompt to the head optimum that is done"),
     ("gap", "achieved minus target, for one token"),

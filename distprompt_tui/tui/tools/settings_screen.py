@@ -10,7 +10,7 @@ from textual.containers import Vertical
 
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import safe
-from distprompt_tui.tui.drawing.styled_text import cut, wrapped
+from distprompt_tui.tui.drawing.styled_text import truncate, wrapped
 from distprompt_tui.tui.keymap import SETTINGS_KEYS
 from distprompt_tui.tui.settings import ORDERS, SCALES, SWITCHES, Settings
 from distprompt_tui.tui.widgets.app_screen import AppScreen
@@ -119,7 +119,7 @@ def setting_row(choice: Choice, value: str | float) -> Row:
     """A setting and its value; what differs from the default stands out."""
     shown = f"{value:g}" if isinstance(value, float) else value
     role = "quiet" if value == getattr(Settings, choice.field) else "strong"
-    text = cut([(safe(shown), role)], _VALUE_CELLS)
+    text = truncate([(safe(shown), role)], _VALUE_CELLS)
     return Row(choice.field, [(f"{choice.words:<20}", "strong"), ("‹ ", "faint"), *text, (" ›", "faint")])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, cast
 
+from textual import events
 from textual.app import ComposeResult
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
@@ -31,6 +32,7 @@ class AppScreen(Screen[None]):
     Attributes:
         keys: the screen's own keys; its bindings and its key bar are made from them.
         app_keys: the app's keys that work on it.
+        flat_below: the height, in rows, below which the screen has the class `-flat`.
     """
 
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
@@ -43,6 +45,7 @@ class AppScreen(Screen[None]):
 
     keys: ClassVar[tuple[Key, ...]] = ()
     app_keys: ClassVar[tuple[Key, ...]] = APP_KEYS
+    flat_below: ClassVar[int] = 0
 
     _composed = 1
 
@@ -61,6 +64,9 @@ class AppScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self._composed = len(self.children)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.set_class(event.size.height < self.flat_below, "-flat")
 
     @property
     def is_composed(self) -> bool:

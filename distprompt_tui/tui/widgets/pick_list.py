@@ -14,7 +14,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.tui.drawing.styled_text import content, cut, fitting, spread, width_of
+from distprompt_tui.tui.drawing.styled_text import content, fit_parts, justify, truncate, width_of
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class PickList(OptionList):
             return
         self._drawn = drawn
         room = width - 1 - max((width_of(row.left) for row in self._rows if row.right), default=0)
-        lines = [content([cut(spread(row.left, fitting(row.right, room), width), width)]) for row in self._rows]
+        lines = [content([truncate(justify(row.left, fit_parts(row.right, room), width), width)]) for row in self._rows]
         values = [row.value for row in self._rows]
         if self._rows and [option.id for option in self.options] == values:
             for index, (old, line) in enumerate(zip(self._prompts, lines, strict=True)):

@@ -74,6 +74,8 @@ class MethodField(Widget, can_focus=True):
 class SearchForm(Horizontal):
     """Posts `Changed` when a value does."""
 
+    BORDER_TITLE = "Search"
+
     class Changed(Message):
         """A field has another value."""
 
@@ -89,9 +91,6 @@ class SearchForm(Horizontal):
             field.set_class(name == "seed", "roomy")
             yield Label(f"{name} ", classes="label roomy" if name == "seed" else "label")
             yield field
-
-    def on_mount(self) -> None:
-        self.border_title = "Search"
 
     @property
     def choice(self) -> SearchChoice:

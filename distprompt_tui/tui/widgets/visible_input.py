@@ -67,12 +67,7 @@ class VisibleInput(Field):
     """A field for tokens and texts. It takes all of what is pasted, line breaks included."""
 
     def __init__(
-        self,
-        value: str = "",
-        *,
-        all_spaces: bool = True,
-        placeholder: str = "",
-        id: str | None = None,
+        self, value: str = "", *, all_spaces: bool = True, placeholder: str = "", id: str | None = None
     ) -> None:
         signs = _Signs(self, all_spaces=all_spaces)
         super().__init__(value, placeholder=placeholder, highlighter=signs, id=id, compact=True)

@@ -17,12 +17,12 @@ from distprompt_tui.config.presets import Preset, load_preset
 from distprompt_tui.config.spec import Explicit, Lm, RunSpec, Temperature
 from distprompt_tui.models.registry import ModelEntry
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.editor.draft_form import DraftForm
-from distprompt_tui.tui.editor.lines import RestData, VerdictData, rest_lines, verdict_lines
+from distprompt_tui.tui.editor.lines import RestData, ValidationData, rest_lines, validation_lines
 from distprompt_tui.tui.editor.save_preset_dialog import NameDialog
 from distprompt_tui.tui.editor.screen import EditorScreen
-from distprompt_tui.tui.editor.target_draft import TOP_ROWS, Draft, Row, RowReport
+from distprompt_tui.tui.editor.target_draft import TOP_ROWS, Draft, Row, RowValidation
 from distprompt_tui.tui.editor.target_rows import note_line
 from distprompt_tui.tui.keymap import EDITOR_APP_KEYS, EDITOR_KEYS
 from distprompt_tui.tui.palette import AppCommands
@@ -263,7 +263,7 @@ async def test_unsaved_changes_are_asked_about(started: list[RunSpec], app_on: M
 
 async def test_every_key_is_in_the_help_and_the_palette(started: list[RunSpec], app_on: Make) -> None:
     app = app_on()
-    text = "\n".join(plain(line) for line in help_lines((*EDITOR_KEYS, *EDITOR_APP_KEYS), 72))
+    text = "\n".join(plain_text(line) for line in help_lines((*EDITOR_KEYS, *EDITOR_APP_KEYS), 72))
     async with editor(app) as pilot:
         provider = AppCommands(app.screen)
         await provider.startup()
@@ -334,7 +334,7 @@ def test_signs_between_words_are_for_tokens_only() -> None:
 
 @given(st.text(max_size=80), st.booleans(), st.text(max_size=80), st.integers(10, 120), st.integers(1, 3))
 def test_the_verdict_fits(problem: str, is_wrong: bool, row: str, width: int, height: int) -> None:
-    lines = verdict_lines(VerdictData(problem, is_wrong, row), width, height)
+    lines = validation_lines(ValidationData(problem, is_wrong, row), width, height)
     assert lines
     assert all(width_of(line) <= width for line in lines)
 
@@ -344,11 +344,11 @@ def test_the_rest_fits(total: float, width: int) -> None:
     lines = rest_lines(RestData(total), width)
     assert len(lines) == 2
     assert all(width_of(line) <= width for line in lines)
-    assert width < 40 or ("too much" in plain(lines[0])) == (total > 1 + 1e-9)
+    assert width < 40 or ("too much" in plain_text(lines[0])) == (total > 1 + 1e-9)
 
 
 def test_a_note_is_the_sentence_where_it_fits() -> None:
-    report = RowReport("2 tokens", "it is two tokens", is_wrong=True)
-    assert plain(note_line(report, 40)) == "✕ it is two tokens"
-    assert plain(note_line(report, 12)) == "✕ 2 tokens"
+    report = RowValidation("2 tokens", "it is two tokens", is_wrong=True)
+    assert plain_text(note_line(report, 40)) == "✕ it is two tokens"
+    assert plain_text(note_line(report, 12)) == "✕ 2 tokens"
     assert width_of(note_line(report, 5)) == 5

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.runs.state import PromptToken
 from distprompt_tui.tui import keymap
-from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.run.gauges import EntropyData, ExcessData, entropy_lines, excess_lines, one_line
 from distprompt_tui.tui.run.prompt_view import PromptData, prompt_lines, prompt_title
 from distprompt_tui.tui.start.target_preview import PreviewData, preview_lines
@@ -33,12 +33,12 @@ SPLIT = ExcessData(
 
 
 def text(lines: list) -> str:
-    return "\n".join(plain(line) for line in lines)
+    return "\n".join(plain_text(line) for line in lines)
 
 
 def test_both_entropies_share_a_scale() -> None:
     target, achieved = entropy_lines(EntropyData(6.0, 3.0, 49_152), 80)
-    assert plain(target).count("█") == pytest.approx(2 * plain(achieved).count("█"), abs=1)
+    assert plain_text(target).count("█") == pytest.approx(2 * plain_text(achieved).count("█"), abs=1)
     assert {role for _, role in target} >= {"target"}
     assert {role for _, role in achieved} >= {"achieved"}
 
@@ -114,7 +114,7 @@ def test_the_help_names_every_key(table: tuple[keymap.Key, ...]) -> None:
 
 
 def test_the_help_writes_each_key_of_a_pair_and_the_bar_both() -> None:
-    shown = [plain(line).split(maxsplit=1) for line in help_lines(keymap.START_KEYS, 72) if line]
+    shown = [plain_text(line).split(maxsplit=1) for line in help_lines(keymap.START_KEYS, 72) if line]
     assert ["[", "A shorter prompt"] in shown
     assert ["]", "A longer prompt"] in shown
     assert {key.pair for key in keymap.START_KEYS} == {"", "[ ]", "- +"}

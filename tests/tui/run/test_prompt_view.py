@@ -14,7 +14,7 @@ from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.state import PromptToken
 from distprompt_tui.text.ascii import to_ascii
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.drawing.styled_text import plain
+from distprompt_tui.tui.drawing.styled_text import plain_text
 from distprompt_tui.tui.run.position_dialog import PositionDialog
 from distprompt_tui.tui.run.prompt_view import PromptData, PromptView, prompt_lines, prompt_note, prompt_title
 from distprompt_tui.tui.run.screen import RunScreen
@@ -183,16 +183,16 @@ def test_a_surprise_is_a_sign_a_colour_and_a_number() -> None:
     prompt = tuple(PromptToken(i, f" t{i}", surprisal=value) for i, value in enumerate(values))
     data = PromptData("hard", prompt, vocab_size=49_152, surprising=True)
     lines, places = prompt_lines(data, 60, flowing=True)
-    assert plain(lines[0]) == "▁ <2.3 nats  ▃ <6.9  ▅ <10.8 chance  ▇ more"
-    assert plain(lines[1]) == "1 ·t0 –  2 ·t1 ▁  3 ·t2 ▃  4 ·t3 ▅  5 ·t4 ▇"
+    assert plain_text(lines[0]) == "▁ <2.3 nats  ▃ <6.9  ▅ <10.8 chance  ▇ more"
+    assert plain_text(lines[1]) == "1 ·t0 –  2 ·t1 ▁  3 ·t2 ▃  4 ·t3 ▅  5 ·t4 ▇"
     assert places == [1, 1, 1, 1, 1]
     by_token = {text: role for text, role in lines[1] if text.startswith("·")}
     assert by_token == {"·t0": "faint", "·t1": "good", "·t2": "", "·t3": "warning", "·t4": "error"}
     grid, _ = prompt_lines(data, 30, flowing=False)
-    assert [plain(line).split()[-1] for line in grid[1:]] == ["–", "0.5", "3.0", "8.0", "11.0"]
+    assert [plain_text(line).split()[-1] for line in grid[1:]] == ["–", "0.5", "3.0", "8.0", "11.0"]
     older = replace(data, tokens=tuple(replace(token, surprisal=None) for token in prompt))
     assert prompt_title(older) == "Prompt  5 tokens, surprisal −ln P in nats: not recorded"
-    assert to_ascii(plain(lines[0])).isascii()
+    assert to_ascii(plain_text(lines[0])).isascii()
     assert len({to_ascii(sign) for sign, _ in GRADES}) == len(GRADES)
 
 
@@ -204,9 +204,9 @@ def test_gains_stand_beside_the_tokens() -> None:
     data = PromptData("hard", tokens(None, 0.5, -1.25), chosen=2)
     lines, places = prompt_lines(data, 30, flowing=False)
     assert places == [0, 1, 2]
-    assert [plain(line).split()[-1] for line in lines] == ["·t0", "−0.50", "+1.25"]
+    assert [plain_text(line).split()[-1] for line in lines] == ["·t0", "−0.50", "+1.25"]
     assert prompt_title(data) == "Prompt  3 tokens, 2 positions changed at step 7"
-    assert plain(prompt_note(data)) == "3 changed at step 7, KL +1.25  enter more   x lock   "
+    assert plain_text(prompt_note(data)) == "3 changed at step 7, KL +1.25  enter more   x lock   "
     flow, places = prompt_lines(data, 14, flowing=True)
-    assert [plain(line) for line in flow] == ["1 ·t0  ›2 ·t1 ", "›3[·t2]"]
+    assert [plain_text(line) for line in flow] == ["1 ·t0  ›2 ·t1 ", "›3[·t2]"]
     assert places == [0, 0, 1]

@@ -10,7 +10,7 @@ import pytest
 from distprompt_tui.runs.directory import RunDirectory, list_runs
 from distprompt_tui.runs.summary import RunLabel, RunSummary, read_runs
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.run.monitor import RunMonitor
 from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.runs.compare_screen import CompareScreen
@@ -62,11 +62,11 @@ def test_every_width_keeps_the_columns_that_matter_most(width: int) -> None:
     if width >= 50:
         assert width_of(line) <= width
         assert {"state", "target", "KL", "excess"} <= set(names)
-        assert "0.200" in plain(line)
+        assert "0.200" in plain_text(line)
     if width >= 112:
         assert len(names) == len(COLUMNS)
-        assert "no more gain" in plain(line)
-        assert "1 h ago" in plain(line)
+        assert "no more gain" in plain_text(line)
+        assert "1 h ago" in plain_text(line)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -256,7 +256,7 @@ def test_each_curve_says_whose_it_is_without_colour(tmp_path: Path) -> None:
     curve = RunMonitor(run).poll().state.curve
     (summary,) = read_runs(tmp_path)
     plot = ComparedCurves(PlotData([Compared(2, summary, curve), Compared(5, summary, curve), Compared(6, summary)]))
-    text = "\n".join(plain(line) for line in plot.lines(100, 20))
+    text = "\n".join(plain_text(line) for line in plot.lines(100, 20))
     drawn = [line[8:85] for line in text.splitlines()[:-2]]
     for number in "25":
         assert sum(line.count(number) for line in drawn) >= 3
@@ -268,7 +268,7 @@ def test_nothing_to_compare_yet_is_a_sentence(tmp_path: Path) -> None:
     recorded(tmp_path, steps=1)
     (summary,) = read_runs(tmp_path)
     plot = ComparedCurves(PlotData([Compared(1, summary), Compared(2, summary)]))
-    assert "Nothing to draw yet" in "\n".join(plain(line) for line in plot.lines(80, 10))
+    assert "Nothing to draw yet" in "\n".join(plain_text(line) for line in plot.lines(80, 10))
 
 
 async def test_without_colour_and_in_ascii(
