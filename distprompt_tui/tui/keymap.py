@@ -36,7 +36,6 @@ class Key:
 
     @property
     def method(self) -> str:
-        """The action without its arguments."""
         return self.action.partition("(")[0]
 
     @property
@@ -206,7 +205,6 @@ READ_ONLY = "This app is read-only: it looks at searches, and starts, pauses or 
 
 
 def bindings(keys: Iterable[Key]) -> list[Binding]:
-    """Textual's bindings of a table."""
     return [
         Binding(key.keys, key.action, key.label or key.help, show=False, priority=key.priority)
         for key in keys

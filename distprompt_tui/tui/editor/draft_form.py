@@ -53,7 +53,6 @@ class DraftForm(Vertical):
         self._arrange()
 
     def report(self, report: DraftValidation) -> None:
-        """Say what the draft means."""
         self.rows.report(report.rows)
         self._choice.show(RestData(report.total, self._rest))
 
@@ -91,7 +90,6 @@ class DraftForm(Vertical):
         self.toggle_rest()
 
     def _arrange(self) -> None:
-        """Show the fields that count now."""
         self.set_class(self._by_text, "-by-text")
         self.set_class(self._by_text or self._rest == "model", "-with-text")
         self._text.placeholder = "a text" if self._by_text else "a text; empty: a new line"

@@ -50,7 +50,6 @@ class NameDialog(ModalScreen[str | None]):
 
 
 def replace_question(name: str, *, shipped: bool) -> Question:
-    """Whether a preset of this name may go."""
     what = (
         f"{safe(name)} comes with the program. Yours would take its place in the list; the file that ships stays."
         if shipped
@@ -60,7 +59,6 @@ def replace_question(name: str, *, shipped: bool) -> Question:
 
 
 def unsaved_question() -> Question:
-    """What to do with a target that is nowhere else."""
     return Question(
         "Leave the editor",
         "The target has changes that are not saved.",

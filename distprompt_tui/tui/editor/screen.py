@@ -122,7 +122,6 @@ class EditorScreen(AppScreen):
         self._check()
 
     def _check(self) -> None:
-        """Find out what the draft means now."""
         if self._vocabulary is None:
             return
         draft = self.form.draft
@@ -225,7 +224,7 @@ class EditorScreen(AppScreen):
         try:
             self.form.rows.write(target_draft.rescaled(self.form.draft.trimmed().rows))
         except DistPromptError as error:
-            self._warn(error)
+            self.show_error(error)
 
     def action_rest(self) -> None:
         self.form.toggle_rest()
@@ -253,7 +252,7 @@ class EditorScreen(AppScreen):
         try:
             chosen = self._spec()
         except DistPromptError as error:
-            self._warn(error)
+            self.show_error(error)
         else:
             self.context.start_search(chosen)
 
@@ -285,7 +284,7 @@ class EditorScreen(AppScreen):
         try:
             chosen = self._spec()
         except DistPromptError as error:
-            self._warn(error)
+            self.show_error(error)
             return False
         draft = self.form.draft.trimmed()
         saved = await save_under_a_name(self.app, chosen, self._opening.preset)
@@ -307,6 +306,3 @@ class EditorScreen(AppScreen):
             if answer not in ("save", "leave") or (answer == "save" and not await self._save()):
                 return
         go()
-
-    def _warn(self, error: DistPromptError) -> None:
-        self.notify(safe(str(error)), severity="error", markup=False)

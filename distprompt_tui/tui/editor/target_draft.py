@@ -46,7 +46,6 @@ class Row:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is written in it."""
         return not self.token and not self.mass.strip()
 
 

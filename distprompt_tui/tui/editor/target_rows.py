@@ -101,7 +101,6 @@ class TargetRows(VerticalScroll, can_focus=False):
 
     @property
     def current(self) -> int | None:
-        """The number of the row in focus, from 0."""
         return next((index for index, row in enumerate(self._rows) if row.has_focus_within), None)
 
     def write(self, rows: Sequence[Row]) -> None:
@@ -116,7 +115,6 @@ class TargetRows(VerticalScroll, can_focus=False):
         self.post_message(self.Changed())
 
     def report(self, reports: Sequence[RowValidation]) -> None:
-        """Say what each row means."""
         for row, report in zip(self._rows, reports, strict=False):
             row.note.show(report)
 
@@ -128,7 +126,6 @@ class TargetRows(VerticalScroll, can_focus=False):
             self._rows[min(index, len(self._rows) - 1)].token.focus()
 
     def focus_token(self, index: int = 0) -> None:
-        """Put the cursor into a row's first field."""
         self._rows[min(max(index, 0), len(self._rows) - 1)].token.focus()
 
     def action_move(self, by: int) -> None:

@@ -67,7 +67,6 @@ class KeyQueue:
 
 
 async def _emptied(node: MessagePump) -> None:
-    """Wait until all messages that a node has now are handled."""
     handled = asyncio.Event()
     if node.call_later(handled.set):
         await handled.wait()

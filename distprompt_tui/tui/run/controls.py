@@ -44,7 +44,6 @@ class RunControl:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether a stop is on its way."""
         return self._stopping_since is not None
 
     @property

@@ -69,7 +69,6 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
         self._retitle()
 
     def toggle_scale(self) -> None:
-        """Change between a logarithmic and a linear axis."""
         self.log_scale = not self.log_scale
         self._retitle()
         self.redraw()

@@ -35,7 +35,6 @@ class RunExport:
         self._read_only = read_only
 
     async def copy(self) -> None:
-        """Ask for a part of the run, and copy it."""
         if (part := await self._screen.app.push_screen_wait(copy_question())) is None:
             return
         try:

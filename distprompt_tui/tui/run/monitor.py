@@ -59,7 +59,6 @@ class RunMonitor:
 
     @property
     def has_read(self) -> bool:
-        """Whether the files have been read at all."""
         return self._title is not None
 
     def poll(self) -> RunView:

@@ -34,12 +34,10 @@ class Playback:
 
     @property
     def is_open(self) -> bool:
-        """Whether a recorded state is shown."""
         return self.current is not None
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """The recorded snapshots."""
         return self._recording.places
 
     async def seek(self, index: int, run: RunState) -> None:
@@ -95,6 +93,5 @@ class Playback:
 
 
 def _seconds(curve: tuple[CurvePoint, ...], step: int) -> float:
-    """The time of a step, seconds since the start of the search."""
     before = bisect_right(curve, step, key=lambda point: point.step)
     return curve[before - 1].seconds if before else 0.0

@@ -50,7 +50,6 @@ class PositionData:
 
     @classmethod
     def of(cls, snapshot: Snapshot, position: int, why_not: str) -> PositionData:
-        """A position of a recorded prompt."""
         tried = snapshot.candidates[position] if position < len(snapshot.candidates) else None
         return cls(position, snapshot.prompt[position], tried, why_not)
 
@@ -139,7 +138,6 @@ class PositionDialog(ModalScreen["int | None"]):
         self._list.highlighted = 0 if tokens else None
 
     def _line(self, token: int, text: str) -> Line:
-        """A token with its score, where it was tried."""
         data = self._data
         shown = fit(visible_token(text, ascii_only=is_ascii_only(self)) or "(nothing)", _TOKEN_CELLS)
         line: Line = [("› " if token == data.token.id else "  ", "key"), (shown, "strong"), (f" {token:>7}", "faint")]

@@ -35,7 +35,6 @@ class PromptEditing:
         self._why_not = why_not
 
     def lock(self, position: int, *, locked: bool) -> None:
-        """Lock a position, or unlock it."""
         self._change("lock" if locked else "unlock", position=position)
 
     async def open(self, snapshot: Snapshot | None, position: int) -> None:

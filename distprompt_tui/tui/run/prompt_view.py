@@ -134,7 +134,6 @@ class PromptView(ScrollLineWidget):
             self.post_message(self.LockAsked(self._data.chosen, locked=not token.locked))
 
     def line(self, index: int, width: int) -> Line:
-        """One row of the grid."""
         return self._lines[index] if index < len(self._lines) else []
 
     def _lay_out(self) -> None:

@@ -79,12 +79,10 @@ class SearchActions:
         self._poll()
 
     async def rerun(self) -> None:
-        """Start the same search with the next seed."""
         if (spec := await self._spec()) is not None:
             self._screen.context.start_search(spec.model_copy(update={"seed": spec.seed + 1}), replace=True)
 
     async def fork(self) -> None:
-        """Start a search with one setting changed."""
         from distprompt_tui.tui.run.fork_dialog import ForkDialog
 
         if (spec := await self._spec()) is None:

@@ -53,7 +53,6 @@ def words(surprisal: float | None) -> str:
 
 
 def legend(vocab_size: int, width: int) -> Line:
-    """What the signs and colours mean, on one line."""
     limits = [f"{limit:.1f}" for limit in _limits(vocab_size)]
     meanings = [f"<{limits[0]} nats", f"<{limits[1]}", f"<{limits[2]} chance", "more"]
     return fit_parts([[span, (f" {text}", "quiet")] for span, text in zip(GRADES, meanings, strict=True)], width)

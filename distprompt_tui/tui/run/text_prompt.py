@@ -32,7 +32,6 @@ class TextPrompt(Horizontal):
         yield self._field
 
     def open(self) -> None:
-        """Let the person write."""
         self.display = True
         self._field.focus()
 

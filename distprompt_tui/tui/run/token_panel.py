@@ -49,7 +49,6 @@ class TokenList(LineTable):
         self.redraw_all()
 
     def set_log_scale(self, log_scale: bool) -> None:
-        """Draw the bars on the other scale."""
         self.log_scale = log_scale
         self.redraw_all()
 
@@ -63,7 +62,6 @@ class TokenList(LineTable):
         return columns_for(self.scrollable_content_region.width).lines_per_row
 
     def line(self, index: int, width: int) -> Line:
-        """One line of the token that it belongs to."""
         if not len(self.table):
             return (wrapped(self.empty, width, "quiet") + [[]] * (index + 1))[index]
         columns = columns_for(width)
@@ -84,7 +82,6 @@ class TokenList(LineTable):
 
     @property
     def current_token(self) -> int | None:
-        """The id under the cursor."""
         return int(self.table.ids[self.cursor]) if self.cursor < len(self.table) else None
 
     def action_pin(self) -> None:
@@ -92,7 +89,6 @@ class TokenList(LineTable):
             self.post_message(self.Pinned(self.current_token))
 
     def go_to(self, row: int) -> None:
-        """Put the cursor on a token."""
         self._rows.clear()
         super().go_to(row)
 
@@ -143,13 +139,11 @@ class TokensPanel(Vertical):
         self._retitle()
 
     def toggle_scale(self) -> None:
-        """Change between bars on a linear and on a log scale."""
         self.bars.set_log_scale(not self.bars.log_scale)
         self._header.show((self.bars.table, self.bars.log_scale))
         self._retitle()
 
     def open_find(self) -> None:
-        """Let the user type what to find."""
         self._finder.open()
 
     def close_find(self) -> bool:

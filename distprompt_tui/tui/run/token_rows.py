@@ -34,12 +34,10 @@ class Columns:
 
     @property
     def lines_per_row(self) -> int:
-        """Lines that one token takes."""
         return 2 if self.two_lines else 1
 
 
 def columns_for(width: int) -> Columns:
-    """The division of a width."""
     if width < _ONE_LINE_FROM:
         return Columns(width, max(width - _MARK - _NUMBERS, 4), max(width - _MARK - _ID, 0), two_lines=True)
     token = min(14 + (width - _ONE_LINE_FROM) // 6, 24)

@@ -54,7 +54,6 @@ class TokenRow:
 
     @property
     def gap(self) -> float:
-        """Achieved − target."""
         return self.achieved - self.target
 
 
@@ -95,7 +94,6 @@ class TokenTable:
         return len(self.ids)
 
     def row(self, index: int) -> TokenRow:
-        """The row at a position."""
         token = int(self.ids[index])
         share = float(self.shares[index])
         return TokenRow(
@@ -120,6 +118,7 @@ class TokenSource:
 
     Attributes:
         uniform_kl: divergences of the uniform distribution, known as soon as the target is.
+        why_incomplete: why only the snapshot's tokens are in a table; empty where the whole vocabulary is.
     """
 
     def __init__(self, run: RunDirectory) -> None:
@@ -128,13 +127,8 @@ class TokenSource:
         self._target: NDArray[np.float64] | None = None
         self._achieved: NDArray[np.float32] | None = None
         self._texts: list[str] | None = None
-        self._why_incomplete = ""
+        self.why_incomplete = ""
         self.uniform_kl: dict[str, float] = {}
-
-    @property
-    def why_incomplete(self) -> str:
-        """Why only the snapshot's tokens are shown; empty when the whole vocabulary is."""
-        return self._why_incomplete
 
     def version(self) -> object:
         """Changes when the newest distribution on disk does."""
@@ -168,12 +162,12 @@ class TokenSource:
             if self._achieved is None or reread:
                 self._achieved = read_row(self.run.achieved).astype(np.float32)
         except (OSError, ValueError, EOFError) as error:
-            self._why_incomplete = f"only the largest tokens: {_reason(error)}"
+            self.why_incomplete = f"only the largest tokens: {_reason(error)}"
             return None
         if self._target.shape != self._achieved.shape:
-            self._why_incomplete = "only the largest tokens: target.npy and achieved.npy do not belong together"
+            self.why_incomplete = "only the largest tokens: target.npy and achieved.npy do not belong together"
             return None
-        self._why_incomplete = ""
+        self.why_incomplete = ""
         return self._target, self._achieved
 
     def _unrecorded(self, snapshot: Snapshot, pins: Collection[int]) -> list[TokenMass]:

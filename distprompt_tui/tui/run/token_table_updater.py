@@ -30,11 +30,9 @@ class TokenTableUpdater:
         self._poller = Poller(self._build, self._show_table)
 
     def set_query(self, **changes: Any) -> None:
-        """Change fields of the query."""
         self.query = replace(self.query, **changes)
 
     def next_order(self) -> None:
-        """Sort by the next key."""
         self.set_query(order=ORDERS[(ORDERS.index(self.query.order) + 1) % len(ORDERS)])
 
     async def update(self, state: RunState, *, asked: bool = False) -> None:

@@ -47,7 +47,7 @@ class RunsScreen(AppScreen):
         self._find = ""
         self._has_read = False
         self._marked: dict[str, int] = {}
-        self._poller = Poller(self._read_runs, self._show_runs)
+        self._poller = Poller(lambda: self.context.read_runs(), self._show_runs)
 
     def compose_body(self) -> ComposeResult:
         yield OneLine([], id="header")
@@ -64,9 +64,6 @@ class RunsScreen(AppScreen):
         """Read the runs, if the screen is seen."""
         if self.is_foreground:
             self.run_worker(self._poller.poll())
-
-    async def _read_runs(self) -> list[RunSummary]:
-        return await self.context.read_runs()
 
     def _show_runs(self, runs: list[RunSummary]) -> None:
         self._all, self._has_read = runs, True
@@ -178,7 +175,7 @@ class RunsScreen(AppScreen):
         try:
             await in_thread(change, run)
         except (DistPromptError, OSError) as error:
-            self.notify(safe(str(error)), severity="error", markup=False)
+            self.show_error(error)
         else:
             self.notify(f"{safe(run.name)} {done}", markup=False)
         await self._poller.poll(again=True)

@@ -59,7 +59,6 @@ class TargetPreviewService:
         self._client: ModelClient | None = None
 
     def known(self, model: str, target: spec.Target) -> PreviewState:
-        """What has been found out by now."""
         return self._states.get(_key(model, target), PreviewState())
 
     async def load(self, entry: ModelEntry, target: spec.Target) -> None:

@@ -14,6 +14,7 @@ from distprompt_tui.runs.summary import RunLabel, RunSummary, seconds_per_step, 
 from distprompt_tui.text import formatting
 from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.keymap import START_KEYS
+from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.start.messages import WELCOME, no_target_yet, notice_line
 from distprompt_tui.tui.start.opening import Opening
@@ -55,8 +56,9 @@ class StartScreen(AppScreen):
         self.models: list[ModelEntry] = []
         self.presets: list[Preset] = []
         self.runs: list[RunSummary] = []
-        self._targets = TargetPreviewService(self._show_choice)
-        self._preparations = ModelPreparer(self._show_models)
+        self._poller = Poller(lambda: self.context.read_runs(), self._show_runs)
+        self._previews = TargetPreviewService(self._show_choice)
+        self._preparer = ModelPreparer(self._show_models)
         self._starts_when_ready = False
         self._form_of = ""
         self._problem = ""
@@ -81,7 +83,7 @@ class StartScreen(AppScreen):
             ("runs", "Runs"),
         ):
             self.query_one(f"#{name}").border_title = title
-        self.set_interval(RUNS_SECONDS, self._load_runs_in_sight)
+        self.set_interval(RUNS_SECONDS, self.tick)
 
     def on_resize(self, event: events.Resize) -> None:
         slim = event.size.width < _SLIM_BELOW_COLUMNS
@@ -94,16 +96,16 @@ class StartScreen(AppScreen):
 
     async def on_screen_suspend(self) -> None:
         """Leave the processor to a search."""
-        await self._targets.close()
+        await self._previews.close()
 
     async def on_unmount(self) -> None:
-        await self._targets.close()
+        await self._previews.close()
 
     # What there is.
 
     def action_reload(self) -> None:
         self._load()
-        self._load_runs()
+        self.run_worker(self._poller.poll())
 
     @work(exclusive=True, group="load")
     async def _load(self) -> None:
@@ -124,19 +126,19 @@ class StartScreen(AppScreen):
         self._show_models()
         self._look()
 
-    def _load_runs_in_sight(self) -> None:
+    def tick(self) -> None:
+        """Read the runs, if the screen is seen."""
         if self.is_foreground:
-            self._load_runs()
+            self.run_worker(self._poller.poll())
 
-    @work(exclusive=True, group="runs")
-    async def _load_runs(self) -> None:
-        self.runs = sorted_runs(await self.context.read_runs(), "newest")
+    def _show_runs(self, runs: list[RunSummary]) -> None:
+        self.runs = sorted_runs(runs, "newest")
         if self.is_composed:
             empty = "No runs yet. A search that you start goes on when you leave, and waits for you here."
-            runs = self.query_one("#runs", PickList)
-            runs.show([run_row(run) for run in self.runs[:MAX_RUNS]], empty)
-            count = f"all {len(self.runs):,} runs" if len(self.runs) > 1 else ""
-            label_border(runs, subtitle=[("u ", "key"), (count, "border")] if count else [])
+            rows = self.query_one("#runs", PickList)
+            rows.show([run_row(run) for run in self.runs[:MAX_RUNS]], empty)
+            count = f"all {len(runs):,} runs" if len(runs) > 1 else ""
+            label_border(rows, subtitle=[("u ", "key"), (count, "border")] if count else [])
 
     @property
     def model(self) -> ModelEntry | None:
@@ -153,7 +155,7 @@ class StartScreen(AppScreen):
     def _show_models(self) -> None:
         if not self.is_composed:
             return
-        busy = self._preparations.preparing
+        busy = self._preparer.preparing
         rows = [
             model_row(entry.name, entry.parameters, entry.vocab_size, entry.status, entry.name in busy)
             for entry in self.models
@@ -168,37 +170,36 @@ class StartScreen(AppScreen):
             if preset.spec.target.family != family:
                 family = preset.spec.target.family
                 rows.append(heading_row(family))
-            known = self._targets.known(model.name, preset.spec.target) if model else None
+            known = self._previews.known(model.name, preset.spec.target) if model else None
             rows.append(preset_row(preset.name, known.target.by_rank if known and known.target else None))
         self.query_one("#presets", PickList).show(rows, "No presets: ctrl+r looks again.")
 
     def _show_choice(self) -> None:
-        """Draw what is known of the chosen model and target."""
         if not self.is_composed:
             return
         model, preset = self.model, self.preset
         self.query_one("#notice", OneLine).show(notice_line(self._problem, model, self._preparing()))
         self.query_one("#notice").display = bool(self.query_one("#notice", OneLine).data)
         self._show_presets()
-        device = self._targets.device
+        device = self._previews.device
         label_border(self.query_one("#models"), subtitle=[("on ", "border"), (device, "border")] if device else [])
         if preset is None:
             return
-        known = self._targets.known(model.name, preset.spec.target) if model else None
+        known = self._previews.known(model.name, preset.spec.target) if model else None
         self.query_one("#target", TargetView).show(
             PreviewData(
                 title=preset.spec.title or preset.name,
                 description=preset.spec.description,
                 target=known.target if known else None,
-                going_on=(known.failure if known else "") or no_target_yet(model, self._targets.model_server_status),
-                bounds_going_on=self._targets.model_server_status,
+                going_on=(known.failure if known else "") or no_target_yet(model, self._previews.model_server_status),
+                bounds_going_on=self._previews.model_server_status,
                 failed=bool(known and known.failure),
                 **({"bounds": known.bounds} if known else {}),
             )
         )
 
     def _preparing(self) -> Preparing | None:
-        return self._preparations.preparing.get(self.model.name) if self.model else None
+        return self._preparer.preparing.get(self.model.name) if self.model else None
 
     def _show_estimate(self) -> None:
         choice, model = self.query_one(SearchForm).choice, self.model
@@ -210,7 +211,6 @@ class StartScreen(AppScreen):
         self.query_one(SearchForm).say(known)
 
     def choose(self, list_name: str, value: str) -> None:
-        """Put the cursor of a list on a row."""
         self.query_one(f"#{list_name}", PickList).choose(value)
 
     # What is chosen.
@@ -238,16 +238,16 @@ class StartScreen(AppScreen):
         if model.status == "prepared":
             self._find_out(model, preset.spec.target)
             self._fill(model, [preset.spec.target for preset in self.presets])
-        elif model.status == "installed" and model.name not in self._preparations.preparing:
+        elif model.status == "installed" and model.name not in self._preparer.preparing:
             self.action_prepare()
 
     @work(exclusive=True, group="look")
     async def _find_out(self, model: ModelEntry, target: spec.Target) -> None:
-        await self._targets.load(model, target)
+        await self._previews.load(model, target)
 
     @work(exclusive=True, group="fill")
     async def _fill(self, model: ModelEntry, targets: list[spec.Target]) -> None:
-        await self._targets.prefetch(model, targets)
+        await self._previews.prefetch(model, targets)
 
     def action_prepare(self) -> None:
         if self.model is not None and self.model.status in ("installed", "hub"):
@@ -255,7 +255,7 @@ class StartScreen(AppScreen):
 
     @work(group="prepare")
     async def _prepare(self, name: str) -> None:
-        if not await self._preparations.prepare(name):
+        if not await self._preparer.prepare(name):
             return
         await self._load().wait()
         if self._starts_when_ready and self.model is not None and self.model.name == name:
@@ -290,7 +290,7 @@ class StartScreen(AppScreen):
         if model is None or model.status != "prepared":
             self.notify("The editor needs the model's tokens: choose a model that is prepared, or press p.")
             return
-        opening = Opening(model, base, self.query_one(SearchForm).choice, self._targets.maker, preset)
+        opening = Opening(model, base, self.query_one(SearchForm).choice, self._previews.maker, preset)
         self._open_editor(opening, self._will_choose)
 
     def _will_choose(self, preset: str) -> None:
@@ -313,13 +313,13 @@ class StartScreen(AppScreen):
         model, preset = self.model, self.preset
         if model is None or preset is None:
             self.notify("Choose a model and a target first.", severity="warning")
-        elif self._preparing() is not None and not self._preparations.preparing[model.name].failure:
+        elif self._preparing() is not None and not self._preparer.preparing[model.name].failure:
             self._starts_when_ready = True
             self.notify(f"{safe(model.name)} is being prepared; the search starts when it is ready.", markup=False)
         else:
             try:
                 chosen = build_spec(preset.spec, model.name, self.query_one(SearchForm).choice)
             except DistPromptError as error:
-                self.notify(safe(str(error)), severity="error", markup=False)
+                self.show_error(error)
                 return
             self.context.start_search(chosen)

@@ -73,7 +73,6 @@ class SweepController:
             self._run(partial(stop_sweep, self._directory), "The sweep is stopped; r goes on with it.", then)
 
     def _why_not(self) -> str | None:
-        """Why nothing can be done now."""
         if not is_owned_by_user(self._directory.path):
             return FOREIGN
         is_busy = any(worker.group == _GROUP and not worker.is_finished for worker in self._screen.workers)
@@ -86,7 +85,7 @@ class SweepController:
         try:
             await in_thread(change)
         except (DistPromptError, OSError) as error:
-            self._screen.notify(safe(str(error)), severity="error", timeout=10, markup=False)
+            self._screen.show_error(error, timeout=10)
         else:
             self._screen.notify(told)
         then()

@@ -186,7 +186,6 @@ class SweepScreen(AppScreen):
         return _SENTENCES[standing.state].format(total=standing.total), "quiet"
 
     def _rows(self, part: float) -> int:
-        """Lines that a part of the screen has."""
         return round(part * self.app.size.height)
 
     @property

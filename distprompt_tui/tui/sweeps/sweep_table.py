@@ -15,7 +15,7 @@ from distprompt_tui.text.formatting import Line, Span
 from distprompt_tui.text.terminal_text import fit, safe
 from distprompt_tui.tui.drawing.styled_text import truncate, wrapped
 from distprompt_tui.tui.sweeps.sweep_lines import state_span
-from distprompt_tui.tui.widgets.line_table import LineTable
+from distprompt_tui.tui.widgets.line_table import ListTable
 from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 
 if TYPE_CHECKING:
@@ -43,32 +43,22 @@ class SweepListing:
     empty: str = ""
 
 
-class SweepTable(LineTable):
-    """The rows; the cursor stays on its sweep."""
+class SweepTable(ListTable["SweepEntry"]):
+    """The rows."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.data = SweepListing()
 
-    @property
-    def row_count(self) -> int:
-        return len(self.data.entries)
-
-    @property
-    def current(self) -> SweepEntry | None:
-        return self.data.entries[self.cursor] if self.cursor < len(self.data.entries) else None
-
     def show(self, data: SweepListing) -> None:
-        current = self.current
         self.data = data
-        paths = [entry.directory.path for entry in data.entries]
-        here = current.directory.path if current is not None else None
-        self.rows_changed(paths.index(here) if here in paths else None)
+        self.show_entries(data.entries, data.empty)
 
-    def line(self, index: int, width: int) -> Line:
-        if not self.data.entries:
-            return ([[], *wrapped(self.data.empty, width, "quiet")] + [[]] * (index + 1))[index]
-        return sweep_line(self.data.entries[index], width, here=index == self.cursor, now=self.data.now)
+    def key_of(self, entry: SweepEntry) -> object:
+        return entry.directory.path
+
+    def entry_line(self, entry: SweepEntry, width: int, *, here: bool) -> Line:
+        return sweep_line(entry, width, here=here, now=self.data.now)
 
 
 class SweepsHeader(LineWidget[bool]):
@@ -119,7 +109,6 @@ class AboutSweep(LineWidget["SweepEntry | None"]):
 
 
 def grid_words(sweep: Sweep) -> str:
-    """What a sweep asks, in a sentence."""
     lengths = " or ".join(map(str, sweep.lengths))
     series = " · ".join(safe(each.name) for each in sweep.series)
     entropies = " at " + ", ".join(f"{entropy:g}" for entropy in sweep.entropies) + " nats" if sweep.entropies else ""

@@ -81,12 +81,11 @@ class AppScreen(Screen[None]):
 
     @property
     def context(self) -> AppContext:
-        """The app, as far as screens use it."""
         return cast("AppContext", self.app)
 
-    def show_error(self, error: Exception) -> None:
-        """Notify of an error."""
-        self.notify(safe(str(error)), severity="error", markup=False)
+    def show_error(self, error: Exception, *, timeout: float | None = None) -> None:
+        """Notify of an error; `timeout` in seconds."""
+        self.notify(safe(str(error)), severity="error", timeout=timeout, markup=False)
 
     # Keys.
 

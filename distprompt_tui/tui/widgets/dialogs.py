@@ -48,7 +48,6 @@ class Question(ModalScreen[str | None]):
         self.dismiss(event.option_id)
 
     def on_key(self, event: events.Key) -> None:
-        """An answer's own key."""
         for answer in self._answers:
             if event.key == answer.key:
                 event.stop()
@@ -60,7 +59,6 @@ class Question(ModalScreen[str | None]):
 
 
 def quit_question() -> Question:
-    """What to do with a living search on the way out."""
     return Question(
         "Leave",
         "The search is running in a process of its own.",
@@ -73,7 +71,6 @@ def quit_question() -> Question:
 
 
 def stop_question() -> Question:
-    """Whether to end a search."""
     return Question(
         "Stop the search",
         "It ends after this step. The best prompt so far is kept.",
@@ -82,7 +79,6 @@ def stop_question() -> Question:
 
 
 def kill_question() -> Question:
-    """Whether a search that is stopping should end before its step does."""
     return Question(
         "Kill the search",
         "It has been asked to stop and ends after the step that it is in. Killed now, it loses that step and the last "
@@ -101,7 +97,6 @@ def stop_sweep_question(name: str) -> Question:
 
 
 def delete_question(name: str) -> Question:
-    """Whether a run may go."""
     return Question(
         "Delete a run",
         f"{name}: its events, its best prompt and its checkpoint are deleted for good.",

@@ -55,7 +55,6 @@ class PickList(OptionList):
 
     @property
     def value(self) -> str | None:
-        """What the chosen row stands for."""
         option = self.highlighted_option
         return option.id if option else None
 
@@ -65,7 +64,6 @@ class PickList(OptionList):
         self._draw()
 
     def choose(self, value: str) -> None:
-        """Put the cursor on a row."""
         if any(row.value == value for row in self._rows):
             self.highlighted = self.get_option_index(value)
 
@@ -104,5 +102,4 @@ class PickList(OptionList):
 
 
 def heading_row(text: str) -> Row:
-    """A line between rows."""
     return Row(None, [(text, "quiet")])

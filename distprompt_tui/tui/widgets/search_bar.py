@@ -32,7 +32,6 @@ class SearchBar(Horizontal):
         yield self._field
 
     def open(self) -> None:
-        """Let the person type what to find."""
         self.display = True
         self._field.focus()
 
