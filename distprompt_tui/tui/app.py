@@ -121,8 +121,8 @@ class DistPromptApp(App[int]):
             watch_terminal(self)
         self.theme_changed_signal.subscribe(self, self._remember_theme)
         if self.settings_problem:
-            told = f"{safe(self.settings_problem)}. The defaults hold."
-            self.notify(told, severity="error", timeout=12, markup=False)
+            message = f"{safe(self.settings_problem)}. The defaults hold."
+            self.notify(message, severity="error", timeout=12, markup=False)
         if self._first_spec is not None:
             from distprompt_tui.tui.tools.launch_screen import LaunchScreen
 

@@ -126,20 +126,20 @@ def write_token(token_id: int, vocabulary: Vocabulary) -> str:
     return f"id:{token_id}"
 
 
-def read_mass(written: str) -> float:
+def read_mass(text: str) -> float:
     """The mass in a field; it may be above 1, as a weight that is still to be rescaled.
 
     Raises:
         TargetError: it is none.
     """
     try:
-        mass = float(written)
+        mass = float(text)
     except ValueError:
-        raise TargetError(f"{written.strip()!r} is not a number: write a mass like 0.25") from None
+        raise TargetError(f"{text.strip()!r} is not a number: write a mass like 0.25") from None
     if not math.isfinite(mass):
-        raise TargetError(f"{written.strip()} is not a mass: write a number from 0 to 1")
+        raise TargetError(f"{text.strip()} is not a mass: write a number from 0 to 1")
     if mass < 0:
-        raise TargetError(f"the mass {written.strip()} is negative: write a number from 0 to 1")
+        raise TargetError(f"the mass {text.strip()} is negative: write a number from 0 to 1")
     return abs(mass)  # -0.0
 
 
@@ -237,15 +237,15 @@ def _check_text(draft: Draft) -> DraftValidation:
     return DraftValidation(target=spec.Lm(text=text, entropy=entropy))
 
 
-def _read_entropy(written: str) -> float | None:
-    if not written.strip():
+def _read_entropy(text: str) -> float | None:
+    if not text.strip():
         return None
     try:
-        entropy = float(written)
+        entropy = float(text)
     except ValueError:
         entropy = math.nan
     if not 0 <= entropy < math.inf:
-        raise TargetError(f"{written.strip()!r} is not an entropy: write a number of nats, or leave it empty")
+        raise TargetError(f"{text.strip()!r} is not an entropy: write a number of nats, or leave it empty")
     return entropy
 
 

@@ -74,7 +74,7 @@ class PositionDialog(ModalScreen["int | None"]):
         self._offered: list[int] = []
         self._field = VisibleInput(placeholder="another token: how it begins, or id:5231", id="token")
         self._list = OptionList(id="candidates")
-        self._told = Static(markup=False)
+        self._message = Static(markup=False)
 
     def compose(self) -> ComposeResult:
         data = self._data
@@ -85,24 +85,24 @@ class PositionDialog(ModalScreen["int | None"]):
             yield Static(content([[(_sentence(data.token), "quiet")]]), markup=False)
             if not data.why_not:
                 yield self._field
-            yield self._told
+            yield self._message
             yield self._list
 
     def on_mount(self) -> None:
         self._offer_tried()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        written = unescape(event.value)
-        if written:
-            self._offer_completions(written)
+        prefix = unescape(event.value)
+        if prefix:
+            self._offer_completions(prefix)
         else:
             self.workers.cancel_group(self, "complete")
             self._offer_tried()
 
     @work(exclusive=True, group="complete")
-    async def _offer_completions(self, written: str) -> None:
-        found = await self._complete(written, _MOST)
-        self._tell(f"Tokens that begin so, the shortest first{'' if found else ': none'}")
+    async def _offer_completions(self, prefix: str) -> None:
+        found = await self._complete(prefix, _MOST)
+        self._show_message(f"Tokens that begin so, the shortest first{'' if found else ': none'}")
         self._offer(found)
 
     def on_input_submitted(self) -> None:
@@ -119,15 +119,15 @@ class PositionDialog(ModalScreen["int | None"]):
     def _offer_tried(self) -> None:
         tried = self._data.tried
         if tried is None:
-            self._tell("Nothing was tried here yet.")
+            self._show_message("Nothing was tried here yet.")
             self._offer([])
             return
-        self._tell(f"The best tried, up to step {tried.step:,}: nats, change from {formatting.nats(tried.kl)}")
+        self._show_message(f"The best tried, up to step {tried.step:,}: nats, change from {formatting.nats(tried.kl)}")
         self._offer([(token.id, token.text) for token in tried.tokens])
 
-    def _tell(self, text: str) -> None:
+    def _show_message(self, text: str) -> None:
         lines = wrapped(text, _WIDTH, "quiet")
-        self._told.update(
+        self._message.update(
             content([*lines, *wrapped(self._data.why_not, _WIDTH, "warning")] if self._data.why_not else lines)
         )
 

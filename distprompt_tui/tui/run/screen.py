@@ -114,7 +114,7 @@ class RunScreen(AppScreen):
         view = await in_thread(self._monitor.poll)
         now, before = time.monotonic(), self._read_at
         self._read_at = now
-        # Events from before the screen was opened are no news.
+        # Events from before the screen was opened are not new.
         best = StatusFlash(best_kl=view.state.best_kl)
         self._flash = best if is_first else next_flash(self._flash, view.state, now)
         if was_playing := self._playback.is_playing:
@@ -265,8 +265,8 @@ class RunScreen(AppScreen):
     def _send_change(self, command: Change, **fields: int) -> None:
         self.search.request(self.control.change(command, **fields))
 
-    async def _complete(self, written: str, limit: int) -> list[tuple[int, str]]:
-        return await in_thread(self._source.completions, written, limit)
+    async def _complete(self, prefix: str, limit: int) -> list[tuple[int, str]]:
+        return await in_thread(self._source.completions, prefix, limit)
 
     def _why_no_change(self) -> str:
         """Why the prompt cannot be changed now; empty where it can."""

@@ -67,15 +67,15 @@ class Banner(LineWidget[StatusData]):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(StatusData(), id=id)
-        self._shown: list[Line] = []
+        self._lines: list[Line] = []
         self.display = False
 
     def show(self, data: StatusData) -> None:
         """Draw another state; takes no room when there is nothing to say."""
         self.data = data
         lines = notice_lines(data, max(self.screen.size.width - 2, 20))
-        if lines != self._shown:
-            self._shown = lines
+        if lines != self._lines:
+            self._lines = lines
             self.display = bool(lines)
             self.styles.height = len(lines)
             self.refresh()

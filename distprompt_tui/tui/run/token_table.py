@@ -207,23 +207,23 @@ class TokenSource:
             complete=True,
         )
 
-    def completions(self, written: str, most: int) -> list[tuple[int, str]]:
-        """Tokens that begin with what was written, a space before it allowed: the shortest first, with their strings.
+    def completions(self, prefix: str, limit: int) -> list[tuple[int, str]]:
+        """Ids and strings of tokens that begin with a prefix, after an optional space; the shortest first.
 
         Args:
-            written: a token's beginning, or `id:5231`.
-            most: of them at most.
+            prefix: a token's beginning, or `id:5231`.
+            limit: the largest number of tokens.
         """
-        if self._vocabulary is None or not written:
+        if self._vocabulary is None or not prefix:
             return []
-        if (number := written.removeprefix("id:")) != written:
+        if (number := prefix.removeprefix("id:")) != prefix:
             known = number.isdecimal() and int(number) < self._vocabulary.size
             return [(int(number), _text(self._vocabulary, int(number)))] if known else []
-        sought = written.casefold()
+        sought = prefix.casefold()
         fitting = [i for i, text in enumerate(self._all_texts()) if text.startswith((sought, f" {sought}"))]
         texts = {i: _text(self._vocabulary, i) for i in fitting}
-        ranked = sorted(fitting, key=lambda i: (not texts[i].startswith(written), len(texts[i]), i))
-        return [(i, texts[i]) for i in ranked[:most]]
+        ranked = sorted(fitting, key=lambda i: (not texts[i].startswith(prefix), len(texts[i]), i))
+        return [(i, texts[i]) for i in ranked[:limit]]
 
     def _all_texts(self) -> list[str]:
         """Every token's string, without its capitals."""

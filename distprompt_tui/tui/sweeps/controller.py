@@ -27,7 +27,7 @@ class SweepController:
     """What a person does to one sweep. Somebody else's sweep is only looked at, as all are in a read-only app.
 
     Args:
-        screen: where it is done; it is told of what went wrong.
+        screen: shows questions and messages.
         directory: the sweep's folder.
     """
 
@@ -52,8 +52,8 @@ class SweepController:
             self._warn("It is running already." if state == "running" else "There is nothing left to do.")
         else:
             self._screen.notify("The sweep is being started…", timeout=3)
-            told = "The sweep runs in a process of its own, and goes on when you leave."
-            self._run(partial(start_sweep, sweep, self._directory), told, then)
+            message = "The sweep runs in a process of its own, and goes on when you leave."
+            self._run(partial(start_sweep, sweep, self._directory), message, then)
 
     def stop(self, state: str, then: Callable[[], object]) -> None:
         """Stop it, after a question; `then` is called when it has ended."""
@@ -78,16 +78,16 @@ class SweepController:
         is_busy = any(worker.group == _GROUP and not worker.is_finished for worker in self._screen.workers)
         return "A sweep is being started or stopped: a moment." if is_busy else None
 
-    def _run(self, change: Callable[[], object], told: str, then: Callable[[], object]) -> None:
-        self._screen.run_worker(self._change(change, told, then), group=_GROUP)
+    def _run(self, change: Callable[[], object], message: str, then: Callable[[], object]) -> None:
+        self._screen.run_worker(self._change(change, message, then), group=_GROUP)
 
-    async def _change(self, change: Callable[[], object], told: str, then: Callable[[], object]) -> None:
+    async def _change(self, change: Callable[[], object], message: str, then: Callable[[], object]) -> None:
         try:
             await in_thread(change)
         except (DistPromptError, OSError) as error:
             self._screen.show_error(error, timeout=10)
         else:
-            self._screen.notify(told)
+            self._screen.notify(message)
         then()
 
     def _warn(self, text: str) -> None:

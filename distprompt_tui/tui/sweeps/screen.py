@@ -165,9 +165,9 @@ class SweepScreen(AppScreen):
         table.styles.height = min(points + 1, self._rows(_MOST_POINT_ROWS)) + self._frame
         table.show(curves)
         cost = wording.cost_parts(self._view.report) if self._view.report else []
-        told = fit_parts([[(part, "border")] for part in cost], self.app.size.width - 8, (", ", "border"))
+        subtitle = fit_parts([[(part, "border")] for part in cost], self.app.size.width - 8, (", ", "border"))
         label_border(table, title=[("Points: means over the targets, 95 % intervals", "border")])
-        label_border(table, subtitle=told)
+        label_border(table, subtitle=subtitle)
 
     def _title(self) -> str:
         """The setting and what is drawn of it; of a sweep without results, what it is for."""

@@ -91,8 +91,8 @@ def verdict_lines(verdicts: Sequence[Verdict], width: int, *, whole: bool) -> li
     lines: list[Line] = []
     for verdict in verdicts:
         word = (f"{wording.SIGNS[verdict.outcome]} {verdict.word}", f"strong {OUTCOME_ROLES[verdict.outcome]}")
-        told = wording.verdict_lines(verdict) if whole else [wording.short_effect_line(verdict)]
-        effect, *more = [safe(line) for line in told]
+        texts = wording.verdict_lines(verdict) if whole else [wording.short_effect_line(verdict)]
+        effect, *more = [safe(line) for line in texts]
         first: Line = [word, (f"  {safe(verdict.series)}  ", "strong"), (effect, "")]
         if whole and width_of(first) > width:
             first, more = first[:-1], [effect, *more]
@@ -105,10 +105,10 @@ def verdict_lines(verdicts: Sequence[Verdict], width: int, *, whole: bool) -> li
 def notes(report: SweepReport, width: int) -> list[Line]:
     """Why searches have no result: the most frequent reasons, and how many there are beside them."""
     reasons = wording.failure_lines(report)
-    told = reasons[:_MOST_NOTES]
+    texts = reasons[:_MOST_NOTES]
     if len(reasons) > _MOST_NOTES:
-        told[-1] += f" (and {len(reasons) - _MOST_NOTES} other reasons)"
-    return [truncate([("! ", "warning"), (safe(line), "warning")], width) for line in told]
+        texts[-1] += f" (and {len(reasons) - _MOST_NOTES} other reasons)"
+    return [truncate([("! ", "warning"), (safe(line), "warning")], width) for line in texts]
 
 
 def marked(curves: Sequence[Curve]) -> list[tuple[str, int, Curve]]:

@@ -114,8 +114,8 @@ def bar_lines(curves: Sequence[curves.Curve], width: int, height: int) -> list[L
     for letter, number, series, point in rows:
         limit = point.head_optimum.value if point.head_optimum else None
         bar = _bar(point.kl.value, limit, longest, max(cells, _LEAST_BAR), number)
-        told: Line = [(letter, f"series {number}"), (f" {fit(safe(series), names)}  ", "")]
-        lines += [[*told, *bar, (f"  {wording.average(point.kl)}", "strong")], []]
+        label: Line = [(letter, f"series {number}"), (f" {fit(safe(series), names)}  ", "")]
+        lines += [[*label, *bar, (f"  {wording.average(point.kl)}", "strong")], []]
     if height < len(lines):
         lines = lines[::2]
     parts: list[Line] = []
