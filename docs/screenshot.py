@@ -22,7 +22,7 @@ from distprompt_tui.runs.directory import list_runs
 from distprompt_tui.runs.process import start_run, stop, worker_pid
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.editor.screen import EditorScreen
-from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.runs.compare_screen import CompareScreen
 from distprompt_tui.tui.runs.run_table import RunTable
 from distprompt_tui.tui.runs.screen import RunsScreen
@@ -51,9 +51,9 @@ async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
 async def live(app: DistPromptApp, pilot: Pilot[Any], step: int) -> None:
     """A search at `step`, with floor and head optimum found."""
     app.start_search(override(load_preset("outlier").spec, [f"budget.steps={4 * step}"]))
-    await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+    await until(pilot, lambda: isinstance(app.screen, RunScreen))
     screen = app.screen
-    assert isinstance(screen, LiveScreen)
+    assert isinstance(screen, RunScreen)
     await until(pilot, lambda: screen.view.state.step >= step and screen.view.state.bounds.head_optimum is not None)
 
 

@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
     from distprompt_tui.config.spec import RunSpec
     from distprompt_tui.runs.directory import RunDirectory
-    from distprompt_tui.tui.run.screen import LiveScreen
+    from distprompt_tui.tui.run.screen import RunScreen
     from distprompt_tui.tui.start.opening import Opening
 
 
 def palette_commands() -> type[Provider]:
-    """Called by Textual when the palette opens for the first time."""
+    """Import the palette when it opens for the first time."""
     from distprompt_tui.tui.palette import AppCommands
 
     return AppCommands
@@ -93,38 +93,36 @@ class DistPromptApp(App[int]):
         self.updates_per_second = updates_per_second or self.settings.updates_per_second
         self._runs: list[RunSummary] = []
         self._keeping_settings = asyncio.Lock()
-        self._turns = KeyQueue(self, super().post_message)
+        self._key_queue = KeyQueue(self, super().post_message)
         self.theme = self._first_theme = self._theme_to_start_with()
 
     def post_message(self, message: Message) -> bool:
-        """Called by Textual. Keys of the terminal go on in turn; a test's pilot waits between its keys by itself."""
+        """Queue the terminal's keys. A test's pilot waits between its keys, so headless keys pass at once."""
         if isinstance(message, events.Key) and not message.is_forwarded and not self.is_headless:
-            self._turns.take(message)
+            self._key_queue.enqueue(message)
             return True
         return super().post_message(message)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Called by Textual: the colours that have a meaning, for every theme."""
+        """Add the semantic colours to every theme."""
         return semantic_variables(self.current_theme)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Called by Textual for each line that is written."""
         filters = super().get_line_filters()
         return [*filters, self._ascii_filter] if self._ascii_filter else filters
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Called by Textual: of its own commands, those that are not in the key tables."""
+        """Textual's own commands that are not in the key tables."""
         yield SystemCommand("Theme", "Other colours, light ones too", self.action_change_theme)
         yield SystemCommand("Save a screenshot", "This screen as an SVG file", self.deliver_screenshot)
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         if not self.is_headless:
             watch_terminal(self)
         self.theme_changed_signal.subscribe(self, self._remember_theme)
         if self.settings_problem:
-            told = f"{safe(self.settings_problem)}. The defaults hold."
-            self.notify(told, severity="error", timeout=12, markup=False)
+            message = f"{safe(self.settings_problem)}. The defaults hold."
+            self.notify(message, severity="error", timeout=12, markup=False)
         if self._first_spec is not None:
             from distprompt_tui.tui.tools.launch_screen import LaunchScreen
 
@@ -174,7 +172,7 @@ class DistPromptApp(App[int]):
         return SIXTEEN_COLORS if few_colors and not theme.ansi else theme.name
 
     def _remember_theme(self, theme: Theme) -> None:
-        """Called by Textual after a change; the theme that the app started with is no choice of the person's."""
+        """Save a theme that the user chose. The initial theme is not a choice: it may depend on the terminal."""
         if theme.name not in (self._first_theme, self.settings.theme):
             self.change_settings(theme=theme.name)
         self._first_theme = ""
@@ -204,7 +202,7 @@ class DistPromptApp(App[int]):
 
     def watch_run(self, run: RunDirectory, *, replace: bool = False) -> None:
         """Open a run's live screen."""
-        screen = self._live_screen(run)
+        screen = self._run_screen(run)
         if replace:
             self.switch_screen(screen)
         else:
@@ -228,21 +226,21 @@ class DistPromptApp(App[int]):
         else:
             self.switch_screen(self._start_screen())
 
-    def _live_screen(self, run: RunDirectory) -> LiveScreen:
-        from distprompt_tui.tui.run.screen import LiveScreen
+    def _run_screen(self, run: RunDirectory) -> RunScreen:
+        from distprompt_tui.tui.run.screen import RunScreen
 
         read_only = self.read_only or not is_owned_by_user(run.path)
-        return LiveScreen(run, read_only=read_only, ascii_only=self.ascii_only)
+        return RunScreen(run, read_only=read_only)
 
     def _start_screen(self) -> Screen[None]:
         from distprompt_tui.tui.start.screen import StartScreen
 
-        return StartScreen(self._open_editor, ascii_only=self.ascii_only)
+        return StartScreen(self._open_editor)
 
     def _open_editor(self, opening: Opening, saved: Callable[[str], None]) -> None:
         from distprompt_tui.tui.editor.screen import EditorScreen
 
-        self.push_screen(EditorScreen(opening, saved=saved, ascii_only=self.ascii_only))
+        self.push_screen(EditorScreen(opening, saved=saved))
 
     def _go_to(self, kind: type[Screen[None]], make: Callable[[], Screen[None]]) -> None:
         """Open a screen; one that lies below comes up again instead."""
@@ -255,19 +253,16 @@ class DistPromptApp(App[int]):
     # What can be done anywhere.
 
     def action_runs(self) -> None:
-        """All runs."""
         from distprompt_tui.tui.runs.screen import RunsScreen
 
         self._go_to(RunsScreen, RunsScreen)
 
     def action_sweeps(self) -> None:
-        """All sweeps."""
         from distprompt_tui.tui.sweeps.list_screen import SweepsScreen
 
         self._go_to(SweepsScreen, SweepsScreen)
 
     def action_settings(self) -> None:
-        """What is kept from one time to the next."""
         from distprompt_tui.tui.tools.settings_screen import SettingsScreen
 
         self._go_to(SettingsScreen, SettingsScreen)
@@ -275,13 +270,12 @@ class DistPromptApp(App[int]):
     def action_help(self) -> None:
         """The help of the present screen."""
         from distprompt_tui.tui.tools.help_screen import HelpScreen
+        from distprompt_tui.tui.widgets.app_screen import AppScreen
 
-        keys = getattr(self.screen, "keys", None)
-        if keys is not None:
-            self.push_screen(HelpScreen((*keys, *getattr(self.screen, "app_keys", APP_KEYS))))
+        if isinstance(self.screen, AppScreen) and self.screen.keys:
+            self.push_screen(HelpScreen((*self.screen.keys, *self.screen.app_keys)))
 
     def action_doctor(self) -> None:
-        """What this terminal and this machine can do."""
         from distprompt_tui.tui.tools.doctor_screen import DoctorScreen
 
         self._go_to(DoctorScreen, DoctorScreen)
@@ -300,23 +294,23 @@ class DistPromptApp(App[int]):
         else:
             self.exit(0)
 
-    def _watched(self) -> LiveScreen | None:
+    def _watched(self) -> RunScreen | None:
         """The live screen of a search that is running and that this app may stop."""
-        from distprompt_tui.tui.run.screen import LiveScreen
+        from distprompt_tui.tui.run.screen import RunScreen
 
         for screen in self.screen_stack:
-            if isinstance(screen, LiveScreen) and screen.view.is_live and not screen.read_only:
+            if isinstance(screen, RunScreen) and screen.view.is_live and not screen.read_only:
                 return screen
         return None
 
-    def _quit(self, answer: str | None, live: LiveScreen) -> None:
+    def _quit(self, answer: str | None, live: RunScreen) -> None:
         if answer == "detach":
             self.exit(0)
         elif answer == "stop":
             self.run_worker(self._stop_and_quit(live))
 
-    async def _stop_and_quit(self, live: LiveScreen) -> None:
-        await live.stop_run()
+    async def _stop_and_quit(self, live: RunScreen) -> None:
+        await live.search.stop()
         self.exit(0)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from distprompt_tui.tui.settings import Settings
 
 if TYPE_CHECKING:
+    from textual.widget import Widget
+
     from distprompt_tui.config.spec import RunSpec
     from distprompt_tui.runs.directory import RunDirectory
     from distprompt_tui.runs.summary import RunSummary
@@ -21,6 +23,7 @@ class AppContext(Protocol):
     settings_problem: str
     updates_per_second: float
     read_only: bool
+    ascii_only: bool
     runs_dir: Path
 
     def change_settings(self, **changes: Any) -> None:
@@ -30,10 +33,15 @@ class AppContext(Protocol):
         """Start a search and show it; `replace` puts it in the place of the screen on top."""
 
     def watch_run(self, run: RunDirectory, *, replace: bool = False) -> None:
-        """Show a run."""
+        """Show a run; `replace` as in `start_search`."""
 
     async def read_runs(self) -> list[RunSummary]:
         """All runs, read in a thread."""
 
     def go_home(self) -> None:
         """Back to the start screen."""
+
+
+def is_ascii_only(widget: Widget) -> bool:
+    """Whether tokens are drawn in ASCII. The app's line filter would draw `?` where code points are wanted."""
+    return cast("AppContext", widget.app).ascii_only

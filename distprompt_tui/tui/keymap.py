@@ -17,34 +17,33 @@ class Key:
     Attributes:
         keys: Textual's names of the keys, separated by commas.
         action: what is called, `action_…` on the screen or the app; empty: described here, bound in a widget.
-        word: the one word in the key bar.
+        label: the word in the key bar.
         help: the sentence in the help and the palette.
         group: its heading in the help.
-        bar: place in the key bar, lower first where room is short; None: not in it.
-        shown: how the key is written; made from `keys` where empty.
-        first: it goes before the same key of the widget in focus.
+        footer_rank: place in the key bar, lower first where room is short; None: not in it.
+        symbol: how the key is written; made from `keys` where empty.
+        priority: it goes before the same key of the widget in focus.
         pair: how the key bar writes it and its opposite, which is not in it.
     """
 
     keys: str
     action: str
-    word: str
+    label: str
     help: str
     group: str
-    bar: int | None = None
-    shown: str = ""
-    first: bool = False
+    footer_rank: int | None = None
+    symbol: str = ""
+    priority: bool = False
     pair: str = ""
 
     @property
     def method(self) -> str:
-        """The action without its arguments."""
         return self.action.partition("(")[0]
 
     @property
     def display(self) -> str:
         """The key as a person would write it."""
-        return self.shown or self.keys.split(",")[0]
+        return self.symbol or self.keys.split(",")[0]
 
 
 APP_KEYS = (
@@ -61,7 +60,7 @@ LIVE_KEYS = (
     Key("space", "pause", "pause", "Pause the search, or let it go on", "The search", 4),
     Key("s", "stop", "stop", "End the search; asks first, the best prompt is kept", "The search", 5),
     Key("d,escape", "detach", "detach", "Back to where it was started; the search goes on", "The search", 6, "d"),
-    Key("r", "again", "again", "Start the same search with the next seed", "The search", 7),
+    Key("r", "rerun", "again", "Start the same search with the next seed", "The search", 7),
     Key("n", "fork", "fork", "Start a new search from this one, one setting changed", "The search", 14),
     Key("h", "history", "history", "Stand still and go through what was recorded, or replay it", "What is shown", 9),
     Key("f", "freeze", "freeze", "Hold the picture; the search goes on. Again: follow it", "What is shown", 15),
@@ -71,12 +70,7 @@ LIVE_KEYS = (
     Key("l", "plot_scale", "log", "Logarithmic or linear divergence", "What is shown", 12),
     Key("b", "bar_scale", "bars", "Linear or logarithmic bars", "What is shown", 13),
     Key(
-        "c",
-        "surprisal",
-        "colour",
-        "Colour the prompt: how surprising each token is to the model",
-        "What is shown",
-        16,
+        "c", "surprisal", "colour", "Colour the prompt: how surprising each token is to the model", "What is shown", 16
     ),
     Key("1", "panel('plot')", "", "Show or hide the divergence", "What is shown"),
     Key("2", "panel('gauges')", "", "Show or hide entropies and excess", "What is shown"),
@@ -84,8 +78,8 @@ LIVE_KEYS = (
     Key("4", "panel('tokens')", "", "Show or hide the tokens", "What is shown"),
     Key("z", "zoom", "zoom", "The panel in focus on the whole screen, and back", "What is shown", 16),
     Key("0", "reset", "", "All panels as they were", "What is shown"),
-    Key("t", "text", "text", "Type a text and see what the model gives after it", "The model", 12),
-    Key("a", "influence", "why", "Which position of the prompt moves the chosen token", "The model", 13),
+    Key("t", "try_text", "text", "Type a text and see what the model gives after it", "The model", 12),
+    Key("a", "attribute", "why", "Which position of the prompt moves the chosen token", "The model", 13),
     Key("y", "copy", "copy", "Copy prompt, ids, result, command or path", "What is kept", 11),
     Key("e", "export", "export", "Write prompt, result or steps into a file", "What is kept", 15),
     Key("w", "log", "log", "The worker's own output", "What is kept", 17, "w"),
@@ -99,15 +93,15 @@ LIVE_KEYS = (
 )
 
 HISTORY_KEYS = (
-    Key("left", "past(-1)", "", "The snapshot before", "In history", None, "←", first=True),
-    Key("right", "past(1)", "snapshots", "The next snapshot", "In history", 0, "→", first=True, pair="← →"),
-    Key("home", "past_end('first')", "", "The first snapshot", "In history", None, first=True),
-    Key("end", "past_end('newest')", "", "The newest snapshot", "In history", None, first=True),
-    Key("pageup", "past_page(-1)", "", "A tenth of the way back", "In history", None, "pgup", first=True),
-    Key("pagedown", "past_page(1)", "", "A tenth of the way on", "In history", None, "pgdn", first=True),
-    Key("p", "play", "replay", "Replay from here, or stand still", "In history", 0),
-    Key("less_than_sign", "play_speed(-1)", "", "A slower replay: 1, 4, 16, 64 times", "In history", None, "<"),
-    Key("greater_than_sign", "play_speed(1)", "speed", "A faster replay", "In history", 1, ">", pair="< >"),
+    Key("left", "history_step(-1)", "", "The snapshot before", "In history", None, "←", priority=True),
+    Key("right", "history_step(1)", "snapshots", "The next snapshot", "In history", 0, "→", priority=True, pair="← →"),
+    Key("home", "history_end('first')", "", "The first snapshot", "In history", None, priority=True),
+    Key("end", "history_end('newest')", "", "The newest snapshot", "In history", None, priority=True),
+    Key("pageup", "history_page(-1)", "", "A tenth of the way back", "In history", None, "pgup", priority=True),
+    Key("pagedown", "history_page(1)", "", "A tenth of the way on", "In history", None, "pgdn", priority=True),
+    Key("p", "replay", "replay", "Replay from here, or stand still", "In history", 0),
+    Key("less_than_sign", "replay_speed(-1)", "", "A slower replay: 1, 4, 16, 64 times", "In history", None, "<"),
+    Key("greater_than_sign", "replay_speed(1)", "speed", "A faster replay", "In history", 1, ">", pair="< >"),
 )
 
 START_KEYS = (
@@ -141,26 +135,11 @@ EDITOR_KEYS = (
 
 RUNS_KEYS = (
     Key("enter", "open", "open", "Watch the run, living or ended", "The run", 0),
-    Key(
-        "r",
-        "resume",
-        "resume",
-        "Go on with a run that was stopped or that crashed",
-        "The run",
-        7,
-    ),
+    Key("r", "resume", "resume", "Go on with a run that was stopped or that crashed", "The run", 7),
     Key("x,delete", "delete", "delete", "Delete the run for good; asks first, never a running one", "The run", 8, "x"),
     Key("space", "mark", "mark", "Mark the run, to compare it with others", "Several runs", 5),
     Key("c", "compare", "compare", "Two to six marked runs on one plot; how their specs differ", "Several runs", 6),
-    Key(
-        "slash",
-        "find",
-        "find",
-        "Show only runs that hold words: state, target, model, method",
-        "The list",
-        4,
-        "/",
-    ),
+    Key("slash", "find", "find", "Show only runs that hold words: state, target, model, method", "The list", 4, "/"),
     Key("o", "order", "sort", "Newest first, or by best KL, left, target, model or state", "The list", 4),
     Key("escape", "back", "back", "Out of a search for runs; then back", "Moving", 4, "esc"),
     Key("up,down", "", "", "Choose a run; j and k do too", "Moving", None, "↑ ↓"),
@@ -174,7 +153,7 @@ COMPARE_KEYS = (
 )
 
 _ON_A_SWEEP = (
-    Key("r", "carry_out", "start", "Start the sweep, or go on with it, in a process of its own", "The sweep", 4),
+    Key("r", "run", "start", "Start the sweep, or go on with it, in a process of its own", "The sweep", 4),
     Key("s", "stop", "stop", "Stop the sweep; asks first, no result is lost", "The sweep", 5),
 )
 
@@ -219,11 +198,7 @@ DOCTOR_KEYS = (
     Key("up,down", "", "", "Scroll", "Moving", None, "↑ ↓"),
 )
 
-EDITOR_APP_KEYS = (
-    replace(APP_KEYS[0], shown="F1"),
-    APP_KEYS[1],
-    replace(APP_KEYS[2], shown="^q"),
-)
+EDITOR_APP_KEYS = (replace(APP_KEYS[0], symbol="F1"), APP_KEYS[1], replace(APP_KEYS[2], symbol="^q"))
 """Where letters are written into fields, only the other keys of these work."""
 
 
@@ -232,9 +207,8 @@ READ_ONLY = "This app is read-only: it looks at searches, and starts, pauses or 
 
 
 def bindings(keys: Iterable[Key]) -> list[Binding]:
-    """Textual's bindings of a table."""
     return [
-        Binding(key.keys, key.action, key.word or key.help, show=False, priority=key.first)
+        Binding(key.keys, key.action, key.label or key.help, show=False, priority=key.priority)
         for key in keys
         if key.action
     ]

@@ -13,9 +13,9 @@ from textual.content import Content
 from distprompt_tui.runs.summary import RunSummary, sorted_runs
 from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.context import AppContext
-from distprompt_tui.tui.drawing.styled_text import plain
+from distprompt_tui.tui.drawing.styled_text import plain_text
 from distprompt_tui.tui.keymap import APP_KEYS, Key
-from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.run.status import title_line
 from distprompt_tui.tui.start.screen import StartScreen
 
@@ -41,16 +41,13 @@ class AppCommands(Provider):
     """What the key tables and the start screen's lists offer."""
 
     async def startup(self) -> None:
-        """Called by Textual when the palette opens."""
         self._runs = sorted_runs(await self._context.read_runs(), "newest")[:MAX_RUNS]
 
     async def discover(self) -> Hits:
-        """Called by Textual before anything is typed."""
         for command in self._commands():
             yield DiscoveryHit(Content(command.name), command.run, text=command.name, help=command.help)
 
     async def search(self, query: str) -> Hits:
-        """Called by Textual while the person types."""
         matcher = self.matcher(query)
         for command in self._commands():
             if (score := matcher.match(command.name)) > 0:
@@ -73,14 +70,16 @@ class AppCommands(Provider):
                 choose = partial(self.screen.choose, "presets", preset.name)
                 yield Command(f"Target: {safe(preset.name)}", safe(preset.spec.title), choose)
         for summary in self._runs:
-            yield Command(f"Watch: {plain(title_line(summary.title))}", _about(summary), partial(self._watch, summary))
+            yield Command(
+                f"Watch: {plain_text(title_line(summary.title))}", _about(summary), partial(self._watch, summary)
+            )
 
     async def _act(self, action: str) -> None:
         owner = self.screen if hasattr(self.screen, f"action_{action.partition('(')[0]}") else self.app
         await self.app.run_action(action, owner)
 
     def _watch(self, summary: RunSummary) -> None:
-        self._context.watch_run(summary.run, replace=isinstance(self.screen, LiveScreen))
+        self._context.watch_run(summary.run, replace=isinstance(self.screen, RunScreen))
 
 
 def _about(summary: RunSummary) -> str:

@@ -50,15 +50,15 @@ from distprompt_tui.targets.explicit import explicit
 from distprompt_tui.text.escapes import escape_field, unescape
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, fit_to, safe, visible_token
-from distprompt_tui.tui.drawing.plot import plot_lines
-from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.drawing.plot import Curve, plot_curves
+from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.run.divergence_plot import PlotData, references, series
 from distprompt_tui.tui.run.gauges import EntropyData, ExcessData, entropy_lines, excess_lines
 from distprompt_tui.tui.run.monitor import RunView
 from distprompt_tui.tui.run.prompt_view import PromptData, prompt_lines, prompt_title
 from distprompt_tui.tui.run.status import StatusData, notice_lines, status_line
 from distprompt_tui.tui.run.token_rows import columns_for, row_lines
-from distprompt_tui.tui.run.token_table import Wish, from_snapshot
+from distprompt_tui.tui.run.token_table import TableQuery, from_snapshot
 from distprompt_tui.tui.runs.run_rows import layout_for, run_line
 from distprompt_tui.tui.settings import read_settings
 from distprompt_tui.worker.control import Control
@@ -90,8 +90,8 @@ def assert_error(error: DistPromptError) -> None:
 def assert_drawn(lines: Iterable[Line]) -> None:
     """Lines as widgets draw them: visible, and no wider than they may be."""
     for line in lines:
-        assert_visible(plain(line))
-        assert width_of(line) <= WIDTH, plain(line)
+        assert_visible(plain_text(line))
+        assert width_of(line) <= WIDTH, plain_text(line)
 
 
 def refused(read: Callable[[], Any]) -> Any:
@@ -184,12 +184,12 @@ def _draw(state: RunState) -> None:
         assert_visible(safe(warning))
     if state.snapshot is None:
         return
-    prompt = PromptData(state.method, state.step, state.snapshot.prompt, projection=state.projection)
+    prompt = PromptData(state.method, state.snapshot.prompt, projection=state.projection)
     for data in (prompt, replace(prompt, vocab_size=state.vocab_size, surprising=True)):
         assert_visible(prompt_title(data))
         assert_drawn(prompt_lines(data, WIDTH, flowing=False)[0])
         assert_drawn(prompt_lines(data, WIDTH, flowing=True)[0])
-    table = from_snapshot(state.snapshot, Wish())
+    table = from_snapshot(state.snapshot, TableQuery())
     for index in range(len(table)):
         row = row_lines(table.row(index), columns_for(WIDTH), table.largest, log=True, marked=False, ascii_only=False)
         assert_drawn(row)
@@ -203,8 +203,8 @@ def _draw(state: RunState) -> None:
 def _plot(state: RunState) -> None:
     data = PlotData(state.curve, state.readings, {}, state.bounds, state.best_kl, state.best_step)
     for log in (True, False):
-        assert_drawn(plot_lines(series(data, "kl"), references(data, "kl"), [], WIDTH, 8, log=log))
-        assert_drawn(plot_lines(series(data, "reverse_kl"), [], [], WIDTH, 8, log=log))
+        assert_drawn(plot_curves([Curve(series(data, "kl"))], references(data, "kl"), [], WIDTH, 8, log=log))
+        assert_drawn(plot_curves([Curve(series(data, "reverse_kl"))], [], [], WIDTH, 8, log=log))
 
 
 def newest(data: bytes, folder: Path) -> None:

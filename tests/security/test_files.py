@@ -195,7 +195,7 @@ def test_files_that_are_replaced_replace_a_link_itself(run: RunDirectory, tmp_pa
     for path in (run.manifest, run.path / "last-copy.txt"):
         path.symlink_to(elsewhere)
     write_json(run.manifest, {})
-    assert keep("a text", run) == run.path / "last-copy.txt"
+    assert keep("a text", run.path) == run.path / "last-copy.txt"
     assert elsewhere.read_text() == "mine"
     (run.path / "link").symlink_to(elsewhere)
     with pytest.raises(OSError, match="symbolic links"):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from distprompt_tui.text import formatting
-from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 
 masses = st.floats(0, 1, allow_nan=False)
 numbers = st.floats(allow_nan=True, allow_infinity=True)
@@ -87,7 +87,7 @@ def test_rates(speed: float | None, text: str) -> None:
 @given(masses, masses, widths)
 def test_two_bars_say_which_distribution_reaches_further(target: float, achieved: float, width: int) -> None:
     line = formatting.overlaid_bars(target, achieved, width)
-    text = plain(line)
+    text = plain_text(line)
     assert width_of(line) == width
     longer_target = round(target * width) > round(achieved * width)
     longer_achieved = round(achieved * width) > round(target * width)

@@ -57,7 +57,7 @@ async def watched(
             yield app, pilot
 
 
-class FakeProbe:
+class FakeModelClient:
     """Answers at once; remembers the questions."""
 
     questions: ClassVar[list[tuple[str, str]]] = []
@@ -101,11 +101,11 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunSpec
         started.append(spec)
         return create_run(spec, runs_dir)
 
-    FakeProbe.questions = []
+    FakeModelClient.questions = []
     monkeypatch.setattr(listings, "read_models", lambda: models)
     monkeypatch.setattr(listings, "read_presets", lambda: presets)
-    monkeypatch.setattr(preview_service, "Probe", FakeProbe)
-    monkeypatch.setattr(preview_service, "REST_SECONDS", 0.0)
+    monkeypatch.setattr(preview_service, "ModelClient", FakeModelClient)
+    monkeypatch.setattr(preview_service, "DEBOUNCE_SECONDS", 0.0)
     monkeypatch.setattr("distprompt_tui.runs.process.start_run", start_run)
     return started
 

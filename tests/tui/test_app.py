@@ -14,7 +14,7 @@ from textual.theme import BUILTIN_THEMES
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.drawing.styled_text import ROLES
 from distprompt_tui.tui.platform.threads import in_thread
-from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.run.token_panel import TokenList
 from distprompt_tui.tui.themes import THEMES, semantic_variables
 from tests.tui.conftest import screen_text, until
@@ -43,12 +43,12 @@ from pathlib import Path
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.token_panel import TokenList
-from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.screen import RunScreen
 
 async def watch():
     app = DistPromptApp(runs_dir=Path({str(tmp_path)!r}), attach=RunDirectory(Path({str(run.path)!r})))
     async with app.run_test(size=(120, 40)) as pilot:
-        while not (isinstance(app.screen, LiveScreen) and app.screen.query_one(TokenList).table.complete):
+        while not (isinstance(app.screen, RunScreen) and app.screen.query_one(TokenList).table.complete):
             await pilot.pause(0.02)
 
 asyncio.run(watch())
@@ -66,9 +66,7 @@ async def test_every_theme_draws_every_role(tmp_path: Path, app_on: Make, name: 
     async with app.run_test(size=(100, 30)) as pilot:
         app.theme = name
         await pilot.pause()
-        await until(
-            pilot, lambda: isinstance(app.screen, LiveScreen) and app.screen.query_one(TokenList).table.complete
-        )
+        await until(pilot, lambda: isinstance(app.screen, RunScreen) and app.screen.query_one(TokenList).table.complete)
         colours = semantic_variables(app.current_theme)
         assert len({colours["target"], colours["achieved"], colours["agreed"]}) == 3
         for style in ROLES.values():
@@ -79,9 +77,7 @@ async def test_every_theme_draws_every_role(tmp_path: Path, app_on: Make, name: 
 async def test_ascii_mode_is_ascii_everywhere(tmp_path: Path, app_on: Make, small_world: object) -> None:
     app = app_on(attach=recorded(tmp_path / "runs", "hard"), ascii_only=True)
     async with app.run_test(size=(120, 60)) as pilot:
-        await until(
-            pilot, lambda: isinstance(app.screen, LiveScreen) and app.screen.query_one(TokenList).table.complete
-        )
+        await until(pilot, lambda: isinstance(app.screen, RunScreen) and app.screen.query_one(TokenList).table.complete)
         for keys in (
             *((), ("question_mark",), ("escape", "y"), ("escape", "w"), ("escape", "ctrl+p")),
             *(("escape", "n"), ("escape", "m", "enter", "h", "p"), ("escape", "t"), ("escape", "d")),
@@ -98,9 +94,7 @@ async def test_without_colour_the_signs_still_read(
     monkeypatch.setenv("NO_COLOR", "1")
     app = app_on(attach=recorded(tmp_path / "runs", steps=5))
     async with app.run_test(size=(120, 40)) as pilot:
-        await until(
-            pilot, lambda: isinstance(app.screen, LiveScreen) and app.screen.query_one(TokenList).table.complete
-        )
+        await until(pilot, lambda: isinstance(app.screen, RunScreen) and app.screen.query_one(TokenList).table.complete)
         strips = app.screen._compositor.render_strips()
         colours = {segment.style.color.name for strip in strips for segment in strip if segment.style.color}
         assert colours <= {"default"}

@@ -13,7 +13,7 @@ from distprompt_tui.config.toml_files import read_toml
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.fork_dialog import ForkDialog
-from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.runs.compare_screen import CompareScreen
 from distprompt_tui.tui.runs.run_table import RunTable
 from distprompt_tui.tui.runs.screen import RunsScreen
@@ -60,7 +60,7 @@ async def test_no_screen_passes_on_what_steers_a_terminal(tmp_path: Path, app_on
     app = app_on(attach=foreign_run(runs, "a", "error"))
     foreign_run(runs, "b", HOSTILE)
     async with app.run_test(size=(140, 50)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen) and "it broke" in screen_text(app))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen) and "it broke" in screen_text(app))
         assert_harmless(app)
         for key, there in [("w", LogScreen), ("n", ForkDialog)]:
             await pilot.press(key)
@@ -68,12 +68,12 @@ async def test_no_screen_passes_on_what_steers_a_terminal(tmp_path: Path, app_on
             await pilot.pause(0.1)
             assert_harmless(app)
             await pilot.press("escape")
-            await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+            await until(pilot, lambda: isinstance(app.screen, RunScreen))
         for key in ("h", "left", "p", "escape", "o", "m", "e", "enter", "y", "enter"):
             await pilot.press(key)
             await pilot.pause()
             assert_harmless(app)
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
         await pilot.press("u")
         await until(
             pilot, lambda: isinstance(app.screen, RunsScreen) and len(app.screen.query_one(RunTable).data.runs) == 2

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
 
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.ticks import ticks
+from distprompt_tui.tui.drawing.styled_text import wrapped
 
 Point = tuple[float, float | None]
 """Step and divergence; None or a number that is not finite is a gap."""
 
 _DOTS_ACROSS, _DOTS_DOWN = 2, 4
-_SGR = re.compile(r"\x1b\[([0-9;]*)m")
 _DECADES_BELOW_CURVE = 1.0
 """A reference line further below the curve than this is clamped to the bottom row, so the curve keeps its room."""
 
@@ -75,33 +74,6 @@ class _Axis:
         return self.low + self.cell(value) / max(self.cells - 1, 1) * (self.high - self.low)
 
 
-def plot_lines(
-    points: Sequence[Point],
-    references: Sequence[Reference],
-    marks: Sequence[Mark],
-    width: int,
-    height: int,
-    *,
-    log: bool,
-    cursor_step: float | None = None,
-) -> list[Line]:
-    """Draw a curve with its reference lines and marks.
-
-    Args:
-        points: the curve, by rising step.
-        references: drawn across, labelled at the right edge.
-        marks: drawn on the curve, labelled at the right edge.
-        width: cells of the whole picture, labels included.
-        height: lines of the whole picture, axis included.
-        log: scale of the divergence; what is not above 0 is then a gap.
-        cursor_step: a step to mark by a vertical line.
-
-    Returns:
-        `height` lines; a sentence where there is nothing to draw.
-    """
-    return plot_curves([Curve(points)], references, marks, width, height, log=log, cursor_step=cursor_step)
-
-
 def plot_curves(
     curves: Sequence[Curve],
     references: Sequence[Reference],
@@ -113,9 +85,20 @@ def plot_curves(
     cursor_step: float | None = None,
     across: tuple[float, float] | None = None,
 ) -> list[Line]:
-    """Draw several curves as `plot_lines` draws one; where two meet, the later one is seen.
+    """Draw curves with reference lines and marks.
 
-    `across`: the ends of the axis; by default it goes from 0 to the last step.
+    Args:
+        curves: where two meet, the later one is seen.
+        references: drawn across, labelled at the right edge.
+        marks: drawn on the curves, labelled at the right edge.
+        width: cells of the whole picture, labels included.
+        height: lines of the whole picture, axis included.
+        log: scale of the divergence; what is not above 0 is then a gap.
+        cursor_step: a step to mark by a vertical line.
+        across: the ends of the axis; by default it goes from 0 to the last step.
+
+    Returns:
+        `height` lines; a sentence where there is nothing to draw.
     """
     drawn = [(curve.role, _segments(curve.points, log)) for curve in curves]
     segments = [segment for _, parts in drawn for segment in parts]
@@ -150,6 +133,14 @@ def plot_curves(
             canvas[row][column] = (mark.sign, mark.role)
     placed = _place([(rows - 1 - values.cell(level), level, text, role) for text, level, role in labels], rows)
     return [_merge(cells) + placed.get(row, []) for row, cells in enumerate(canvas)]
+
+
+def plot_or_message(plot: Callable[[], list[Line]], width: int) -> list[Line]:
+    """The lines that `plot` returns; a message where the plotting library fails, which must not end the app."""
+    try:
+        return plot()
+    except Exception as error:
+        return wrapped(f"The plot could not be drawn: {type(error).__name__}: {error}", width, "quiet")
 
 
 def bucketed(points: Sequence[tuple[float, float]], columns: int) -> list[tuple[float, float]]:
@@ -216,7 +207,7 @@ def _value_ticks(low: float, high: float, rows: int, log: bool) -> list[tuple[fl
     """Tick positions on the axis's scale, with their numbers."""
     wanted = max(min(rows // 3, 6), 2)
     if not log:
-        return [(tick, f"{tick:.4g}") for tick in ticks(low, high, wanted)] or [(low, f"{low:.3g}")]
+        return [(tick, f"{tick:.4g}") for tick in _nice_ticks(low, high, wanted)] or [(low, f"{low:.3g}")]
     for factors in ((1,), (1, 3), (1, 2, 5)):
         marks = [
             math.log10(factor) + decade
@@ -227,14 +218,20 @@ def _value_ticks(low: float, high: float, rows: int, log: bool) -> list[tuple[fl
         if len(marks) >= wanted - 1:
             break
     if len(marks) < 2:
-        marks = [math.log10(tick) for tick in ticks(10**low, 10**high, wanted) if tick > 0]
+        marks = [math.log10(tick) for tick in _nice_ticks(10**low, 10**high, wanted) if tick > 0]
     marks = marks or [low]
-    return [(mark, f"{10**mark:.3g}") for mark in marks[:: math.ceil(len(marks) / wanted)]]
+    return [(tick, f"{10**tick:.3g}") for tick in marks[:: math.ceil(len(marks) / wanted)]]
+
+
+def _nice_ticks(low: float, high: float, wanted: int) -> list[float]:
+    """`ticks`, which rounds to twelve decimals, on a range of any size."""
+    scale = 10.0 ** math.floor(math.log10(high - low)) if high > low else 1.0
+    return [tick * scale for tick in ticks(low / scale, high / scale, wanted)]
 
 
 def _step_ticks(steps: _Axis) -> list[float]:
-    marks = ticks(steps.low, steps.high, max(steps.cells // 12, 3))
-    return [mark for mark in marks if mark == int(mark)] or [steps.low]
+    nice = ticks(steps.low, steps.high, max(steps.cells // 12, 3))
+    return [tick for tick in nice if tick == int(tick)] or [steps.low]
 
 
 def _draw(
@@ -263,24 +260,19 @@ def _draw(
         for segment in segments:
             kept = bucketed(segment, steps.cells)
             plotext.plot([x for x, _ in kept], [y for _, y in kept], marker="braille", color=color)
-    picture: str = plotext.build()
+    plotext.build()
+    matrix = plotext._core._figure.monitor.matrix  # its rows go upwards
     plotext.clear_figure()
-    roles = {f"38;5;{color}": role for color, (role, _) in enumerate(curves, start=1)}
-    rows = [_cells(line, width, roles) for line in picture.split("\n")]
-    return (rows + [[(" ", "")] * width for _ in range(height)])[:height]
+    roles = dict(enumerate((role for role, _ in curves), start=1))
+    return [
+        [_cell(char, roles.get(color, "faint")) for char, color in zip(chars, colors, strict=True)]
+        for chars, colors in zip(matrix.marker[::-1], matrix.fullground[::-1], strict=True)
+    ]
 
 
-def _cells(line: str, width: int, roles: dict[str, str]) -> list[tuple[str, str]]:
-    """A line of plotext's output; its colours are roles here."""
-    cells: list[tuple[str, str]] = []
-    role = "faint"
-    for index, part in enumerate(_SGR.split(line)):
-        if index % 2:
-            role = roles.get(part, "faint")
-        else:
-            cells.extend((char, role) for char in part)
-    cells = [(char, "quiet") if char.isalnum() or char in ".-" else (char, role) for char, role in cells]
-    return (cells + [(" ", "")] * width)[:width]
+def _cell(char: str, role: str) -> tuple[str, str]:
+    """A character and its role: numbers of the axes are quiet."""
+    return char, "quiet" if char.isalnum() or char in ".-" else role
 
 
 def _overlay_row(canvas: list[list[tuple[str, str]]], row: int, start: int, item: Reference) -> None:

@@ -38,7 +38,7 @@ ROLES = {
 """A role's Textual style. Every colour is a theme variable, so that each theme and terminal stays readable."""
 
 
-def plain(line: Line) -> str:
+def plain_text(line: Line) -> str:
     """The characters of a line."""
     return "".join(text for text, _ in line)
 
@@ -58,7 +58,7 @@ def content(lines: Sequence[Line]) -> Content:
     return Content.assemble(*parts)
 
 
-def cut(line: Line, width: int) -> Line:
+def truncate(line: Line, width: int) -> Line:
     """A line's first `width` cells, the last of them `…` where something was cut off."""
     if width_of(line) <= width:
         return line
@@ -76,12 +76,12 @@ def cut(line: Line, width: int) -> Line:
     return [*kept, ("…", "quiet")]
 
 
-def spread(left: Line, right: Line, width: int) -> Line:
+def justify(left: Line, right: Line, width: int) -> Line:
     """Two lines in one: `left` at the left edge, `right` at the right one. Where both do not fit, `left` is cut."""
     room = width - width_of(right) - 1
     if room < 1:
-        return cut(right, width)
-    left = cut(left, room)
+        return truncate(right, width)
+    left = truncate(left, room)
     return [*left, (" " * (width - width_of(left) - width_of(right)), ""), *right]
 
 
@@ -94,13 +94,13 @@ def joined(parts: Iterable[Line], separator: Span = ("  ", "")) -> Line:
     return result
 
 
-def fitting(parts: Sequence[Line], width: int, separator: Span = ("  ", "")) -> Line:
+def fit_parts(parts: Sequence[Line], width: int, separator: Span = ("  ", "")) -> Line:
     """As many of the parts, most important first, as fit into `width` cells."""
     for count in range(len(parts), 0, -1):
         line = joined(parts[:count], separator)
         if width_of(line) <= width:
             return line
-    return cut(joined(parts[:1]), width) if parts else []
+    return truncate(joined(parts[:1]), width) if parts else []
 
 
 def wrapped(text: str, width: int, role: str = "", max_lines: int | None = None) -> list[Line]:
@@ -114,7 +114,7 @@ def wrapped(text: str, width: int, role: str = "", max_lines: int | None = None)
             lines.append(word)
     if max_lines is not None and len(lines) > max_lines:
         lines = [*lines[: max_lines - 1], " ".join(lines[max_lines - 1 :])]
-    return [cut([(line, role)], width) for line in lines]
+    return [truncate([(line, role)], width) for line in lines]
 
 
 def key_hints(text: str) -> Line:

@@ -8,7 +8,7 @@ from textual.message import Message
 from textual.widgets import Input, Label
 
 from distprompt_tui.tui.editor.lines import RestChoice, RestData
-from distprompt_tui.tui.editor.target_draft import Draft, Report, Rest
+from distprompt_tui.tui.editor.target_draft import Draft, DraftValidation, Rest
 from distprompt_tui.tui.editor.target_rows import TargetRows
 from distprompt_tui.tui.widgets.line_widget import label_border
 from distprompt_tui.tui.widgets.visible_input import VisibleInput
@@ -20,17 +20,16 @@ class DraftForm(Vertical):
     class Changed(Message):
         """A field has another value."""
 
-    def __init__(self, *, ascii_only: bool, id: str, classes: str) -> None:
+    def __init__(self, *, id: str, classes: str) -> None:
         super().__init__(id=id, classes=classes)
-        self.rows = TargetRows(ascii_only=ascii_only, id="rows")
-        self._choice = RestChoice(id="rest")
-        self._text = VisibleInput(ascii_only=ascii_only, all_spaces=False, id="text")
-        self._entropy = VisibleInput(ascii_only=ascii_only, placeholder="nats; empty: as it is", id="entropy")
+        self.rows = TargetRows(id="rows")
+        self._choice = RestChoice(RestData(), id="rest")
+        self._text = VisibleInput(all_spaces=False, id="text")
+        self._entropy = VisibleInput(placeholder="nats; empty: as it is", id="entropy")
         self._rest: Rest = "uniform"
         self._by_text = False
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield self.rows
         yield self._choice
         with Horizontal(id="text-line"):
@@ -41,23 +40,19 @@ class DraftForm(Vertical):
             yield self._entropy
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self._arrange()
 
     @property
     def draft(self) -> Draft:
-        """All that is written now."""
         return Draft(self.rows.value, self._rest, self._by_text, self._text.value, self._entropy.value)
 
     def write(self, draft: Draft) -> None:
-        """Put another draft into the fields."""
         self._rest, self._by_text = draft.rest, draft.by_text
         self._text.value, self._entropy.value = draft.text, draft.entropy
         self.rows.write(draft.rows)
         self._arrange()
 
-    def report(self, report: Report) -> None:
-        """Say what the draft means."""
+    def report(self, report: DraftValidation) -> None:
         self.rows.report(report.rows)
         self._choice.show(RestData(report.total, self._rest))
 
@@ -80,26 +75,21 @@ class DraftForm(Vertical):
             self.rows.focus_token()
 
     def on_target_rows_changed(self, event: TargetRows.Changed) -> None:
-        """Called by Textual."""
         event.stop()
         self.post_message(self.Changed())
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Called by Textual: the text or the entropy."""
         event.stop()
         self.post_message(self.Changed())
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Called by Textual: enter in the text or the entropy."""
         event.stop()
         self.screen.focus_next()
 
     def on_rest_choice_clicked(self) -> None:
-        """Called by Textual."""
         self.toggle_rest()
 
     def _arrange(self) -> None:
-        """Show the fields that count now."""
         self.set_class(self._by_text, "-by-text")
         self.set_class(self._by_text or self._rest == "model", "-with-text")
         self._text.placeholder = "a text" if self._by_text else "a text; empty: a new line"

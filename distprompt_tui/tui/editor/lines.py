@@ -10,7 +10,7 @@ from textual.message import Message
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import safe
-from distprompt_tui.tui.drawing.styled_text import cut, joined, spread, wrapped
+from distprompt_tui.tui.drawing.styled_text import joined, justify, truncate, wrapped
 from distprompt_tui.tui.editor.target_draft import Rest
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 
@@ -29,15 +29,10 @@ class RestChoice(LineWidget[RestData]):
     class Clicked(Message):
         """The other way was asked for."""
 
-    def __init__(self, *, id: str) -> None:
-        super().__init__(RestData(), id=id)
-
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
         return rest_lines(self.data, width)
 
     def on_click(self, event: events.Click) -> None:
-        """Called by Textual."""
         self.post_message(self.Clicked())
 
 
@@ -49,12 +44,12 @@ def rest_lines(data: RestData, width: int) -> list[Line]:
     total: Line = [("sum ", "quiet"), (formatting.mass(data.total), "target")]
     if left < -SUM_TOLERANCE:
         over: Line = [(f"{formatting.mass(-left)} too much", "error")]
-        return [spread(total, over, width), cut(_ways(data.rest, "faint"), width)]
+        return [justify(total, over, width), truncate(_ways(data.rest, "faint"), width)]
     if left <= SUM_TOLERANCE:
-        return [spread(total, [("nothing left", "quiet")], width), cut(_ways(data.rest, "faint"), width)]
+        return [justify(total, [("nothing left", "quiet")], width), truncate(_ways(data.rest, "faint"), width)]
     return [
-        spread(total, [("left ", "quiet"), (formatting.mass(left), "strong"), (" of 1", "quiet")], width),
-        cut(_ways(data.rest, "strong"), width),
+        justify(total, [("left ", "quiet"), (formatting.mass(left), "strong"), (" of 1", "quiet")], width),
+        truncate(_ways(data.rest, "strong"), width),
     ]
 
 
@@ -67,7 +62,7 @@ def _ways(rest: Rest, role: str) -> Line:
 
 
 @dataclass(frozen=True)
-class VerdictData:
+class ValidationData:
     """What keeps a search from being started (`is_wrong`: a mistake), and what the row in focus means."""
 
     problem: str = ""
@@ -75,22 +70,18 @@ class VerdictData:
     row: str = ""
 
 
-class Verdict(LineWidget[VerdictData]):
+class ValidationBar(LineWidget[ValidationData]):
     """Two lines across the screen."""
 
-    def __init__(self, *, id: str) -> None:
-        super().__init__(VerdictData(), id=id)
-
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
-        return verdict_lines(self.data, width, height)
+        return validation_lines(self.data, width, height)
 
 
-def verdict_lines(data: VerdictData, width: int, height: int) -> list[Line]:
+def validation_lines(data: ValidationData, width: int, height: int) -> list[Line]:
     """The problem, or that there is none; then the row in focus, where the problem does not tell it already."""
     row = "" if data.row in data.problem else safe(data.row)
     text = safe(data.problem[:1].upper() + data.problem[1:]) or "A search can be started on it: ^g"
     sign, role = ("✕ ", "error") if data.is_wrong else ("○ ", "quiet") if data.problem else ("● ", "good")
     words = wrapped(text, width - 2, "error" if data.is_wrong else "", max_lines=1 if row else height)
     lines: list[Line] = [[(sign if number == 0 else "  ", role), *line] for number, line in enumerate(words)]
-    return [*lines, [("  ", ""), *cut([(row, "quiet")], width - 2)]] if row else lines
+    return [*lines, [("  ", ""), *truncate([(row, "quiet")], width - 2)]] if row else lines

@@ -34,7 +34,6 @@ class NameDialog(ModalScreen[str | None]):
         self._problem = problem
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         field = Field(self._first_name, placeholder="a name, such as yes-or-no", compact=True)
         with Vertical(classes="dialog") as box:
             box.border_title = "Save as a preset"
@@ -47,12 +46,10 @@ class NameDialog(ModalScreen[str | None]):
                 yield Static(content(wrapped(words, _WIDTH, "quiet")), markup=False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Called by Textual."""
         self.dismiss(event.value.strip())
 
 
 def replace_question(name: str, *, shipped: bool) -> Question:
-    """Whether a preset of this name may go."""
     what = (
         f"{safe(name)} comes with the program. Yours would take its place in the list; the file that ships stays."
         if shipped
@@ -62,7 +59,6 @@ def replace_question(name: str, *, shipped: bool) -> Question:
 
 
 def unsaved_question() -> Question:
-    """What to do with a target that is nowhere else."""
     return Question(
         "Leave the editor",
         "The target has changes that are not saved.",

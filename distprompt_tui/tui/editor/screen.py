@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Container
 from textual.screen import ModalScreen
 from textual.widgets import Input
@@ -18,17 +17,16 @@ from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.editor import target_draft
 from distprompt_tui.tui.editor.draft_form import DraftForm
-from distprompt_tui.tui.editor.lines import Verdict, VerdictData
+from distprompt_tui.tui.editor.lines import ValidationBar, ValidationData
 from distprompt_tui.tui.editor.save_preset_dialog import save_under_a_name, unsaved_question
-from distprompt_tui.tui.editor.target_draft import Draft, Report, Row
-from distprompt_tui.tui.keymap import EDITOR_APP_KEYS, EDITOR_KEYS, bindings
+from distprompt_tui.tui.editor.target_draft import Draft, DraftValidation, Row
+from distprompt_tui.tui.keymap import EDITOR_APP_KEYS, EDITOR_KEYS
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.start.opening import Opening
-from distprompt_tui.tui.start.preview_service import Known, TargetPreviewService
+from distprompt_tui.tui.start.preview_service import PreviewState, TargetPreviewService
 from distprompt_tui.tui.start.spec_builder import build_spec
 from distprompt_tui.tui.start.target_preview import PreviewData, TargetView
-from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
-from distprompt_tui.tui.widgets.key_bar import KeyBar
+from distprompt_tui.tui.widgets.app_screen import AppScreen
 from distprompt_tui.tui.widgets.one_line import OneLine
 from distprompt_tui.tui.widgets.search_form import SearchForm
 
@@ -37,45 +35,37 @@ if TYPE_CHECKING:
     from distprompt_tui.models.vocabulary import Vocabulary
     from distprompt_tui.tui.start.target_preview_data import TargetPreview
 
-_ACTIONS_ON_ROWS = frozenset({"rescale", "rest", "drop"})
-
 
 class EditorScreen(AppScreen):
     """What is written is checked at once; the target is made in a thread, its bounds are found after a short rest."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(EDITOR_KEYS)]
     AUTO_FOCUS = "#rows Input"
     keys = EDITOR_KEYS
     app_keys = EDITOR_APP_KEYS
 
-    def __init__(self, opening: Opening, *, saved: Callable[[str], None], ascii_only: bool) -> None:
+    def __init__(self, opening: Opening, *, saved: Callable[[str], None]) -> None:
         super().__init__()
         self._opening = opening
         self._model = opening.model
         self._saved = saved
-        self._ascii_only = ascii_only
-        self._desk = TargetPreviewService(self._desk_has_news, opening.maker)
+        self._previews = TargetPreviewService(self._on_preview_change, opening.maker)
         self._vocabulary: Vocabulary | None = None
-        self._report = Report(problem="the model's tokens are being read…")
+        self._report = DraftValidation(problem="the model's tokens are being read…")
         self._last_made: TargetPreview | None = None
         self._rows_wanted_of: spec.TargetSpec | None = None
         # What the draft was when it was opened or saved last, and the spec that says the same, where there is one.
         self._kept = Draft()
         self._kept_spec: spec.RunSpec | None = None
 
-    def compose(self) -> ComposeResult:
-        """Called by Textual."""
+    def compose_body(self) -> ComposeResult:
         yield OneLine([], id="header")
         with Container(id="edit"):
-            yield DraftForm(ascii_only=self._ascii_only, id="written", classes="panel")
-            yield TargetView(id="target", classes="panel")
-        yield Verdict(id="verdict")
+            yield DraftForm(id="draft", classes="panel")
+            yield TargetView(PreviewData(), id="target", classes="panel")
+        yield ValidationBar(ValidationData(), id="validation")
         yield SearchForm(id="search", classes="panel")
-        yield KeyBar((*EDITOR_KEYS, *EDITOR_APP_KEYS))
-        yield TooSmall()
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         for field in self.query(Input):
             field.cursor_blink = False
         self.query_one(SearchForm).show(self._opening.choice)
@@ -83,23 +73,21 @@ class EditorScreen(AppScreen):
         self._open()
 
     def on_screen_resume(self) -> None:
-        """Called by Textual: bounds that were given up are looked for again."""
+        """Look again for bounds whose computation `on_screen_suspend` ended."""
         self._look()
 
     async def on_screen_suspend(self) -> None:
-        """Called by Textual: a search gets the machine for itself."""
+        """Leave the processor to a search."""
         if not isinstance(self.app.screen, ModalScreen):
-            await self._desk.close()
+            await self._previews.close()
 
     async def on_unmount(self) -> None:
-        """Called by Textual."""
-        await self._desk.close()
+        await self._previews.close()
 
     # What is written.
 
     @property
     def form(self) -> DraftForm:
-        """Where it is written."""
         return self.query_one(DraftForm)
 
     @property
@@ -110,11 +98,11 @@ class EditorScreen(AppScreen):
     @work(group="open")
     async def _open(self) -> None:
         try:
-            vocabulary = await self._desk.vocabulary(self._model)
+            vocabulary = await self._previews.vocabulary(self._model)
             # What is imported and tabulated on the first check must not hold up the first key.
             await in_thread(target_draft.check, Draft(rows=(Row(" a", "1"),)), vocabulary)
         except DistPromptError as error:
-            self._report = Report(problem=str(error), is_wrong=True)
+            self._report = DraftValidation(problem=str(error), is_wrong=True)
             self._show_all()
             return
         self._vocabulary = vocabulary
@@ -131,20 +119,18 @@ class EditorScreen(AppScreen):
         self.form.write(draft)
 
     def on_draft_form_changed(self, event: DraftForm.Changed) -> None:
-        """Called by Textual."""
         self._check()
 
     def _check(self) -> None:
-        """Find out what the draft means now."""
         if self._vocabulary is None:
             return
         draft = self.form.draft
         report = target_draft.check(draft, self._vocabulary)
         if draft.trimmed().rows:
             self._rows_wanted_of = None
-        news = report.target != self._report.target
+        is_new = report.target != self._report.target
         self._report = report
-        if news or self._rows_wanted_of is not None:
+        if is_new or self._rows_wanted_of is not None:
             self._look()
         self._show_all()
 
@@ -160,18 +146,18 @@ class EditorScreen(AppScreen):
 
     @work(exclusive=True, group="look")
     async def _find_out(self, target: spec.TargetSpec) -> None:
-        await self._desk.fill(self._model, [target])
-        await self._desk.look(self._model, target)
+        await self._previews.prefetch(self._model, [target])
+        await self._previews.load(self._model, target)
 
-    def _desk_has_news(self) -> None:
+    def _on_preview_change(self) -> None:
         if not self.is_composed:
             return
         if self._rows_wanted_of is not None and (made := self._known(self._rows_wanted_of).target) is not None:
             self._take_rows(made)
         self._show_all()
 
-    def _known(self, target: spec.TargetSpec | None) -> Known:
-        return self._desk.known(self._model.name, target) if target is not None else Known()
+    def _known(self, target: spec.TargetSpec | None) -> PreviewState:
+        return self._previews.known(self._model.name, target) if target is not None else PreviewState()
 
     def _take_rows(self, made: TargetPreview) -> None:
         """The largest tokens of a target as rows, as what the editor opened with."""
@@ -188,10 +174,8 @@ class EditorScreen(AppScreen):
         self.query_one("#header", OneLine).show(self._title())
         self.form.report(self._report)
         self._show_target()
-        self._show_verdict()
-        by_text = self.form.draft.by_text
-        hidden = _ACTIONS_ON_ROWS if by_text else frozenset({"as_rows"})
-        self.query_one(KeyBar).show({"by_text": "rows" if by_text else "text"}, hidden)
+        self._show_validation()
+        self.show_keys()
 
     def _title(self) -> Line:
         name = safe(self._opening.preset) or "a new target"
@@ -205,54 +189,51 @@ class EditorScreen(AppScreen):
         if known.target is not None:
             self._last_made = known.target
         made = self._last_made if target is not None and not known.failure else None
-        making = f"The target is being made: {self._desk.model_server_status or 'a moment'}."
+        making = f"The target is being made: {self._previews.model_server_status or 'a moment'}."
         self.query_one("#target", TargetView).show(
             PreviewData(
                 target=made,
                 going_on=known.failure or (making if target is not None else "Its bars are drawn here."),
                 bounds=known.bounds,
-                bounds_going_on=self._desk.model_server_status,
+                bounds_going_on=self._previews.model_server_status,
                 failed=bool(known.failure),
-                ascii_only=self._ascii_only,
             )
         )
 
-    def _show_verdict(self) -> None:
+    def _show_validation(self) -> None:
         rows, current = self._report.rows, self.form.rows.current
         row = rows[current].sentence if current is not None and current < len(rows) else ""
         failure = self._known(self._report.target).failure
         is_wrong = self._report.is_wrong or bool(failure)
-        self.query_one(Verdict).show(VerdictData(failure or self._report.problem, is_wrong, row))
+        self.query_one(ValidationBar).show(ValidationData(failure or self._report.problem, is_wrong, row))
 
     def on_descendant_focus(self) -> None:
-        """Called by Textual: another row's sentence."""
-        self._show_verdict()
+        self._show_validation()
 
     # What can be done.
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+    def availability(self) -> Mapping[str, bool | None]:
         """Rows and text have actions of their own."""
         by_text = self.form.draft.by_text
-        return not (action in _ACTIONS_ON_ROWS and by_text) and not (action == "as_rows" and not by_text)
+        return {"rescale": not by_text, "rest": not by_text, "drop": not by_text, "as_rows": by_text}
+
+    def key_words(self) -> Mapping[str, str]:
+        return {"by_text": "rows" if self.form.draft.by_text else "text"}
 
     def action_rescale(self) -> None:
-        """Make the masses sum to 1."""
         try:
             self.form.rows.write(target_draft.rescaled(self.form.draft.trimmed().rows))
         except DistPromptError as error:
-            self._warn(error)
+            self.show_error(error)
 
     def action_rest(self) -> None:
-        """Spread the rest the other way."""
         self.form.toggle_rest()
 
     def action_by_text(self) -> None:
-        """Write a text instead of rows, or rows again."""
         self._last_made = None
         self.form.toggle_by_text()
 
     def action_as_rows(self) -> None:
-        """The largest tokens after the text become the rows."""
         made = self._known(self._report.target).target
         if made is None or self._vocabulary is None:
             self.notify("There are no tokens yet: write a text and wait for its bars.", severity="warning")
@@ -262,19 +243,16 @@ class EditorScreen(AppScreen):
         self.form.rows.focus_token()
 
     def action_drop(self) -> None:
-        """Take the row in focus away."""
         self.form.rows.drop_current()
 
     def on_input_submitted(self) -> None:
-        """Called by Textual: enter in a field of the search."""
         self.action_start()
 
     def action_start(self) -> None:
-        """Start a search for what is written."""
         try:
             chosen = self._spec()
         except DistPromptError as error:
-            self._warn(error)
+            self.show_error(error)
         else:
             self.context.start_search(chosen)
 
@@ -300,14 +278,13 @@ class EditorScreen(AppScreen):
 
     @work(exclusive=True, group="save")
     async def action_save(self) -> None:
-        """Save the target as a preset."""
         await self._save()
 
     async def _save(self) -> bool:
         try:
             chosen = self._spec()
         except DistPromptError as error:
-            self._warn(error)
+            self.show_error(error)
             return False
         draft = self.form.draft.trimmed()
         saved = await save_under_a_name(self.app, chosen, self._opening.preset)
@@ -319,7 +296,6 @@ class EditorScreen(AppScreen):
         return True
 
     def action_back(self) -> None:
-        """Back to the screen below."""
         self.leave(self.app.pop_screen)
 
     @work(exclusive=True, group="save")
@@ -330,6 +306,3 @@ class EditorScreen(AppScreen):
             if answer not in ("save", "leave") or (answer == "save" and not await self._save()):
                 return
         go()
-
-    def _warn(self, error: DistPromptError) -> None:
-        self.notify(safe(str(error)), severity="error", markup=False)

@@ -46,7 +46,6 @@ class Row:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is written in it."""
         return not self.token and not self.mass.strip()
 
 
@@ -74,7 +73,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class RowReport:
+class RowValidation:
     """What a row means.
 
     Attributes:
@@ -95,7 +94,7 @@ class RowReport:
 
 
 @dataclass(frozen=True)
-class Report:
+class DraftValidation:
     """What a draft means.
 
     Attributes:
@@ -106,7 +105,7 @@ class Report:
         is_wrong: the problem is a mistake; False: something is only not written yet.
     """
 
-    rows: tuple[RowReport, ...] = ()
+    rows: tuple[RowValidation, ...] = ()
     total: float = 0.0
     target: spec.TargetSpec | None = None
     problem: str = ""
@@ -127,20 +126,20 @@ def write_token(token_id: int, vocabulary: Vocabulary) -> str:
     return f"id:{token_id}"
 
 
-def read_mass(written: str) -> float:
+def read_mass(text: str) -> float:
     """The mass in a field; it may be above 1, as a weight that is still to be rescaled.
 
     Raises:
         TargetError: it is none.
     """
     try:
-        mass = float(written)
+        mass = float(text)
     except ValueError:
-        raise TargetError(f"{written.strip()!r} is not a number: write a mass like 0.25") from None
+        raise TargetError(f"{text.strip()!r} is not a number: write a mass like 0.25") from None
     if not math.isfinite(mass):
-        raise TargetError(f"{written.strip()} is not a mass: write a number from 0 to 1")
+        raise TargetError(f"{text.strip()} is not a mass: write a number from 0 to 1")
     if mass < 0:
-        raise TargetError(f"the mass {written.strip()} is negative: write a number from 0 to 1")
+        raise TargetError(f"the mass {text.strip()} is negative: write a number from 0 to 1")
     return abs(mass)  # -0.0
 
 
@@ -205,7 +204,7 @@ def rescaled(rows: Sequence[Row]) -> tuple[Row, ...]:
 # Meaning.
 
 
-def check(draft: Draft, vocabulary: Vocabulary) -> Report:
+def check(draft: Draft, vocabulary: Vocabulary) -> DraftValidation:
     """What a draft means in a model's tokens. Imports numpy and pydantic; takes microseconds a row after that."""
     return _check_text(draft) if draft.by_text else _check_rows(draft, vocabulary)
 
@@ -225,35 +224,35 @@ def summary_of(target: spec.TargetSpec) -> str:
             raise TypeError(f"the editor makes no {target.family} targets")
 
 
-def _check_text(draft: Draft) -> Report:
+def _check_text(draft: Draft) -> DraftValidation:
     from distprompt_tui.config import spec
 
     text = unescape(draft.text)
     if not text:
-        return Report(problem="write a text: the target is what the model expects after it")
+        return DraftValidation(problem="write a text: the target is what the model expects after it")
     try:
         entropy = _read_entropy(draft.entropy)
     except TargetError as error:
-        return Report(problem=str(error), is_wrong=True)
-    return Report(target=spec.Lm(text=text, entropy=entropy))
+        return DraftValidation(problem=str(error), is_wrong=True)
+    return DraftValidation(target=spec.Lm(text=text, entropy=entropy))
 
 
-def _read_entropy(written: str) -> float | None:
-    if not written.strip():
+def _read_entropy(text: str) -> float | None:
+    if not text.strip():
         return None
     try:
-        entropy = float(written)
+        entropy = float(text)
     except ValueError:
         entropy = math.nan
     if not 0 <= entropy < math.inf:
-        raise TargetError(f"{written.strip()!r} is not an entropy: write a number of nats, or leave it empty")
+        raise TargetError(f"{text.strip()!r} is not an entropy: write a number of nats, or leave it empty")
     return entropy
 
 
-def _check_rows(draft: Draft, vocabulary: Vocabulary) -> Report:
+def _check_rows(draft: Draft, vocabulary: Vocabulary) -> DraftValidation:
     from distprompt_tui.config import spec
 
-    rows: list[RowReport] = []
+    rows: list[RowValidation] = []
     numbers: dict[int, int] = {}
     for number, row in enumerate(draft.rows, start=1):
         report = _check_row(row, vocabulary)
@@ -272,19 +271,19 @@ def _check_rows(draft: Draft, vocabulary: Vocabulary) -> Report:
     if not wrong and total > 1 + spec.SUM_TOLERANCE:
         wrong = f"the masses sum to {total:.10g}, more than 1: lower one, or rescale them all"
     if wrong:
-        return Report(tuple(rows), total, problem=wrong, is_wrong=True)
+        return DraftValidation(tuple(rows), total, problem=wrong, is_wrong=True)
     waiting = next((number for number, report in enumerate(rows, start=1) if _has_no_mass(report)), None)
     unfinished = f"row {waiting} has no mass yet" if waiting else ""
     if not masses:
-        return Report(tuple(rows), total, problem=unfinished or _NOTHING_YET)
+        return DraftValidation(tuple(rows), total, problem=unfinished or _NOTHING_YET)
     text = unescape(draft.text) if draft.rest == "model" else ""
     target = spec.Explicit(masses=masses, rest=draft.rest, text=text or "\n")
-    return Report(tuple(rows), total, target, unfinished)
+    return DraftValidation(tuple(rows), total, target, unfinished)
 
 
-def _check_row(row: Row, vocabulary: Vocabulary) -> RowReport:
+def _check_row(row: Row, vocabulary: Vocabulary) -> RowValidation:
     if row.is_empty:
-        return RowReport()
+        return RowValidation()
     report = _check_token(row.token, vocabulary)
     if not row.mass.strip():
         return report
@@ -296,10 +295,10 @@ def _check_row(row: Row, vocabulary: Vocabulary) -> RowReport:
         return replace(report, short="not a mass", sentence=str(error), is_wrong=True)
 
 
-def _check_token(written: str, vocabulary: Vocabulary) -> RowReport:
+def _check_token(written: str, vocabulary: Vocabulary) -> RowValidation:
     token = unescape(written)
     if not token:
-        return RowReport("no token", "there is a mass but no token", is_wrong=True)
+        return RowValidation("no token", "there is a mass but no token", is_wrong=True)
     try:
         token_id = vocabulary.id_of(token)
     except (TargetError, ValueError) as error:  # ValueError: an id of thousands of digits
@@ -310,19 +309,21 @@ def _check_token(written: str, vocabulary: Vocabulary) -> RowReport:
     if spaced is not None and spaced != token_id:
         sentence += f"; with a space before it, as inside a sentence, ·{visible_token(text)} is another: {spaced}"
     short = f"id {token_id}" if not token.startswith("id:") else visible_token(text) or f"id {token_id}"
-    return RowReport(short, sentence, token_id=token_id)
+    return RowValidation(short, sentence, token_id=token_id)
 
 
-def _not_one_token(token: str, vocabulary: Vocabulary, why: str) -> RowReport:
+def _not_one_token(token: str, vocabulary: Vocabulary, why: str) -> RowValidation:
     pieces = _pieces(token, vocabulary)
     if len(pieces) < 2 or token.startswith("id:"):
-        return RowReport("no token", why, is_wrong=True)
+        return RowValidation("no token", why, is_wrong=True)
     shown = [visible_token(vocabulary.text(piece)) or f"id:{piece}" for piece in pieces[:_MOST_PIECES]]
     more = " + …" if len(pieces) > _MOST_PIECES else ""
     sentence = f"{visible_token(token)} is {len(pieces)} tokens: {' + '.join(shown)}{more}; enter takes {shown[0]}"
     if token.isdecimal():
         sentence += f", id:{token} means the token of that number"
-    return RowReport(f"{len(pieces)} tokens", sentence, is_wrong=True, first_piece=write_token(pieces[0], vocabulary))
+    return RowValidation(
+        f"{len(pieces)} tokens", sentence, is_wrong=True, first_piece=write_token(pieces[0], vocabulary)
+    )
 
 
 def _pieces(token: str, vocabulary: Vocabulary) -> list[int]:
@@ -339,11 +340,11 @@ def _id_of(text: str, vocabulary: Vocabulary) -> int | None:
         return None
 
 
-def _twice(report: RowReport, earlier: int) -> str:
+def _twice(report: RowValidation, earlier: int) -> str:
     return f"this is token {report.token_id}, which row {earlier} has already: name it once"
 
 
-def _has_no_mass(report: RowReport) -> bool:
+def _has_no_mass(report: RowValidation) -> bool:
     return report.token_id is not None and report.mass is None
 
 

@@ -13,13 +13,13 @@ from textual.widgets import Input
 
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import safe
-from distprompt_tui.tui.drawing.styled_text import cut, width_of
-from distprompt_tui.tui.editor.target_draft import Row, RowReport
+from distprompt_tui.tui.drawing.styled_text import truncate, width_of
+from distprompt_tui.tui.editor.target_draft import Row, RowValidation
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 from distprompt_tui.tui.widgets.visible_input import VisibleInput
 
 
-class RowNote(LineWidget[RowReport]):
+class RowNote(LineWidget[RowValidation]):
     """What is wrong with a row, or which token it is."""
 
     def lines(self, width: int, height: int) -> list[Line]:
@@ -27,12 +27,11 @@ class RowNote(LineWidget[RowReport]):
         return [note_line(self.data, width)]
 
 
-def note_line(report: RowReport, width: int) -> Line:
-    """A row's note."""
+def note_line(report: RowValidation, width: int) -> Line:
     if not report.is_wrong:
-        return cut([(safe(report.short), "faint")], width)
+        return truncate([(safe(report.short), "faint")], width)
     whole: Line = [("✕ ", "error"), (safe(report.sentence), "error")]
-    return whole if width_of(whole) <= width else cut([("✕ ", "error"), (safe(report.short), "error")], width)
+    return whole if width_of(whole) <= width else truncate([("✕ ", "error"), (safe(report.short), "error")], width)
 
 
 class TargetRow(Horizontal):
@@ -45,27 +44,24 @@ class TargetRow(Horizontal):
             super().__init__()
             self.row = row
 
-    def __init__(self, row: Row, *, ascii_only: bool) -> None:
+    def __init__(self, row: Row) -> None:
         super().__init__()
-        self.token = VisibleInput(row.token, ascii_only=ascii_only, placeholder="token")
-        self.mass = VisibleInput(row.mass, ascii_only=ascii_only, placeholder="mass")
-        self.note = RowNote(RowReport())
+        self.token = VisibleInput(row.token, placeholder="token")
+        self.mass = VisibleInput(row.mass, placeholder="mass")
+        self.note = RowNote(RowValidation())
         self.token.add_class("token")
         self.mass.add_class("mass")
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield self.token
         yield self.mass
         yield self.note
 
     @property
     def value(self) -> Row:
-        """What is written now."""
         return Row(self.token.value, self.mass.value)
 
     def write(self, row: Row) -> None:
-        """Put another row into the fields."""
         self.token.value, self.mass.value = row.token, row.mass
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -91,13 +87,11 @@ class TargetRows(VerticalScroll, can_focus=False):
     class Changed(Message):
         """A field has another value."""
 
-    def __init__(self, *, ascii_only: bool, id: str) -> None:
+    def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._ascii_only = ascii_only
-        self._rows = [self._made(Row())]
+        self._rows = [TargetRow(Row())]
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield from self._rows
 
     @property
@@ -107,11 +101,9 @@ class TargetRows(VerticalScroll, can_focus=False):
 
     @property
     def current(self) -> int | None:
-        """The number of the row in focus, from 0."""
         return next((index for index, row in enumerate(self._rows) if row.has_focus_within), None)
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Show other rows."""
         wanted = [*rows, Row()]
         for shown, row in zip(self._rows, wanted, strict=False):
             if shown.value != row:
@@ -122,8 +114,7 @@ class TargetRows(VerticalScroll, can_focus=False):
         del self._rows[len(wanted) :]
         self.post_message(self.Changed())
 
-    def report(self, reports: Sequence[RowReport]) -> None:
-        """Say what each row means."""
+    def report(self, reports: Sequence[RowValidation]) -> None:
         for row, report in zip(self._rows, reports, strict=False):
             row.note.show(report)
 
@@ -135,32 +126,25 @@ class TargetRows(VerticalScroll, can_focus=False):
             self._rows[min(index, len(self._rows) - 1)].token.focus()
 
     def focus_token(self, index: int = 0) -> None:
-        """Put the cursor into a row's first field."""
         self._rows[min(max(index, 0), len(self._rows) - 1)].token.focus()
 
     def action_move(self, by: int) -> None:
-        """Go to the same field of another row."""
         if (index := self.current) is not None and 0 <= index + by < len(self._rows):
             row = self._rows[index + by]
             (row.mass if self._rows[index].mass.has_focus else row.token).focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Called by Textual."""
         event.stop()
         if not self._rows[-1].value.is_empty:
             self._add([Row()])
         self.post_message(self.Changed())
 
     def on_target_row_done(self, event: TargetRow.Done) -> None:
-        """Called by Textual."""
         event.stop()
         self.focus_token(self._rows.index(event.row) + 1)
 
     def _add(self, rows: Sequence[Row]) -> None:
-        made = [self._made(row) for row in rows]
+        made = [TargetRow(row) for row in rows]
         self._rows += made
         if made:
             self.mount(*made)
-
-    def _made(self, row: Row) -> TargetRow:
-        return TargetRow(row, ascii_only=self._ascii_only)

@@ -46,12 +46,7 @@ def text_of(what: str, run: RunDirectory, state: RunState) -> str:
     return "".join(token.text for token in tokens) if what == "text" else json.dumps([token.id for token in tokens])
 
 
-def keep(text: str, run: RunDirectory) -> Path | None:
-    """Write the text beside the run; None where that cannot be done."""
-    return keep_in(text, run.path)
-
-
-def keep_in(text: str, folder: Path) -> Path | None:
+def keep(text: str, folder: Path) -> Path | None:
     """Write the text into a folder; None where that cannot be done."""
     path = folder / "last-copy.txt"
     try:

@@ -35,8 +35,8 @@ class KeyQueue:
         self._keys: deque[Key] = deque()
         self._answering: asyncio.Task[None] | None = None
 
-    def take(self, key: Key) -> None:
-        """A key has come."""
+    def enqueue(self, key: Key) -> None:
+        """Let a key through now if none is being answered, else in its turn."""
         self._keys.append(key)
         if self._answering is None or self._answering.done():
             self._let_next_through()
@@ -67,7 +67,6 @@ class KeyQueue:
 
 
 async def _emptied(node: MessagePump) -> None:
-    """Wait until all messages that a node has now are handled."""
     handled = asyncio.Event()
     if node.call_later(handled.set):
         await handled.wait()

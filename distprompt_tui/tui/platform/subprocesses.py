@@ -58,8 +58,8 @@ async def examine_machine(columns: int, rows: int) -> list[Check]:
         return [Check(**check) for check in answer["checks"]]
 
 
-class Probe:
-    """Questions to a loaded model, one at a time. It loads on the first question, in a process of its own.
+class ModelClient:
+    """Sends questions to a model server, one at a time. The server is started and loads the model on the first one.
 
     Attributes:
         model: its name. Where the first question is about a `run`, it is loaded as that run was begun with it.
@@ -72,10 +72,10 @@ class Probe:
         self._report = report
         self._process: asyncio.subprocess.Process | None = None
         self._loading: asyncio.Task[None] | None = None
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the probe is
-        self._turn = asyncio.Lock()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the client
+        self._lock = asyncio.Lock()
         self._asked = 0
-        self._is_owed_an_answer = False
+        self._has_open_question = False
 
     async def ask(self, question: str, **fields: Any) -> AsyncGenerator[dict[str, Any], None]:
         """All answers to a question, the last one with `done`.
@@ -83,14 +83,14 @@ class Probe:
         Raises:
             DistPromptError: the model cannot answer, or the process is gone; the text is the reason.
         """
-        async with self._turn:
-            await self._forget_old_question()
+        async with self._lock:
+            await self._drain_open_question()
             process = await self._ready(*([fields["run"]] if "run" in fields else []))
             self._asked += 1
             assert process.stdin is not None
             process.stdin.write(json.dumps({"id": self._asked, "ask": question, **fields}).encode() + b"\n")
-            self._is_owed_an_answer = True
-            while self._is_owed_an_answer:
+            self._has_open_question = True
+            while self._has_open_question:
                 answer = await self._next_answer(process)
                 if "error" in answer:
                     raise DistPromptError(str(answer["error"]))
@@ -100,7 +100,7 @@ class Probe:
         """End the process; the next question starts another."""
         process, loading = self._process, self._loading
         self._process = self._loading = None
-        self._is_owed_an_answer = False
+        self._has_open_question = False
         if loading is not None:
             loading.cancel()
         if process is not None:
@@ -138,20 +138,20 @@ class Probe:
         """The next answer to the newest question."""
         while (answer := await _read(process)) is not None:
             if answer.get("id") == self._asked:
-                self._is_owed_an_answer = not answer.get("done")
+                self._has_open_question = not answer.get("done")
                 return answer
             if "progress" in answer:
                 self._report(str(answer["progress"]))
         await self.close()
         raise DistPromptError(_last_line(self._errors) or "the process that answers questions about the model ended")
 
-    async def _forget_old_question(self) -> None:
+    async def _drain_open_question(self) -> None:
         """Wait a little for the rest of an answer that nobody reads; a longer one costs more than loading again."""
-        if not self._is_owed_an_answer or self._process is None:
+        if not self._has_open_question or self._process is None:
             return
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
-                while self._is_owed_an_answer:
+                while self._has_open_question:
                     await self._next_answer(self._process)
         except TimeoutError:
             await self.close()

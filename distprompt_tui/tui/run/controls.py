@@ -28,7 +28,7 @@ class RunControl:
         """By the request's id: what is going on, and since when."""
         self._stopping_since: float | None = None
         self._force = threading.Event()
-        self._turn = asyncio.Lock()
+        self._send_lock = asyncio.Lock()
 
     @property
     def pending(self) -> str:
@@ -44,7 +44,6 @@ class RunControl:
 
     @property
     def is_stopping(self) -> bool:
-        """Whether a stop is on its way."""
         return self._stopping_since is not None
 
     @property
@@ -85,8 +84,8 @@ class RunControl:
         """Let a stop that is on its way wait no longer."""
         self._force.set()
 
-    def settle(self, view: RunView) -> None:
-        """Forget the requests that the run has answered, or cannot answer any more."""
+    def acknowledge(self, view: RunView) -> None:
+        """Drop the requests that the run has answered, or cannot answer any more."""
         for request in list(self._pending):
             if request in view.state.answered or not view.is_live:
                 del self._pending[request]
@@ -102,7 +101,7 @@ class RunControl:
         from distprompt_tui.runs.process import send
 
         try:
-            async with self._turn:  # in the order in which they were asked
+            async with self._send_lock:  # in the order in which they were asked
                 await in_thread(send, self.run, command, request, **fields)
         except BaseException:
             self._pending.pop(request, None)

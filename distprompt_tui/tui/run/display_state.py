@@ -1,4 +1,4 @@
-"""What the live screen shows: the run as it is, a moment of it, or a text in the place of its prompt."""
+"""Selects the state that a run's screen shows: the newest, a recorded one, or one with a text as the prompt."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from distprompt_tui.text.formatting import Line, Span
 from distprompt_tui.text.terminal_text import fit_to, safe, visible_token
 from distprompt_tui.tui.drawing.styled_text import key_hints
 from distprompt_tui.tui.run.model_queries import Influence, ModelQueries
-from distprompt_tui.tui.run.playback import History
-from distprompt_tui.tui.run.token_table import Source
+from distprompt_tui.tui.run.playback import Playback
+from distprompt_tui.tui.run.token_table import DataSource
 from distprompt_tui.tui.widgets.visible_input import show_whitespace
 
 _TEXT_CELLS = 32
@@ -20,61 +20,65 @@ _TOKEN_CELLS = 12
 
 @dataclass(frozen=True)
 class DisplayState:
-    """What the panels are drawn from.
+    """The state that the panels are drawn from.
 
     Attributes:
-        state: of which the numbers, the prompt and the tokens are.
-        note: the line that says so, in the notice's place; empty while the run is followed.
-        source: where the tokens panel takes its distribution from.
-        second: what stands beside the target in it.
-        cursor_step: the moment, marked in the plot.
+        state: source of the numbers, the prompt and the tokens.
+        note: names the state in the banner; empty while the run is followed.
+        source: distribution of the tokens panel.
+        comparison_label: name of the distribution beside the target.
+        cursor_step: marked in the plot.
         influence: of the prompt's positions on a token.
     """
 
     state: RunState
     note: tuple[Span, ...] = ()
-    source: Source = "newest"
-    second: str = "achieved"
+    source: DataSource = "newest"
+    comparison_label: str = "achieved"
     cursor_step: int | None = None
     influence: Influence | None = None
 
 
-def select_display_state(run: RunState, held: RunState | None, history: History, asker: ModelQueries) -> DisplayState:
-    """What a person wants to see, the last wish first.
+def select_display_state(
+    run: RunState, frozen_state: RunState | None, playback: Playback, queries: ModelQueries
+) -> DisplayState:
+    """The state to show: an answer of the model, else a recorded state, else a frozen one, else the newest.
 
     Args:
-        run: the run now.
-        held: the run when the view was paused.
-        history: open or not.
-        asker: with an answer or not.
+        run: the newest state.
+        frozen_state: the state when the view was paused.
+        playback: with a recorded state, or without.
+        queries: with an answer, or without.
     """
-    base = _base(run, held, history, asker)
-    if asker.says:
-        return replace(base, note=(("◐ ", "warning"), (safe(asker.says), "")))
-    if asker.problem:
-        return replace(base, note=(("✕ ", "error"), (safe(asker.problem), "error"), *_hints("esc back")))
-    if (influence := asker.influence) is not None:
-        source: Source = "held" if base.source == "newest" else base.source
+    base = _base(run, frozen_state, playback, queries)
+    if queries.status:
+        return replace(base, note=(("◐ ", "warning"), (safe(queries.status), "")))
+    if queries.problem:
+        return replace(base, note=(("✕ ", "error"), (safe(queries.problem), "error"), *_hints("esc back")))
+    if (influence := queries.influence) is not None:
+        source: DataSource = "frozen" if base.source == "newest" else base.source
         return replace(base, state=influence.state, source=source, note=_about(influence), influence=influence)
     return base
 
 
-def _base(run: RunState, held: RunState | None, history: History, asker: ModelQueries) -> DisplayState:
-    if asker.instead is not None:
-        return DisplayState(asker.instead, _text_note(asker.text, asker.instead), "snapshot", "text")
-    if (moment := history.moment) is not None:
-        return DisplayState(moment, _history_note(history, moment, run), "snapshot", cursor_step=moment.step)
-    if held is not None:
-        behind = (f", +{run.step - held.step:,} steps", "")
-        return DisplayState(held, (("‖ ", "warning"), ("view paused", "strong"), behind, *_hints("f go on")), "held")
+def _base(run: RunState, frozen_state: RunState | None, playback: Playback, queries: ModelQueries) -> DisplayState:
+    if queries.substituted is not None:
+        return DisplayState(queries.substituted, _text_note(queries.text, queries.substituted), "snapshot", "text")
+    if (recorded := playback.current) is not None:
+        return DisplayState(recorded, _history_note(playback, recorded, run), "snapshot", cursor_step=recorded.step)
+    if frozen_state is not None:
+        behind = (f", +{run.step - frozen_state.step:,} steps", "")
+        return DisplayState(
+            frozen_state, (("‖ ", "warning"), ("view paused", "strong"), behind, *_hints("f go on")), "frozen"
+        )
     return DisplayState(run)
 
 
-def _history_note(history: History, moment: RunState, run: RunState) -> tuple[Span, ...]:
-    where: Line = [("step ", "quiet"), (f"{moment.step:,}", "strong"), (f" of {run.step:,}, ", "quiet")]
+def _history_note(playback: Playback, recorded: RunState, run: RunState) -> tuple[Span, ...]:
+    where: Line = [("step ", "quiet"), (f"{recorded.step:,}", "strong"), (f" of {run.step:,}, ", "quiet")]
     back = "esc back to live" if run.phase != "ended" else "esc back to the end"
-    if history.is_playing:
-        speed = (f"replay {history.speed}x", "strong")
+    if playback.is_playing:
+        speed = (f"replay {playback.speed}x", "strong")
         return (("▶ ", "accent"), *where, speed, *_hints("p stand still   < > speed   esc back"))
     return (("‖ ", "accent"), *where, ("history", "strong"), *_hints(f"{back}   p replay"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar, Literal
 
 from textual.binding import Binding, BindingType
@@ -12,7 +13,7 @@ from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.runs.schema import Divergences, Step
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.tui.drawing.plot import Mark, Point, Reference, plot_lines
+from distprompt_tui.tui.drawing.plot import Curve, Mark, Point, Reference, plot_curves, plot_or_message
 from distprompt_tui.tui.drawing.styled_text import wrapped
 from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 
@@ -65,11 +66,9 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
         self._cursor: int | None = None
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self._retitle()
 
     def toggle_scale(self) -> None:
-        """Change between a logarithmic and a linear axis."""
         self.log_scale = not self.log_scale
         self._retitle()
         self.redraw()
@@ -83,32 +82,28 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
         self.redraw()
 
     def show(self, data: PlotData) -> None:
-        """Draw another curve."""
         super().show(data)
         self._retitle()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw. A failure of the plotting library is a sentence, not the end of the app."""
         points = series(self.data, self.metric)
         if not points or all(value is None for _, value in points):
             text = INFINITE if points else self.data.empty
             return [[] for _ in range(height // 2)] + wrapped(text, width, "quiet")
         cursor = self._place(points)
-        try:
-            return plot_lines(
-                points,
-                references(self.data, self.metric),
-                _marks(self.data) if self.metric == "kl" else [],
-                width,
-                height,
-                log=self.log_scale,
-                cursor_step=points[cursor][0] if cursor is not None else None,
-            )
-        except Exception as error:
-            return wrapped(f"The plot could not be drawn: {type(error).__name__}: {error}", width, "quiet")
+        plot = partial(
+            plot_curves,
+            [Curve(points)],
+            references(self.data, self.metric),
+            _marks(self.data) if self.metric == "kl" else [],
+            width,
+            height,
+            log=self.log_scale,
+            cursor_step=points[cursor][0] if cursor is not None else None,
+        )
+        return plot_or_message(plot, width)
 
     def action_move(self, by: int) -> None:
-        """Read another point."""
         count = len(series(self.data, self.metric))
         if not count:
             return
@@ -119,7 +114,6 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
         self.redraw()
 
     def action_leave(self) -> None:
-        """Follow the newest point again."""
         self._cursor = None
         self._retitle()
         self.redraw()
@@ -162,10 +156,7 @@ def references(data: PlotData, metric: Metric) -> list[Reference]:
     """The lines that are known by now. Floor and head optimum are of the forward KL only."""
     known = [("uniform", data.uniform_kl.get(metric), "faint", "╌")]
     if metric == "kl":
-        known += [
-            ("head optimum", data.bounds.head_optimum, "accent", "╌"),
-            ("floor", data.bounds.floor, "quiet", "─"),
-        ]
+        known += [("head optimum", data.bounds.head_optimum, "accent", "╌"), ("floor", data.bounds.floor, "quiet", "─")]
     return [
         Reference(f"{name} {formatting.nats(value)}", value, role, dash)
         for name, value, role, dash in known

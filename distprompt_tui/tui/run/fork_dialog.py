@@ -37,10 +37,9 @@ class ForkDialog(ModalScreen["RunSpec | None"]):
         self._spec = spec
         self._values = settings(spec)
         self._fields = {name: Field(value, id=name, compact=True) for name, value in self._values.items()}
-        self._told = Static(markup=False)
+        self._message = Static(markup=False)
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         with Vertical(classes="dialog") as box:
             box.border_title = "A new search from this one"
             box.border_subtitle = "enter starts it, esc goes back"
@@ -49,22 +48,20 @@ class ForkDialog(ModalScreen["RunSpec | None"]):
                     yield Label(name)
                     yield field
                     yield Static(content([[(_hint(self._spec, name), "quiet")]]), classes="hint", markup=False)
-            yield self._told
+            yield self._message
 
     def on_mount(self) -> None:
-        """Called by Textual."""
-        self._tell([[("Change one value; all else stays as it is.", "quiet")]])
+        self._show_message([[("Change one value; all else stays as it is.", "quiet")]])
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Called by Textual."""
         changed = {name: field.value.strip() for name, field in self._fields.items()}
         try:
             self.dismiss(forked(self._spec, changed))
         except UsageError as error:
-            self._tell(wrapped(safe(str(error)), _WIDTH, "error", max_lines=3))
+            self._show_message(wrapped(safe(str(error)), _WIDTH, "error", max_lines=3))
 
-    def _tell(self, lines: list[Line]) -> None:
-        self._told.update(content(lines))
+    def _show_message(self, lines: list[Line]) -> None:
+        self._message.update(content(lines))
 
 
 SHOWN = ("method", "length", "init", "lr", "width")

@@ -10,39 +10,32 @@ from distprompt_tui.runs.state import RunState
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import safe
-from distprompt_tui.tui.drawing.styled_text import cut, fitting, wrapped
+from distprompt_tui.tui.drawing.styled_text import fit_parts, truncate, wrapped
 from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 
 
 @dataclass(frozen=True)
 class EntropyData:
-    """In nats; `vocab_size` sets the end of the scale, `second` is the name of what stands beside the target."""
+    """Entropies in nats; `vocab_size` sets the end of the scale, `comparison_label` names the second one."""
 
     target: float | None = None
     achieved: float | None = None
     vocab_size: int = 0
-    second: str = "achieved"
+    comparison_label: str = "achieved"
 
 
 class EntropyGauge(LineWidget[EntropyData]):
     """Two bars on 0 … ln V."""
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(EntropyData(), id=id, classes=classes)
-
-    def on_mount(self) -> None:
-        """Called by Textual."""
-        self.border_title = "Entropy, nats"
+    BORDER_TITLE = "Entropy, nats"
 
     def show(self, data: EntropyData) -> None:
-        """Draw other entropies."""
         super().show(data)
         if data.vocab_size > 1:
             scale = f"0 … ln {data.vocab_size:,} = {math.log(data.vocab_size):.2f}"
             label_border(self, subtitle=[(scale, "border")])
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
         return entropy_lines(self.data, width)
 
 
@@ -53,7 +46,7 @@ def entropy_lines(data: EntropyData, width: int) -> list[Line]:
     top = math.log(data.vocab_size)
     return [
         _gauge("target", data.target, top, width, "target"),
-        _gauge(data.second, data.achieved, top, width, "achieved"),
+        _gauge(data.comparison_label, data.achieved, top, width, "achieved"),
     ]
 
 
@@ -86,7 +79,6 @@ class ExcessData:
 
     @staticmethod
     def of(state: RunState, name: str = "best", *, last_step: bool = False) -> ExcessData:
-        """Out of a run's state."""
         return ExcessData(
             state.best_kl,
             state.start_kl,
@@ -104,15 +96,9 @@ class ExcessData:
 class ExcessGauge(LineWidget[ExcessData]):
     """KL = head optimum + excess, as numbers and as a bar."""
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(ExcessData(), id=id, classes=classes)
-
-    def on_mount(self) -> None:
-        """Called by Textual."""
-        self.border_title = "Excess"
+    BORDER_TITLE = "Excess"
 
     def show(self, data: ExcessData) -> None:
-        """Draw another split."""
         super().show(data)
         label_border(self, subtitle=_closed(data))
 
@@ -125,14 +111,14 @@ def one_line(data: ExcessData, width: int) -> list[Line]:
     """The split, the entropies and the gap closed, as far as they fit."""
     if data.best_kl is None:
         return wrapped(_NOTHING_YET, width, "quiet", max_lines=1)
-    return [fitting([_split(data), _entropies(data), _closed(data)], width, ("   ", ""))]
+    return [fit_parts([_split(data), _entropies(data), _closed(data)], width, ("   ", ""))]
 
 
 def excess_lines(data: ExcessData, width: int) -> list[Line]:
     """The split of the best divergence into the output layer's part and the prompt's."""
     if data.best_kl is None:
         return wrapped(_NOTHING_YET, width, "quiet")
-    lines = [cut(_split(data), width)]
+    lines = [truncate(_split(data), width)]
     if data.bounds.head_optimum is not None and data.best_kl > 0:
         lines.append(_split_bar(data.bounds.head_optimum / data.best_kl, width))
     return [*lines, *_explained(data, width)]

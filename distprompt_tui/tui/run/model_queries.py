@@ -1,4 +1,4 @@
-"""What a person asks the run's model: a text in the prompt's place, and which position of the prompt moves a token."""
+"""Queries to the run's model: the distribution after a text, and a token's attribution to the prompt's positions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from distprompt_tui.errors import DistPromptError
 from distprompt_tui.runs.reducer import as_of
 from distprompt_tui.runs.schema import read_snapshot
 from distprompt_tui.runs.state import RunState
-from distprompt_tui.tui.platform.subprocesses import Probe
+from distprompt_tui.tui.platform.subprocesses import ModelClient
 
 if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
@@ -35,24 +35,25 @@ class Influence:
 
 
 class ModelQueries:
-    """Questions about one run. Its model loads on the first one, in a process of its own.
+    """Queries about one run. Its model is loaded on the first one, in a process of its own.
 
     Attributes:
-        says: what is going on until the answer comes; empty where nothing is asked.
+        status: progress of the present query; empty while there is none.
         problem: why there is no answer.
-        instead: the run with a text in the place of its prompt.
-        influence: the answer about a token.
+        text: the text that was tried last.
+        substituted: the run with a text in the place of its prompt.
+        influence: the attribution of a token.
     """
 
     def __init__(self, run: RunDirectory, changed: Callable[[], None]) -> None:
-        self.says = ""
+        self.status = ""
         self.problem = ""
         self.text = ""
-        self.instead: RunState | None = None
+        self.substituted: RunState | None = None
         self.influence: Influence | None = None
         self._run = run
         self._changed = changed
-        self._probe: Probe | None = None
+        self._client: ModelClient | None = None
 
     async def try_text(self, text: str, model: str, state: RunState) -> None:
         """Measure a text as the prompt.
@@ -62,14 +63,14 @@ class ModelQueries:
             model: the run's, by name.
             state: of the run.
         """
-        self.text, self.instead, self.influence = text, None, None
+        self.text, self.substituted, self.influence = text, None, None
         answer = await self._ask(model, "instead", text=text)
         if (snapshot := read_snapshot(answer)) is not None:
             measured = as_of(state, snapshot)
-            self.instead = replace(measured, best_kl=measured.kl, best_step=None)
+            self.substituted = replace(measured, best_kl=measured.kl, best_step=None)
 
-    async def explain(self, token: int, text: str, model: str, state: RunState) -> None:
-        """Find out which position of the prompt that is shown moves a token."""
+    async def attribute(self, token: int, text: str, model: str, state: RunState) -> None:
+        """Measure how much each position of the prompt adds to a token's log-probability."""
         self.influence = None
         is_soft = state.snapshot is not None and any(part.cosine is not None for part in state.snapshot.prompt)
         ids = None if is_soft or state.snapshot is None else [part.id for part in state.snapshot.prompt]
@@ -77,36 +78,35 @@ class ModelQueries:
         if answer is not None:
             self.influence = Influence(text, tuple(answer["influence"]), is_soft, state)
 
-    def look_elsewhere(self) -> None:
-        """Another prompt is shown: what was found out about the last one goes."""
-        self.problem, self.influence, self.instead = "", None, None
+    def reset(self) -> None:
+        """Drop all answers, because another prompt is shown."""
+        self.problem, self.influence, self.substituted = "", None, None
 
-    def forget(self) -> bool:
-        """Back to the run, one answer at a time. Returns whether there was something to forget."""
-        if self.says or self.problem:
-            self.says = self.problem = ""
+    def dismiss(self) -> bool:
+        """Drop the newest answer. Returns whether there was one."""
+        if self.status or self.problem:
+            self.status = self.problem = ""
         elif self.influence is not None:
             self.influence = None
-        elif self.instead is not None:
-            self.instead = None
+        elif self.substituted is not None:
+            self.substituted = None
         else:
             return False
         return True
 
     async def close(self) -> None:
-        """End the helper process."""
-        probe, self._probe = self._probe, None
-        if probe is not None:
-            await probe.close()
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
 
     async def _ask(self, model: str, question: str, **fields: Any) -> dict[str, Any] | None:
-        """The answer; None where there is a problem instead."""
-        if self._probe is None:
-            self._probe = Probe(model, self._report)
+        """The answer; None and `problem` where there is none."""
+        if self._client is None:
+            self._client = ModelClient(model, self._report)
         self.problem = ""
         self._report("asking the model")
         try:
-            async with aclosing(self._probe.ask(question, run=str(self._run.path), **fields)) as answers:
+            async with aclosing(self._client.ask(question, run=str(self._run.path), **fields)) as answers:
                 return await anext(answers)
         except DistPromptError as error:
             self.problem = str(error)
@@ -115,5 +115,5 @@ class ModelQueries:
             self._report("")
 
     def _report(self, text: str) -> None:
-        self.says = text
+        self.status = text
         self._changed()

@@ -59,11 +59,9 @@ class RunMonitor:
 
     @property
     def has_read(self) -> bool:
-        """Whether the files have been read at all."""
         return self._title is not None
 
     def poll(self) -> RunView:
-        """The run now."""
         from distprompt_tui.runs.process import worker_pid
 
         if self._title is None:

@@ -1,4 +1,4 @@
-"""A walk through what a run recorded: which snapshot is looked at, and its replay at several speeds."""
+"""Playback of a run's recorded snapshots: one at a time, or as a replay at several speeds."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from distprompt_tui.runs.state import RunState
 from distprompt_tui.tui.platform.threads import in_thread
 
 SPEEDS = (1, 4, 16, 64)
-"""A replay is as many times faster than the search was."""
+"""Speed of a replay relative to the search."""
 
 PAGES = 10
-"""A page key moves by this part of the way."""
+"""A page key moves by one part of this many."""
 
 
-class History:
-    """A place in a run's recording. The run goes on, and so does the recording."""
+class Playback:
+    """A position in a run's recording, which may still grow.
+
+    Attributes:
+        current: the run as it was then; None while the run itself is followed.
+    """
 
     def __init__(self, recording: EventLogReader) -> None:
-        self.moment: RunState | None = None
+        self.current: RunState | None = None
         self.is_playing = False
         self.speed = SPEEDS[0]
         self._recording = recording
@@ -31,16 +35,14 @@ class History:
 
     @property
     def is_open(self) -> bool:
-        """Whether a moment is looked at."""
-        return self.moment is not None
+        return self.current is not None
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """What there is to look at."""
         return self._recording.places
 
-    async def go(self, index: int, run: RunState) -> None:
-        """Look at a snapshot; the nearest end where there is none of that number.
+    async def seek(self, index: int, run: RunState) -> None:
+        """Read a snapshot; an index out of range is clamped.
 
         Args:
             index: counted from 0.
@@ -53,44 +55,43 @@ class History:
         visit = self._visit
         snapshot = await in_thread(self._recording.snapshot, places[self._index])
         if snapshot is not None and visit == self._visit:
-            self.moment = as_of(run, snapshot)
+            self.current = as_of(run, snapshot)
 
     async def move(self, by: int, run: RunState) -> None:
-        """Look at a snapshot so many earlier or later."""
+        """Stop the replay and read the snapshot `by` positions later."""
         self.is_playing = False
-        await self.go(self._index + by, run)
+        await self.seek(self._index + by, run)
 
     def page(self) -> int:
-        """Snapshots that a page key moves by."""
+        """Number of snapshots that a page key moves by."""
         return max(len(self.places) // PAGES, 1)
 
-    def leave(self) -> None:
-        """Back to the run as it is; what is being read for the moment is not shown any more."""
-        self.moment, self.is_playing = None, False
+    def close(self) -> None:
+        """Follow the run again; a snapshot that is being read is dropped."""
+        self.current, self.is_playing = None, False
         self._visit += 1
 
     def toggle_playing(self, run: RunState) -> None:
-        """Replay from here, or stand still. At the end, the replay starts over."""
+        """Start or stop the replay. At the end, it starts over."""
         self.is_playing = not self.is_playing
         if self._index >= len(self.places) - 1:
             self._index = 0
         self._clock = _seconds(run.curve, self.places[self._index].step)
 
     def change_speed(self, by: int) -> None:
-        """Replay faster or slower."""
+        """Take the next speed, or the one before."""
         self.speed = SPEEDS[min(max(SPEEDS.index(self.speed) + by, 0), len(SPEEDS) - 1)]
 
     async def play_on(self, seconds: float, run: RunState) -> None:
-        """Go on with the replay by so many seconds of a person's time; it stands still at the end."""
+        """Advance the replay by `seconds` of real time; it stops at the last snapshot."""
         self._clock += seconds * self.speed
         places, index = self.places, self._index
         while index + 1 < len(places) and _seconds(run.curve, places[index + 1].step) <= self._clock:
             index += 1
         self.is_playing = index + 1 < len(places)
-        await self.go(index, run)
+        await self.seek(index, run)
 
 
 def _seconds(curve: tuple[Step, ...], step: int) -> float:
-    """When a step was reported, in seconds of searching."""
     before = bisect_right(curve, step, key=lambda point: point.step)
     return curve[before - 1].seconds if before else 0.0

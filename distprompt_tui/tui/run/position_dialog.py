@@ -19,6 +19,7 @@ from distprompt_tui.text import formatting
 from distprompt_tui.text.escapes import unescape
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, fit_to, visible_token
+from distprompt_tui.tui.context import is_ascii_only
 from distprompt_tui.tui.drawing.styled_text import content, wrapped
 from distprompt_tui.tui.run.prompt_view import position_words
 from distprompt_tui.tui.widgets.visible_input import VisibleInput
@@ -40,20 +41,17 @@ class PositionData:
         token: what stands there.
         tried: what was tried there; None where nothing is recorded.
         why_not: why no other token can be put there; empty where one can.
-        ascii_only: draw with ASCII characters only.
     """
 
     position: int
     token: PromptToken
     tried: Tried | None
     why_not: str
-    ascii_only: bool
 
     @classmethod
-    def of(cls, snapshot: Snapshot, position: int, why_not: str, ascii_only: bool) -> PositionData:
-        """A position of a recorded prompt."""
+    def of(cls, snapshot: Snapshot, position: int, why_not: str) -> PositionData:
         tried = snapshot.candidates[position] if position < len(snapshot.candidates) else None
-        return cls(position, snapshot.prompt[position], tried, why_not, ascii_only)
+        return cls(position, snapshot.prompt[position], tried, why_not)
 
 
 class PositionDialog(ModalScreen["int | None"]):
@@ -74,50 +72,44 @@ class PositionDialog(ModalScreen["int | None"]):
         self._data = data
         self._complete = complete
         self._offered: list[int] = []
-        self._field = VisibleInput(
-            ascii_only=data.ascii_only, placeholder="another token: how it begins, or id:5231", id="token"
-        )
+        self._field = VisibleInput(placeholder="another token: how it begins, or id:5231", id="token")
         self._list = OptionList(id="candidates")
-        self._told = Static(markup=False)
+        self._message = Static(markup=False)
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         data = self._data
-        text = fit_to(visible_token(data.token.text, ascii_only=data.ascii_only), _TOKEN_CELLS)
+        text = fit_to(visible_token(data.token.text, ascii_only=is_ascii_only(self)), _TOKEN_CELLS)
         with Vertical(classes="dialog") as box:
             box.border_title = content([[(f"Position {data.position + 1}: {text}", "")]])
             box.border_subtitle = "esc goes back" if data.why_not else "enter puts a token in, esc goes back"
             yield Static(content([[(_sentence(data.token), "quiet")]]), markup=False)
             if not data.why_not:
                 yield self._field
-            yield self._told
+            yield self._message
             yield self._list
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self._offer_tried()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Called by Textual."""
-        written = unescape(event.value)
-        if written:
-            self._offer_completions(written)
+        prefix = unescape(event.value)
+        if prefix:
+            self._offer_completions(prefix)
         else:
             self.workers.cancel_group(self, "complete")
             self._offer_tried()
 
     @work(exclusive=True, group="complete")
-    async def _offer_completions(self, written: str) -> None:
-        found = await self._complete(written, _MOST)
-        self._tell(f"Tokens that begin so, the shortest first{'' if found else ': none'}")
+    async def _offer_completions(self, prefix: str) -> None:
+        found = await self._complete(prefix, _MOST)
+        self._show_message(f"Tokens that begin so, the shortest first{'' if found else ': none'}")
         self._offer(found)
 
     def on_input_submitted(self) -> None:
-        """Called by Textual: enter takes the first that is offered."""
+        """Enter takes the first token of the list."""
         self._choose(self._list.highlighted or 0)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Called by Textual."""
         self._choose(event.option_index)
 
     def _choose(self, index: int) -> None:
@@ -127,15 +119,15 @@ class PositionDialog(ModalScreen["int | None"]):
     def _offer_tried(self) -> None:
         tried = self._data.tried
         if tried is None:
-            self._tell("Nothing was tried here yet.")
+            self._show_message("Nothing was tried here yet.")
             self._offer([])
             return
-        self._tell(f"The best tried, up to step {tried.step:,}: nats, change from {formatting.nats(tried.kl)}")
+        self._show_message(f"The best tried, up to step {tried.step:,}: nats, change from {formatting.nats(tried.kl)}")
         self._offer([(token.id, token.text) for token in tried.tokens])
 
-    def _tell(self, text: str) -> None:
+    def _show_message(self, text: str) -> None:
         lines = wrapped(text, _WIDTH, "quiet")
-        self._told.update(
+        self._message.update(
             content([*lines, *wrapped(self._data.why_not, _WIDTH, "warning")] if self._data.why_not else lines)
         )
 
@@ -146,13 +138,12 @@ class PositionDialog(ModalScreen["int | None"]):
         self._list.highlighted = 0 if tokens else None
 
     def _line(self, token: int, text: str) -> Line:
-        """A token with its score, where it was tried."""
         data = self._data
-        shown = fit(visible_token(text, ascii_only=data.ascii_only) or "(nothing)", _TOKEN_CELLS)
+        shown = fit(visible_token(text, ascii_only=is_ascii_only(self)) or "(nothing)", _TOKEN_CELLS)
         line: Line = [("› " if token == data.token.id else "  ", "key"), (shown, "strong"), (f" {token:>7}", "faint")]
         found = {} if data.tried is None else {candidate.id: candidate for candidate in data.tried.tokens}
         if data.tried is not None and token in found:
-            score, about = found[token].kl, ("~" if data.ascii_only else "≈") if found[token].screened else ""
+            score, about = found[token].kl, "≈" if found[token].screened else ""
             change = score - data.tried.kl
             role = "good" if change < 0 else "quiet"
             line += [(f" {about + formatting.nats(score):>9}", ""), (f" {formatting.signed(change):>8}", role)]

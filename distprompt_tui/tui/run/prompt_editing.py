@@ -1,71 +1,55 @@
-"""A run on the screen whose prompt can be taken into hand: positions looked into, locked, given another token."""
+"""Editing the prompt under search: positions are locked, and get other tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING
-
-from distprompt_tui.errors import DistPromptError
-from distprompt_tui.text.terminal_text import safe
-from distprompt_tui.tui.keymap import READ_ONLY
-from distprompt_tui.tui.run.prompt_view import PromptView
-from distprompt_tui.tui.run.view import RunScreen
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from distprompt_tui.runs.process import Change
+    from distprompt_tui.runs.schema import Snapshot
+    from distprompt_tui.tui.run.position_dialog import Complete
+    from distprompt_tui.tui.widgets.app_screen import AppScreen
 
 
-class PromptScreen(RunScreen):
-    """What the prompt's panel asks for goes to the worker, where it may."""
+class SendChange(Protocol):
+    """Sends a change of the prompt to the worker; the fields are those of the command."""
 
-    def refused(self) -> bool:
-        """Whether the app only looks on; then the person is told."""
-        if self.read_only:
-            self.notify(READ_ONLY, severity="warning")
-        return self.read_only
+    def __call__(self, command: Change, **fields: int) -> None: ...
 
-    def on_prompt_view_lock_asked(self, event: PromptView.LockAsked) -> None:
-        """Called by Textual."""
-        if not self.refused():
-            self._change("lock" if event.locked else "unlock", position=event.position)
 
-    def on_prompt_view_opened(self, event: PromptView.Opened) -> None:
-        """Called by Textual."""
-        self.run_worker(self._open_position_dialog(event.position))
+class PromptEditing:
+    """Changes of one run's prompt, where they are possible.
 
-    async def _open_position_dialog(self, position: int) -> None:
+    Args:
+        screen: shows the dialog and messages.
+        send: sends a change.
+        complete: finds tokens by their first characters.
+        why_not: why the prompt cannot be changed now; empty where it can.
+    """
+
+    def __init__(self, screen: AppScreen, send: SendChange, complete: Complete, why_not: Callable[[], str]) -> None:
+        self._screen = screen
+        self._send = send
+        self._complete = complete
+        self._why_not = why_not
+
+    def lock(self, position: int, *, locked: bool) -> None:
+        self._change("lock" if locked else "unlock", position=position)
+
+    async def open(self, snapshot: Snapshot | None, position: int) -> None:
+        """Show a position of a prompt; a token that is chosen there replaces its own."""
         from distprompt_tui.tui.run.position_dialog import PositionData, PositionDialog
 
-        snapshot = self.shown.state.snapshot
         if snapshot is None or position >= len(snapshot.prompt):
             return
-        why_not = READ_ONLY if self.read_only else self._why_not_changed()
-        data = PositionData.of(snapshot, position, why_not, self._ascii_only)
-        token = await self.app.push_screen_wait(PositionDialog(data, self.complete))
+        data = PositionData.of(snapshot, position, self._why_not())
+        token = await self._screen.app.push_screen_wait(PositionDialog(data, self._complete))
         if token is not None:
             self._change("edit", position=position, token=token)
 
     def _change(self, command: Change, **fields: int) -> None:
-        if why := self._why_not_changed():
-            self.notify(why, severity="warning")
+        if why_not := self._why_not():
+            self._screen.notify(why_not, severity="warning")
         else:
-            self.request(self.control.change(command, **fields))
-
-    def request(self, sending: Awaitable[None]) -> None:
-        """Show that a request is on its way, and send it."""
-        self.redraw()
-        self.run_worker(self._send(sending))
-
-    async def _send(self, sending: Awaitable[None]) -> None:
-        try:
-            await sending
-        except DistPromptError as error:
-            self.notify(safe(str(error)), severity="error", markup=False)
-            self.redraw()
-
-    def _why_not_changed(self) -> str:
-        """Why the prompt cannot be changed now; empty where it can."""
-        if not self.view.is_live:
-            return "The search has ended: n starts a new one from its settings."
-        elsewhere = "Another moment is shown: esc goes back to the run, whose prompt can be changed."
-        return elsewhere if self.shown.note else ""
+            self._send(command, **fields)

@@ -18,7 +18,8 @@ from distprompt_tui.runs.schema import Projection, PromptToken
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit_to, visible_token
-from distprompt_tui.tui.drawing.styled_text import joined, key_hints, plain, width_of
+from distprompt_tui.tui.context import is_ascii_only
+from distprompt_tui.tui.drawing.styled_text import joined, key_hints, plain_text, width_of
 from distprompt_tui.tui.run import surprisal
 from distprompt_tui.tui.run.model_queries import Influence
 from distprompt_tui.tui.widgets.line_widget import ScrollLineWidget, label_border
@@ -38,7 +39,6 @@ class PromptData:
     """
 
     method: str = ""
-    step: int = 0
     tokens: tuple[PromptToken, ...] = ()
     ascii_only: bool = False
     influence: Influence | None = None
@@ -83,27 +83,24 @@ class PromptView(ScrollLineWidget):
         self._laid_out: tuple[PromptData, int, bool] | None = None
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self._lay_out()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Called by Textual."""
         self._lay_out()
 
     def on_focus(self) -> None:
-        """Called by Textual: the cursor comes."""
         self.show(self._data)
 
     def on_blur(self) -> None:
-        """Called by Textual: the cursor goes."""
         self.show(self._data)
 
     def show(self, data: PromptData) -> None:
-        """Draw another prompt."""
         self._position = min(self._position, max(len(data.tokens) - 1, 0))
         has_cursor = self.has_focus and _has_positions(data)
         surprising = self.has_class(_SURPRISING) and _has_positions(data)
-        self._data = replace(data, chosen=self._position if has_cursor else None, surprising=surprising)
+        self._data = replace(
+            data, chosen=self._position if has_cursor else None, surprising=surprising, ascii_only=is_ascii_only(self)
+        )
         self._lay_out()
 
     def toggle_surprisal(self) -> bool:
@@ -115,7 +112,6 @@ class PromptView(ScrollLineWidget):
         return True
 
     def action_move(self, by: int) -> None:
-        """Choose the position so many later."""
         self._position = min(max(self._position + by, 0), max(len(self._data.tokens) - 1, 0))
         self.show(self._data)
         if self._data.chosen is not None:
@@ -123,25 +119,21 @@ class PromptView(ScrollLineWidget):
             self.scroll_to_region(Region(0, row, 1, 1), animate=False, force=True, immediate=True)
 
     def action_move_row(self, by: int) -> None:
-        """Choose the position above or below; vectors are scrolled."""
         if self._data.chosen is not None:
             self.action_move(by * self._places.count(self._places[0]))
         else:
             self.scroll_relative(y=by, animate=False)
 
     def action_open(self) -> None:
-        """Ask for the chosen position to be looked into."""
         if self._data.chosen is not None:
             self.post_message(self.Opened(self._data.chosen))
 
     def action_lock(self) -> None:
-        """Ask for the chosen position to be locked, or let go."""
         if self._data.chosen is not None:
             token = self._data.tokens[self._data.chosen]
             self.post_message(self.LockAsked(self._data.chosen, locked=not token.locked))
 
     def line(self, index: int, width: int) -> Line:
-        """One row of the grid."""
         return self._lines[index] if index < len(self._lines) else []
 
     def _lay_out(self) -> None:
@@ -299,7 +291,7 @@ def _flow(entries: list[Line], width: int) -> tuple[list[Line], list[int]]:
     rows: list[Line] = [[]]
     places: list[int] = []
     for entry in entries:
-        gap = " " if plain(rows[-1]).endswith((" ", "]")) else "  "  # the place of a bracket is part of it
+        gap = " " if plain_text(rows[-1]).endswith((" ", "]")) else "  "  # the place of a bracket is part of it
         longer = joined([rows[-1], entry], separator=(gap, ""))
         if rows[-1] and width_of(longer) > width:
             rows.append(entry)

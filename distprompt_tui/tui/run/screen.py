@@ -1,317 +1,402 @@
-"""The live screen: what a person can do with a run that is on the screen."""
+"""The screen of one run, running or ended: its panels are read from the run's files at the app's update rate."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable
-from typing import TYPE_CHECKING, ClassVar, cast
+import time
+from collections.abc import Awaitable, Mapping
+from typing import TYPE_CHECKING, ClassVar
 
-from textual.binding import BindingType
+from textual import events
+from textual.app import ComposeResult
 from textual.widgets import Input
 
-from distprompt_tui.errors import DistPromptError
 from distprompt_tui.text.terminal_text import safe
-from distprompt_tui.tui.keymap import HISTORY_KEYS, bindings
-from distprompt_tui.tui.platform import clipboard
+from distprompt_tui.tui.keymap import HISTORY_KEYS, LIVE_KEYS, READ_ONLY, Key
+from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
-from distprompt_tui.tui.run import panel_layout
-from distprompt_tui.tui.run.divergence_plot import DivergencePlot
-from distprompt_tui.tui.run.prompt_editing import PromptScreen
+from distprompt_tui.tui.run.controls import RunControl
+from distprompt_tui.tui.run.display_state import DisplayState, select_display_state
+from distprompt_tui.tui.run.export import RunExport
+from distprompt_tui.tui.run.model_queries import ModelQueries
+from distprompt_tui.tui.run.monitor import RunMonitor, RunView
+from distprompt_tui.tui.run.panels import RunPanels
+from distprompt_tui.tui.run.playback import Playback
+from distprompt_tui.tui.run.prompt_editing import PromptEditing
 from distprompt_tui.tui.run.prompt_view import PromptView
+from distprompt_tui.tui.run.search_actions import SearchActions
+from distprompt_tui.tui.run.status import Banner, StatusData, StatusLine, end_message
+from distprompt_tui.tui.run.status_flash import StatusFlash, next_flash
 from distprompt_tui.tui.run.surprisal import VECTORS
 from distprompt_tui.tui.run.text_prompt import TextPrompt
 from distprompt_tui.tui.run.token_panel import TokenList, TokensPanel
-from distprompt_tui.tui.widgets.dialogs import copy_question, export_question, kill_question, stop_question
+from distprompt_tui.tui.run.token_table import TokenSource, TokenTable
+from distprompt_tui.tui.run.token_table_updater import TokenTableUpdater
+from distprompt_tui.tui.widgets.app_screen import AppScreen
+from distprompt_tui.tui.widgets.line_widget import is_in_sight
 
 if TYPE_CHECKING:
-    from distprompt_tui.config.spec import RunSpec
+    from distprompt_tui.runs.directory import RunDirectory
+    from distprompt_tui.runs.process import Change
+    from distprompt_tui.runs.state import RunState
 
 NO_SNAPSHOT = "That comes with the first snapshot of the prompt."
 
-_IN_HISTORY = frozenset(key.method for key in HISTORY_KEYS)
 
+class RunScreen(AppScreen):
+    """Follows one run until the user leaves. The run itself does not depend on the screen.
 
-class LiveScreen(PromptScreen):
-    """Its keys, from searching to copying."""
+    Args:
+        run: the run.
+        read_only: nothing is sent to its worker.
+    """
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(PromptScreen.keys)]
+    AUTO_FOCUS = "#bars"
+    flat_below = 21
+    keys: ClassVar[tuple[Key, ...]] = (*LIVE_KEYS, *HISTORY_KEYS)
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """What can be done with a run depends on whether it lives, and on what is shown of it."""
-        if action in ("pause", "stop"):
-            return self.view.is_live
-        if action == "again":
-            return not self.view.is_live
-        if action in _IN_HISTORY:
-            return self.history.is_open and not isinstance(self.focused, Input)
-        if action == "freeze":
-            return self.view.is_live and not self.history.is_open and self.asker.instead is None
-        return True
+    def __init__(self, run: RunDirectory, *, read_only: bool) -> None:
+        super().__init__()
+        self.directory = run
+        self.read_only = read_only
+        self.view = RunView()
+        self.control = RunControl(run)
+        self.frozen_state: RunState | None = None
+        self.panels = RunPanels()
+        self._monitor = RunMonitor(run)
+        self._poller = Poller(self._read, self._show_view)
+        self._source = TokenSource(run)
+        self._table = TokenTableUpdater(self._source, self._show_table)
+        self._playback = Playback(self._monitor.recording)
+        self._queries = ModelQueries(run, self.redraw)
+        self.search = SearchActions(self, run, self.control, self.redraw, self.tick)
+        self._editing = PromptEditing(self, self._send_change, self._complete, self._why_no_change)
+        self._export = RunExport(self, run, lambda: self.display_state.state, read_only=read_only)
+        self._pins: frozenset[int] = frozenset()
+        self._read_at = time.monotonic()
+        self._warning_count: int | None = None
+        self._flash = StatusFlash()
+
+    def compose_body(self) -> ComposeResult:
+        yield StatusLine(StatusData(), id="status")
+        yield Banner(id="notice")
+        yield self.panels
+        yield TextPrompt()
+
+    def on_mount(self) -> None:
+        settings = self.context.settings
+        self._table.set_query(order=settings.token_order)
+        if settings.divergence_scale == "linear":
+            self.panels.plot.toggle_scale()
+        if settings.bar_scale == "log":
+            self.panels.tokens.toggle_scale()
+        self.redraw()
+        self.set_interval(1 / self.context.updates_per_second, self.tick)
+
+    def on_screen_resume(self) -> None:
+        self.call_after_refresh(self.tick)
+
+    async def on_unmount(self) -> None:
+        await self._queries.close()
+
+    def on_resize(self, event: events.Resize) -> None:
+        if self.is_composed:
+            self.query_one(Banner).show(self._status(self.display_state))
+
+    # Reading.
+
+    def tick(self) -> None:
+        """Read the run's new events, then draw what changed."""
+        self.run_worker(self._poller.poll())
+
+    async def _read(self) -> tuple[RunView, bool]:
+        """The run now, and whether a replay was advanced."""
+        is_first = not self._monitor.has_read
+        view = await in_thread(self._monitor.poll)
+        now, before = time.monotonic(), self._read_at
+        self._read_at = now
+        # Events from before the screen was opened are not new.
+        best = StatusFlash(best_kl=view.state.best_kl)
+        self._flash = best if is_first else next_flash(self._flash, view.state, now)
+        if was_playing := self._playback.is_playing:
+            await self._playback.play_on(now - before, view.state)
+        return view, was_playing
+
+    def _show_view(self, read: tuple[RunView, bool]) -> None:
+        was_live = self.view.is_live
+        self.view, was_playing = read
+        if not self.is_composed:
+            return
+        if was_live and not self.view.is_live:
+            self._notify_end()
+        self.control.acknowledge(self.view)
+        if self.is_foreground:
+            self.run_worker(self.update_panels(asked=was_playing))
+
+    def _notify_end(self) -> None:
+        """Ring the bell if it is set; notify if another screen covers this one."""
+        if self.context.settings.bell == "on":
+            self.app.bell()
+        if not self.is_foreground:
+            message, is_failure = end_message(self.view)
+            self.notify(message, severity="error" if is_failure else "information", timeout=10, markup=False)
+
+    def _notify_warnings(self, warnings: tuple[str, ...]) -> None:
+        """Notify of new warnings; those from before the screen was opened are in the log."""
+        for warning in warnings[self._warning_count :] if self._warning_count is not None else ():
+            self.notify(safe(warning), severity="warning", markup=False)
+        self._warning_count = len(warnings) if self._monitor.has_read else None
+
+    # Drawing.
+
+    @property
+    def display_state(self) -> DisplayState:
+        """The state that the panels are drawn from."""
+        return select_display_state(self.view.state, self.frozen_state, self._playback, self._queries)
+
+    async def update_panels(self, *, asked: bool = False) -> None:
+        """Draw the present state; `asked`: the user waits for its tokens."""
+        display = self.display_state
+        self._show(display)
+        self._table.set_query(pins=self._pins, source=display.source, comparison_label=display.comparison_label)
+        if asked or is_in_sight(self.panels.tokens):
+            await self._table.update(display.state, asked=asked)
+
+    def redraw(self) -> None:
+        """Draw the present state without reading its tokens."""
+        if self.is_composed:
+            self._show(self.display_state)
+
+    def _show(self, display: DisplayState) -> None:
+        status = self._status(display)
+        self.query_one(StatusLine).show(status)
+        self.query_one(Banner).show(status)
+        # Without a result, the best prompt of an ended run was not measured: the numbers are of its last step.
+        state = self.view.state
+        is_over = self.view.health == "crashed" or (state.phase == "ended" and not state.result)
+        run, method, is_last_step = self.frozen_state or state, self.view.title.method, is_over and not display.note
+        self.panels.show(display, run, method, self._source.uniform_kl, is_last_step=is_last_step)
+        self.show_keys()
+        self._notify_warnings(state.warnings)
+
+    def _status(self, display: DisplayState) -> StatusData:
+        flash = self._flash.text_at(time.monotonic()) if self.view.is_live else ()
+        slow = self.control.stops_slowly
+        return StatusData(self.view, self.control.pending, self.read_only, display.note, flash, slow)
+
+    def _show_table(self, table: TokenTable) -> None:
+        if self.is_composed:
+            empty = f"No token holds {safe(table.find)!r}: esc shows all of them." if table.find else ""
+            self.panels.tokens.show(table, empty or "The tokens appear with the first snapshot.")
+
+    def availability(self) -> Mapping[str, bool | None]:
+        is_live, may_change = self.view.is_live, not self.read_only or None
+        in_history = self._playback.is_open and not isinstance(self.focused, Input)
+        return {
+            "pause": is_live and may_change,
+            "stop": is_live and may_change,
+            "rerun": not is_live and may_change,
+            "fork": may_change,
+            "freeze": is_live and not self._playback.is_open and self._queries.substituted is None,
+            **{key.method: in_history for key in HISTORY_KEYS},
+        }
+
+    def key_words(self) -> Mapping[str, str]:
+        return {
+            "pause": "resume" if self.view.state.phase == "paused" else "pause",
+            "stop": "kill" if self.control.is_stopping else "stop",
+            "plot_scale": "linear" if self.panels.plot.log_scale else "log",
+            "detach": "back" if self.display_state.note or not self.view.is_live else "detach",
+            "freeze": "follow" if self.frozen_state else "freeze",
+            "history": "live" if self._playback.is_open else "history",
+            "replay": "stand still" if self._playback.is_playing else "replay",
+        }
 
     # The search.
 
+    def deny_if_read_only(self) -> bool:
+        """Whether the app is read-only; if so, the user is told."""
+        if self.read_only:
+            self.notify(READ_ONLY, severity="warning")
+        return self.read_only
+
     def action_pause(self) -> None:
-        """Ask for a pause, or for the search to go on."""
-        if not self.refused():
-            self.request(self.control.toggle_pause(self.view))
+        if not self.deny_if_read_only():
+            self.search.request(self.control.toggle_pause(self.view))
 
     def action_stop(self) -> None:
-        """End the search, after a question; where that takes long, kill it, after another one."""
-        if not self.refused():
-            self.app.push_screen(kill_question() if self.control.is_stopping else stop_question(), self._stop)
+        if not self.deny_if_read_only():
+            self.search.ask_to_stop()
 
-    def _stop(self, answer: str | None) -> None:
-        if answer is not None and answer != "stay":
-            self.run_worker(self.stop_run())
+    def action_rerun(self) -> None:
+        if not self.deny_if_read_only():
+            self.run_worker(self.search.rerun())
 
-    async def stop_run(self) -> None:
-        """End the search and show how it goes. While a stop is on its way: kill it."""
-        if self.control.is_stopping:
-            self.control.kill()
-            return
-        stopping = asyncio.create_task(self.control.stop())
-        await asyncio.sleep(0)  # let it ask, so that "stopping…" is shown at once
-        self.redraw()
-        try:
-            if not await stopping:
-                self.notify("The search process was killed: stopped (forced).", severity="warning")
-        except DistPromptError as error:
-            self.notify(safe(str(error)), severity="error", markup=False)
-        self.tick()
+    def action_fork(self) -> None:
+        if not self.deny_if_read_only():
+            self.run_worker(self.search.fork())
 
     async def action_detach(self) -> None:
-        """Out of what was opened last: a field, an answer, history, a held view, a zoom; then to the start screen."""
-        if self.query_one(TokensPanel).close_find():
+        """Close what was opened last: a field, an answer, history, a frozen view, a zoom; at last, the screen."""
+        if self.panels.tokens.close_find():
             return
         if self.query_one(TextPrompt).close():
-            self.query_one(TokenList).focus()
-        elif self.asker.forget():
-            self.workers.cancel_group(self, "asking")
+            self.panels.tokens.bars.focus()
+        elif self._queries.dismiss():
+            self.workers.cancel_group(self, "query")
             await self.update_panels(asked=True)
-        elif self.history.is_open:
-            self.history.leave()
+        elif self._playback.is_open:
+            self._playback.close()
             await self.update_panels(asked=True)
-        elif self.held is not None:
+        elif self.frozen_state is not None:
             await self.action_freeze()
         elif self.has_class("-zoomed"):
             self.action_zoom()
         else:
             self.context.go_home()
 
-    def action_again(self) -> None:
-        """Start the same search with the next seed."""
-        if not self.refused():
-            self.run_worker(self._again())
+    # The prompt.
 
-    async def _again(self) -> None:
-        if (spec := await self._spec()) is not None:
-            self.context.start_search(spec.model_copy(update={"seed": spec.seed + 1}), replace=True)
+    def on_prompt_view_lock_asked(self, event: PromptView.LockAsked) -> None:
+        self._editing.lock(event.position, locked=event.locked)
 
-    def action_fork(self) -> None:
-        """Start a search that differs from this one in a setting."""
-        if not self.refused():
-            self.run_worker(self._fork())
+    def on_prompt_view_opened(self, event: PromptView.Opened) -> None:
+        self.run_worker(self._editing.open(self.display_state.state.snapshot, event.position))
 
-    async def _fork(self) -> None:
-        from distprompt_tui.tui.run.fork_dialog import ForkDialog
+    def _send_change(self, command: Change, **fields: int) -> None:
+        self.search.request(self.control.change(command, **fields))
 
-        if (spec := await self._spec()) is None:
-            return
-        if (forked := await self.app.push_screen_wait(ForkDialog(spec))) is not None:
-            self.context.start_search(forked, replace=True)
+    async def _complete(self, prefix: str, limit: int) -> list[tuple[int, str]]:
+        return await in_thread(self._source.completions, prefix, limit)
 
-    async def _spec(self) -> RunSpec | None:
-        """The run's spec; where it cannot be read, None, and the person is told."""
-        try:
-            return await in_thread(self.directory.read_spec)
-        except DistPromptError as error:
-            self.notify(safe(str(error)), severity="error", markup=False)
-            return None
+    def _why_no_change(self) -> str:
+        """Why the prompt cannot be changed now; empty where it can."""
+        if self.read_only:
+            return READ_ONLY
+        if not self.view.is_live:
+            return "The search has ended: n starts a new one from its settings."
+        elsewhere = "Another moment is shown: esc goes back to the run, whose prompt can be changed."
+        return elsewhere if self.display_state.note else ""
 
-    # What was.
+    # History.
 
     async def action_history(self) -> None:
-        """Stand still at the newest snapshot, or go back to the run."""
-        if self.history.is_open:
-            self.history.leave()
-        elif not self.history.places:
+        playback = self._playback
+        if not playback.is_open and not playback.places:
             self.notify(NO_SNAPSHOT)
             return
+        if playback.is_open:
+            playback.close()
         else:
-            await self.history.go(len(self.history.places) - 1, self.view.state)
-        self.asker.look_elsewhere()
+            await playback.seek(len(playback.places) - 1, self.view.state)
+        self._queries.reset()
         await self.update_panels(asked=True)
 
-    async def action_past(self, by: int) -> None:
-        """A snapshot earlier or later."""
-        await self._go(self.history.move(by, self.view.state))
-
-    async def action_past_page(self, by: int) -> None:
-        """A tenth of the way."""
-        await self._go(self.history.move(by * self.history.page(), self.view.state))
-
-    async def action_past_end(self, which: str) -> None:
-        """The first or the newest snapshot."""
-        count = len(self.history.places)
-        await self._go(self.history.move(-count if which == "first" else count, self.view.state))
-
-    async def _go(self, moving: Awaitable[None]) -> None:
-        self.asker.look_elsewhere()
-        await moving
+    async def action_history_step(self, by: int) -> None:
+        self._queries.reset()
+        await self._playback.move(by, self.view.state)
         await self.update_panels(asked=True)
 
-    def action_play(self) -> None:
-        """Replay, or stand still."""
-        self.asker.look_elsewhere()
-        self.history.toggle_playing(self.view.state)
+    async def action_history_page(self, by: int) -> None:
+        await self.action_history_step(by * self._playback.page())
+
+    async def action_history_end(self, which: str) -> None:
+        count = len(self._playback.places)
+        await self.action_history_step(-count if which == "first" else count)
+
+    def action_replay(self) -> None:
+        self._queries.reset()
+        self._playback.toggle_playing(self.view.state)
         self.redraw()
 
-    def action_play_speed(self, by: int) -> None:
-        """A faster or slower replay."""
-        self.history.change_speed(by)
+    def action_replay_speed(self, by: int) -> None:
+        self._playback.change_speed(by)
         self.redraw()
 
     async def action_freeze(self) -> None:
-        """Hold the picture, or follow the run again."""
-        self.held = None if self.held is not None else self.view.state
+        self.frozen_state = None if self.frozen_state is not None else self.view.state
         await self.update_panels(asked=True)
 
-    # What the model says.
+    # Queries to the model.
 
-    def action_text(self) -> None:
-        """Let the person write a text."""
-        if self._can_ask():
+    def action_try_text(self) -> None:
+        if self._has_snapshot():
             self.query_one(TextPrompt).open()
 
-    def on_text_prompt_written(self, event: TextPrompt.Written) -> None:
-        """Called by Textual."""
+    def on_text_prompt_submitted(self, event: TextPrompt.Submitted) -> None:
         self.query_one(TextPrompt).close()
-        self.query_one(TokenList).focus()
+        self.panels.tokens.bars.focus()
         run = self.view.state
-        self._ask(self.asker.try_text(event.text, run.model, run))
+        self._ask(self._queries.try_text(event.text, run.model, run))
 
-    def action_influence(self) -> None:
-        """Ask which position of the prompt moves the chosen token."""
-        bars, what = self.query_one(TokenList), self.shown
-        if self._can_ask() and (token := bars.current_token) is not None:
-            text = bars.table.text(token)
-            self._ask(self.asker.explain(token, text, self.view.state.model, what.state))
+    def action_attribute(self) -> None:
+        bars, state = self.panels.tokens.bars, self.display_state.state
+        if self._has_snapshot() and (token := bars.current_token) is not None:
+            self._ask(self._queries.attribute(token, bars.table.text(token), self.view.state.model, state))
 
-    def _can_ask(self) -> bool:
+    def _has_snapshot(self) -> bool:
+        """Whether the run has a snapshot of its prompt; if not, the user is told."""
         if self.view.state.snapshot is None:
             self.notify(NO_SNAPSHOT)
         return self.view.state.snapshot is not None
 
-    def _ask(self, question: Awaitable[None]) -> None:
-        self.run_worker(self._answer(question), group="asking", exclusive=True)
+    def _ask(self, query: Awaitable[None]) -> None:
+        self.run_worker(self._show_answer(query), group="query", exclusive=True)
 
-    async def _answer(self, question: Awaitable[None]) -> None:
-        await question
+    async def _show_answer(self, query: Awaitable[None]) -> None:
+        await query
         if self.is_composed:
             await self.update_panels(asked=True)
 
-    # What is shown.
+    # The panels.
 
     async def action_order(self) -> None:
-        """Sort by the next key."""
-        self.table.next_order()
+        self._table.next_order()
         await self.update_panels(asked=True)
 
     def action_find(self) -> None:
-        """Search the vocabulary."""
-        self.query_one(TokensPanel).open_find()
+        self.panels.tokens.open_find()
 
     async def on_tokens_panel_find_changed(self, event: TokensPanel.FindChanged) -> None:
-        """Called by Textual."""
-        self.table.wish_for(find=event.find)
+        self._table.set_query(find=event.find)
         await self.update_panels(asked=True)
 
     async def on_token_list_pinned(self, event: TokenList.Pinned) -> None:
-        """Called by Textual."""
-        self.pins ^= {event.token}
+        self._pins ^= {event.token}
         await self.update_panels(asked=True)
 
     def action_metric(self) -> None:
-        """Another divergence."""
-        self.query_one(DivergencePlot).next_metric()
+        self.panels.plot.next_metric()
 
     def action_plot_scale(self) -> None:
-        """Logarithmic or linear divergence."""
-        self.query_one(DivergencePlot).toggle_scale()
+        self.panels.plot.toggle_scale()
         self.redraw()
 
     def action_bar_scale(self) -> None:
-        """Linear or logarithmic bars."""
-        self.query_one(TokensPanel).toggle_scale()
+        self.panels.tokens.toggle_scale()
 
     def action_surprisal(self) -> None:
-        """The prompt's tokens in the colours of their surprisal, or in their own."""
-        if self.view.state.snapshot is None:
-            self.notify(NO_SNAPSHOT)
-        elif not self.query_one(PromptView).toggle_surprisal():
+        if self._has_snapshot() and not self.panels.prompt.toggle_surprisal():
             self.notify(VECTORS)
 
     def action_panel(self, name: str) -> None:
-        """Show or hide a panel; the last one stays."""
-        panel_layout.toggle_panel(self, name)
+        self.panels.toggle_panel(name)
 
     def action_zoom(self) -> None:
-        """The panel in focus on the whole screen, and back."""
-        panel_layout.toggle_zoom(self)
+        self.panels.toggle_zoom()
 
     def action_reset(self) -> None:
-        """All panels as they were."""
-        panel_layout.reset_panels(self)
+        self.panels.reset()
 
-    # What is kept.
+    # Output.
 
     def action_copy(self) -> None:
-        """Ask what to copy."""
-        self.app.push_screen(copy_question(), self._copy)
-
-    def _copy(self, what: str | None) -> None:
-        if what is not None:
-            self.run_worker(self._copy_text(what))
-
-    async def _copy_text(self, what: str) -> None:
-        try:
-            text = await in_thread(clipboard.text_of, what, self.directory, self.shown.state)
-        except DistPromptError as error:
-            self.notify(safe(str(error)), severity="error", markup=False)
-            return
-        if not text:
-            self.notify("There is nothing to copy yet: it comes with the first best prompt.", severity="warning")
-            return
-        kept = None if self.read_only else clipboard.keep(text, self.directory)
-        places = [f"in {safe(str(kept))}"] if kept else []
-        if len(text.encode()) <= clipboard.MAX_TERMINAL_BYTES:
-            self.app.copy_to_clipboard(text)
-            places.insert(0, "sent to the terminal's clipboard (OSC 52)")
-        else:
-            places.append("too many for the terminal's clipboard")
-        self.notify(f"{len(text):,} characters {' and '.join(places)}.", markup=False)
+        self.run_worker(self._export.copy())
 
     def action_export(self) -> None:
-        """Ask what to write."""
-        if not self.refused():
-            self.app.push_screen(export_question(self.view.title.method), self._export)
-
-    def _export(self, form: str | None) -> None:
-        if form is not None:
-            self.run_worker(self._write_export(form))
-
-    async def _write_export(self, form: str) -> None:
-        from distprompt_tui.runs.export import Format, export_run
-
-        try:
-            path = await in_thread(export_run, self.directory, cast(Format, form))
-        except (DistPromptError, OSError) as error:
-            self.notify(safe(str(error)), severity="error", markup=False)
-            return
-        self.notify(safe(str(path)), title="Exported", timeout=10, markup=False)
+        if not self.deny_if_read_only():
+            self.run_worker(self._export.export(self.view.title.method))
 
     def action_log(self) -> None:
-        """The worker's output."""
         from distprompt_tui.tui.widgets.log_screen import LogScreen
 
         self.app.push_screen(LogScreen(self.directory.log, self.view.state.warnings))

@@ -11,7 +11,16 @@ from distprompt_tui.runs.summary import RunLabel
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, Span
 from distprompt_tui.text.terminal_text import safe
-from distprompt_tui.tui.drawing.styled_text import cut, fitting, joined, key_hints, plain, spread, width_of, wrapped
+from distprompt_tui.tui.drawing.styled_text import (
+    fit_parts,
+    joined,
+    justify,
+    key_hints,
+    plain_text,
+    truncate,
+    width_of,
+    wrapped,
+)
 from distprompt_tui.tui.run.monitor import RunView
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 
@@ -43,18 +52,14 @@ class StatusData:
     pending: str = ""
     read_only: bool = False
     note: tuple[Span, ...] = ()
-    news: tuple[Span, ...] = ()
+    flash: tuple[Span, ...] = ()
     stops_slowly: bool = False
 
 
 class StatusLine(LineWidget[StatusData]):
     """One line."""
 
-    def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(StatusData(), id=id)
-
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
         return [status_line(self.data, width)]
 
 
@@ -63,21 +68,20 @@ class Banner(LineWidget[StatusData]):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(StatusData(), id=id)
-        self._shown: list[Line] = []
+        self._lines: list[Line] = []
         self.display = False
 
     def show(self, data: StatusData) -> None:
         """Draw another state; takes no room when there is nothing to say."""
         self.data = data
         lines = notice_lines(data, max(self.screen.size.width - 2, 20))
-        if lines != self._shown:
-            self._shown = lines
+        if lines != self._lines:
+            self._lines = lines
             self.display = bool(lines)
             self.styles.height = len(lines)
             self.refresh()
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
         return notice_lines(self.data, width)
 
 
@@ -85,7 +89,7 @@ def status_line(data: StatusData, width: int) -> Line:
     """Preset › model › method at the left; phase, step, speed and time left at the right."""
     state = data.view.state
     phase: Line = [_phase(data)]
-    right = [phase, list(data.news)] if data.news else [phase]
+    right = [phase, list(data.flash)] if data.flash else [phase]
     if state.curve and state.steps_planned is not None:
         step: Line = [("step ", "quiet"), (f"{state.step:,}", "strong"), (f"/{state.steps_planned:,}", "quiet")]
         if width >= _METER_FROM:
@@ -107,7 +111,7 @@ def status_line(data: StatusData, width: int) -> Line:
     if width_of(title) + len(APP_NAME) + _GAP + width_of(joined(right)) + _GAP <= width:
         title = [(f"{APP_NAME}{' ' * _GAP}", "heading"), *title]
     room = max(width - min(width_of(title), width // 2) - _GAP, 0)
-    return spread(title, fitting(right, room), width)
+    return justify(title, fit_parts(right, room), width)
 
 
 def title_line(title: RunLabel) -> Line:
@@ -126,7 +130,7 @@ def title_line(title: RunLabel) -> Line:
 def end_message(view: RunView) -> tuple[str, bool]:
     """How a run ended, in a sentence for somebody who looks at something else, and whether it failed."""
     state = view.state
-    name = plain(title_line(view.title))
+    name = plain_text(title_line(view.title))
     if view.health == "crashed":
         return f"{name} crashed", True
     if state.reason == "error":
@@ -138,18 +142,20 @@ def notice_lines(data: StatusData, width: int) -> list[Line]:
     """What is going on where it is not plain searching, and what to do; none otherwise."""
     view, state = data.view, data.view.state
     if data.note:
-        return [cut(list(data.note), width)]
+        return [truncate(list(data.note), width)]
     if view.health == "crashed":
         return _crashed(view, width)
     if state.phase == "ended":
         return _ended(state, width)
     if data.stops_slowly:
         return [
-            cut([("The search ends after the step that it is in.   ", "quiet"), *key_hints("s kill it now")], width)
+            truncate(
+                [("The search ends after the step that it is in.   ", "quiet"), *key_hints("s kill it now")], width
+            )
         ]
     if view.health == "silent":
         text = f"Nothing heard from the worker for {view.silent_seconds} s: it may be in a long step."
-        return [cut([(f"{text}   ", "warning"), *key_hints("w its output   s stop")], width)]
+        return [truncate([(f"{text}   ", "warning"), *key_hints("w its output   s stop")], width)]
     if state.phase in ("starting", "preparing"):
         return [_preparing(state, width)]
     if state.progress is not None:
@@ -183,18 +189,20 @@ def _progress(fraction: float) -> Line:
 
 def _preparing(state: RunState, width: int) -> Line:
     if state.progress is None:
-        return cut([("The worker is starting: Python and the model's libraries take a few seconds.", "quiet")], width)
+        return truncate(
+            [("The worker is starting: Python and the model's libraries take a few seconds.", "quiet")], width
+        )
     text = safe(state.progress.text or state.progress.stage)
     line: Line = [(text, "quiet")]
     if state.progress.fraction is not None:
         line = [*_progress(state.progress.fraction), (f" {100 * state.progress.fraction:.0f} %  ", "strong"), *line]
-    return cut(line, width)
+    return truncate(line, width)
 
 
 def _ended(state: RunState, width: int) -> list[Line]:
     if state.reason == "error":
         text = f"The search failed: {safe(state.error or 'no reason was given')}"
-        steps = cut(key_hints("w its output   r again   esc start screen"), width)
+        steps = truncate(key_hints("w its output   r again   esc start screen"), width)
         return [*wrapped(text, width, "error", max_lines=2), steps]
     parts: Line = [("Best ", "quiet"), (formatting.nats(state.best_kl), "strong"), (" nats", "quiet")]
     if state.best_step is not None:
@@ -205,16 +213,17 @@ def _ended(state: RunState, width: int) -> list[Line]:
         parts += [(f", {formatting.nats(state.best_kl - state.bounds.floor)} above the floor", "quiet")]
     steps = key_hints("y copy the prompt   r again with the next seed   esc start screen")
     notes = [
-        cut([(f"{note[:1].upper()}{note[1:]}", "quiet")], width) for note in outcome_notes(read_result(state.result))
+        truncate([(f"{note[:1].upper()}{note[1:]}", "quiet")], width)
+        for note in outcome_notes(read_result(state.result))
     ]
-    return [cut(parts, width), *notes, cut(steps, width)]
+    return [truncate(parts, width), *notes, truncate(steps, width)]
 
 
 def _crashed(view: RunView, width: int) -> list[Line]:
     text = "The worker is gone without saying why: it was killed, or it crashed. Its last words:"
-    last = [cut([(f"  {safe(line)}", "")], width) for line in view.log_tail[-2:]] or [[("  (none)", "quiet")]]
+    last = [truncate([(f"  {safe(line)}", "")], width) for line in view.log_tail[-2:]] or [[("  (none)", "quiet")]]
     steps = key_hints("w all its output   r start again   esc start screen")
-    return [cut([(text, "error")], width), *last, cut(steps, width)]
+    return [truncate([(text, "error")], width), *last, truncate(steps, width)]
 
 
 def _name(text: str) -> str:

@@ -20,34 +20,34 @@ class StatusFlash:
     """What was told last.
 
     Attributes:
-        words: of it.
+        text: of the message.
         at: when, seconds of a monotonic clock.
         best_kl: the run's best then, nats; None before its first step.
     """
 
-    words: tuple[Span, ...] = ()
+    text: tuple[Span, ...] = ()
     at: float = -math.inf
     best_kl: float | None = None
 
-    def words_at(self, now: float) -> tuple[Span, ...]:
+    def text_at(self, now: float) -> tuple[Span, ...]:
         """What stands on the status line."""
-        return self.words if now - self.at < SHOWN_SECONDS else ()
+        return self.text if now - self.at < SHOWN_SECONDS else ()
 
 
-def next_flash(news: StatusFlash, run: RunState, now: float) -> StatusFlash:
+def next_flash(flash: StatusFlash, run: RunState, now: float) -> StatusFlash:
     """What is told of a run now.
 
     Args:
-        news: what was told last.
+        flash: what was told last.
         run: as it is.
         now: seconds of a monotonic clock.
     """
     best = run.best_kl
-    if run.phase != "searching" or best is None or now - news.at < REST_SECONDS:
-        return news
-    if news.best_kl is None:
+    if run.phase != "searching" or best is None or now - flash.at < REST_SECONDS:
+        return flash
+    if flash.best_kl is None:
         return StatusFlash((("begun at ", "good"), (formatting.nats(run.start_kl), "strong")), now, best)
-    if best >= news.best_kl:
-        return news
-    gain = formatting.nats(news.best_kl - best)
+    if best >= flash.best_kl:
+        return flash
+    gain = formatting.nats(flash.best_kl - best)
     return StatusFlash((("◆ new best ", "good"), (formatting.nats(best), "strong"), (f" −{gain}", "quiet")), now, best)

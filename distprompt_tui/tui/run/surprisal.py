@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from distprompt_tui.runs.schema import PromptToken
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, Span
-from distprompt_tui.tui.drawing.styled_text import fitting
+from distprompt_tui.tui.drawing.styled_text import fit_parts
 
 GRADES: tuple[Span, ...] = (("▁", "good"), ("▃", ""), ("▅", "warning"), ("▇", "error"))
 """From the least surprising to the most; sign and colour say the same."""
@@ -53,10 +53,9 @@ def words(surprisal: float | None) -> str:
 
 
 def legend(vocab_size: int, width: int) -> Line:
-    """What the signs and colours mean, on one line."""
     limits = [f"{limit:.1f}" for limit in _limits(vocab_size)]
     meanings = [f"<{limits[0]} nats", f"<{limits[1]}", f"<{limits[2]} chance", "more"]
-    return fitting([[span, (f" {text}", "quiet")] for span, text in zip(GRADES, meanings, strict=True)], width)
+    return fit_parts([[span, (f" {text}", "quiet")] for span, text in zip(GRADES, meanings, strict=True)], width)
 
 
 def _limits(vocab_size: int) -> tuple[float, float, float]:

@@ -13,29 +13,25 @@ from distprompt_tui.tui.widgets.visible_input import VisibleInput
 class TextPrompt(Horizontal):
     """There only while something is written; posts what was."""
 
-    class Written(Message):
+    class Submitted(Message):
         """Enter was pressed."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
             self.text = text
 
-    def __init__(self, *, ascii_only: bool) -> None:
+    def __init__(self) -> None:
         super().__init__(id="text_line")
         self._field = VisibleInput(
-            ascii_only=ascii_only,
-            all_spaces=False,
-            placeholder="a text in the prompt's place; enter asks the model, esc goes back",
+            all_spaces=False, placeholder="a text in the prompt's place; enter asks the model, esc goes back"
         )
         self.display = False
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield Label("after: ")
         yield self._field
 
     def open(self) -> None:
-        """Let the person write."""
         self.display = True
         self._field.focus()
 
@@ -45,6 +41,5 @@ class TextPrompt(Horizontal):
         return was_open
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Called by Textual."""
         event.stop()
-        self.post_message(self.Written(event.value))
+        self.post_message(self.Submitted(event.value))

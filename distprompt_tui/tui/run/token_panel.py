@@ -10,6 +10,7 @@ from textual.containers import Vertical
 from textual.message import Message
 
 from distprompt_tui.text.formatting import Line
+from distprompt_tui.tui.context import is_ascii_only
 from distprompt_tui.tui.drawing.styled_text import wrapped
 from distprompt_tui.tui.run.token_rows import columns_for, header_line, row_lines
 from distprompt_tui.tui.run.token_table import TokenTable
@@ -21,9 +22,7 @@ from distprompt_tui.tui.widgets.search_bar import SearchBar
 class TokenList(LineTable):
     """The rows. The cursor stays on its token when the order changes; at the top, it stays at the top."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,plus,equals_sign", "pin", "Pin the token", show=False),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,plus,equals_sign", "pin", "Pin the token", show=False)]
 
     class Pinned(Message):
         """A token is to stay at the top, or to go back to its place."""
@@ -32,12 +31,11 @@ class TokenList(LineTable):
             super().__init__()
             self.token = token
 
-    def __init__(self, *, ascii_only: bool, id: str | None = None) -> None:
+    def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.table = TokenTable()
         self.log_scale = False
         self.empty = "The tokens appear with the first snapshot."
-        self._ascii_only = ascii_only
         self._rows: dict[tuple[int, int], list[Line]] = {}
 
     def show(self, table: TokenTable, empty: str) -> None:
@@ -51,13 +49,11 @@ class TokenList(LineTable):
         self.redraw_all()
 
     def set_log_scale(self, log_scale: bool) -> None:
-        """Draw the bars on the other scale."""
         self.log_scale = log_scale
         self.redraw_all()
 
     @property
     def row_count(self) -> int:
-        """How many tokens there are."""
         return len(self.table)
 
     @property
@@ -66,7 +62,6 @@ class TokenList(LineTable):
         return columns_for(self.scrollable_content_region.width).lines_per_row
 
     def line(self, index: int, width: int) -> Line:
-        """One line of the token that it belongs to."""
         if not len(self.table):
             return (wrapped(self.empty, width, "quiet") + [[]] * (index + 1))[index]
         columns = columns_for(width)
@@ -81,27 +76,23 @@ class TokenList(LineTable):
                 self.table.largest,
                 log=self.log_scale,
                 marked=number == self.cursor,
-                ascii_only=self._ascii_only,
+                ascii_only=is_ascii_only(self),
             )
         return lines[part]
 
     @property
     def current_token(self) -> int | None:
-        """The id under the cursor."""
         return int(self.table.ids[self.cursor]) if self.cursor < len(self.table) else None
 
     def action_pin(self) -> None:
-        """Keep the token under the cursor at the top, or let it go."""
         if self.current_token is not None:
             self.post_message(self.Pinned(self.current_token))
 
     def go_to(self, row: int) -> None:
-        """Put the cursor on a token."""
         self._rows.clear()
         super().go_to(row)
 
     def redraw_all(self) -> None:
-        """Draw other tokens."""
         self._rows.clear()
         super().redraw_all()
 
@@ -110,9 +101,12 @@ class BarsHeader(LineWidget[tuple[TokenTable, bool]]):
     """The columns' names, which do not scroll."""
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """One line."""
         table, log = self.data
-        return [header_line(columns_for(width), table.order, table.largest, log, table.second)] if len(table) else []
+        return (
+            [header_line(columns_for(width), table.order, table.largest, log, table.comparison_label)]
+            if len(table)
+            else []
+        )
 
 
 class TokensPanel(Vertical):
@@ -125,36 +119,31 @@ class TokensPanel(Vertical):
             super().__init__()
             self.find = find
 
-    def __init__(self, *, ascii_only: bool, id: str | None = None, classes: str | None = None) -> None:
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
-        self.bars = TokenList(ascii_only=ascii_only, id="bars")
+        self.bars = TokenList(id="bars")
         self._header = BarsHeader((TokenTable(), False))
         self._finder = SearchBar("part of a token, or its id; esc shows all", self.bars)
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield self._header
         yield self.bars
         yield self._finder
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self._retitle()
 
     def show(self, table: TokenTable, empty: str) -> None:
-        """Draw another table."""
         self.bars.show(table, empty)
         self._header.show((table, self.bars.log_scale))
         self._retitle()
 
     def toggle_scale(self) -> None:
-        """Change between bars on a linear and on a log scale."""
         self.bars.set_log_scale(not self.bars.log_scale)
         self._header.show((self.bars.table, self.bars.log_scale))
         self._retitle()
 
     def open_find(self) -> None:
-        """Let the user type what to find."""
         self._finder.open()
 
     def close_find(self) -> bool:
@@ -162,12 +151,10 @@ class TokensPanel(Vertical):
         return self._finder.close()
 
     def on_search_bar_changed(self, event: SearchBar.Changed) -> None:
-        """Called by Textual."""
         event.stop()
         self.post_message(self.FindChanged(event.find))
 
     def on_line_table_cursor_moved(self, event: TokenList.CursorMoved) -> None:
-        """Called by Textual."""
         event.stop()
         self._retitle()
 
@@ -180,7 +167,7 @@ class TokensPanel(Vertical):
                 "mass": "by the larger mass",
                 "share": "by share of KL",
                 "target": "by target",
-                "achieved": f"by {table.second}",
+                "achieved": f"by {table.comparison_label}",
                 "gap": "by gap",
             }
             of = f"of {len(table):,} found" if table.find else f"of {len(table):,}"
@@ -189,5 +176,5 @@ class TokensPanel(Vertical):
                 title += " largest"
         if self.bars.log_scale:
             title += "  log bars"
-        legend: Line = [("▀ target  ", "target"), (f"▄ {table.second}  ", "achieved"), ("█ both", "agreed")]
+        legend: Line = [("▀ target  ", "target"), (f"▄ {table.comparison_label}  ", "achieved"), ("█ both", "agreed")]
         label_border(self, title=[(title, "border")], subtitle=legend)

@@ -34,20 +34,18 @@ class Columns:
 
     @property
     def lines_per_row(self) -> int:
-        """Lines that one token takes."""
         return 2 if self.two_lines else 1
 
 
 def columns_for(width: int) -> Columns:
-    """The division of a width."""
     if width < _ONE_LINE_FROM:
         return Columns(width, max(width - _MARK - _NUMBERS, 4), max(width - _MARK - _ID, 0), two_lines=True)
     token = min(14 + (width - _ONE_LINE_FROM) // 6, 24)
     return Columns(width, token, width - _MARK - token - 1 - _ID - _NUMBERS, two_lines=False)
 
 
-def header_line(columns: Columns, order: Order, largest: float, log: bool, second: str = "achieved") -> Line:
-    """The columns' names; the one that the rows are sorted by stands out. `second`: what is beside the target."""
+def header_line(columns: Columns, order: Order, largest: float, log: bool, comparison_label: str = "achieved") -> Line:
+    """The columns' names; the sort key stands out. `comparison_label` names the distribution beside the target."""
 
     def name(text: str, width: int, key: str = "") -> tuple[str, str]:
         own = key if key in ("target", "achieved") else "quiet"
@@ -55,7 +53,7 @@ def header_line(columns: Columns, order: Order, largest: float, log: bool, secon
 
     numbers: Line = [
         name("target", formatting.MASS_WIDTH, "target"),
-        name(second, _ACHIEVED_WIDTH, "achieved"),
+        name(comparison_label, _ACHIEVED_WIDTH, "achieved"),
         name("gap", formatting.GAP_WIDTH, "gap"),
         name("share", formatting.SHARE_WIDTH, "share"),
     ]
@@ -93,11 +91,7 @@ def row_lines(
         (f" {formatting.gap(row.gap):>{formatting.GAP_WIDTH}}", gap_role),
         (f" {formatting.percent(row.share):>{formatting.SHARE_WIDTH}}", ""),
     ]
-    bar = formatting.overlaid_bars(
-        _length(row.target, largest, log),
-        _length(row.achieved, largest, log),
-        columns.bar,
-    )
+    bar = formatting.overlaid_bars(_length(row.target, largest, log), _length(row.achieved, largest, log), columns.bar)
     if columns.two_lines:
         return [[*start, *numbers], [(" " * _MARK, ""), *bar, token_id]]
     return [[*start, (" ", ""), *bar, token_id, *numbers]]

@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 """`mass` is the larger of target and achieved: what either of them holds much of comes first."""
 
-Source = Literal["newest", "held", "snapshot"]
+DataSource = Literal["newest", "frozen", "snapshot"]
 """The distribution on disk; the one that was read from there last; the tokens of a snapshot."""
 
 Column: TypeAlias = "Sequence[float] | NDArray[np.float64]"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a person wants to see: the order, a text to find, tokens to keep on top, and out of what."""
+class TableQuery:
+    """Order, filter, pinned tokens and distribution of a table."""
 
     order: Order = "mass"
     find: str = ""
     pins: frozenset[int] = frozenset()
-    source: Source = "newest"
-    second: str = "achieved"
+    source: DataSource = "newest"
+    comparison_label: str = "achieved"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,6 @@ class TokenRow:
 
     @property
     def gap(self) -> float:
-        """Achieved − target."""
         return self.achieved - self.target
 
 
@@ -75,7 +74,7 @@ class TokenTable:
         order: what the rows are sorted by, largest first; by size where there are signs, ties by the gap.
         pinned: so many rows at the top stand there in every order and with every filter.
         complete: whether this is the whole vocabulary; False: the snapshot's tokens only.
-        second: what the distribution beside the target is called.
+        comparison_label: name of the distribution beside the target.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -90,13 +89,12 @@ class TokenTable:
     find: str = ""
     pinned: int = 0
     complete: bool = False
-    second: str = "achieved"
+    comparison_label: str = "achieved"
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def row(self, index: int) -> TokenRow:
-        """The row at a position."""
         token = int(self.ids[index])
         share = float(self.shares[index])
         return TokenRow(
@@ -121,6 +119,7 @@ class TokenSource:
 
     Attributes:
         uniform_kl: divergences of the uniform distribution, known as soon as the target is.
+        why_incomplete: why only the snapshot's tokens are in a table; empty where the whole vocabulary is.
     """
 
     def __init__(self, run: RunDirectory) -> None:
@@ -129,13 +128,8 @@ class TokenSource:
         self._target: NDArray[np.float64] | None = None
         self._achieved: NDArray[np.float32] | None = None
         self._texts: list[str] | None = None
-        self._why_incomplete = ""
+        self.why_incomplete = ""
         self.uniform_kl: dict[str, float] = {}
-
-    @property
-    def why_incomplete(self) -> str:
-        """Why only the snapshot's tokens are shown; empty when the whole vocabulary is."""
-        return self._why_incomplete
 
     def version(self) -> object:
         """Changes when the newest distribution on disk does."""
@@ -145,14 +139,14 @@ class TokenSource:
             return None
         return status.st_mtime_ns, status.st_ino
 
-    def build(self, state: RunState, wish: Wish) -> TokenTable:
+    def build(self, state: RunState, query: TableQuery) -> TokenTable:
         """The table of the newest distribution on disk, or of the state's snapshot where a file is missing."""
-        arrays = self._arrays(state, reread=wish.source == "newest")
-        if wish.source != "snapshot" and arrays is not None and self._vocabulary is not None:
-            return self._whole(*arrays, wish)
+        arrays = self._arrays(state, reread=query.source == "newest")
+        if query.source != "snapshot" and arrays is not None and self._vocabulary is not None:
+            return self._whole(*arrays, query)
         if state.snapshot is None:
-            return TokenTable(order=wish.order, find=wish.find)
-        return from_snapshot(state.snapshot, wish, self._unrecorded(state.snapshot, wish.pins))
+            return TokenTable(order=query.order, find=query.find)
+        return from_snapshot(state.snapshot, query, self._unrecorded(state.snapshot, query.pins))
 
     def _arrays(self, state: RunState, *, reread: bool) -> tuple[NDArray[np.float64], NDArray[np.float32]] | None:
         import numpy as np
@@ -169,12 +163,12 @@ class TokenSource:
             if self._achieved is None or reread:
                 self._achieved = read_row(self.run.achieved).astype(np.float32)
         except (OSError, ValueError, EOFError) as error:
-            self._why_incomplete = f"only the largest tokens: {_reason(error)}"
+            self.why_incomplete = f"only the largest tokens: {_reason(error)}"
             return None
         if self._target.shape != self._achieved.shape:
-            self._why_incomplete = "only the largest tokens: target.npy and achieved.npy do not belong together"
+            self.why_incomplete = "only the largest tokens: target.npy and achieved.npy do not belong together"
             return None
-        self._why_incomplete = ""
+        self.why_incomplete = ""
         return self._target, self._achieved
 
     def _unrecorded(self, snapshot: Snapshot, pins: Collection[int]) -> list[TokenMass]:
@@ -185,7 +179,7 @@ class TokenSource:
         known = [token for token in missing if token < len(self._target)]
         return [TokenMass(i, _text(self._vocabulary, i), float(self._target[i]), math.nan, math.nan) for i in known]
 
-    def _whole(self, target: NDArray[np.float64], achieved: NDArray[np.float32], wish: Wish) -> TokenTable:
+    def _whole(self, target: NDArray[np.float64], achieved: NDArray[np.float32], query: TableQuery) -> TokenTable:
         import numpy as np
 
         from distprompt_tui.metrics.kl_terms import kl_contributions
@@ -195,9 +189,9 @@ class TokenSource:
         shares = kl_contributions(target, achieved)
         gaps = np.abs(q - target)
         keys = {"mass": np.maximum(target, q), "share": shares, "target": target, "achieved": q, "gap": gaps}
-        ids = np.lexsort((-gaps, -keys[wish.order]))
-        is_pinned = np.isin(ids, list(wish.pins))
-        found = self._matches(wish.find)[ids] if wish.find else np.ones(len(ids), dtype=bool)
+        ids = np.lexsort((-gaps, -keys[query.order]))
+        is_pinned = np.isin(ids, list(query.pins))
+        found = self._matches(query.find)[ids] if query.find else np.ones(len(ids), dtype=bool)
         ids = np.concatenate([ids[is_pinned], ids[found & ~is_pinned]])
         return TokenTable(
             ids=ids.tolist(),
@@ -208,29 +202,29 @@ class TokenSource:
             text=partial(_text, self._vocabulary),
             total=len(target),
             largest=float(max(target.max(), q.max())),
-            order=wish.order,
-            find=wish.find,
+            order=query.order,
+            find=query.find,
             pinned=int(is_pinned.sum()),
             complete=True,
         )
 
-    def completions(self, written: str, most: int) -> list[tuple[int, str]]:
-        """Tokens that begin with what was written, a space before it allowed: the shortest first, with their strings.
+    def completions(self, prefix: str, limit: int) -> list[tuple[int, str]]:
+        """Ids and strings of tokens that begin with a prefix, after an optional space; the shortest first.
 
         Args:
-            written: a token's beginning, or `id:5231`.
-            most: of them at most.
+            prefix: a token's beginning, or `id:5231`.
+            limit: the largest number of tokens.
         """
-        if self._vocabulary is None or not written:
+        if self._vocabulary is None or not prefix:
             return []
-        if (number := written.removeprefix("id:")) != written:
+        if (number := prefix.removeprefix("id:")) != prefix:
             known = number.isdecimal() and int(number) < self._vocabulary.size
             return [(int(number), _text(self._vocabulary, int(number)))] if known else []
-        sought = written.casefold()
+        sought = prefix.casefold()
         fitting = [i for i, text in enumerate(self._all_texts()) if text.startswith((sought, f" {sought}"))]
         texts = {i: _text(self._vocabulary, i) for i in fitting}
-        ranked = sorted(fitting, key=lambda i: (not texts[i].startswith(written), len(texts[i]), i))
-        return [(i, texts[i]) for i in ranked[:most]]
+        ranked = sorted(fitting, key=lambda i: (not texts[i].startswith(prefix), len(texts[i]), i))
+        return [(i, texts[i]) for i in ranked[:limit]]
 
     def _all_texts(self) -> list[str]:
         """Every token's string, without its capitals."""
@@ -250,12 +244,12 @@ class TokenSource:
         return found
 
 
-def from_snapshot(snapshot: Snapshot, wish: Wish, unrecorded: Sequence[TokenMass] = ()) -> TokenTable:
+def from_snapshot(snapshot: Snapshot, query: TableQuery, unrecorded: Sequence[TokenMass] = ()) -> TokenTable:
     """A table of the tokens that a snapshot names.
 
     Args:
         snapshot: of one moment.
-        wish: how to sort and filter them.
+        query: how to sort and filter them.
         unrecorded: pinned tokens that it does not name.
     """
     keys: dict[Order, Callable[[TokenMass], float]] = {
@@ -265,9 +259,9 @@ def from_snapshot(snapshot: Snapshot, wish: Wish, unrecorded: Sequence[TokenMass
         "achieved": lambda row: row.achieved,
         "gap": lambda row: abs(row.achieved - row.target),
     }
-    ranked = sorted(snapshot.tokens, key=lambda row: (keys[wish.order](row), keys["gap"](row)), reverse=True)
-    pinned = [row for row in ranked if row.id in wish.pins] + list(unrecorded)
-    found = [row for row in ranked if row.id not in wish.pins and _is_sought(row, wish.find)]
+    ranked = sorted(snapshot.tokens, key=lambda row: (keys[query.order](row), keys["gap"](row)), reverse=True)
+    pinned = [row for row in ranked if row.id in query.pins] + list(unrecorded)
+    found = [row for row in ranked if row.id not in query.pins and _is_sought(row, query.find)]
     rows = pinned + found
     texts = {row.id: row.text for row in rows}
     return TokenTable(
@@ -279,10 +273,10 @@ def from_snapshot(snapshot: Snapshot, wish: Wish, unrecorded: Sequence[TokenMass
         text=texts.__getitem__,
         total=len(snapshot.tokens),
         largest=max((max(row.target, row.achieved) for row in snapshot.tokens), default=0.0),
-        order=wish.order,
-        find=wish.find,
+        order=query.order,
+        find=query.find,
         pinned=len(pinned),
-        second=wish.second,
+        comparison_label=query.comparison_label,
     )
 
 

@@ -1,4 +1,4 @@
-"""Keeps the tokens panel up to date: one table is built at a time, and the newest wish wins."""
+"""Keeps the tokens panel up to date: one table is built at a time, for the newest query."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from distprompt_tui.runs.state import RunState
+from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
-from distprompt_tui.tui.run.token_table import TokenSource, TokenTable, Wish
+from distprompt_tui.tui.run.token_table import TableQuery, TokenSource, TokenTable
 from distprompt_tui.tui.settings import ORDERS
 
 MIN_SECONDS = 1.0
@@ -17,47 +18,40 @@ MIN_SECONDS = 1.0
 
 
 class TokenTableUpdater:
-    """Builds tables in a thread and hands them to the panel in the event loop."""
+    """Builds tables in a thread and shows them in the event loop."""
 
     def __init__(self, source: TokenSource, show: Callable[[TokenTable], None]) -> None:
-        self.wish = Wish()
+        self.query = TableQuery()
         self._source = source
         self._show = show
         self._state = RunState()
-        self._building = False
-        self._again = False
         self._built_at = 0.0
-        self._built_from: object = None
+        self._built_version: object = None
+        self._poller = Poller(self._build, self._show_table)
 
-    def wish_for(self, **changes: Any) -> None:
-        """Change what is wanted: fields of `Wish`."""
-        self.wish = replace(self.wish, **changes)
+    def set_query(self, **changes: Any) -> None:
+        self.query = replace(self.query, **changes)
 
     def next_order(self) -> None:
-        """Sort by the next key."""
-        self.wish_for(order=ORDERS[(ORDERS.index(self.wish.order) + 1) % len(ORDERS)])
+        self.set_query(order=ORDERS[(ORDERS.index(self.query.order) + 1) % len(ORDERS)])
 
     async def update(self, state: RunState, *, asked: bool = False) -> None:
-        """Build a table where there is something new; `asked`: the person waits for it."""
+        """Build a table if there is a new version; `asked`: build it at once, because the user waits for it."""
         self._state = state
-        if self._building:
-            self._again = self._again or asked
-            return
-        if not asked and (time.monotonic() - self._built_at < MIN_SECONDS or self._news() == self._built_from):
-            return
-        self._building = True
-        try:
-            news = self._news()
-            table = await in_thread(self._source.build, state, self.wish)
-            self._built_at, self._built_from = time.monotonic(), news
-            self._show(table)
-        finally:
-            self._building = False
-        if self._again:
-            self._again = False
-            await self.update(self._state, asked=True)
+        is_due = time.monotonic() - self._built_at >= MIN_SECONDS
+        if asked or (is_due and self._version() != self._built_version):
+            await self._poller.poll(again=asked)
 
-    def _news(self) -> object:
+    async def _build(self) -> tuple[object, TokenTable]:
+        version = self._version()
+        return version, await in_thread(self._source.build, self._state, self.query)
+
+    def _show_table(self, built: tuple[object, TokenTable]) -> None:
+        self._built_at = time.monotonic()
+        self._built_version, table = built
+        self._show(table)
+
+    def _version(self) -> object:
         snapshot = self._state.snapshot
-        on_disk = self._source.version() if self.wish.source == "newest" else None
-        return self.wish, on_disk, snapshot.step if snapshot else None, self._state.tokenizer_file
+        on_disk = self._source.version() if self.query.source == "newest" else None
+        return self.query, on_disk, snapshot.step if snapshot else None, self._state.tokenizer_file

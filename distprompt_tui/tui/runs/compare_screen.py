@@ -2,78 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from functools import partial
 
-from textual import events
 from textual.app import ComposeResult
-from textual.binding import BindingType
 
 from distprompt_tui.runs.compare import spec_differences
 from distprompt_tui.runs.summary import RunSummary, read_spec_fields, summarise
-from distprompt_tui.tui.keymap import APP_KEYS, COMPARE_KEYS, bindings
+from distprompt_tui.tui.keymap import COMPARE_KEYS
+from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.run.monitor import RunMonitor
 from distprompt_tui.tui.runs.comparison import Compared, ComparedCurves, Differences, Legend, PlotData
-from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
-from distprompt_tui.tui.widgets.key_bar import KeyBar
+from distprompt_tui.tui.widgets.app_screen import AppScreen
 from distprompt_tui.tui.widgets.line_widget import label_border
 from distprompt_tui.tui.widgets.one_line import OneLine
 
 _FRAME_LINES = 2
-_FLAT_BELOW_ROWS = 20
 _MOST_DIFFERENCES = 10
 
 
 class CompareScreen(AppScreen):
     """Each run keeps the digit that it was marked with."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(COMPARE_KEYS)]
     AUTO_FOCUS = "#differences"
+    flat_below = 20
     keys = COMPARE_KEYS
 
     def __init__(self, marked: Sequence[tuple[int, RunSummary]]) -> None:
         super().__init__()
         self._runs = [Compared(number, summary) for number, summary in marked]
-        self._followers = [RunMonitor(summary.run) for _, summary in marked]
+        self._monitors = [RunMonitor(summary.run) for _, summary in marked]
         self._by_seconds = False
         self._log = True
-        self._reading = False
+        self._poller = Poller(partial(in_thread, self._read_runs), self._show_runs)
 
-    def compose(self) -> ComposeResult:
-        """Called by Textual."""
+    def compose_body(self) -> ComposeResult:
         yield OneLine([("Compare  ", "heading"), (f"{len(self._runs)} runs", "strong")], id="header")
         yield ComparedCurves(PlotData(), id="curves", classes="panel")
         yield Legend(self._runs, id="legend", classes="panel")
         yield Differences(id="differences", classes="panel")
-        yield KeyBar((*COMPARE_KEYS, *APP_KEYS))
-        yield TooSmall()
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self._log = self.context.settings.divergence_scale == "log"
         self.query_one("#legend").border_title = "Runs"
         self.query_one("#differences").border_title = "What is different in their specs"
         self.set_interval(1 / self.context.updates_per_second, self.tick)
         self.call_after_refresh(self.tick)
 
-    def on_resize(self, event: events.Resize) -> None:
-        """Called by Textual."""
-        self.set_class(event.size.height < _FLAT_BELOW_ROWS, "-flat")
-
     def tick(self) -> None:
         """Read what is new, then draw what changed. Runs that have ended are read once."""
         living = [run for run in self._runs if run.summary.is_live or not run.curve]
-        if living and self.is_foreground and not self._reading:
-            self._reading = True
-            self.run_worker(self._read())
+        if living and self.is_foreground:
+            self.run_worker(self._poller.poll())
 
-    async def _read(self) -> None:
-        try:
-            self._runs = await in_thread(self._read_runs)
-        finally:
-            self._reading = False
+    def _show_runs(self, runs: list[Compared]) -> None:
+        self._runs = runs
         if self.is_composed:
             self._show()
 
@@ -83,10 +68,10 @@ class CompareScreen(AppScreen):
             replace(
                 run,
                 summary=summarise(run.summary.run, run.summary),
-                curve=follower.poll().state.curve,
+                curve=monitor.poll().state.curve,
                 spec=run.spec or read_spec_fields(run.summary.run.spec_file),
             )
-            for run, follower in zip(self._runs, self._followers, strict=True)
+            for run, monitor in zip(self._runs, self._monitors, strict=True)
         ]
 
     def _show(self) -> None:
@@ -99,15 +84,15 @@ class CompareScreen(AppScreen):
         scale, over = "log" if self._log else "linear", "seconds" if self._by_seconds else "steps"
         title = f"Best KL(p‖q) so far, nats, {scale}, over {over}"
         label_border(self.query_one(ComparedCurves), title=[(title, "border")])
-        words = {"scale": "linear" if self._log else "log", "time": "steps" if self._by_seconds else "seconds"}
-        self.query_one(KeyBar).show(words, frozenset())
+        self.show_keys()
+
+    def key_words(self) -> Mapping[str, str]:
+        return {"scale": "linear" if self._log else "log", "time": "steps" if self._by_seconds else "seconds"}
 
     def action_scale(self) -> None:
-        """Logarithmic or linear divergence."""
         self._log = not self._log
         self._show()
 
     def action_time(self) -> None:
-        """Over steps or over seconds."""
         self._by_seconds = not self._by_seconds
         self._show()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from textual.geometry import Size
@@ -13,8 +14,8 @@ from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, safe
-from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves
-from distprompt_tui.tui.drawing.styled_text import cut, wrapped
+from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves, plot_or_message
+from distprompt_tui.tui.drawing.styled_text import truncate
 from distprompt_tui.tui.runs.run_rows import header_line, layout_for, run_line
 from distprompt_tui.tui.widgets.line_widget import LineWidget, ScrollLineWidget
 
@@ -49,24 +50,20 @@ class ComparedCurves(LineWidget[PlotData]):
     """The best divergence so far of each run."""
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw. A failure of the plotting library is a sentence, not the end of the app."""
         curves = [(run.number, _points(run.curve, self.data.by_seconds)) for run in self.data.runs]
         drawn = [Curve(points, f"series {number}") for number, points in curves]
-        try:
-            return plot_curves(drawn, _limit(self.data.runs), _digits(curves), width, height, log=self.data.log)
-        except Exception as error:
-            return wrapped(f"The plot could not be drawn: {type(error).__name__}: {error}", width, "quiet")
+        references, marks = _limit(self.data.runs), _digits(curves)
+        plot = partial(plot_curves, drawn, references, marks, width, height, log=self.data.log)
+        return plot_or_message(plot, width)
 
 
 class Legend(LineWidget[Sequence[Compared]]):
     """Each run's line, as the list of runs has it."""
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """Called by Textual: the header and a line a run."""
         return len(self.data) + 1
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
         layout = layout_for(width)
         rows = [run_line(run.summary, layout, here=False, number=run.number, now=None) for run in self.data]
         return [header_line(layout, None), *rows]
@@ -81,7 +78,6 @@ class Differences(ScrollLineWidget):
         self._fields: list[tuple[str, list[str | None]]] = []
 
     def show(self, numbers: Sequence[int], differences: Mapping[str, list[str | None]]) -> None:
-        """Draw another table."""
         self._numbers, self._fields = list(numbers), list(differences.items())
         self.set_line_count(len(self._fields) + 1)
 
@@ -94,10 +90,10 @@ class Differences(ScrollLineWidget):
         cells = max((width - name_cells) // len(self._numbers), 2)
         if index == 0:
             digits: Line = [(fit(str(number), cells), f"series {number}") for number in self._numbers]
-            return cut([(fit("field", name_cells), "quiet"), *digits], width)
+            return truncate([(fit("field", name_cells), "quiet"), *digits], width)
         name, values = self._fields[index - 1]
         shown: Line = [(fit(safe("—" if value is None else value), cells - 1) + " ", "") for value in values]
-        return cut([(fit(safe(name), name_cells - 1) + " ", "quiet"), *shown], width)
+        return truncate([(fit(safe(name), name_cells - 1) + " ", "quiet"), *shown], width)
 
 
 def _points(curve: Sequence[Step], by_seconds: bool) -> list[tuple[float, float | None]]:

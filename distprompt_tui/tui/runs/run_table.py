@@ -11,9 +11,8 @@ from textual.containers import Vertical
 from distprompt_tui.runs.summary import Order, RunSummary
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import safe
-from distprompt_tui.tui.drawing.styled_text import wrapped
 from distprompt_tui.tui.runs.run_rows import header_line, layout_for, run_line
-from distprompt_tui.tui.widgets.line_table import LineTable
+from distprompt_tui.tui.widgets.line_table import ListTable
 from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 from distprompt_tui.tui.widgets.search_bar import SearchBar
 
@@ -48,49 +47,29 @@ class RunList:
     empty: str = "Reading the runs…"
 
 
-class RunTable(LineTable):
-    """The rows; the cursor stays on its run."""
+class RunTable(ListTable[RunSummary]):
+    """The rows."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.data = RunList()
 
-    @property
-    def row_count(self) -> int:
-        """How many runs there are."""
-        return len(self.data.runs)
-
-    @property
-    def current(self) -> RunSummary | None:
-        """The run under the cursor."""
-        return self.data.runs[self.cursor] if self.cursor < len(self.data.runs) else None
-
     def show(self, data: RunList) -> None:
-        """Draw other runs."""
-        current = self.current
         self.data = data
-        kept = [index for index, summary in enumerate(data.runs) if current and summary.run == current.run]
-        self.rows_changed(kept[0] if kept else None)
+        self.show_entries(data.runs, data.empty)
 
-    def line(self, index: int, width: int) -> Line:
-        """One run."""
-        if not self.data.runs:
-            return ([[], *wrapped(self.data.empty, width, "quiet")] + [[]] * (index + 1))[index]
-        summary = self.data.runs[index]
-        return run_line(
-            summary,
-            layout_for(width),
-            here=index == self.cursor,
-            number=self.data.marked.get(summary.run.name),
-            now=self.data.now,
-        )
+    def key_of(self, entry: RunSummary) -> object:
+        return entry.run
+
+    def entry_line(self, entry: RunSummary, width: int, *, here: bool) -> Line:
+        number = self.data.marked.get(entry.run.name)
+        return run_line(entry, layout_for(width), here=here, number=number, now=self.data.now)
 
 
 class RunsHeader(LineWidget[RunList]):
     """The columns' names, which do not scroll."""
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """One line."""
         return [header_line(layout_for(width), self.data.order)] if self.data.runs else []
 
 
@@ -104,19 +83,16 @@ class RunsPanel(Vertical):
         self._header = RunsHeader(RunList())
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield self._header
         yield self.table
         yield self.finder
 
     def show(self, data: RunList) -> None:
-        """Draw other runs."""
         self.table.show(data)
         self._header.show(data)
         self._retitle()
 
     def on_line_table_cursor_moved(self, event: RunTable.CursorMoved) -> None:
-        """Called by Textual."""
         self._retitle()
 
     def _retitle(self) -> None:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import work
 from textual.app import ComposeResult
-from textual.binding import BindingType
 
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.runs.summary import ORDERS, Order, RunSummary, matching_runs, sorted_runs
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import safe
-from distprompt_tui.tui.keymap import APP_KEYS, RUNS_KEYS, bindings
+from distprompt_tui.tui.keymap import RUNS_KEYS
+from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.runs.run_table import RunList, RunsPanel, RunTable
-from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
+from distprompt_tui.tui.widgets.app_screen import AppScreen
 from distprompt_tui.tui.widgets.dialogs import delete_question
-from distprompt_tui.tui.widgets.key_bar import KeyBar
 from distprompt_tui.tui.widgets.one_line import OneLine
 from distprompt_tui.tui.widgets.search_bar import SearchBar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from distprompt_tui.runs.directory import RunDirectory
 
@@ -32,15 +31,12 @@ REFRESH_SECONDS = 3.0
 MOST_MARKED = 6
 """More curves than this cannot be told apart."""
 
-_ON_A_RUN = ("open", "mark", "resume", "delete")
-
 NO_RUNS = "No runs yet: a search that you start is kept here, and goes on when you leave. Press esc and start one."
 
 
 class RunsScreen(AppScreen):
     """The list is read in a thread every three seconds; what has not changed is not read again."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(RUNS_KEYS)]
     AUTO_FOCUS = "#table"
     keys = RUNS_KEYS
 
@@ -51,31 +47,26 @@ class RunsScreen(AppScreen):
         self._find = ""
         self._has_read = False
         self._marked: dict[str, int] = {}
+        self._poller = Poller(lambda: self.context.read_runs(), self._show_runs)
 
-    def compose(self) -> ComposeResult:
-        """Called by Textual."""
+    def compose_body(self) -> ComposeResult:
         yield OneLine([], id="header")
         yield RunsPanel(id="runs", classes="panel")
-        yield KeyBar((*RUNS_KEYS, *APP_KEYS))
-        yield TooSmall()
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self._show()
-        self.set_interval(REFRESH_SECONDS, self._load_in_sight)
+        self.set_interval(REFRESH_SECONDS, self.tick)
 
     def on_screen_resume(self) -> None:
-        """Called by Textual: the screen comes into sight."""
-        self._load()
+        self.tick()
 
-    def _load_in_sight(self) -> None:
+    def tick(self) -> None:
+        """Read the runs, if the screen is seen."""
         if self.is_foreground:
-            self._load()
+            self.run_worker(self._poller.poll())
 
-    @work(exclusive=True, group="load")
-    async def _load(self) -> None:
-        self._all = await self.context.read_runs()
-        self._has_read = True
+    def _show_runs(self, runs: list[RunSummary]) -> None:
+        self._all, self._has_read = runs, True
         there = {summary.run.name for summary in self._all}
         self._marked = {name: number for name, number in self._marked.items() if name in there}
         self._show()
@@ -91,7 +82,7 @@ class RunsScreen(AppScreen):
             empty = f"No run has {safe(self._find)!r} in its state, target, model, method or name: esc shows all."
         self.query_one("#header", OneLine).show(self._headline())
         self.query_one(RunsPanel).show(RunList(found, len(self._all), self._order, self._marked, time.time(), empty))
-        self._show_keys()
+        self.show_keys()
 
     def _headline(self) -> Line:
         living = sum(summary.is_live for summary in self._all)
@@ -104,55 +95,39 @@ class RunsScreen(AppScreen):
             parts += [(f" {key} ", "key"), (words, "quiet")]
         return parts
 
-    def _show_keys(self) -> None:
-        current = self._current
-        useful = {
-            "open": current is not None,
-            "mark": current is not None,
-            "compare": len(self._marked) > 1,
-            "resume": current is not None and current.is_resumable and not self.context.read_only,
-            "delete": current is not None and not current.is_live and not self.context.read_only,
-            "runs": False,
-        }
-        self.query_one(KeyBar).show({}, frozenset(name for name, is_useful in useful.items() if not is_useful))
+    def availability(self) -> Mapping[str, bool | None]:
+        available: dict[str, bool | None] = {"compare": len(self._marked) > 1 or None, "runs": None}
+        if (run := self._current) is None:
+            return available | dict.fromkeys(("open", "mark", "resume", "delete"), False)
+        if self.context.read_only:
+            return available | {"resume": False, "delete": False}
+        return available | {"resume": run.is_resumable or None, "delete": not run.is_live or None}
 
     def on_line_table_cursor_moved(self, event: RunTable.CursorMoved) -> None:
-        """Called by Textual: another run can do other things."""
-        self._show_keys()
+        self.show_keys()
 
     @property
     def _current(self) -> RunSummary | None:
-        return self.query_one(RunTable).current
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Without a run under the cursor there is nothing to do with one; a viewer that may only look changes none."""
-        if action in ("resume", "delete") and self.context.read_only:
-            return False
-        return action not in _ON_A_RUN or (self.is_composed and self._current is not None)
+        return self.query_one(RunTable).current if self.is_composed else None
 
     # The list.
 
     def action_order(self) -> None:
-        """Sort by the next key."""
         self._order = ORDERS[(ORDERS.index(self._order) + 1) % len(ORDERS)]
         self._show()
 
     def action_find(self) -> None:
-        """Search the runs."""
         self.query_one(SearchBar).open()
 
     def on_search_bar_changed(self, event: SearchBar.Changed) -> None:
-        """Called by Textual."""
         self._find = event.find
         self._show()
 
     def action_back(self) -> None:
-        """Out of a search, or back to the screen below."""
         if not self.query_one(SearchBar).close():
             super().action_back()
 
     def action_mark(self) -> None:
-        """Mark the run with the first free number, or take its mark away."""
         assert self._current is not None
         name = self._current.run.name
         free = set(range(1, MOST_MARKED + 1)) - set(self._marked.values())
@@ -169,12 +144,10 @@ class RunsScreen(AppScreen):
     # One run.
 
     def action_open(self) -> None:
-        """Watch the run under the cursor."""
         assert self._current is not None
         self.context.watch_run(self._current.run)
 
     def action_resume(self) -> None:
-        """Let the run go on."""
         from distprompt_tui.runs.process import start_worker
 
         assert self._current is not None
@@ -184,7 +157,6 @@ class RunsScreen(AppScreen):
         self._change(start_worker, self._current.run, "goes on from its last checkpoint: enter watches it.")
 
     def action_delete(self) -> None:
-        """Delete the run, after a question."""
         assert self._current is not None
         run = self._current.run
         if self._current.is_live:
@@ -203,15 +175,14 @@ class RunsScreen(AppScreen):
         try:
             await in_thread(change, run)
         except (DistPromptError, OSError) as error:
-            self.notify(safe(str(error)), severity="error", markup=False)
+            self.show_error(error)
         else:
             self.notify(f"{safe(run.name)} {done}", markup=False)
-        self._load()
+        await self._poller.poll(again=True)
 
     # Several runs.
 
     def action_compare(self) -> None:
-        """The marked runs on one plot."""
         from distprompt_tui.tui.runs.compare_screen import CompareScreen
 
         if len(self._marked) < 2:

@@ -31,7 +31,6 @@ def read_problems() -> list[str]:
 
 
 def read_presets() -> list[Preset]:
-    """All presets that are right."""
     from distprompt_tui.config.presets import list_presets
 
     return list_presets()

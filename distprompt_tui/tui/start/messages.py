@@ -22,7 +22,7 @@ WELCOME: Line = [
 """What a person does first, in 80 columns."""
 
 
-def news_line(problem: str, model: ModelEntry | None, preparing: Preparing | None) -> Line:
+def notice_line(problem: str, model: ModelEntry | None, preparing: Preparing | None) -> Line:
     """The line under the header: a preset that is wrong, a model that is not ready."""
     if problem:
         return [("! ", "error"), (safe(problem), "error")]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.tui.platform.subprocesses import Probe, prepare_model
+from distprompt_tui.tui.platform.subprocesses import ModelClient, prepare_model
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.start.target_preview_data import (
     FoundBounds,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from distprompt_tui.models.registry import ModelEntry
     from distprompt_tui.models.vocabulary import Vocabulary
 
-REST_SECONDS = 0.35
+DEBOUNCE_SECONDS = 0.35
 """How long a choice must stand before work is spent on it: browsing costs nothing."""
 
 Key = tuple[str, str]
@@ -32,7 +32,7 @@ Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Known:
+class PreviewState:
     """All that is known of one model's target so far."""
 
     target: TargetPreview | None = None
@@ -52,28 +52,27 @@ class TargetPreviewService:
     def __init__(self, changed: Callable[[], None], maker: TargetMaker | None = None) -> None:
         self.model_server_status = ""
         self.device = ""
-        self._known: dict[Key, Known] = {}
-        self._turns: dict[Key, asyncio.Lock] = {}
+        self._states: dict[Key, PreviewState] = {}
+        self._locks: dict[Key, asyncio.Lock] = {}
         self._changed = changed
         self.maker = maker or TargetMaker()
-        self._probe: Probe | None = None
+        self._client: ModelClient | None = None
 
-    def known(self, model: str, target: spec.TargetSpec) -> Known:
-        """What has been found out by now."""
-        return self._known.get(_key(model, target), Known())
+    def known(self, model: str, target: spec.TargetSpec) -> PreviewState:
+        return self._states.get(_key(model, target), PreviewState())
 
-    async def look(self, entry: ModelEntry, target: spec.TargetSpec) -> None:
+    async def load(self, entry: ModelEntry, target: spec.TargetSpec) -> None:
         """Make the preview of a target, then find its bounds. Cancel it when something else is chosen."""
-        await asyncio.sleep(REST_SECONDS)
+        await asyncio.sleep(DEBOUNCE_SECONDS)
         key = _key(entry.name, target)
-        await self._make(key, entry, target, with_probe=True)
-        if self._known[key].target is not None:
+        await self._make(key, entry, target, with_model=True)
+        if self._states[key].target is not None:
             await self._find_bounds(key, entry, target)
 
-    async def fill(self, entry: ModelEntry, targets: Iterable[spec.TargetSpec]) -> None:
+    async def prefetch(self, entry: ModelEntry, targets: Iterable[spec.TargetSpec]) -> None:
         """Make the previews that need no model, for the small curves in the list."""
         for target in targets:
-            await self._make(_key(entry.name, target), entry, target, with_probe=False)
+            await self._make(_key(entry.name, target), entry, target, with_model=False)
 
     async def vocabulary(self, entry: ModelEntry) -> Vocabulary:
         """The tokens of a prepared model.
@@ -86,15 +85,14 @@ class TargetPreviewService:
         return await in_thread(self.maker.vocabulary, entry.folder, entry.vocab_size)
 
     async def close(self) -> None:
-        """End the helper process."""
-        probe, self._probe = self._probe, None
+        client, self._client = self._client, None
         self.model_server_status = ""
-        if probe is not None:
-            await probe.close()
+        if client is not None:
+            await client.close()
 
-    async def _make(self, key: Key, entry: ModelEntry, target: spec.TargetSpec, *, with_probe: bool) -> None:
-        async with self._turns.setdefault(key, asyncio.Lock()):
-            known = self._known.get(key, Known())
+    async def _make(self, key: Key, entry: ModelEntry, target: spec.TargetSpec, *, with_model: bool) -> None:
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            known = self._states.get(key, PreviewState())
             if known.target is not None or known.failure:
                 return
             try:
@@ -102,51 +100,51 @@ class TargetPreviewService:
                     assert entry.folder is not None
                     assert entry.vocab_size is not None
                     made = await in_thread(self.maker.make, entry.folder, entry.vocab_size, target)
-                elif with_probe:
+                elif with_model:
                     made = await self._ask_for_target(entry, target)
                 else:
                     return
             except DistPromptError as error:
-                self._learn(key, replace(known, failure=str(error)))
+                self._update(key, replace(known, failure=str(error)))
             else:
-                self._learn(key, replace(known, target=made))
+                self._update(key, replace(known, target=made))
 
     async def _ask_for_target(self, entry: ModelEntry, target: spec.TargetSpec) -> TargetPreview:
-        probe = await self._probe_of(entry)
-        async with aclosing(probe.ask("target", target=target.model_dump(mode="json"))) as answers:
+        client = await self._client_of(entry)
+        async with aclosing(client.ask("target", target=target.model_dump(mode="json"))) as answers:
             answer = await anext(answers)
-        self._probe_reports("")
+        self._report("")
         return preview_of(answer)
 
     async def _find_bounds(self, key: Key, entry: ModelEntry, target: spec.TargetSpec) -> None:
-        if self._known[key].bounds.done:
+        if self._states[key].bounds.done:
             return
         try:
-            probe = await self._probe_of(entry)
-            async for answer in probe.ask("bounds", target=target.model_dump(mode="json")):
-                self.device = probe.device
-                self._probe_reports("" if answer.get("done") else "being found")
+            client = await self._client_of(entry)
+            async for answer in client.ask("bounds", target=target.model_dump(mode="json")):
+                self.device = client.device
+                self._report("" if answer.get("done") else "being found")
                 names = ("floor", "head_optimum", "why_no_floor")
                 found = {name: answer[name] for name in names if answer.get(name) is not None}
-                bounds = replace(self._known[key].bounds, **found, done=bool(answer.get("done")))
-                self._learn(key, replace(self._known[key], bounds=bounds))
+                bounds = replace(self._states[key].bounds, **found, done=bool(answer.get("done")))
+                self._update(key, replace(self._states[key], bounds=bounds))
         except DistPromptError as error:
-            self._probe_reports(f"not found: {error}")
+            self._report(f"not found: {error}")
 
-    async def _probe_of(self, entry: ModelEntry) -> Probe:
-        if self._probe is None or self._probe.model != entry.name:
+    async def _client_of(self, entry: ModelEntry) -> ModelClient:
+        if self._client is None or self._client.model != entry.name:
             await self.close()
-            self._probe = Probe(entry.name, self._probe_reports)
-        self._probe_reports(self.model_server_status or "being found")
-        return self._probe
+            self._client = ModelClient(entry.name, self._report)
+        self._report(self.model_server_status or "being found")
+        return self._client
 
-    def _probe_reports(self, text: str) -> None:
+    def _report(self, text: str) -> None:
         if text != self.model_server_status:
             self.model_server_status = text
             self._changed()
 
-    def _learn(self, key: Key, known: Known) -> None:
-        self._known[key] = known
+    def _update(self, key: Key, known: PreviewState) -> None:
+        self._states[key] = known
         self._changed()
 
 
@@ -170,17 +168,17 @@ class ModelPreparer:
         """Make a model ready. Returns whether it is; a failure stays in `preparing`."""
         if name in self.preparing and not self.preparing[name].failure:
             return False
-        self._learn(name, Preparing())
+        self._update(name, Preparing())
         try:
-            await prepare_model(name, lambda text, fraction: self._learn(name, Preparing(text, fraction)))
+            await prepare_model(name, lambda text, fraction: self._update(name, Preparing(text, fraction)))
         except DistPromptError as error:
-            self._learn(name, Preparing(failure=str(error)))
+            self._update(name, Preparing(failure=str(error)))
             return False
         del self.preparing[name]
         self._changed()
         return True
 
-    def _learn(self, name: str, preparing: Preparing) -> None:
+    def _update(self, name: str, preparing: Preparing) -> None:
         self.preparing[name] = preparing
         self._changed()
 

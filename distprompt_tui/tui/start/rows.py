@@ -16,7 +16,6 @@ CURVE_CELLS = 10
 
 
 def model_row(name: str, parameters: int | None, vocab_size: int | None, status: str, busy: bool) -> Row:
-    """A model: is it ready, its name, its size."""
     signs = {"prepared": ("●", "good"), "installed": ("○", "warning"), "hub": ("○", "quiet")}
     sign = ("◐", "warning") if busy else signs.get(status, ("○", "quiet"))
     columns: tuple[Line, ...] = (
@@ -27,7 +26,6 @@ def model_row(name: str, parameters: int | None, vocab_size: int | None, status:
 
 
 def preset_row(name: str, by_rank: tuple[float, ...] | None) -> Row:
-    """A preset and the curve of its target's mass by rank."""
     curve = mass_curve(by_rank, CURVE_CELLS) if by_rank else "·" * CURVE_CELLS
     return Row(name, [("  ", ""), (safe(name), "strong")], ([(curve, "target" if by_rank else "faint")],))
 

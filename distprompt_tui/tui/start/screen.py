@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from textual import events, work
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Container
 
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.runs.summary import RunLabel, RunSummary, seconds_per_step, sorted_runs
 from distprompt_tui.text import formatting
 from distprompt_tui.text.terminal_text import safe
-from distprompt_tui.tui.keymap import APP_KEYS, START_KEYS, bindings
+from distprompt_tui.tui.keymap import START_KEYS
+from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
-from distprompt_tui.tui.start.messages import WELCOME, news_line, no_target_yet
+from distprompt_tui.tui.start.messages import WELCOME, no_target_yet, notice_line
 from distprompt_tui.tui.start.opening import Opening
 from distprompt_tui.tui.start.preview_service import ModelPreparer, Preparing, TargetPreviewService
 from distprompt_tui.tui.start.rows import model_row, preset_row, run_row
 from distprompt_tui.tui.start.spec_builder import build_spec
 from distprompt_tui.tui.start.target_preview import PreviewData, TargetView
-from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
-from distprompt_tui.tui.widgets.key_bar import KeyBar
+from distprompt_tui.tui.widgets.app_screen import AppScreen
 from distprompt_tui.tui.widgets.line_widget import label_border
 from distprompt_tui.tui.widgets.one_line import OneLine
 from distprompt_tui.tui.widgets.pick_list import PickList, heading_row
@@ -47,75 +46,66 @@ MAX_RUNS = 60
 class StartScreen(AppScreen):
     """Lists are read in threads after the first paint; the target is made while the person looks around."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(START_KEYS)]
     AUTO_FOCUS = "#presets"
     keys = START_KEYS
 
-    def __init__(self, open_editor: Callable[[Opening, Callable[[str], None]], None], *, ascii_only: bool) -> None:
+    def __init__(self, open_editor: Callable[[Opening, Callable[[str], None]], None]) -> None:
         """`open_editor` gets what to edit, and a function to call with the name of a saved preset."""
         super().__init__()
-        self._ascii_only = ascii_only
         self._open_editor = open_editor
         self.models: list[ModelEntry] = []
         self.presets: list[Preset] = []
         self.runs: list[RunSummary] = []
-        self._targets = TargetPreviewService(self._show_choice)
-        self._preparations = ModelPreparer(self._show_models)
+        self._poller = Poller(lambda: self.context.read_runs(), self._show_runs)
+        self._previews = TargetPreviewService(self._show_choice)
+        self._preparer = ModelPreparer(self._show_models)
         self._starts_when_ready = False
         self._form_of = ""
         self._problem = ""
         self._choose_next = ""
 
-    def compose(self) -> ComposeResult:
-        """Called by Textual."""
+    def compose_body(self) -> ComposeResult:
         yield OneLine(WELCOME, id="header")
-        yield OneLine([], id="news")
+        yield OneLine([], id="notice")
         with Container(id="choose"):
             with Container(id="lists"):
                 yield PickList("Looking for models…", id="models", classes="panel")
                 yield PickList("Reading the presets…", id="presets", classes="panel")
             with Container(id="chosen"):
-                yield TargetView(id="target", classes="panel")
+                yield TargetView(PreviewData(), id="target", classes="panel")
                 yield SearchForm(id="search", classes="panel")
         yield PickList("Looking for runs…", id="runs", classes="panel")
-        yield KeyBar((*START_KEYS, *APP_KEYS))
-        yield TooSmall()
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         for name, title in (
             ("models", "Models: parameters, tokens"),
             ("presets", "Targets: mass by rank"),
             ("runs", "Runs"),
         ):
             self.query_one(f"#{name}").border_title = title
-        self.set_interval(RUNS_SECONDS, self._load_runs_in_sight)
+        self.set_interval(RUNS_SECONDS, self.tick)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Called by Textual."""
         slim = event.size.width < _SLIM_BELOW_COLUMNS
         self.set_class(slim, "-slim")
         self.set_class(event.size.width < _TIGHT_BELOW_COLUMNS, "-tight")
         self.query_one("#search").border_title = "Search: method, length, steps" if slim else "Search"
 
     def on_screen_resume(self) -> None:
-        """Called by Textual: the screen comes into sight."""
         self.call_after_refresh(self.action_reload)
 
     async def on_screen_suspend(self) -> None:
-        """Called by Textual: a search gets the machine for itself."""
-        await self._targets.close()
+        """Leave the processor to a search."""
+        await self._previews.close()
 
     async def on_unmount(self) -> None:
-        """Called by Textual."""
-        await self._targets.close()
+        await self._previews.close()
 
     # What there is.
 
     def action_reload(self) -> None:
-        """Look for models, presets and runs."""
         self._load()
-        self._load_runs()
+        self.run_worker(self._poller.poll())
 
     @work(exclusive=True, group="load")
     async def _load(self) -> None:
@@ -136,29 +126,27 @@ class StartScreen(AppScreen):
         self._show_models()
         self._look()
 
-    def _load_runs_in_sight(self) -> None:
+    def tick(self) -> None:
+        """Read the runs, if the screen is seen."""
         if self.is_foreground:
-            self._load_runs()
+            self.run_worker(self._poller.poll())
 
-    @work(exclusive=True, group="runs")
-    async def _load_runs(self) -> None:
-        self.runs = sorted_runs(await self.context.read_runs(), "newest")
+    def _show_runs(self, runs: list[RunSummary]) -> None:
+        self.runs = sorted_runs(runs, "newest")
         if self.is_composed:
             empty = "No runs yet. A search that you start goes on when you leave, and waits for you here."
-            runs = self.query_one("#runs", PickList)
-            runs.show([run_row(run) for run in self.runs[:MAX_RUNS]], empty)
-            count = f"all {len(self.runs):,} runs" if len(self.runs) > 1 else ""
-            label_border(runs, subtitle=[("u ", "key"), (count, "border")] if count else [])
+            rows = self.query_one("#runs", PickList)
+            rows.show([run_row(run) for run in self.runs[:MAX_RUNS]], empty)
+            count = f"all {len(runs):,} runs" if len(runs) > 1 else ""
+            label_border(rows, subtitle=[("u ", "key"), (count, "border")] if count else [])
 
     @property
     def model(self) -> ModelEntry | None:
-        """The chosen model."""
         value = self.query_one("#models", PickList).value
         return next((entry for entry in self.models if entry.name == value), None)
 
     @property
     def preset(self) -> Preset | None:
-        """The chosen preset."""
         value = self.query_one("#presets", PickList).value
         return next((preset for preset in self.presets if preset.name == value), None)
 
@@ -167,7 +155,7 @@ class StartScreen(AppScreen):
     def _show_models(self) -> None:
         if not self.is_composed:
             return
-        busy = self._preparations.preparing
+        busy = self._preparer.preparing
         rows = [
             model_row(entry.name, entry.parameters, entry.vocab_size, entry.status, entry.name in busy)
             for entry in self.models
@@ -182,38 +170,36 @@ class StartScreen(AppScreen):
             if preset.spec.target.family != family:
                 family = preset.spec.target.family
                 rows.append(heading_row(family))
-            known = self._targets.known(model.name, preset.spec.target) if model else None
+            known = self._previews.known(model.name, preset.spec.target) if model else None
             rows.append(preset_row(preset.name, known.target.by_rank if known and known.target else None))
         self.query_one("#presets", PickList).show(rows, "No presets: ctrl+r looks again.")
 
     def _show_choice(self) -> None:
-        """Draw what is known of the chosen model and target."""
         if not self.is_composed:
             return
         model, preset = self.model, self.preset
-        self.query_one("#news", OneLine).show(news_line(self._problem, model, self._preparing()))
-        self.query_one("#news").display = bool(self.query_one("#news", OneLine).data)
+        self.query_one("#notice", OneLine).show(notice_line(self._problem, model, self._preparing()))
+        self.query_one("#notice").display = bool(self.query_one("#notice", OneLine).data)
         self._show_presets()
-        device = self._targets.device
+        device = self._previews.device
         label_border(self.query_one("#models"), subtitle=[("on ", "border"), (device, "border")] if device else [])
         if preset is None:
             return
-        known = self._targets.known(model.name, preset.spec.target) if model else None
+        known = self._previews.known(model.name, preset.spec.target) if model else None
         self.query_one("#target", TargetView).show(
             PreviewData(
                 title=preset.spec.title or preset.name,
                 description=preset.spec.description,
                 target=known.target if known else None,
-                going_on=(known.failure if known else "") or no_target_yet(model, self._targets.model_server_status),
-                bounds_going_on=self._targets.model_server_status,
+                going_on=(known.failure if known else "") or no_target_yet(model, self._previews.model_server_status),
+                bounds_going_on=self._previews.model_server_status,
                 failed=bool(known and known.failure),
-                ascii_only=self._ascii_only,
                 **({"bounds": known.bounds} if known else {}),
             )
         )
 
     def _preparing(self) -> Preparing | None:
-        return self._preparations.preparing.get(self.model.name) if self.model else None
+        return self._preparer.preparing.get(self.model.name) if self.model else None
 
     def _show_estimate(self) -> None:
         choice, model = self.query_one(SearchForm).choice, self.model
@@ -225,13 +211,11 @@ class StartScreen(AppScreen):
         self.query_one(SearchForm).say(known)
 
     def choose(self, list_name: str, value: str) -> None:
-        """Put the cursor of a list on a row."""
         self.query_one(f"#{list_name}", PickList).choose(value)
 
     # What is chosen.
 
     def on_option_list_option_highlighted(self, event: PickList.OptionHighlighted) -> None:
-        """Called by Textual."""
         if event.option_list.id == "runs":
             return
         if (preset := self.preset) is not None and preset.name != self._form_of:
@@ -242,7 +226,6 @@ class StartScreen(AppScreen):
         self._look()
 
     def on_search_form_changed(self, event: SearchForm.Changed) -> None:
-        """Called by Textual."""
         self._show_estimate()
 
     def _look(self) -> None:
@@ -255,25 +238,24 @@ class StartScreen(AppScreen):
         if model.status == "prepared":
             self._find_out(model, preset.spec.target)
             self._fill(model, [preset.spec.target for preset in self.presets])
-        elif model.status == "installed" and model.name not in self._preparations.preparing:
+        elif model.status == "installed" and model.name not in self._preparer.preparing:
             self.action_prepare()
 
     @work(exclusive=True, group="look")
     async def _find_out(self, model: ModelEntry, target: spec.TargetSpec) -> None:
-        await self._targets.look(model, target)
+        await self._previews.load(model, target)
 
     @work(exclusive=True, group="fill")
     async def _fill(self, model: ModelEntry, targets: list[spec.TargetSpec]) -> None:
-        await self._targets.fill(model, targets)
+        await self._previews.prefetch(model, targets)
 
     def action_prepare(self) -> None:
-        """Make the chosen model ready."""
         if self.model is not None and self.model.status in ("installed", "hub"):
             self._prepare(self.model.name)
 
     @work(group="prepare")
     async def _prepare(self, name: str) -> None:
-        if not await self._preparations.prepare(name):
+        if not await self._preparer.prepare(name):
             return
         await self._load().wait()
         if self._starts_when_ready and self.model is not None and self.model.name == name:
@@ -281,28 +263,23 @@ class StartScreen(AppScreen):
             self.action_start()
 
     def action_method(self) -> None:
-        """The next method."""
         self.query_one(SearchForm).next_method()
 
     def action_length(self, by: int) -> None:
-        """A longer or shorter prompt."""
         self.query_one(SearchForm).change("length", by)
 
     def action_steps(self, by: int) -> None:
-        """More or fewer steps."""
         self.query_one(SearchForm).change("steps", by)
 
     # Editing.
 
     def action_edit(self) -> None:
-        """Change the chosen target."""
         if self.preset is None:
             self.notify("Choose a target first, or press n for a blank one.", severity="warning")
         else:
             self._edit(self.preset.spec, self.preset.name)
 
     def action_blank(self) -> None:
-        """Write a target."""
         from distprompt_tui.config import spec
 
         self._edit(spec.RunSpec(target=spec.Uniform()), "")
@@ -313,7 +290,7 @@ class StartScreen(AppScreen):
         if model is None or model.status != "prepared":
             self.notify("The editor needs the model's tokens: choose a model that is prepared, or press p.")
             return
-        opening = Opening(model, base, self.query_one(SearchForm).choice, self._targets.maker, preset)
+        opening = Opening(model, base, self.query_one(SearchForm).choice, self._previews.maker, preset)
         self._open_editor(opening, self._will_choose)
 
     def _will_choose(self, preset: str) -> None:
@@ -322,7 +299,6 @@ class StartScreen(AppScreen):
     # Starting.
 
     def on_pick_list_picked(self, event: PickList.Picked) -> None:
-        """Called by Textual: enter on a row."""
         if event.pick_list.id != "runs":
             self.action_start()
             return
@@ -331,21 +307,19 @@ class StartScreen(AppScreen):
             self.context.watch_run(chosen.run)
 
     def on_input_submitted(self) -> None:
-        """Called by Textual."""
         self.action_start()
 
     def action_start(self) -> None:
-        """Start the search that is chosen, when its model is ready."""
         model, preset = self.model, self.preset
         if model is None or preset is None:
             self.notify("Choose a model and a target first.", severity="warning")
-        elif self._preparing() is not None and not self._preparations.preparing[model.name].failure:
+        elif self._preparing() is not None and not self._preparer.preparing[model.name].failure:
             self._starts_when_ready = True
             self.notify(f"{safe(model.name)} is being prepared; the search starts when it is ready.", markup=False)
         else:
             try:
                 chosen = build_spec(preset.spec, model.name, self.query_one(SearchForm).choice)
             except DistPromptError as error:
-                self.notify(safe(str(error)), severity="error", markup=False)
+                self.show_error(error)
                 return
             self.context.start_search(chosen)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, mass_curve
 from distprompt_tui.text.terminal_text import fit, safe, visible_token
-from distprompt_tui.tui.drawing.styled_text import cut, wrapped
+from distprompt_tui.tui.context import is_ascii_only
+from distprompt_tui.tui.drawing.styled_text import truncate, wrapped
 from distprompt_tui.tui.start.target_preview_data import FoundBounds, TargetPreview
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 
@@ -35,28 +36,21 @@ class PreviewData:
     bounds: FoundBounds = field(default_factory=FoundBounds)
     bounds_going_on: str = ""
     failed: bool = False
-    ascii_only: bool = False
 
 
 class TargetView(LineWidget[PreviewData]):
     """Drawn anew when something of it becomes known."""
 
-    def __init__(self, *, id: str, classes: str) -> None:
-        super().__init__(PreviewData(), id=id, classes=classes)
-
-    def on_mount(self) -> None:
-        """Called by Textual."""
-        self.border_title = "Target"
+    BORDER_TITLE = "Target"
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
-        return preview_lines(self.data, width, height)
+        return preview_lines(self.data, width, height, ascii_only=is_ascii_only(self))
 
 
-def preview_lines(data: PreviewData, width: int, height: int) -> list[Line]:
+def preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: bool = False) -> list[Line]:
     """Description, numbers, then as many tokens as there is room for."""
     roomy = height >= 18
-    lines: list[Line] = [cut([(safe(data.title), "strong")], width)] if data.title else []
+    lines: list[Line] = [truncate([(safe(data.title), "strong")], width)] if data.title else []
     lines += wrapped(safe(data.description), width, "quiet", max_lines=3 if roomy else 1) if data.description else []
     if roomy and lines:
         lines.append([])
@@ -73,11 +67,11 @@ def preview_lines(data: PreviewData, width: int, height: int) -> list[Line]:
         lines += [[], *wrapped(safe(target.recipe), width, "quiet", max_lines=3), []]
         curve = mass_curve(target.by_rank, max(width - _LABEL_CELLS, 0))
         lines += [[(f"{'by rank':<{_LABEL_CELLS}}", "quiet"), (curve, "target")], []]
-    return lines + _tokens(data, target, width, height - len(lines))
+    return lines + _tokens(target, width, height - len(lines), ascii_only=ascii_only)
 
 
 def _number(name: str, value: str, role: str, words: str, width: int) -> Line:
-    return cut(
+    return truncate(
         [(f"{name:<{_LABEL_CELLS}}", "quiet"), (f"{value:>7}", role or "strong"), (f"  {words}", "faint")], width
     )
 
@@ -87,17 +81,17 @@ def _bound(name: str, value: float | None, role: str, words: str, data: PreviewD
         return _number(name, formatting.nats(value), role, words, width)
     why = data.bounds.why_no_floor if name == "floor" else None
     missing = f"none: {safe(why)}" if why else "none" if data.bounds.done else safe(data.bounds_going_on) or "not yet"
-    return cut([(f"{name:<{_LABEL_CELLS}}", "quiet"), (missing, "faint")], width)
+    return truncate([(f"{name:<{_LABEL_CELLS}}", "quiet"), (missing, "faint")], width)
 
 
-def _tokens(data: PreviewData, target: TargetPreview, width: int, count: int) -> list[Line]:
+def _tokens(target: TargetPreview, width: int, count: int, *, ascii_only: bool) -> list[Line]:
     if not target.tokens:
         return []
     largest = target.tokens[0][2]
     room = max(width - _TOKEN_CELLS - formatting.MASS_WIDTH - 2, 0)
     return [
         [
-            (fit(visible_token(text, ascii_only=data.ascii_only) or "(no token)", _TOKEN_CELLS), "strong"),
+            (fit(visible_token(text, ascii_only=ascii_only) or "(no token)", _TOKEN_CELLS), "strong"),
             (f" {formatting.mass(mass):>{formatting.MASS_WIDTH}} ", "target"),
             (formatting.meter(mass / largest if largest else 0.0, room), "target"),
         ]

@@ -1,4 +1,4 @@
-"""A target before anything runs: made in a thread where numpy can, by the probe where a model must."""
+"""A target before anything runs: made in a thread where numpy can, by the model server where a model must."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class TargetMaker:
 
 
 def preview_of(answer: dict[str, Any]) -> TargetPreview:
-    """A preview out of the probe's answer to `target`."""
+    """A preview out of the model server's answer to `target`."""
     return TargetPreview(
         recipe=str(answer["recipe"]),
         entropy=float(answer["entropy"]),
@@ -92,7 +92,7 @@ def preview_of(answer: dict[str, Any]) -> TargetPreview:
 
 
 def target_needs_model(target: spec.TargetSpec) -> bool:
-    """Whether only the probe can make it. Imports numpy: call it in a thread."""
+    """Whether only the model server can make it. Imports numpy: call it in a thread."""
     from distprompt_tui.targets import needs_model
 
     return needs_model(target)

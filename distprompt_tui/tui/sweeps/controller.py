@@ -27,7 +27,7 @@ class SweepController:
     """What a person does to one sweep. Somebody else's sweep is only looked at, as all are in a read-only app.
 
     Args:
-        screen: where it is done; it is told of what went wrong.
+        screen: shows questions and messages.
         directory: the sweep's folder.
     """
 
@@ -35,18 +35,12 @@ class SweepController:
         self._screen = screen
         self._directory = directory
 
-    @property
-    def may_change(self) -> bool:
-        """Whether the sweep may be started and stopped from here."""
-        return not self._screen.context.read_only and is_owned_by_user(self._directory.path)
-
-    def can_start(self, state: str) -> bool:
-        """Whether there is something to start, or to go on with."""
-        return self.may_change and state in _STARTABLE
-
-    def can_stop(self, state: str) -> bool:
-        """Whether there is a process to end."""
-        return self.may_change and state == "running"
+    def availability(self, state: str) -> dict[str, bool | None]:
+        """Which actions are available in a state of the sweep; see `AppScreen.availability`."""
+        if self._screen.context.read_only:
+            return {"run": False, "stop": False}
+        is_own = is_owned_by_user(self._directory.path)
+        return {"run": (is_own and state in _STARTABLE) or None, "stop": (is_own and state == "running") or None}
 
     def start(self, sweep: Sweep | None, state: str, then: Callable[[], object]) -> None:
         """Start it, or go on with it; `then` is called when it runs."""
@@ -58,8 +52,8 @@ class SweepController:
             self._warn("It is running already." if state == "running" else "There is nothing left to do.")
         else:
             self._screen.notify("The sweep is being started…", timeout=3)
-            told = "The sweep runs in a process of its own, and goes on when you leave."
-            self._run(partial(start_sweep, sweep, self._directory), told, then)
+            message = "The sweep runs in a process of its own, and goes on when you leave."
+            self._run(partial(start_sweep, sweep, self._directory), message, then)
 
     def stop(self, state: str, then: Callable[[], object]) -> None:
         """Stop it, after a question; `then` is called when it has ended."""
@@ -79,22 +73,21 @@ class SweepController:
             self._run(partial(stop_sweep, self._directory), "The sweep is stopped; r goes on with it.", then)
 
     def _why_not(self) -> str | None:
-        """Why nothing can be done now."""
-        if not self.may_change:
+        if not is_owned_by_user(self._directory.path):
             return FOREIGN
         is_busy = any(worker.group == _GROUP and not worker.is_finished for worker in self._screen.workers)
         return "A sweep is being started or stopped: a moment." if is_busy else None
 
-    def _run(self, change: Callable[[], object], told: str, then: Callable[[], object]) -> None:
-        self._screen.run_worker(self._change(change, told, then), group=_GROUP)
+    def _run(self, change: Callable[[], object], message: str, then: Callable[[], object]) -> None:
+        self._screen.run_worker(self._change(change, message, then), group=_GROUP)
 
-    async def _change(self, change: Callable[[], object], told: str, then: Callable[[], object]) -> None:
+    async def _change(self, change: Callable[[], object], message: str, then: Callable[[], object]) -> None:
         try:
             await in_thread(change)
         except (DistPromptError, OSError) as error:
-            self._screen.notify(safe(str(error)), severity="error", timeout=10, markup=False)
+            self._screen.show_error(error, timeout=10)
         else:
-            self._screen.notify(told)
+            self._screen.notify(message)
         then()
 
     def _warn(self, text: str) -> None:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
 
-from textual import events, work
 from textual.app import ComposeResult
-from textual.binding import BindingType
 
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.tui.keymap import APP_KEYS, SWEEPS_KEYS, bindings
+from distprompt_tui.tui.keymap import SWEEPS_KEYS
+from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.sweeps.controller import SweepController
 from distprompt_tui.tui.sweeps.sweep_table import AboutSweep, SweepListing, SweepsPanel, SweepTable
-from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
-from distprompt_tui.tui.widgets.key_bar import KeyBar
+from distprompt_tui.tui.widgets.app_screen import AppScreen
 from distprompt_tui.tui.widgets.one_line import OneLine
 
 if TYPE_CHECKING:
@@ -23,59 +23,42 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 3.0
 
-_FLAT_BELOW_ROWS = 20
-"""Below this height, the list has all the room."""
-
-_ON_A_SWEEP = ("open", "carry_out", "stop")
-
 
 class SweepsScreen(AppScreen):
     """The folders are read in a thread every three seconds, and of each only what is new."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(SWEEPS_KEYS)]
     AUTO_FOCUS = "#table"
+    flat_below = 20
     keys = SWEEPS_KEYS
 
     def __init__(self) -> None:
         super().__init__()
         self._sweeps: SweepList | None = None
         self._entries: list[SweepEntry] = []
-        self._reading = False
+        self._poller = Poller(partial(in_thread, self._read), self._show_entries)
 
-    def compose(self) -> ComposeResult:
-        """Called by Textual."""
+    def compose_body(self) -> ComposeResult:
         yield OneLine([], id="header")
         yield SweepsPanel(id="sweeps", classes="panel")
         yield AboutSweep(None, id="about", classes="panel")
-        yield KeyBar((*SWEEPS_KEYS, *APP_KEYS))
-        yield TooSmall()
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self._show("Looking for sweeps…")
-        self.set_interval(REFRESH_SECONDS, self._load_in_sight)
-
-    def on_resize(self, event: events.Resize) -> None:
-        """Called by Textual."""
-        self.set_class(event.size.height < _FLAT_BELOW_ROWS, "-flat")
+        self.set_interval(REFRESH_SECONDS, self.tick)
 
     def on_screen_resume(self) -> None:
-        """Called by Textual: the screen comes into sight."""
-        self._load()
+        self.tick()
 
-    def _load_in_sight(self) -> None:
+    def tick(self) -> None:
+        """Read the sweeps, if the screen is seen."""
         if self.is_foreground:
-            self._load()
+            self.run_worker(self._poller.poll())
 
-    @work(group="load")
-    async def _load(self) -> None:
-        if self._reading:
-            return
-        self._reading = True
-        try:
-            self._entries = await in_thread(self._read)
-        finally:
-            self._reading = False
+    def _read_again(self) -> None:
+        self.run_worker(self._poller.poll(again=True))
+
+    def _show_entries(self, entries: list[SweepEntry]) -> None:
+        self._entries = entries
         self._show("No sweeps: a sweep is a TOML file, and none is there.")
 
     def _read(self) -> list[SweepEntry]:
@@ -105,51 +88,39 @@ class SweepsScreen(AppScreen):
     def _show_current(self) -> None:
         entry = self._current
         self.query_one(AboutSweep).show(entry)
-        hands, state = self._hands, entry.standing.state if entry else ""
-        useful = {
-            "open": entry is not None,
-            "carry_out": hands is not None and hands.can_start(state),
-            "stop": hands is not None and hands.can_stop(state),
-            "sweeps": False,
-        }
-        hidden = frozenset(name for name, is_useful in useful.items() if not is_useful)
-        self.query_one(KeyBar).show({"carry_out": "start" if state == "not begun" else "go on"}, hidden)
+        self.show_keys()
+
+    def availability(self) -> Mapping[str, bool | None]:
+        if (entry := self._current) is None:
+            return {"open": False, "run": False, "stop": False, "sweeps": None}
+        return {**self._controller(entry).availability(entry.standing.state), "sweeps": None}
+
+    def key_words(self) -> Mapping[str, str]:
+        is_begun = self._current is not None and self._current.standing.state != "not begun"
+        return {"run": "go on" if is_begun else "start"}
 
     def on_line_table_cursor_moved(self, event: SweepTable.CursorMoved) -> None:
-        """Called by Textual: another sweep can do other things."""
         self._show_current()
 
     @property
     def _current(self) -> SweepEntry | None:
-        return self.query_one(SweepTable).current
+        return self.query_one(SweepTable).current if self.is_composed else None
 
-    @property
-    def _hands(self) -> SweepController | None:
-        return SweepController(self, self._current.directory) if self._current else None
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Without a sweep there is nothing to do with one; a viewer that may only look changes none."""
-        if action in ("carry_out", "stop") and self.context.read_only:
-            return False
-        return action not in _ON_A_SWEEP or (self.is_composed and self._current is not None)
+    def _controller(self, entry: SweepEntry) -> SweepController:
+        return SweepController(self, entry.directory)
 
     # One sweep.
 
     def action_open(self) -> None:
-        """The sweep under the cursor on a screen of its own."""
         from distprompt_tui.tui.sweeps.screen import SweepScreen
 
         assert self._current is not None
         self.app.push_screen(SweepScreen(self._current.directory, self._current.sweep, self._current.size))
 
-    def action_carry_out(self) -> None:
-        """Start the sweep, or go on with it."""
+    def action_run(self) -> None:
         assert self._current is not None
-        SweepController(self, self._current.directory).start(
-            self._current.sweep, self._current.standing.state, self._load
-        )
+        self._controller(self._current).start(self._current.sweep, self._current.standing.state, self._read_again)
 
     def action_stop(self) -> None:
-        """Stop the sweep, after a question."""
         assert self._current is not None
-        SweepController(self, self._current.directory).stop(self._current.standing.state, self._load)
+        self._controller(self._current).stop(self._current.standing.state, self._read_again)

@@ -56,7 +56,6 @@ class SweepMonitor:
         self._left: float | None = None
 
     def poll(self) -> SweepView:
-        """The sweep now."""
         try:
             return self._read()
         except (UsageError, OSError) as error:
@@ -73,10 +72,10 @@ class SweepMonitor:
             raise UsageError(f"its grid has {count:,} searches; up to {MOST_SEARCHES:,} are shown")
         self._tasks = self._tasks or plan_tasks(sweep)
         pid = runner_pid(self.directory)
-        has_news = self._reader.read()
-        if has_news or self._report is None:
+        has_new_rows = self._reader.read()
+        if has_new_rows or self._report is None:
             self._report = self._report_of(sweep, self._tasks)
-        if pid is None or has_news or self._left is None:
+        if pid is None or has_new_rows or self._left is None:
             self._left = None if pid is None else self._seconds_left(self._tasks, pid)
         return SweepView(
             standing_of(sweep, self.directory, self._reader, pid is not None),

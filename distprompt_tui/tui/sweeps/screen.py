@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.app import ComposeResult
-from textual.binding import BindingType
 
 from distprompt_tui.reports import wording
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import safe
-from distprompt_tui.tui.drawing.styled_text import cut, fitting
-from distprompt_tui.tui.keymap import APP_KEYS, SWEEP_KEYS, bindings
+from distprompt_tui.tui.drawing.styled_text import fit_parts, truncate
+from distprompt_tui.tui.keymap import SWEEP_KEYS
+from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.sweeps.controller import SweepController
 from distprompt_tui.tui.sweeps.monitor import SweepMonitor, SweepView
 from distprompt_tui.tui.sweeps.sweep_lines import notes, settings_line, status_line, verdict_lines
 from distprompt_tui.tui.sweeps.sweep_plot import SweepPicture, SweepPlot
 from distprompt_tui.tui.sweeps.sweep_points import PointTable
-from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
-from distprompt_tui.tui.widgets.key_bar import KeyBar
+from distprompt_tui.tui.widgets.app_screen import AppScreen
 from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 from distprompt_tui.tui.widgets.one_line import OneLine
 
@@ -62,53 +63,42 @@ _SENTENCES = {
 class SweepScreen(AppScreen):
     """Reads on at the app's pace; judges in a thread, and only where a row is new."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(SWEEP_KEYS)]
     AUTO_FOCUS = "#rows"
     keys = SWEEP_KEYS
 
     def __init__(self, directory: SweepDirectory, sweep: Sweep | None, size: str) -> None:
         super().__init__()
         self._heading = f"{sweep.name}, {size}" if sweep and size else directory.name
-        self._follower = SweepMonitor(directory, sweep)
-        self._hands = SweepController(self, directory)
+        self._monitor = SweepMonitor(directory, sweep)
+        self._controller = SweepController(self, directory)
         self._view = SweepView()
         self._chosen = 0
         self._log = False
         self._whole: bool | None = None
         self._is_whole = False
-        self._reading = False
+        self._poller = Poller(partial(in_thread, self._monitor.poll), self._show_view)
 
-    def compose(self) -> ComposeResult:
-        """Called by Textual."""
+    def compose_body(self) -> ComposeResult:
         yield OneLine([], id="header")
         yield OneLine([], id="settings")
         yield Verdicts([], id="verdicts", classes="panel")
         yield SweepPlot(SweepPicture(sentence="Reading the sweep…"), id="picture", classes="panel")
         yield PointTable(id="points", classes="panel")
-        yield KeyBar((*SWEEP_KEYS, *APP_KEYS))
-        yield TooSmall()
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self.set_interval(1 / self.context.updates_per_second, self.tick)
         self.call_after_refresh(self.tick)
         self._show()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Called by Textual."""
         self.call_after_refresh(self._show)
 
     def tick(self) -> None:
-        """Read what is new, then draw what changed."""
-        if self.is_foreground and not self._reading:
-            self._reading = True
-            self.run_worker(self._read())
+        """Read the sweep, if the screen is seen."""
+        if self.is_foreground:
+            self.run_worker(self._poller.poll())
 
-    async def _read(self) -> None:
-        try:
-            view = await in_thread(self._follower.poll)
-        finally:
-            self._reading = False
+    def _show_view(self, view: SweepView) -> None:
         if view != self._view:
             self._view = view
             self._show()
@@ -139,7 +129,7 @@ class SweepScreen(AppScreen):
         self.query_one("#settings", OneLine).show(chosen)
         self._show_verdicts()
         self._show_panel()
-        self._show_keys()
+        self.show_keys()
 
     def _show_verdicts(self) -> None:
         report, box = self._view.report, self.query_one(Verdicts)
@@ -159,7 +149,7 @@ class SweepScreen(AppScreen):
         box.display = bool(lines)
         box.styles.height = len(lines) + self._frame
         claim = f"Finding: {self._view.claim}" if self._view.claim else "Without a result"
-        label_border(box, title=cut([(claim, "border")], width))
+        label_border(box, title=truncate([(claim, "border")], width))
         box.show(lines)
 
     def _show_panel(self) -> None:
@@ -175,9 +165,9 @@ class SweepScreen(AppScreen):
         table.styles.height = min(points + 1, self._rows(_MOST_POINT_ROWS)) + self._frame
         table.show(curves)
         cost = wording.cost_parts(self._view.report) if self._view.report else []
-        told = fitting([[(part, "border")] for part in cost], self.app.size.width - 8, (", ", "border"))
+        subtitle = fit_parts([[(part, "border")] for part in cost], self.app.size.width - 8, (", ", "border"))
         label_border(table, title=[("Points: means over the targets, 95 % intervals", "border")])
-        label_border(table, subtitle=told)
+        label_border(table, subtitle=subtitle)
 
     def _title(self) -> str:
         """The setting and what is drawn of it; of a sweep without results, what it is for."""
@@ -189,14 +179,13 @@ class SweepScreen(AppScreen):
     def _sentence(self) -> tuple[str, str]:
         """What stands in the place of the picture, and its role."""
         if self._view.problem:
-            problem = self._view.problem.replace(f"{self._follower.directory.path}/", "")
+            problem = self._view.problem.replace(f"{self._monitor.directory.path}/", "")
             return f"The sweep cannot be read. {safe(problem)}", "error"
         if (standing := self._view.standing) is None:
             return "Reading the sweep…", "quiet"
         return _SENTENCES[standing.state].format(total=standing.total), "quiet"
 
     def _rows(self, part: float) -> int:
-        """Lines that a part of the screen has."""
         return round(part * self.app.size.height)
 
     @property
@@ -204,60 +193,51 @@ class SweepScreen(AppScreen):
         """Lines that a panel's border takes: on a low screen it is a rule above it."""
         return 1 if self.has_class("-low") else _FRAME_LINES
 
-    def _show_keys(self) -> None:
-        useful = {
-            "carry_out": self._hands.can_start(self.state),
-            "stop": self._hands.can_stop(self.state),
-            "setting(1)": len(self._panels) > 1,
-            "verdicts": bool(self._view.report and self._view.report.verdicts),
-            "scale": bool(self._panels) and len(self._entropies) > 1,
-            "sweeps": False,
+    # Actions.
+
+    def availability(self) -> Mapping[str, bool | None]:
+        return {
+            **self._controller.availability(self.state),
+            "setting": len(self._panels) > 1 or None,
+            "verdicts": bool(self._view.report and self._view.report.verdicts) or None,
+            "scale": (bool(self._panels) and len(self._entropies) > 1) or None,
+            "sweeps": None,
         }
-        words_now = {"scale": "linear" if self._log else "log", "verdicts": "effects" if self._is_whole else "verdicts"}
-        words_now |= {"carry_out": "start" if self.state == "not begun" else "go on"}
-        hidden = frozenset(name for name, is_useful in useful.items() if not is_useful)
-        self.query_one(KeyBar).show(words_now, hidden)
 
-    # What can be done.
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A viewer that may only look starts and stops nothing."""
-        return action not in ("carry_out", "stop") or not self.context.read_only
+    def key_words(self) -> Mapping[str, str]:
+        return {
+            "scale": "linear" if self._log else "log",
+            "verdicts": "effects" if self._is_whole else "verdicts",
+            "run": "start" if self.state == "not begun" else "go on",
+        }
 
     def action_setting(self, by: int) -> None:
-        """Another model, method or length."""
         if self._panels:
             self._chosen = (self._chosen + by) % len(self._panels)
             self._show()
 
     def action_verdicts(self) -> None:
-        """All that is said of the verdicts, or their effects alone."""
         self._whole = not self._is_whole
         self._show()
 
     def action_scale(self) -> None:
-        """Logarithmic or linear divergence."""
         self._log = not self._log
         self._show()
 
-    def action_carry_out(self) -> None:
-        """Start the sweep, or go on with it."""
-        self._hands.start(self._follower.sweep, self.state, self.tick)
+    def action_run(self) -> None:
+        self._controller.start(self._monitor.sweep, self.state, self.tick)
 
     def action_stop(self) -> None:
-        """Stop the sweep, after a question."""
-        self._hands.stop(self.state, self.tick)
+        self._controller.stop(self.state, self.tick)
 
     def action_log(self) -> None:
-        """What its processes printed."""
         from distprompt_tui.tui.widgets.log_screen import LogScreen
 
-        self.app.push_screen(LogScreen(self._follower.directory.log, ()))
+        self.app.push_screen(LogScreen(self._monitor.directory.log, ()))
 
 
 class Verdicts(LineWidget[list[Line]]):
     """Lines as they are given."""
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
-        return [cut(line, width) for line in self.data]
+        return [truncate(line, width) for line in self.data]

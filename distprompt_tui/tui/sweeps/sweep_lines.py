@@ -11,7 +11,7 @@ from distprompt_tui.reports import wording
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, Span
 from distprompt_tui.text.terminal_text import safe
-from distprompt_tui.tui.drawing.styled_text import cut, fitting, joined, spread, width_of, wrapped
+from distprompt_tui.tui.drawing.styled_text import fit_parts, joined, justify, truncate, width_of, wrapped
 
 if TYPE_CHECKING:
     from distprompt_tui.reports.sweep_report import SweepReport
@@ -64,7 +64,7 @@ def status_line(name: str, view: SweepView, width: int) -> Line:
         more.append([("about ", "quiet"), (formatting.duration(view.seconds_left), ""), (" left", "quiet")])
     if 0 < standing.done < standing.total:
         more.append([(formatting.meter(standing.done / standing.total, _METER_CELLS).replace(" ", "·"), "accent")])
-    return spread(left, fitting(more, max(width - len("Sweep  ") - 4, 10), ("   ", "")), width)
+    return justify(left, fit_parts(more, max(width - len("Sweep  ") - 4, 10), ("   ", "")), width)
 
 
 def settings_line(panels: Sequence[Panel], verdicts: Sequence[Verdict], chosen: int, width: int) -> Line:
@@ -74,7 +74,7 @@ def settings_line(panels: Sequence[Panel], verdicts: Sequence[Verdict], chosen: 
     line = joined(shown)
     if width_of(line) <= width:
         return line
-    return spread(shown[chosen], [(f"← {chosen + 1} of {len(panels)} →", "quiet")], width)
+    return justify(shown[chosen], [(f"← {chosen + 1} of {len(panels)} →", "quiet")], width)
 
 
 def _setting(setting: SearchConfig, verdicts: Sequence[Verdict], with_length: bool, is_chosen: bool) -> Line:
@@ -91,12 +91,12 @@ def verdict_lines(verdicts: Sequence[Verdict], width: int, *, whole: bool) -> li
     lines: list[Line] = []
     for verdict in verdicts:
         word = (f"{wording.SIGNS[verdict.outcome]} {verdict.word}", f"strong {OUTCOME_ROLES[verdict.outcome]}")
-        told = wording.verdict_lines(verdict) if whole else [wording.short_effect_line(verdict)]
-        effect, *more = [safe(line) for line in told]
+        texts = wording.verdict_lines(verdict) if whole else [wording.short_effect_line(verdict)]
+        effect, *more = [safe(line) for line in texts]
         first: Line = [word, (f"  {safe(verdict.series)}  ", "strong"), (effect, "")]
         if whole and width_of(first) > width:
             first, more = first[:-1], [effect, *more]
-        lines.append(cut(first, width))
+        lines.append(truncate(first, width))
         for line in more:
             lines += [[(" " * _INDENT, ""), *part] for part in wrapped(line, width - _INDENT, "quiet")]
     return lines
@@ -105,10 +105,10 @@ def verdict_lines(verdicts: Sequence[Verdict], width: int, *, whole: bool) -> li
 def notes(report: SweepReport, width: int) -> list[Line]:
     """Why searches have no result: the most frequent reasons, and how many there are beside them."""
     reasons = wording.failure_lines(report)
-    told = reasons[:_MOST_NOTES]
+    texts = reasons[:_MOST_NOTES]
     if len(reasons) > _MOST_NOTES:
-        told[-1] += f" (and {len(reasons) - _MOST_NOTES} other reasons)"
-    return [cut([("! ", "warning"), (safe(line), "warning")], width) for line in told]
+        texts[-1] += f" (and {len(reasons) - _MOST_NOTES} other reasons)"
+    return [truncate([("! ", "warning"), (safe(line), "warning")], width) for line in texts]
 
 
 def marked(curves: Sequence[Curve]) -> list[tuple[str, int, Curve]]:

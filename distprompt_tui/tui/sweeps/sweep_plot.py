@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from distprompt_tui.reports import wording
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, safe
-from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves
+from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves, plot_or_message
 from distprompt_tui.tui.drawing.plot import Point as Place
-from distprompt_tui.tui.drawing.styled_text import cut, joined, width_of, wrapped
+from distprompt_tui.tui.drawing.styled_text import joined, truncate, width_of, wrapped
 from distprompt_tui.tui.sweeps.sweep_lines import marked
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 
@@ -50,18 +51,14 @@ class SweepPlot(LineWidget[SweepPicture]):
     """Divergences with their head optima and floors beneath."""
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw. A failure of the plotting library is a sentence, not the end of the app."""
         curves = self.data.curves
         if not curves:
             return [[] for _ in range(height // 3)] + wrapped(self.data.sentence, width, self.data.role)
         if len(self.data.entropies) < 2:
             return bar_lines(curves, width, height)
         legend = legend_lines(curves, width)
-        try:
-            drawn = curve_lines(curves, self.data.entropies, width, height - len(legend), log=self.data.log)
-            return [*drawn, *legend]
-        except Exception as error:
-            return wrapped(f"The plot could not be drawn: {type(error).__name__}: {error}", width, "quiet")
+        plot = partial(curve_lines, curves, self.data.entropies, width, height - len(legend), log=self.data.log)
+        return plot_or_message(lambda: [*plot(), *legend], width)
 
 
 def curve_lines(
@@ -102,7 +99,7 @@ def legend_lines(curves: Sequence[curves.Curve], width: int) -> list[Line]:
             lines.append(part)
         else:
             lines[-1] = line
-    return [cut(line, width) for line in lines]
+    return [truncate(line, width) for line in lines]
 
 
 def bar_lines(curves: Sequence[curves.Curve], width: int, height: int) -> list[Line]:
@@ -117,8 +114,8 @@ def bar_lines(curves: Sequence[curves.Curve], width: int, height: int) -> list[L
     for letter, number, series, point in rows:
         limit = point.head_optimum.value if point.head_optimum else None
         bar = _bar(point.kl.value, limit, longest, max(cells, _LEAST_BAR), number)
-        told: Line = [(letter, f"series {number}"), (f" {fit(safe(series), names)}  ", "")]
-        lines += [[*told, *bar, (f"  {wording.average(point.kl)}", "strong")], []]
+        label: Line = [(letter, f"series {number}"), (f" {fit(safe(series), names)}  ", "")]
+        lines += [[*label, *bar, (f"  {wording.average(point.kl)}", "strong")], []]
     if height < len(lines):
         lines = lines[::2]
     parts: list[Line] = []
@@ -126,7 +123,7 @@ def bar_lines(curves: Sequence[curves.Curve], width: int, height: int) -> list[L
         parts = [[("█", "strong"), (" head optimum", "quiet")], [("░", "strong"), (" excess", "quiet")]]
     at = "" if rows[0][3].asked is None else f" at entropy {rows[0][3].asked:g}"
     parts.append([(f"KL in nats{at}, mean and 95 % interval", "quiet")])
-    return [cut(line, width) for line in [*lines[: max(height - 1, 1)], joined(parts, ("   ", ""))]]
+    return [truncate(line, width) for line in [*lines[: max(height - 1, 1)], joined(parts, ("   ", ""))]]
 
 
 def _bar(kl: float, limit: float | None, longest: float, cells: int, number: int) -> Line:

@@ -13,7 +13,7 @@ from textual.containers import Vertical
 from distprompt_tui.reports import wording
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, safe
-from distprompt_tui.tui.drawing.styled_text import cut
+from distprompt_tui.tui.drawing.styled_text import truncate
 from distprompt_tui.tui.sweeps.sweep_lines import marked
 from distprompt_tui.tui.widgets.line_widget import LineWidget, ScrollLineWidget
 
@@ -45,7 +45,7 @@ def point_lines(curves: Sequence[Curve], width: int) -> list[Line]:
 
     def line(first: Line, texts: Sequence[str], roles: Sequence[str]) -> Line:
         columns = zip(texts[:kept], cells, roles, strict=False)
-        return cut([*first, *((f"{_GAP}{text:>{room}}", role) for text, room, role in columns)], width)
+        return truncate([*first, *((f"{_GAP}{text:>{room}}", role) for text, room, role in columns)], width)
 
     header = line([(f"  {fit('series', names)}" if is_wide else " ", "quiet")], wording.COLUMNS, ["quiet"] * len(cells))
     lines = [header]
@@ -65,12 +65,10 @@ class PointRows(ScrollLineWidget):
         self._width = 0
 
     def show(self, curves: Sequence[Curve]) -> None:
-        """Draw other points."""
         self._curves, self._width = curves, 0
         self.set_line_count(sum(len(curve.points) for curve in curves))
 
     def line(self, index: int, width: int) -> Line:
-        """One point."""
         if width != self._width:
             self._lines, self._width = point_lines(self._curves, width)[1:], width
         return self._lines[index] if index < len(self._lines) else []
@@ -80,7 +78,6 @@ class PointHeader(LineWidget[Sequence["Curve"]]):
     """The columns' names, which do not scroll."""
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """One line."""
         return point_lines(self.data, width)[:1]
 
 
@@ -93,12 +90,10 @@ class PointTable(Vertical):
         self._rows = PointRows(id="rows")
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield self._header
         yield self._rows
 
     def show(self, curves: Sequence[Curve]) -> None:
-        """Draw other points."""
         self._header.show(curves)
         self._rows.show(curves)
 

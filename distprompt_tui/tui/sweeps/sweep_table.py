@@ -13,9 +13,9 @@ from textual.containers import Vertical
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, Span
 from distprompt_tui.text.terminal_text import fit, safe
-from distprompt_tui.tui.drawing.styled_text import cut, wrapped
+from distprompt_tui.tui.drawing.styled_text import truncate, wrapped
 from distprompt_tui.tui.sweeps.sweep_lines import state_span
-from distprompt_tui.tui.widgets.line_table import LineTable
+from distprompt_tui.tui.widgets.line_table import ListTable
 from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 
 if TYPE_CHECKING:
@@ -43,43 +43,28 @@ class SweepListing:
     empty: str = ""
 
 
-class SweepTable(LineTable):
-    """The rows; the cursor stays on its sweep."""
+class SweepTable(ListTable["SweepEntry"]):
+    """The rows."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.data = SweepListing()
 
-    @property
-    def row_count(self) -> int:
-        """How many sweeps there are."""
-        return len(self.data.entries)
-
-    @property
-    def current(self) -> SweepEntry | None:
-        """The sweep under the cursor."""
-        return self.data.entries[self.cursor] if self.cursor < len(self.data.entries) else None
-
     def show(self, data: SweepListing) -> None:
-        """Draw other sweeps."""
-        current = self.current
         self.data = data
-        paths = [entry.directory.path for entry in data.entries]
-        here = current.directory.path if current is not None else None
-        self.rows_changed(paths.index(here) if here in paths else None)
+        self.show_entries(data.entries, data.empty)
 
-    def line(self, index: int, width: int) -> Line:
-        """One sweep."""
-        if not self.data.entries:
-            return ([[], *wrapped(self.data.empty, width, "quiet")] + [[]] * (index + 1))[index]
-        return sweep_line(self.data.entries[index], width, here=index == self.cursor, now=self.data.now)
+    def key_of(self, entry: SweepEntry) -> object:
+        return entry.directory.path
+
+    def entry_line(self, entry: SweepEntry, width: int, *, here: bool) -> Line:
+        return sweep_line(entry, width, here=here, now=self.data.now)
 
 
 class SweepsHeader(LineWidget[bool]):
     """The columns' names, which do not scroll; shown where there are rows."""
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """One line."""
         names = {name: (name, "quiet") for name in ("state", "sweep", "size", "models", "searches", "when")}
         return [_row((" " * _MARK_CELLS, ""), names, width)] if self.data else []
 
@@ -93,16 +78,13 @@ class SweepsPanel(Vertical):
         self._header = SweepsHeader(False)
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield self._header
         yield self._table
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         label_border(self, title=[("Sweeps: grids of searches", "border")])
 
     def show(self, data: SweepListing) -> None:
-        """Draw other sweeps."""
         self._table.show(data)
         self._header.show(bool(data.entries))
 
@@ -111,7 +93,6 @@ class AboutSweep(LineWidget["SweepEntry | None"]):
     """The sweep under the cursor: what it is for, what it asks, where it lies."""
 
     def show(self, data: SweepEntry | None) -> None:
-        """Describe another sweep."""
         super().show(data)
         title = safe(data.sweep.title or data.sweep.name) if data and data.sweep else "Damaged" if data else ""
         begun = data is not None and data.standing.state != "not begun"
@@ -119,7 +100,6 @@ class AboutSweep(LineWidget["SweepEntry | None"]):
         label_border(self, subtitle=[(safe(data.directory.name) if data and begun else "", "border")])
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
         if self.data is None:
             return []
         if self.data.sweep is None:
@@ -129,7 +109,6 @@ class AboutSweep(LineWidget["SweepEntry | None"]):
 
 
 def grid_words(sweep: Sweep) -> str:
-    """What a sweep asks, in a sentence."""
     lengths = " or ".join(map(str, sweep.lengths))
     series = " · ".join(safe(each.name) for each in sweep.series)
     entropies = " at " + ", ".join(f"{entropy:g}" for entropy in sweep.entropies) + " nats" if sweep.entropies else ""
@@ -140,7 +119,6 @@ def grid_words(sweep: Sweep) -> str:
 
 
 def sweep_line(entry: SweepEntry, width: int, *, here: bool, now: float) -> Line:
-    """A sweep's line."""
     standing, sweep = entry.standing, entry.sweep
     name = sweep.name if sweep is not None else entry.directory.name
     when = (
@@ -176,7 +154,7 @@ def _row(mark: Span, cells: dict[str, Span], width: int) -> Line:
         room = _CELLS.get(name, max(rest, 8))
         shown = f"{text:>{room}}" if name in ("searches", "when") else fit(text, room)
         line += [(shown, role), (" " * _GAP, "")]
-    return cut(line, width)
+    return truncate(line, width)
 
 
 def _models(sweep: Sweep, separator: str) -> str:

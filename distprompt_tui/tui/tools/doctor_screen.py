@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
 
 from textual import events, work
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
@@ -16,12 +14,11 @@ from distprompt_tui.errors import DistPromptError
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.drawing.styled_text import content, wrapped
-from distprompt_tui.tui.keymap import APP_KEYS, DOCTOR_KEYS, bindings
+from distprompt_tui.tui.keymap import DOCTOR_KEYS
 from distprompt_tui.tui.platform import clipboard
 from distprompt_tui.tui.platform.subprocesses import examine_machine
 from distprompt_tui.tui.platform.threads import in_thread
-from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
-from distprompt_tui.tui.widgets.key_bar import KeyBar
+from distprompt_tui.tui.widgets.app_screen import AppScreen
 from distprompt_tui.tui.widgets.one_line import OneLine
 
 _LOOKING = (
@@ -33,7 +30,6 @@ _MARGIN = 6
 class DoctorScreen(AppScreen):
     """Asks a process of its own, again only when the person wants it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(DOCTOR_KEYS)]
     AUTO_FOCUS = "#checks"
     keys = DOCTOR_KEYS
 
@@ -42,25 +38,19 @@ class DoctorScreen(AppScreen):
         self._checks: list[Check] = []
         self._failure = ""
 
-    def compose(self) -> ComposeResult:
-        """Called by Textual."""
+    def compose_body(self) -> ComposeResult:
         yield OneLine([], id="header")
         with VerticalScroll(id="checks", classes="panel"):
             yield Static(id="text", markup=False)
-        yield KeyBar((*DOCTOR_KEYS, *APP_KEYS))
-        yield TooSmall()
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self.query_one("#checks").border_title = "Checks"
         self.action_again()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Called by Textual."""
         self.call_after_refresh(self._show)
 
     def action_again(self) -> None:
-        """Look again."""
         self._checks, self._failure = [], ""
         self._show()
         self._examine()
@@ -83,18 +73,15 @@ class DoctorScreen(AppScreen):
             lines = check_lines(self._checks, width) or wrapped(_LOOKING, width, "quiet")
         self.query_one("#text", Static).update(content(lines))
         self.query_one("#header", OneLine).show(_headline(self._checks))
-        hidden = frozenset({"doctor"} if self._checks else {"doctor", "copy"})
-        self.query_one(KeyBar).show({}, hidden)
+        self.show_keys()
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Nothing can be copied before it is there."""
-        return action != "copy" or bool(self._checks)
+    def availability(self) -> Mapping[str, bool | None]:
+        return {"copy": bool(self._checks), "doctor": None}
 
     async def action_copy(self) -> None:
-        """Copy what the command line would print."""
         text = as_text(self._checks)
         self.app.copy_to_clipboard(text)
-        kept = await in_thread(clipboard.keep_in, text, self.context.runs_dir)
+        kept = await in_thread(clipboard.keep, text, self.context.runs_dir)
         where = f" and in {safe(str(kept))}" if kept is not None else ""
         self.notify(f"Sent to the terminal's clipboard (OSC 52){where}.", markup=False)
 

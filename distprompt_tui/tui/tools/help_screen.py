@@ -31,10 +31,7 @@ WORDS = (
     ("divergence", "KL(p‖q) in nats: what the search makes small; 0 would be a perfect match"),
     ("uniform", "the baseline: the divergence of the uniform distribution"),
     ("floor", "a proven bound: no prompt of any kind or length comes below it on this model"),
-    (
-        "head optimum",
-        "the lowest divergence found over all inputs of the output layer; measured, not proven",
-    ),
+    ("head optimum", "the lowest divergence found over all inputs of the output layer; measured, not proven"),
     ("excess", "divergence minus head optimum: what a better prompt could still gain"),
     ("gap closed", "the share of the way from the first prompt to the head optimum that is done"),
     ("gap", "achieved minus target, for one token"),
@@ -53,7 +50,6 @@ class HelpScreen(ModalScreen[None]):
         self._keys = keys
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         with VerticalScroll(classes="dialog") as box:
             box.border_title = "Help"
             box.border_subtitle = "esc closes"
@@ -61,7 +57,6 @@ class HelpScreen(ModalScreen[None]):
 
 
 def help_lines(keys: Sequence[Key], width: int) -> list[Line]:
-    """The whole text."""
     lines: list[Line] = []
     for group, members in grouped(keys).items():
         lines += [[], [(group, "heading")]]

@@ -5,9 +5,7 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.widgets import Static
 
-from distprompt_tui.tui.keymap import APP_KEYS
-from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
-from distprompt_tui.tui.widgets.key_bar import KeyBar
+from distprompt_tui.tui.widgets.app_screen import AppScreen
 
 
 class LaunchScreen(AppScreen):
@@ -15,8 +13,5 @@ class LaunchScreen(AppScreen):
 
     DEFAULT_CSS = "LaunchScreen Static { width: 100%; height: 1fr; content-align: center middle; color: $quiet; }"
 
-    def compose(self) -> ComposeResult:
-        """Called by Textual."""
+    def compose_body(self) -> ComposeResult:
         yield Static("The search is being started…", markup=False)
-        yield KeyBar(APP_KEYS)
-        yield TooSmall()

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import BindingType
 from textual.containers import Vertical
 
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import safe
-from distprompt_tui.tui.drawing.styled_text import cut, wrapped
-from distprompt_tui.tui.keymap import APP_KEYS, SETTINGS_KEYS, bindings
+from distprompt_tui.tui.drawing.styled_text import truncate, wrapped
+from distprompt_tui.tui.keymap import SETTINGS_KEYS
 from distprompt_tui.tui.settings import ORDERS, SCALES, SWITCHES, Settings
-from distprompt_tui.tui.widgets.app_screen import AppScreen, TooSmall
-from distprompt_tui.tui.widgets.key_bar import KeyBar
+from distprompt_tui.tui.widgets.app_screen import AppScreen
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 from distprompt_tui.tui.widgets.one_line import OneLine
 from distprompt_tui.tui.widgets.pick_list import PickList, Row
@@ -57,32 +54,29 @@ class About(LineWidget[str]):
     """A few sentences."""
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
         return wrapped(self.data, width, "quiet", max_lines=height)
 
 
 class SettingsScreen(AppScreen):
     """A list of settings and what the chosen one does."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(SETTINGS_KEYS)]
     AUTO_FOCUS = "#settings"
     keys = SETTINGS_KEYS
 
-    def compose(self) -> ComposeResult:
-        """Called by Textual."""
+    def compose_body(self) -> ComposeResult:
         yield OneLine([("Settings  ", "heading"), ("They hold at once, and the next time too.", "quiet")], id="header")
         with Vertical(id="body"):
             yield PickList("", id="settings", classes="panel")
             yield About("", id="about")
             yield OneLine(self._place(), id="place")
-        yield KeyBar((*SETTINGS_KEYS, *APP_KEYS))
-        yield TooSmall()
 
     def on_mount(self) -> None:
-        """Called by Textual."""
         self.query_one("#settings").border_title = "Settings"
-        self.query_one(KeyBar).show({}, frozenset({"settings"}))
+        self.show_keys()
         self._show()
+
+    def availability(self) -> Mapping[str, bool | None]:
+        return {"settings": None}
 
     def _show(self) -> None:
         rows = [setting_row(choice, self._value(choice)) for choice in CHOICES]
@@ -102,15 +96,12 @@ class SettingsScreen(AppScreen):
         return self.app.theme if choice.field == "theme" else value
 
     def on_option_list_option_highlighted(self, event: PickList.OptionHighlighted) -> None:
-        """Called by Textual."""
         self.query_one(About).show(self._chosen().help)
 
     def on_pick_list_picked(self, event: PickList.Picked) -> None:
-        """Called by Textual: enter on a row."""
         self.action_change(1)
 
     def action_change(self, by: int) -> None:
-        """Take the next value of the chosen setting; after the last comes the first."""
         choice = self._chosen()
         values = choice.values or sorted(self.app.available_themes)
         value = next_of(values, self._value(choice), by)
@@ -128,7 +119,7 @@ def setting_row(choice: Choice, value: str | float) -> Row:
     """A setting and its value; what differs from the default stands out."""
     shown = f"{value:g}" if isinstance(value, float) else value
     role = "quiet" if value == getattr(Settings, choice.field) else "strong"
-    text = cut([(safe(shown), role)], _VALUE_CELLS)
+    text = truncate([(safe(shown), role)], _VALUE_CELLS)
     return Row(choice.field, [(f"{choice.words:<20}", "strong"), ("‹ ", "faint"), *text, (" ›", "faint")])
 
 

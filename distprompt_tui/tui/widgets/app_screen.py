@@ -1,13 +1,19 @@
-"""What all full screens share: where the layout breaks, and the sentence for a terminal that is too small."""
+"""What all full screens share: key bar, available actions, layout breakpoints, the note on a terminal too small."""
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
 
+from textual import events
+from textual.app import ComposeResult
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
+from distprompt_tui.text.terminal_text import safe
 from distprompt_tui.tui.context import AppContext
+from distprompt_tui.tui.keymap import APP_KEYS, Key, bindings
+from distprompt_tui.tui.widgets.key_bar import KeyBar
 
 MIN_COLUMNS, MIN_ROWS = 60, 16
 
@@ -16,13 +22,18 @@ class TooSmall(Widget):
     """Covers a screen that has no room to be drawn."""
 
     def render(self) -> str:
-        """Called by Textual."""
         size = self.app.size
         return f"This terminal is {size.width} x {size.height}.\ndistprompt needs {MIN_COLUMNS} x {MIN_ROWS}."
 
 
 class AppScreen(Screen[None]):
-    """A full screen of the app."""
+    """A full screen of the app.
+
+    Attributes:
+        keys: the screen's own keys; its bindings and its key bar are made from them.
+        app_keys: the app's keys that work on it.
+        flat_below: the height, in rows, below which the screen has the class `-flat`.
+    """
 
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
         (0, "-no-columns"),
@@ -32,11 +43,30 @@ class AppScreen(Screen[None]):
     ]
     VERTICAL_BREAKPOINTS = [(0, "-no-rows"), (MIN_ROWS, "-low"), (32, "-high")]  # noqa: RUF012
 
+    keys: ClassVar[tuple[Key, ...]] = ()
+    app_keys: ClassVar[tuple[Key, ...]] = APP_KEYS
+    flat_below: ClassVar[int] = 0
+
     _composed = 1
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        cls.BINDINGS = [*bindings(cls.keys)]
+        super().__init_subclass__(**kwargs)
+
+    def compose(self) -> ComposeResult:
+        yield from self.compose_body()
+        yield KeyBar((*self.keys, *self.app_keys))
+        yield TooSmall()
+
+    def compose_body(self) -> ComposeResult:
+        """The widgets above the key bar."""
+        raise NotImplementedError
+
     def on_mount(self) -> None:
-        """Called by Textual, beside the `on_mount` of the screen itself."""
         self._composed = len(self.children)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.set_class(event.size.height < self.flat_below, "-flat")
 
     @property
     def is_composed(self) -> bool:
@@ -49,11 +79,34 @@ class AppScreen(Screen[None]):
         above = self.app.screen_stack[::-1]
         return self in above and all(isinstance(screen, ModalScreen) for screen in above[: above.index(self)])
 
-    def action_back(self) -> None:
-        """Back to the screen below."""
-        self.app.pop_screen()
-
     @property
     def context(self) -> AppContext:
-        """The app, as far as screens use it."""
         return cast("AppContext", self.app)
+
+    def show_error(self, error: Exception, *, timeout: float | None = None) -> None:
+        """Notify of an error; `timeout` in seconds."""
+        self.notify(safe(str(error)), severity="error", timeout=timeout, markup=False)
+
+    # Keys.
+
+    def availability(self) -> Mapping[str, bool | None]:
+        """Which actions are available now, by name without arguments; actions that are not in it are.
+
+        False: the key does nothing. None: the key is not in the key bar; pressed, it tells why it has no effect.
+        """
+        return {}
+
+    def key_words(self) -> Mapping[str, str]:
+        """Words of the key bar that depend on the state, by the action's name."""
+        return {}
+
+    def show_keys(self) -> None:
+        """Draw the key bar for the present state."""
+        hidden = frozenset(action for action, is_available in self.availability().items() if not is_available)
+        self.query_one(KeyBar).show(self.key_words(), hidden)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self.availability().get(action, True) is not False
+
+    def action_back(self) -> None:
+        self.app.pop_screen()

@@ -39,18 +39,15 @@ class Question(ModalScreen[str | None]):
         self._answers = answers
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         with Vertical(classes="dialog") as box:
             box.border_title = content([[(self._heading, "")]])
             yield Static(content(wrapped(self._text, _WIDTH - 2, "")), markup=False)
             yield OptionList(*(Option(content([self._line(answer)]), id=answer.value) for answer in self._answers))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Called by Textual."""
         self.dismiss(event.option_id)
 
     def on_key(self, event: events.Key) -> None:
-        """An answer's own key."""
         for answer in self._answers:
             if event.key == answer.key:
                 event.stop()
@@ -62,7 +59,6 @@ class Question(ModalScreen[str | None]):
 
 
 def quit_question() -> Question:
-    """What to do with a living search on the way out."""
     return Question(
         "Leave",
         "The search is running in a process of its own.",
@@ -75,7 +71,6 @@ def quit_question() -> Question:
 
 
 def stop_question() -> Question:
-    """Whether to end a search."""
     return Question(
         "Stop the search",
         "It ends after this step. The best prompt so far is kept.",
@@ -84,7 +79,6 @@ def stop_question() -> Question:
 
 
 def kill_question() -> Question:
-    """Whether a search that is stopping should end before its step does."""
     return Question(
         "Kill the search",
         "It has been asked to stop and ends after the step that it is in. Killed now, it loses that step and the last "
@@ -103,7 +97,6 @@ def stop_sweep_question(name: str) -> Question:
 
 
 def delete_question(name: str) -> Question:
-    """Whether a run may go."""
     return Question(
         "Delete a run",
         f"{name}: its events, its best prompt and its checkpoint are deleted for good.",
@@ -129,7 +122,6 @@ def export_question(method: str) -> Question:
 
 
 def copy_question() -> Question:
-    """What to copy."""
     return Question(
         "Copy",
         "To the clipboard of this terminal (OSC 52), and into last-copy.txt of the run.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from textual.content import Content
 from textual.widget import Widget
@@ -19,34 +19,33 @@ class KeyBar(Widget):
     def __init__(self, keys: Sequence[Key]) -> None:
         super().__init__()
         self.auto_links = False
-        self._keys = [key for key in keys if key.bar is not None]
-        self._words: dict[str, str] = {}
+        self._keys = [key for key in keys if key.footer_rank is not None]
+        self._words: Mapping[str, str] = {}
         self._hidden: frozenset[str] = frozenset()
 
-    def show(self, words: dict[str, str], hidden: frozenset[str]) -> None:
-        """Say which actions have another word now, and which do nothing now."""
+    def show(self, words: Mapping[str, str], hidden: frozenset[str]) -> None:
+        """Draw other words, and leave out the keys of the hidden actions; both by the action's name."""
         if (words, hidden) != (self._words, self._hidden):
             self._words, self._hidden = words, hidden
             self.refresh()
 
     def render(self) -> Content:
-        """Called by Textual."""
-        useful = [key for key in self._keys if key.action not in self._hidden]
+        useful = [key for key in self._keys if key.method not in self._hidden]
         chosen = fitting_keys(useful, self._words, self.size.width)
         parts: list[Content | tuple[str, str]] = []
         for key in chosen:
             click = f"@click={_namespaced(key)}" if key.action else ""
             parts.append((f"{key.pair or key.display} ", f"{ROLES['key']} {click}".strip()))
-            parts.append((f"{self._words.get(key.action, key.word)}{' ' * _GAP}", f"{ROLES['quiet']} {click}".strip()))
+            parts.append((f"{self._words.get(key.method, key.label)}{' ' * _GAP}", f"{ROLES['quiet']} {click}".strip()))
         return Content.assemble(*parts)
 
 
-def fitting_keys(keys: Sequence[Key], words: dict[str, str], width: int) -> list[Key]:
+def fitting_keys(keys: Sequence[Key], words: Mapping[str, str], width: int) -> list[Key]:
     """The most needed keys that fit, in the order of the table with the app's own keys last."""
     chosen: list[Key] = []
     left = width + _GAP
-    for key in sorted(keys, key=lambda key: key.bar or 0):
-        left -= len(key.pair or key.display) + 1 + len(words.get(key.action, key.word)) + _GAP
+    for key in sorted(keys, key=lambda key: key.footer_rank or 0):
+        left -= len(key.pair or key.display) + 1 + len(words.get(key.method, key.label)) + _GAP
         if left < 0:
             break
         chosen.append(key)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Generic, TypeVar
 
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region
 from textual.message import Message
 
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.tui.drawing.styled_text import wrapped
 from distprompt_tui.tui.widgets.line_widget import ScrollLineWidget
+
+Entry = TypeVar("Entry")
 
 
 class LineTable(ScrollLineWidget):
@@ -27,18 +32,16 @@ class LineTable(ScrollLineWidget):
     class CursorMoved(Message):
         """Other rows came into sight, or the cursor moved."""
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(id=id, classes=classes)
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
         self.cursor = 0
 
     @property
     def row_count(self) -> int:
-        """How many rows there are."""
         raise NotImplementedError
 
     @property
     def lines_per_row(self) -> int:
-        """Lines that one row takes."""
         return 1
 
     def is_marked(self, index: int) -> bool:
@@ -54,7 +57,6 @@ class LineTable(ScrollLineWidget):
         return first + 1, max(min(last, self.row_count), first + 1)
 
     def action_move(self, by: int) -> None:
-        """Go to another row."""
         self.go_to(self.cursor + by)
 
     def action_page(self, by: int) -> None:
@@ -66,7 +68,6 @@ class LineTable(ScrollLineWidget):
         self.go_to(0)
 
     def action_bottom(self) -> None:
-        """Go to the last row."""
         self.go_to(self.row_count - 1)
 
     def on_click(self, event: events.Click) -> None:
@@ -74,11 +75,9 @@ class LineTable(ScrollLineWidget):
         self.go_to((event.y + self.scroll_offset.y) // self.lines_per_row)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Called by Textual."""
         self.redraw_all()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Called by Textual."""
         super().watch_scroll_y(old_value, new_value)
         if round(old_value) != round(new_value):
             self.post_message(self.CursorMoved())
@@ -91,22 +90,51 @@ class LineTable(ScrollLineWidget):
         self.post_message(self.CursorMoved())
 
     def reveal(self) -> None:
-        """Scroll until the cursor is in sight."""
         height = self.lines_per_row
         self.scroll_to_region(Region(0, self.cursor * height, 1, height), animate=False, force=True, immediate=True)
 
-    def rows_changed(self, place: int | None) -> None:
-        """Draw other rows. The cursor stays on its row; at the top, it stays at the top.
+    def redraw_all(self) -> None:
+        self.set_line_count(self.row_count * self.lines_per_row or 3)
+        self.post_message(self.CursorMoved())
 
-        Args:
-            place: where the row under the cursor is now; None where it is gone.
-        """
+
+class ListTable(LineTable, Generic[Entry]):
+    """A table of a sequence. The cursor stays on its entry when the sequence changes; at the top, it stays there."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self.entries: Sequence[Entry] = ()
+        self._empty = ""
+
+    @property
+    def row_count(self) -> int:
+        return len(self.entries)
+
+    @property
+    def current(self) -> Entry | None:
+        """The entry under the cursor."""
+        return self.entries[self.cursor] if self.cursor < len(self.entries) else None
+
+    def show_entries(self, entries: Sequence[Entry], empty: str) -> None:
+        """Draw other entries; `empty` is the sentence where there are none."""
+        current = self.current
+        self.entries, self._empty = entries, empty
         if self.cursor > 0:
-            self.cursor = min(self.cursor, max(self.row_count - 1, 0)) if place is None else place
+            keys = [self.key_of(entry) for entry in entries]
+            key = self.key_of(current) if current is not None else None
+            self.cursor = keys.index(key) if key in keys else min(self.cursor, max(len(keys) - 1, 0))
             self.reveal()
         self.redraw_all()
 
-    def redraw_all(self) -> None:
-        """Draw other rows."""
-        self.set_line_count(self.row_count * self.lines_per_row or 3)
-        self.post_message(self.CursorMoved())
+    def key_of(self, entry: Entry) -> object:
+        """What tells an entry from the others."""
+        raise NotImplementedError
+
+    def entry_line(self, entry: Entry, width: int, *, here: bool) -> Line:
+        """The line of an entry; `here`: the cursor is on it."""
+        raise NotImplementedError
+
+    def line(self, index: int, width: int) -> Line:
+        if not self.entries:
+            return ([[], *wrapped(self._empty, width, "quiet")] + [[]] * (index + 1))[index]
+        return self.entry_line(self.entries[index], width, here=index == self.cursor)

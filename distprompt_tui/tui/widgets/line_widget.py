@@ -41,7 +41,6 @@ class LineWidget(Widget, Generic[Data]):
         self._drawn: list[Line] = []
 
     def show(self, data: Data) -> None:
-        """Draw another value."""
         if data != self.data:
             self.data = data
             self.redraw()
@@ -61,11 +60,10 @@ class LineWidget(Widget, Generic[Data]):
             self.refresh(*(Region(0, row, width, 1) for row in changed))
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
+        """The lines to draw on `width` cells; those beyond `height` are not drawn."""
         raise NotImplementedError
 
     def render(self) -> Content:
-        """Called by Textual."""
         width, height = self.content_size
         self._drawn = self.lines(width, height)[:height] if width > 0 and height > 0 else []
         return content(self._drawn)
@@ -109,7 +107,6 @@ class ScrollLineWidget(ScrollView, can_focus=True):
                 self.refresh_line(index)
 
     def render_line(self, y: int) -> Strip:
-        """Called by Textual for each line of the viewport."""
         index, width = y + self.scroll_offset.y, self.scrollable_content_region.width
         if index >= self.virtual_size.height:
             return Strip.blank(width, self._style("", False))
@@ -121,7 +118,6 @@ class ScrollLineWidget(ScrollView, can_focus=True):
         return Strip(segments).adjust_cell_length(width, self._style("", marked))
 
     def notify_style_update(self) -> None:
-        """Called by Textual when the theme or the focus changes."""
         self._styles_of_roles.clear()
         super().notify_style_update()
 

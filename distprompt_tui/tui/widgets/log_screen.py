@@ -30,25 +30,23 @@ class LogScreen(ModalScreen[None]):
         super().__init__()
         self._path = path
         self._warnings = warnings
-        self._shown: list[str] | None = None
+        self._lines: list[str] | None = None
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         with VerticalScroll(classes="dialog") as box:
             box.border_title = content([[("The worker's output  ", ""), (safe(str(self._path)), "quiet")]])
             box.border_subtitle = "esc closes"
             yield Static(id="text", markup=False)
 
     async def on_mount(self) -> None:
-        """Called by Textual."""
         self.set_interval(_REFRESH_SECONDS, self._read)
         await self._read()
 
     async def _read(self) -> None:
         text = await in_thread(read_log, self._path)
-        if text == self._shown or not self.is_attached:
+        if text == self._lines or not self.is_attached:
             return
-        self._shown = text
+        self._lines = text
         lines: list[Line] = [[("! ", "warning"), (safe(warning), "warning")] for warning in self._warnings]
         lines += [[(safe(line), "")] for line in text[-_MAX_LINES:]]
         box = self.query_one(VerticalScroll)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.tui.drawing.styled_text import cut
+from distprompt_tui.tui.drawing.styled_text import truncate
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 
 
@@ -11,5 +11,4 @@ class OneLine(LineWidget[Line]):
     """A line of text."""
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """What to draw."""
-        return [cut(self.data, width)]
+        return [truncate(self.data, width)]

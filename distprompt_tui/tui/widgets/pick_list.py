@@ -14,7 +14,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.tui.drawing.styled_text import content, cut, fitting, spread, width_of
+from distprompt_tui.tui.drawing.styled_text import content, fit_parts, justify, truncate, width_of
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,6 @@ class PickList(OptionList):
 
     @property
     def value(self) -> str | None:
-        """What the chosen row stands for."""
         option = self.highlighted_option
         return option.id if option else None
 
@@ -65,17 +64,14 @@ class PickList(OptionList):
         self._draw()
 
     def choose(self, value: str) -> None:
-        """Put the cursor on a row."""
         if any(row.value == value for row in self._rows):
             self.highlighted = self.get_option_index(value)
 
     def action_pick(self) -> None:
-        """Say that enter was pressed."""
         if self.value is not None:
             self.post_message(self.Picked(self, self.value))
 
     def on_resize(self, event: events.Resize) -> None:
-        """Called by Textual."""
         self._draw()
 
     def _draw(self) -> None:
@@ -85,7 +81,7 @@ class PickList(OptionList):
             return
         self._drawn = drawn
         room = width - 1 - max((width_of(row.left) for row in self._rows if row.right), default=0)
-        lines = [content([cut(spread(row.left, fitting(row.right, room), width), width)]) for row in self._rows]
+        lines = [content([truncate(justify(row.left, fit_parts(row.right, room), width), width)]) for row in self._rows]
         values = [row.value for row in self._rows]
         if self._rows and [option.id for option in self.options] == values:
             for index, (old, line) in enumerate(zip(self._prompts, lines, strict=True)):
@@ -106,5 +102,4 @@ class PickList(OptionList):
 
 
 def heading_row(text: str) -> Row:
-    """A line between rows."""
     return Row(None, [(text, "quiet")])

@@ -28,12 +28,10 @@ class SearchBar(Horizontal):
         self.display = False
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield Label("/ ")
         yield self._field
 
     def open(self) -> None:
-        """Let the person type what to find."""
         self.display = True
         self._field.focus()
 
@@ -47,11 +45,9 @@ class SearchBar(Horizontal):
         return True
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Called by Textual."""
         event.stop()
         self.post_message(self.Changed(event.value))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Called by Textual."""
         event.stop()
         self._table.focus()

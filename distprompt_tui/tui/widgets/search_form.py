@@ -53,27 +53,25 @@ class MethodField(Widget, can_focus=True):
         self.method: Method = "soft"
 
     def render(self) -> Content:
-        """Called by Textual."""
         number = METHODS.index(self.method) + 1
         return content([[(f"{self.method:<{_METHOD_CELLS}}", "strong"), (f" {number}/{len(METHODS)}", "quiet")]])
 
     def set_method(self, method: Method) -> None:
-        """Show a method."""
         self.method = method
         self.refresh()
 
     def action_change(self, by: int) -> None:
-        """Choose one so many further on; after the last one comes the first."""
         self.set_method(METHODS[(METHODS.index(self.method) + by) % len(METHODS)])
         self.post_message(self.Changed())
 
     def on_click(self, event: events.Click) -> None:
-        """Called by Textual."""
         self.action_change(1)
 
 
 class SearchForm(Horizontal):
     """Posts `Changed` when a value does."""
+
+    BORDER_TITLE = "Search"
 
     class Changed(Message):
         """A field has another value."""
@@ -84,7 +82,6 @@ class SearchForm(Horizontal):
         self._inputs = {name: Field(type="integer", id=name, max_length=6, compact=True) for name in _NUMBERS}
 
     def compose(self) -> ComposeResult:
-        """Called by Textual."""
         yield Label("method ", classes="label roomy")
         yield self._method
         for name, field in self._inputs.items():
@@ -92,24 +89,17 @@ class SearchForm(Horizontal):
             yield Label(f"{name} ", classes="label roomy" if name == "seed" else "label")
             yield field
 
-    def on_mount(self) -> None:
-        """Called by Textual."""
-        self.border_title = "Search"
-
     @property
     def choice(self) -> SearchChoice:
-        """The values now."""
         numbers = {name: int(field.value) if field.value.isdecimal() else None for name, field in self._inputs.items()}
         return SearchChoice(self._method.method, numbers["length"], numbers["steps"], numbers["seed"])
 
     def show(self, choice: SearchChoice) -> None:
-        """Put values into the fields."""
         self._method.set_method(choice.method)
         for name, value in (("length", choice.length), ("steps", choice.steps), ("seed", choice.seed)):
             self._inputs[name].value = "" if value is None else str(value)
 
     def next_method(self) -> None:
-        """Choose the next method."""
         self._method.action_change(1)
 
     def change(self, name: str, by: int) -> None:
@@ -124,12 +114,10 @@ class SearchForm(Horizontal):
         label_border(self, subtitle=[(text, "border")])
 
     def on_method_field_changed(self, event: MethodField.Changed) -> None:
-        """Called by Textual."""
         event.stop()
         self.post_message(self.Changed())
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Called by Textual."""
         event.stop()
         self.post_message(self.Changed())
 

@@ -8,9 +8,11 @@ from typing import Any
 from rich.highlighter import Highlighter
 from rich.text import Text
 from textual import events
+from textual.widget import Widget
 from textual.widgets import Input
 
 from distprompt_tui.text.terminal_text import is_settled
+from distprompt_tui.tui.context import is_ascii_only
 
 _UNPRINTABLE = "▯"
 
@@ -18,13 +20,13 @@ _UNPRINTABLE = "▯"
 class _Signs(Highlighter):
     """Textual draws what this returns in the place of the value, so each character keeps its position."""
 
-    def __init__(self, *, ascii_only: bool, all_spaces: bool) -> None:
-        self._space = "_" if ascii_only else "·"
+    def __init__(self, field: Widget, *, all_spaces: bool) -> None:
+        self._field = field
         self._all_spaces = all_spaces
 
     def __call__(self, text: str | Text) -> Text:
-        """Called by Textual for each drawing."""
-        shown = show_whitespace(str(text), space=self._space, all_spaces=self._all_spaces)
+        space = "_" if is_ascii_only(self._field) else "·"
+        shown = show_whitespace(str(text), space=space, all_spaces=self._all_spaces)
         return Text(shown, no_wrap=True, overflow="ignore", end="")
 
     def highlight(self, text: Text) -> None:
@@ -39,13 +41,12 @@ class Field(Input):
         self.cursor_blink = False
 
     def _on_paste(self, event: events.Paste) -> None:
-        """Called by Textual, whose own field drops what it does not take without a word."""
+        """Report text that is not inserted. Textual's own field drops it silently."""
         event.prevent_default()
         event.stop()
         self._paste(event.text)
 
     def action_paste(self) -> None:
-        """Put in what was copied in the app."""
         self._paste(self.app.clipboard)
 
     def pasted(self, text: str) -> str:
@@ -66,15 +67,9 @@ class VisibleInput(Field):
     """A field for tokens and texts. It takes all of what is pasted, line breaks included."""
 
     def __init__(
-        self,
-        value: str = "",
-        *,
-        ascii_only: bool,
-        all_spaces: bool = True,
-        placeholder: str = "",
-        id: str | None = None,
+        self, value: str = "", *, all_spaces: bool = True, placeholder: str = "", id: str | None = None
     ) -> None:
-        signs = _Signs(ascii_only=ascii_only, all_spaces=all_spaces)
+        signs = _Signs(self, all_spaces=all_spaces)
         super().__init__(value, placeholder=placeholder, highlighter=signs, id=id, compact=True)
 
     def pasted(self, text: str) -> str:

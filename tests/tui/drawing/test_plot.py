@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distprompt_tui.tui.drawing.plot import Mark, Reference, bucketed, plot_lines
-from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.text.formatting import Line
+from distprompt_tui.tui.drawing.plot import Curve, Mark, Point, Reference, bucketed, plot_curves
+from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 
 anything = st.one_of(st.none(), st.floats(allow_nan=True, allow_infinity=True), st.floats(-1, 10))
 FALLING = [(step, 5 * math.exp(-step / 30) + 0.2) for step in range(100)]
 HEAD_OPTIMUM = Reference("head optimum 0.190", 0.19, "accent")
+
+
+def plot_lines(points: Sequence[Point], *data: Any, **how: Any) -> list[Line]:
+    """A plot of one curve."""
+    return plot_curves([Curve(points)], *data, **how)
 
 
 @settings(max_examples=60)
@@ -37,19 +45,19 @@ def test_no_number_and_no_size_raises(
 @pytest.mark.parametrize("values", [[], [math.nan], [math.inf, None]])
 def test_nothing_to_draw_is_a_sentence(values: list[float | None]) -> None:
     lines = plot_lines(list(enumerate(values)), [], [], 70, 10, log=True)
-    assert any("Nothing to draw yet" in plain(line) for line in lines)
+    assert any("Nothing to draw yet" in plain_text(line) for line in lines)
 
 
 @pytest.mark.parametrize("log", [True, False])
 def test_a_constant_and_a_single_point_are_drawn(log: bool) -> None:
     for points in ([(0, 0.5)], [(0, 0.5), (1, 0.5), (2, 0.5)]):
-        text = "".join(plain(line) for line in plot_lines(points, [], [], 60, 8, log=log))
+        text = "".join(plain_text(line) for line in plot_lines(points, [], [], 60, 8, log=log))
         assert any("\u2800" < char <= "\u28ff" for char in text)
 
 
 def test_a_gap_stays_empty() -> None:
     points = [(step, None if 20 <= step < 80 else 1.0) for step in range(100)]
-    rows = [plain(line) for line in plot_lines(points, [], [], 70, 8, log=False)]
+    rows = [plain_text(line) for line in plot_lines(points, [], [], 70, 8, log=False)]
     drawn = sorted({column for row in rows for column, char in enumerate(row) if "\u2800" < char <= "\u28ff"})
     assert max(b - a for a, b in pairwise(drawn)) > 25
 
@@ -66,7 +74,7 @@ def test_labels_stand_in_the_order_of_their_values(log: bool) -> None:
         Reference("uniform 4.803", 4.803, "faint"),
         HEAD_OPTIMUM,
     ]
-    text = [plain(line) for line in plot_lines(FALLING, references, [Mark("best 0.2", 99, 0.2)], 90, 16, log=log)]
+    text = [plain_text(line) for line in plot_lines(FALLING, references, [Mark("best 0.2", 99, 0.2)], 90, 16, log=log)]
     rows = [
         next(row for row, line in enumerate(text) if name in line) for name in ("uniform", "best", "head", "floor 0")
     ]
@@ -76,19 +84,19 @@ def test_labels_stand_in_the_order_of_their_values(log: bool) -> None:
 
 def test_a_mark_is_drawn_on_the_curve() -> None:
     lines = plot_lines(FALLING, [], [Mark("best", 50, FALLING[50][1])], 80, 14, log=True)
-    (row,) = [plain(line) for line in lines if "◆" in plain(line)]
+    (row,) = [plain_text(line) for line in lines if "◆" in plain_text(line)]
     column = row.index("◆")
     assert any("\u2800" < char <= "\u28ff" for char in row[column - 3 : column + 4])
 
 
 def test_a_line_far_below_the_curve_is_clamped_with_an_arrow() -> None:
     lines = plot_lines(FALLING, [Reference("floor 0.000", 0.0, "quiet")], [], 80, 12, log=True)
-    assert "floor 0.000 ↓" in plain(lines[9])
+    assert "floor 0.000 ↓" in plain_text(lines[9])
 
 
 def test_the_cursor_is_a_column() -> None:
     with_cursor = plot_lines(FALLING, [], [], 80, 12, log=True, cursor_step=60)
-    columns = {plain(line).rfind("│") for line in with_cursor[:4]}
+    columns = {plain_text(line).rfind("│") for line in with_cursor[:4]}
     assert len(columns) == 1
     assert columns.pop() > 20
 
@@ -104,4 +112,6 @@ def test_buckets_keep_the_extremes_and_few_points(values: list[float], columns: 
 
 
 def test_narrow_plots_give_the_curve_all_the_room() -> None:
-    assert not any("head optimum" in plain(line) for line in plot_lines(FALLING, [HEAD_OPTIMUM], [], 40, 10, log=True))
+    assert not any(
+        "head optimum" in plain_text(line) for line in plot_lines(FALLING, [HEAD_OPTIMUM], [], 40, 10, log=True)
+    )

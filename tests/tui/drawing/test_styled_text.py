@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from distprompt_tui.text.ascii import to_ascii
 from distprompt_tui.text.terminal_text import safe
-from distprompt_tui.tui.drawing.styled_text import content, cut, fitting, plain, spread, width_of, wrapped
+from distprompt_tui.tui.drawing.styled_text import content, fit_parts, justify, plain_text, truncate, width_of, wrapped
 from tests.tui.recording import HOSTILE
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf", "Mn", "Me"]), max_size=30)
@@ -17,21 +17,21 @@ texts = st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf", "Mn", "Me"])
 @given(st.lists(texts, max_size=4), st.integers(0, 40))
 def test_cut_lines_fit(parts: list[str], width: int) -> None:
     line = [(part, "") for part in parts]
-    assert width_of(cut(line, width)) <= max(width, 0)
+    assert width_of(truncate(line, width)) <= max(width, 0)
     if width_of(line) <= width:
-        assert cut(line, width) == line
+        assert truncate(line, width) == line
 
 
 @given(texts, texts, st.integers(1, 60))
 def test_spread_lines_have_the_width_or_less(left: str, right: str, width: int) -> None:
-    assert width_of(spread([(left, "")], [(right, "")], width)) <= width
+    assert width_of(justify([(left, "")], [(right, "")], width)) <= width
 
 
 def test_fitting_drops_the_least_important_first() -> None:
     parts = [[("phase", "")], [("step", "")], [("eta", "")]]
-    assert plain(fitting(parts, 30)) == "phase  step  eta"
-    assert plain(fitting(parts, 12)) == "phase  step"
-    assert plain(fitting(parts, 3)) == "ph…"
+    assert plain_text(fit_parts(parts, 30)) == "phase  step  eta"
+    assert plain_text(fit_parts(parts, 12)) == "phase  step"
+    assert plain_text(fit_parts(parts, 3)) == "ph…"
 
 
 @given(st.text(alphabet="abc ", max_size=80), st.integers(4, 20))
@@ -39,7 +39,7 @@ def test_wrapped_text_keeps_its_words(text: str, width: int) -> None:
     lines = wrapped(text, width)
     assert all(width_of(line) <= width for line in lines)
     if all(len(word) <= width for word in text.split()):
-        assert " ".join(plain(line) for line in lines).split() == text.split()
+        assert " ".join(plain_text(line) for line in lines).split() == text.split()
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -17,22 +17,22 @@ from distprompt_tui.config.presets import Preset, load_preset
 from distprompt_tui.config.spec import Explicit, Lm, RunSpec, Temperature
 from distprompt_tui.models.registry import ModelEntry
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.editor.draft_form import DraftForm
-from distprompt_tui.tui.editor.lines import RestData, VerdictData, rest_lines, verdict_lines
+from distprompt_tui.tui.editor.lines import RestData, ValidationData, rest_lines, validation_lines
 from distprompt_tui.tui.editor.save_preset_dialog import NameDialog
 from distprompt_tui.tui.editor.screen import EditorScreen
-from distprompt_tui.tui.editor.target_draft import TOP_ROWS, Draft, Row, RowReport
+from distprompt_tui.tui.editor.target_draft import TOP_ROWS, Draft, Row, RowValidation
 from distprompt_tui.tui.editor.target_rows import note_line
 from distprompt_tui.tui.keymap import EDITOR_APP_KEYS, EDITOR_KEYS
 from distprompt_tui.tui.palette import AppCommands
-from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.start import listings
 from distprompt_tui.tui.start.screen import StartScreen
 from distprompt_tui.tui.tools.help_screen import help_lines
 from distprompt_tui.tui.widgets.dialogs import Question
 from distprompt_tui.tui.widgets.visible_input import show_whitespace
-from tests.tui.conftest import FakeProbe, preset_spec, screen_text, until
+from tests.tui.conftest import FakeModelClient, preset_spec, screen_text, until
 from tests.tui.recording import HOSTILE
 from tests.tui.vocabularies import write_byte_level
 
@@ -104,7 +104,7 @@ async def test_a_newcomer_writes_a_target_and_starts(
         await shown(pilot, "0.250")
         assert "entropy" in screen_text(app)
         await write(pilot, "<ctrl+g>")
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
         (spec,) = started
         assert spec.target == Explicit(masses={" yes": 0.5, " no": 0.3})
         assert (spec.model.name, spec.search.method, spec.search.length, spec.preset) == ("tiny", "soft", 10, "")
@@ -177,7 +177,7 @@ async def test_a_written_preset_opens_with_its_rows(started: list[RunSpec], app_
         await write(pilot, "<ctrl+g>")
         await until(pilot, lambda: started)
         assert (started[0].target, started[0].preset, started[0].title) == (COIN, "coin", "The coin one")
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
         await write(pilot, "<d>")
         await until(pilot, lambda: isinstance(app.screen, EditorScreen))
         await write(pilot, "<escape>")
@@ -205,7 +205,7 @@ async def test_a_text_is_drawn_and_becomes_rows(started: list[RunSpec], app_on: 
         await shown(pilot, "0.6000")
         assert "My food is·" in screen_text(app)
         await write(pilot, "<tab>", "2.5")
-        await until(pilot, lambda: ("target", "lm") in FakeProbe.questions)
+        await until(pilot, lambda: ("target", "lm") in FakeModelClient.questions)
         assert draft(app).entropy == "2.5"
         await shown(pilot, "0.6000")
         await write(pilot, "<ctrl+o>")
@@ -263,7 +263,7 @@ async def test_unsaved_changes_are_asked_about(started: list[RunSpec], app_on: M
 
 async def test_every_key_is_in_the_help_and_the_palette(started: list[RunSpec], app_on: Make) -> None:
     app = app_on()
-    text = "\n".join(plain(line) for line in help_lines((*EDITOR_KEYS, *EDITOR_APP_KEYS), 72))
+    text = "\n".join(plain_text(line) for line in help_lines((*EDITOR_KEYS, *EDITOR_APP_KEYS), 72))
     async with editor(app) as pilot:
         provider = AppCommands(app.screen)
         await provider.startup()
@@ -303,11 +303,11 @@ async def test_nothing_blinks(started: list[RunSpec], app_on: Make) -> None:
 async def test_a_floor_of_nothing_is_a_floor(
     started: list[RunSpec], app_on: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def ask(self: FakeProbe, question: str, **fields: Any) -> AsyncIterator[dict[str, Any]]:
+    async def ask(self: FakeModelClient, question: str, **fields: Any) -> AsyncIterator[dict[str, Any]]:
         yield {"floor": 0.0, "head_optimum": None, "why_no_floor": None}
         yield {"done": True}
 
-    monkeypatch.setattr(FakeProbe, "ask", ask)
+    monkeypatch.setattr(FakeModelClient, "ask", ask)
     app = app_on()
     async with editor(app) as pilot:
         await write(pilot, " yes", "<tab>", "0.5")
@@ -334,7 +334,7 @@ def test_signs_between_words_are_for_tokens_only() -> None:
 
 @given(st.text(max_size=80), st.booleans(), st.text(max_size=80), st.integers(10, 120), st.integers(1, 3))
 def test_the_verdict_fits(problem: str, is_wrong: bool, row: str, width: int, height: int) -> None:
-    lines = verdict_lines(VerdictData(problem, is_wrong, row), width, height)
+    lines = validation_lines(ValidationData(problem, is_wrong, row), width, height)
     assert lines
     assert all(width_of(line) <= width for line in lines)
 
@@ -344,11 +344,11 @@ def test_the_rest_fits(total: float, width: int) -> None:
     lines = rest_lines(RestData(total), width)
     assert len(lines) == 2
     assert all(width_of(line) <= width for line in lines)
-    assert width < 40 or ("too much" in plain(lines[0])) == (total > 1 + 1e-9)
+    assert width < 40 or ("too much" in plain_text(lines[0])) == (total > 1 + 1e-9)
 
 
 def test_a_note_is_the_sentence_where_it_fits() -> None:
-    report = RowReport("2 tokens", "it is two tokens", is_wrong=True)
-    assert plain(note_line(report, 40)) == "✕ it is two tokens"
-    assert plain(note_line(report, 12)) == "✕ 2 tokens"
+    report = RowValidation("2 tokens", "it is two tokens", is_wrong=True)
+    assert plain_text(note_line(report, 40)) == "✕ it is two tokens"
+    assert plain_text(note_line(report, 12)) == "✕ 2 tokens"
     assert width_of(note_line(report, 5)) == 5

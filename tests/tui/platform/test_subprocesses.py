@@ -1,4 +1,4 @@
-"""The app's helpers as real processes: a stand-in probe and a stand-in preparation that speak the same lines."""
+"""The app's helpers as real processes: a stand-in model server and a stand-in preparation that speak the same lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.tui.platform import subprocesses
-from distprompt_tui.tui.platform.subprocesses import Probe, prepare_model
+from distprompt_tui.tui.platform.subprocesses import ModelClient, prepare_model
 
 PROBE = """
 import json, sys, time
@@ -52,55 +52,55 @@ async def answers(stream: AsyncIterator[dict]) -> list[int]:
 
 async def test_questions_are_answered_by_one_process(program: Path) -> None:
     said: list[str] = []
-    probe = Probe("tiny", said.append)
-    assert await answers(probe.ask("distribution", text="a")) == [1, 2]
-    first = probe._process
-    assert await answers(probe.ask("distribution", text="b")) == [1, 2]
-    assert probe._process is first
+    client = ModelClient("tiny", said.append)
+    assert await answers(client.ask("distribution", text="a")) == [1, 2]
+    first = client._process
+    assert await answers(client.ask("distribution", text="b")) == [1, 2]
+    assert client._process is first
     assert "loading tiny" in said
-    await probe.close()
+    await client.close()
 
 
 async def test_two_questions_at_once_take_turns(program: Path) -> None:
-    probe = Probe("tiny", lambda text: None)
-    both = await asyncio.gather(*(answers(probe.ask("distribution", text=text)) for text in "ab"))
+    client = ModelClient("tiny", lambda text: None)
+    both = await asyncio.gather(*(answers(client.ask("distribution", text=text)) for text in "ab"))
     assert both == [[1, 2], [1, 2]]
-    await probe.close()
+    await client.close()
 
 
 async def test_an_error_is_an_answer(program: Path) -> None:
-    probe = Probe("tiny", lambda text: None)
+    client = ModelClient("tiny", lambda text: None)
     with pytest.raises(DistPromptError, match="no such token"):
-        await answers(probe.ask("distribution", text="error"))
-    assert await answers(probe.ask("distribution", text="a")) == [1, 2]
-    await probe.close()
+        await answers(client.ask("distribution", text="error"))
+    assert await answers(client.ask("distribution", text="a")) == [1, 2]
+    await client.close()
 
 
 async def test_a_process_that_dies_says_why_and_is_started_again(program: Path) -> None:
-    probe = Probe("tiny", lambda text: None)
+    client = ModelClient("tiny", lambda text: None)
     with pytest.raises(DistPromptError, match="it broke"):
-        await answers(probe.ask("distribution", text="die"))
-    assert await answers(probe.ask("distribution", text="a")) == [1, 2]
-    await probe.close()
+        await answers(client.ask("distribution", text="die"))
+    assert await answers(client.ask("distribution", text="a")) == [1, 2]
+    await client.close()
 
 
 async def test_a_long_answer_that_nobody_waits_for_is_given_up(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocesses, "_PATIENCE_SECONDS", 0.1)
-    probe = Probe("tiny", lambda text: None)
-    async for _ in probe.ask("distribution", text="slow"):
+    client = ModelClient("tiny", lambda text: None)
+    async for _ in client.ask("distribution", text="slow"):
         break
-    stuck = probe._process
-    assert await answers(probe.ask("distribution", text="a")) == [1, 2]
-    assert probe._process is not stuck
-    await probe.close()
+    stuck = client._process
+    assert await answers(client.ask("distribution", text="a")) == [1, 2]
+    assert client._process is not stuck
+    await client.close()
 
 
 async def test_closing_ends_the_process(program: Path) -> None:
-    probe = Probe("tiny", lambda text: None)
-    await answers(probe.ask("distribution", text="a"))
-    process = probe._process
+    client = ModelClient("tiny", lambda text: None)
+    await answers(client.ask("distribution", text="a"))
+    process = client._process
     assert process is not None
-    await probe.close()
+    await client.close()
     assert process.returncode is not None
 
 

@@ -55,10 +55,12 @@ def test_a_command_gives_the_same_spec(text: str, description: str, seed: int) -
 class Fields(App[None]):
     """Two fields."""
 
+    ascii_only = False
+
     def compose(self) -> ComposeResult:
         yield Field(id="plain")
         yield Field(id="number", type="integer", max_length=6)
-        yield VisibleInput(ascii_only=False, id="text")
+        yield VisibleInput(id="text")
 
 
 @pytest.mark.parametrize(

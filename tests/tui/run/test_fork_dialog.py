@@ -12,7 +12,7 @@ from distprompt_tui.errors import UsageError
 from distprompt_tui.runs.events import Tailer, decode_object
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.fork_dialog import ForkDialog, forked, settings
-from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.run.token_panel import TokenList
 from distprompt_tui.tui.start.screen import StartScreen
 from tests.tui.conftest import screen_text, until
@@ -24,7 +24,7 @@ HARD = RunSpec(target=Uniform(), search=Hard(length=7, width=32))
 
 
 def complete(app: DistPromptApp) -> bool:
-    return isinstance(app.screen, LiveScreen) and app.screen.query_one(TokenList).table.complete
+    return isinstance(app.screen, RunScreen) and app.screen.query_one(TokenList).table.complete
 
 
 def with_one(spec: RunSpec, **changes: str) -> RunSpec:
@@ -77,7 +77,7 @@ async def test_forking_starts_the_new_search_and_shows_it(
         await until(pilot, lambda: "search.length: it should be a valid integer" in screen_text(app))
         assert small_world == []
         await pilot.press("home", "ctrl+k", "1", "2", "enter")
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen) and app.screen is not first)
+        await until(pilot, lambda: isinstance(app.screen, RunScreen) and app.screen is not first)
         assert [spec.search for spec in small_world] == [Hard(length=12)]
 
 
@@ -88,7 +88,7 @@ async def test_turning_away_starts_nothing(tmp_path: Path, app_on: Make, small_w
         await pilot.press("n")
         await until(pilot, lambda: isinstance(app.screen, ForkDialog))
         await pilot.press("escape")
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
         assert small_world == []
 
 
@@ -102,7 +102,7 @@ async def test_a_read_only_app_refuses_in_one_line(tmp_path: Path, app_on: Make,
             await until(pilot, lambda: "running" in screen_text(app))
             await pilot.press(key)
             await until(pilot, lambda: "This app is read-only" in screen_text(app))
-            assert isinstance(app.screen, LiveScreen)
+            assert isinstance(app.screen, RunScreen)
             assert Tailer(recorder.run.control, decode_object).read() == []
 
 

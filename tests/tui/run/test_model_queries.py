@@ -12,7 +12,7 @@ import pytest
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run import model_queries
-from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.run.token_panel import TokenList
 from tests.tui.conftest import screen_text, until, watched
 from tests.tui.recording import Recorder, recorded, searching
@@ -51,7 +51,7 @@ class Answers:
 def model(monkeypatch: pytest.MonkeyPatch) -> type[Answers]:
     Answers.questions, Answers.let = [], asyncio.Event()
     Answers.let.set()
-    monkeypatch.setattr(model_queries, "Probe", Answers)
+    monkeypatch.setattr(model_queries, "ModelClient", Answers)
     return Answers
 
 
@@ -60,7 +60,7 @@ def bars(app: DistPromptApp) -> TokenList:
 
 
 def complete(app: DistPromptApp) -> bool:
-    return isinstance(app.screen, LiveScreen) and bars(app).table.complete
+    return isinstance(app.screen, RunScreen) and bars(app).table.complete
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
@@ -83,7 +83,7 @@ async def test_a_text_takes_the_prompts_place(tmp_path: Path, app_on: Make, size
         await pilot.press("escape")
         await until(pilot, lambda: complete(app))
         assert "target achieved      gap" in screen_text(app)
-        assert isinstance(app.screen, LiveScreen)
+        assert isinstance(app.screen, RunScreen)
 
 
 async def test_a_text_that_has_no_answer_is_told(tmp_path: Path, app_on: Make) -> None:
@@ -135,10 +135,10 @@ async def test_a_living_prompt_is_held_while_it_is_explained(tmp_path: Path, app
         await until(pilot, lambda: "+3.50" in screen_text(app))
         recorder.steps(4)
         await until(pilot, lambda: "step 8/100" in screen_text(app))
-        assert app.screen.shown.state.step == 4
+        assert app.screen.display_state.state.step == 4
         assert "+3.50" in screen_text(app)
         await pilot.press("escape")
-        await until(pilot, lambda: app.screen.shown.state.step == 8)
+        await until(pilot, lambda: app.screen.display_state.state.step == 8)
         assert "+3.50" not in screen_text(app)
 
 
@@ -148,7 +148,7 @@ async def test_a_moment_of_the_past_and_a_text_can_be_explained(tmp_path: Path, 
         await until(pilot, lambda: complete(app))
         await pilot.press("h", "home", "a")
         await until(pilot, lambda: "+3.50" in screen_text(app))
-        assert app.screen.shown.cursor_step == 1
+        assert app.screen.display_state.cursor_step == 1
         await pilot.press("right")  # another moment, another prompt
         await until(pilot, lambda: "step 2 of 40" in screen_text(app))
         assert "+3.50" not in screen_text(app)

@@ -73,7 +73,7 @@ def test_what_can_be_copied(tmp_path: Path) -> None:
     (run.best / "prompt.json").write_text('{"ids": [5, 6], "text": " so"}')
     assert clipboard.text_of("ids", run, state) == "[5, 6]"
     assert clipboard.text_of("text", run, state) == " so"
-    kept = clipboard.keep(" so", run)
+    kept = clipboard.keep(" so", run.path)
     assert kept is not None
     assert kept.read_text() == " so"
 

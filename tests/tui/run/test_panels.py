@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.runs.schema import PromptToken
 from distprompt_tui.tui import keymap
-from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.run.gauges import EntropyData, ExcessData, entropy_lines, excess_lines, one_line
 from distprompt_tui.tui.run.prompt_view import PromptData, prompt_lines, prompt_title
 from distprompt_tui.tui.start.target_preview import PreviewData, preview_lines
@@ -33,12 +33,12 @@ SPLIT = ExcessData(
 
 
 def text(lines: list) -> str:
-    return "\n".join(plain(line) for line in lines)
+    return "\n".join(plain_text(line) for line in lines)
 
 
 def test_both_entropies_share_a_scale() -> None:
     target, achieved = entropy_lines(EntropyData(6.0, 3.0, 49_152), 80)
-    assert plain(target).count("█") == pytest.approx(2 * plain(achieved).count("█"), abs=1)
+    assert plain_text(target).count("█") == pytest.approx(2 * plain_text(achieved).count("█"), abs=1)
     assert {role for _, role in target} >= {"target"}
     assert {role for _, role in achieved} >= {"achieved"}
 
@@ -66,7 +66,7 @@ def test_what_is_not_known_is_said(data: ExcessData, words: str) -> None:
 
 
 def hard(changed: list[int]) -> PromptData:
-    return PromptData("hard", 9, tuple(PromptToken(i, f" t{i}", changed=step) for i, step in enumerate(changed)))
+    return PromptData("hard", tuple(PromptToken(i, f" t{i}", changed=step) for i, step in enumerate(changed)))
 
 
 def test_the_change_that_was_last_stands_out() -> None:
@@ -88,7 +88,7 @@ def test_a_hostile_reason_and_a_vanishing_divergence_are_drawn() -> None:
 @given(st.lists(st.sampled_from(HOSTILE), min_size=1, max_size=40), st.integers(30, 120), st.booleans())
 def test_prompts_fit_and_show_every_position(texts: list[str], width: int, flowing: bool) -> None:
     tokens = tuple(PromptToken(i, token, cosine=0.41, norm=1.1) for i, token in enumerate(texts))
-    lines, places = prompt_lines(PromptData("soft", 1, tokens), width, flowing=flowing)
+    lines, places = prompt_lines(PromptData("soft", tokens), width, flowing=flowing)
     assert places == sorted(places)
     assert len(places) == len(tokens)
     assert all(width_of(line) <= width for line in lines)
@@ -97,9 +97,9 @@ def test_prompts_fit_and_show_every_position(texts: list[str], width: int, flowi
 
 def test_the_key_bar_keeps_what_is_needed_most() -> None:
     table = (*keymap.LIVE_KEYS, *keymap.APP_KEYS)
-    shown = [key for key in table if key.bar is not None]
+    shown = [key for key in table if key.footer_rank is not None]
     narrow = fitting_keys(shown, {}, 30)
-    assert [key.word for key in narrow] == ["help", "palette", "quit"]
+    assert [key.label for key in narrow] == ["help", "palette", "quit"]
     assert [key.action for key in fitting_keys(shown, {}, 500)] == [key.action for key in shown]
     assert {"pause", "stop", "detach"} <= {key.action for key in fitting_keys(shown, {}, 78)}
 
@@ -114,7 +114,7 @@ def test_the_help_names_every_key(table: tuple[keymap.Key, ...]) -> None:
 
 
 def test_the_help_writes_each_key_of_a_pair_and_the_bar_both() -> None:
-    shown = [plain(line).split(maxsplit=1) for line in help_lines(keymap.START_KEYS, 72) if line]
+    shown = [plain_text(line).split(maxsplit=1) for line in help_lines(keymap.START_KEYS, 72) if line]
     assert ["[", "A shorter prompt"] in shown
     assert ["]", "A longer prompt"] in shown
     assert {key.pair for key in keymap.START_KEYS} == {"", "[ ]", "- +"}

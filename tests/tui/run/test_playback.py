@@ -14,8 +14,8 @@ from distprompt_tui.runs.events import Tailer, decode_object
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.divergence_plot import DivergencePlot
 from distprompt_tui.tui.run.monitor import RunMonitor
-from distprompt_tui.tui.run.playback import History
-from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.playback import Playback
+from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.run.token_panel import TokenList
 from distprompt_tui.tui.start.screen import StartScreen
 from tests.tui.conftest import asked, screen_text, until, watched
@@ -29,7 +29,7 @@ def bars(app: DistPromptApp) -> TokenList:
 
 
 def complete(app: DistPromptApp) -> bool:
-    return isinstance(app.screen, LiveScreen) and bars(app).table.complete
+    return isinstance(app.screen, RunScreen) and bars(app).table.complete
 
 
 def plot(app: DistPromptApp) -> str:
@@ -95,31 +95,31 @@ async def test_there_is_no_history_before_the_first_snapshot(tmp_path: Path, app
             assert "step" not in screen_text(app).split("\n")[1]
 
 
-async def visit(run: RunDirectory) -> tuple[History, RunMonitor]:
+async def visit(run: RunDirectory) -> tuple[Playback, RunMonitor]:
     follower = RunMonitor(run)
     state = follower.poll().state
-    history = History(follower.recording)
-    await history.go(10**9, state)
-    return history, follower
+    playback = Playback(follower.recording)
+    await playback.seek(10**9, state)
+    return playback, follower
 
 
 async def test_a_replay_keeps_the_pace_of_the_search(tmp_path: Path) -> None:
-    history, follower = await visit(recorded(tmp_path, steps=40))  # a second a step
+    playback, follower = await visit(recorded(tmp_path, steps=40))  # a second a step
     state = follower.poll().state
-    assert history.moment is not None
-    history.toggle_playing(state)  # at the end: it starts over
-    await history.play_on(2.5, state)
-    assert history.moment.step == 3
-    await history.play_on(0.6, state)
-    assert history.moment.step == 4
-    history.change_speed(1)
-    await history.play_on(2, state)
-    assert (history.speed, history.moment.step, history.is_playing) == (4, 12, True)
-    history.change_speed(9)
-    await history.play_on(1, state)
-    assert (history.speed, history.moment.step, history.is_playing) == (64, 40, False)
-    history.change_speed(-9)
-    assert history.speed == 1
+    assert playback.current is not None
+    playback.toggle_playing(state)  # at the end: it starts over
+    await playback.play_on(2.5, state)
+    assert playback.current.step == 3
+    await playback.play_on(0.6, state)
+    assert playback.current.step == 4
+    playback.change_speed(1)
+    await playback.play_on(2, state)
+    assert (playback.speed, playback.current.step, playback.is_playing) == (4, 12, True)
+    playback.change_speed(9)
+    await playback.play_on(1, state)
+    assert (playback.speed, playback.current.step, playback.is_playing) == (64, 40, False)
+    playback.change_speed(-9)
+    assert playback.speed == 1
 
 
 async def test_replaying_on_the_screen(tmp_path: Path, app_on: Make) -> None:
@@ -231,7 +231,7 @@ async def test_leaving_goes_one_thing_at_a_time(tmp_path: Path, app_on: Make, sm
         await until(pilot, lambda: "history" in screen_text(app))
         await pilot.press("escape")
         await until(pilot, lambda: "history   esc" not in screen_text(app))
-        assert isinstance(app.screen, LiveScreen)
+        assert isinstance(app.screen, RunScreen)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, StartScreen))
 

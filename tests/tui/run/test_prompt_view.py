@@ -16,10 +16,10 @@ from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.schema import PromptToken
 from distprompt_tui.text.ascii import to_ascii
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.drawing.styled_text import plain
+from distprompt_tui.tui.drawing.styled_text import plain_text
 from distprompt_tui.tui.run.position_dialog import PositionDialog
 from distprompt_tui.tui.run.prompt_view import PromptData, PromptView, prompt_lines, prompt_note, prompt_title
-from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.run.surprisal import GRADES
 from distprompt_tui.tui.run.token_panel import TokenList
 from tests.tui.conftest import screen_text, until, watched
@@ -36,7 +36,7 @@ def asked(run: RunDirectory) -> list[dict[str, Any]]:
 
 async def chosen(app: DistPromptApp, pilot: Any, position: int) -> None:
     """Wait for a hard prompt and put the cursor on one of its positions."""
-    await until(pilot, lambda: isinstance(app.screen, LiveScreen) and app.screen.query_one(TokenList).table.complete)
+    await until(pilot, lambda: isinstance(app.screen, RunScreen) and app.screen.query_one(TokenList).table.complete)
     app.screen.query_one(PromptView).focus()
     await pilot.press(*["right_square_bracket"] * position)
     await pilot.pause()
@@ -63,7 +63,7 @@ async def test_a_position_shows_what_was_tried_and_takes_another_token(
         await pilot.press(*"word3")
         await until(pilot, lambda: all(part in screen_text(app) for part in ("·word30", "Tokens that begin so")))
         await pilot.press("down", "down", "enter")
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
         await until(pilot, lambda: "changing…" in screen_text(app))
         await until(pilot, lambda: asked(recorder.run) == [{"command": "edit", "position": 3, "token": 31}])
         request = json.loads(recorder.run.control.read_text())["id"]
@@ -109,7 +109,7 @@ async def test_a_read_only_app_looks_and_asks_for_nothing(tmp_path: Path, app_on
             await until(pilot, lambda: isinstance(app.screen, PositionDialog) and "·word20" in screen_text(app))
             assert "read-only" in screen_text(app)
             await pilot.press("tab", "enter", "escape")
-            await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+            await until(pilot, lambda: isinstance(app.screen, RunScreen))
             assert asked(recorder.run) == []
 
 
@@ -134,7 +134,7 @@ async def test_vectors_have_no_cursor(tmp_path: Path, app_on: Make) -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         await chosen(app, pilot, 3)
         await pilot.press("enter", "x", "down")
-        assert isinstance(app.screen, LiveScreen)
+        assert isinstance(app.screen, RunScreen)
         assert "enter more" not in screen_text(app)
 
 
@@ -183,18 +183,18 @@ async def test_the_panel_in_focus_is_seen_without_colour(
 def test_a_surprise_is_a_sign_a_colour_and_a_number() -> None:
     values = (None, 0.5, 3.0, 8.0, 11.0)
     prompt = tuple(PromptToken(i, f" t{i}", surprisal=value) for i, value in enumerate(values))
-    data = PromptData("hard", 9, prompt, vocab_size=49_152, surprising=True)
+    data = PromptData("hard", prompt, vocab_size=49_152, surprising=True)
     lines, places = prompt_lines(data, 60, flowing=True)
-    assert plain(lines[0]) == "▁ <2.3 nats  ▃ <6.9  ▅ <10.8 chance  ▇ more"
-    assert plain(lines[1]) == "1 ·t0 –  2 ·t1 ▁  3 ·t2 ▃  4 ·t3 ▅  5 ·t4 ▇"
+    assert plain_text(lines[0]) == "▁ <2.3 nats  ▃ <6.9  ▅ <10.8 chance  ▇ more"
+    assert plain_text(lines[1]) == "1 ·t0 –  2 ·t1 ▁  3 ·t2 ▃  4 ·t3 ▅  5 ·t4 ▇"
     assert places == [1, 1, 1, 1, 1]
     by_token = {text: role for text, role in lines[1] if text.startswith("·")}
     assert by_token == {"·t0": "faint", "·t1": "good", "·t2": "", "·t3": "warning", "·t4": "error"}
     grid, _ = prompt_lines(data, 30, flowing=False)
-    assert [plain(line).split()[-1] for line in grid[1:]] == ["–", "0.5", "3.0", "8.0", "11.0"]
+    assert [plain_text(line).split()[-1] for line in grid[1:]] == ["–", "0.5", "3.0", "8.0", "11.0"]
     older = replace(data, tokens=tuple(structs.replace(token, surprisal=None) for token in prompt))
     assert prompt_title(older) == "Prompt  5 tokens, surprisal −ln P in nats: not recorded"
-    assert to_ascii(plain(lines[0])).isascii()
+    assert to_ascii(plain_text(lines[0])).isascii()
     assert len({to_ascii(sign) for sign, _ in GRADES}) == len(GRADES)
 
 
@@ -203,12 +203,12 @@ def tokens(*gained: float | None) -> tuple[PromptToken, ...]:
 
 
 def test_gains_stand_beside_the_tokens() -> None:
-    data = PromptData("hard", 9, tokens(None, 0.5, -1.25), chosen=2)
+    data = PromptData("hard", tokens(None, 0.5, -1.25), chosen=2)
     lines, places = prompt_lines(data, 30, flowing=False)
     assert places == [0, 1, 2]
-    assert [plain(line).split()[-1] for line in lines] == ["·t0", "−0.50", "+1.25"]
+    assert [plain_text(line).split()[-1] for line in lines] == ["·t0", "−0.50", "+1.25"]
     assert prompt_title(data) == "Prompt  3 tokens, 2 positions changed at step 7"
-    assert plain(prompt_note(data)) == "3 changed at step 7, KL +1.25  enter more   x lock   "
+    assert plain_text(prompt_note(data)) == "3 changed at step 7, KL +1.25  enter more   x lock   "
     flow, places = prompt_lines(data, 14, flowing=True)
-    assert [plain(line) for line in flow] == ["1 ·t0  ›2 ·t1 ", "›3[·t2]"]
+    assert [plain_text(line) for line in flow] == ["1 ·t0  ›2 ·t1 ", "›3[·t2]"]
     assert places == [0, 0, 1]

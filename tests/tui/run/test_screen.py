@@ -15,7 +15,7 @@ from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run import controls
 from distprompt_tui.tui.run.divergence_plot import DivergencePlot
 from distprompt_tui.tui.run.prompt_view import PromptView
-from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.run.token_panel import TokenList
 from distprompt_tui.tui.start.screen import StartScreen
 from distprompt_tui.tui.widgets.dialogs import Question
@@ -31,7 +31,7 @@ def bars(app: DistPromptApp) -> TokenList:
 
 
 def complete(app: DistPromptApp) -> bool:
-    return isinstance(app.screen, LiveScreen) and bars(app).table.complete
+    return isinstance(app.screen, RunScreen) and bars(app).table.complete
 
 
 @pytest.mark.parametrize("method", ["soft", "hard"])
@@ -77,7 +77,7 @@ async def test_resizing_never_breaks_a_frame(tmp_path: Path, app_on: Make) -> No
 async def test_a_terminal_that_is_too_small_says_so(tmp_path: Path, app_on: Make) -> None:
     app = app_on(attach=recorded(tmp_path / "runs"))
     async with app.run_test(size=(50, 14)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
         assert "distprompt needs 60 x 16" in screen_text(app)
 
 
@@ -109,7 +109,7 @@ async def test_a_crash_is_told_with_the_workers_last_words(tmp_path: Path, app_o
         await pilot.press("w")
         await until(pilot, lambda: "The worker's output" in screen_text(app))
         await pilot.press("escape")
-        assert isinstance(app.screen, LiveScreen)
+        assert isinstance(app.screen, RunScreen)
 
 
 async def test_pause_and_resume_reach_the_worker(tmp_path: Path, app_on: Make) -> None:
@@ -157,7 +157,7 @@ async def test_another_viewers_answer_is_not_taken_for_ones_own(tmp_path: Path, 
         recorder.writer.write(schema.Control(command="pause", outcome="paused", id="another viewer's"))
         recorder.writer.write(schema.Control(command="pause", outcome="paused"))  # of a worker that gives no ids
         screen = app.screen
-        assert isinstance(screen, LiveScreen)
+        assert isinstance(screen, RunScreen)
         await until(pilot, lambda: screen.view.state.phase == "paused")
         assert "pausing…" in screen_text(app)
         recorder.writer.write(schema.Control(command="pause", outcome="paused", id=mine["id"]))
@@ -191,7 +191,7 @@ async def test_a_request_that_cannot_be_written_is_told(
     async with watched(recorder, app_on, size=(120, 40), notifications=True) as (app, pilot):
         await until(pilot, lambda: "running" in screen_text(app) and complete(app))
         screen = app.screen
-        assert isinstance(screen, LiveScreen)
+        assert isinstance(screen, RunScreen)
         spoil(recorder.run.control)
         screen.control.run = recorder.run
         await pilot.press("space")
@@ -255,7 +255,7 @@ async def test_stopping_asks_first(tmp_path: Path, app_on: Make, monkeypatch: py
         async with app.run_test(size=(100, 30)) as pilot:
             await until(pilot, lambda: "running" in screen_text(app))
             await pilot.press("s", "x")
-            assert isinstance(app.screen, LiveScreen)
+            assert isinstance(app.screen, RunScreen)
             await pilot.press("s")
             assert isinstance(app.screen, Question)
             await pilot.press("enter")
@@ -270,7 +270,7 @@ async def test_read_only_touches_nothing(tmp_path: Path, app_on: Make) -> None:
         async with app.run_test(size=(100, 30)) as pilot:
             await until(pilot, lambda: "running" in screen_text(app))
             await pilot.press("space", "s", "r")
-            assert isinstance(app.screen, LiveScreen)
+            assert isinstance(app.screen, RunScreen)
             assert Tailer(recorder.run.control, decode_object).read() == []
             assert "read-only" in screen_text(app)
             await pilot.press("q")
@@ -288,7 +288,7 @@ async def test_quitting_asks_only_for_a_living_run(tmp_path: Path, app_on: Make)
             await pilot.press("q")
             assert "the search goes on" in screen_text(app)
             await pilot.press("x")
-            assert isinstance(app.screen, LiveScreen)
+            assert isinstance(app.screen, RunScreen)
             await pilot.press("q", "d")
             await pilot.pause()
         assert app.return_value == 0

@@ -12,7 +12,7 @@ from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.runs.schema import Progress, Step
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunLabel
-from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.run.monitor import RunView
 from distprompt_tui.tui.run.status import StatusData, notice_lines, status_line
 
@@ -39,7 +39,7 @@ VIEWS = {
 @pytest.mark.parametrize("width", [60, 78, 118, 200])
 def test_every_state_says_its_word(word: str, width: int) -> None:
     line = status_line(StatusData(VIEWS[word]), width)
-    assert word in plain(line)
+    assert word in plain_text(line)
     assert width_of(line) <= width
 
 
@@ -53,7 +53,7 @@ def test_everything_fits(word: str, width: int) -> None:
 
 
 def test_eighty_columns_hold_the_essentials() -> None:
-    text = plain(status_line(StatusData(VIEWS["running"]), 78))
+    text = plain_text(status_line(StatusData(VIEWS["running"]), 78))
     assert text.startswith("outlier › smollm2 › soft n=10")
     assert "step 49/1,000" in text
     assert "eta 2:38" in text
@@ -61,9 +61,9 @@ def test_eighty_columns_hold_the_essentials() -> None:
 
 def test_the_device_says_what_it_holds_and_how_busy_it_is() -> None:
     state = replace(SEARCHING, device="cuda:0", memory=3 << 30, use=97.0)
-    assert "cuda:0 97 % 3.0 GiB" in plain(status_line(StatusData(RunView(TITLE, state)), 118))
+    assert "cuda:0 97 % 3.0 GiB" in plain_text(status_line(StatusData(RunView(TITLE, state)), 118))
     older = replace(state, use=None)
-    assert "cuda:0 3.0 GiB" in plain(status_line(StatusData(RunView(TITLE, older)), 118))
+    assert "cuda:0 3.0 GiB" in plain_text(status_line(StatusData(RunView(TITLE, older)), 118))
 
 
 def test_plain_searching_needs_no_notice() -> None:
@@ -77,7 +77,7 @@ def test_all_other_states_are_explained(word: str) -> None:
 
 
 def test_a_crash_shows_the_workers_last_words() -> None:
-    text = " ".join(plain(line) for line in notice_lines(StatusData(VIEWS["crashed"]), 100))
+    text = " ".join(plain_text(line) for line in notice_lines(StatusData(VIEWS["crashed"]), 100))
     assert "MemoryError" in text
     assert "r start again" in text
 
@@ -86,16 +86,16 @@ def test_what_a_worker_says_cannot_reach_the_terminal_raw() -> None:
     state = replace(SEARCHING, phase="ended", reason="error", error="\x1b]0;owned\x07 boom")
     view = RunView(replace(TITLE, preset="\x1b[2J"), state, "ended", None)
     lines = [status_line(StatusData(view), 100), *notice_lines(StatusData(view), 100)]
-    assert all(char.isprintable() for line in lines for char in plain(line))
+    assert all(char.isprintable() for line in lines for char in plain_text(line))
 
 
 def test_the_result_names_what_is_left() -> None:
     state = replace(
         SEARCHING, phase="ended", reason="budget", start_kl=5.0, bounds=Bounds(floor=0.04, head_optimum=0.19)
     )
-    text = plain(notice_lines(StatusData(RunView(TITLE, state, "ended")), 100)[0])
+    text = plain_text(notice_lines(StatusData(RunView(TITLE, state, "ended")), 100)[0])
     assert text == "Best 0.231 nats at step 40, 0.041 above the head optimum"
 
 
 def test_a_pending_command_is_seen_at_once() -> None:
-    assert "pausing…" in plain(status_line(StatusData(VIEWS["running"], "pausing…"), 100))
+    assert "pausing…" in plain_text(status_line(StatusData(VIEWS["running"], "pausing…"), 100))

@@ -10,7 +10,7 @@ import pytest
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunLabel
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.run.monitor import RunView
 from distprompt_tui.tui.run.status import StatusData, status_line
 from distprompt_tui.tui.run.status_flash import REST_SECONDS, SHOWN_SECONDS, StatusFlash, next_flash
@@ -25,7 +25,7 @@ def state_at(best: float | None) -> RunState:
 
 
 def words(news: StatusFlash, now: float) -> str:
-    return plain(list(news.words_at(now)))
+    return plain_text(list(news.text_at(now)))
 
 
 def test_the_start_and_a_new_best_are_told_for_a_moment() -> None:
@@ -53,8 +53,8 @@ def test_a_search_that_falls_at_every_step_is_told_of_now_and_then() -> None:
 @pytest.mark.parametrize("width", [60, 78, 118])
 def test_news_stand_beside_the_state_and_fit(width: int) -> None:
     view = RunView(RunLabel("outlier", "smollm2", "hard", 10), state_at(0.4))
-    line = status_line(StatusData(view, news=(("◆ new best ", "good"), ("0.412", "strong"))), width)
-    assert "● running  ◆ new best 0.412" in plain(line)
+    line = status_line(StatusData(view, flash=(("◆ new best ", "good"), ("0.412", "strong"))), width)
+    assert "● running  ◆ new best 0.412" in plain_text(line)
     assert width_of(line) <= width
 
 

@@ -10,7 +10,7 @@ from wcwidth import wcwidth
 
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.text.terminal_text import fit, visible_token
-from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.run.token_rows import columns_for, header_line, row_lines
 from distprompt_tui.tui.run.token_table import TokenRow
 from tests.tui.recording import HOSTILE
@@ -58,7 +58,7 @@ def test_hostile_tokens_are_told_apart_by_their_id(text: str, width: int) -> Non
     lines = row_lines(
         TokenRow(777, text, 0.4, 0.2, 0.5), columns_for(width), 0.4, log=False, marked=False, ascii_only=False
     )
-    shown = "".join(plain(line) for line in lines)
+    shown = "".join(plain_text(line) for line in lines)
     assert "777" in shown
     assert all(char.isprintable() for char in shown)
 
@@ -74,7 +74,7 @@ def test_a_small_mass_is_longer_on_a_log_scale() -> None:
         (line,) = row_lines(
             TokenRow(1, "a", 1e-3, 1e-3, 0.0), columns_for(100), 1.0, log=log, marked=False, ascii_only=False
         )
-        return plain(line).count("█")
+        return plain_text(line).count("█")
 
     assert reach(log=False) == 0
     assert reach(log=True) > 5
@@ -94,4 +94,4 @@ def test_gaps_wear_the_colour_of_what_is_more() -> None:
 def test_ascii_mode_writes_code_points() -> None:
     row = TokenRow(1, " 東", 0.5, 0.5, 0.0)
     (line,) = row_lines(row, columns_for(100), 1.0, log=False, marked=False, ascii_only=True)
-    assert "_<6771>" in plain(line)
+    assert "_<6771>" in plain_text(line)

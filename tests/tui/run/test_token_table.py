@@ -11,7 +11,7 @@ from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.schema import decode_event
 from distprompt_tui.runs.state import RunState
-from distprompt_tui.tui.run.token_table import TokenSource, TokenTable, Wish
+from distprompt_tui.tui.run.token_table import TableQuery, TokenSource, TokenTable
 from distprompt_tui.tui.settings import ORDERS, Order
 from tests.tui.recording import HOSTILE, SIZE, Recorder, recorded, searching
 
@@ -28,7 +28,7 @@ def state(source: TokenSource) -> RunState:
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_the_whole_vocabulary_is_sorted(source: TokenSource, state: RunState, order: Order) -> None:
-    table = source.build(state, Wish(order, ""))
+    table = source.build(state, TableQuery(order, ""))
     assert table.complete
     assert sorted(table.ids) == list(range(SIZE))
     rows = [table.row(index) for index in range(len(table))]
@@ -43,7 +43,7 @@ def test_the_whole_vocabulary_is_sorted(source: TokenSource, state: RunState, or
 
 
 def test_shares_are_parts_of_the_divergence(source: TokenSource, state: RunState) -> None:
-    table = source.build(state, Wish("share", ""))
+    table = source.build(state, TableQuery("share", ""))
     p, q = np.load(source.run.target), np.load(source.run.achieved).astype(np.float64)
     assert table.kl == pytest.approx(float((p * np.log(p / q)).sum()))
     assert sum(table.row(index).share or 0 for index in range(len(table))) == pytest.approx(1.0)
@@ -54,21 +54,21 @@ def test_masses_of_zero_are_no_error(source: TokenSource, state: RunState) -> No
     p[0], q[1] = 1.0, 1.0
     np.save(source.run.target, p)
     np.save(source.run.achieved, q)
-    table = source.build(state, Wish("share", ""))
+    table = source.build(state, TableQuery("share", ""))
     assert table.ids[:2] == [0, 1]
     assert np.isfinite(table.row(0).share)
 
 
 def test_finding_by_text_and_by_id(source: TokenSource, state: RunState) -> None:
-    assert source.build(state, Wish("target", "WORD1")).ids == list(range(10, 20))
-    assert source.build(state, Wish("target", "33")).ids == [33]
-    table = source.build(state, Wish("target", "no such token"))
+    assert source.build(state, TableQuery("target", "WORD1")).ids == list(range(10, 20))
+    assert source.build(state, TableQuery("target", "33")).ids == [33]
+    table = source.build(state, TableQuery("target", "no such token"))
     assert len(table) == 0
     assert table.total == SIZE
 
 
 def test_a_token_keeps_its_place_or_is_gone(source: TokenSource, state: RunState) -> None:
-    table = source.build(state, Wish("target", "word"))
+    table = source.build(state, TableQuery("target", "word"))
     assert table.index_of(table.ids[3]) == 3
     assert table.index_of(0) is None
 
@@ -78,7 +78,7 @@ def test_without_files_the_snapshot_serves(tmp_path: Path, order: Order) -> None
     recorder = searching(tmp_path, whole_vocabulary=False, steps=5)
     source = TokenSource(recorder.run)
     state = reduce_all(Tailer(recorder.run.events, decode_event).read())
-    table = source.build(state, Wish(order, ""))
+    table = source.build(state, TableQuery(order, ""))
     assert not table.complete
     assert len(table) == 20
     assert {table.row(index).text for index in range(len(table))} >= set(HOSTILE)
@@ -87,20 +87,20 @@ def test_without_files_the_snapshot_serves(tmp_path: Path, order: Order) -> None
 
 def test_damaged_files_are_not_fatal(source: TokenSource, state: RunState) -> None:
     source.run.achieved.write_bytes(b"\x93NUMPY broken")
-    assert not source.build(state, Wish("share", "")).complete
+    assert not source.build(state, TableQuery("share", "")).complete
     source.run.achieved.write_bytes(b"")
-    assert not source.build(state, Wish("share", "")).complete
+    assert not source.build(state, TableQuery("share", "")).complete
     np.save(source.run.achieved, np.zeros(3, dtype=np.float32))
-    assert "belong together" in (source.build(state, Wish("share", "")) and source.why_incomplete)
+    assert "belong together" in (source.build(state, TableQuery("share", "")) and source.why_incomplete)
 
 
 def test_before_the_first_snapshot_there_are_no_rows(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path)
-    table = TokenSource(recorder.run).build(RunState(), Wish("share"))
+    table = TokenSource(recorder.run).build(RunState(), TableQuery("share"))
     assert isinstance(table, TokenTable)
     assert len(table) == 0
 
 
 def test_a_run_with_a_damaged_tokenizer_falls_back(source: TokenSource, state: RunState) -> None:
     Path(state.tokenizer_file).write_text("{}")
-    assert not source.build(state, Wish("share", "")).complete
+    assert not source.build(state, TableQuery("share", "")).complete

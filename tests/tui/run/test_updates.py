@@ -10,7 +10,7 @@ import pytest
 
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.divergence_plot import DivergencePlot
-from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.run.token_table import TokenSource
 from distprompt_tui.tui.tools.settings_screen import SettingsScreen
 from tests.tui.conftest import screen_text, until, watched
@@ -31,7 +31,7 @@ async def test_what_is_hidden_costs_nothing(tmp_path: Path, app_on: Make, monkey
         async def go_on() -> list[str]:
             drawn.clear()
             recorder.steps(1)
-            live = next(screen for screen in app.screen_stack if isinstance(screen, LiveScreen))
+            live = next(screen for screen in app.screen_stack if isinstance(screen, RunScreen))
             await until(pilot, lambda: live.view.state.step == recorder.step)
             await pilot.pause(0.2)
             return drawn

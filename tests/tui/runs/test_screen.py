@@ -11,9 +11,9 @@ from textual.pilot import Pilot
 from distprompt_tui.runs.directory import RunDirectory, list_runs
 from distprompt_tui.runs.summary import RunLabel, RunSummary, read_runs
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.run.monitor import RunMonitor
-from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.runs.compare_screen import CompareScreen
 from distprompt_tui.tui.runs.comparison import Compared, ComparedCurves, PlotData
 from distprompt_tui.tui.runs.run_rows import COLUMNS, header_line, layout_for, run_line
@@ -63,11 +63,11 @@ def test_every_width_keeps_the_columns_that_matter_most(width: int) -> None:
     if width >= 50:
         assert width_of(line) <= width
         assert {"state", "target", "KL", "excess"} <= set(names)
-        assert "0.200" in plain(line)
+        assert "0.200" in plain_text(line)
     if width >= 112:
         assert len(names) == len(COLUMNS)
-        assert "no more gain" in plain(line)
-        assert "1 h ago" in plain(line)
+        assert "no more gain" in plain_text(line)
+        assert "1 h ago" in plain_text(line)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -129,7 +129,7 @@ async def test_opening_a_run_and_coming_back_finds_the_cursor_where_it_was(
         await pilot.press("j")
         chosen = current(app)
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
         assert app.screen.directory.name == chosen
         newer = recorded(tmp_path / "runs", "hard", steps=2).name
         await pilot.press("u")
@@ -257,7 +257,7 @@ def test_each_curve_says_whose_it_is_without_colour(tmp_path: Path) -> None:
     curve = RunMonitor(run).poll().state.curve
     (summary,) = read_runs(tmp_path)
     plot = ComparedCurves(PlotData([Compared(2, summary, curve), Compared(5, summary, curve), Compared(6, summary)]))
-    text = "\n".join(plain(line) for line in plot.lines(100, 20))
+    text = "\n".join(plain_text(line) for line in plot.lines(100, 20))
     drawn = [line[8:85] for line in text.splitlines()[:-2]]
     for number in "25":
         assert sum(line.count(number) for line in drawn) >= 3
@@ -269,7 +269,7 @@ def test_nothing_to_compare_yet_is_a_sentence(tmp_path: Path) -> None:
     recorded(tmp_path, steps=1)
     (summary,) = read_runs(tmp_path)
     plot = ComparedCurves(PlotData([Compared(1, summary), Compared(2, summary)]))
-    assert "Nothing to draw yet" in "\n".join(plain(line) for line in plot.lines(80, 10))
+    assert "Nothing to draw yet" in "\n".join(plain_text(line) for line in plot.lines(80, 10))
 
 
 async def test_without_colour_and_in_ascii(
@@ -293,7 +293,7 @@ async def test_without_colour_and_in_ascii(
 async def test_the_palette_leads_to_the_runs(tmp_path: Path, app_on: Make) -> None:
     app = app_on(attach=recorded(tmp_path / "runs", steps=2))
     async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
         await pilot.press("ctrl+p")
         await pilot.pause()
         await pilot.press(*"All runs")

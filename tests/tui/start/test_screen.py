@@ -12,13 +12,13 @@ from distprompt_tui.config.spec import RunSpec, Soft, Temperature
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.prepare import Report
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.start import listings, preview_service, screen
 from distprompt_tui.tui.start.screen import StartScreen
 from distprompt_tui.tui.start.spec_builder import build_spec
 from distprompt_tui.tui.widgets.pick_list import PickList
 from distprompt_tui.tui.widgets.search_form import SearchChoice, SearchForm
-from tests.tui.conftest import FakeProbe, preset_spec, screen_text, until
+from tests.tui.conftest import FakeModelClient, preset_spec, screen_text, until
 from tests.tui.recording import recorded
 
 Make = Callable[..., DistPromptApp]
@@ -45,7 +45,7 @@ async def test_bounds_appear_when_they_are_found(app_on: Make, small_world: Star
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: "head optimum    0.500" in screen_text(app))
         assert "floor           0.250" in screen_text(app)
-        assert ("bounds", "temperature") in FakeProbe.questions
+        assert ("bounds", "temperature") in FakeModelClient.questions
 
 
 async def test_the_device_is_told_when_the_model_is_loaded(app_on: Make, small_world: Started) -> None:
@@ -61,7 +61,7 @@ async def test_a_target_that_needs_a_model_comes_from_the_probe(app_on: Make, sm
         app.screen.choose("presets", "echo")
         await until(pilot, lambda: "after a text" in screen_text(app))
         assert "·banana" in screen_text(app)
-        assert ("target", "lm") in FakeProbe.questions
+        assert ("target", "lm") in FakeModelClient.questions
 
 
 async def test_a_target_that_cannot_be_made_says_why(app_on: Make, small_world: Started) -> None:
@@ -80,7 +80,7 @@ async def test_enter_starts_what_is_chosen(app_on: Make, small_world: Started) -
         await pilot.pause()
         assert app.screen.query_one(SearchForm).choice == SearchChoice("hard", 15, 500, 0)
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
         (spec,) = small_world
         assert (spec.search.method, spec.search.length, spec.budget.steps) == ("hard", 15, 500)
         assert (spec.model.name, spec.preset, spec.target.family) == ("tiny", "calm", "temperature")
@@ -109,7 +109,7 @@ async def test_enter_on_a_run_watches_it(tmp_path: Path, app_on: Make, small_wor
         assert "budget spent" in screen_text(app)
         picks(app, "runs").focus()
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
         assert not small_world
 
 
@@ -231,7 +231,7 @@ async def test_a_run_that_cannot_be_started_is_told(
 async def test_a_spec_starts_at_once(app_on: Make, small_world: Started) -> None:
     app = app_on(spec=preset_spec("calm", Temperature(entropy=2.0)))
     async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
         assert len(small_world) == 1
 
 
@@ -247,7 +247,7 @@ async def test_the_palette_finds_models_targets_and_runs(tmp_path: Path, app_on:
         await pilot.press("ctrl+p", *"Watch: outlier")
         await until(pilot, lambda: "Watch: outlier › smollm2" in screen_text(app))
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
 
 
 def test_a_choice_is_validated() -> None:

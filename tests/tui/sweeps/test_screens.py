@@ -17,7 +17,7 @@ from distprompt_tui.sweeps.directory import SweepDirectory
 from distprompt_tui.sweeps.process import runner_pid
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.start.screen import StartScreen
 from distprompt_tui.tui.sweeps.list_screen import SweepsScreen
 from distprompt_tui.tui.sweeps.screen import SweepScreen
@@ -43,7 +43,7 @@ def sweeps(tmp_path: Path, small_world: object, monkeypatch: pytest.MonkeyPatch)
 
 
 def text(lines: list[Line]) -> str:
-    return "\n".join(plain(line) for line in lines)
+    return "\n".join(plain_text(line) for line in lines)
 
 
 def notices(app: DistPromptApp) -> str:
@@ -283,10 +283,10 @@ def test_one_entropy_is_bars_of_head_optimum_and_excess() -> None:
     small = rows(lambda entropy: 1.0, entropies=[3.0], noise=0.0, head_share=None, series="low")
     (panel,) = panels([*whole, *small])
     high, _, low, _, legend = SweepPlot(SweepPicture(panel.curves, (3.0,))).lines(80, 12)
-    assert plain(high).count("█") == plain(high).count("░") > 10
-    assert plain(low).count("█") == pytest.approx(plain(high).count("█") / 2, abs=1)
-    assert "4.000 [4.000, 4.000]" in plain(high)
-    assert "█ head optimum   ░ excess   KL in nats at entropy 3" in plain(legend)
+    assert plain_text(high).count("█") == plain_text(high).count("░") > 10
+    assert plain_text(low).count("█") == pytest.approx(plain_text(high).count("█") / 2, abs=1)
+    assert "4.000 [4.000, 4.000]" in plain_text(high)
+    assert "█ head optimum   ░ excess   KL in nats at entropy 3" in plain_text(legend)
 
 
 @pytest.mark.parametrize("width", range(30, 140, 10))
@@ -295,10 +295,10 @@ def test_the_points_keep_the_columns_that_matter_most(width: int) -> None:
     lines = point_lines(panel.curves, width)
     assert len(lines) == 3
     assert all(width_of(line) <= width for line in lines)
-    assert "entropy" in plain(lines[0])
-    assert ("KL" in plain(lines[0])) == (width >= 50)
+    assert "entropy" in plain_text(lines[0])
+    assert ("KL" in plain_text(lines[0])) == (width >= 50)
     if width >= 90:
-        assert "uniform" in plain(lines[0])
+        assert "uniform" in plain_text(lines[0])
         assert "as made" in text(lines)
 
 

@@ -12,7 +12,7 @@ import pytest
 from distprompt_tui.diagnostics.checks import Check, as_text
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.drawing.styled_text import plain, width_of
+from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.platform import subprocesses
 from distprompt_tui.tui.start.screen import StartScreen
 from distprompt_tui.tui.tools import doctor_screen
@@ -39,7 +39,7 @@ def test_the_text_is_a_line_a_check() -> None:
 def test_checks_are_wrapped_under_themselves(width: int) -> None:
     lines = check_lines(CHECKS, width)
     assert all(width_of(line) <= width for line in lines)
-    text = "\n".join(map(plain, lines))
+    text = "\n".join(map(plain_text, lines))
     assert " ".join(text.split()).count("a long way") == 8
     assert text.splitlines()[1][:15].strip() in ("", "! device")
 

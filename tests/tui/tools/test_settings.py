@@ -12,7 +12,7 @@ from distprompt_tui.config.toml_files import MAX_TOML_BYTES
 from distprompt_tui.errors import UsageError
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.divergence_plot import DivergencePlot
-from distprompt_tui.tui.run.screen import LiveScreen
+from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.run.token_panel import TokenList
 from distprompt_tui.tui.settings import Settings, read_settings, write_settings
 from distprompt_tui.tui.start.screen import StartScreen
@@ -116,7 +116,7 @@ async def test_a_theme_of_the_palette_is_remembered_and_the_terminals_is_not(tmp
     file = tmp_path / "settings.toml"
     app = app_on(attach=recorded(tmp_path / "runs", steps=3), settings_file=file)
     async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
         assert not file.exists()
         app.search_themes()
         await pilot.pause()
@@ -135,7 +135,7 @@ async def test_without_colour_the_theme_is_the_terminals_own(
     write_settings(file, Settings(LIGHT))
     app = app_on(attach=recorded(tmp_path / "runs", steps=3), settings_file=file)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, LiveScreen))
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
         assert app.theme == SIXTEEN_COLORS
     assert read_settings(file).theme == LIGHT
 
@@ -155,7 +155,7 @@ async def test_a_run_begins_as_set(tmp_path: Path, app_on: Make) -> None:
     app = app_on(attach=recorded(tmp_path / "runs"), settings_file=file)
     async with app.run_test(size=(120, 40)) as pilot:
         await until(
-            pilot, lambda: isinstance(app.screen, LiveScreen) and app.screen.query_one(TokenList).table.order == "gap"
+            pilot, lambda: isinstance(app.screen, RunScreen) and app.screen.query_one(TokenList).table.order == "gap"
         )
         assert app.screen.query_one(TokenList).log_scale
         assert not app.screen.query_one(DivergencePlot).log_scale

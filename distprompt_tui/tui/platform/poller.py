@@ -1,0 +1,42 @@
+"""Reading again and again beside the interface, one reading at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+class Poller(Generic[Value]):
+    """Reads a value and shows it; a poll during another one starts no second reading.
+
+    Args:
+        read: returns the value; anything that blocks in it runs in a thread.
+        show: draws the value.
+    """
+
+    def __init__(self, read: Callable[[], Awaitable[Value]], show: Callable[[Value], object]) -> None:
+        self._read = read
+        self._show = show
+        self._is_reading = False
+        self._read_again = False
+
+    async def poll(self, *, again: bool = False) -> None:
+        """Read and show.
+
+        Args:
+            again: where a reading is under way, read once more after it, for what has changed since it began.
+        """
+        if self._is_reading:
+            self._read_again = self._read_again or again
+            return
+        self._is_reading = True
+        try:
+            value = await self._read()
+        finally:
+            self._is_reading = False
+        self._show(value)
+        if self._read_again:
+            self._read_again = False
+            await self.poll(again=True)

@@ -1,0 +1,73 @@
+"""Copies and exports of the run on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
+
+from distprompt_tui.errors import DistPromptError
+from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.tui.platform import clipboard
+from distprompt_tui.tui.platform.threads import in_thread
+from distprompt_tui.tui.widgets.dialogs import copy_question, export_question
+
+if TYPE_CHECKING:
+    from distprompt_tui.runs.directory import RunDirectory
+    from distprompt_tui.runs.export import Format
+    from distprompt_tui.runs.state import RunState
+    from distprompt_tui.tui.widgets.app_screen import AppScreen
+
+
+class RunExport:
+    """Writes parts of one run to the clipboard and to files.
+
+    Args:
+        screen: shows questions and messages.
+        run: the run.
+        state: returns the state on the screen.
+        read_only: nothing is written into the run's folder.
+    """
+
+    def __init__(self, screen: AppScreen, run: RunDirectory, state: Callable[[], RunState], *, read_only: bool) -> None:
+        self._screen = screen
+        self._run = run
+        self._state = state
+        self._read_only = read_only
+
+    async def copy(self) -> None:
+        if (part := await self._screen.app.push_screen_wait(copy_question())) is None:
+            return
+        try:
+            text = await in_thread(clipboard.text_of, part, self._run, self._state())
+        except DistPromptError as error:
+            self._screen.show_error(error)
+            return
+        if not text:
+            message = "There is nothing to copy yet: it comes with the first best prompt."
+            self._screen.notify(message, severity="warning")
+            return
+        kept = None if self._read_only else clipboard.keep(text, self._run.path)
+        places = [f"in {safe(str(kept))}"] if kept else []
+        if len(text.encode()) <= clipboard.MAX_TERMINAL_BYTES:
+            self._screen.app.copy_to_clipboard(text)
+            places.insert(0, "sent to the terminal's clipboard (OSC 52)")
+        else:
+            places.append("too many for the terminal's clipboard")
+        self._screen.notify(f"{len(text):,} characters {' and '.join(places)}.", markup=False)
+
+    async def export(self, method: str) -> None:
+        """Ask for a format, and write a file of it.
+
+        Args:
+            method: of the search; vectors are offered of soft prompts only.
+        """
+        from distprompt_tui.runs.export import export_run
+
+        if (format_ := await self._screen.app.push_screen_wait(export_question(method))) is None:
+            return
+        try:
+            path = await in_thread(export_run, self._run, cast("Format", format_))
+        except (DistPromptError, OSError) as error:
+            self._screen.show_error(error)
+            return
+        self._screen.notify(safe(str(path)), title="Exported", timeout=10, markup=False)
