@@ -2,7 +2,7 @@
 
 python docs/findings.py
 
-In `findings.md`, a table stands between `<!-- verdicts of NAME -->` or `<!-- points of NAME -->` and `<!-- end -->`.
+In `findings.md`, a table stands between `<!-- findings of NAME -->` or `<!-- points of NAME -->` and `<!-- end -->`.
 `NAME.csv` has its rows, which `distprompt-tui report SWEEP --csv NAME.csv` wrote.
 """
 
@@ -20,20 +20,20 @@ from distprompt_tui.reports import wording
 from distprompt_tui.reports.sweep_report import sources_of
 from distprompt_tui.sweeps.catalog import read_sweep
 from distprompt_tui.sweeps.curves import panels
-from distprompt_tui.sweeps.findings import judge
-from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.findings import evaluate_finding
+from distprompt_tui.sweeps.results import ResultRow
 from distprompt_tui.sweeps.sweep_spec import Sweep
 from distprompt_tui.text.formatting import percent
 
 PAGE = Path(__file__).with_name("findings.md")
 ROWS = Path(__file__).with_name("findings")
 
-BLOCK = re.compile(r"(<!-- (verdicts|points) of (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (findings|points) of (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[ResultRow]:
     """The rows of a sweep's table."""
-    types = get_type_hints(Row)
+    types = get_type_hints(ResultRow)
 
     def value(name: str, text: str) -> Any:
         kind = types[name]
@@ -42,7 +42,8 @@ def read_rows(path: Path) -> list[Row]:
 
     with path.open(encoding="utf-8", newline="") as file:
         return [
-            Row(**{each.name: value(each.name, row[each.name]) for each in fields(Row)}) for row in csv.DictReader(file)
+            ResultRow(**{each.name: value(each.name, row[each.name]) for each in fields(ResultRow)})
+            for row in csv.DictReader(file)
         ]
 
 
@@ -52,23 +53,23 @@ def sweep_of(name: str) -> Sweep:
     return read_sweep(next(path for path in files if name.startswith(path.stem)))
 
 
-def verdicts(name: str) -> Iterator[str]:
-    """A line a verdict: the effect, and its parts."""
+def findings(name: str) -> Iterator[str]:
+    """A line a result: the effect, and its parts."""
     sweep = sweep_of(name)
-    yield "| searched by | series | verdict | effect, nats | head optima alone | excess alone | output layer's share |"
+    yield "| searched by | series | result | effect, nats | head optima alone | excess alone | output layer's share |"
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     assert sweep.finding is not None
-    for verdict in judge(read_rows(ROWS / f"{name}.csv"), sweep.finding, sources_of(sweep)):
-        deciding = verdict.deciding
-        assert deciding is not None
-        effects = (verdict.effect("kl"), deciding.head_optimum, deciding.excess)
+    for result in evaluate_finding(read_rows(ROWS / f"{name}.csv"), sweep.finding, sources_of(sweep)):
+        binding_contrast = result.binding_contrast
+        assert binding_contrast is not None
+        effects = (result.effect("kl"), binding_contrast.head_optimum, binding_contrast.excess)
         whole, head_optimum, left = map(wording.difference, effects)
-        share = "" if deciding.share is None else percent(deciding.share)
+        share = "" if binding_contrast.share is None else percent(binding_contrast.share)
         cells = (
-            verdict.setting.method,
-            verdict.series,
-            verdict.outcome,
-            f"{whole} ({deciding.name})",
+            result.setting.method,
+            result.series,
+            result.outcome,
+            f"{whole} ({binding_contrast.name})",
             head_optimum,
             left,
             share,
@@ -90,7 +91,7 @@ def page() -> str:
     """`findings.md` with its tables made anew."""
 
     def block(match: re.Match[str]) -> str:
-        table = {"verdicts": verdicts, "points": points}[match[2]](match[3])
+        table = {"findings": findings, "points": points}[match[2]](match[3])
         return match[1] + "\n" + "\n".join(table) + "\n\n" + match[4]
 
     return BLOCK.sub(block, PAGE.read_text(encoding="utf-8"))

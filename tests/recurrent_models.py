@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
-from distprompt_tui.models.language_model import LanguageModel, wrap
+from distprompt_tui.models.language_model import LanguageModel, from_hf
 from distprompt_tui.models.vocabulary import Vocabulary
 
 _SIZES = {
@@ -56,4 +56,4 @@ def recurrent_model(kind: str, vocabulary: Vocabulary) -> LanguageModel:
     for name, parameter in model.named_parameters():
         if parameter.ndim == 2 and "A_log" not in name:  # large enough for what comes first to matter
             torch.nn.init.normal_(parameter, std=0.2)
-    return wrap(kind, model.eval().requires_grad_(False), vocabulary)
+    return from_hf(kind, model.eval().requires_grad_(False), vocabulary)

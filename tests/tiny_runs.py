@@ -17,7 +17,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
     "soft": {"method": "soft", "length": 4},
     "soft, Adam": {"method": "soft", "length": 4, "optimizer": "adam"},
     "soft, restarts": {"method": "soft", "length": 4, "restarts": 3},
-    "hard": {"method": "hard", "length": 4, "width": 16, "bank": 24, "patience": 3},
+    "hard": {"method": "hard", "length": 4, "width": 16, "initial_pool": 24, "patience": 3},
     "gcg": {"method": "gcg", "length": 4, "width": 24, "top_k": 32},
     "hotflip": {"method": "hotflip", "length": 4, "width": 16, "beam": 3},
     "random": {"method": "random", "length": 4, "width": 16},

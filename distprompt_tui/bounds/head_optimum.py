@@ -154,18 +154,18 @@ def _descend(
     gradient = _tangent(pull_back(head, residual), states)
     pairs: list[tuple[Tensor, Tensor]] = []
     for _ in range(max_iterations):
-        heading = _tangent(_lbfgs_direction(gradient, pairs, metric), states)
-        heading = torch.where((heading * gradient).sum(dim=1, keepdim=True) < 0, heading, -gradient)
-        length = heading.norm(dim=1)
-        heading = _on_sphere(head, heading)
-        heading_products = linear_part(head, heading)
+        direction = _tangent(_lbfgs_direction(gradient, pairs, metric), states)
+        direction = torch.where((direction * gradient).sum(dim=1, keepdim=True) < 0, direction, -gradient)
+        length = direction.norm(dim=1)
+        direction = _on_sphere(head, direction)
+        direction_products = linear_part(head, direction)
         angle = _search_circle(
-            head, target, products, heading_products, values, (gradient * heading).sum(dim=1), length / head.radius
+            head, target, products, direction_products, values, (gradient * direction).sum(dim=1), length / head.radius
         )
         cos, sin = angle.cos()[:, None], angle.sin()[:, None]
         last_states, last_gradient, last_values = states, gradient, values
-        states = _on_sphere(head, cos * states + sin * heading)
-        products = cos * products + sin * heading_products
+        states = _on_sphere(head, cos * states + sin * direction)
+        products = cos * products + sin * direction_products
         values, residual = _objective(head, target, products)
         gradient = _tangent(pull_back(head, residual), states)
         pairs = [*pairs, (states - last_states, gradient - last_gradient)][-HISTORY:]
@@ -191,17 +191,17 @@ def _search_circle(
     head: AffineHead,
     target: Tensor,
     products: Tensor,
-    heading_products: Tensor,
+    direction_products: Tensor,
     values: Tensor,
     slopes: Tensor,
     first_angle: Tensor,
 ) -> Tensor:
-    """Angles, (k,), to go along the great circles from u to v; `products` = A u, `heading_products` = A v, (k, V)."""
+    """Angles, (k,), to go along the great circles from u to v; `products` = A u, `direction_products` = A v, (k, V)."""
 
     def evaluate(angle: Tensor) -> tuple[Tensor, Tensor]:
         cos, sin = angle.cos()[:, None], angle.sin()[:, None]
-        trial_values, residual = _objective(head, target, cos * products + sin * heading_products)
-        return trial_values, (residual * (cos * heading_products - sin * products)).sum(dim=1)
+        trial_values, residual = _objective(head, target, cos * products + sin * direction_products)
+        return trial_values, (residual * (cos * direction_products - sin * products)).sum(dim=1)
 
     limit = torch.full_like(values, MAX_ANGLE)
     return line_search(evaluate, values, slopes, first_angle.minimum(limit), limit)

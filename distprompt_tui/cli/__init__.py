@@ -16,7 +16,7 @@ from distprompt_tui.cli.searches import attach, floor, open_app, run, show_targe
 from distprompt_tui.cli.sweeps import sweep
 from distprompt_tui.errors import DistPromptError, first_line
 from distprompt_tui.runs.isolation import open_standard_streams
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 
 EXIT_CODES = """Exit codes: 0 well, 1 the run failed, 2 wrong usage or preset, 3 not found, 4 divergence of --until not
 reached, 130 interrupted."""
@@ -61,5 +61,5 @@ def main() -> None:
     except SystemExit as end:
         if not (problem := finish(stdout)):
             raise
-        print(f"distprompt-tui: {safe(problem)}", file=sys.stderr)
+        print(f"distprompt-tui: {sanitize(problem)}", file=sys.stderr)
         sys.exit(end.code or 1)

@@ -11,7 +11,7 @@ import typer
 
 from distprompt_tui.cli.options import JsonOption, say, stdout, warn
 from distprompt_tui.errors import NotFoundError, UsageError
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 
 presets_app = typer.Typer(help="List the presets, or check a preset file.")
 models_app = typer.Typer(help="List the models, or prepare one.")
@@ -74,7 +74,7 @@ def prepare_model(name: Annotated[str, typer.Argument()], as_json: JsonOption = 
         if as_json:
             print(json.dumps({"progress": text, "fraction": fraction}), flush=True)
         else:
-            print(safe(text), file=sys.stderr)
+            print(sanitize(text), file=sys.stderr)
 
     folder = prepare_by_name(name, report)
     say(json.dumps({"folder": str(folder)}) if as_json else str(folder))

@@ -11,7 +11,7 @@ import typer
 
 from distprompt_tui.config.methods import Method
 from distprompt_tui.errors import NotFoundError, UsageError
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -87,14 +87,14 @@ class Options:
 
 def fail(text: str, exit_code: int) -> NoReturn:
     """End with one line on stderr."""
-    print(f"distprompt-tui: {safe(text)}", file=sys.stderr)
+    print(f"distprompt-tui: {sanitize(text)}", file=sys.stderr)
     sys.exit(exit_code)
 
 
 def warn(problems: Iterable[str]) -> None:
     """A line on stderr for each file that is left out because something is wrong with it."""
     for problem in problems:
-        print(f"distprompt-tui: {safe(problem)}", file=sys.stderr)
+        print(f"distprompt-tui: {sanitize(problem)}", file=sys.stderr)
 
 
 def refuse_options_before(context: typer.Context) -> None:
@@ -114,7 +114,7 @@ def refuse_options_before(context: typer.Context) -> None:
 
 def say(text: str) -> None:
     """Print a line with names and paths in it. A terminal gets them made safe, a program gets them as they are."""
-    print(safe(text) if sys.stdout.isatty() else text, flush=True)
+    print(sanitize(text) if sys.stdout.isatty() else text, flush=True)
 
 
 def runs_folder(given: Path | None) -> Path:
@@ -160,7 +160,7 @@ def asked_spec(preset: str | None, target: Path | None) -> RunSpec:
 def report(text: str, fraction: float | None) -> None:
     """Say what is going on, where somebody reads along."""
     if sys.stderr.isatty():
-        print(safe(text), file=sys.stderr)
+        print(sanitize(text), file=sys.stderr)
 
 
 def stdout() -> Console:

@@ -1,4 +1,4 @@
-"""Reports in the terminal: verdicts, curves as the app draws them, tables."""
+"""Reports in the terminal: findings, curves as the app draws them, tables."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from distprompt_tui.reports import wording
 from distprompt_tui.reports.run_report import RunReport
 from distprompt_tui.reports.sweep_report import SweepReport
 from distprompt_tui.sweeps.curves import Curve
-from distprompt_tui.sweeps.findings import HYPOTHESES, Verdict
+from distprompt_tui.sweeps.findings import HYPOTHESES, FindingResult
 from distprompt_tui.text.formatting import Line, gap_closed, nats
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.plot import Curve as DrawnCurve
 from distprompt_tui.tui.drawing.plot import Reference, plot_curves
 from distprompt_tui.tui.sweeps.sweep_plot import curve_lines, legend_lines
@@ -32,9 +32,9 @@ STYLES = {"supported": "bold green", "not supported": "bold red", "inconclusive"
 
 
 def print_sweep_report(console: Console, report: SweepReport) -> None:
-    """Verdicts first, then each setting's curves and points, then what it took."""
-    console.print(Text(safe(report.sweep.title or report.name), style="bold"))
-    print_verdicts(console, report)
+    """Findings first, then each setting's curves and points, then what it took."""
+    console.print(Text(sanitize(report.sweep.title or report.name), style="bold"))
+    print_findings(console, report)
     for panel in report.panels:
         console.print()
         console.print(Text(str(panel.setting), style="bold"))
@@ -47,27 +47,27 @@ def print_sweep_report(console: Console, report: SweepReport) -> None:
             console.print(_points(curve))
     console.print()
     for line in wording.failure_lines(report):
-        console.print(Text(safe(line)))
+        console.print(Text(sanitize(line)))
     console.print(Text(wording.cost_line(report)), soft_wrap=True)
     for versions in report.versions:
-        console.print(Text(safe(f"distprompt-tui {versions}"), style="dim"), soft_wrap=True)
+        console.print(Text(sanitize(f"distprompt-tui {versions}"), style="dim"), soft_wrap=True)
 
 
-def print_verdicts(console: Console, report: SweepReport) -> None:
+def print_findings(console: Console, report: SweepReport) -> None:
     """The claim of the sweep's finding, and a few lines for each setting and series that it was tested on."""
     if report.sweep.finding is None:
         return
     console.print(Text(f"Does it hold that {HYPOTHESES[report.sweep.finding]}?"))
-    for verdict in report.verdicts:
-        _print_verdict(console, verdict)
-    if not report.verdicts:
+    for result in report.findings:
+        _print_finding(console, result)
+    if not report.findings:
         console.print("not tested: there are no results to test it on yet")
 
 
-def _print_verdict(console: Console, verdict: Verdict) -> None:
-    word = Text(f"{wording.SIGNS[verdict.outcome]} {verdict.word}", style=STYLES[verdict.outcome])
-    console.print(word + Text(f"  {verdict.setting}: {verdict.series}", style="bold"), soft_wrap=True)
-    for line in wording.verdict_lines(verdict):
+def _print_finding(console: Console, result: FindingResult) -> None:
+    word = Text(f"{wording.SIGNS[result.outcome]} {result.word}", style=STYLES[result.outcome])
+    console.print(word + Text(f"  {result.setting}: {result.series}", style="bold"), soft_wrap=True)
+    for line in wording.finding_lines(result):
         console.print(Text(f"    {line}"), soft_wrap=True)
 
 

@@ -25,7 +25,7 @@ def report(
     csv: Annotated[Path | None, typer.Option("--csv", help="Write the table.")] = None,
     runs_dir: RunsDirOption = None,
 ) -> None:
-    """Print what a run or a sweep came to: curves, tables, verdicts."""
+    """Print what a run or a sweep came to: curves, tables, findings."""
     from distprompt_tui.sweeps.directory import SweepDirectory
 
     found = _find(name, runs_folder(runs_dir))

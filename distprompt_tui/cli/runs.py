@@ -23,7 +23,7 @@ from distprompt_tui.cli.options import (
     stdout,
 )
 from distprompt_tui.errors import UsageError
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 
 runs_app = typer.Typer(help="List the runs; stop, resume, verify, export or delete one.")
 
@@ -73,7 +73,7 @@ def delete_run(
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError("there is nobody to ask: --yes deletes without a question")
-        if not typer.confirm(f"Delete {safe(str(found.path))} for good?", err=True):
+        if not typer.confirm(f"Delete {sanitize(str(found.path))} for good?", err=True):
             raise typer.Exit(1)
     delete_run(found)
     say(f"deleted {found.name}")
@@ -141,11 +141,11 @@ def verify_run(name: RunArgument, runs_dir: RunsDirOption = None, as_json: JsonO
     found = verify(find(name, runs_dir))
     if as_json:
         numbers = {label: _finite(value) for label, value in found.divergences.items()}
-        print(json.dumps(numbers | {"bos": found.bos, "verified": found.agrees, "verdict": found.verdict}))
+        print(json.dumps(numbers | {"bos": found.bos, "verified": found.agrees, "result": found.result}))
     else:
         for label, value in found.divergences.items():
             print(f"{label:10} {'-' if value is None else f'{value:.6f}'}")
-        print(found.verdict)
+        print(found.result)
     if not found.agrees:
         raise typer.Exit(1)
 

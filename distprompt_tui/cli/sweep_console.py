@@ -14,15 +14,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from distprompt_tui.sweeps.costs import Estimate
+from distprompt_tui.sweeps.costs import TimeEstimate
 from distprompt_tui.sweeps.directory import Failure, SweepDirectory
-from distprompt_tui.sweeps.runner import Progress, Show, SweepRunner
+from distprompt_tui.sweeps.runner import OnProgress, Progress, SweepRunner
 from distprompt_tui.text.formatting import duration
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 
 
 @contextmanager
-def progress_line(runner: SweepRunner) -> Iterator[Show]:
+def progress_line(runner: SweepRunner) -> Iterator[OnProgress]:
     """A function that tells stderr of each attempt, with a bar beneath where somebody reads along."""
     console = Console(stderr=True)
     columns = (
@@ -60,8 +60,8 @@ def print_end(
     if with_estimates:
         print_estimates(console, runner)
     for failure, count in _told_once(directory.read_failures()):
-        how = f"given up after {failure.attempts} attempts" if failure.attempts else "refused"
-        console.print(Text(f"{how}, {count} searches: {safe(failure.error)}"), soft_wrap=True)
+        how = f"failed after {failure.attempts} attempts" if failure.attempts else "invalid"
+        console.print(Text(f"{how}, {count} searches: {sanitize(failure.error)}"), soft_wrap=True)
     console.print(Text(f"{directory.name}: {runner.done} of {runner.total} searches are done", style="bold"))
     if stopped:
         console.print("stopped; the same command goes on from here")
@@ -93,13 +93,13 @@ def as_dict(directory: SweepDirectory, runner: SweepRunner, *, stopped: bool) ->
         "searches": runner.total,
         "done": runner.done,
         "stopped": stopped,
-        "refused": [asdict(failure) for failure in failures if failure.attempts == 0],
-        "given_up": [asdict(failure) for failure in failures if failure.attempts > 0],
+        "invalid": [asdict(failure) for failure in failures if failure.attempts == 0],
+        "failed": [asdict(failure) for failure in failures if failure.attempts > 0],
         "left": [_as_fields(part) for part in runner.estimates()],
     }
 
 
-def _as_fields(part: Estimate) -> dict[str, Any]:
+def _as_fields(part: TimeEstimate) -> dict[str, Any]:
     fields = asdict(part)
     return part.config._asdict() | {name: value for name, value in fields.items() if name != "config"}
 
@@ -107,5 +107,5 @@ def _as_fields(part: Estimate) -> dict[str, Any]:
 def _told_once(failures: Sequence[Failure]) -> list[tuple[Failure, int]]:
     """One failure for each reason, with the number of searches that it holds for."""
     reasons = Counter((failure.attempts, failure.error) for failure in failures)
-    firsts = {(failure.attempts, failure.error): failure for failure in reversed(failures)}
-    return [(firsts[reason], count) for reason, count in reasons.items()]
+    first_of_each_kind = {(failure.attempts, failure.error): failure for failure in reversed(failures)}
+    return [(first_of_each_kind[reason], count) for reason, count in reasons.items()]

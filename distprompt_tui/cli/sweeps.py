@@ -40,12 +40,12 @@ def sweep(
     as_json: JsonOption = False,
 ) -> None:
     """Run a grid of searches, or go on with it; the same command again does only what is missing."""
-    from distprompt_tui.cli.report_console import print_verdicts
+    from distprompt_tui.cli.report_console import print_findings
     from distprompt_tui.cli.sweep_console import as_dict, print_end, progress_line
     from distprompt_tui.config.paths import sweeps_dir
     from distprompt_tui.reports.sweep_report import report_sweep
     from distprompt_tui.sweeps.directory import make_directory
-    from distprompt_tui.sweeps.findings import as_dict as verdict_as_dict
+    from distprompt_tui.sweeps.findings import as_dict as finding_as_dict
     from distprompt_tui.sweeps.inputs import hold_to_inputs
     from distprompt_tui.sweeps.runner import SweepRunner
 
@@ -53,7 +53,7 @@ def sweep(
     directory = make_directory(_asked(name, quick, models or []), sweeps_dir())
     with directory.locked():
         runner = SweepRunner(directory)
-        tasks = runner.firsts() if dry_run else runner.missing()
+        tasks = runner.first_of_each_kind() if dry_run else runner.missing()
         stopped = False
         if tasks:
             begun_with = hold_to_inputs(directory, prepare=executor is ExecutorName.LOCAL)
@@ -70,13 +70,13 @@ def sweep(
     report = report_sweep(directory)
     if as_json:
         end = as_dict(directory, runner, stopped=stopped)
-        print(json.dumps(end | {"verdicts": [verdict_as_dict(each) for each in report.verdicts]}, allow_nan=False))
+        print(json.dumps(end | {"findings": [finding_as_dict(each) for each in report.findings]}, allow_nan=False))
     else:
         print_end(stdout(), directory, runner, stopped=stopped, with_estimates=dry_run)
-        print_verdicts(stdout(), report)
+        print_findings(stdout(), report)
     if stopped:
         raise typer.Exit(130)
-    if runner.given_up:
+    if runner.failed:
         raise typer.Exit(1)
 
 

@@ -21,8 +21,8 @@ from distprompt_tui.runs.schema import TokenMass, read_result
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.targets import Target
-from distprompt_tui.text.formatting import count, duration, gap, magnitude, mass, meter, nats, overlaid_bars, percent
-from distprompt_tui.text.terminal_text import fit, safe, visible_token
+from distprompt_tui.text.formatting import bar, count, duration, gap, magnitude, mass, nats, overlaid_bars, percent
+from distprompt_tui.text.terminal_text import fit, sanitize, visible_token
 
 TABLE_ROWS = 12
 BAR_CELLS = 28
@@ -46,21 +46,21 @@ def print_result(console: Console, state: RunState, result: dict[str, Any]) -> N
     steps = "—" if shown.steps is None else shown.steps
     console.print(
         f"entropy {nats(shown.entropy_achieved)} of {nats(shown.entropy_target)}   {steps} steps in "
-        f"{duration(shown.seconds)}   {safe(shown.reason or '—')}",
+        f"{duration(shown.seconds)}   {sanitize(shown.reason or '—')}",
         highlight=False,
         markup=False,
     )
     if shown.prompt_text is not None:
         console.print(Text("prompt  ") + Text(visible_token(shown.prompt_text), style="bold"))
-    if shown.projected_kl is not None and shown.drift is not None:
+    if shown.projected_kl is not None and shown.median_distance is not None:
         console.print(
             f"nearest tokens instead of the vectors: KL {nats(shown.projected_kl)}; the vectors lie "
-            f"{shown.drift:.3g} mean embedding norms from them (median)",
+            f"{shown.median_distance:.3g} mean embedding norms from them (median)",
             highlight=False,
         )
     for note in outcome_notes(shown):
         console.print(note, highlight=False, markup=False)
-    console.print(Text(safe(f"run     {shown.run or '—'}")), soft_wrap=True)
+    console.print(Text(sanitize(f"run     {shown.run or '—'}")), soft_wrap=True)
 
 
 def token_table(rows: Sequence[TokenMass], kl: float) -> Table:
@@ -68,11 +68,11 @@ def token_table(rows: Sequence[TokenMass], kl: float) -> Table:
 
     Args:
         rows: largest first.
-        kl: what the shares are parts of, in nats.
+        kl: the divergence that the tokens contribute to, nats.
     """
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("token")
-    for name in ("id", "target", "achieved", "gap", "share"):
+    for name in ("id", "target", "achieved", "gap", "of KL"):
         table.add_column(name, justify="right")
     table.add_column(
         Text.assemble(("▀ target", COLOURS["target"]), " ", ("▄ achieved", COLOURS["achieved"]), " █ both")
@@ -86,7 +86,7 @@ def token_table(rows: Sequence[TokenMass], kl: float) -> Table:
             mass(row.target),
             mass(row.achieved),
             gap(row.achieved - row.target),
-            percent(row.share / kl if kl > 0 else None),
+            percent(row.contribution / kl if kl > 0 else None),
             Text.assemble(*((text, COLOURS[role]) for text, role in spans)),
         )
     return table
@@ -105,7 +105,7 @@ def print_presets(console: Console, presets: Sequence[Preset]) -> None:
             preset.spec.target.family,
             "" if asked is None else nats(asked),
             preset.spec.search.method,
-            Text(safe(preset.spec.description)),
+            Text(sanitize(preset.spec.description)),
         )
     console.print(table)
 
@@ -118,7 +118,7 @@ def print_models(console: Console, models: Sequence[ModelEntry]) -> None:
     for model in models:
         table.add_row(
             Text(visible_token(model.name), style="bold"),
-            Text(safe(model.title)),
+            Text(sanitize(model.title)),
             magnitude(model.parameters),
             count(model.vocab_size),
             {"prepared": "ready", "installed": "to be converted once", "hub": "to be downloaded"}[model.status],
@@ -137,7 +137,7 @@ def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
     for run in runs:
         table.add_row(
             Text(visible_token(run.run.name)),
-            Text(f"{visible_token(run.state)}: {safe(run.problem)}" if run.problem else visible_token(run.state)),
+            Text(f"{visible_token(run.state)}: {sanitize(run.problem)}" if run.problem else visible_token(run.state)),
             count(run.step),
             nats(run.best_kl),
             nats(run.excess),
@@ -153,7 +153,7 @@ def print_target(console: Console, target: Target, vocabulary: Vocabulary) -> No
         f"uniform line {nats(target.uniform_kl(vocabulary))}   largest {mass(masses[0])}   "
         f"tokens with mass {np.count_nonzero(masses):,}"
     )
-    console.print(Text(safe(target.recipe)))
+    console.print(Text(sanitize(target.recipe)))
     console.print(Text.from_ansi(_mass_by_rank(masses, min(console.width, 78))))
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("token")
@@ -162,7 +162,7 @@ def print_target(console: Console, target: Target, vocabulary: Vocabulary) -> No
     table.add_column("")
     for token in np.argsort(-target.probabilities, kind="stable")[:TABLE_ROWS].tolist():
         p = float(target.probabilities[token])
-        cells = Text(meter(p / masses[0], BAR_CELLS), style=COLOURS["target"])
+        cells = Text(bar(p / masses[0], BAR_CELLS), style=COLOURS["target"])
         table.add_row(Text(fit(visible_token(vocabulary.text(token)), TOKEN_CELLS)), count(token), mass(p), cells)
     console.print(table)
 
@@ -210,7 +210,7 @@ def print_bounds(console: Console, numbers: dict[str, Any]) -> None:
     table.add_column(justify="right")
     table.add_column(style="dim")
     floor = f"no prompt of any kind or length can be below (proved to within {nats(numbers['gap'])})"
-    table.add_row("floor", nats(numbers["floor"]), Text(safe(numbers["why_no_floor"] or floor)))
+    table.add_row("floor", nats(numbers["floor"]), Text(sanitize(numbers["why_no_floor"] or floor)))
     agreement = f"lowest found over all states that the head can get ({percent(numbers['agreement'])} of starts agree)"
     table.add_row("head optimum", nats(numbers["head_optimum"]), agreement)
     table.add_row("uniform", nats(numbers["uniform_kl"]), "KL of the uniform distribution")

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from distprompt_tui.storage.legacy import with_new_spec_names
+
 SpecToken = Annotated[str | int, Field(union_mode="left_to_right")]
 """A token: a string that is exactly one token (`" banana"`), or its id (`5231`; as a key: `"id:5231"`)."""
 
@@ -40,9 +42,10 @@ class StrictModel(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _arrays_are_tuples(cls, fields: Any) -> Any:
+    def _new_names_and_tuples(cls, fields: Any) -> Any:
         if not isinstance(fields, dict):
             return fields
+        fields = with_new_spec_names(fields, cls.model_fields)
         return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
@@ -121,21 +124,21 @@ SUM_TOLERANCE = 1e-9
 
 
 class Explicit(StrictModel):
-    """Tokens and masses written by hand, or a file with the whole distribution; `rest` spreads what is left of 1.
+    """Tokens with their probabilities, or a file with the whole distribution; `rest` spreads the remaining mass.
 
     `rest = "model"` spreads it in proportion to the model's own distribution after `text`.
     """
 
     family: Literal["explicit"] = "explicit"
-    masses: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
+    probabilities: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
     file: str | None = None
     rest: Literal["uniform", "model"] = "uniform"
     text: Annotated[str, Field(min_length=1)] = "\n"
 
     @model_validator(mode="after")
-    def _masses_or_file(self) -> Explicit:
-        if bool(self.masses) == (self.file is not None):
-            raise ValueError("give 'masses' or a 'file', one of the two")
+    def _probabilities_or_file(self) -> Explicit:
+        if bool(self.probabilities) == (self.file is not None):
+            raise ValueError("give 'probabilities' or a 'file', one of the two")
         return self
 
 
@@ -287,7 +290,7 @@ def _check_init(init: str, init_text: str | None, init_prompt: str | None) -> No
 
 
 Width = Annotated[Count, Field(description="candidates measured in a step")]
-SwapsInit = Annotated[Literal["bank", "random", "text", "prompt"], Field(description="bank, random")]
+SwapsInit = Annotated[Literal["initial_pool", "random", "text", "prompt"], Field(description="initial_pool, random")]
 
 
 class TokenSearchConfig(StrictModel):
@@ -318,20 +321,21 @@ class TokenSearchConfig(StrictModel):
 class SwapSearchConfig(TokenSearchConfig):
     """What the searches that go from prompt to prompt have in common.
 
-    `init`: "bank" tries `bank` prompts made of the target's tokens and random ones, and starts from the best; "prompt"
-    takes one that was found before, a soft one by its nearest tokens. `locked` positions, counted from 0, never change.
-    `fluency`: what is searched for is the lowest divergence − fluency · mean log-likelihood of the prompt's tokens, by
-    the model itself; a token with nothing before it does not count. `shorten`: when the search has ended, tokens are
-    dropped from the best prompt, those that are missed least first, while its divergence rises by no more nats in all.
+    `init`: "initial_pool" starts from the best of `initial_pool` prompts made of the target's tokens and random ones;
+    "prompt" starts from a prompt that was found before, a soft one by its nearest tokens. `locked` positions, counted
+    from 0, never change. `fluency_weight`: the objective is the divergence minus `fluency_weight` times the mean
+    log-likelihood of the prompt's tokens under the model; a token with nothing before it does not count. `prune`: after
+    the search, tokens are dropped from the best prompt, the least important first, while its divergence rises by at
+    most `prune` nats in total.
     """
 
     init: SwapsInit = "random"
     init_text: str | None = None
     init_prompt: str | None = None
-    bank: Count = 160
+    initial_pool: Count = 160
     locked: tuple[CountFromZero, ...] = ()
-    fluency: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    shorten: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    fluency_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    prune: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
     def _init_and_locks(self) -> Self:
@@ -349,25 +353,26 @@ REMOVED_HARD_FIELDS = frozenset({"top_k", "merge", "pairs"})
 
 
 class Hard(SwapSearchConfig):
-    """Token swaps ranked by what was learned from those before, taken only where they help.
+    """Token swaps ranked by a surrogate model, accepted only where they lower the objective.
 
-    A step measures swaps at one position: as many as cost what `width` do at an average one, for those at the end run
-    less of the model. A share of `explore` are tokens of the target and random ones; the others are the best of `pool`
-    random ones, by a Gaussian process on the last `memory` swaps there. After `patience` steps that do not help, one
-    measures `width` variants of the best prompt with `kick` positions changed, and goes on from the best of them. With
-    `screen`, prompts go through the model in bfloat16 first, where the processor is faster with it.
+    A step measures swaps at one position: as many as `width` swaps at an average position cost, since swaps near the
+    end re-run less of the model. A fraction `explore` of them are tokens of the target and random ones; the others are
+    the best of `pool` random ones by a Gaussian process on the last `memory` swaps there. After `patience` steps
+    without improvement, one step measures `width` variants of the best prompt with `perturbation` positions changed,
+    and continues from the best of them. With `draft`, prompts are pre-scored in bfloat16 where the processor is faster
+    with it, and the model rescores the best.
     """
 
     method: Literal["hard"] = "hard"
-    init: SwapsInit = "bank"
-    bank: Count = 64
+    init: SwapsInit = "initial_pool"
+    initial_pool: Count = 64
     width: Width = 24
     memory: CountFromZero = 384
     pool: Count = 6144
     explore: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.25
     patience: CountFromZero = 20
-    kick: Count = 2
-    screen: bool = True
+    perturbation: Count = 2
+    draft: bool = True
 
     @model_validator(mode="before")
     @classmethod

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 
 NAME_CELLS = 13
 """The longest name of a check and a space."""
@@ -25,7 +25,7 @@ def as_text(checks: Sequence[Check]) -> str:
     """A line a check, `!` before those with advice, which stands below."""
     lines = []
     for check in checks:
-        lines.append(f"{'!' if check.advice else ' '} {check.name:{NAME_CELLS}} {safe(check.value)}")
+        lines.append(f"{'!' if check.advice else ' '} {check.name:{NAME_CELLS}} {sanitize(check.value)}")
         if check.advice:
-            lines.append(" " * (NAME_CELLS + 3) + safe(check.advice))
+            lines.append(" " * (NAME_CELLS + 3) + sanitize(check.advice))
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from distprompt_tui.models.language_model import LanguageModel
 FASTER = ("amx_bf16", "avx512_bf16")
 """What a processor must have one of; without them, bfloat16 is slower than float32."""
 
-_KNOWN: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
+_CACHE: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
 
 
 def gains_from_half_precision(model: LanguageModel) -> bool:
@@ -40,7 +40,7 @@ def in_half_precision(model: LanguageModel) -> LanguageModel:
 
     Embeddings, head and buffers stay as they are. The copy takes half of the memory of the blocks.
     """
-    if model.backbone not in _KNOWN:
+    if model.backbone not in _CACHE:
         memo: dict[int, Any] = {id(model.embedder): nn.Identity()}  # it is given embeddings, never ids
         kept = (value for module in model.backbone.modules() for value in vars(module).values())
         memo |= {id(value): value.detach().clone() for value in kept if isinstance(value, Tensor)}  # recurrent states
@@ -48,5 +48,5 @@ def in_half_precision(model: LanguageModel) -> LanguageModel:
         for parameter in backbone.parameters():
             if parameter.is_floating_point():
                 parameter.data = parameter.data.to(torch.bfloat16)
-        _KNOWN[model.backbone] = backbone
-    return replace(model, backbone=_KNOWN[model.backbone])
+        _CACHE[model.backbone] = backbone
+    return replace(model, backbone=_CACHE[model.backbone])

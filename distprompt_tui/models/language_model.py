@@ -134,10 +134,10 @@ class LanguageModel:
             there is nothing before. All float32.
         """
         hidden = self.run_backbone(self._in_context(prompts, self.prefix_ids))
-        log_q = self.head.logits(self._predicting(hidden, ids.shape[1])).log_softmax(-1)
+        log_q = self.head.logits(self._states_before_tokens(hidden, ids.shape[1])).log_softmax(-1)
         if not self.prefix_ids:
             log_q = torch.nn.functional.pad(log_q, (0, 0, 1, 0))
-        likelihood = log_q.gather(2, ids[..., None]).sum((1, 2)) / max(self.predicted(ids.shape[1]), 1)
+        likelihood = log_q.gather(2, ids[..., None]).sum((1, 2)) / max(self.num_predicted(ids.shape[1]), 1)
         return self.head.logits(hidden[:, -1]), likelihood, log_q
 
     @torch.no_grad()
@@ -150,7 +150,9 @@ class LanguageModel:
         Returns:
             log P(token | before), nats, (n,) float32; NaN where nothing stands before.
         """
-        hidden = self._predicting(self.run_backbone(self._in_context(ids[None], self.prefix_ids)), len(ids))[0]
+        hidden = self._states_before_tokens(self.run_backbone(self._in_context(ids[None], self.prefix_ids)), len(ids))[
+            0
+        ]
         found = torch.full((len(ids),), torch.nan, device=self.device)
         first = len(ids) - len(hidden)
         for start in range(0, len(hidden), HEAD_POSITIONS):
@@ -159,7 +161,7 @@ class LanguageModel:
             found[place : place + len(log_q)] = log_q.gather(1, ids[place : place + len(log_q), None])[:, 0]
         return found
 
-    def _predicting(self, hidden: Tensor, length: int) -> Tensor:
+    def _states_before_tokens(self, hidden: Tensor, length: int) -> Tensor:
         """Of states in the context, (batch, positions, d), those before each of a prompt's tokens: without a prefix
         the first token has none."""
         before = len(self.prefix_ids)
@@ -239,7 +241,7 @@ class LanguageModel:
         """
         return self.vocabulary.encode(text, continues=len(self.prefix_ids) > self.added[0])
 
-    def predicted(self, length: int) -> int:
+    def num_predicted(self, length: int) -> int:
         """How many tokens of a prompt have something before them."""
         return length if self.prefix_ids else length - 1
 
@@ -332,13 +334,13 @@ def load_language_model(name: str, folder: Path, device: str = "auto", dtype: st
         raise ModelError(f"{name} has no linear output layer: {type(model).__name__} is no causal language model")
     vocabulary = load_callable_vocabulary(folder, len(output.weight))
     try:
-        return wrap(name, model.to(place).requires_grad_(False), vocabulary)
+        return from_hf(name, model.to(place).requires_grad_(False), vocabulary)
     except torch.OutOfMemoryError as error:
         raise ModelError(f"{name} does not fit into the memory of {place}") from error
 
 
 @torch.no_grad()
-def wrap(name: str, model: Any, vocabulary: Vocabulary) -> LanguageModel:
+def from_hf(name: str, model: Any, vocabulary: Vocabulary) -> LanguageModel:
     """The face of a transformers causal language model that is already in memory, in its tokenizer's own context.
 
     Args:

@@ -21,7 +21,7 @@ from distprompt_tui.storage.decode import read_field
 from distprompt_tui.storage.lock import take_lock
 from distprompt_tui.storage.safe_io import read_json, write_json
 
-Report = Callable[[str, float | None], None]
+OnProgress = Callable[[str, float | None], None]
 """Is told what happens, in words, and the share done (0..1) where it is known."""
 
 _BUILDING = ".building-"
@@ -32,7 +32,7 @@ _PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")
 HUB_FILES = ["*.json", "*.safetensors", "tokenizer.model", "*.jinja"]
 
 
-def prepare(entry: ModelEntry, report: Report, revision: str | None = None) -> Path:
+def prepare(entry: ModelEntry, report: OnProgress, revision: str | None = None) -> Path:
     """The model's folder with config, safetensors and tokenizer; made or downloaded first where needed.
 
     Two processes that prepare the same model at once do the work once: the second waits for the first.
@@ -61,7 +61,7 @@ def prepare(entry: ModelEntry, report: Report, revision: str | None = None) -> P
     return folder
 
 
-def prepare_by_name(name: str, report: Report, revision: str | None = None) -> Path:
+def prepare_by_name(name: str, report: OnProgress, revision: str | None = None) -> Path:
     """`prepare` for a name that the registry resolves."""
     return prepare(find_model(name), report, revision)
 
@@ -119,7 +119,7 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _convert(entry: ModelEntry, folder: Path, report: Report) -> None:
+def _convert(entry: ModelEntry, folder: Path, report: OnProgress) -> None:
     """Convert into a temporary folder, then rename: `folder` is complete or not there."""
     if entry.gguf is not None and (part := _PART.search(entry.gguf.name)) and int(part[1]) > 1:
         raise ModelError(
@@ -156,7 +156,7 @@ def _check_converted(folder: Path) -> None:
         )
 
 
-def _write_safetensors(entry: ModelEntry, gguf: Path, folder: Path, report: Report) -> None:
+def _write_safetensors(entry: ModelEntry, gguf: Path, folder: Path, report: OnProgress) -> None:
     """Read with transformers, write the state dict ourselves: `save_pretrained` refuses a model that came from GGUF."""
     report("importing torch", 0.05)
     import torch
@@ -203,7 +203,7 @@ def _without_tied_copies(state: dict) -> dict:  # type: ignore[type-arg]
     }
 
 
-def _download(entry: ModelEntry, report: Report, revision: str | None) -> Path:
+def _download(entry: ModelEntry, report: OnProgress, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 

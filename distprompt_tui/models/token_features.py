@@ -14,7 +14,7 @@ from distprompt_tui.models.language_model import LanguageModel
 CHUNK = 512
 """Tokens that are run at once."""
 
-_KNOWN: WeakKeyDictionary[nn.Module, Tensor] = WeakKeyDictionary()
+_CACHE: WeakKeyDictionary[nn.Module, Tensor] = WeakKeyDictionary()
 
 
 class _Reached(Exception):
@@ -29,11 +29,11 @@ def token_features(model: LanguageModel) -> Tensor:
     Returns:
         (V, d), float16.
     """
-    if model.backbone not in _KNOWN:
+    if model.backbone not in _CACHE:
         ids = torch.arange(model.vocab_size, device=model.device)
         states = torch.cat([_after_first_block(model, chunk) for chunk in ids.split(CHUNK)])
-        _KNOWN[model.backbone] = nn.functional.normalize(states - states.mean(0), dim=1).half()
-    return _KNOWN[model.backbone]
+        _CACHE[model.backbone] = nn.functional.normalize(states - states.mean(0), dim=1).half()
+    return _CACHE[model.backbone]
 
 
 @torch.no_grad()

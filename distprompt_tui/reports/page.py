@@ -49,7 +49,7 @@ def heading(kicker: str, title: str, lead: str) -> Markup:
     )
 
 
-def facts(pairs: Mapping[str, str]) -> Markup:
+def stat_list(pairs: Mapping[str, str]) -> Markup:
     """Few large numbers with what they are."""
     return element(
         "dl",

@@ -10,11 +10,11 @@ from distprompt_tui.reports.page import (
     details,
     distribution,
     distribution_key,
-    facts,
     footer,
     heading,
     page,
     prompt,
+    stat_list,
 )
 from distprompt_tui.reports.run_report import RunReport
 from distprompt_tui.reports.svg import trace_figure
@@ -39,7 +39,7 @@ def run_page(report: RunReport) -> Markup:
     return page(
         title,
         heading("distprompt-tui · run", title, state.recipe),
-        facts(numbers),
+        stat_list(numbers),
         element("h2", "Divergence over the steps"),
         element("section", trace_figure(report.curve, state.bounds.head_optimum, state.bounds.floor), class_="card"),
         element("h2", "The prompt that was found"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from distprompt_tui.reports.html import Markup, element
 from distprompt_tui.reports.wording import average
 from distprompt_tui.runs.schema import Step
-from distprompt_tui.sweeps.bootstrap import Average
+from distprompt_tui.sweeps.bootstrap import MeanCI
 from distprompt_tui.sweeps.curves import Curve, Panel, Point
 from distprompt_tui.text.formatting import nats, signed
 from distprompt_tui.text.ticks import log_ticks, ticks
@@ -66,7 +66,7 @@ def panel_figure(panel: Panel) -> Markup:
     return _drawing(frame, f"Divergence by entropy on {panel.setting}", parts)
 
 
-def forest(rows: Sequence[tuple[str, Average | None]]) -> Markup:
+def forest(rows: Sequence[tuple[str, MeanCI | None]]) -> Markup:
     """Effects with intervals beside a line at zero, on one scale; what is not known is left out."""
     known = [value for _, value in rows if value is not None]
     ends = [0.0, *(end for value in known for end in (value.value, value.low, value.high) if end is not None)]
@@ -171,7 +171,7 @@ def _numbers(frame: Frame, marks: Sequence[float]) -> Iterator[Markup]:
         yield element("text", text, x=frame.at_x(mark), y=frame.height - 6, text_anchor="middle", class_="tick")
 
 
-def _forest_row(frame: Frame, y: float, name: str, value: Average | None) -> Iterator[Markup]:
+def _forest_row(frame: Frame, y: float, name: str, value: MeanCI | None) -> Iterator[Markup]:
     yield element("text", name, x=frame.left - 10, y=y + 4, text_anchor="end", class_="label")
     if value is None:
         yield element("text", "not known", x=frame.width - frame.right + 8, y=y + 4, class_="tick")

@@ -1,4 +1,4 @@
-"""A sweep as one page: verdicts, curves, points, examples, and what it took."""
+"""A sweep as one page: findings, curves, points, examples, and what it took."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from distprompt_tui.reports.page import (
     details,
     distribution,
     distribution_key,
-    facts,
     footer,
     heading,
     page,
     prompt,
+    stat_list,
     table,
 )
 from distprompt_tui.reports.svg import forest, marker, panel_figure
 from distprompt_tui.reports.sweep_report import Example, SweepReport, examples_of
 from distprompt_tui.runs.schema import PromptToken
 from distprompt_tui.sweeps.curves import Panel
-from distprompt_tui.sweeps.findings import HYPOTHESES, Verdict
+from distprompt_tui.sweeps.findings import HYPOTHESES, FindingResult
 from distprompt_tui.text.formatting import count, duration, nats, signed, size
 
 ReadResult = Callable[[str], Mapping[str, Any]]
@@ -54,7 +54,7 @@ def sweep_page(report: SweepReport, read_result: ReadResult) -> Markup:
         title,
         heading("distprompt-tui · sweep", title, report.sweep.description),
         _numbers(report),
-        *_verdicts(report),
+        *_findings(report),
         element("h2", "Divergence by entropy"),
         element("p", _HOW_TO_READ, class_="note"),
         element("div", [_figure(panel) for panel in report.panels], class_="grid wide"),
@@ -91,45 +91,45 @@ def _numbers(report: SweepReport) -> Markup:
     }
     if report.costs:
         pairs["work"] = duration(sum(cost.seconds for cost in report.costs))
-    return facts(pairs)
+    return stat_list(pairs)
 
 
-def _verdicts(report: SweepReport) -> list[Markup]:
+def _findings(report: SweepReport) -> list[Markup]:
     if report.sweep.finding is None:
         return []
     claim = f"Does it hold that {HYPOTHESES[report.sweep.finding]}?"
-    cards = [_verdict(verdict) for verdict in report.verdicts]
+    cards = [_finding(result) for result in report.findings]
     none_yet = [element("p", "There are no results to test it on yet.")]
     return [
-        element("h2", "Verdicts"),
+        element("h2", "Findings"),
         element("p", claim, class_="claim"),
         element("div", cards or none_yet, class_="grid"),
     ]
 
 
-def _verdict(verdict: Verdict) -> Markup:
+def _finding(result: FindingResult) -> Markup:
     """A card: the word, the effect, and the effect's parts beside zero."""
-    word = element("div", f"{wording.SIGNS[verdict.outcome]} {verdict.word}", class_="word")
-    title = element("h3", f"{verdict.setting}: {verdict.series}")
-    effect, deciding = verdict.effect("kl"), verdict.deciding
-    if effect is None or deciding is None:
-        body = [element("p", verdict.untested_reason)]
+    word = element("div", f"{wording.SIGNS[result.outcome]} {result.word}", class_="word")
+    title = element("h3", f"{result.setting}: {result.series}")
+    effect, binding_contrast = result.effect("kl"), result.binding_contrast
+    if effect is None or binding_contrast is None:
+        body = [element("p", result.untested_reason)]
     else:
         unit = element("small", " nats")
-        rows = [("KL", effect), ("head optimum", deciding.head_optimum), ("excess", deciding.excess)]
+        rows = [("KL", effect), ("head optimum", binding_contrast.head_optimum), ("excess", binding_contrast.excess)]
         lines = [
-            *wording.contrast_lines(verdict),
-            wording.share_line(deciding),
-            wording.component_line(verdict),
-            verdict.caveat,
+            *wording.contrast_lines(result),
+            wording.share_line(binding_contrast),
+            wording.component_line(result),
+            result.caveat,
         ]
         body = [
             element("div", signed(effect.value), unit, class_="effect"),
-            element("p", f"{deciding.name}, {effect.targets} targets", class_="quiet"),
+            element("p", f"{binding_contrast.name}, {effect.targets} targets", class_="quiet"),
             forest(rows),
             *[element("p", line, class_="note") for line in lines if line],
         ]
-    return element("section", word, title, *body, class_=f"card verdict {verdict.outcome.replace(' ', '-')}")
+    return element("section", word, title, *body, class_=f"card result {result.outcome.replace(' ', '-')}")
 
 
 def _figure(panel: Panel) -> Markup:

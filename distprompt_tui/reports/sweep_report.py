@@ -10,8 +10,8 @@ from typing import Literal
 from distprompt_tui.sweeps.costs import Cost, read_costs
 from distprompt_tui.sweeps.curves import Panel, panels
 from distprompt_tui.sweeps.directory import Failure, SweepDirectory
-from distprompt_tui.sweeps.findings import Verdict, judge
-from distprompt_tui.sweeps.results import Row, SearchConfig
+from distprompt_tui.sweeps.findings import FindingResult, evaluate_finding
+from distprompt_tui.sweeps.results import ResultRow, SearchConfig
 from distprompt_tui.sweeps.sweep_spec import Sweep
 
 Rank = Literal["best", "median", "worst"]
@@ -22,7 +22,7 @@ class Example:
     """One search of a setting, chosen by its divergence among all of the setting."""
 
     rank: Rank
-    row: Row
+    row: ResultRow
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,19 @@ class SweepReport:
         sweep: as resolved.
         asked: searches of the whole grid.
         rows: the searches that have ended, in the order of the grid.
-        failures: searches that were refused or given up.
+        failures: searches that were invalid or failed.
         panels: curves, a panel for each model, method and length.
-        verdicts: none where the sweep is of no finding.
+        findings: none where the sweep is of no finding.
         costs: of the tasks that were done, targets and head optima included.
     """
 
     name: str
     sweep: Sweep
     asked: int
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
     failures: tuple[Failure, ...]
     panels: tuple[Panel, ...]
-    verdicts: tuple[Verdict, ...]
+    findings: tuple[FindingResult, ...]
     costs: tuple[Cost, ...] = ()
 
     @property
@@ -66,15 +66,14 @@ def report_sweep(directory: SweepDirectory) -> SweepReport:
 
 
 def make_report(
-    name: str, sweep: Sweep, rows: Sequence[Row], failures: Sequence[Failure], costs: Sequence[Cost]
+    name: str, sweep: Sweep, rows: Sequence[ResultRow], failures: Sequence[Failure], costs: Sequence[Cost]
 ) -> SweepReport:
     """A report of what a sweep's folder holds; arguments as the attributes of `SweepReport`."""
-    verdicts = judge(rows, sweep.finding, sources_of(sweep)) if sweep.finding else []
+    findings = evaluate_finding(rows, sweep.finding, sources_of(sweep)) if sweep.finding else []
     if len(rows) + len(failures) < sweep.search_count:
         done = Counter(row.config for row in rows)
-        verdicts = [
-            replace(verdict, missing=sweep.count_for(verdict.setting.model) - done[verdict.setting])
-            for verdict in verdicts
+        findings = [
+            replace(result, missing=sweep.count_for(result.setting.model) - done[result.setting]) for result in findings
         ]
     return SweepReport(
         name=name,
@@ -83,7 +82,7 @@ def make_report(
         rows=tuple(rows),
         failures=tuple(failures),
         panels=tuple(panels(rows)),
-        verdicts=tuple(verdicts),
+        findings=tuple(findings),
         costs=tuple(costs),
     )
 
@@ -93,12 +92,12 @@ def sources_of(sweep: Sweep) -> dict[str, str | None]:
     return {series.name: series.target.get("model") for series in sweep.series}
 
 
-def examples_of(rows: Sequence[Row], setting: SearchConfig) -> list[Example]:
+def examples_of(rows: Sequence[ResultRow], setting: SearchConfig) -> list[Example]:
     """The best, the median and the worst search of a setting; fewer where there are fewer."""
     ordered = sorted((row for row in rows if row.config == setting), key=_divergence)
     places: dict[int, Rank] = {len(ordered) - 1: "worst", (len(ordered) - 1) // 2: "median", 0: "best"}
     return [Example(places[place], ordered[place]) for place in sorted(places) if ordered]
 
 
-def _divergence(row: Row) -> float:
+def _divergence(row: ResultRow) -> float:
     return row.kl

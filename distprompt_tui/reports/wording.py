@@ -1,4 +1,4 @@
-"""Numbers and verdicts in words, the same in the terminal and on a page."""
+"""Numbers and findings in words, the same in the terminal and on a page."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from distprompt_tui.text.formatting import duration, nats, percent, signed, size
 
 if TYPE_CHECKING:
     from distprompt_tui.reports.sweep_report import SweepReport
-    from distprompt_tui.sweeps.bootstrap import Average
+    from distprompt_tui.sweeps.bootstrap import MeanCI
     from distprompt_tui.sweeps.curves import Point
-    from distprompt_tui.sweeps.findings import Contrast, Verdict
+    from distprompt_tui.sweeps.findings import Contrast, FindingResult
 
 SIGNS = {"supported": "✓", "not supported": "✗", "inconclusive": "?", "not tested": "–"}
 
@@ -22,14 +22,14 @@ COLUMNS = ("entropy", "targets", "KL", "head optimum", "excess", "floor", "unifo
 """Of the table of points: means, in nats; KL and excess with their intervals."""
 
 
-def average(value: Average | None) -> str:
+def average(value: MeanCI | None) -> str:
     """A mean with its interval: `1.932 [1.801, 2.053]`; the mean alone where one target gives no interval."""
     if value is None:
         return "—"
     return nats(value.value) + ("" if value.low is None else f" [{nats(value.low)}, {nats(value.high)}]")
 
 
-def difference(value: Average | None) -> str:
+def difference(value: MeanCI | None) -> str:
     """A difference with its interval: `+1.93 [+1.80, +2.05]`."""
     if value is None:
         return "—"
@@ -47,40 +47,40 @@ def point_cells(point: Point, *, narrow: bool = False) -> tuple[str, ...]:
     return entropy, str(point.kl.targets), average(point.kl), head_optimum, excess, floor, uniform_kl
 
 
-def short_effect_line(verdict: Verdict) -> str:
+def short_effect_line(result: FindingResult) -> str:
     """How much, of how many targets; or why it was not tested."""
-    effect = verdict.effect("kl")
-    return verdict.untested_reason if effect is None else f"{difference(effect)} nats, {effect.targets} targets"
+    effect = result.effect("kl")
+    return result.untested_reason if effect is None else f"{difference(effect)} nats, {effect.targets} targets"
 
 
-def effect_line(verdict: Verdict) -> str:
+def effect_line(result: FindingResult) -> str:
     """The effect in one line: what decides, how much, of how many targets; or why there is none."""
-    effect, deciding = verdict.effect("kl"), verdict.deciding
-    if effect is None or deciding is None:
-        return verdict.untested_reason
-    of = deciding.name if len(verdict.contrasts) == 1 else f"the smaller difference, {deciding.name}"
+    effect, binding_contrast = result.effect("kl"), result.binding_contrast
+    if effect is None or binding_contrast is None:
+        return result.untested_reason
+    of = binding_contrast.name if len(result.contrasts) == 1 else f"the smaller difference, {binding_contrast.name}"
     return f"{difference(effect)} nats: {of}; {effect.targets} targets"
 
 
-def verdict_lines(verdict: Verdict) -> list[str]:
-    """All that is said of a verdict beneath its word."""
-    lines = [effect_line(verdict)]
-    if verdict.deciding is not None:
-        lines += [*contrast_lines(verdict), split_line(verdict.deciding), component_line(verdict), verdict.caveat]
+def finding_lines(result: FindingResult) -> list[str]:
+    """All that is said of a result beneath its word."""
+    lines = [effect_line(result)]
+    if result.binding_contrast is not None:
+        lines += [*contrast_lines(result), split_line(result.binding_contrast), component_line(result), result.caveat]
     return [line for line in lines if line]
 
 
-def contrast_lines(verdict: Verdict) -> list[str]:
+def contrast_lines(result: FindingResult) -> list[str]:
     """Each difference over all entropies and at each, as far as the effect does not say it already."""
     lines = []
-    for contrast in verdict.contrasts:
+    for contrast in result.contrasts:
         parts = [
             f"{'as made' if asked is None else f'at {asked:g}'} {difference(one.kl)}"
-            for asked, one in verdict.by_entropy
+            for asked, one in result.by_entropy
             if one.name == contrast.name
         ]
         told = f" ({', '.join(parts)})" if len(parts) > 1 else ""
-        if told or len(verdict.contrasts) > 1:
+        if told or len(result.contrasts) > 1:
             lines.append(f"{contrast.name}: {difference(contrast.kl)}{told}")
     return lines
 
@@ -101,9 +101,9 @@ def share_line(contrast: Contrast) -> str:
     return "" if contrast.share is None else f"{percent(contrast.share)} of it is the output layer's"
 
 
-def component_line(verdict: Verdict) -> str:
+def component_line(result: FindingResult) -> str:
     """Whether the finding holds for the head optima alone, and for the excess alone."""
-    effects = {"head optima": verdict.effect("head_optimum"), "the excess": verdict.effect("excess")}
+    effects = {"head optima": result.effect("head_optimum"), "the excess": result.effect("excess")}
     told = [f"of {name} alone: {effect.outcome}" for name, effect in effects.items() if effect is not None]
     return "; ".join(told)
 

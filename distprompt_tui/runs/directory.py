@@ -53,7 +53,7 @@ class RunDirectory:
     """Versions, model revision and weights' hash, device, seed, process, start time."""
     events = FileIn("events.jsonl")
     """What happened, appended by the worker."""
-    newest = FileIn(NEWEST)
+    latest = FileIn(NEWEST)
     """What a long run would say now, where its events have become rare: a list of them, replaced."""
     control = FileIn("control.jsonl")
     """What viewers asked for, read by the worker."""
@@ -83,7 +83,7 @@ class RunDirectory:
     """The worker's own output."""
     heartbeat = FileIn("heartbeat")
     """Its modification time says when the worker was last known to live."""
-    reserve = FileIn("reserve")
+    ballast = FileIn("reserve")
     """Room on the disk that a living worker can give up for its last words."""
     lock = FileIn("worker.lock")
     """Held by the living worker; holds its process id."""

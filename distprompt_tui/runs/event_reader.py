@@ -19,7 +19,7 @@ from distprompt_tui.storage.safe_io import MAX_JSON_BYTES, open_regular, read_li
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SnapshotOffset:
     """A recorded snapshot: its step, and the offset of its line in the file."""
 
     step: int
@@ -31,7 +31,7 @@ class EventLogReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.places: tuple[Place, ...] = ()
+        self.places: tuple[SnapshotOffset, ...] = ()
         self._tailer = Tailer(path, decode_light_event)
         self._newest = path.with_name(NEWEST)
         self._newest_changed = 0
@@ -41,7 +41,7 @@ class EventLogReader:
         places = list(self.places)
         for offset, event in self._tailer.read_with_offsets():
             if isinstance(event, Divergences):
-                places.append(Place(event.step, offset))
+                places.append(SnapshotOffset(event.step, offset))
             elif isinstance(event, Resumed):
                 places = [place for place in places if place.step < event.step]  # the later ones are done again
             yield event
@@ -67,7 +67,7 @@ class EventLogReader:
                 events.append(decode_event(bytes(line)))
         return events
 
-    def snapshot(self, place: Place) -> Snapshot | None:
+    def snapshot(self, place: SnapshotOffset) -> Snapshot | None:
         """One snapshot, whole; None where the file no longer has such a line."""
         try:
             with open_regular(self.path) as file:

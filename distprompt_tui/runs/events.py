@@ -29,7 +29,7 @@ class EventWriter:
     """Appends events to a run's `events.jsonl`; safe to use from several threads of one process.
 
     Attributes:
-        continues: whether another worker has written there before.
+        is_resumed: whether another worker has written there before.
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,7 +38,7 @@ class EventWriter:
         numbers = (event.seq for event in Tailer(path, decode_header).read() if event.seq is not None)
         self._next = max(numbers, default=-1) + 1
         self._clock_began = time.time() - time.monotonic()  # later changes of the clock do not affect the times
-        self.continues = self._next > 0
+        self.is_resumed = self._next > 0
         self._lock = threading.Lock()
 
     def write(self, event: Event) -> None:

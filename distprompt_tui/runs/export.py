@@ -26,19 +26,19 @@ from distprompt_tui.storage.legacy import with_new_names
 from distprompt_tui.storage.prompt_files import VECTORS, prompt_sha256, read_prompt
 from distprompt_tui.storage.safe_io import as_json, read_json, user_path, write_atomically, write_out
 
-Format = Literal["peft", "safetensors", "json", "csv"]
+ExportFormat = Literal["peft", "safetensors", "json", "csv"]
 
 COLUMNS = ("step", "kl", "best_kl", "best_step", "entropy", "seconds", "positions")
 """Of the table: what the run recorded of its steps, divergences and entropy in nats."""
 
 
-def export_run(run: RunDirectory, form: Format, destination: Path | None = None) -> Path:
+def export_run(run: RunDirectory, export_format: ExportFormat, destination: Path | None = None) -> Path:
     """Write a run's best prompt.
 
     Args:
         run: with a result.
-        form: "peft", a folder that `peft.PeftModel.from_pretrained` loads; "safetensors", the vectors alone; "json",
-            spec, result and prompt; "csv", the recorded steps.
+        export_format: "peft", a folder that `peft.PeftModel.from_pretrained` loads; "safetensors", the vectors alone;
+            "json", spec, result and prompt; "csv", the recorded steps.
         destination: file or folder; beside the best prompt where none is given.
 
     Returns:
@@ -55,22 +55,22 @@ def export_run(run: RunDirectory, form: Format, destination: Path | None = None)
     else:
         destination = user_path(destination)
     try:
-        return _export(run, run.read_spec(), form, destination)
+        return _export(run, run.read_spec(), export_format, destination)
     except OSError as error:
         raise UsageError(f"{destination or run.path} cannot be written: {error.strerror}") from error
 
 
-def _export(run: RunDirectory, spec: RunSpec, form: Format, destination: Path | None) -> Path:
-    if form == "csv":
+def _export(run: RunDirectory, spec: RunSpec, export_format: ExportFormat, destination: Path | None) -> Path:
+    if export_format == "csv":
         return _write(_steps(run), destination, run.path / "export.csv")
     inputs = read_inputs(run)
     _refuse_another_prompt(run)
-    if form == "json":
+    if export_format == "json":
         return _write(_all_of(run, spec, inputs), destination, run.path / "export.json")
     vectors = read_prompt(run.path)
     if isinstance(vectors, list):
         raise UsageError(f"{run.name} found tokens, not vectors: a hard prompt is exported as json")
-    if form == "peft":
+    if export_format == "peft":
         return _write_adapter(run, spec, inputs, vectors, destination)
     return _write(save({VECTORS: vectors}), destination, run.path / "export.safetensors")
 

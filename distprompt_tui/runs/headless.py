@@ -21,7 +21,7 @@ from distprompt_tui.runs.process import start_run, stop, wait_for_end, worker_pi
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.text.formatting import duration, nats, rate
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 
 POLL_SECONDS = 0.1
 
@@ -107,7 +107,7 @@ def _progress_line(console: Console) -> Iterator[Callable[[RunState], None]]:
 
         def show(state: RunState) -> None:
             if state.progress is not None:
-                progress.update(task, description=safe(state.progress.text), total=None, detail="")
+                progress.update(task, description=sanitize(state.progress.text), total=None, detail="")
             elif state.best_kl is not None:
                 detail = f"best {nats(state.best_kl)}  uniform {nats(state.uniform_kl)}  {rate(state.steps_per_second)}"
                 if state.seconds_left is not None:

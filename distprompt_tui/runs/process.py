@@ -27,10 +27,10 @@ from distprompt_tui.storage.jsonl import append_line
 from distprompt_tui.storage.lock import lock_holder, take_lock, write_holder
 from distprompt_tui.storage.safe_io import is_owned_by_user, open_private
 
-Change = Literal["lock", "unlock", "edit"]
+EditCommand = Literal["lock", "unlock", "edit"]
 """What can be done to the prompt: `position` says where, counted from 0; with "edit", `token` is the id to put in."""
 
-Command = Literal["pause", "resume", "stop", Change]
+Command = Literal["pause", "resume", "stop", EditCommand]
 
 WORKER_MODULE = "distprompt_tui.worker"
 
@@ -191,9 +191,9 @@ def stop(
     began = heard = time.monotonic()
     signs = _signs_of_life(run)
     while (pid := worker_pid(run)) is not None:
-        now, newest = time.monotonic(), _signs_of_life(run)
-        if newest != signs:
-            signs, heard = newest, now
+        now, latest = time.monotonic(), _signs_of_life(run)
+        if latest != signs:
+            signs, heard = latest, now
         acknowledged = acknowledged or any(
             isinstance(event, schema.Control) and event.outcome == "stopping" for event in answers.read()
         )
@@ -226,7 +226,7 @@ def _kill(run: RunDirectory, pid: int) -> None:
         return
     try:
         if reduce_all(EventLogReader(run.events).read()).phase != "ended":
-            run.reserve.unlink(missing_ok=True)
+            run.ballast.unlink(missing_ok=True)
             events = EventWriter(run.events)
             events.write(schema.Ended(FORCED))
             events.close()

@@ -39,7 +39,7 @@ def reduce_all(events: Iterable[Event], state: RunState | None = None) -> RunSta
     return state
 
 
-def as_of(state: RunState, snapshot: Snapshot) -> RunState:
+def state_at(state: RunState, snapshot: Snapshot) -> RunState:
     """The state of a run at a recorded snapshot. The curves stay whole, and so do bounds and phase."""
     before = bisect_right(state.curve, snapshot.step, key=lambda point: point.step)
     point = state.curve[before - 1] if before else None
@@ -91,34 +91,34 @@ def _reduce_frequent(state: RunState, events: Iterable[Event]) -> RunState:
     Copying the state for each of them would take seconds on a long run.
     """
     names = ("updated_at", "step", "kl", "start_kl", "best_kl", "best_step", "best_at", "entropy", "seconds")
-    now: dict[str, Any] = {name: getattr(state, name) for name in (*names, "memory", "use", "snapshot")}
+    acc: dict[str, Any] = {name: getattr(state, name) for name in (*names, "memory", "utilization", "snapshot")}
     curve, readings = list(state.curve), list(state.readings)
     for event in events:
-        now["updated_at"] = _time(event, now["updated_at"])
+        acc["updated_at"] = _time(event, acc["updated_at"])
         if isinstance(event, Step):
-            _step(now, curve, event)
+            _step(acc, curve, event)
         elif isinstance(event, Divergences):
-            _snapshot(now, readings, event)
-    return replace(state, **now, curve=tuple(curve), readings=tuple(readings))
+            _snapshot(acc, readings, event)
+    return replace(state, **acc, curve=tuple(curve), readings=tuple(readings))
 
 
-def _step(now: dict[str, Any], curve: list[Step], event: Step) -> None:
-    if event.best_kl != now["best_kl"]:  # with a fluency weight, the better prompt may have the higher divergence
-        now |= {"best_kl": event.best_kl, "best_step": event.best_step, "best_at": event.t}
-    if now["start_kl"] is None:
-        now["start_kl"] = event.kl
-    now |= {name: getattr(event, name) for name in ("step", "kl", "entropy", "seconds", "memory", "use")}
+def _step(acc: dict[str, Any], curve: list[Step], event: Step) -> None:
+    if event.best_kl != acc["best_kl"]:  # with a fluency weight, the better prompt may have the higher divergence
+        acc |= {"best_kl": event.best_kl, "best_step": event.best_step, "best_at": event.t}
+    if acc["start_kl"] is None:
+        acc["start_kl"] = event.kl
+    acc |= {name: getattr(event, name) for name in ("step", "kl", "entropy", "seconds", "memory", "utilization")}
     _append(curve, event)
 
 
-def _snapshot(now: dict[str, Any], readings: list[Divergences], event: Divergences) -> None:
+def _snapshot(acc: dict[str, Any], readings: list[Divergences], event: Divergences) -> None:
     reading = Divergences(event.step, event.kl, event.entropy, event.reverse_kl, event.js, event.tv)
     if readings and readings[-1].step == reading.step:
         readings[-1] = reading  # the last snapshot of a step counts: at its end, a search measures the best prompt
     else:
         _append(readings, reading)
     if isinstance(event, Snapshot):
-        now["snapshot"] = event
+        acc["snapshot"] = event
 
 
 def _append(points: list[Any], point: Any) -> None:

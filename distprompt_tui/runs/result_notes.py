@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from distprompt_tui.runs.schema import Result
 from distprompt_tui.text.formatting import nats
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 
 PASTED_TOLERANCE = 1e-3
 """Nats between a prompt's ids and its text that come from rounding alone."""
@@ -16,7 +16,7 @@ def outcome_notes(result: Result) -> list[str]:
     kl, length, ids = result.kl, result.length_before, result.prompt_ids
     if (bos := result.bos) is not None:
         pasted = f": KL {nats(result.kl_string)} after the pasted text" if ids is not None else ""
-        notes.append(f"searched with {safe(bos)}, unlike what the model's tokenizer adds{pasted}")
+        notes.append(f"searched with {sanitize(bos)}, unlike what the model's tokenizer adds{pasted}")
     elif ids is not None and kl is not None and abs((result.kl_string or kl) - kl) > PASTED_TOLERANCE:
         notes.append(f"the text of the prompt is read as other tokens: KL {nats(result.kl_string)} after it")
     if length is not None and ids is not None:
@@ -26,10 +26,10 @@ def outcome_notes(result: Result) -> list[str]:
     if kl is not None and from_kl is not None and kind is not None:
         where = "above" if kl > from_kl else "below"
         notes.append(
-            f"started from a {safe(kind)} prompt with KL {nats(from_kl)}: now {nats(kl)}, "
+            f"started from a {sanitize(kind)} prompt with KL {nats(from_kl)}: now {nats(kl)}, "
             f"{nats(abs(kl - from_kl))} nats {where}"
         )
-    if weight := result.fluency:
+    if weight := result.fluency_weight:
         likelihood = nats(result.log_likelihood)
         notes.append(f"best by KL − {weight:g} × the prompt's mean log-likelihood, {likelihood} nats a token")
     return notes

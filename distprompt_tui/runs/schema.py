@@ -81,7 +81,7 @@ class Step(Event, frozen=True, tag="step"):
         seconds: of searching until then.
         positions: work so far, in token positions through the backbone.
         memory: bytes on the worker's device.
-        use: percent of one core, or of a GPU's time.
+        utilization: percent of one core, or of a GPU's time.
     """
 
     step: Count
@@ -92,7 +92,7 @@ class Step(Event, frozen=True, tag="step"):
     best_step: Count
     positions: Count | None = None
     memory: Count | None = None
-    use: NonNegative | None = None
+    utilization: NonNegative | None = None
 
 
 class PromptToken(Struct, frozen=True, omit_defaults=True):
@@ -105,7 +105,7 @@ class PromptToken(Struct, frozen=True, omit_defaults=True):
         norm: length of the vector over the mean length of the vocabulary's; None in hard prompts.
         changed: the step that changed this position last; None in soft prompts.
         distance: of the vector from that token's embedding, over that mean length; None in hard prompts.
-        gained: nats by which the divergence fell when this position changed last; None where it has never changed.
+        improvement: nats by which the divergence fell when this position changed last; None where it has never changed.
         locked: whether the search leaves it alone.
         surprisal: −ln P by the model itself after the tokens before it; None in soft prompts, at the first token, and
             where it was not measured.
@@ -117,7 +117,7 @@ class PromptToken(Struct, frozen=True, omit_defaults=True):
     norm: Finite | None = None
     changed: Count | None = None
     distance: Finite | None = None
-    gained: Finite | None = None
+    improvement: Finite | None = None
     locked: bool = False
     surprisal: NonNegative | None = None
 
@@ -129,22 +129,22 @@ class TokenMass(Struct, frozen=True, array_like=True):
     text: str
     target: Probability
     achieved: Probability
-    share: Finite
+    contribution: Finite
 
 
 class TriedToken(Struct, frozen=True, array_like=True):
     """A token that was tried at a position, and the divergence of the prompt with it there.
 
-    `screened`: scored by the bfloat16 draft only, with an error of about a tenth of a nat.
+    `draft_only`: scored by the bfloat16 draft only, with an error of about a tenth of a nat.
     """
 
     id: Count
     text: str
     kl: Finite
-    screened: bool = False
+    draft_only: bool = False
 
 
-class Tried(Struct, frozen=True, array_like=True):
+class PositionCandidates(Struct, frozen=True, array_like=True):
     """The tokens that were tried at a position of a hard prompt.
 
     Attributes:
@@ -178,7 +178,7 @@ class Snapshot(Divergences, frozen=True, tag="snapshot"):
 
     prompt: tuple[PromptToken, ...]
     tokens: tuple[TokenMass, ...]
-    candidates: tuple[Tried | None, ...] = ()
+    candidates: tuple[PositionCandidates | None, ...] = ()
 
 
 class Projection(Event, frozen=True, tag="projection"):
@@ -188,13 +188,13 @@ class Projection(Event, frozen=True, tag="projection"):
         step: at which it was measured.
         ids: the tokens.
         kl: their divergence.
-        drift: median distance of the vectors from their tokens' embeddings, over the vocabulary's mean norm.
+        median_distance: median distance of the vectors from their tokens' embeddings, over the vocabulary's mean norm.
     """
 
     step: Count
     ids: tuple[Count, ...]
     kl: Finite
-    drift: Finite
+    median_distance: Finite
 
 
 class Bounds(Event, frozen=True, tag="bounds"):
@@ -273,11 +273,11 @@ class Result(Struct, frozen=True, kw_only=True):
     Attributes:
         kl_ids: of the token ids of a hard prompt.
         kl_string: of its text, tokenized again.
-        projected_kl: of a soft prompt's nearest tokens, with `projected_ids` and `drift` as in `Projection`.
+        projected_kl: of a soft prompt's nearest tokens, with `projected_ids` and `median_distance` as in `Projection`.
         prompt_sha256: of the vectors or ids.
         positions: work, in token positions through the backbone.
         length_before: of a hard prompt before it was pruned, with its divergence `kl_before`.
-        fluency: weight of the mean log-likelihood in the objective.
+        fluency_weight: weight of the mean log-likelihood in the objective.
         from_kl: of the initial prompt in the file `from_prompt`; `from_kind` is "hard" or "soft".
     """
 
@@ -300,7 +300,7 @@ class Result(Struct, frozen=True, kw_only=True):
     entropy_achieved: Finite | None = None
     projected_ids: list[Count] | None = None
     projected_kl: Finite | None = None
-    drift: Finite | None = None
+    median_distance: Finite | None = None
     prompt_ids: list[Count] | None = None
     prompt_sha256: str | None = None
     prompt_text: str | None = None
@@ -310,8 +310,8 @@ class Result(Struct, frozen=True, kw_only=True):
     positions: Count | None = None
     length_before: Count | None = None
     kl_before: Finite | None = None
-    shortening_positions: Count | None = None
-    fluency: Finite | None = None
+    pruning_positions: Count | None = None
+    fluency_weight: Finite | None = None
     log_likelihood: Finite | None = None
     from_prompt: str | None = None
     from_kind: str | None = None

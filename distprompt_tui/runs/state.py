@@ -20,11 +20,11 @@ NO_BOUNDS = Bounds()
 
 @dataclass(frozen=True)
 class RunState:
-    """All that a viewer knows of a run. Divergences and entropies in nats, times in Unix seconds or seconds.
+    """The state of a run. Divergences and entropies in nats, times in Unix seconds or seconds.
 
-    `memory` (bytes) and `use` (percent of one core, or of a GPU's time) are of the worker's device; None where it did
-    not tell. `bos` is what stands before texts, where that is not what the model's tokenizer puts there.
-    `answered` holds the ids of the newest requests that the worker has answered.
+    `memory` (bytes) and `utilization` (percent of one core, or of a GPU's time) describe the worker's device; None
+    where they are unknown. `bos` describes the choice of BOS where it is not the tokenizer's. `answered` holds the ids
+    of the latest requests that the worker has answered.
     """
 
     phase: Phase = "starting"
@@ -56,7 +56,7 @@ class RunState:
     entropy: float | None = None
     seconds: float = 0.0
     memory: int | None = None
-    use: float | None = None
+    utilization: float | None = None
     curve: tuple[Step, ...] = ()
     readings: tuple[Divergences, ...] = ()
     snapshot: Snapshot | None = None

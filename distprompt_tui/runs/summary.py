@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 _TAIL_BYTES = 131_072
 """Holds at least one step event between two of the largest snapshots."""
 
-Order = Literal["newest", "best", "excess", "target", "model", "state"]
-ORDERS: tuple[Order, ...] = ("newest", "best", "excess", "target", "model", "state")
-"""`newest`: the living ones first. Numbers: the smallest first, what is not known last."""
+SortKey = Literal["newest", "best", "excess", "target", "model", "state"]
+ORDERS: tuple[SortKey, ...] = ("newest", "best", "excess", "target", "model", "state")
+"""`latest`: the living ones first. Numbers: the smallest first, what is not known last."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class RunSummary:
         entropy: of the achieved distribution.
         seconds_per_step: None before the second step.
         changed_at: its last event, Unix seconds.
-        version: what the files were when they were read.
-        scanned: bytes of the events in which the bounds were looked for.
+        file_version: what the files were when they were read.
+        scan_offset: bytes of the events in which the bounds were looked for.
         made_at: when it was begun, Unix seconds.
         problem: why nothing of it can be read; empty where that is not so.
     """
@@ -68,8 +68,8 @@ class RunSummary:
     steps_planned: int | None
     seconds_per_step: float | None
     changed_at: float
-    version: object = None
-    scanned: int = 0
+    file_version: object = None
+    scan_offset: int = 0
     made_at: float = 0.0
     problem: str = ""
 
@@ -114,14 +114,14 @@ def summarise(run: RunDirectory, known: RunSummary | None = None) -> RunSummary:
     # Before the events: a worker that ends in between has written its `ended` first.
     alive = worker_pid(run) is not None
     changed = _change(run.events) or _change(run.spec_file)
-    version = (alive, changed)
-    if known is not None and known.version == version:
+    file_version = (alive, changed)
+    if known is not None and known.file_version == file_version:
         return known
     state = reduce_all(_last_events(run.events, changed[1] if changed else 0))
     result = read_result(state.result)
-    head_optimum, scanned = (known.head_optimum, known.scanned) if known is not None else (None, 0)
+    head_optimum, scan_offset = (known.head_optimum, known.scan_offset) if known is not None else (None, 0)
     if head_optimum is None and (head_optimum := result.head_optimum) is None:
-        head_optimum, scanned = _find_head_optimum(run.events, scanned)
+        head_optimum, scan_offset = _find_head_optimum(run.events, scan_offset)
     spec = read_spec_fields(run.spec_file)
     steps = state.step or result.steps or 0
     return RunSummary(
@@ -135,8 +135,8 @@ def summarise(run: RunDirectory, known: RunSummary | None = None) -> RunSummary:
         steps_planned=read_field(Count, read_field(dict, spec, "budget") or {}, "steps"),
         seconds_per_step=state.seconds / steps if steps and state.curve else None,
         changed_at=changed[0] / 1e9 if changed else time.time(),
-        version=version,
-        scanned=scanned,
+        file_version=file_version,
+        scan_offset=scan_offset,
         made_at=made_at(run),
     )
 
@@ -167,20 +167,20 @@ def as_dict(summary: RunSummary) -> dict[str, Any]:
     }
 
 
-def sorted_runs(runs: Iterable[RunSummary], order: Order) -> list[RunSummary]:
+def sorted_runs(runs: Iterable[RunSummary], order: SortKey) -> list[RunSummary]:
     """The runs in another order; where two are alike, the newer one first."""
-    newest = sorted(runs, key=lambda summary: (summary.made_at, summary.run.name), reverse=True)
+    latest = sorted(runs, key=lambda summary: (summary.made_at, summary.run.name), reverse=True)
     if order == "newest":
-        return sorted(newest, key=lambda summary: not summary.is_live)
+        return sorted(latest, key=lambda summary: not summary.is_live)
     if order in ("best", "excess"):
         numbers = {"best": lambda summary: summary.best_kl, "excess": lambda summary: summary.excess}
-        return sorted(newest, key=lambda summary: _unknown_last(numbers[order](summary)))
+        return sorted(latest, key=lambda summary: _unknown_last(numbers[order](summary)))
     texts = {
         "target": lambda summary: summary.title.preset,
         "model": lambda summary: summary.title.model,
         "state": lambda summary: summary.state,
     }
-    return sorted(newest, key=lambda summary: texts[order](summary).casefold())
+    return sorted(latest, key=lambda summary: texts[order](summary).casefold())
 
 
 def matching_runs(runs: Iterable[RunSummary], text: str) -> list[RunSummary]:

@@ -68,10 +68,10 @@ class CandidateLog:
         before = self._kept.get(position)
         if before is not None and before.rest == rest:
             old = before.tried
-            found = {token: (value, token not in old.screened) for token, value in old.tokens} | found
+            found = {token: (value, token not in old.draft_only) for token, value in old.tokens} | found
         most = min(MOST_EACH, max(MOST_IN_ALL // len(ids), 1))
         best = sorted(found.items(), key=lambda item: item[1][0])[:most]
-        screened = frozenset(token for token, (_, is_exact) in best if not is_exact)
+        draft_only = frozenset(token for token, (_, is_exact) in best if not is_exact)
         self._kept[position] = _Kept(
-            rest, PositionCandidates(step, kl, tuple((token, at) for token, (at, _) in best), screened)
+            rest, PositionCandidates(step, kl, tuple((token, at) for token, (at, _) in best), draft_only)
         )

@@ -82,10 +82,10 @@ class BasePrompt:
 
 
 class Evaluator:
-    """Measures prompts and remembers what it measured.
+    """Measures prompts and caches the results.
 
-    What is measured is the objective: the divergence, less `fluency` times the prompt's mean log-likelihood. With a
-    fluency every candidate is run whole, since all of its positions must be looked at.
+    The objective is the divergence minus `fluency_weight` times the prompt's mean log-likelihood. With a fluency weight
+    every candidate is run whole, since the logits of all positions are needed.
 
     With a draft model, which is faster and less exact, prompts go through it first. Those that it finds best, and
     better than their base prompt, are measured: the lowest value that a call returns is exact wherever it is below
@@ -99,7 +99,7 @@ class Evaluator:
         target: p, (V,), probabilities.
         length: of the prompts to come.
         warn: told why nothing is shared.
-        fluency: weight of the prompt's log-likelihood.
+        fluency_weight: weight of the prompt's log-likelihood.
         draft_model: the same model in fewer digits; used where beginnings are shared.
 
     Attributes:
@@ -114,21 +114,21 @@ class Evaluator:
         target: Tensor,
         length: int,
         warn: Callable[[str], None],
-        fluency: float = 0.0,
+        fluency_weight: float = 0.0,
         draft_model: LanguageModel | None = None,
     ) -> None:
         self._model = model
         self._draft_model: LanguageModel | None = None  # not before it is known whether beginnings are shared
-        self._fluency = fluency
+        self._fluency_weight = fluency_weight
         self._length = length
         self._entropy = float(entropy(target.double()))
         self._target = target.to(model.device, torch.float32)
         self._cache: dict[int, float] = {}
         self._nonfinite_warnings = NonFiniteWarnings(warn)
         self.positions = 0
-        rows = 1 + length if fluency else 1
+        rows = 1 + length if fluency_weight else 1
         self.batch = AdaptiveBatchSize(max(1, MAX_LOGITS // (rows * model.vocab_size)))
-        self._sharing = None if fluency else self._way_of_sharing(warn)
+        self._sharing = None if fluency_weight else self._way_of_sharing(warn)
         self._draft_model = draft_model if self._sharing is Sharing.KEYS else None
         self._root = self._prefix_alone()
 
@@ -180,11 +180,13 @@ class Evaluator:
         draft_prefix_cache = self._draft_prefix_cache(ids)
         gradient = None
         if with_gradient:
-            (kl - self._fluency * likelihood).sum().backward()
+            (kl - self._fluency_weight * likelihood).sum().backward()
             assert prompt.grad is not None
             gradient = prompt.grad[0].nan_to_num(0.0, 0.0, 0.0)
         surprisal = (
-            None if log_q is None else log_q.detach() * (-self._fluency / max(self._model.predicted(len(ids)), 1))
+            None
+            if log_q is None
+            else log_q.detach() * (-self._fluency_weight / max(self._model.num_predicted(len(ids)), 1))
         )
         return BasePrompt(
             ids, logits[0].detach(), prefix_cache, draft_prefix_cache, gradient, float(kl.detach()), surprisal
@@ -221,7 +223,7 @@ class Evaluator:
 
     def _run_one(self, prompt: Tensor, ids: Tensor) -> tuple[Tensor, PrefixCache | None, Tensor | float, Tensor | None]:
         """Logits, (1, V), prefix cache where shared, and where fluency counts likelihood, (1,), and (n, V) of it."""
-        if self._fluency:
+        if self._fluency_weight:
             logits, likelihood, log_q = self._model.logits_and_likelihood(prompt, ids[None])
             return logits, None, likelihood, log_q[0]
         if self._sharing is not None:
@@ -311,10 +313,10 @@ class Evaluator:
 
     def _objective(self, model: LanguageModel, prompts: Tensor, prefix_cache: Beginning | None) -> Tensor:
         """Of prompts that fit the memory, (count, n), or of what is left of them behind a prefix cache."""
-        if not self._fluency:
+        if not self._fluency_weight:
             return logits_kl(self._target, model.next_token_logits(prompts, prefix_cache), self._entropy)
         logits, likelihood, _ = model.logits_and_likelihood(prompts, prompts)
-        return logits_kl(self._target, logits, self._entropy) - self._fluency * likelihood
+        return logits_kl(self._target, logits, self._entropy) - self._fluency_weight * likelihood
 
     def _prefix_alone(self) -> BasePrompt | None:
         """What prompts without a base prompt share: the fixed prefix."""

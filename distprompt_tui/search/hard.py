@@ -36,7 +36,7 @@ class HardSearch(SwapSearch[Hard]):
 
     @property
     def _draft_model(self) -> LanguageModel | None:
-        is_used = self._settings.screen and not self._fluency and gains_from_half_precision(self._model)
+        is_used = self._settings.draft and not self._fluency_weight and gains_from_half_precision(self._model)
         return in_half_precision(self._model) if is_used else None
 
     def _start(self) -> None:
@@ -154,13 +154,15 @@ class HardSearch(SwapSearch[Hard]):
         return posterior_mean(self._measured[position], pool, token_features(self._model), self._step, surprisal)
 
     def _propose_perturbations(self) -> Tensor:
-        """The best prompt, with what is locked now, and `kick` random positions changed, `width` times."""
+        """The best prompt, with what is locked now, and `perturbation` random positions changed, `width` times."""
         settings, generator, free = self._settings, self._generator, self._free
         best = self._current.ids.scatter(0, free, self._best.ids[free]).repeat(settings.width, 1)
         for _ in range(DRAWS):
             drawn = sample(self._allowed, (settings.width, settings.length), generator)
             others = mix_target_tokens(drawn, self._allowed, self._target, generator)
-            order = torch.rand(settings.width, len(free), generator=generator).argsort(dim=1)[:, : settings.kick]
+            order = torch.rand(settings.width, len(free), generator=generator).argsort(dim=1)[
+                :, : settings.perturbation
+            ]
             positions = free[order.to(free.device)]
             prompts = best.scatter(1, positions, others.gather(1, positions))
             if len(prompts := prompts[self._evaluator.is_new(prompts)]):

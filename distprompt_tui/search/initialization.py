@@ -92,8 +92,8 @@ def initial_prompts(
         return text_ids(model, settings.init_text, settings.length)[None]
     if settings.init_prompt is not None:
         return prompt_ids(model, Path(settings.init_prompt), settings.length, allowed)[None]
-    bank = settings.init == "bank"
-    wanted = settings.bank if bank else 1
+    bank = settings.init == "initial_pool"
+    wanted = settings.initial_pool if bank else 1
     kept: list[Tensor] = []
     for _ in range(DRAWS):
         drawn = sample(allowed, (max(wanted, LEAST_DRAWN), settings.length), generator)

@@ -24,13 +24,13 @@ class PositionCandidates:
         step: when the newest of them was measured.
         kl: divergence of the prompt then, nats; with a fluency weight, its objective.
         tokens: each with the divergence of the prompt that has it there, the best first; the prompt's own among them.
-        screened: those of which only a draft model has given a divergence, a tenth of a nat off or so.
+        draft_only: those of which only a draft model has given a divergence, a tenth of a nat off or so.
     """
 
     step: int
     kl: float
     tokens: tuple[tuple[int, float], ...]
-    screened: frozenset[int] = frozenset()
+    draft_only: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,15 @@ class HardPrompt:
     Attributes:
         ids: (n,).
         changed: the step that changed each position last.
-        gained: nats by which the divergence fell when it did; None where it has stood since the start. Positions that
-            changed together have the same gain.
+        improvement: by how many nats the divergence fell at that step; None for a token of the initial prompt.
+            Positions that changed together have the same improvement.
         locked: positions that must not change, counted from 0.
         tried: what was tried at each position; empty where nobody kept it.
     """
 
     ids: Tensor
     changed: tuple[int, ...]
-    gained: tuple[float | None, ...] = ()
+    improvement: tuple[float | None, ...] = ()
     locked: frozenset[int] = frozenset()
     tried: tuple[PositionCandidates | None, ...] = ()
 

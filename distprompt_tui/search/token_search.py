@@ -27,14 +27,14 @@ SwapSettings = TypeVar("SwapSettings", bound=SwapSearchConfig)
 @dataclass(frozen=True)
 class ScoredPrompt:
     """A prompt, its divergence and its objective in nats (the same where fluency does not count), the step that came to
-    it, and `changed` and `gained` of `HardPrompt`."""
+    it, and `changed` and `improvement` of `HardPrompt`."""
 
     ids: Tensor
     kl: float
     objective: float
     step: int
     changed: tuple[int, ...]
-    gained: tuple[float | None, ...]
+    improvement: tuple[float | None, ...]
 
 
 class TokenSearch(ABC, Generic[Settings]):
@@ -71,7 +71,7 @@ class TokenSearch(ABC, Generic[Settings]):
         self._warn = warn
         self._generator = torch.Generator().manual_seed(seed)
         self._allowed = allowed_ids(model, settings)
-        self._evaluator = Evaluator(model, target, settings.length, warn, self._fluency, self._draft_model)
+        self._evaluator = Evaluator(model, target, settings.length, warn, self._fluency_weight, self._draft_model)
         self._step = 0
         nowhere = torch.zeros(0, dtype=torch.long, device=model.device)
         self._current = self._best = ScoredPrompt(nowhere, float("inf"), float("inf"), 0, (), ())
@@ -81,7 +81,7 @@ class TokenSearch(ABC, Generic[Settings]):
         self._candidate_log = CandidateLog()
 
     @property
-    def _fluency(self) -> float:
+    def _fluency_weight(self) -> float:
         """Weight of the prompt's own log-likelihood."""
         return 0.0
 
@@ -145,7 +145,7 @@ class TokenSearch(ABC, Generic[Settings]):
                     "objective": at.objective,
                     "step": at.step,
                     "changed": list(at.changed),
-                    "gained": list(at.gained),
+                    "improvement": list(at.improvement),
                 }
                 for name, at in (("now", self._current), ("best", self._best))
             },
@@ -160,7 +160,7 @@ class TokenSearch(ABC, Generic[Settings]):
                 state.numbers[name]["objective"],
                 state.numbers[name]["step"],
                 tuple(state.numbers[name]["changed"]),
-                tuple(state.numbers[name]["gained"]),
+                tuple(state.numbers[name]["improvement"]),
             )
             for name in ("now", "best")
         )
@@ -188,7 +188,7 @@ class TokenSearch(ABC, Generic[Settings]):
 
     def _as_prompt(self, at: ScoredPrompt) -> HardPrompt:
         tried = tuple(map(self._candidate_log.at, range(len(at.ids))))
-        return HardPrompt(at.ids, at.changed, at.gained, self._locked, tried)
+        return HardPrompt(at.ids, at.changed, at.improvement, self._locked, tried)
 
     def _measure(self, prompts: Tensor, base: BasePrompt | None) -> Tensor:
         """As `Evaluator.measure`, kept for whoever looks on."""
@@ -207,14 +207,14 @@ class TokenSearch(ABC, Generic[Settings]):
         """
         old = self._current
         self._base = base or self._evaluator.base_prompt(ids, with_gradient=self.with_gradient)
-        kl = self._base.kl if self._fluency else objective
+        kl = self._base.kl if self._fluency_weight else objective
         changed: list[int] = [self._step] * len(ids)
-        gained: list[float | None] = [None] * len(ids)
+        improvement: list[float | None] = [None] * len(ids)
         if len(old.ids) == len(ids):
             for position, is_kept in enumerate((ids == old.ids).tolist()):
                 changed[position] = old.changed[position] if is_kept else self._step
-                gained[position] = old.gained[position] if is_kept else old.kl - kl
-        self._current = ScoredPrompt(ids, kl, objective, self._step, tuple(changed), tuple(gained))
+                improvement[position] = old.improvement[position] if is_kept else old.kl - kl
+        self._current = ScoredPrompt(ids, kl, objective, self._step, tuple(changed), tuple(improvement))
         if objective < self._best.objective or not self._best_survives:
             self._best, self._best_survives = self._current, len(old.ids) > 0 or self._survives(ids)
 
@@ -231,8 +231,8 @@ class SwapSearch(TokenSearch[SwapSettings]):
     """
 
     @property
-    def _fluency(self) -> float:
-        return self._settings.fluency
+    def _fluency_weight(self) -> float:
+        return self._settings.fluency_weight
 
     def lock(self, position: int, *, locked: bool) -> Step:
         """Leave a position alone from now on, or let it change again.

@@ -25,7 +25,7 @@ is made of their values covers it: with fewer than six, that alone is more than 
 
 
 @dataclass(frozen=True)
-class Average:
+class MeanCI:
     """A mean, or a sum of weighted means, in nats.
 
     Attributes:
@@ -48,7 +48,7 @@ class Average:
         return "not supported" if self.high is not None and self.high < 0 else "inconclusive"
 
 
-def average(values: NDArray[np.float64], weights: NDArray[np.float64]) -> Average | None:
+def average(values: NDArray[np.float64], weights: NDArray[np.float64]) -> MeanCI | None:
     """Σ weight · (mean of a column over its targets), with a 95 % interval.
 
     The interval is the percentile bootstrap's, widened for few targets: plain percentiles of ten targets are a sixth
@@ -76,13 +76,13 @@ def average(values: NDArray[np.float64], weights: NDArray[np.float64]) -> Averag
 
     value = float(contrast(np.ones((1, count)))[0])
     if count == 1:
-        return Average(value, None, None, count)
+        return MeanCI(value, None, None, count)
     tail = expanded_tail(count)
     low, high = np.nanquantile(contrast(_draws(count)), [tail, 1 - tail])
-    return Average(value, float(low), float(high), count)
+    return MeanCI(value, float(low), float(high), count)
 
 
-def mean(values: NDArray[np.float64]) -> Average | None:
+def mean(values: NDArray[np.float64]) -> MeanCI | None:
     """The mean of one number a target, (targets,), with its interval; NaN where a target has none."""
     return average(values[:, None], np.ones(1))
 

@@ -49,7 +49,7 @@ def _anchored_value(name: str, value: Any, folder: Path) -> Any:
             return absolute_name(value, folder)
         case ("file" | "init_prompt", str()):
             return absolute(value, folder)
-        case ("masses", _):  # its names are tokens
+        case ("masses" | "probabilities", _):  # its names are tokens
             return value
         case (_, dict()):
             return _anchored(value, folder)

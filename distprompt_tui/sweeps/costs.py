@@ -28,7 +28,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TimeEstimate:
     """What is left to do of one kind; None where nothing of it was measured yet.
 
     Attributes:
@@ -51,7 +51,7 @@ def read_costs(directory: SweepDirectory) -> list[Cost]:
     return read_lines(directory.tasks_file, Cost)
 
 
-def estimates(costs: Sequence[Cost], tasks: Sequence[Task]) -> list[Estimate]:
+def estimates(costs: Sequence[Cost], tasks: Sequence[Task]) -> list[TimeEstimate]:
     """What tasks will take, kind by kind."""
     found = []
     for config in dict.fromkeys(task.config for task in tasks):
@@ -60,7 +60,7 @@ def estimates(costs: Sequence[Cost], tasks: Sequence[Task]) -> list[Estimate]:
         measured = [cost for cost in costs if cost.config == config]
         each = _seconds_each(measured)
         peak = max((cost.peak_bytes for cost in measured), default=None)
-        found.append(Estimate(config, len(own), searches, each, None if each is None else each * searches, peak))
+        found.append(TimeEstimate(config, len(own), searches, each, None if each is None else each * searches, peak))
     return found
 
 

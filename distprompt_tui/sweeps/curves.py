@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distprompt_tui.sweeps.bootstrap import Average, mean
+from distprompt_tui.sweeps.bootstrap import MeanCI, mean
 from distprompt_tui.sweeps.pivot import Measure, entropies_of, group_by_config, table, targets_of
-from distprompt_tui.sweeps.results import Row, SearchConfig
+from distprompt_tui.sweeps.results import ResultRow, SearchConfig
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Point:
 
     asked: float | None
     entropy: float
-    kl: Average
-    kl_string: Average | None
-    head_optimum: Average | None
-    floor: Average | None
-    excess: Average | None
-    uniform_kl: Average | None
+    kl: MeanCI
+    kl_string: MeanCI | None
+    head_optimum: MeanCI | None
+    floor: MeanCI | None
+    excess: MeanCI | None
+    uniform_kl: MeanCI | None
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Panel:
     curves: tuple[Curve, ...]
 
 
-def panels(rows: Sequence[Row]) -> list[Panel]:
+def panels(rows: Sequence[ResultRow]) -> list[Panel]:
     """A panel for each model, method and length, in the order of the rows."""
     return [
         Panel(setting, tuple(Curve(name, _points(rows)) for name, rows in series.items()))
@@ -58,15 +58,15 @@ def panels(rows: Sequence[Row]) -> list[Panel]:
     ]
 
 
-def _points(rows: Sequence[Row]) -> tuple[Point, ...]:
+def _points(rows: Sequence[ResultRow]) -> tuple[Point, ...]:
     return tuple(_point([row for row in rows if row.entropy_asked == asked]) for asked in entropies_of(rows))
 
 
-def _point(rows: Sequence[Row]) -> Point:
+def _point(rows: Sequence[ResultRow]) -> Point:
     """The point of rows that have the same entropy asked for."""
     asked, targets = rows[0].entropy_asked, targets_of(rows)
 
-    def over_targets(measure: Measure) -> Average | None:
+    def over_targets(measure: Measure) -> MeanCI | None:
         return mean(table(rows, measure, targets, [asked])[:, 0])
 
     kl = over_targets("kl")

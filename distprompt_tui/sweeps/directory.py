@@ -2,7 +2,7 @@
 
 `sweep.toml` is the resolved grid, `inputs.json` what it was begun with; `rows.jsonl` has a line for each ended search,
 written once; `results/KEY.json` holds what a report shows of it and is there before its row; `failures.jsonl` tells
-what was refused or given up, `tasks.jsonl` what each task took; `results.csv` is the table of the rows, `worker.log`
+what was invalid or failed, `tasks.jsonl` what each task took; `results.csv` is the table of the rows, `worker.log`
 what workers printed.
 """
 
@@ -34,7 +34,7 @@ from distprompt_tui.storage.safe_io import (
     write_atomically,
     write_json,
 )
-from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.results import ResultRow
 from distprompt_tui.sweeps.sweep_spec import Sweep
 from distprompt_tui.sweeps.tasks import SearchOutcome, SweepSearch, all_searches
 
@@ -52,7 +52,7 @@ class Failure:
     """A search without a row.
 
     Attributes:
-        attempts: how often it was tried before it was given up; 0 where its target was refused, which no second try
+        attempts: how often it was tried before it was given up; 0 where its target was invalid, which no second try
             would change.
         error: one sentence.
     """
@@ -79,7 +79,7 @@ class SweepDirectory:
     rows_file = FileIn("rows.jsonl")
     """A line for each search that has ended."""
     failures_file = FileIn("failures.jsonl")
-    """A line for each search that was refused or given up."""
+    """A line for each search that was invalid or failed."""
     tasks_file = FileIn("tasks.jsonl")
     """What each finished task took."""
     results = FileIn("results")
@@ -99,14 +99,14 @@ class SweepDirectory:
         """
         return read_checked(self.sweep_file, Sweep, LEGACY_CONTEXT)
 
-    def read_rows(self) -> list[Row]:
+    def read_rows(self) -> list[ResultRow]:
         """The rows so far that are of the grid, in its order."""
-        return filter_to_grid(read_lines(self.rows_file, Row), all_searches(self.read_sweep()))
+        return filter_to_grid(read_lines(self.rows_file, ResultRow), all_searches(self.read_sweep()))
 
     def read_failures(self) -> list[Failure]:
-        """What was refused or given up and has no row, the newest word on each search."""
+        """What was invalid or failed and has no row, the newest word on each search."""
         failures = {failure.key: failure for failure in read_lines(self.failures_file, Failure)}
-        done = {row.key for row in read_lines(self.rows_file, Row)}
+        done = {row.key for row in read_lines(self.rows_file, ResultRow)}
         return [failure for failure in failures.values() if failure.key not in done]
 
     def read_result(self, key: str) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class SweepDirectory:
         """Make `results.csv` anew from the rows."""
         text = io.StringIO(newline="")
         writer = csv.writer(text)
-        writer.writerow([*(field.name for field in fields(Row)), "excess", "gap_closed"])
+        writer.writerow([*(field.name for field in fields(ResultRow)), "excess", "gap_closed"])
         writer.writerows([*asdict(row).values(), row.excess, row.gap_closed] for row in self.read_rows())
         write_atomically(self.table, lambda file: file.write(text.getvalue().encode()))
 
@@ -147,14 +147,14 @@ class SweepDirectory:
             os.close(descriptor)
 
 
-def filter_to_grid(rows: Iterable[Row], searches: Iterable[SweepSearch]) -> list[Row]:
+def filter_to_grid(rows: Iterable[ResultRow], searches: Iterable[SweepSearch]) -> list[ResultRow]:
     """The rows of some searches, in their order; a row that says something else of its place than the grid is none."""
     by_key = {row.key: row for row in rows}
     found = ((search, by_key.get(search.key)) for search in searches)
     return [row for search, row in found if row is not None and _is_of(row, search)]
 
 
-def _is_of(row: Row, search: SweepSearch) -> bool:
+def _is_of(row: ResultRow, search: SweepSearch) -> bool:
     place = row.config, row.series, row.entropy_asked, row.target_index, row.seed
     return place == (search.config, search.series, search.entropy_asked, search.target_index, search.seed)
 
@@ -164,7 +164,7 @@ class SweepWriter:
 
     Attributes:
         done: keys of the searches with a row.
-        refused: keys of those whose target was refused.
+        invalid: keys of those whose target was invalid.
     """
 
     def __init__(self, directory: SweepDirectory) -> None:
@@ -173,13 +173,13 @@ class SweepWriter:
             if file.exists():
                 with _appending(file) as descriptor:
                     end_torn_line(descriptor)
-        self.done = {row.key for row in read_lines(directory.rows_file, Row)}
-        self.refused = {failure.key for failure in directory.read_failures() if failure.attempts == 0}
+        self.done = {row.key for row in read_lines(directory.rows_file, ResultRow)}
+        self.invalid = {failure.key for failure in directory.read_failures() if failure.attempts == 0}
 
     @property
     def settled(self) -> set[str]:
         """Keys of the searches that need no more work."""
-        return self.done | self.refused
+        return self.done | self.invalid
 
     def commit(self, outcomes: Iterable[SearchOutcome]) -> None:
         """Write the outcomes of a task: results first, then all rows at once."""
@@ -191,9 +191,9 @@ class SweepWriter:
                 write_json(self._directory.results / f"{outcome.key}.json", outcome.result)
         append_records(self._directory.rows_file, rows)
         self.done |= {row.key for row in rows}
-        refused = [Failure(outcome.key, 0, outcome.refused) for outcome in new if outcome.refused is not None]
-        append_records(self._directory.failures_file, refused)
-        self.refused |= {failure.key for failure in refused}
+        invalid = [Failure(outcome.key, 0, outcome.invalid) for outcome in new if outcome.invalid is not None]
+        append_records(self._directory.failures_file, invalid)
+        self.invalid |= {failure.key for failure in invalid}
 
     def mark_failed(self, keys: Iterable[str], attempts: int, error: str) -> list[Failure]:
         """Write down that searches without a row are not tried again."""

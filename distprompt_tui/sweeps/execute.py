@@ -26,11 +26,11 @@ from distprompt_tui.errors import DistPromptError, ModelError, TargetError
 from distprompt_tui.metrics.divergence import Comparison, compare
 from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.models.prepare import Report
+from distprompt_tui.models.prepare import OnProgress
 from distprompt_tui.search import make_search
 from distprompt_tui.search.protocol import HardPrompt, Prompt, SoftPrompt
 from distprompt_tui.search.soft import SoftBatch, initial_vectors
-from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.results import ResultRow
 from distprompt_tui.sweeps.tasks import SearchOutcome, SweepSearch, Task
 from distprompt_tui.targets import Target, build_target
 from distprompt_tui.worker.model_provider import Load, ModelProvider, load_by_name
@@ -107,7 +107,7 @@ def run_task(task: Task) -> list[SearchOutcome]:
         try:
             made.append((search, build_target(search.spec.target, model.vocabulary, source)))
         except TargetError as error:
-            outcomes.append(SearchOutcome(key=search.key, refused=str(error)))
+            outcomes.append(SearchOutcome(key=search.key, invalid=str(error)))
     if made:
         targets = torch.stack([torch.tensor(target.probabilities) for _, target in made])
         searches = [search for search, _ in made]
@@ -123,7 +123,7 @@ def run_task(task: Task) -> list[SearchOutcome]:
 
 
 @lru_cache(maxsize=MODELS_KEPT)
-def load(settings: ModelSpec, report: Report, recorded: ModelRecord | None = None) -> tuple[LanguageModel, Path]:
+def load(settings: ModelSpec, report: OnProgress, recorded: ModelRecord | None = None) -> tuple[LanguageModel, Path]:
     """As `load_by_name`; the models that were used last stay in memory."""
     return load_by_name(settings, report, recorded)
 
@@ -179,7 +179,7 @@ def _outcome(
     asked = found.prompt.vectors if isinstance(found.prompt, SoftPrompt) else found.prompt.ids
     achieved = compare(p, model.next_token_logits(asked[None])[0])
     bounds = _bounds(model, p)
-    row = Row(
+    row = ResultRow(
         key=search.key,
         model=search.config.model,
         series=search.series,

@@ -23,9 +23,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from distprompt_tui.sweeps.bootstrap import FEWEST_TARGETS, Average, Outcome, average
+from distprompt_tui.sweeps.bootstrap import FEWEST_TARGETS, MeanCI, Outcome, average
 from distprompt_tui.sweeps.pivot import Measure, entropies_of, group_by_config, table, targets_of
-from distprompt_tui.sweeps.results import Row, SearchConfig
+from distprompt_tui.sweeps.results import ResultRow, SearchConfig
 from distprompt_tui.sweeps.sweep_spec import Finding
 
 SplitMeasure = Literal["kl", "head_optimum", "excess"]
@@ -49,9 +49,9 @@ class Contrast:
     """
 
     name: str
-    kl: Average
-    head_optimum: Average | None = None
-    excess: Average | None = None
+    kl: MeanCI
+    head_optimum: MeanCI | None = None
+    excess: MeanCI | None = None
 
     @property
     def share(self) -> float | None:
@@ -62,7 +62,7 @@ class Contrast:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class FindingResult:
     """A finding on one setting and series.
 
     Attributes:
@@ -81,7 +81,7 @@ class Verdict:
     missing: int = 0
 
     @property
-    def deciding(self) -> Contrast | None:
+    def binding_contrast(self) -> Contrast | None:
         """The smallest difference."""
         return min(self.contrasts, key=lambda contrast: contrast.kl.value, default=None)
 
@@ -96,7 +96,7 @@ class Verdict:
         """The outcome, and that it is not the last word where it is not."""
         return f"{self.outcome} so far" if self.missing and self.contrasts else self.outcome
 
-    def effect(self, measure: SplitMeasure) -> Average | None:
+    def effect(self, measure: SplitMeasure) -> MeanCI | None:
         """The smallest of the differences, its interval made of the smaller ends: above zero only if all are."""
         known = [found for contrast in self.contrasts if (found := getattr(contrast, measure)) is not None]
         if not known or len(known) < len(self.contrasts):
@@ -104,7 +104,7 @@ class Verdict:
         lows = [each.low for each in known if each.low is not None]
         highs = [each.high for each in known if each.high is not None]
         whole = len(lows) == len(known)
-        return Average(
+        return MeanCI(
             min(each.value for each in known),
             min(lows) if whole else None,
             min(highs) if whole else None,
@@ -122,25 +122,27 @@ class Verdict:
         return f"an interval from {effect.targets} targets is too narrow; {FEWEST_TARGETS} or more make it a 95 % one"
 
 
-def as_dict(verdict: Verdict) -> dict[str, Any]:
-    """A verdict in plain values that fit into JSON, as `sweep --json` prints it."""
-    effects = {measure: verdict.effect(measure) for measure in get_args(SplitMeasure)}
+def as_dict(result: FindingResult) -> dict[str, Any]:
+    """A result in plain values that fit into JSON, as `sweep --json` prints it."""
+    effects = {measure: result.effect(measure) for measure in get_args(SplitMeasure)}
     return {
-        "finding": verdict.finding,
-        **verdict.setting._asdict(),
-        "series": verdict.series,
-        "outcome": verdict.outcome,
-        "missing": verdict.missing,
+        "finding": result.finding,
+        **result.setting._asdict(),
+        "series": result.series,
+        "outcome": result.outcome,
+        "missing": result.missing,
         **{name: None if effect is None else asdict(effect) for name, effect in effects.items()},
-        "output_layer_share": None if verdict.deciding is None else verdict.deciding.share,
-        "contrasts": [asdict(contrast) for contrast in verdict.contrasts],
-        "by_entropy": [{"entropy": asked, **asdict(contrast)} for asked, contrast in verdict.by_entropy],
-        "note": verdict.untested_reason or verdict.caveat,
+        "output_layer_share": None if result.binding_contrast is None else result.binding_contrast.share,
+        "contrasts": [asdict(contrast) for contrast in result.contrasts],
+        "by_entropy": [{"entropy": asked, **asdict(contrast)} for asked, contrast in result.by_entropy],
+        "note": result.untested_reason or result.caveat,
     }
 
 
-def judge(rows: Sequence[Row], finding: Finding, sources: Mapping[str, str | None]) -> list[Verdict]:
-    """A verdict for each model, method, length and series that the finding is about.
+def evaluate_finding(
+    rows: Sequence[ResultRow], finding: Finding, sources: Mapping[str, str | None]
+) -> list[FindingResult]:
+    """A result for each model, method, length and series that the finding is about.
 
     Args:
         rows: of a whole sweep.
@@ -149,16 +151,18 @@ def judge(rows: Sequence[Row], finding: Finding, sources: Mapping[str, str | Non
     """
     test = {"entropy": _entropy, "outliers": _outliers, "lm-targets": _lm_targets}[finding]
     return [
-        verdict for setting, series in group_by_config(rows).items() for verdict in test(setting, series, dict(sources))
+        result for setting, series in group_by_config(rows).items() for result in test(setting, series, dict(sources))
     ]
 
 
-def _entropy(setting: SearchConfig, series: dict[str, list[Row]], sources: dict[str, str | None]) -> Iterator[Verdict]:
+def _entropy(
+    setting: SearchConfig, series: dict[str, list[ResultRow]], sources: dict[str, str | None]
+) -> Iterator[FindingResult]:
     for name, rows in series.items():
         entropies = [asked for asked in entropies_of(rows) if asked is not None]
         if len(entropies) < 3:
             untested_reason = f"three entropies are needed, results are there for {len(entropies)}"
-            yield Verdict("entropy", setting, name, untested_reason=untested_reason)
+            yield FindingResult("entropy", setting, name, untested_reason=untested_reason)
             continue
         moderate = np.full(len(entropies), 1 / (len(entropies) - 2))
         moderate[[0, -1]] = 0
@@ -168,10 +172,12 @@ def _entropy(setting: SearchConfig, series: dict[str, list[Row]], sources: dict[
             _contrast(f"moderate − {end}", tables, moderate - at)
             for end, at in zip(("lowest", "highest"), ends, strict=True)
         ]
-        yield Verdict("entropy", setting, name, tuple(contrast for contrast in contrasts if contrast is not None))
+        yield FindingResult("entropy", setting, name, tuple(contrast for contrast in contrasts if contrast is not None))
 
 
-def _outliers(setting: SearchConfig, series: dict[str, list[Row]], sources: dict[str, str | None]) -> Iterator[Verdict]:
+def _outliers(
+    setting: SearchConfig, series: dict[str, list[ResultRow]], sources: dict[str, str | None]
+) -> Iterator[FindingResult]:
     vanilla = _of_family(series, "vanilla")
     for name, rows in series.items():
         if rows[0].family == "outlier":
@@ -179,8 +185,8 @@ def _outliers(setting: SearchConfig, series: dict[str, list[Row]], sources: dict
 
 
 def _lm_targets(
-    setting: SearchConfig, series: dict[str, list[Row]], sources: dict[str, str | None]
-) -> Iterator[Verdict]:
+    setting: SearchConfig, series: dict[str, list[ResultRow]], sources: dict[str, str | None]
+) -> Iterator[FindingResult]:
     for name, rows in series.items():
         if rows[0].family != "lm":
             continue
@@ -190,14 +196,14 @@ def _lm_targets(
         yield _compared("lm-targets", setting, name, rows, controls)
 
 
-def _of_family(series: Mapping[str, list[Row]], family: str) -> list[Row]:
+def _of_family(series: Mapping[str, list[ResultRow]], family: str) -> list[ResultRow]:
     return [row for rows in series.values() for row in rows if row.family == family]
 
 
 def _compared(
-    finding: Finding, setting: SearchConfig, name: str, rows: list[Row], controls: Mapping[str, list[Row]]
-) -> Verdict:
-    """The verdict on whether `rows` are easier than each of the controls."""
+    finding: Finding, setting: SearchConfig, name: str, rows: list[ResultRow], controls: Mapping[str, list[ResultRow]]
+) -> FindingResult:
+    """The result on whether `rows` are easier than each of the controls."""
     contrasts: list[Contrast] = []
     by_entropy: list[tuple[float | None, Contrast]] = []
     for control, others in controls.items():
@@ -205,17 +211,19 @@ def _compared(
         label = f"{control} − {name}"
         whole = _contrast(label, tables, np.full(len(entropies), 1 / max(len(entropies), 1)))
         if whole is None:
-            return Verdict(finding, setting, name, untested_reason=f"no {control} target has a result to compare with")
+            return FindingResult(
+                finding, setting, name, untested_reason=f"no {control} target has a result to compare with"
+            )
         contrasts.append(whole)
         for column, asked in enumerate(entropies):
             one = {measure: values[:, column : column + 1] for measure, values in tables.items()}
             if (contrast := _contrast(label, one, np.ones(1))) is not None:
                 by_entropy.append((asked, contrast))
-    return Verdict(finding, setting, name, tuple(contrasts), tuple(by_entropy))
+    return FindingResult(finding, setting, name, tuple(contrasts), tuple(by_entropy))
 
 
 def _differences(
-    minuend: Sequence[Row], subtrahend: Sequence[Row]
+    minuend: Sequence[ResultRow], subtrahend: Sequence[ResultRow]
 ) -> tuple[dict[Measure, NDArray[np.float64]], list[float | None]]:
     """Differences of pairs, (targets, entropies) for each measure, at the entropies that have one; and those."""
     both = [*minuend, *subtrahend]

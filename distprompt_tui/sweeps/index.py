@@ -15,28 +15,28 @@ from distprompt_tui.sweeps.process import runner_pid
 from distprompt_tui.sweeps.results_reader import SweepReader
 from distprompt_tui.sweeps.sweep_spec import Sweep
 
-State = Literal["running", "done", "given up", "stopped", "not begun", "damaged"]
+State = Literal["running", "done", "failed", "stopped", "not begun", "damaged"]
 
 Size = Literal["full", "quick", ""]
 """Which of a file's two sizes a sweep is; empty where it is of no file, or of one that was changed since."""
 
 
 @dataclass(frozen=True)
-class Standing:
+class SweepProgress:
     """How far a sweep is.
 
     Attributes:
-        done: searches that need no more work: those with a row, and those whose target was refused.
+        done: searches that need no more work: those with a row, and those whose target was invalid.
         total: searches of the grid.
-        given_up: searches that failed; the next start tries them again.
-        refused: searches whose target cannot be made.
+        failed: searches that failed; the next start tries them again.
+        invalid: searches whose target cannot be made.
     """
 
     state: State
     done: int = 0
     total: int = 0
-    given_up: int = 0
-    refused: int = 0
+    failed: int = 0
+    invalid: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,21 @@ class SweepEntry:
 
     directory: SweepDirectory
     sweep: Sweep | None
-    standing: Standing
+    progress: SweepProgress
     size: Size = ""
     changed_at: float | None = None
     problem: str = ""
 
 
-def standing_of(sweep: Sweep, directory: SweepDirectory, reader: SweepReader, is_running: bool) -> Standing:
+def standing_of(sweep: Sweep, directory: SweepDirectory, reader: SweepReader, is_running: bool) -> SweepProgress:
     """How far a sweep is, by what its reader has read.
 
     Args:
         is_running: looked at before the files were read: who ends in between has written all before.
     """
     failures = reader.failures
-    refused = sum(failure.attempts == 0 for failure in failures)
-    given_up, done, total = len(failures) - refused, len(reader.rows) + refused, sweep.search_count
+    invalid = sum(failure.attempts == 0 for failure in failures)
+    failed, done, total = len(failures) - invalid, len(reader.rows) + invalid, sweep.search_count
     state: State = "stopped"
     if not directory.sweep_file.exists():
         state = "not begun"
@@ -74,9 +74,9 @@ def standing_of(sweep: Sweep, directory: SweepDirectory, reader: SweepReader, is
         state = "running"
     elif done >= total:
         state = "done"
-    elif given_up:
-        state = "given up"
-    return Standing(state, min(done, total), total, given_up, refused)
+    elif failed:
+        state = "failed"
+    return SweepProgress(state, min(done, total), total, failed, invalid)
 
 
 class SweepList:
@@ -97,7 +97,7 @@ class SweepList:
         folders = [path for path, _ in found]
         self._readers = {path: self._readers.get(path) or SweepReader(SweepDirectory(path)) for path in folders}
         begun = [self._begun(path, sizes.get(path, "")) for path in folders]
-        begun.sort(key=lambda entry: (entry.standing.state != "running", -(entry.changed_at or 0.0)))
+        begun.sort(key=lambda entry: (entry.progress.state != "running", -(entry.changed_at or 0.0)))
         not_begun = [entry for entry in offered if entry.directory.path not in self._readers]
         begun += [_unreadable(entry.path, f"it cannot be read: {entry.why}") for entry in unreadable]
         return [*begun, *sorted(not_begun, key=lambda entry: bool(entry.problem))]
@@ -108,14 +108,14 @@ class SweepList:
         try:
             sweep = directory.read_sweep()
         except UsageError as error:
-            return SweepEntry(directory, None, Standing("damaged"), "", changed_at, str(error))
+            return SweepEntry(directory, None, SweepProgress("damaged"), "", changed_at, str(error))
         is_running = runner_pid(directory) is not None
         reader.read()
         return SweepEntry(directory, sweep, standing_of(sweep, directory, reader, is_running), size, changed_at)
 
 
 def _unreadable(path: Path, problem: str) -> SweepEntry:
-    return SweepEntry(SweepDirectory(path), None, Standing("damaged"), "", 0.0, problem)
+    return SweepEntry(SweepDirectory(path), None, SweepProgress("damaged"), "", 0.0, problem)
 
 
 def _offered(sweeps_dir: Path) -> Iterator[SweepEntry]:
@@ -124,13 +124,13 @@ def _offered(sweeps_dir: Path) -> Iterator[SweepEntry]:
         try:
             full = read_sweep(path)
         except UsageError as error:
-            yield SweepEntry(SweepDirectory(path), None, Standing("damaged"), problem=str(error))
+            yield SweepEntry(SweepDirectory(path), None, SweepProgress("damaged"), problem=str(error))
             continue
         sizes: list[tuple[Size, Sweep]] = [("full", full)]
         sizes += [("quick", full.with_quick_overrides())] if full.quick else []
         for size, sweep in sizes:
             directory = SweepDirectory(sweeps_dir / sweep.folder_name)
-            yield SweepEntry(directory, sweep, Standing("not begun", total=sweep.search_count), size)
+            yield SweepEntry(directory, sweep, SweepProgress("not begun", total=sweep.search_count), size)
 
 
 def _changed_at(path: Path) -> float:

@@ -8,31 +8,31 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from distprompt_tui.sweeps.results import Row, SearchConfig
+from distprompt_tui.sweeps.results import ResultRow, SearchConfig
 
 Measure = Literal["kl", "kl_string", "head_optimum", "excess", "floor", "uniform_kl", "entropy_achieved"]
 
 
-def group_by_config(rows: Iterable[Row]) -> dict[SearchConfig, dict[str, list[Row]]]:
+def group_by_config(rows: Iterable[ResultRow]) -> dict[SearchConfig, dict[str, list[ResultRow]]]:
     """The rows of each setting by series, both in the order in which they first come."""
-    groups: dict[SearchConfig, dict[str, list[Row]]] = {}
+    groups: dict[SearchConfig, dict[str, list[ResultRow]]] = {}
     for row in rows:
         groups.setdefault(row.config, {}).setdefault(row.series, []).append(row)
     return groups
 
 
-def entropies_of(rows: Iterable[Row]) -> list[float | None]:
+def entropies_of(rows: Iterable[ResultRow]) -> list[float | None]:
     """The entropies that were asked for, rising; None, for targets taken as they come, last."""
     return sorted({row.entropy_asked for row in rows}, key=lambda asked: (asked is None, asked or 0.0))
 
 
-def targets_of(rows: Iterable[Row]) -> list[int]:
+def targets_of(rows: Iterable[ResultRow]) -> list[int]:
     """The indices of the targets, rising."""
     return sorted({row.target_index for row in rows})
 
 
 def table(
-    rows: Iterable[Row], measure: Measure, targets: Sequence[int], entropies: Sequence[float | None]
+    rows: Iterable[ResultRow], measure: Measure, targets: Sequence[int], entropies: Sequence[float | None]
 ) -> NDArray[np.float64]:
     """A measure of each target at each entropy, the mean over the seeds of its searches.
 

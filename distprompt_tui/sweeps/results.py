@@ -23,7 +23,7 @@ class SearchConfig(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Row:
+class ResultRow:
     """One search of a sweep. Divergences and entropies are in nats."""
 
     key: str

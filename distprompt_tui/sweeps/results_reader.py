@@ -6,7 +6,7 @@ from distprompt_tui.runs.events import Tailer
 from distprompt_tui.storage.decode import decoder_of
 from distprompt_tui.sweeps.costs import Cost
 from distprompt_tui.sweeps.directory import Failure, SweepDirectory
-from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.results import ResultRow
 
 
 class SweepReader:
@@ -18,10 +18,10 @@ class SweepReader:
     """
 
     def __init__(self, directory: SweepDirectory) -> None:
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, ResultRow] = {}
         self.costs: list[Cost] = []
         self._failures: dict[str, Failure] = {}
-        self._rows = Tailer(directory.rows_file, decoder_of(Row))
+        self._rows = Tailer(directory.rows_file, decoder_of(ResultRow))
         self._failed = Tailer(directory.failures_file, decoder_of(Failure))
         self._tasks = Tailer(directory.tasks_file, decoder_of(Cost))
 
@@ -35,5 +35,5 @@ class SweepReader:
 
     @property
     def failures(self) -> list[Failure]:
-        """What was refused or given up and has no row, the newest word on each search."""
+        """What was invalid or failed and has no row, the newest word on each search."""
         return [failure for failure in self._failures.values() if failure.key not in self.rows]

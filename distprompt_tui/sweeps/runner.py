@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from distprompt_tui.sweeps.costs import Cost, Estimate, estimates, read_costs, seconds_left
+from distprompt_tui.sweeps.costs import Cost, TimeEstimate, estimates, read_costs, seconds_left
 from distprompt_tui.sweeps.directory import Failure, SweepDirectory, SweepWriter, append_records
-from distprompt_tui.sweeps.executors.protocol import Executor, Report
+from distprompt_tui.sweeps.executors.protocol import AttemptResult, Executor
 from distprompt_tui.sweeps.tasks import Task, plan_tasks
 
 ATTEMPTS = 2
@@ -26,20 +26,20 @@ class Progress:
         seconds_left: until the tasks in hand are done; None where nothing was measured yet.
     """
 
-    report: Report
+    report: AttemptResult
     done: int
     total: int
     seconds_left: float | None
 
 
-Show = Callable[[Progress], None]
+OnProgress = Callable[[Progress], None]
 
 
 class SweepRunner:
     """The work on one sweep, for who holds its lock.
 
     Attributes:
-        given_up: failures of this time; those of an earlier time are tried again.
+        failed: failures of this time; those of an earlier time are tried again.
     """
 
     def __init__(self, directory: SweepDirectory) -> None:
@@ -47,7 +47,7 @@ class SweepRunner:
         self._tasks = plan_tasks(directory.read_sweep())
         self._writer = SweepWriter(directory)
         self._costs = read_costs(directory)
-        self.given_up: list[Failure] = []
+        self.failed: list[Failure] = []
 
     @property
     def total(self) -> int:
@@ -60,7 +60,7 @@ class SweepRunner:
         settled = self._writer.settled
         return sum(key in settled for task in self._tasks for key in task.keys)
 
-    def estimates(self) -> list[Estimate]:
+    def estimates(self) -> list[TimeEstimate]:
         """What the missing tasks will take."""
         return estimates(self._costs, self.missing())
 
@@ -69,13 +69,13 @@ class SweepRunner:
         settled = self._writer.settled
         return [task for task in self._tasks if not settled.issuperset(task.keys)]
 
-    def firsts(self) -> list[Task]:
+    def first_of_each_kind(self) -> list[Task]:
         """The first task of each kind that nothing was measured of."""
         known = {cost.config for cost in self._costs}
-        firsts = {task.config: task for task in reversed(self.missing()) if task.config not in known}
-        return list(reversed(firsts.values()))
+        first_of_each_kind = {task.config: task for task in reversed(self.missing()) if task.config not in known}
+        return list(reversed(first_of_each_kind.values()))
 
-    def run_tasks(self, tasks: Sequence[Task], executor: Executor, show: Show) -> None:
+    def run_tasks(self, tasks: Sequence[Task], executor: Executor, show: OnProgress) -> None:
         """Have tasks done; each outcome is on disk before the next report is asked for.
 
         Args:
@@ -97,12 +97,12 @@ class SweepRunner:
             elif attempts[name] < ATTEMPTS:
                 executor.submit(report.task)
             else:
-                self.given_up += self._writer.mark_failed(report.task.keys, attempts[name], report.error)
+                self.failed += self._writer.mark_failed(report.task.keys, attempts[name], report.error)
                 del pending[name]
             left = seconds_left(self._costs, list(pending.values()), executor.width)
             show(Progress(report, self.done, self.total, left))
 
-    def _commit(self, report: Report) -> None:
+    def _commit(self, report: AttemptResult) -> None:
         self._writer.commit(report.outcomes)
         cost = Cost(*report.task.config, len(report.task.searches), report.seconds, report.peak_bytes)
         append_records(self._directory.tasks_file, [cost])

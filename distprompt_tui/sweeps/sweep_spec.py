@@ -14,6 +14,7 @@ from distprompt_tui.config import spec as specs
 from distprompt_tui.config.spec import StrictModel
 from distprompt_tui.config.validation import checked, describe_error
 from distprompt_tui.errors import UsageError
+from distprompt_tui.storage.legacy import with_new_spec_names, with_old_spec_names
 
 
 def _printable(name: str) -> str:
@@ -193,7 +194,11 @@ class Sweep(StrictModel):
         for field, kind in (("models", list), *((method, dict) for method in GRID_CONTROLLED_FIELDS)):
             if not isinstance(self.quick.get(field, kind()), kind):
                 raise UsageError(f"{field} should be a {'table' if kind is dict else 'list'}")
-        tables = {name: own.get(name, {}) | self.quick.get(name, {}) for name in GRID_CONTROLLED_FIELDS}
+        known = {"soft": SoftSettings.model_fields, "hard": HardSettings.model_fields}
+        tables = {
+            name: own.get(name, {}) | with_new_spec_names(self.quick.get(name, {}), fields)
+            for name, fields in known.items()
+        }
         models = self.quick.get("models", self.models)
         return checked(own | self.quick | tables | {"series": self._series_for(models)}, Sweep)
 
@@ -222,8 +227,11 @@ class Sweep(StrictModel):
 
     def resolved(self) -> str:
         """The sweep as TOML, every default written out, `quick` left out."""
+        return tomli_w.dumps(self._resolved_fields())
+
+    def _resolved_fields(self) -> dict[str, Any]:
         left_out: Any = {"quick": True} | GRID_CONTROLLED_FIELDS
-        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True, exclude=left_out))
+        return self.model_dump(mode="json", exclude_none=True, exclude=left_out)
 
     @property
     def all_models(self) -> list[str]:
@@ -234,7 +242,7 @@ class Sweep(StrictModel):
     @property
     def folder_name(self) -> str:
         """Name and digest of all that decides the results: the same sweep has the same folder."""
-        decisive = self.model_copy(update={"title": "", "description": ""}).resolved()
+        decisive = tomli_w.dumps(with_old_spec_names(self._resolved_fields() | {"title": "", "description": ""}))
         return f"{self.name}-{hashlib.sha256(decisive.encode()).hexdigest()[:10]}"
 
 

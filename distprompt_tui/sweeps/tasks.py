@@ -13,7 +13,8 @@ from pydantic import Field, TypeAdapter, field_validator
 from distprompt_tui.config.spec import RunSpec, StrictModel
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.fingerprint import ModelRecord
-from distprompt_tui.sweeps.results import Row, SearchConfig
+from distprompt_tui.storage.legacy import with_old_spec_names
+from distprompt_tui.sweeps.results import ResultRow, SearchConfig
 from distprompt_tui.sweeps.sweep_spec import Method, Series, Sweep
 
 SEED_STRIDE = 1000
@@ -70,14 +71,14 @@ class SearchOutcome(StrictModel):
     """How one search ended: with a row and what a report shows of it, or refused before it began, with the reason."""
 
     key: str
-    row: Row | None = None
+    row: ResultRow | None = None
     result: dict[str, Any] | None = None
-    refused: str | None = None
+    invalid: str | None = None
 
     @field_validator("row", mode="before")
     @classmethod
     def _row_of_a_table(cls, value: Any) -> Any:
-        return TypeAdapter(Row).validate_python(value) if isinstance(value, dict) else value
+        return TypeAdapter(ResultRow).validate_python(value) if isinstance(value, dict) else value
 
 
 def all_searches(sweep: Sweep) -> list[SweepSearch]:
@@ -114,7 +115,7 @@ def plan_tasks(sweep: Sweep) -> list[Task]:
 
 def spec_key(spec: RunSpec) -> str:
     """Digest of all of a spec that decides its result."""
-    fields = spec.model_dump(mode="json", exclude={"title", "description", "preset"})
+    fields = with_old_spec_names(spec.model_dump(mode="json", exclude={"title", "description", "preset"}))
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
 
 

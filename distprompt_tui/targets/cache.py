@@ -20,7 +20,7 @@ from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.storage.npy import open_row
 from distprompt_tui.storage.safe_io import read_json, write_array, write_json
 from distprompt_tui.targets.entropy import FloatArray
-from distprompt_tui.targets.target import Notes, Target, unique_ids
+from distprompt_tui.targets.target import Metadata, Target, unique_ids
 
 TARGET_VERSION = 1
 """Part of every key: raised when a change of a recipe changes the numbers."""
@@ -69,7 +69,7 @@ def keep_target(key: str, target: Target) -> None:
         _remove_oldest(file.parent)
 
 
-def _fields(key: str, recipe: str, notes: Notes, probabilities: FloatArray) -> dict[str, object]:
+def _fields(key: str, recipe: str, notes: Metadata, probabilities: FloatArray) -> dict[str, object]:
     digest = hashlib.sha256(json.dumps([key, recipe, notes], sort_keys=True).encode())
     digest.update(probabilities.tobytes())
     return {"recipe": recipe, "notes": notes, "sha256": digest.hexdigest()}

@@ -33,28 +33,28 @@ def log_softmax(logits: FloatArray) -> FloatArray:
     return shifted
 
 
-def check_entropy_range(asked: float, low: float, high: float) -> None:
+def check_entropy_range(requested: float, low: float, high: float) -> None:
     """Refuse an entropy outside of `low` to `high` nats; a rounded end is accepted.
 
     Raises:
         TargetError: the entropy is further than `ENTROPY_TOLERANCE` outside.
     """
-    if not low - ENTROPY_TOLERANCE <= asked <= high + ENTROPY_TOLERANCE:
+    if not low - ENTROPY_TOLERANCE <= requested <= high + ENTROPY_TOLERANCE:
         raise TargetError(
-            f"an entropy of {asked:g} nats is out of reach: this target can have {low:.4f} to {high:.4f} nats"
+            f"an entropy of {requested:g} nats is out of reach: this target can have {low:.4f} to {high:.4f} nats"
         )
 
 
-def check_entropy(probabilities: FloatArray, asked: float) -> None:
+def check_entropy(probabilities: FloatArray, requested: float) -> None:
     """Refuse a distribution that missed the entropy that was asked for.
 
     Raises:
         TargetError: |H - h| > `ENTROPY_TOLERANCE`.
     """
-    reached = entropy(probabilities)
-    if not abs(reached - asked) <= ENTROPY_TOLERANCE:
+    achieved = entropy(probabilities)
+    if not abs(achieved - requested) <= ENTROPY_TOLERANCE:
         raise TargetError(
-            f"the target came out with {reached:.6f} nats of entropy where {asked:g} were asked for: "
+            f"the target came out with {achieved:.6f} nats of entropy where {requested:g} were asked for: "
             f"more than {ENTROPY_TOLERANCE:g} apart"
         )
 
@@ -70,12 +70,12 @@ def solve_decreasing(function: Callable[[float], float], value: float, low: floa
     return high
 
 
-def scale_to_entropy(logits: FloatArray, asked: float) -> tuple[FloatArray, float]:
+def scale_to_entropy(logits: FloatArray, requested: float) -> tuple[FloatArray, float]:
     """softmax(b * logits) with the entropy that was asked for, by bisection on log b.
 
     Args:
         logits: (n,), finite.
-        asked: h, nats. From ln(number of largest logits) to ln n can be reached; at the ends the limits are given.
+        requested: h, nats. From ln(number of largest logits) to ln n can be reached; at the ends the limits are given.
 
     Returns:
         The distribution, (n,), and the inverse temperature b.
@@ -88,17 +88,17 @@ def scale_to_entropy(logits: FloatArray, asked: float) -> tuple[FloatArray, floa
     def entropy_at(log_inverse: float) -> float:
         return entropy(np.exp(log_softmax(exp(log_inverse) * shifted)))
 
-    check_entropy_range(asked, entropy_at(_LOG_RANGE), entropy_at(-_LOG_RANGE))
-    inverse = exp(solve_decreasing(entropy_at, asked, -_LOG_RANGE, _LOG_RANGE))
+    check_entropy_range(requested, entropy_at(_LOG_RANGE), entropy_at(-_LOG_RANGE))
+    inverse = exp(solve_decreasing(entropy_at, requested, -_LOG_RANGE, _LOG_RANGE))
     return np.exp(log_softmax(inverse * shifted)), inverse
 
 
-def rescale(probabilities: FloatArray, asked: float) -> tuple[FloatArray, float]:
+def rescale(probabilities: FloatArray, requested: float) -> tuple[FloatArray, float]:
     """A distribution brought to an entropy by temperature; what has no probability keeps none.
 
     Args:
         probabilities: (n,), sums to 1.
-        asked: h, nats.
+        requested: h, nats.
 
     Returns:
         The distribution, (n,), and the inverse temperature.
@@ -108,5 +108,5 @@ def rescale(probabilities: FloatArray, asked: float) -> tuple[FloatArray, float]
     """
     held = probabilities > 0
     scaled = np.zeros_like(probabilities)
-    scaled[held], inverse = scale_to_entropy(np.log(probabilities[held]), asked)
+    scaled[held], inverse = scale_to_entropy(np.log(probabilities[held]), requested)
     return scaled, inverse

@@ -21,7 +21,7 @@ from distprompt_tui.storage.npy import open_row
 from distprompt_tui.storage.safe_io import is_file, parse_json, read_text, user_path
 from distprompt_tui.targets.entropy import FloatArray
 from distprompt_tui.targets.lm import mask_to_tokens
-from distprompt_tui.targets.target import DistributionSource, Target, required, unique_ids
+from distprompt_tui.targets.target import DistributionSource, Target, require_model, unique_ids
 
 FILE_SUM_TOLERANCE = 1e-6  # a (V,) file may come from float32
 
@@ -38,7 +38,7 @@ def explicit(spec: Explicit, vocabulary: Vocabulary, model: DistributionSource |
         NotFoundError: there is no such file.
     """
     if spec.file is None:
-        return _from_masses(list(spec.masses.items()), "masses", spec, vocabulary, model)
+        return _from_masses(list(spec.probabilities.items()), "probabilities", spec, vocabulary, model)
     path = _existing(spec.file)
     try:
         return _from_file(path, spec, vocabulary, model)
@@ -98,7 +98,7 @@ def _from_masses(
 def _rest(ids: list[int], spec: Explicit, vocabulary: Vocabulary, model: DistributionSource | None) -> FloatArray:
     """The distribution of the tokens that are not named, (V,)."""
     if spec.rest == "model":
-        source = required(model, "the rest of an explicit")
+        source = require_model(model, "the rest of an explicit")
         shares, _ = mask_to_tokens(source.next_token_probabilities(spec.text), vocabulary)
     else:
         shares = vocabulary.allowed.astype(np.float64)
@@ -165,7 +165,7 @@ def _from_array(path: Path, spec: Explicit, vocabulary: Vocabulary) -> Target:
         raise TargetError(f"{path.name} gives {dropped:.3g} to rows that stand for no token of this model")
     probabilities[~vocabulary.allowed] = 0.0
     recipe = (
-        f"All {stored.size:,} probabilities from {path.name}, renormalised; refused if their sum is more than "
+        f"All {stored.size:,} probabilities from {path.name}, renormalised; invalid if their sum is more than "
         f"{FILE_SUM_TOLERANCE:g} from 1."
     )
     return Target(probabilities / probabilities.sum(), spec.family, recipe, {"file_sum": total})

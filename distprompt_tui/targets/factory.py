@@ -12,7 +12,7 @@ from distprompt_tui.targets.lm import lm, reachable, shuffled
 from distprompt_tui.targets.mixture import mixture
 from distprompt_tui.targets.outlier import outlier
 from distprompt_tui.targets.simple import one_hot, temperature, uniform, zipf
-from distprompt_tui.targets.target import DistributionSource, Target, required, token_count
+from distprompt_tui.targets.target import DistributionSource, Target, require_model, token_count
 from distprompt_tui.targets.vanilla import vanilla
 
 
@@ -47,9 +47,9 @@ def build_target(spec: specs.TargetSpec, vocabulary: Vocabulary, model: Distribu
     if key is not None and (kept := recall_target(key, spec.family, vocabulary.size)) is not None:
         return kept
     target = _make(spec, vocabulary, model)
-    asked = getattr(spec, "entropy", None)
-    if asked is not None:
-        check_entropy(target.probabilities, asked)
+    requested = getattr(spec, "entropy", None)
+    if requested is not None:
+        check_entropy(target.probabilities, requested)
     if key is not None:
         keep_target(key, target)
     return target
@@ -64,11 +64,11 @@ def _make(spec: specs.TargetSpec, vocabulary: Vocabulary, model: DistributionSou
         case specs.Outlier():
             return outlier(spec, vocabulary)
         case specs.Lm():
-            return lm(spec, vocabulary, required(model, "an lm"))
+            return lm(spec, vocabulary, require_model(model, "an lm"))
         case specs.Shuffled():
-            return shuffled(spec, vocabulary, required(model, "a shuffled"))
+            return shuffled(spec, vocabulary, require_model(model, "a shuffled"))
         case specs.Reachable():
-            return reachable(spec, vocabulary, required(model, "a reachable"))
+            return reachable(spec, vocabulary, require_model(model, "a reachable"))
         case specs.Explicit():
             return explicit(spec, vocabulary, model)
         case specs.Uniform():

@@ -23,8 +23,11 @@ def _impossible_target(target: specs.TargetSpec, where: str, rows: int | None) -
     if isinstance(target, specs.Mixture):
         parts = enumerate(target.parts)
         return [one for i, part in parts for one in _impossible_target(part.target, f"{where}.parts.{i}.target", rows)]
-    if isinstance(target, specs.Explicit) and (total := math.fsum(target.masses.values())) > 1 + specs.SUM_TOLERANCE:
-        return [f"{where}.masses: they sum to {total:.10g}, more than 1"]
+    if (
+        isinstance(target, specs.Explicit)
+        and (total := math.fsum(target.probabilities.values())) > 1 + specs.SUM_TOLERANCE
+    ):
+        return [f"{where}.probabilities: they sum to {total:.10g}, more than 1"]
     entropy = getattr(target, "entropy", None)
     if entropy is not None and rows is not None and entropy > math.log(rows):
         most = f"{math.log(rows):.3f}, that of a uniform distribution over {rows:,} tokens"

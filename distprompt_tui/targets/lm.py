@@ -9,7 +9,7 @@ from distprompt_tui.config.spec import Lm, Reachable, Shuffled
 from distprompt_tui.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets.entropy import ENTROPY_TOLERANCE, FloatArray, entropy, rescale
-from distprompt_tui.targets.target import DistributionSource, Notes, Target
+from distprompt_tui.targets.target import DistributionSource, Metadata, Target
 from distprompt_tui.targets.transfer import transfer
 
 
@@ -67,29 +67,29 @@ def mask_to_tokens(raw: FloatArray, vocabulary: Vocabulary) -> tuple[FloatArray,
 
 def _after_text(
     spec: Lm | Shuffled, vocabulary: Vocabulary, model: DistributionSource
-) -> tuple[FloatArray, str, Notes]:
+) -> tuple[FloatArray, str, Metadata]:
     """The distribution after the text, (V,), carried over and rescaled as the spec asks; recipe and notes."""
     if spec.model is None:
         probabilities, dropped = mask_to_tokens(model.next_token_probabilities(spec.text), vocabulary)
         recipe = f"The model's own next-token distribution after {spec.text!r}"
-        notes: Notes = {"mass_without_token": dropped}
+        notes: Metadata = {"mass_without_token": dropped}
     else:
         source, source_vocabulary = model.other(spec.model)
         given, dropped = mask_to_tokens(source.next_token_probabilities(spec.text), source_vocabulary)
-        carried = transfer(given, source_vocabulary, vocabulary)
-        probabilities = carried.probabilities
+        transferred = transfer(given, source_vocabulary, vocabulary)
+        probabilities = transferred.probabilities
         recipe = f"The next-token distribution of {spec.model} after {spec.text!r}, carried over by the bytes of tokens"
         notes = {
             "mass_without_token": dropped,
-            "matched_mass": carried.matched,
-            "prefix_mass": carried.prefix,
-            "lost_mass": carried.lost,
+            "matched_mass": transferred.matched,
+            "prefix_mass": transferred.prefix,
+            "lost_mass": transferred.lost,
             "entropy_before_transfer": entropy(given),
         }
     if spec.entropy is not None:
         notes["entropy_before_temperature"] = entropy(probabilities)
         probabilities, notes["inverse_temperature"] = rescale(probabilities, spec.entropy)
         recipe += (
-            f", brought to {spec.entropy:g} nats by temperature (refused if more than {ENTROPY_TOLERANCE:g} nats off)"
+            f", brought to {spec.entropy:g} nats by temperature (invalid if more than {ENTROPY_TOLERANCE:g} nats off)"
         )
     return probabilities, recipe, notes

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from distprompt_tui.config.spec import Mixture
-from distprompt_tui.targets.target import Notes, Target
+from distprompt_tui.targets.target import Metadata, Target
 
 
 def mixture(spec: Mixture, parts: Sequence[Target]) -> Target:
@@ -22,7 +22,7 @@ def mixture(spec: Mixture, parts: Sequence[Target]) -> Target:
     weights /= weights.sum()
     probabilities = weights @ np.stack([part.probabilities for part in parts])
     sentences = " ".join(f"{weight:.4g}: {part.recipe}" for weight, part in zip(weights, parts, strict=True))
-    notes: Notes = {}
+    notes: Metadata = {}
     for number, (weight, part) in enumerate(zip(weights, parts, strict=True), start=1):
         notes[f"part_{number}_weight"] = float(weight)
         notes |= {f"part_{number}_{key}": value for key, value in part.notes.items()}

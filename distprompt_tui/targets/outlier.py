@@ -25,7 +25,7 @@ from distprompt_tui.targets.entropy import (
     scale_to_entropy,
     solve_decreasing,
 )
-from distprompt_tui.targets.target import Notes, Target, token_count, unique_ids
+from distprompt_tui.targets.target import Metadata, Target, token_count, unique_ids
 from distprompt_tui.targets.vanilla import draw
 
 
@@ -38,29 +38,29 @@ def outlier(spec: Outlier, vocabulary: Vocabulary) -> Target:
     generator = Generator(PCG64(spec.seed))
     size = token_count(vocabulary)
     check_entropy_range(spec.entropy, 0.0, log(size))
-    asked = min(spec.entropy, log(size))
+    requested = min(spec.entropy, log(size))
     ids = _outlier_ids(spec, vocabulary, generator)
     others = vocabulary.allowed.copy()
     others[ids] = False
 
-    bound = largest_mass(asked, len(ids), size)
-    mass = outlier_mass(asked, len(ids), size, spec.delta)
+    bound = largest_mass(requested, len(ids), size)
+    mass = outlier_mass(requested, len(ids), size, spec.delta)
     check_mass(mass, bound, spec.delta)
     probabilities = np.zeros(vocabulary.size)
     if mass < 1:
         probabilities[ids] = mass / len(ids)
-        probabilities[others] = (1 - mass) * _rest(asked, mass, len(ids), size, generator)
+        probabilities[others] = (1 - mass) * _rest(requested, mass, len(ids), size, generator)
     else:
-        probabilities[ids], _ = scale_to_entropy(-np.arange(len(ids), dtype=np.float64), asked)
+        probabilities[ids], _ = scale_to_entropy(-np.arange(len(ids), dtype=np.float64), requested)
 
     shares = f"equal shares, the others the rest by the vanilla recipe (seed {spec.seed})"
     who = "1 outlier token holds" if len(ids) == 1 else f"{len(ids)} outlier tokens hold"
     recipe = (
-        f"{who} {mass:.4f} in {shares if mass < 1 else 'geometric shares'}; refused below "
+        f"{who} {mass:.4f} in {shares if mass < 1 else 'geometric shares'}; invalid below "
         f"{bound:.4f} - {spec.delta:g}, where {bound:.4f} is the largest mass that {spec.entropy:g} nats allow, or if "
         f"the entropy is more than {ENTROPY_TOLERANCE:g} nats off."
     )
-    notes: Notes = {
+    notes: Metadata = {
         "outlier_mass": mass,
         "outlier_mass_bound": bound,
         "outliers": ", ".join(repr(vocabulary.text(token_id)) for token_id in ids),
@@ -68,21 +68,21 @@ def outlier(spec: Outlier, vocabulary: Vocabulary) -> Target:
     return Target(probabilities, spec.family, recipe, notes)
 
 
-def largest_mass(asked: float, count: int, size: int) -> float:
-    """m, the largest mass that `count` of `size` tokens can hold at an entropy of `asked` nats.
+def largest_mass(requested: float, count: int, size: int) -> float:
+    """m, the largest mass that `count` of `size` tokens can hold at an entropy of `requested` nats.
 
     Source: the root above k/n of -m ln(m/k) - (1-m) ln((1-m)/(n-k)) = h; 1 where h <= ln k.
     """
-    if asked <= log(count) or count == size:
+    if requested <= log(count) or count == size:
         return 1.0
-    return solve_decreasing(lambda mass: _two_level_entropy(mass, count, size), asked, count / size, 1.0)
+    return solve_decreasing(lambda mass: _two_level_entropy(mass, count, size), requested, count / size, 1.0)
 
 
-def outlier_mass(asked: float, count: int, size: int, delta: float) -> float:
+def outlier_mass(requested: float, count: int, size: int, delta: float) -> float:
     """M, what the outliers hold together: between m - delta and m, with an entropy that the other tokens can have."""
-    bound = largest_mass(asked, count, size)
+    bound = largest_mass(requested, count, size)
     # With one other token, which has no entropy of its own, the bound is where the others' entropy falls to 0.
-    enough = largest_mass(asked, count, count + 1) if asked < log(count + 1) else 0.0
+    enough = largest_mass(requested, count, count + 1) if requested < log(count + 1) else 0.0
     return (max(bound - delta, enough, count / size) + bound) / 2
 
 
@@ -96,9 +96,9 @@ def check_mass(mass: float, bound: float, delta: float) -> None:
         raise TargetError(f"the outliers hold {mass:.4f}, less than {bound:.4f} - {delta:g}: a larger delta would do")
 
 
-def _rest(asked: float, mass: float, count: int, size: int, generator: Generator) -> FloatArray:
+def _rest(requested: float, mass: float, count: int, size: int, generator: Generator) -> FloatArray:
     """A vanilla distribution of the tokens that are not outliers, (n - k,), which brings the whole to h nats."""
-    entropy = (asked - _two_level_entropy(mass, count, count + 1)) / (1 - mass)
+    entropy = (requested - _two_level_entropy(mass, count, count + 1)) / (1 - mass)
     return draw(generator, size - count, min(max(entropy, 0.0), log(size - count)))[0]
 
 

@@ -20,7 +20,7 @@ def temperature(spec: Temperature, vocabulary: Vocabulary) -> Target:
     logits = Generator(PCG64(spec.seed)).standard_normal(token_count(vocabulary))
     probabilities, inverse = scale_to_entropy(logits, spec.entropy)
     recipe = (
-        f"Normal logits (seed {spec.seed}) times {inverse:.4g}, which gives {spec.entropy:g} nats; refused if the "
+        f"Normal logits (seed {spec.seed}) times {inverse:.4g}, which gives {spec.entropy:g} nats; invalid if the "
         f"entropy is more than {ENTROPY_TOLERANCE:g} nats off."
     )
     return Target(scatter_to_vocab(probabilities, vocabulary), spec.family, recipe, {"inverse_temperature": inverse})
@@ -62,6 +62,6 @@ def zipf(spec: Zipf, vocabulary: Vocabulary) -> Target:
     else:
         assert spec.entropy is not None  # the spec has one of the two
         probabilities, exponent = scale_to_entropy(logits, spec.entropy)
-        fitted = f"fitted to {spec.entropy:g} nats; refused if the entropy is more than {ENTROPY_TOLERANCE:g} nats off"
+        fitted = f"fitted to {spec.entropy:g} nats; invalid if the entropy is more than {ENTROPY_TOLERANCE:g} nats off"
     recipe = f"Mass as rank^-{exponent:.4g}, ranks dealt to tokens (seed {spec.seed}), the exponent {fitted}."
     return Target(scatter_to_vocab(probabilities, vocabulary), spec.family, recipe, {"exponent": exponent})

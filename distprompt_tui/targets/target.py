@@ -12,7 +12,7 @@ from distprompt_tui.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets.entropy import FloatArray, entropy
 
-Notes = dict[str, float | str]
+Metadata = dict[str, float | str]
 
 _ROUNDING = 1e-12  # nats: error of an entropy summed over some 100,000 terms in float64
 
@@ -31,7 +31,7 @@ class Target:
     probabilities: FloatArray
     family: str
     recipe: str
-    notes: Notes = field(default_factory=dict)
+    notes: Metadata = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.probabilities.setflags(write=False)
@@ -63,7 +63,7 @@ class DistributionSource(Protocol):
         ...
 
 
-def required(model: DistributionSource | None, what: str) -> DistributionSource:
+def require_model(model: DistributionSource | None, what: str) -> DistributionSource:
     """The model, where a target cannot be made without one.
 
     Raises:

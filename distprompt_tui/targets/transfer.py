@@ -47,37 +47,37 @@ def transfer(probabilities: FloatArray, source: Vocabulary, destination: Vocabul
     """
     ids = _ids_by_bytes(destination)
     longest = max(map(len, ids), default=0)
-    carried = np.zeros(destination.size)
+    transferred = np.zeros(destination.size)
     matched = prefix = lost = 0.0
     for token_id in np.flatnonzero(probabilities).tolist():
         raw, mass = source.token_bytes(token_id), float(probabilities[token_id])
         if raw is None:
             lost += mass
         elif (same := _same_bytes(token_id, raw, source, destination, ids)) is not None:
-            carried[same] += mass
+            transferred[same] += mass
             matched += mass
         elif (first := _longest_prefix(raw, ids, longest)) is not None:
-            carried[first] += mass
+            transferred[first] += mass
             prefix += mass
         else:
             lost += mass
     if matched + prefix <= 0:
         raise TargetError("none of the distribution's tokens has a counterpart in this model's vocabulary")
-    return Transferred(carried / carried.sum(), matched, prefix, lost)
+    return Transferred(transferred / transferred.sum(), matched, prefix, lost)
 
 
 def _ids_by_bytes(vocabulary: Vocabulary) -> dict[bytes, int]:
     """Each token's id by its bytes. Of twins (`A` and the byte token `<0x41>`) the one that encoding gives."""
     ids: dict[bytes, int] = {}
-    twins: set[bytes] = set()
+    duplicates: set[bytes] = set()
     for token_id in range(vocabulary.size):
         raw = vocabulary.token_bytes(token_id)
         if not raw:
             continue
         if raw in ids:
-            twins.add(raw)
+            duplicates.add(raw)
         ids[raw] = token_id
-    for raw in twins:
+    for raw in duplicates:
         encoded = vocabulary.encode(raw.decode("utf-8", errors="ignore"), continues=True)
         if len(encoded) == 1 and vocabulary.token_bytes(encoded[0]) == raw:
             ids[raw] = encoded[0]

@@ -48,18 +48,18 @@ def vanilla(spec: Vanilla, vocabulary: Vocabulary) -> Target:
     recipe = (
         f"Normal logits (seed {spec.seed}), then Adam (rate {RATE:g}, halved at each crossing, at most {MAX_STEPS} "
         f"steps) on (H - {spec.entropy:g})^2 until |H - {spec.entropy:g}| <= {DESCENT_TOLERANCE:g} nats, the rest "
-        f"({left:.2g} nats) by temperature; refused if the entropy is more than {ENTROPY_TOLERANCE:g} nats off."
+        f"({left:.2g} nats) by temperature; invalid if the entropy is more than {ENTROPY_TOLERANCE:g} nats off."
     )
     return Target(scatter_to_vocab(probabilities, vocabulary), spec.family, recipe, {"entropy_by_temperature": left})
 
 
-def draw(generator: Generator, size: int, asked: float) -> tuple[FloatArray, float]:
+def draw(generator: Generator, size: int, requested: float) -> tuple[FloatArray, float]:
     """A random distribution by the vanilla recipe.
 
     Args:
         generator: decides the logits.
         size: n, the number of tokens.
-        asked: h, nats, 0 to ln n.
+        requested: h, nats, 0 to ln n.
 
     Returns:
         The distribution, (n,), and by how many nats temperature had to finish the descent.
@@ -67,15 +67,15 @@ def draw(generator: Generator, size: int, asked: float) -> tuple[FloatArray, flo
     Raises:
         TargetError: the entropy is above ln n.
     """
-    check_entropy_range(asked, 0.0, log(size))
-    logits = descend(generator.standard_normal(size), asked)
-    left = abs(entropy(np.exp(log_softmax(logits))) - asked)
-    probabilities, _ = scale_to_entropy(logits, asked)
+    check_entropy_range(requested, 0.0, log(size))
+    logits = descend(generator.standard_normal(size), requested)
+    left = abs(entropy(np.exp(log_softmax(logits))) - requested)
+    probabilities, _ = scale_to_entropy(logits, requested)
     return probabilities, left
 
 
-def descend(logits: FloatArray, asked: float) -> FloatArray:
-    """Adam on (H(softmax z) - h)^2, from logits z, (n,), to the entropy h = `asked` in nats or to `MAX_STEPS`."""
+def descend(logits: FloatArray, requested: float) -> FloatArray:
+    """Adam on (H(softmax z) - h)^2, from logits z, (n,), to the entropy h = `requested` in nats or to `MAX_STEPS`."""
     logits = logits.copy()
     mean, square = np.zeros_like(logits), np.zeros_like(logits)
     p, log_p, scratch = (np.empty_like(logits) for _ in range(3))  # reused: fresh pages cost more than the arithmetic
@@ -86,14 +86,14 @@ def descend(logits: FloatArray, asked: float) -> FloatArray:
         total = float(p.sum())
         log_p -= log(total)
         p /= total
-        reached = -float(np.multiply(p, log_p, out=scratch).sum())
-        error = reached - asked
+        achieved = -float(np.multiply(p, log_p, out=scratch).sum())
+        error = achieved - requested
         if abs(error) <= DESCENT_TOLERANCE:
             break
         if error * last_error < 0:
             rate /= 2
         last_error = error
-        log_p += reached
+        log_p += achieved
         gradient = np.multiply(p, log_p, out=scratch)  # dH/dz_i = -p_i (log p_i + H)
         gradient *= -2 * error
         _adam_step(logits, gradient, mean, square, rate, step)

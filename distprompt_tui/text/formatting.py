@@ -12,7 +12,7 @@ Line = list[Span]
 
 MASS_WIDTH = 7
 GAP_WIDTH = 8
-SHARE_WIDTH = 6
+CONTRIBUTION_WIDTH = 6
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _LEVELS = "▁▂▃▄▅▆▇█"
@@ -135,7 +135,7 @@ def rate(per_second: float | None) -> str:
     return f"{60 * per_second:.1f}/min"
 
 
-def meter(fraction: float, width: int) -> str:
+def bar(fraction: float, width: int) -> str:
     """A bar of one value, to an eighth of a cell; something above nothing is never an empty bar."""
     if not math.isfinite(fraction) or width <= 0:
         return " " * max(width, 0)
@@ -168,7 +168,7 @@ def overlaid_bars(target: float, achieved: float, width: int) -> Line:
     return [span for span in spans if span[0]]
 
 
-def levels(values: Sequence[float], width: int) -> str:
+def sparkline(values: Sequence[float], width: int) -> str:
     """A small curve, one character a value: heights relative to the largest of them, a space for nothing.
 
     Args:
@@ -208,4 +208,4 @@ def mass_curve(by_rank: Sequence[float], cells: int) -> str:
     top = max(by_rank, default=0.0)
     if top <= 0:
         return " " * cells
-    return levels([log_position(mass, top * 1e-6, top) for mass in by_rank], cells)
+    return sparkline([log_position(mass, top * 1e-6, top) for mass in by_rank], cells)

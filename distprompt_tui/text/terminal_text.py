@@ -41,7 +41,7 @@ def visible_token(text: str, *, ascii_only: bool = False) -> str:
     for char in text:
         if char in signs:
             shown.append(signs[char])
-        elif (ascii_only and not char.isascii()) or not is_settled(char):
+        elif (ascii_only and not char.isascii()) or not has_stable_width(char):
             shown.append(f"{left}{ord(char):X}{right}")
         else:
             shown.append(char)
@@ -49,14 +49,14 @@ def visible_token(text: str, *, ascii_only: bool = False) -> str:
     return "◌" + result if result and unicodedata.combining(result[0]) else result
 
 
-def is_settled(char: str) -> bool:
+def has_stable_width(char: str) -> bool:
     """Whether a character is visible, and as wide in one terminal as in another."""
     category, code = unicodedata.category(char), ord(char)
     is_odd = category in _INVISIBLE or category == _UNSETTLED_CATEGORY or char.isspace()
     return not is_odd and not any(first <= code <= last for first, last in _UNSETTLED)
 
 
-def safe(text: str) -> str:
+def sanitize(text: str) -> str:
     """A sentence, a name or a path from outside: what is invisible is made visible, its spaces stay spaces."""
     return " ".join(visible_token(word) for word in text.split(" "))
 

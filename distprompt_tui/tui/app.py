@@ -21,7 +21,7 @@ from distprompt_tui.errors import DistPromptError
 from distprompt_tui.runs.summary import RunSummary, read_runs
 from distprompt_tui.storage.safe_io import is_owned_by_user
 from distprompt_tui.text.encoding import locale_is_utf8
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.keymap import APP_KEYS, READ_ONLY, bindings
 from distprompt_tui.tui.platform.ascii_filter import AsciiFilter
 from distprompt_tui.tui.platform.key_queue import KeyQueue
@@ -121,7 +121,7 @@ class DistPromptApp(App[int]):
             watch_terminal(self)
         self.theme_changed_signal.subscribe(self, self._remember_theme)
         if self.settings_problem:
-            message = f"{safe(self.settings_problem)}. The defaults hold."
+            message = f"{sanitize(self.settings_problem)}. The defaults hold."
             self.notify(message, severity="error", timeout=12, markup=False)
         if self._first_spec is not None:
             from distprompt_tui.tui.tools.launch_screen import LaunchScreen
@@ -147,11 +147,11 @@ class DistPromptApp(App[int]):
             try:
                 aside = await in_thread(write_settings, path, self.settings)
             except DistPromptError as error:
-                self.notify(safe(str(error)), severity="error", markup=False)
+                self.notify(sanitize(str(error)), severity="error", markup=False)
                 return
         self.settings_problem = ""
         if aside is not None:
-            self.notify(f"The damaged settings are now in {safe(str(aside))}.", timeout=10, markup=False)
+            self.notify(f"The damaged settings are now in {sanitize(str(aside))}.", timeout=10, markup=False)
 
     def _read_settings(self) -> Settings:
         if self.settings_file is None:
@@ -193,7 +193,7 @@ class DistPromptApp(App[int]):
             run = await in_thread(start_run, spec, self.runs_dir)
         except (DistPromptError, OSError) as error:
             self.notify(
-                f"The search could not be started: {safe(str(error))}", severity="error", timeout=10, markup=False
+                f"The search could not be started: {sanitize(str(error))}", severity="error", timeout=10, markup=False
             )
             if replace:
                 self.go_home()
@@ -213,7 +213,7 @@ class DistPromptApp(App[int]):
         try:
             self._runs = await in_thread(read_runs, self.runs_dir, self._runs)
         except DistPromptError as error:
-            self.notify(safe(str(error)), severity="error", markup=False)
+            self.notify(sanitize(str(error)), severity="error", markup=False)
             self._runs = []
         return self._runs
 

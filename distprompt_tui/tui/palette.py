@@ -11,7 +11,7 @@ from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
 from distprompt_tui.runs.summary import RunSummary, sorted_runs
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.context import AppContext
 from distprompt_tui.tui.drawing.styled_text import plain_text
 from distprompt_tui.tui.keymap import APP_KEYS, Key
@@ -65,10 +65,10 @@ class AppCommands(Provider):
         if isinstance(self.screen, StartScreen):
             for entry in self.screen.models:
                 choose = partial(self.screen.choose, "models", entry.name)
-                yield Command(f"Model: {safe(entry.name)}", safe(entry.title), choose)
+                yield Command(f"Model: {sanitize(entry.name)}", sanitize(entry.title), choose)
             for preset in self.screen.presets:
                 choose = partial(self.screen.choose, "presets", preset.name)
-                yield Command(f"Target: {safe(preset.name)}", safe(preset.spec.title), choose)
+                yield Command(f"Target: {sanitize(preset.name)}", sanitize(preset.spec.title), choose)
         for summary in self._runs:
             yield Command(
                 f"Watch: {plain_text(title_line(summary.title))}", _about(summary), partial(self._watch, summary)
@@ -83,4 +83,4 @@ class AppCommands(Provider):
 
 
 def _about(summary: RunSummary) -> str:
-    return f"{safe(summary.run.name)}, {safe(summary.state)}"
+    return f"{sanitize(summary.run.name)}, {sanitize(summary.state)}"

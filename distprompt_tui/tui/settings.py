@@ -12,11 +12,12 @@ from msgspec import Meta, ValidationError, convert
 
 from distprompt_tui.config.toml_files import read_toml
 from distprompt_tui.errors import UsageError, near_matches
+from distprompt_tui.storage.legacy import SETTING_VALUES
 from distprompt_tui.storage.safe_io import write_atomically
 from distprompt_tui.tui.themes import DARK
 
-Order = Literal["mass", "share", "target", "achieved", "gap"]
-ORDERS: tuple[Order, ...] = ("mass", "share", "target", "achieved", "gap")
+Order = Literal["mass", "contribution", "target", "achieved", "gap"]
+ORDERS: tuple[Order, ...] = ("mass", "contribution", "target", "achieved", "gap")
 
 Scale = Literal["log", "linear"]
 SCALES: tuple[Scale, ...] = ("log", "linear")
@@ -98,6 +99,8 @@ _EXPECTED = {"theme": "the name of a theme", "updates_per_second": f"a number fr
 def _checked(path: Path, name: str, value: Any) -> Any:
     if name not in _TYPES:
         raise UsageError(f"{path}: {name} is not a setting; {near_matches(name, list(_TYPES))}")
+    if name == "token_order" and isinstance(value, str):
+        value = SETTING_VALUES.get(value, value)
     try:
         return convert(value, _TYPES[name])
     except ValidationError as error:

@@ -46,7 +46,7 @@ def main() -> int:
     events = None
     try:
         events = EventWriter(run.events)
-        run.reserve.write_bytes(os.urandom(RESERVE_BYTES))  # zeros would be stored as nothing by some file systems
+        run.ballast.write_bytes(os.urandom(RESERVE_BYTES))  # zeros would be stored as nothing by some file systems
         threading.Thread(target=_heartbeat, args=(run.heartbeat,), daemon=True).start()
         from distprompt_tui.worker.session import run_session  # torch: seconds; the heart already beats
 
@@ -62,14 +62,14 @@ def main() -> int:
         with contextlib.suppress(OSError):
             traceback.print_exc()
         return _end(run, events, reason="error", error=text, exit_code=1)
-    run.reserve.unlink(missing_ok=True)
+    run.ballast.unlink(missing_ok=True)
     return 0
 
 
 def _end(run: RunDirectory, events: EventWriter | None, **fields: Any) -> int:
     """Say why there is no result, in the events, or in the log where that does not work; the exit code."""
     try:
-        run.reserve.unlink(missing_ok=True)
+        run.ballast.unlink(missing_ok=True)
         (events or EventWriter(run.events)).write(schema.Ended(**fields))
     except OSError as error:
         with contextlib.suppress(OSError):

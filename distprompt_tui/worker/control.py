@@ -11,7 +11,7 @@ from distprompt_tui.errors import UsageError
 from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter, Tailer, decode_object
-from distprompt_tui.runs.process import Change
+from distprompt_tui.runs.process import EditCommand
 
 POLL_SECONDS = 0.05
 
@@ -51,7 +51,7 @@ class Control:
 
     def asked_to_stop(self) -> bool:
         """Obey what was asked since the last call; whether it is time to end."""
-        self._obey()
+        self._process_commands()
         return self.stopping
 
     def wait_while_paused(self) -> float:
@@ -61,19 +61,19 @@ class Control:
             Seconds spent paused.
         """
         began = time.monotonic()
-        self._obey()
+        self._process_commands()
         if not self._paused:
             return 0.0
         while self._paused and not self.stopping:
             time.sleep(POLL_SECONDS)
-            self._obey()
+            self._process_commands()
         return time.monotonic() - began
 
-    def _obey(self) -> None:
+    def _process_commands(self) -> None:
         for request in self._tailer.read():
-            self._events.write(self._answer(request))
+            self._events.write(self._apply_edit(request))
 
-    def _answer(self, request: dict[str, Any]) -> schema.Control:
+    def _apply_edit(self, request: dict[str, Any]) -> schema.Control:
         command: Any = request.get("command")
         request_id = request.get("id")
         answer = partial(schema.Control, id=request_id[:LONGEST_SHOWN] if isinstance(request_id, str) else None)
@@ -83,7 +83,7 @@ class Control:
         if command in ("pause", "resume"):
             self._paused = command == "pause"
             return answer(command, "paused" if self._paused else "resumed")
-        if command not in get_args(Change):
+        if command not in get_args(EditCommand):
             return answer(command[:LONGEST_SHOWN] if isinstance(command, str) else type(command).__name__, "unknown")
         try:
             return answer(command, **self._change(request))

@@ -27,7 +27,7 @@ class DeviceMeter:
             return int(torch.mps.driver_allocated_memory())
         return int(self._process.memory_info().rss)
 
-    def use(self) -> float | None:
+    def utilization(self) -> float | None:
         """Percent: of one core, by this process, since it was asked last; of a GPU's time, by all that use it."""
         if not self._tells_use:
             return None

@@ -21,7 +21,7 @@ from distprompt_tui.storage.prompt_files import read_prompt
 def pruned(
     model: LanguageModel, target: Tensor, spec: RunSpec, best: Best, asked_to_stop: Callable[[], bool]
 ) -> tuple[Best, dict[str, Any]]:
-    """The best prompt as short as `search.shorten` lets it be, and what the result says of that.
+    """The best prompt as short as `search.prune` lets it be, and what the result says of that.
 
     Args:
         model: in the run's context.
@@ -30,7 +30,7 @@ def pruned(
         best: what the search found.
         asked_to_stop: whether somebody waits for the end.
     """
-    within = spec.search.shorten if isinstance(spec.search, SwapSearchConfig) else None
+    within = spec.search.prune if isinstance(spec.search, SwapSearchConfig) else None
     if within is None or not isinstance(best.prompt, HardPrompt):
         return best, {}
     prompt = best.prompt
@@ -38,27 +38,27 @@ def pruned(
     kept = HardPrompt(
         found.ids,
         tuple(prompt.changed[position] for position in found.positions),
-        tuple(prompt.gained[position] for position in found.positions),
+        tuple(prompt.improvement[position] for position in found.positions),
         frozenset(place for place, position in enumerate(found.positions) if position in prompt.locked),
         tuple(prompt.tried[position] for position in found.positions),
     )
-    said = {"length_before": len(prompt.ids), "kl_before": best.kl, "shortening_positions": found.work}
-    return Best(found.kl, kept, best.step), said
+    extra_result = {"length_before": len(prompt.ids), "kl_before": best.kl, "pruning_positions": found.work}
+    return Best(found.kl, kept, best.step), extra_result
 
 
 @torch.no_grad()
-def fluency(model: LanguageModel, spec: RunSpec, best: Best) -> dict[str, Any]:
+def fluency_info(model: LanguageModel, spec: RunSpec, best: Best) -> dict[str, Any]:
     """What the result says of how fluent the best prompt is: only where the search was asked to look at that."""
-    weight = spec.search.fluency if isinstance(spec.search, SwapSearchConfig) else 0.0
+    weight = spec.search.fluency_weight if isinstance(spec.search, SwapSearchConfig) else 0.0
     if not weight or not isinstance(best.prompt, HardPrompt):
         return {}
     ids = best.prompt.ids[None]
     _, likelihood, _ = model.logits_and_likelihood(ids, ids)
-    return {"fluency": weight, "log_likelihood": float(likelihood)}
+    return {"fluency_weight": weight, "log_likelihood": float(likelihood)}
 
 
 @torch.no_grad()
-def beginning(model: LanguageModel, target: Tensor, spec: RunSpec, kept: RunSpec) -> dict[str, Any]:
+def initial_prompt_info(model: LanguageModel, target: Tensor, spec: RunSpec, kept: RunSpec) -> dict[str, Any]:
     """What the result says of the prompt that the search was started from, as it was before it was made to fit.
 
     Args:

@@ -13,14 +13,14 @@ from distprompt_tui.config import spec
 from distprompt_tui.models.checkpoint_checks import head_rows
 from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.models.language_model import LanguageModel, load_language_model
-from distprompt_tui.models.prepare import Report, prepare_by_name
+from distprompt_tui.models.prepare import OnProgress, prepare_by_name
 from distprompt_tui.models.recorded import folder_at_hand, refuse_changed
 from distprompt_tui.models.vocabulary import Vocabulary, load_vocabulary
 from distprompt_tui.targets import Target, build_target, needs_model
 
 
 def load_by_name(
-    model: spec.ModelSpec, report: Report, recorded: ModelRecord | None = None
+    model: spec.ModelSpec, report: OnProgress, recorded: ModelRecord | None = None
 ) -> tuple[LanguageModel, Path]:
     """Prepare and load a spec's model.
 
@@ -40,7 +40,7 @@ def load_by_name(
     return load_language_model(model.name, folder, model.device, model.dtype), folder
 
 
-def prepare_as_recorded(model: spec.ModelSpec, report: Report, recorded: ModelRecord | None) -> Path:
+def prepare_as_recorded(model: spec.ModelSpec, report: OnProgress, recorded: ModelRecord | None) -> Path:
     """The folder of a spec's model; of the recorded revision and with the recorded files, where there is a record.
 
     Raises:
@@ -55,7 +55,7 @@ def prepare_as_recorded(model: spec.ModelSpec, report: Report, recorded: ModelRe
     return folder
 
 
-def make_target_by_name(asked: spec.RunSpec, report: Report) -> tuple[Target, Vocabulary]:
+def make_target_by_name(asked: spec.RunSpec, report: OnProgress) -> tuple[Target, Vocabulary]:
     """A spec's target and the tokens that it is over; the model is loaded only where the family needs it.
 
     Raises:
@@ -70,7 +70,7 @@ def make_target_by_name(asked: spec.RunSpec, report: Report) -> tuple[Target, Vo
     return build_target(asked.target, vocabulary), vocabulary
 
 
-Load = Callable[[spec.ModelSpec, Report], tuple[LanguageModel, Path]]
+Load = Callable[[spec.ModelSpec, OnProgress], tuple[LanguageModel, Path]]
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class ModelProvider:
 
     model: LanguageModel
     settings: spec.ModelSpec
-    report: Report
+    report: OnProgress
     load: Load = load_by_name
 
     def next_token_probabilities(self, text: str) -> NDArray[np.float64]:

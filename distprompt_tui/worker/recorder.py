@@ -82,12 +82,12 @@ class Recorder:
     def resume_from(self, saved: Checkpoint | None) -> None:
         """Go on from a checkpoint, or from nothing: what an earlier worker recorded after it did not happen."""
         traced, step = self._trace.tell() // TRACE_TYPE.itemsize, 0
-        if saved is None and not traced and not self._events.continues:
+        if saved is None and not traced and not self._events.is_resumed:
             return
         if saved is not None:
             step, self._start_kl = saved.step, saved.start_kl
             self.idle_seconds -= saved.seconds
-        self._run.newest.unlink(missing_ok=True)
+        self._run.latest.unlink(missing_ok=True)
         self._trace.truncate(min(step, traced) * TRACE_TYPE.itemsize)
         if traced < step:
             self._trace.write(np.full(step - traced, np.nan, TRACE_TYPE).tobytes())
@@ -140,7 +140,7 @@ class Recorder:
             write_array(self._run.achieved, achieved.q.numpy().astype(np.float32))
             self.save_best(search)
         if "snapshot" in due and self._suppressed:
-            write_json(self._run.newest, [as_fields(event) for event in self._suppressed.values()], durable=False)
+            write_json(self._run.latest, [as_fields(event) for event in self._suppressed.values()], durable=False)
 
     def show(self, step: Step, search: Search) -> None:
         """Write at once how the prompt does that a person has just changed: another report of the same step."""
@@ -149,11 +149,13 @@ class Recorder:
         prompt, logits = search.current
         achieved = compare(self._p, logits)
         self._events.write(self._step(step, search, achieved.numbers))
-        self._events.write(self._snapshot(prompt, achieved, at_once=True))
+        self._events.write(self._snapshot(prompt, achieved, force=True))
         write_array(self._run.achieved, achieved.q.numpy().astype(np.float32))
         self.save_best(search)
 
-    def finish(self, search: Search, best: Best, bounds: Bounds, reason: str, said: dict[str, Any]) -> dict[str, Any]:
+    def finish(
+        self, search: Search, best: Best, bounds: Bounds, reason: str, extra_result: dict[str, Any]
+    ) -> dict[str, Any]:
         """Measure the best prompt once more, write it as the newest snapshot, and sum up.
 
         Args:
@@ -161,7 +163,7 @@ class Recorder:
             best: its best prompt, or what became of it.
             bounds: as far as they are known.
             reason: why it ended.
-            said: more for the result.
+            extra_result: more for the result.
 
         Returns:
             The result, as `best/result.json` and `--json` have it.
@@ -175,12 +177,12 @@ class Recorder:
         self._save_prompt(best.prompt)
         if not math.isfinite(achieved.numbers.kl):
             raise ModelError("the model gives no finite divergence for the best prompt any more; it is kept")
-        self._events.write(self._snapshot(best.prompt, achieved, at_once=True))
+        self._events.write(self._snapshot(best.prompt, achieved, force=True))
         if isinstance(best.prompt, SoftPrompt):
             self._events.write(self._project(best.prompt))
         write_array(self._run.achieved, achieved.q.numpy().astype(np.float32))
-        self._run.newest.unlink(missing_ok=True)
-        result = as_fields(self._result(best, achieved.numbers, bounds, said | {"reason": reason}))
+        self._run.latest.unlink(missing_ok=True)
+        result = as_fields(self._result(best, achieved.numbers, bounds, extra_result | {"reason": reason}))
         write_json(self._run.result, result)
         return result
 
@@ -192,7 +194,7 @@ class Recorder:
         return True
 
     def _emit(self, event: schema.Event) -> None:
-        """Write an event; where the run is old and one of its type is recent, keep it for `newest.json` instead."""
+        """Write an event; where the run is old and one of its type is recent, keep it for `latest.json` instead."""
         now, kind = self.seconds, type(event)
         if now - self._last_emitted.get(kind, -math.inf) >= now / MAX_EVENTS_PER_EFOLD:
             self._last_emitted[kind] = now
@@ -214,11 +216,11 @@ class Recorder:
             seconds=round(self.seconds, 3),
             positions=step.positions,
             memory=self._device.memory(),
-            use=self._device.use(),
+            utilization=self._device.utilization(),
         )
 
-    def _snapshot(self, prompt: Prompt, achieved: Comparison, *, at_once: bool = False) -> schema.Snapshot:
-        surprisal = self._surprisals.of(prompt.ids, at_once=at_once) if isinstance(prompt, HardPrompt) else ()
+    def _snapshot(self, prompt: Prompt, achieved: Comparison, *, force: bool = False) -> schema.Snapshot:
+        surprisal = self._surprisals.of(prompt.ids, force=force) if isinstance(prompt, HardPrompt) else ()
         return schema.Snapshot(
             step=self.step,
             **asdict(achieved.numbers),
@@ -229,7 +231,11 @@ class Recorder:
 
     def _project(self, prompt: SoftPrompt) -> schema.Projection:
         found = projection(self._model, self._p, prompt, self.step)
-        self._projected = {"projected_ids": list(found.ids), "projected_kl": found.kl, "drift": found.drift}
+        self._projected = {
+            "projected_ids": list(found.ids),
+            "projected_kl": found.kl,
+            "median_distance": found.median_distance,
+        }
         return found
 
     def save_best(self, search: Search) -> None:
@@ -247,7 +253,7 @@ class Recorder:
             ids = prompt.ids.tolist()
             write_json(self._run.best / "prompt.json", {"ids": ids, "text": self._model.vocabulary.decode(ids)})
 
-    def _result(self, best: Best, numbers: Numbers, bounds: Bounds, said: dict[str, Any]) -> schema.Result:
+    def _result(self, best: Best, numbers: Numbers, bounds: Bounds, extra_result: dict[str, Any]) -> schema.Result:
         ids = best.prompt.ids.tolist() if isinstance(best.prompt, HardPrompt) else None
         kl_string = None if ids is None else kl_of_text(self._model, self._p, ids)
         return schema.Result(
@@ -276,7 +282,7 @@ class Recorder:
             best_step=best.step,
             seconds=round(self.seconds, 3),
             positions=self._positions,
-            **said,
+            **extra_result,
         )
 
 

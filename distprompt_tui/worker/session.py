@@ -40,7 +40,7 @@ from distprompt_tui.storage.safe_io import write_array, write_json
 from distprompt_tui.targets import Target, build_target
 from distprompt_tui.worker.checkpoint import Checkpoint, load_checkpoint
 from distprompt_tui.worker.control import POLL_SECONDS, Control
-from distprompt_tui.worker.finalize import beginning, fluency, pruned
+from distprompt_tui.worker.finalize import fluency_info, initial_prompt_info, pruned
 from distprompt_tui.worker.manual_edits import change_prompt
 from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
 from distprompt_tui.worker.recorder import Recorder
@@ -91,7 +91,7 @@ def run_session(run: RunDirectory, events: EventWriter, control_offset: int | No
             before = torch.tensor(model.prefix_ids, device=model.device)
             write_vectors(run.context_vectors, model.embedding(before).cpu().numpy())
         write_json(run.manifest, manifest)
-        _announce(events, run, spec, model, target, str(folder / "tokenizer.json"))
+        _emit_started(events, run, spec, model, target, str(folder / "tokenizer.json"))
         bounds = BackgroundBounds(model, p, events)
         recorder = Recorder(run, events, model, target, p, spec)
 
@@ -102,9 +102,11 @@ def run_session(run: RunDirectory, events: EventWriter, control_offset: int | No
 
         control = Control(run, events, change, control_offset)
         reason = _search(run, events, spec, search, recorder, bounds, control, manifest["inputs_sha256"])
-        best, said = pruned(model, p, spec, search.best, control.asked_to_stop)
-        said |= fluency(model, spec, best) | beginning(model, p, spec, with_kept_start(run, spec))
-        result = recorder.finish(search, best, bounds.wait(control), reason, said)
+        best, extra_result = pruned(model, p, spec, search.best, control.asked_to_stop)
+        extra_result |= fluency_info(model, spec, best) | initial_prompt_info(
+            model, p, spec, with_kept_start(run, spec)
+        )
+        result = recorder.finish(search, best, bounds.wait(control), reason, extra_result)
     events.write(schema.Ended(reason, result))
 
 
@@ -241,7 +243,7 @@ class BackgroundBounds:
             self._events.write(schema.Warning(f"no floor or head optimum: {error}"))
 
 
-def _announce(
+def _emit_started(
     events: EventWriter, run: RunDirectory, spec: RunSpec, model: LanguageModel, target: Target, tokenizer_file: str
 ) -> None:
     started = schema.Started(

@@ -12,7 +12,7 @@ from distprompt_tui.metrics.divergence import compare
 from distprompt_tui.metrics.kl_terms import kl_contributions
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.vocabulary import Vocabulary
-from distprompt_tui.runs.schema import Projection, PromptToken, TokenMass, Tried, TriedToken
+from distprompt_tui.runs.schema import PositionCandidates, Projection, PromptToken, TokenMass, TriedToken
 from distprompt_tui.search import protocol
 from distprompt_tui.search.protocol import HardPrompt, Prompt, SoftPrompt
 
@@ -33,11 +33,17 @@ def prompt_tokens(
     """
     text = model.vocabulary.text
     if isinstance(prompt, HardPrompt):
-        gained = (None if value is None else round(value, 6) for value in prompt.gained or [None] * len(prompt.ids))
+        improvement = (
+            None if value is None else round(value, 6) for value in prompt.improvement or [None] * len(prompt.ids)
+        )
         return tuple(
-            PromptToken(i, text(i), changed=changed, gained=gain, locked=position in prompt.locked, surprisal=value)
+            PromptToken(
+                i, text(i), changed=changed, improvement=gain, locked=position in prompt.locked, surprisal=value
+            )
             for position, (i, changed, gain, value) in enumerate(
-                zip(prompt.ids.tolist(), prompt.changed, gained, surprisal or [None] * len(prompt.ids), strict=True)
+                zip(
+                    prompt.ids.tolist(), prompt.changed, improvement, surprisal or [None] * len(prompt.ids), strict=True
+                )
             )
         )
     nearest = nearest_tokens(model, prompt.vectors)
@@ -47,16 +53,16 @@ def prompt_tokens(
     )
 
 
-def candidate_rows(vocabulary: Vocabulary, prompt: Prompt) -> tuple[Tried | None, ...]:
+def candidate_rows(vocabulary: Vocabulary, prompt: Prompt) -> tuple[PositionCandidates | None, ...]:
     """The tokens that were tried at each position of a hard prompt; empty for a soft prompt."""
     if not isinstance(prompt, HardPrompt):
         return ()
     return tuple(None if tried is None else _tried(vocabulary, tried) for tried in prompt.tried)
 
 
-def _tried(vocabulary: Vocabulary, tried: protocol.PositionCandidates) -> Tried:
-    tokens = (TriedToken(i, vocabulary.text(i), round(kl, 6), i in tried.screened) for i, kl in tried.tokens)
-    return Tried(tried.step, round(tried.kl, 6), tuple(tokens))
+def _tried(vocabulary: Vocabulary, tried: protocol.PositionCandidates) -> PositionCandidates:
+    tokens = (TriedToken(i, vocabulary.text(i), round(kl, 6), i in tried.draft_only) for i, kl in tried.tokens)
+    return PositionCandidates(tried.step, round(tried.kl, 6), tuple(tokens))
 
 
 @dataclass(frozen=True)
@@ -128,11 +134,11 @@ def top_tokens(vocabulary: Vocabulary, target: Tensor, achieved: Tensor) -> tupl
         target: p, (V,) float64 on the CPU.
         achieved: q, (V,) float64 on the CPU.
     """
-    share = torch.from_numpy(kl_contributions(target.numpy(), achieved.numpy()))
+    contribution = torch.from_numpy(kl_contributions(target.numpy(), achieved.numpy()))
     count = min(TOP_TOKENS, len(target))
-    ids = torch.cat([values.topk(count).indices for values in (target, achieved, share)]).unique()
+    ids = torch.cat([values.topk(count).indices for values in (target, achieved, contribution)]).unique()
     ids = ids[torch.maximum(target[ids], achieved[ids]).argsort(descending=True, stable=True)]
-    columns = (ids, target[ids], achieved[ids], share[ids])
+    columns = (ids, target[ids], achieved[ids], contribution[ids])
     return tuple(
         TokenMass(i, vocabulary.text(i), p, q, part)
         for i, p, q, part in zip(*(values.tolist() for values in columns), strict=True)

@@ -29,17 +29,17 @@ class SurprisalCache:
         self._values: list[float | None] = []
         self._next = -math.inf
 
-    def of(self, ids: Tensor, *, at_once: bool = False) -> list[float | None]:
+    def of(self, ids: Tensor, *, force: bool = False) -> list[float | None]:
         """As `surprisals`, and None from the first change on where it is too early to measure again.
 
         Args:
             ids: of the prompt, (n,).
-            at_once: whether to measure it whatever that costs.
+            force: whether to measure it whatever that costs.
         """
         prompt, now = ids.tolist(), time.monotonic()
         pairs = zip(prompt, self._ids, strict=False)
         known = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        if known < len(prompt) and not at_once and now < self._next:
+        if known < len(prompt) and not force and now < self._next:
             return [*self._values[:known], *[None] * (len(prompt) - known)]
         if known < len(prompt):
             self._ids, self._values = prompt, surprisals(self._model, ids)

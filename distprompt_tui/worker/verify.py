@@ -64,7 +64,7 @@ class Verification:
         return not self.differences
 
     @property
-    def verdict(self) -> str:
+    def result(self) -> str:
         """One line: whether they are the same, or which differ and by how much."""
         if self.agrees:
             same = f"verified: the same to {self.tolerance:g} nats"

@@ -1,7 +1,7 @@
 """Hard search against gcg, hotflip and random swaps, at equal work.
 
     python tests/benchmarks/hard.py run [MODEL [ARM...]]   adds what is missing; can be stopped and go on
-    python tests/benchmarks/hard.py table [MODEL]          prints the verdicts on what is there
+    python tests/benchmarks/hard.py table [MODEL]          prints the findings on what is there
     python tests/benchmarks/hard.py ablate [MODEL]         hard without each of its parts, adds what is missing, prints
     python tests/benchmarks/hard.py exhaustive [MODEL]     the best one-token prompts, by a plain loop and by search
 
@@ -50,7 +50,7 @@ ABLATIONS: dict[str, specs.SearchSpec] = {
     "none at random": specs.Hard(explore=0),
     "random start": specs.Hard(init="random"),
     "no kicks": specs.Hard(patience=0),
-    "not screened": specs.Hard(screen=False),
+    "not screened": specs.Hard(draft=False),
     "twice as wide": specs.Hard(width=48),
 }
 ABLATION_POSITIONS = 30_000
@@ -73,8 +73,8 @@ CURVE_TICKS = (2_000, 5_000, 10_000, 20_000, 60_000)
 LEAST_LEFT = 1e-6
 """What is left above the head optimum is divided by; nats."""
 
-Row = dict[str, Any]
-Found = dict[tuple[str, str, int], Row]
+ResultRow = dict[str, Any]
+Found = dict[tuple[str, str, int], ResultRow]
 """By arm, target and seed."""
 
 
@@ -252,7 +252,7 @@ def table(found: Found) -> None:
     curves(found)
 
 
-def pairs_with(other: str, found: Found) -> list[tuple[Row, Row]]:
+def pairs_with(other: str, found: Found) -> list[tuple[ResultRow, ResultRow]]:
     """Rows of hard and of another arm, of the same target and seed."""
     return [(row, found[other, *key]) for (arm, *key), row in found.items() if arm == "hard" and (other, *key) in found]  # type: ignore[index]
 
@@ -268,12 +268,12 @@ def curves(found: Found) -> None:
     draw(lines, (0.7, 1, 1.5, 2, 3), "positions", CURVE_TICKS)
 
 
-def left(row: Row, found: Found) -> float:
+def left(row: ResultRow, found: Found) -> float:
     """Nats above the head optimum when as much was worked as gcg did on the same target and seed."""
     return left_after(found["gcg", row["target"], row["seed"]]["positions"], row)
 
 
-def left_after(positions: float, row: Row) -> float:
+def left_after(positions: float, row: ResultRow) -> float:
     """Nats above the head optimum after so many positions."""
     return max(min(kl for work, _, kl in row["path"] if work <= positions) - row["head_optimum"], LEAST_LEFT)
 
@@ -285,7 +285,7 @@ def interval(ratios: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def reached(row: Row, kl: float) -> tuple[float, float]:
+def reached(row: ResultRow, kl: float) -> tuple[float, float]:
     """The work and the seconds at which a path was as low as `kl`; infinite where it never was."""
     return next(((work, seconds) for work, seconds, value in row["path"] if value <= kl), (math.inf, math.inf))
 

@@ -32,7 +32,7 @@ STEPS = {"soft": 300, "soft, Adam": 400, "soft, restarts": 250, "hard": 100, "gc
 
 
 @dataclass
-class Row:
+class ResultRow:
     """What was found of one method.
 
     Attributes:
@@ -71,7 +71,7 @@ def main() -> None:
     wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     chance = random.Random(0)
     os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-    table = {name: Row() for name in SEARCHES}
+    table = {name: ResultRow() for name in SEARCHES}
     with tempfile.TemporaryDirectory() as folder:
         model, runs_dir = write_tiny_model("llama", Path(folder) / "model"), Path(folder) / "runs"
         start_faulty(create_run(tiny_spec(model, steps=0), runs_dir)).join()  # what is imported once is imported

@@ -3,7 +3,7 @@
     python tests/benchmarks/soft.py run [MODEL]     adds what is missing to the results file; can be stopped and go on
     python tests/benchmarks/soft.py reachable [MODEL]   ten targets that some soft prompt gives, 300 steps each
     python tests/benchmarks/soft.py batch [MODEL]   a sweep's batch of targets against one by one: speed and results
-    python tests/benchmarks/soft.py table [MODEL]   prints the verdicts and draws the curves from it
+    python tests/benchmarks/soft.py table [MODEL]   prints the findings and draws the curves from it
 
 Work is counted by a hook on the model's backbone: token positions, a backward pass as two. Prompts have ten vectors;
 the recipe's have five, and those of `ours short`, which is held against it, four, so that its steps cost a fifth less.
@@ -49,7 +49,7 @@ TARGETS: dict[str, specs.TargetSpec] = {
     "lm": specs.Lm(text="The capital of France is"),
     "lm, H=3": specs.Lm(text=TEXT, entropy=3),
     "shuffled lm, H=3": specs.Shuffled(text=TEXT, entropy=3),
-    "two words": specs.Explicit(masses={" heads": 0.5, " tails": 0.5}),
+    "two words": specs.Explicit(probabilities={" heads": 0.5, " tails": 0.5}),
     "reachable": specs.Reachable(seed=3),
 }
 REACHED = (specs.Lm, specs.Reachable, specs.Explicit)

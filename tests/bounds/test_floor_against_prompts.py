@@ -44,7 +44,7 @@ def test_optimised_prompts(tiny_model: LanguageModel) -> None:
     target = outlier_target(tiny_model, 90, 0.3)
     floor = solve_floor(tiny_model.head, target).floor
     soft = SoftSearch(tiny_model, target, Soft(length=6), total_steps=150, seed=1)
-    hard = HardSearch(tiny_model, target, Hard(length=4, width=24, bank=24), total_steps=15, seed=1)
+    hard = HardSearch(tiny_model, target, Hard(length=4, width=24, initial_pool=24), total_steps=15, seed=1)
     for search in (soft, hard):
         for _ in search.steps():
             pass

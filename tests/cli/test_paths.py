@@ -22,7 +22,7 @@ from distprompt_tui.errors import DistPromptError, NotFoundError
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.runs.directory import find_run
 from distprompt_tui.storage.safe_io import absolute, user_path, write_out
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 
 NASTY = {
     "empty": "",
@@ -105,7 +105,7 @@ def test_a_name_that_is_no_good_is_one_line_and_exit_code_2_or_3(command: str) -
         code = error.exit_code if isinstance(error, DistPromptError) else result.exit_code
         assert code in (2, 3), (kind, error, result.output)
         if isinstance(error, DistPromptError):
-            assert len(safe(str(error)).splitlines()) == 1
+            assert len(sanitize(str(error)).splitlines()) == 1
 
 
 @given(st.text(alphabet=st.characters(), max_size=40) | st.text("~./a\0\ud800-: ", max_size=12))

@@ -19,7 +19,7 @@ title = "A coin"
 
 [target]
 family = "explicit"
-masses = { " heads" = 0.5, " tails" = 0.5 }
+probabilities = { " heads" = 0.5, " tails" = 0.5 }
 
 [search]
 method = "soft"
@@ -76,9 +76,9 @@ def test_a_file_is_read_with_its_name(tmp_path: Path) -> None:
             r"mine\.toml:8: search\.method: there is no 'sideways'; there is: exhaustive, gcg, hard, hotflip, random",
         ),
         (("[search]", "[serch]"), r"mine\.toml:7: serch is not a field; did you mean 'search'"),
-        (('" heads" = 0.5', '" heads" = -0.5'), r"mine\.toml:5: target\.masses\. heads: it should be greater"),
+        (('" heads" = 0.5', '" heads" = -0.5'), r"mine\.toml:5: target\.probabilities\. heads: it should be greater"),
         (('title = "A coin"', "title = A coin"), r"mine\.toml: not TOML: .*line 1"),
-        (("masses", "mass"), r"mine\.toml:\d: target"),
+        (("probabilities", "probability"), r"mine\.toml:\d: target"),
     ],
 )
 def test_a_mistake_is_told_by_file_line_and_field(tmp_path: Path, change: tuple[str, str], expected: str) -> None:
@@ -92,8 +92,8 @@ def test_a_mistake_is_told_by_file_line_and_field(tmp_path: Path, change: tuple[
     [
         ('target = {family = "outlier", entropy = 3}', "name the outliers by 'tokens' or give their 'count'"),
         ('target = {family = "outlier", entropy = 3, count = 1, tokens = [" a"]}', "one of the two"),
-        ('target = {family = "explicit"}', "give 'masses' or a 'file', one of the two"),
-        ('target = {family = "explicit", file = "x.csv", masses = {" a" = 1}}', "one of the two"),
+        ('target = {family = "explicit"}', "give 'probabilities' or a 'file', one of the two"),
+        ('target = {family = "explicit", file = "x.csv", probabilities = {" a" = 1}}', "one of the two"),
         ('target = {family = "zipf"}', "give an 'exponent' or an 'entropy', one of the two"),
         ('target = {family = "zipf", exponent = 1, entropy = 1}', "one of the two"),
         ('target = {family = "uniform"}\nsearch = {init = "text"}', "init = 'text' goes with an 'init_text'"),

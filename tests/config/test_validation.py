@@ -67,7 +67,7 @@ def test_tokens_masses_and_grids_are_strict_as_well_and_whole_numbers_are_number
     for target in (
         {"family": "one_hot", "token": True},
         {"family": "one_hot", "token": 1.0},
-        {"family": "explicit", "masses": {" yes": True}},
+        {"family": "explicit", "probabilities": {" yes": True}},
         {"family": "outlier", "entropy": 3, "tokens": [1.5]},
     ):
         with pytest.raises(UsageError):
@@ -223,7 +223,10 @@ def test_all_mistakes_of_a_file_are_told_with_their_lines(tmp_path: Path) -> Non
 def test_presets_check_tells_what_no_target_can_be(tmp_path: Path) -> None:
     path = tmp_path / "p.toml"
     for target, why in (
-        ('family = "explicit"\nmasses = {" yes" = 0.7, " no" = 0.5}', "target.masses: they sum to 1.2, more than 1"),
+        (
+            'family = "explicit"\nmasses = {" yes" = 0.7, " no" = 0.5}',
+            "target.probabilities: they sum to 1.2, more than 1",
+        ),
         ('family = "vanilla"\nentropy = 25', "target.entropy: 25 nats are more than 10.803"),
         ('family = "vanilla"\nentropy = "25"\nseed = 1.5', "target.seed"),
     ):

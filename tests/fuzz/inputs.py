@@ -163,7 +163,7 @@ def _made() -> list[spec.RunSpec]:
         "allow_tokens": (" a", 5),
     }
     whole = spec.RunSpec(
-        target=spec.Explicit(masses={" a": 0.5}, rest="model", text="a"),
+        target=spec.Explicit(probabilities={" a": 0.5}, rest="model", text="a"),
         search=spec.Hard(length=3, **swaps),
         budget=spec.Budget(steps=10, seconds=60, until=0.1),
         model=spec.ModelSpec(name="owner/model", revision="main", device="cuda:0"),
@@ -181,7 +181,7 @@ def _step(index: int) -> dict[str, Any]:
     return {
         "v": 1, "seq": index, "t": 1e9 + index, "type": "step", "step": index, "kl": 3.0 - index / 10,
         "best_kl": 3.0 - index / 10, "best_step": index, "entropy": 1.5, "seconds": index / 2, "memory": 1000,
-        "use": 97.5,
+        "utilization": 97.5,
     }  # fmt: skip
 
 
@@ -200,7 +200,7 @@ EVENTS: list[dict[str, Any]] = [
     },
     {"v": 1, "seq": 5, "t": 1e9, "type": "bounds", "floor": 0.5, "gap": 1e-6, "head_optimum": 1.0, "agreement": 0.9,
      "norm_ratio": 1.0, "why_no_floor": None, "seconds": 3.0},
-    {"v": 1, "seq": 6, "t": 1e9, "type": "projection", "step": 3, "ids": [1, 2], "kl": 4.0, "drift": 0.5},
+    {"v": 1, "seq": 6, "t": 1e9, "type": "projection", "step": 3, "ids": [1, 2], "kl": 4.0, "median_distance": 0.5},
     {"v": 1, "seq": 7, "t": 1e9, "type": "control", "command": "pause", "outcome": "paused"},
     {"v": 1, "seq": 8, "t": 1e9, "type": "control", "command": "resume", "outcome": "resumed"},
     {"v": 1, "seq": 9, "t": 1e9, "type": "warning", "text": "careful"},

@@ -19,7 +19,7 @@ import numpy as np
 from rich.cells import cell_len
 from rich.console import Console
 
-from distprompt_tui.cli.report_console import print_sweep_report, print_verdicts
+from distprompt_tui.cli.report_console import print_findings, print_sweep_report
 from distprompt_tui.cli.tables import print_presets, token_table
 from distprompt_tui.config.presets import load_preset, override, save_preset, with_method
 from distprompt_tui.config.spec import Explicit, RunSpec
@@ -35,7 +35,7 @@ from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.events import EventWriter, Tailer, decode_object
 from distprompt_tui.runs.export import export_run
-from distprompt_tui.runs.reducer import as_of, reduce_all
+from distprompt_tui.runs.reducer import reduce_all, state_at
 from distprompt_tui.runs.schema import decode_event
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import as_dict, matching_runs, read_spec_fields, sorted_runs, summarise, title_of
@@ -49,7 +49,7 @@ from distprompt_tui.sweeps.directory import SweepDirectory
 from distprompt_tui.targets.explicit import explicit
 from distprompt_tui.text.escapes import escape_field, unescape
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import fit, fit_to, safe, visible_token
+from distprompt_tui.text.terminal_text import fit, fit_to, sanitize, visible_token
 from distprompt_tui.tui.drawing.plot import Curve, plot_curves
 from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.run.divergence_plot import PlotData, references, series
@@ -83,7 +83,7 @@ def assert_visible(text: str) -> None:
 def assert_error(error: DistPromptError) -> None:
     """An error of the program: a sentence, which the command line prints as one line, and an exit code."""
     assert str(error)
-    assert_visible(safe(str(error)))
+    assert_visible(sanitize(str(error)))
     assert error.exit_code in (1, 2, 3)
 
 
@@ -94,7 +94,7 @@ def assert_drawn(lines: Iterable[Line]) -> None:
         assert width_of(line) <= WIDTH, plain_text(line)
 
 
-def refused(read: Callable[[], Any]) -> Any:
+def invalid(read: Callable[[], Any]) -> Any:
     """What a reader gives, or None where it refuses in the program's own way."""
     try:
         return read()
@@ -107,7 +107,7 @@ def preset(data: bytes, folder: Path) -> None:
     """A preset file: checked, listed, changed, saved and read again."""
     path = folder / "mine.toml"
     path.write_bytes(data)
-    found = refused(lambda: load_preset(str(path)))
+    found = invalid(lambda: load_preset(str(path)))
     if found is None:
         return
     spec = found.spec
@@ -117,8 +117,8 @@ def preset(data: bytes, folder: Path) -> None:
         for line in console.file.getvalue().splitlines():  # type: ignore[attr-defined]
             assert_visible(line)
     assert RunSpec.model_validate(spec.model_dump(mode="json", exclude_none=True)) == spec
-    refused(lambda: override(spec, ["seed=7", "search.length=3"]))
-    refused(lambda: with_method(spec, "gcg"))
+    invalid(lambda: override(spec, ["seed=7", "search.length=3"]))
+    invalid(lambda: with_method(spec, "gcg"))
     saved = save_preset("again", spec)
     again = load_preset(str(saved)).spec
     saved.unlink()  # other tests list what is there
@@ -129,7 +129,7 @@ def run_spec(data: bytes, folder: Path) -> None:
     """A run's spec: read strictly by its worker, and tolerantly by those who list it."""
     run = RunDirectory(folder)
     run.spec_file.write_bytes(data)
-    found = refused(run.read_spec)
+    found = invalid(run.read_spec)
     fields = read_spec_fields(run.spec_file)
     title = title_of(fields, "r")
     assert_drawn([status_line(StatusData(RunView(title)), WIDTH)])
@@ -142,7 +142,7 @@ def settings(data: bytes, folder: Path) -> None:
     """The app's settings."""
     path = folder / "settings.toml"
     path.write_bytes(data)
-    found = refused(lambda: read_settings(path))
+    found = invalid(lambda: read_settings(path))
     assert found is None or 0 < found.updates_per_second < 100
 
 
@@ -155,7 +155,7 @@ def events(data: bytes, folder: Path) -> None:
     assert reduce_all(Tailer(run.events, decode_event).read()).phase == state.phase
     for place in recording.places[-2:]:
         if (snapshot := recording.snapshot(place)) is not None:
-            _draw(as_of(state, snapshot))
+            _draw(state_at(state, snapshot))
     _draw(state)
     if len(data) % 16 == 0:  # it takes ten times as long as all else
         _plot(state)
@@ -168,8 +168,8 @@ def events(data: bytes, folder: Path) -> None:
         json.dumps(state.result, allow_nan=False)
     next_number = EventWriter(folder / "events.jsonl")
     next_number.write(schema.Warning(text="one more"))
-    newest = Tailer(run.events, decode_object).read()[-1]
-    assert newest["text"] == "one more"
+    latest = Tailer(run.events, decode_object).read()[-1]
+    assert latest["text"] == "one more"
     next_number.close()
 
 
@@ -181,7 +181,7 @@ def _draw(state: RunState) -> None:
     assert_drawn(entropy_lines(EntropyData(state.entropy_target, state.entropy, state.vocab_size), WIDTH))
     assert_drawn(excess_lines(ExcessData.of(state), WIDTH))
     for warning in state.warnings:
-        assert_visible(safe(warning))
+        assert_visible(sanitize(warning))
     if state.snapshot is None:
         return
     prompt = PromptData(state.method, state.snapshot.prompt, projection=state.projection)
@@ -207,24 +207,24 @@ def _plot(state: RunState) -> None:
         assert_drawn(plot_curves([Curve(series(data, "reverse_kl"))], [], [], WIDTH, 8, log=log))
 
 
-def newest(data: bytes, folder: Path) -> None:
+def latest(data: bytes, folder: Path) -> None:
     """What a long run says beside its events."""
     run = RunDirectory(folder)
     run.events.write_bytes(edited("events", 1, []))
-    run.newest.write_bytes(data)
+    run.latest.write_bytes(data)
     _draw(reduce_all(EventLogReader(run.events).read()))
-    run.newest.unlink()
+    run.latest.unlink()
 
 
 def sweep(data: bytes, folder: Path) -> None:
     """A sweep's file: checked, made quick, written out and read again."""
     path = folder / "grid.toml"
     path.write_bytes(data)
-    found = refused(lambda: load_sweep(str(path)))
+    found = invalid(lambda: load_sweep(str(path)))
     if found is None:
         return
     assert_visible(found.folder_name)
-    refused(lambda: found.with_models(["smollm2"]))
+    invalid(lambda: found.with_models(["smollm2"]))
     for one in (found, found.with_quick_overrides()):
         path.write_text(one.resolved())
         assert load_sweep(str(path)).folder_name == one.folder_name
@@ -239,7 +239,7 @@ def rows(data: bytes, folder: Path) -> None:
     report = report_sweep(directory)
     directory.write_table()
     console = Console(file=io.StringIO(), width=WIDTH)
-    print_verdicts(console, report)
+    print_findings(console, report)
     if len(data) % 64 == 0:  # it takes a hundred times as long as all else
         print_sweep_report(console, report)
         sweep_page(report, directory.read_result)
@@ -286,7 +286,7 @@ def prompt_safetensors(data: bytes, folder: Path) -> None:
 
 def _prompt(data: bytes, path: Path) -> None:
     path.write_bytes(data)
-    found = refused(lambda: read_prompt(path))
+    found = invalid(lambda: read_prompt(path))
     if isinstance(found, list):
         assert all(0 <= token < 2**31 for token in found)
     elif found is not None:
@@ -307,17 +307,17 @@ def target_csv(data: bytes, folder: Path) -> None:
 def target_npy(data: bytes, folder: Path) -> None:
     """A whole distribution, as a target file and as a run's target."""
     path = _target(data, folder / "target.npy")
-    row = refused(lambda: read_target(path))
+    row = invalid(lambda: read_target(path))
     assert row is None or (np.isfinite(row).all() and (row >= 0).all())
 
 
 def _target(data: bytes, path: Path) -> Path:
     path.write_bytes(data)
-    made = refused(lambda: explicit(Explicit(file=str(path)), _vocabulary(), None))
+    made = invalid(lambda: explicit(Explicit(file=str(path)), _vocabulary(), None))
     if made is not None:
         assert math.isclose(made.probabilities.sum(), 1, rel_tol=1e-9)
         assert (made.probabilities >= 0).all()
-        assert_visible(safe(made.recipe))
+        assert_visible(sanitize(made.recipe))
     return path
 
 
@@ -329,8 +329,8 @@ def result_json(data: bytes, folder: Path) -> None:
     run.spec_file.write_text('[target]\nfamily = "uniform"\n')
     append_to(run.events, {"type": "step", "step": 3, "kl": "=cmd()"})
     (run.best / "prompt.json").write_text('{"ids": [1, 2]}')
-    refused(lambda: read_json(run.result))
-    exported = refused(lambda: export_run(run, "json", folder / "out.json"))
+    invalid(lambda: read_json(run.result))
+    exported = invalid(lambda: export_run(run, "json", folder / "out.json"))
     if exported is not None:
         assert json.loads(exported.read_text())["prompt"] == {"ids": [1, 2]}
     table = export_run(run, "csv", folder / "out.csv").read_text()
@@ -358,23 +358,23 @@ def _model(folder: Path, name: str, data: bytes) -> None:
         (folder / needed).write_text('{"vocab_size": 7}')
     (folder / "model.safetensors.index.json").unlink(missing_ok=True)
     (folder / name).write_bytes(data)
-    refused(lambda: check_folder(folder))
-    rows = refused(lambda: head_rows(folder))
+    invalid(lambda: check_folder(folder))
+    rows = invalid(lambda: head_rows(folder))
     assert rows is None or 0 < rows < 1 << 25
-    entry = refused(lambda: find_model(str(folder)))
+    entry = invalid(lambda: find_model(str(folder)))
     assert entry is None or entry.vocab_size == rows
 
 
 def tokenizer_json(data: bytes, folder: Path) -> None:
     """A tokenizer: every token of it can be shown, and asked for by its id."""
     (folder / "tokenizer.json").write_bytes(data)
-    found = refused(lambda: load_vocabulary(folder, VOCABULARY_SIZE))
+    found = invalid(lambda: load_vocabulary(folder, VOCABULARY_SIZE))
     if found is None:
         return
     for token in range(VOCABULARY_SIZE):
         token_string(found.text(token))
-    refused(lambda: found.id_of("a b"))
-    refused(lambda: found.id_of("id:3"))
+    invalid(lambda: found.id_of("a b"))
+    invalid(lambda: found.id_of("id:3"))
 
 
 def token_string(text: str) -> None:
@@ -386,7 +386,7 @@ def token_string(text: str) -> None:
         for width in (0, 1, 2, 7, 40):
             assert cell_len(fit(shown, width)) == width
             assert cell_len(fit_to(shown, width)) <= width
-    assert_visible(safe(text))
+    assert_visible(sanitize(text))
     if not any("\ud800" <= char <= "\udfff" for char in text):
         assert unescape(escape_field(text)) == text
 
@@ -411,7 +411,7 @@ READERS: dict[str, Callable[[bytes, Path], None]] = {
     "spec": run_spec,
     "settings": settings,
     "events": events,
-    "newest": newest,
+    "newest": latest,
     "sweep": sweep,
     "rows": rows,
     "sweep result": sweep_result,

@@ -46,7 +46,7 @@ def searched(folder: Path, runs_dir: Path, **changes: Any) -> RunDirectory:
     fields: dict[str, Any] = {
         "model": {"name": str(folder), "device": "cpu"},
         "target": {"family": "temperature", "entropy": 3.0},
-        "search": {"method": "hard", "length": 4, "width": 16, "bank": 24},
+        "search": {"method": "hard", "length": 4, "width": 16, "initial_pool": 24},
         "budget": {"steps": 5},
     }
     run = create_run(RunSpec.model_validate(fields | changes), runs_dir)

@@ -71,7 +71,7 @@ def test_a_prompts_own_likelihood_is_that_of_transformers_in_float64(
     before = torch.tensor([inside.prefix_ids], dtype=torch.long)
     logits = plain(torch.cat([before, ids], dim=1)).logits[0]
     logits[:, ~model.head.allowed] = -torch.inf
-    ours, known = inside.log_probabilities(ids[0]), inside.predicted(7)
+    ours, known = inside.log_probabilities(ids[0]), inside.num_predicted(7)
     expected = logits.log_softmax(-1)[-known - 1 : -1].gather(1, ids[0, -known:, None])[:, 0]
     torch.testing.assert_close(ours[-known:].double(), expected, rtol=1e-4, atol=1e-4)
     assert ours[: 7 - known].isnan().all()

@@ -67,7 +67,7 @@ def outcomes(
     made = []
     for search in all_searches(sweep):
         if refuse(search):
-            made.append(SearchOutcome(key=search.key, refused="the entropy is out of reach <here>"))
+            made.append(SearchOutcome(key=search.key, invalid="the entropy is out of reach <here>"))
         else:
             noise = 0.05 * float(generator.normal())
             made.append(_outcome(search, divergence(search), noise, with_limits))

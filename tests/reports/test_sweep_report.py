@@ -31,7 +31,7 @@ def printed(directory: SweepDirectory, width: int = 100) -> str:
     return file.getvalue()
 
 
-def test_it_has_verdicts_curves_points_and_what_was_refused(tmp_path: Path) -> None:
+def test_it_has_findings_curves_points_and_what_was_refused(tmp_path: Path) -> None:
     directory = carried_out(example_sweep(), tmp_path, refuse=lambda search: search.entropy_asked == 10.5)
     text = printed(directory)
     assert text.count("✓ supported") + text.count("✗ not supported") + text.count("? inconclusive") == 2
@@ -65,16 +65,16 @@ def test_a_sweep_that_has_only_begun_has_a_report(tmp_path: Path) -> None:
     assert "three entropies are needed, results are there for 1" in printed(once)
 
 
-def test_a_verdict_on_a_part_is_not_the_last_word(tmp_path: Path) -> None:
+def test_a_finding_on_a_part_is_not_the_last_word(tmp_path: Path) -> None:
     """The hard search's results at the two highest entropies are missing: its curve only rises."""
     whole = report_sweep(carried_out(example_sweep(), tmp_path / "whole"))
-    assert [verdict.word for verdict in whole.verdicts] == ["supported", "supported"]
+    assert [result.word for result in whole.findings] == ["supported", "supported"]
     begun = [row for row in whole.rows if row.method == "soft" or (row.entropy_asked or 0) < 8]
-    verdicts = make_report("begun", whole.sweep, begun, (), ()).verdicts
-    assert [(verdict.word, verdict.missing) for verdict in verdicts] == [("supported", 0), ("not supported so far", 12)]
+    findings = make_report("begun", whole.sweep, begun, (), ()).findings
+    assert [(result.word, result.missing) for result in findings] == [("supported", 0), ("not supported so far", 12)]
 
 
-def test_no_finding_no_verdict(tmp_path: Path) -> None:
+def test_no_finding_no_finding(tmp_path: Path) -> None:
     text = printed(carried_out(example_sweep(finding=None), tmp_path))
     assert "hold" not in text
     assert "smollm2, soft, 10 vectors" in text

@@ -28,10 +28,14 @@ def test_only_what_differs_is_there_in_the_order_of_the_specs() -> None:
 
 
 def test_keys_that_are_no_words_are_written_out() -> None:
-    specs = [{"target": {"masses": {" heads": 0.5}}}, {"target": {"masses": {" heads": 0.25, "a.b": 1}}}, {}]
+    specs = [
+        {"target": {"probabilities": {" heads": 0.5}}},
+        {"target": {"probabilities": {" heads": 0.25, "a.b": 1}}},
+        {},
+    ]
     assert spec_differences(specs) == {
-        'target.masses." heads"': ["0.5", "0.25", None],
-        'target.masses."a.b"': [None, "1", None],
+        'target.probabilities." heads"': ["0.5", "0.25", None],
+        'target.probabilities."a.b"': [None, "1", None],
     }
 
 

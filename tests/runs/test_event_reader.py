@@ -9,7 +9,7 @@ import pytest
 from distprompt_tui.runs import schema
 from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.events import NEWEST, EventWriter, Tailer, as_fields
-from distprompt_tui.runs.reducer import as_of, reduce, reduce_all
+from distprompt_tui.runs.reducer import reduce, reduce_all, state_at
 from distprompt_tui.runs.schema import PromptToken, Snapshot, TokenMass, decode_event, read_snapshot
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.storage.safe_io import write_json
@@ -64,12 +64,12 @@ def test_any_moment_can_be_gone_back_to(path: Path, writer: EventWriter) -> None
     state = reduce_all(watched.read())
     snapshot = watched.snapshot(watched.places[3])
     assert snapshot is not None
-    then = as_of(state, snapshot)
+    then = state_at(state, snapshot)
     assert then.snapshot is not None
     assert (then.step, then.kl, then.best_kl, then.best_step) == (15, 4.85, 4.85, 15)
     assert then.snapshot.prompt[0].id == 15
     assert (then.curve, then.bounds) == (state.curve, state.bounds)
-    assert then == as_of(then, snapshot)
+    assert then == state_at(then, snapshot)
     assert read_snapshot({"type": "snapshot", "step": 15}) is None
 
 

@@ -94,9 +94,9 @@ def test_another_model_under_the_same_name_is_refused_by_all(file: str, run: Run
     CHANGES[file](model_of(run))
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     uses = (start_worker, verify, lambda run: export_run(run, "peft", tmp_path / "adapter"))
-    for use in uses:
+    for utilization in uses:
         with pytest.raises(UsageError, match=rf"has changed since: {file} in .* put the old files back") as refusal:
-            use(run)
+            utilization(run)
         assert "\n" not in str(refusal.value)
     with pytest.raises(UsageError, match=file):
         go_on(run)
@@ -170,17 +170,17 @@ def test_another_target_file_is_made_anew_or_refused(run: RunDirectory, tmp_path
 
 def test_a_changed_spec_is_refused_by_the_name_of_the_field(run: RunDirectory) -> None:
     run.spec_file.write_text(run.spec_file.read_text().replace("lr = 0.2", "lr = 0.9"))
-    for use in (start_worker, verify, go_on):
+    for utilization in (start_worker, verify, go_on):
         with pytest.raises(UsageError, match=r"search\.lr was 0\.2 and is 0\.9"):
-            use(run)
+            utilization(run)
 
 
 def test_without_a_manifest_nothing_goes_on(run: RunDirectory) -> None:
     for damage in (lambda: run.manifest.write_text("{"), run.manifest.unlink):
         damage()
-        for use in (start_worker, verify, go_on):
+        for utilization in (start_worker, verify, go_on):
             with pytest.raises(UsageError, match=r"manifest\.json .*; so nothing tells what the run was begun with"):
-                use(run)
+                utilization(run)
 
 
 def test_a_manifest_of_an_older_version_goes_on_and_is_compared_as_far_as_it_goes(run: RunDirectory) -> None:
@@ -226,7 +226,7 @@ def test_a_prompt_that_was_edited_is_neither_verified_nor_exported(run: RunDirec
     save_file({name: 3 * vectors for name, vectors in load_file(path).items()}, path)
     found = verify(run)
     assert not found.agrees
-    assert "kl_fresh by" in found.verdict
+    assert "kl_fresh by" in found.result
     for form in ("peft", "safetensors", "json"):
         with pytest.raises(UsageError, match=r"is not the one that result\.json is of"):
             export_run(run, form)  # type: ignore[arg-type]
@@ -263,7 +263,7 @@ def test_questions_about_a_run_go_to_its_model(run: RunDirectory) -> None:
 )
 def test_a_verification_ends_in_one_line(found: Verification, words: str) -> None:
     assert found.agrees == words.startswith("verified")
-    assert re.match(words, found.verdict)
+    assert re.match(words, found.result)
 
 
 @given(first=st.binary(min_size=1, max_size=9), second=st.binary(min_size=1, max_size=9))

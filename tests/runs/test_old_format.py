@@ -9,13 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from distprompt_tui.config.spec import Explicit, Hard, Mixture, RunSpec
 from distprompt_tui.reports.run_report import report_run
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.export import export_run
 from distprompt_tui.runs.summary import summarise
 from distprompt_tui.storage.legacy import NEW_NAMES
+from distprompt_tui.sweeps.catalog import load_sweep
 from distprompt_tui.sweeps.directory import read_lines
-from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.results import ResultRow
+from distprompt_tui.sweeps.sweep_spec import Sweep
+from distprompt_tui.sweeps.tasks import all_searches, spec_key
+from distprompt_tui.tui.settings import read_settings
 from tests.sweeps.factories import row
 
 RECORDED = Path(__file__).with_name("recorded")
@@ -51,4 +56,41 @@ def test_rows_of_a_sweep_are_read_under_either_name(tmp_path: Path) -> None:
     old = {old_names.get(name, name): value for name, value in new.items()}
     path = tmp_path / "rows.jsonl"
     path.write_text(f"{json.dumps(old)}\n{json.dumps(new)}\n")
-    assert read_lines(path, Row) == [Row(**new)] * 2
+    assert read_lines(path, ResultRow) == [ResultRow(**new)] * 2
+
+
+OLD_SPEC = {
+    "target": {
+        "family": "mixture",
+        "parts": [{"weight": 1.0, "target": {"family": "explicit", "masses": {"bank": 0.5}}}],
+    },
+    "search": {"method": "hard", "init": "bank", "bank": 8, "fluency": 0.1, "kick": 3, "screen": False, "shorten": 0.2},
+}
+"""Under the names of version 0.1; `bank` is a token as well."""
+
+
+def test_a_spec_is_read_under_its_old_names() -> None:
+    spec = RunSpec.model_validate(OLD_SPEC)
+    assert isinstance(spec.target, Mixture)
+    assert spec.target.parts[0].target == Explicit(probabilities={"bank": 0.5})
+    assert spec.search == Hard(
+        init="initial_pool", initial_pool=8, fluency_weight=0.1, perturbation=3, draft=False, prune=0.2
+    )
+
+
+def test_the_digests_of_specs_and_sweeps_do_not_change_with_names() -> None:
+    """Digests that version 0.1 made: a sweep that it began is continued in its folder, and its rows count."""
+    assert spec_key(RunSpec.model_validate(OLD_SPEC)) == "5fb900fa0f30a48b"
+    sweep = load_sweep("finding-outliers").with_models(["gemma3-270m"]).with_quick_overrides()
+    assert sweep.folder_name == "finding-outliers-4831c630ca"
+    assert all_searches(sweep)[0].key == "8865b7089043c8d3"
+    quick = {"hard": {"kick": 5, "steps": 3}}
+    series = [{"name": "v", "target": {"family": "vanilla"}}]
+    named = Sweep.model_validate({"name": "s", "series": series, "entropies": [2.0], "quick": quick})
+    assert named.with_quick_overrides().hard.perturbation == 5
+
+
+def test_settings_are_read_under_their_old_names(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text('token_order = "share"\n')
+    assert read_settings(path).token_order == "contribution"

@@ -257,7 +257,7 @@ def test_an_ended_search_is_shortened_and_says_where_it_came_from(spec: RunSpec,
     before = wait_for(soft, lambda state: state.phase == "ended").result
     assert before is not None
     assert before["from_kl"] is None
-    search = Hard(length=4, init="prompt", init_prompt=str(soft.path), width=8, shorten=50.0, fluency=0.1)
+    search = Hard(length=4, init="prompt", init_prompt=str(soft.path), width=8, prune=50.0, fluency_weight=0.1)
     hard = start_run(spec.model_copy(update={"budget": budget, "search": search}), tmp_path)
     state = wait_for(hard, lambda state: state.phase == "ended")
     result = state.result

@@ -23,7 +23,7 @@ RESULT: dict[str, Any] = {
     "kl_before": 0.5,
     "from_kind": "soft",
     "from_kl": 0.02,
-    "fluency": 0.1,
+    "fluency_weight": 0.1,
     "log_likelihood": -7.25,
 }
 SHOWN = (
@@ -37,7 +37,7 @@ SHOWN = (
     "steps",
     "seconds",
 )
-SHOWN_TOO = ("reason", "run", "prompt_text", "projected_kl", "drift")
+SHOWN_TOO = ("reason", "run", "prompt_text", "projected_kl", "median_distance")
 
 
 def notes_of(result: dict[str, Any]) -> list[str]:

@@ -11,9 +11,9 @@ from distprompt_tui.runs import schema
 from distprompt_tui.runs.events import as_fields
 from distprompt_tui.runs.schema import (
     Event,
+    PositionCandidates,
     PromptToken,
     TokenMass,
-    Tried,
     TriedToken,
     decode_event,
     decode_light_event,
@@ -24,9 +24,12 @@ from tests.runs.test_state import started, step
 
 SNAPSHOT = schema.Snapshot(
     step=3, kl=2.7, entropy=1.5, reverse_kl=None, js=0.1, tv=0.2,
-    prompt=(PromptToken(1, " a", changed=2, gained=0.5, locked=True, surprisal=0.1), PromptToken(2, "\n", cosine=0.5)),
+    prompt=(
+        PromptToken(1, " a", changed=2, improvement=0.5, locked=True, surprisal=0.1),
+        PromptToken(2, "\n", cosine=0.5),
+    ),
     tokens=(TokenMass(7, " x", 0.5, 1 + 1e-7, -0.1),),
-    candidates=(None, Tried(3, 2.7, (TriedToken(2, "b", 2.5, True), TriedToken(4, "c", 2.7)))),
+    candidates=(None, PositionCandidates(3, 2.7, (TriedToken(2, "b", 2.5, True), TriedToken(4, "c", 2.7)))),
 )  # fmt: skip
 
 EVENTS: list[Event] = [

@@ -114,7 +114,7 @@ def test_a_head_optimum_that_comes_later_is_looked_for_in_what_is_new(tmp_path: 
     recorder.steps(1)
     first = summarise(recorder.run)
     assert first.head_optimum is None
-    assert first.scanned == recorder.run.events.stat().st_size
+    assert first.scan_offset == recorder.run.events.stat().st_size
     recorder.writer.write(schema.Bounds(floor=0.0, head_optimum=0.0))
     assert summarise(recorder.run, first).head_optimum == 0.0
 

@@ -19,7 +19,7 @@ from tests.search.test_methods import SETTINGS, search
 
 WEIGHT = 0.4
 FLUENT = {
-    name: settings.model_copy(update={"fluency": WEIGHT})
+    name: settings.model_copy(update={"fluency_weight": WEIGHT})
     for name, settings in SETTINGS.items()
     if isinstance(settings, specs.SwapSearchConfig)
 }

@@ -14,7 +14,7 @@ from distprompt_tui.search.retokenization import is_retokenization_stable
 from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 
-SETTINGS = Hard(length=4, width=16, bank=24, screen=False)
+SETTINGS = Hard(length=4, width=16, initial_pool=24, draft=False)
 
 
 def search(model: LanguageModel, settings: Hard = SETTINGS, steps: int = 12) -> HardSearch:
@@ -55,7 +55,7 @@ def test_a_step_swaps_at_one_position_and_all_have_their_turn(tiny_model: Langua
 
 def test_all_of_few_prompts_are_tried_and_then_it_ends(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
-    found = search(model, Hard(length=1, width=512, bank=4), steps=100)
+    found = search(model, Hard(length=1, width=512, initial_pool=4), steps=100)
     steps = list(found.steps())
     assert steps[-1].index < 100
     usable = found._allowed[:, None]
@@ -66,7 +66,7 @@ def test_all_of_few_prompts_are_tried_and_then_it_ends(tiny_models: dict[str, La
 
 
 def test_where_no_swap_helps_it_goes_on_from_variants_of_the_best(tiny_model: LanguageModel) -> None:
-    settings = SETTINGS.model_copy(update={"patience": 3, "kick": 3})
+    settings = SETTINGS.model_copy(update={"patience": 3, "perturbation": 3})
     found = search(tiny_model, settings, steps=60)
     steps = found.steps()
     next(steps)
@@ -110,7 +110,15 @@ def test_what_was_learned_of_a_position_outlives_the_prompt(tiny_model: Language
 
 @pytest.mark.parametrize(
     "changes",
-    [{"explore": 0.0}, {"explore": 1.0}, {"memory": 0}, {"pool": 1}, {"width": 1}, {"kick": 9}, {"bank": 1}],
+    [
+        {"explore": 0.0},
+        {"explore": 1.0},
+        {"memory": 0},
+        {"pool": 1},
+        {"width": 1},
+        {"perturbation": 9},
+        {"initial_pool": 1},
+    ],
     ids=str,
 )
 def test_every_setting_may_be_at_its_end(changes: dict[str, float], tiny_model: LanguageModel) -> None:

@@ -159,9 +159,9 @@ def test_scores_of_what_was_tried_are_exact(name: str, tiny_models: dict[str, La
             prompts[:, position] = torch.tensor([token for token, _ in tried.tokens])
             with torch.no_grad():
                 expected = forward_kl(outlier_target(model), model.next_token_logits(prompts))
-            assert tried.screened <= {token for token, _ in tried.tokens}
+            assert tried.draft_only <= {token for token, _ in tried.tokens}
             for (token, kl), truth in zip(tried.tokens, expected.tolist(), strict=True):
-                assert kl == pytest.approx(truth, abs=0.05 if token in tried.screened else 1e-4)
+                assert kl == pytest.approx(truth, abs=0.05 if token in tried.draft_only else 1e-4)
             seen += len(tried.tokens)
         before = prompt.ids
     assert seen > 10
@@ -178,7 +178,7 @@ def test_the_best_few_are_kept_while_the_rest_stays() -> None:
     assert second is not None
     assert first.tokens == ((1, 1.0), (5, 3.0))
     assert second.tokens == ((9, 0.5), (2, 1.0), (8, 2.0))
-    assert (first.screened, second.screened) == (frozenset(), {9})
+    assert (first.draft_only, second.draft_only) == (frozenset(), {9})
     assert tried.at(2) is None
     moved = torch.tensor([1, 9, 3])
     more = moved.repeat(20, 1)
@@ -189,7 +189,7 @@ def test_the_best_few_are_kept_while_the_rest_stays() -> None:
     assert again.step == 7
     assert len(again.tokens) == MOST_EACH
     assert again.tokens[:4] == ((20, 0.0), (21, 0.25), (9, 0.5), (22, 0.5))
-    assert again.screened == {20}  # the 9 stands there now: it was measured
+    assert again.draft_only == {20}  # the 9 stands there now: it was measured
     assert tried.at(0) == first  # what was tried there was tried beside the 2
     tried.note(moved, 0.5, 8, torch.tensor([[6, 9, 3]]), torch.tensor([4.0]), torch.tensor([True]))
     newest = tried.at(0)

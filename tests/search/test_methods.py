@@ -23,8 +23,8 @@ from tests.search.targets import outlier_target
 from tests.search.work import Work
 
 SETTINGS: dict[str, specs.TokenSearchConfig] = {
-    "hard": specs.Hard(length=4, width=16, bank=24, patience=3, screen=False),
-    "hard, screened": specs.Hard(length=4, width=16, bank=24, patience=3),
+    "hard": specs.Hard(length=4, width=16, initial_pool=24, patience=3, draft=False),
+    "hard, screened": specs.Hard(length=4, width=16, initial_pool=24, patience=3),
     "gcg": specs.Gcg(length=4, width=24, top_k=32),
     "gcg, two at once": specs.Gcg(length=4, width=24, top_k=32, n_replace=2),
     "hotflip": specs.Hotflip(length=4, width=16, beam=3),

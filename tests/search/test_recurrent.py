@@ -89,7 +89,9 @@ def test_a_search_takes_the_same_way_as_with_whole_runs_and_when_resumed(
     model = models[kind]
 
     def search() -> HardSearch:
-        return HardSearch(model, outlier_target(model), Hard(length=6, width=64, bank=24, screen=False), 12, seed=0)
+        return HardSearch(
+            model, outlier_target(model), Hard(length=6, width=64, initial_pool=24, draft=False), 12, seed=0
+        )
 
     def end(found: HardSearch) -> tuple[list[float], Tensor]:
         kls = [step.kls[-1] for step in found.steps()]

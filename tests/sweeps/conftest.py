@@ -13,7 +13,7 @@ import tomli_w
 
 from distprompt_tui.config.validation import checked
 from distprompt_tui.sweeps.directory import SweepDirectory
-from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.results import ResultRow
 from distprompt_tui.sweeps.sweep_spec import Sweep
 
 TIMED = ("seconds",)
@@ -75,6 +75,6 @@ def only_sweep(home: Path) -> SweepDirectory:
     return SweepDirectory(path)
 
 
-def untimed(rows: list[Row]) -> list[dict[str, Any]]:
+def untimed(rows: list[ResultRow]) -> list[dict[str, Any]]:
     """Rows without what differs between two sweeps of the same grid."""
     return [{name: value for name, value in vars(row).items() if name not in TIMED} for row in rows]

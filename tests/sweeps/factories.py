@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.results import ResultRow
 
 LN_V = 10.8
 
-PLAIN = Row(
+PLAIN = ResultRow(
     key="",
     model="toy",
     series="vanilla",
@@ -37,7 +37,7 @@ PLAIN = Row(
 )
 
 
-def row(**fields: Any) -> Row:
+def row(**fields: Any) -> ResultRow:
     """A row with some fields changed; its key says all that a key stands for."""
     made = replace(PLAIN, **fields)
     parts = (made.model, made.series, made.method, made.length, made.entropy_asked, made.target_index, made.seed)
@@ -57,7 +57,7 @@ def rows(
     head_share: float | None = 0.9,
     seed: int = 0,
     **fields: Any,
-) -> list[Row]:
+) -> list[ResultRow]:
     """A series: a curve of the divergence by entropy, with noise; `head_share` of it is the head optimum's."""
     generator = np.random.default_rng(seed)
     made = []

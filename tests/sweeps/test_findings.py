@@ -12,7 +12,7 @@ from distprompt_tui.reports.sweep_report import examples_of, report_sweep, sourc
 from distprompt_tui.sweeps.bootstrap import FEWEST_TARGETS
 from distprompt_tui.sweeps.catalog import load_sweep
 from distprompt_tui.sweeps.directory import SweepDirectory, SweepWriter, make_directory
-from distprompt_tui.sweeps.findings import judge
+from distprompt_tui.sweeps.findings import evaluate_finding
 from distprompt_tui.sweeps.tasks import SearchOutcome, SweepSearch, all_searches
 from distprompt_tui.text.terminal_text import visible_token
 from tests.sweeps.factories import row
@@ -43,10 +43,10 @@ def test_a_shipped_finding_tests_its_claim_with_enough_targets(name: str, quick:
     directory = make_directory(sweep, tmp_path)
     SweepWriter(directory).commit(map(made_up_row, all_searches(sweep)))
     assert sweep.finding is not None
-    verdicts = judge(directory.read_rows(), sweep.finding, sources_of(sweep))
+    findings = evaluate_finding(directory.read_rows(), sweep.finding, sources_of(sweep))
     expected = {"entropy": 1, "outliers": 2, "lm-targets": 2}[sweep.finding] * len(sweep.models) * 2
-    assert [verdict.outcome for verdict in verdicts] == ["supported"] * expected
-    assert not any(verdict.caveat for verdict in verdicts)
+    assert [result.outcome for result in findings] == ["supported"] * expected
+    assert not any(result.caveat for result in findings)
 
 
 def test_a_sweep_that_was_carried_out_has_a_page(whole: SweepDirectory) -> None:

@@ -1,4 +1,4 @@
-"""Rows of a sweep are of one model and one target file: what has changed since the first row is refused."""
+"""Rows of a sweep are of one model and one target file: what has changed since the first row is invalid."""
 
 from __future__ import annotations
 

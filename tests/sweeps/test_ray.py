@@ -16,7 +16,7 @@ from distprompt_tui.errors import UsageError
 from distprompt_tui.sweeps.directory import SweepDirectory, make_directory, read_lines
 from distprompt_tui.sweeps.executors import ray
 from distprompt_tui.sweeps.executors.ray import NO_CLUSTER, RayExecutor
-from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.results import ResultRow
 from distprompt_tui.sweeps.runner import Progress, SweepRunner
 from distprompt_tui.sweeps.sweep_spec import Sweep
 from tests.sweeps.conftest import untimed
@@ -60,9 +60,9 @@ def test_a_node_is_lost_and_every_row_is_there_once(
     assert executor.width == 2
     runner.run_tasks(runner.missing(), executor, show)
     executor.close()
-    assert not runner.given_up
+    assert not runner.failed
     assert [now.report.error for now in reports] == [None] * len(reports)
-    assert len(read_lines(directory.rows_file, Row)) == len(whole.read_rows())
+    assert len(read_lines(directory.rows_file, ResultRow)) == len(whole.read_rows())
     assert untimed(directory.read_rows()) == untimed(whole.read_rows())
 
 

@@ -21,7 +21,7 @@ from distprompt_tui.search.soft import SoftSearch
 from distprompt_tui.sweeps.directory import SweepDirectory, SweepWriter, make_directory, read_lines
 from distprompt_tui.sweeps.executors.local import LocalExecutor
 from distprompt_tui.sweeps.process import runner_pid
-from distprompt_tui.sweeps.results import Row
+from distprompt_tui.sweeps.results import ResultRow
 from distprompt_tui.sweeps.runner import Progress, SweepRunner
 from distprompt_tui.sweeps.sweep_spec import Sweep
 from distprompt_tui.sweeps.tasks import SearchOutcome, all_searches
@@ -93,14 +93,14 @@ def test_measured_then_killed_at_a_random_moment_nothing_is_done_twice_or_missin
     assert end.returncode == 0
     assert (json.loads(out)["done"], json.loads(out)["left"]) == (told["searches"], [])
     again = only_sweep(tmp_path)
-    keys = [row.key for row in read_lines(again.rows_file, Row)]
+    keys = [row.key for row in read_lines(again.rows_file, ResultRow)]
     assert len(keys) == len(set(keys)) == told["searches"]
     assert untimed(again.read_rows()) == untimed(whole.read_rows())
 
 
 def rows_under(home: Path) -> int:
     """How many rows were written under a home so far."""
-    return len(read_lines(only_sweep(home).rows_file, Row))
+    return len(read_lines(only_sweep(home).rows_file, ResultRow))
 
 
 def test_a_worker_that_is_killed_is_followed_by_another(
@@ -121,7 +121,7 @@ def test_a_worker_that_is_killed_is_followed_by_another(
     runner.run_tasks(runner.missing(), executor, show)
     executor.close()
     assert [error for error in failed if error] == ["its worker was killed by signal 9"]
-    assert not runner.given_up
+    assert not runner.failed
     assert untimed(directory.read_rows()) == untimed(whole.read_rows())
 
 
@@ -135,8 +135,8 @@ def test_what_always_fails_is_given_up_and_told(
     end = start(sweep, tmp_path)
     out, err = end.communicate(timeout=DEADLINE_SECONDS)
     assert end.returncode == 1
-    assert "given up after 2 attempts, 2 searches: " in out
-    assert "refused, 1 searches: an entropy of 100 nats is out of reach" in out
+    assert "failed after 2 attempts, 2 searches: " in out
+    assert "invalid, 1 searches: an entropy of 100 nats is out of reach" in out
     assert err.count("failed: ") == 4
     directory = only_sweep(tmp_path)
     assert [row.model for row in directory.read_rows()] == list(tiny_sweep.models)
@@ -179,7 +179,7 @@ def test_half_a_line_is_no_row_and_spoils_none(whole: SweepDirectory, tiny_sweep
     writer.commit(outcomes)
     writer.commit(outcomes)
     assert directory.read_rows() == rows
-    assert len(read_lines(directory.rows_file, Row)) == len(rows)
+    assert len(read_lines(directory.rows_file, ResultRow)) == len(rows)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -32,9 +32,9 @@ def test_entropy_of_known_distributions() -> None:
 @given(size=sizes, seed=seeds, fraction=fractions)
 def test_temperature_reaches_every_entropy_and_keeps_the_order(size: int, seed: int, fraction: float) -> None:
     logits = normal_logits(seed, size)
-    asked = fraction * log(size)
-    probabilities, inverse = scale_to_entropy(logits, asked)
-    assert abs(entropy(probabilities) - asked) <= 1e-9
+    requested = fraction * log(size)
+    probabilities, inverse = scale_to_entropy(logits, requested)
+    assert abs(entropy(probabilities) - requested) <= 1e-9
     assert abs(probabilities.sum() - 1) <= 1e-12
     assert np.all(np.diff(probabilities[np.argsort(logits)]) >= 0)
     assert np.isfinite(inverse)
@@ -52,13 +52,13 @@ def test_ends_are_exact(size: int, seed: int) -> None:
 
 @given(arrays(np.float64, 5, elements=st.floats(-300, 300).map(lambda logit: round(logit, 9))), fractions)
 def test_any_logits_give_what_was_asked_or_are_refused(logits: np.ndarray, fraction: float) -> None:
-    asked = fraction * log(5)
+    requested = fraction * log(5)
     least = log(np.count_nonzero(logits == logits.max()))
-    if asked < least - 1e-3:
+    if requested < least - 1e-3:
         with pytest.raises(TargetError, match="out of reach"):
-            scale_to_entropy(logits, asked)
+            scale_to_entropy(logits, requested)
     else:
-        check_entropy(scale_to_entropy(logits, asked)[0], asked)
+        check_entropy(scale_to_entropy(logits, requested)[0], requested)
 
 
 @given(size=sizes, seed=seeds)

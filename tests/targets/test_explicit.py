@@ -34,20 +34,20 @@ def from_array(vocabulary: Vocabulary, folder: Path, array: Any) -> Target:
 
 
 def test_masses_that_sum_to_one_are_all_there_is(vocabulary: Vocabulary) -> None:
-    target = build_target(Explicit(masses={"t1": 0.5, "id:4": 0.5}), vocabulary)
+    target = build_target(Explicit(probabilities={"t1": 0.5, "id:4": 0.5}), vocabulary)
     assert target.probabilities.tolist() == [0, 0.5, 0, 0, 0.5, 0]
     assert target.entropy == pytest.approx(log(2))
 
 
 def test_the_rest_is_spread_over_the_other_tokens(vocabulary: Vocabulary) -> None:
-    target = build_target(Explicit(masses={"t1": 0.4, "t2": 0.0}), vocabulary)
+    target = build_target(Explicit(probabilities={"t1": 0.4, "t2": 0.0}), vocabulary)
     np.testing.assert_allclose(target.probabilities, [0.2, 0.4, 0, 0, 0.2, 0.2])
     assert target.notes["named_mass"] == pytest.approx(0.4)
 
 
 def test_the_rest_follows_the_model(vocabulary: Vocabulary, fake_model: Any) -> None:
     model = fake_model({"\n": np.array([0.1, 0.2, 0.3, 0.1, 0.2, 0.1])})
-    target = build_target(Explicit(masses={"t1": 0.3}, rest="model"), vocabulary, model)
+    target = build_target(Explicit(probabilities={"t1": 0.3}, rest="model"), vocabulary, model)
     np.testing.assert_allclose(target.probabilities, [0.1, 0.3, 0.3, 0, 0.2, 0.1])
 
 
@@ -55,7 +55,7 @@ def test_the_rest_follows_the_model(vocabulary: Vocabulary, fake_model: Any) -> 
 def test_named_tokens_hold_what_was_written(vocabulary: Vocabulary, weights: list[float], total: float) -> None:
     whole = sum(weights) or 1.0
     masses = {f"t{number}": weight / whole * total for number, weight in enumerate(weights)}
-    p = build_target(Explicit(masses=masses), vocabulary).probabilities
+    p = build_target(Explicit(probabilities=masses), vocabulary).probabilities
     assert p.sum() == pytest.approx(1, abs=1e-12)
     assert p[3] == 0
     for token, mass in masses.items():
@@ -63,7 +63,9 @@ def test_named_tokens_hold_what_was_written(vocabulary: Vocabulary, weights: lis
 
 
 def test_written_out_thirds_are_taken_as_one(vocabulary: Vocabulary) -> None:
-    target = build_target(Explicit(masses={"t0": 0.3333333333, "t1": 0.3333333333, "t2": 0.3333333333}), vocabulary)
+    target = build_target(
+        Explicit(probabilities={"t0": 0.3333333333, "t1": 0.3333333333, "t2": 0.3333333333}), vocabulary
+    )
     assert np.count_nonzero(target.probabilities) == 3
     assert target.probabilities.sum() == pytest.approx(1, abs=1e-15)
 
@@ -83,18 +85,18 @@ def test_written_out_thirds_are_taken_as_one(vocabulary: Vocabulary) -> None:
 )
 def test_wrong_masses_are_refused(masses: dict[str, float], complaint: str, vocabulary: Vocabulary) -> None:
     with pytest.raises(TargetError, match=complaint):
-        build_target(Explicit(masses=masses), vocabulary)
+        build_target(Explicit(probabilities=masses), vocabulary)
 
 
 def test_a_string_of_more_than_one_token_is_refused(byte_level: Vocabulary) -> None:
     with pytest.raises(TargetError, match="not one token for this model but"):
-        build_target(Explicit(masses={" banana split": 0.5}), byte_level)
+        build_target(Explicit(probabilities={" banana split": 0.5}), byte_level)
 
 
 def test_the_rest_that_the_model_gives_nothing_is_refused(vocabulary: Vocabulary, fake_model: Any) -> None:
     model = fake_model({"\n": np.array([0.0, 1.0, 0.0, 0.0, 0.0, 0.0])})
     with pytest.raises(TargetError, match="no other token can hold the rest"):
-        build_target(Explicit(masses={"t1": 0.3}, rest="model"), vocabulary, model)
+        build_target(Explicit(probabilities={"t1": 0.3}, rest="model"), vocabulary, model)
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,11 @@ def test_lm_is_the_models_own_without_padding_rows(word_vocabulary: Any, fake_mo
     assert "'hello'" in target.recipe
 
 
-@given(asked=st.floats(0.01, 3.9))
-def test_lm_at_an_entropy(asked: float, word_vocabulary: Any, fake_model: Any) -> None:
+@given(requested=st.floats(0.01, 3.9))
+def test_lm_at_an_entropy(requested: float, word_vocabulary: Any, fake_model: Any) -> None:
     own = random_distribution(50)
-    target = build_target(Lm(text="a", entropy=asked), word_vocabulary(50), fake_model({"a": own}))
-    assert target.entropy == pytest.approx(asked, abs=1e-6)
+    target = build_target(Lm(text="a", entropy=requested), word_vocabulary(50), fake_model({"a": own}))
+    assert target.entropy == pytest.approx(requested, abs=1e-6)
     assert np.all(np.diff(target.probabilities[np.argsort(own)]) >= 0)
 
 
@@ -108,7 +108,7 @@ NEEDING = [
     Lm(text="a"),
     Shuffled(text="a"),
     Reachable(),
-    Explicit(masses={"t1": 0.5}, rest="model"),
+    Explicit(probabilities={"t1": 0.5}, rest="model"),
     Mixture(
         parts=(
             MixturePart(weight=1, target=Uniform()),
@@ -118,7 +118,7 @@ NEEDING = [
 ]
 NOT_NEEDING = [
     Vanilla(entropy=1),
-    Explicit(masses={"t1": 0.5}),
+    Explicit(probabilities={"t1": 0.5}),
     Mixture(parts=(MixturePart(weight=1, target=Uniform()),)),
 ]
 

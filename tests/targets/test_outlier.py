@@ -33,15 +33,15 @@ from distprompt_tui.targets.outlier import check_mass, largest_mass
 def test_outliers_hold_nearly_all_they_can(
     word_vocabulary: Any, size: int, count: int, fraction: float, delta: float, seed: int
 ) -> None:
-    asked = fraction * log(size)
-    target = build_target(Outlier(entropy=asked, count=count, delta=delta, seed=seed), word_vocabulary(size))
-    bound = largest_mass(asked, count, size)
+    requested = fraction * log(size)
+    target = build_target(Outlier(entropy=requested, count=count, delta=delta, seed=seed), word_vocabulary(size))
+    bound = largest_mass(requested, count, size)
     held = np.sort(target.probabilities)[::-1][:count].sum()  # no fewer than the outliers' own
     mass = float(target.notes["outlier_mass"])
     assert bound - delta <= mass <= bound + 1e-12
     assert mass <= held + 1e-12
     assert target.notes["outlier_mass_bound"] == bound
-    assert abs(target.entropy - asked) <= 1e-6
+    assert abs(target.entropy - requested) <= 1e-6
 
 
 @given(st.lists(st.floats(1e-6, 1), min_size=3, max_size=40), st.integers(1, 5), st.floats(0.1, 8))
@@ -57,13 +57,13 @@ def test_no_distribution_puts_more_on_k_tokens(weights: list[float], count: int,
 @pytest.mark.parametrize(("count", "size"), [(1, 2), (1, 50), (3, 50), (10, 1000)])
 @pytest.mark.parametrize("fraction", [0.05, 0.3, 0.6, 0.9, 0.99])
 def test_the_bound_is_met_by_a_brute_force_maximisation(count: int, size: int, fraction: float) -> None:
-    asked = fraction * log(size)
+    requested = fraction * log(size)
     best = 0.0
     for mass in np.linspace(count / size, 1, 20_001):  # k tokens alike, and the rest alike: the widest at this mass
         levels = np.array([mass / count] * count + [(1 - mass) / (size - count)] * (size - count))
-        if entropy(levels) >= asked:
+        if entropy(levels) >= requested:
             best = max(best, mass)
-    assert largest_mass(asked, count, size) == pytest.approx(best, abs=1e-4)
+    assert largest_mass(requested, count, size) == pytest.approx(best, abs=1e-4)
 
 
 def test_the_mass_of_a_single_outlier_agrees_with_the_reference() -> None:

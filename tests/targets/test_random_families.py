@@ -42,16 +42,16 @@ def test_the_entropy_is_reached(
     family: str, word_vocabulary: Any, size: int, missing: frozenset[int], fraction: float, seed: int
 ) -> None:
     vocabulary = word_vocabulary(size, missing)
-    asked = fraction * log(size)
-    target = build_target(FAMILIES[family](asked, seed), vocabulary)
+    requested = fraction * log(size)
+    target = build_target(FAMILIES[family](requested, seed), vocabulary)
     p = target.probabilities
     assert p.shape == (size + len(missing),)
     assert p.dtype == np.float64
     assert p.min() >= 0
     assert abs(p.sum() - 1) <= 1e-12
     assert not p[~vocabulary.allowed].any()
-    assert abs(-np.sum(p[p > 0] * np.log(p[p > 0])) - asked) <= 1e-6
-    assert target.entropy == pytest.approx(asked, abs=1e-6)
+    assert abs(-np.sum(p[p > 0] * np.log(p[p > 0])) - requested) <= 1e-6
+    assert target.entropy == pytest.approx(requested, abs=1e-6)
 
 
 @every_family
@@ -99,13 +99,13 @@ def test_targets_cannot_be_written_to(word_vocabulary: Any) -> None:
         target.probabilities[0] = 1
 
 
-@pytest.mark.parametrize("asked", [1.0, 3.0, 5.0, 6.0])
-def test_vanilla_lowers_the_unlikely_tokens_together(asked: float) -> None:
+@pytest.mark.parametrize("requested", [1.0, 3.0, 5.0, 6.0])
+def test_vanilla_lowers_the_unlikely_tokens_together(requested: float) -> None:
     """Sign descent moves the lower bump as one, where a temperature would stretch it by `inverse`."""
     before = np.random.default_rng(0).standard_normal(3000)
     lower = [0.1, 0.7]  # quantiles of the lower bump
-    stretch = np.ptp(np.quantile(descend(before, asked), lower)) / np.ptp(np.quantile(before, lower))
-    _, inverse = scale_to_entropy(before, asked)
+    stretch = np.ptp(np.quantile(descend(before, requested), lower)) / np.ptp(np.quantile(before, lower))
+    _, inverse = scale_to_entropy(before, requested)
     assert stretch < 1
     assert inverse > 2
 

@@ -42,7 +42,7 @@ def test_nats_are_short(value: float) -> None:
 
 @given(numbers)
 def test_shares_keep_their_column(value: float) -> None:
-    assert len(formatting.percent(value)) <= formatting.SHARE_WIDTH
+    assert len(formatting.percent(value)) <= formatting.CONTRIBUTION_WIDTH
 
 
 @given(numbers)
@@ -109,17 +109,17 @@ def test_two_bars_colour_repeats_the_sign() -> None:
 
 @given(numbers, widths)
 def test_meters_are_as_wide_as_asked(fraction: float, width: int) -> None:
-    assert cell_len(formatting.meter(fraction, width)) == width
+    assert cell_len(formatting.bar(fraction, width)) == width
 
 
 @given(st.floats(0, 1, exclude_min=True), st.integers(1, 40))
 def test_meters_show_everything_above_nothing(fraction: float, width: int) -> None:
-    assert formatting.meter(fraction, width).strip()
+    assert formatting.bar(fraction, width).strip()
 
 
 @given(st.lists(masses, max_size=80), widths)
 def test_levels_have_the_width_and_leave_zero_empty(values: list[float], width: int) -> None:
-    text = formatting.levels(values, width)
+    text = formatting.sparkline(values, width)
     assert len(text) == width
     if not any(values):
         assert not text.strip()

@@ -141,7 +141,7 @@ class Recorder:
                     i,
                     texts[i],
                     changed=self.step if i == 3 else 1,
-                    gained=0.25 if i == 3 else None,
+                    improvement=0.25 if i == 3 else None,
                     locked=i == 5,
                     surprisal=surprisal,
                 )
@@ -162,11 +162,11 @@ class Recorder:
         )
 
 
-def candidates(step: int) -> tuple[schema.Tried | None, ...]:
+def candidates(step: int) -> tuple[schema.PositionCandidates | None, ...]:
     """What was tried at the fourth position, one token only by a screener, and nothing elsewhere."""
     texts = strings()
     tokens = (schema.TriedToken(i, texts[i], 1.5 + i / 4 + step / 1000, i == 3) for i in (0, 20, 3))
-    tried = schema.Tried(step, 2.0, tuple(tokens))
+    tried = schema.PositionCandidates(step, 2.0, tuple(tokens))
     return tuple(tried if position == 3 else None for position in range(10))
 
 

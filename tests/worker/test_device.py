@@ -15,9 +15,9 @@ def test_a_process_that_computes_is_busy_and_one_that_sleeps_is_not() -> None:
     until = time.process_time() + 0.3
     while time.process_time() < until:
         pass
-    busy = meter.use()
+    busy = meter.utilization()
     time.sleep(0.5)
-    idle = meter.use()
+    idle = meter.utilization()
     assert busy is not None
     assert idle is not None
     assert busy > 0
@@ -34,8 +34,8 @@ def test_a_gpu_that_does_not_tell_is_asked_once(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(torch.cuda, "utilization", refuse)
     meter = DeviceMeter(torch.device("cuda"))
-    assert [meter.use(), meter.use()] == [None, None]
+    assert [meter.utilization(), meter.utilization()] == [None, None]
     assert asked == [torch.device("cuda")]
     monkeypatch.setattr(torch.cuda, "utilization", lambda device: 97)
-    assert DeviceMeter(torch.device("cuda")).use() == 97.0
-    assert DeviceMeter(torch.device("mps")).use() is None
+    assert DeviceMeter(torch.device("cuda")).utilization() == 97.0
+    assert DeviceMeter(torch.device("mps")).utilization() is None

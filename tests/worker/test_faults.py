@@ -317,7 +317,7 @@ def test_a_run_of_a_newer_version_is_shown_as_far_as_it_is_known_and_left_alone(
 def test_a_run_of_an_older_version_is_shown(run: RunDirectory) -> None:
     """One that knew neither versions nor sequence numbers nor the fields that came later."""
     start_faulty(run).join()
-    later = ("v", "seq", "memory", "use", "positions", "closed", "agreement")
+    later = ("v", "seq", "memory", "utilization", "positions", "closed", "agreement")
     lines = [json.loads(line) for line in run.events.read_text().splitlines()]
     run.events.write_text(
         "".join(json.dumps({name: line[name] for name in line if name not in later}) + "\n" for line in lines)

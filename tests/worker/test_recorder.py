@@ -44,8 +44,8 @@ def test_events_become_rarer_with_the_age_of_a_run_and_the_newest_is_beside_them
         clock += 300
         writer.record(step, search)
         if step.index == 270:
-            newest = json.loads(run.newest.read_text())
-            assert {"step", "snapshot"} & {event["type"] for event in newest}
+            latest = json.loads(run.latest.read_text())
+            assert {"step", "snapshot"} & {event["type"] for event in latest}
             state = reduce_all(EventLogReader(run.events).read())
             assert (state.step, state.snapshot and state.snapshot.step) == (270, 270)
     counts = Counter(event["type"] for event in Tailer(run.events, decode_object).read())

@@ -51,5 +51,5 @@ def test_a_prompt_that_somebody_waits_for_is_measured_at_once(
 ) -> None:
     asked = SurprisalCache(tiny_models["llama"])
     asked.of(torch.tensor([5, 6, 7]))
-    assert None not in asked.of(torch.tensor([6, 5, 7]), at_once=True)[1:]
+    assert None not in asked.of(torch.tensor([6, 5, 7]), force=True)[1:]
     assert clock[0] == 2

@@ -13,7 +13,7 @@ from typing import IO
 
 from distprompt_tui.runs.isolation import isolated, python
 from distprompt_tui.runs.process import WORKER_ENVIRONMENT
-from distprompt_tui.sweeps.executors.protocol import Report, report_of
+from distprompt_tui.sweeps.executors.protocol import AttemptResult, report_of
 from distprompt_tui.sweeps.tasks import Task
 
 
@@ -36,7 +36,7 @@ class LocalExecutor:
     def submit(self, task: Task) -> None:
         self._waiting.append(task)
 
-    def wait(self) -> Report:
+    def wait(self) -> AttemptResult:
         while True:
             self._hand_out()
             worker, line = self._ended.get()

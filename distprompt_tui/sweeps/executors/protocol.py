@@ -9,7 +9,7 @@ from distprompt_tui.sweeps.tasks import SearchOutcome, Task
 
 
 @dataclass(frozen=True)
-class Report:
+class AttemptResult:
     """How one attempt at a task ended.
 
     Attributes:
@@ -38,7 +38,7 @@ class Executor(Protocol):
         """Take a task; returns at once."""
         ...
 
-    def wait(self) -> Report:
+    def wait(self) -> AttemptResult:
         """The next attempt that has ended; blocks until there is one. One task at least must be submitted."""
         ...
 
@@ -47,7 +47,9 @@ class Executor(Protocol):
         ...
 
 
-def report_of(task: Task, answer: dict[str, Any]) -> Report:
+def report_of(task: Task, handle_task: dict[str, Any]) -> AttemptResult:
     """The report of what a worker answered."""
-    outcomes = tuple(SearchOutcome.model_validate(outcome) for outcome in answer.get("outcomes", ()))
-    return Report(task, outcomes, answer.get("error"), answer.get("seconds", 0.0), answer.get("peak_bytes", 0))
+    outcomes = tuple(SearchOutcome.model_validate(outcome) for outcome in handle_task.get("outcomes", ()))
+    return AttemptResult(
+        task, outcomes, handle_task.get("error"), handle_task.get("seconds", 0.0), handle_task.get("peak_bytes", 0)
+    )

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from distprompt_tui.errors import UsageError, first_line
-from distprompt_tui.sweeps.executors.protocol import Report, report_of
+from distprompt_tui.sweeps.executors.protocol import AttemptResult, report_of
 from distprompt_tui.sweeps.tasks import Task
 
 LOCAL = "local"
@@ -66,13 +66,13 @@ class RayExecutor:
     def submit(self, task: Task) -> None:
         self._tasks[self._answer.remote(task.model_dump(mode="json"), self._threads)] = task
 
-    def wait(self) -> Report:
+    def wait(self) -> AttemptResult:
         (reference,), _ = self._ray.wait(list(self._tasks), num_returns=1)
         task = self._tasks.pop(reference)
         try:
             return report_of(task, self._ray.get(reference))
         except self._ray.exceptions.RayError as error:
-            return Report(task, error=f"{type(error).__name__}: {str(error).splitlines()[0]}")
+            return AttemptResult(task, error=f"{type(error).__name__}: {str(error).splitlines()[0]}")
 
     def close(self) -> None:
         """See `Executor.close`; a cluster that was there before stays, without the sweep's tasks."""

@@ -9,7 +9,7 @@ from textual.message import Message
 
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import joined, justify, truncate, wrapped
 from distprompt_tui.tui.editor.target_draft import Rest
 from distprompt_tui.tui.widgets.line_widget import LineWidget
@@ -79,8 +79,8 @@ class ValidationBar(LineWidget[ValidationData]):
 
 def validation_lines(data: ValidationData, width: int, height: int) -> list[Line]:
     """The problem, or that there is none; then the row in focus, where the problem does not tell it already."""
-    row = "" if data.row in data.problem else safe(data.row)
-    text = safe(data.problem[:1].upper() + data.problem[1:]) or "A search can be started on it: ^g"
+    row = "" if data.row in data.problem else sanitize(data.row)
+    text = sanitize(data.problem[:1].upper() + data.problem[1:]) or "A search can be started on it: ^g"
     sign, role = ("✕ ", "error") if data.is_wrong else ("○ ", "quiet") if data.problem else ("● ", "good")
     words = wrapped(text, width - 2, "error" if data.is_wrong else "", max_lines=1 if row else height)
     lines: list[Line] = [[(sign if number == 0 else "  ", role), *line] for number, line in enumerate(words)]

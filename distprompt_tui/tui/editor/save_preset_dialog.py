@@ -11,7 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import content, wrapped
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.widgets.dialogs import Answer, Question
@@ -40,7 +40,7 @@ class NameDialog(ModalScreen[str | None]):
             box.border_subtitle = "enter saves, esc goes back"
             yield field
             if self._problem:
-                yield Static(content(wrapped(safe(self._problem), _WIDTH, "error")), markup=False)
+                yield Static(content(wrapped(sanitize(self._problem), _WIDTH, "error")), markup=False)
             else:
                 words = "It stands in the list of targets after that, and on the command line as --preset."
                 yield Static(content(wrapped(words, _WIDTH, "quiet")), markup=False)
@@ -51,9 +51,9 @@ class NameDialog(ModalScreen[str | None]):
 
 def replace_question(name: str, *, shipped: bool) -> Question:
     what = (
-        f"{safe(name)} comes with the program. Yours would take its place in the list; the file that ships stays."
+        f"{sanitize(name)} comes with the program. Yours would take its place in the list; the file that ships stays."
         if shipped
-        else f"There is a preset {safe(name)} already. What it holds now would be lost."
+        else f"There is a preset {sanitize(name)} already. What it holds now would be lost."
     )
     return Question("Save", what, [Answer("replace", "r", "Take its place"), Answer("other", "x", "Another name")])
 
@@ -98,5 +98,5 @@ async def save_under_a_name(app: App[Any], spec: RunSpec, name: str) -> RunSpec 
         except DistPromptError as error:
             problem = str(error)
             continue
-        app.notify(safe(str(path)), title=f"Saved as {safe(name)}", timeout=8, markup=False)
+        app.notify(sanitize(str(path)), title=f"Saved as {sanitize(name)}", timeout=8, markup=False)
         return named

@@ -14,7 +14,7 @@ from textual.widgets import Input
 
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.editor import target_draft
 from distprompt_tui.tui.editor.draft_form import DraftForm
 from distprompt_tui.tui.editor.lines import ValidationBar, ValidationData
@@ -178,9 +178,9 @@ class EditorScreen(AppScreen):
         self.show_keys()
 
     def _title(self) -> Line:
-        name = safe(self._opening.preset) or "a new target"
+        name = sanitize(self._opening.preset) or "a new target"
         state = ("  ● not saved", "warning") if self.has_changes else ("", "")
-        return [("Editor  ", "heading"), (name, "strong"), (f"  for {safe(self._model.name)}", "quiet"), state]
+        return [("Editor  ", "heading"), (name, "strong"), (f"  for {sanitize(self._model.name)}", "quiet"), state]
 
     def _show_target(self) -> None:
         """The newest target that was made, until the present one is."""

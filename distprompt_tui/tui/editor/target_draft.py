@@ -166,7 +166,7 @@ def draft_of(target: spec.TargetSpec) -> Draft:
 
     match target:
         case spec.Explicit() if is_written_out(target):
-            rows = tuple(Row(escape_field(token), f"{mass!r}") for token, mass in target.masses.items())
+            rows = tuple(Row(escape_field(token), f"{mass!r}") for token, mass in target.probabilities.items())
             return Draft(rows=rows, rest=target.rest, text="" if target.text == "\n" else escape_field(target.text))
         case spec.Lm(model=None):
             entropy = "" if target.entropy is None else f"{target.entropy!r}"
@@ -179,7 +179,7 @@ def is_written_out(target: spec.TargetSpec) -> bool:
     """Whether `draft_of` keeps all of a target in its rows."""
     from distprompt_tui.config import spec
 
-    return isinstance(target, spec.Explicit) and 0 < len(target.masses) <= MAX_ROWS
+    return isinstance(target, spec.Explicit) and 0 < len(target.probabilities) <= MAX_ROWS
 
 
 # Changes.
@@ -216,7 +216,7 @@ def summary_of(target: spec.TargetSpec) -> str:
     match target:
         case spec.Explicit():
             spread = "evenly" if target.rest == "uniform" else "like the model's own distribution"
-            return f"Masses of {_tokens(len(target.masses))} written by hand, the rest spread {spread}."
+            return f"Masses of {_tokens(len(target.probabilities))} written by hand, the rest spread {spread}."
         case spec.Lm():
             scaled = "" if target.entropy is None else f", brought to {target.entropy:g} nats"
             return f"The model's own distribution after “{target.text}”{scaled}."
@@ -277,7 +277,7 @@ def _check_rows(draft: Draft, vocabulary: Vocabulary) -> DraftValidation:
     if not masses:
         return DraftValidation(tuple(rows), total, problem=unfinished or _NOTHING_YET)
     text = unescape(draft.text) if draft.rest == "model" else ""
-    target = spec.Explicit(masses=masses, rest=draft.rest, text=text or "\n")
+    target = spec.Explicit(probabilities=masses, rest=draft.rest, text=text or "\n")
     return DraftValidation(tuple(rows), total, target, unfinished)
 
 

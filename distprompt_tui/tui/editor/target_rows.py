@@ -12,7 +12,7 @@ from textual.message import Message
 from textual.widgets import Input
 
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import truncate, width_of
 from distprompt_tui.tui.editor.target_draft import Row, RowValidation
 from distprompt_tui.tui.widgets.line_widget import LineWidget
@@ -29,9 +29,9 @@ class RowNote(LineWidget[RowValidation]):
 
 def note_line(report: RowValidation, width: int) -> Line:
     if not report.is_wrong:
-        return truncate([(safe(report.short), "faint")], width)
-    whole: Line = [("✕ ", "error"), (safe(report.sentence), "error")]
-    return whole if width_of(whole) <= width else truncate([("✕ ", "error"), (safe(report.short), "error")], width)
+        return truncate([(sanitize(report.short), "faint")], width)
+    whole: Line = [("✕ ", "error"), (sanitize(report.sentence), "error")]
+    return whole if width_of(whole) <= width else truncate([("✕ ", "error"), (sanitize(report.short), "error")], width)
 
 
 class TargetRow(Horizontal):

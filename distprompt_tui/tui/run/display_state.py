@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, Span
-from distprompt_tui.text.terminal_text import fit_to, safe, visible_token
+from distprompt_tui.text.terminal_text import fit_to, sanitize, visible_token
 from distprompt_tui.tui.drawing.styled_text import key_hints
 from distprompt_tui.tui.run.model_queries import Influence, ModelQueries
 from distprompt_tui.tui.run.playback import Playback
@@ -52,9 +52,9 @@ def select_display_state(
     """
     base = _base(run, frozen_state, playback, queries)
     if queries.status:
-        return replace(base, note=(("◐ ", "warning"), (safe(queries.status), "")))
+        return replace(base, note=(("◐ ", "warning"), (sanitize(queries.status), "")))
     if queries.problem:
-        return replace(base, note=(("✕ ", "error"), (safe(queries.problem), "error"), *_hints("esc back")))
+        return replace(base, note=(("✕ ", "error"), (sanitize(queries.problem), "error"), *_hints("esc back")))
     if (influence := queries.influence) is not None:
         source: DataSource = "frozen" if base.source == "newest" else base.source
         return replace(base, state=influence.state, source=source, note=_about(influence), influence=influence)

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.platform import clipboard
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.widgets.dialogs import copy_question, export_question
 
 if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
-    from distprompt_tui.runs.export import Format
+    from distprompt_tui.runs.export import ExportFormat
     from distprompt_tui.runs.state import RunState
     from distprompt_tui.tui.widgets.app_screen import AppScreen
 
@@ -47,7 +47,7 @@ class RunExport:
             self._screen.notify(message, severity="warning")
             return
         kept = None if self._read_only else clipboard.keep(text, self._run.path)
-        places = [f"in {safe(str(kept))}"] if kept else []
+        places = [f"in {sanitize(str(kept))}"] if kept else []
         if len(text.encode()) <= clipboard.MAX_TERMINAL_BYTES:
             self._screen.app.copy_to_clipboard(text)
             places.insert(0, "sent to the terminal's clipboard (OSC 52)")
@@ -66,8 +66,8 @@ class RunExport:
         if (format_ := await self._screen.app.push_screen_wait(export_question(method))) is None:
             return
         try:
-            path = await in_thread(export_run, self._run, cast("Format", format_))
+            path = await in_thread(export_run, self._run, cast("ExportFormat", format_))
         except (DistPromptError, OSError) as error:
             self._screen.show_error(error)
             return
-        self._screen.notify(safe(str(path)), title="Exported", timeout=10, markup=False)
+        self._screen.notify(sanitize(str(path)), title="Exported", timeout=10, markup=False)

@@ -13,7 +13,7 @@ from textual.widgets import Input, Label, Static
 from distprompt_tui.config.methods import METHODS
 from distprompt_tui.errors import UsageError
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import content, wrapped
 from distprompt_tui.tui.widgets.visible_input import Field
 
@@ -58,7 +58,7 @@ class ForkDialog(ModalScreen["RunSpec | None"]):
         try:
             self.dismiss(forked(self._spec, changed))
         except UsageError as error:
-            self._show_message(wrapped(safe(str(error)), _WIDTH, "error", max_lines=3))
+            self._show_message(wrapped(sanitize(str(error)), _WIDTH, "error", max_lines=3))
 
     def _show_message(self, lines: list[Line]) -> None:
         self._message.update(content(lines))

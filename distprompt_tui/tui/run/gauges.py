@@ -9,7 +9,7 @@ from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import fit_parts, truncate, wrapped
 from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 
@@ -53,7 +53,7 @@ def entropy_lines(data: EntropyData, width: int) -> list[Line]:
 def _gauge(name: str, value: float | None, top: float, width: int, role: str) -> Line:
     label: Line = [(f"{name:<9} ", "quiet"), (f"{formatting.nats(value):>7} ", role)]
     room = max(width - 18, 0)
-    return [*label, (formatting.meter(value / top, room) if value is not None else "", role)]
+    return [*label, (formatting.bar(value / top, room) if value is not None else "", role)]
 
 
 _NOTHING_YET = "What is still to gain is known after the first step."
@@ -167,7 +167,7 @@ def _explained(data: ExcessData, width: int) -> list[Line]:
     """Where the bounds stand: proven, measured, or why not."""
     bounds = data.bounds
     if bounds.why_no_floor:
-        return wrapped(safe(f"No floor: {bounds.why_no_floor}"), width, "quiet", max_lines=2)
+        return wrapped(sanitize(f"No floor: {bounds.why_no_floor}"), width, "quiet", max_lines=2)
     if bounds.floor is None and bounds.head_optimum is None:
         expected = "Floor and head optimum are being computed."
         return wrapped(expected if data.bounds_expected else "No bounds were found.", width, "quiet", max_lines=2)

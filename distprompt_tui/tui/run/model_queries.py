@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.runs.reducer import as_of
+from distprompt_tui.runs.reducer import state_at
 from distprompt_tui.runs.schema import read_snapshot
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.tui.platform.subprocesses import ModelClient
@@ -66,7 +66,7 @@ class ModelQueries:
         self.text, self.substituted, self.influence = text, None, None
         answer = await self._ask(model, "instead", text=text)
         if (snapshot := read_snapshot(answer)) is not None:
-            measured = as_of(state, snapshot)
+            measured = state_at(state, snapshot)
             self.substituted = replace(measured, best_kl=measured.kl, best_step=None)
 
     async def attribute(self, token: int, text: str, model: str, state: RunState) -> None:

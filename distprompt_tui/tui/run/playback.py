@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-from distprompt_tui.runs.event_reader import EventLogReader, Place
-from distprompt_tui.runs.reducer import as_of
+from distprompt_tui.runs.event_reader import EventLogReader, SnapshotOffset
+from distprompt_tui.runs.reducer import state_at
 from distprompt_tui.runs.schema import Step
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.tui.platform.threads import in_thread
@@ -38,7 +38,7 @@ class Playback:
         return self.current is not None
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def places(self) -> tuple[SnapshotOffset, ...]:
         return self._recording.places
 
     async def seek(self, index: int, run: RunState) -> None:
@@ -55,7 +55,7 @@ class Playback:
         visit = self._visit
         snapshot = await in_thread(self._recording.snapshot, places[self._index])
         if snapshot is not None and visit == self._visit:
-            self.current = as_of(run, snapshot)
+            self.current = state_at(run, snapshot)
 
     async def move(self, by: int, run: RunState) -> None:
         """Stop the replay and read the snapshot `by` positions later."""

@@ -14,7 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from distprompt_tui.runs.schema import PromptToken, Snapshot, Tried
+from distprompt_tui.runs.schema import PositionCandidates, PromptToken, Snapshot
 from distprompt_tui.text import formatting
 from distprompt_tui.text.escapes import unescape
 from distprompt_tui.text.formatting import Line
@@ -45,7 +45,7 @@ class PositionData:
 
     position: int
     token: PromptToken
-    tried: Tried | None
+    tried: PositionCandidates | None
     why_not: str
 
     @classmethod
@@ -143,7 +143,7 @@ class PositionDialog(ModalScreen["int | None"]):
         line: Line = [("› " if token == data.token.id else "  ", "key"), (shown, "strong"), (f" {token:>7}", "faint")]
         found = {} if data.tried is None else {candidate.id: candidate for candidate in data.tried.tokens}
         if data.tried is not None and token in found:
-            score, about = found[token].kl, "≈" if found[token].screened else ""
+            score, about = found[token].kl, "≈" if found[token].draft_only else ""
             change = score - data.tried.kl
             role = "good" if change < 0 else "quiet"
             line += [(f" {about + formatting.nats(score):>9}", ""), (f" {formatting.signed(change):>8}", role)]

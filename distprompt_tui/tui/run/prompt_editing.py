@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from distprompt_tui.runs.process import Change
+    from distprompt_tui.runs.process import EditCommand
     from distprompt_tui.runs.schema import Snapshot
     from distprompt_tui.tui.run.position_dialog import Complete
     from distprompt_tui.tui.widgets.app_screen import AppScreen
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class SendChange(Protocol):
     """Sends a change of the prompt to the worker; the fields are those of the command."""
 
-    def __call__(self, command: Change, **fields: int) -> None: ...
+    def __call__(self, command: EditCommand, **fields: int) -> None: ...
 
 
 class PromptEditing:
@@ -48,7 +48,7 @@ class PromptEditing:
         if token is not None:
             self._change("edit", position=position, token=token)
 
-    def _change(self, command: Change, **fields: int) -> None:
+    def _change(self, command: EditCommand, **fields: int) -> None:
         if why_not := self._why_not():
             self._screen.notify(why_not, severity="warning")
         else:

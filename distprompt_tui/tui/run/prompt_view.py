@@ -178,16 +178,16 @@ def prompt_note(data: PromptData) -> Line:
         return [(f"{data.chosen + 1} {about}  ", "border"), *key_hints(f"enter more   {other_way}")]
     if data.projection is None:
         return []
-    projected = f"as tokens KL {formatting.nats(data.projection.kl)}, {data.projection.drift:.2g} norms away"
+    projected = f"as tokens KL {formatting.nats(data.projection.kl)}, {data.projection.median_distance:.2g} norms away"
     return [(projected, "border")]
 
 
 def position_words(token: PromptToken) -> str:
     """When a position changed last, and what that gained."""
     locked = "locked, " if token.locked else ""
-    if token.gained is None:
+    if token.improvement is None:
         return f"{locked}as at the start"
-    return f"{locked}changed at step {token.changed}, KL {formatting.signed(-token.gained)}"
+    return f"{locked}changed at step {token.changed}, KL {formatting.signed(-token.improvement)}"
 
 
 def prompt_lines(data: PromptData, width: int, *, flowing: bool) -> tuple[list[Line], list[int]]:
@@ -229,8 +229,8 @@ def _entry(position: int, token: PromptToken, data: PromptData, *, padded: bool)
         line.append(surprisal.grade(token.surprisal, data.vocab_size))
         if padded:
             line.append((f" {surprisal.number(token.surprisal)}", "quiet"))
-    elif padded and any(other.gained is not None for other in data.tokens):
-        line.append((f"{'' if token.gained is None else formatting.signed(-token.gained):>7}", "quiet"))
+    elif padded and any(other.improvement is not None for other in data.tokens):
+        line.append((f"{'' if token.improvement is None else formatting.signed(-token.improvement):>7}", "quiet"))
     return line
 
 

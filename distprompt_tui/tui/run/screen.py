@@ -10,7 +10,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.widgets import Input
 
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.keymap import HISTORY_KEYS, LIVE_KEYS, READ_ONLY, Key
 from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
@@ -36,7 +36,7 @@ from distprompt_tui.tui.widgets.line_widget import is_in_sight
 
 if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
-    from distprompt_tui.runs.process import Change
+    from distprompt_tui.runs.process import EditCommand
     from distprompt_tui.runs.state import RunState
 
 NO_SNAPSHOT = "That comes with the first snapshot of the prompt."
@@ -143,7 +143,7 @@ class RunScreen(AppScreen):
     def _notify_warnings(self, warnings: tuple[str, ...]) -> None:
         """Notify of new warnings; those from before the screen was opened are in the log."""
         for warning in warnings[self._warning_count :] if self._warning_count is not None else ():
-            self.notify(safe(warning), severity="warning", markup=False)
+            self.notify(sanitize(warning), severity="warning", markup=False)
         self._warning_count = len(warnings) if self._monitor.has_read else None
 
     # Drawing.
@@ -185,7 +185,7 @@ class RunScreen(AppScreen):
 
     def _show_table(self, table: TokenTable) -> None:
         if self.is_composed:
-            empty = f"No token holds {safe(table.find)!r}: esc shows all of them." if table.find else ""
+            empty = f"No token holds {sanitize(table.find)!r}: esc shows all of them." if table.find else ""
             self.panels.tokens.show(table, empty or "The tokens appear with the first snapshot.")
 
     def availability(self) -> Mapping[str, bool | None]:
@@ -262,7 +262,7 @@ class RunScreen(AppScreen):
     def on_prompt_view_opened(self, event: PromptView.Opened) -> None:
         self.run_worker(self._editing.open(self.display_state.state.snapshot, event.position))
 
-    def _send_change(self, command: Change, **fields: int) -> None:
+    def _send_change(self, command: EditCommand, **fields: int) -> None:
         self.search.request(self.control.change(command, **fields))
 
     async def _complete(self, prefix: str, limit: int) -> list[tuple[int, str]]:

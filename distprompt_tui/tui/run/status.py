@@ -10,7 +10,7 @@ from distprompt_tui.runs.state import FORCED, RunState
 from distprompt_tui.runs.summary import RunLabel
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, Span
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import (
     fit_parts,
     joined,
@@ -99,13 +99,13 @@ def status_line(data: StatusData, width: int) -> Line:
         right.append([("eta ", "quiet"), (formatting.duration(state.seconds_left), "")])
         right.append([(formatting.rate(state.steps_per_second), "quiet")])
         if state.memory is not None:
-            use = "" if state.use is None else f"{formatting.percent(state.use / 100)} "
-            right.append([(f"{safe(state.device)} {use}{formatting.size(state.memory)}", "quiet")])
+            utilization = "" if state.utilization is None else f"{formatting.percent(state.utilization / 100)} "
+            right.append([(f"{sanitize(state.device)} {utilization}{formatting.size(state.memory)}", "quiet")])
     elif state.curve:
         right.append([("in ", "quiet"), (formatting.duration(state.seconds), "")])
     title = title_line(data.view.title)
     if state.bos is not None:
-        title += [(f"  {safe(state.bos)}", "warning")]
+        title += [(f"  {sanitize(state.bos)}", "warning")]
     if data.read_only:
         title += [("  read-only", "warning")]
     if width_of(title) + len(APP_NAME) + _GAP + width_of(joined(right)) + _GAP <= width:
@@ -117,13 +117,13 @@ def status_line(data: StatusData, width: int) -> Line:
 def title_line(title: RunLabel) -> Line:
     """`outlier › smollm2 › soft n=10`."""
     if not title.method:
-        return [(safe(title.preset), "strong")]
+        return [(sanitize(title.preset), "strong")]
     return [
         (_name(title.preset), "strong"),
         (" › ", "faint"),
         (_name(title.model), "strong"),
         (" › ", "faint"),
-        (f"{safe(title.method)} n={title.length}", "strong"),
+        (f"{sanitize(title.method)} n={title.length}", "strong"),
     ]
 
 
@@ -134,7 +134,7 @@ def end_message(view: RunView) -> tuple[str, bool]:
     if view.health == "crashed":
         return f"{name} crashed", True
     if state.reason == "error":
-        return f"{name} failed: {safe(state.error or 'no reason was given')}", True
+        return f"{name} failed: {sanitize(state.error or 'no reason was given')}", True
     return f"{name}: {REASONS.get(state.reason or '', 'ended')}, best KL {formatting.nats(state.best_kl)}", False
 
 
@@ -170,7 +170,7 @@ def _phase(data: StatusData) -> Span:
     if data.pending and view.is_live:
         return f"◐ {data.pending}", "warning"
     if state.phase == "ended":
-        words = REASONS.get(state.reason or "", safe(state.reason or ""))
+        words = REASONS.get(state.reason or "", sanitize(state.reason or ""))
         return (f"✕ {words}", "strong error") if state.reason == "error" else (f"■ {words}", "accent")
     if view.health == "silent":
         return f"● no news for {view.silent_seconds} s", "warning"
@@ -192,7 +192,7 @@ def _preparing(state: RunState, width: int) -> Line:
         return truncate(
             [("The worker is starting: Python and the model's libraries take a few seconds.", "quiet")], width
         )
-    text = safe(state.progress.text or state.progress.stage)
+    text = sanitize(state.progress.text or state.progress.stage)
     line: Line = [(text, "quiet")]
     if state.progress.fraction is not None:
         line = [*_progress(state.progress.fraction), (f" {100 * state.progress.fraction:.0f} %  ", "strong"), *line]
@@ -201,7 +201,7 @@ def _preparing(state: RunState, width: int) -> Line:
 
 def _ended(state: RunState, width: int) -> list[Line]:
     if state.reason == "error":
-        text = f"The search failed: {safe(state.error or 'no reason was given')}"
+        text = f"The search failed: {sanitize(state.error or 'no reason was given')}"
         steps = truncate(key_hints("w its output   r again   esc start screen"), width)
         return [*wrapped(text, width, "error", max_lines=2), steps]
     parts: Line = [("Best ", "quiet"), (formatting.nats(state.best_kl), "strong"), (" nats", "quiet")]
@@ -221,10 +221,10 @@ def _ended(state: RunState, width: int) -> list[Line]:
 
 def _crashed(view: RunView, width: int) -> list[Line]:
     text = "The worker is gone without saying why: it was killed, or it crashed. Its last words:"
-    last = [truncate([(f"  {safe(line)}", "")], width) for line in view.log_tail[-2:]] or [[("  (none)", "quiet")]]
+    last = [truncate([(f"  {sanitize(line)}", "")], width) for line in view.log_tail[-2:]] or [[("  (none)", "quiet")]]
     steps = key_hints("w all its output   r start again   esc start screen")
     return [truncate([(text, "error")], width), *last, truncate(steps, width)]
 
 
 def _name(text: str) -> str:
-    return safe(text) or "?"
+    return sanitize(text) or "?"

@@ -165,7 +165,7 @@ class TokensPanel(Vertical):
             first, last = self.bars.visible_rows()
             by = {
                 "mass": "by the larger mass",
-                "share": "by share of KL",
+                "contribution": "by KL contribution",
                 "target": "by target",
                 "achieved": f"by {table.comparison_label}",
                 "gap": "by gap",

@@ -16,7 +16,9 @@ LOG_DECADES = 6
 
 _ID_WIDTH = 6
 _ACHIEVED_WIDTH = 8
-_NUMBERS = 1 + formatting.MASS_WIDTH + 1 + _ACHIEVED_WIDTH + 1 + formatting.GAP_WIDTH + 1 + formatting.SHARE_WIDTH
+_NUMBERS = (
+    1 + formatting.MASS_WIDTH + 1 + _ACHIEVED_WIDTH + 1 + formatting.GAP_WIDTH + 1 + formatting.CONTRIBUTION_WIDTH
+)
 _ID = 1 + _ID_WIDTH
 _MARK = 2
 _ONE_LINE_FROM = 74
@@ -55,7 +57,7 @@ def header_line(columns: Columns, order: Order, largest: float, log: bool, compa
         name("target", formatting.MASS_WIDTH, "target"),
         name(comparison_label, _ACHIEVED_WIDTH, "achieved"),
         name("gap", formatting.GAP_WIDTH, "gap"),
-        name("share", formatting.SHARE_WIDTH, "share"),
+        name("of KL", formatting.CONTRIBUTION_WIDTH, "contribution"),
     ]
     start: Line = [(" " * _MARK, ""), (f"{'token':<{columns.token}}", "quiet")]
     if columns.two_lines:
@@ -89,7 +91,7 @@ def row_lines(
         (f" {formatting.mass(row.target):>{formatting.MASS_WIDTH}}", "target"),
         (f" {formatting.mass(row.achieved):>{_ACHIEVED_WIDTH}}", "achieved"),
         (f" {formatting.gap(row.gap):>{formatting.GAP_WIDTH}}", gap_role),
-        (f" {formatting.percent(row.share):>{formatting.SHARE_WIDTH}}", ""),
+        (f" {formatting.percent(row.contribution):>{formatting.CONTRIBUTION_WIDTH}}", ""),
     ]
     bar = formatting.overlaid_bars(_length(row.target, largest, log), _length(row.achieved, largest, log), columns.bar)
     if columns.two_lines:

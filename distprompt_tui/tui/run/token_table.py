@@ -50,7 +50,7 @@ class TokenRow:
     text: str
     target: float
     achieved: float
-    share: float | None
+    contribution: float | None
     is_pinned: bool = False
 
     @property
@@ -66,8 +66,8 @@ class TokenTable:
         ids: token ids, sorted and filtered; each other column is indexed by the same position.
         target: p of each.
         achieved: q of each.
-        shares: of the divergence, of each in nats (`shares.kl_contributions`).
-        kl: the divergence that the shares are parts of, nats.
+        contributions: of the divergence, of each in nats (`kl_terms.kl_contributions`).
+        kl: the divergence that the tokens contribute to, nats.
         text: the string of an id, not yet safe for a terminal.
         total: tokens before the filter.
         largest: the largest mass of any token in either distribution: the length of a full bar.
@@ -80,7 +80,7 @@ class TokenTable:
     ids: list[int] = field(default_factory=list)
     target: Column = ()
     achieved: Column = ()
-    shares: Column = ()
+    contributions: Column = ()
     kl: float | None = None
     text: Callable[[int], str] = str
     total: int = 0
@@ -96,13 +96,13 @@ class TokenTable:
 
     def row(self, index: int) -> TokenRow:
         token = int(self.ids[index])
-        share = float(self.shares[index])
+        contribution = float(self.contributions[index])
         return TokenRow(
             token,
             self.text(token),
             float(self.target[index]),
             float(self.achieved[index]),
-            share / self.kl if self.kl else None,
+            contribution / self.kl if self.kl else None,
             index < self.pinned,
         )
 
@@ -186,9 +186,15 @@ class TokenSource:
 
         assert self._vocabulary is not None
         q = achieved.astype(np.float64)
-        shares = kl_contributions(target, achieved)
+        contributions = kl_contributions(target, achieved)
         gaps = np.abs(q - target)
-        keys = {"mass": np.maximum(target, q), "share": shares, "target": target, "achieved": q, "gap": gaps}
+        keys = {
+            "mass": np.maximum(target, q),
+            "contribution": contributions,
+            "target": target,
+            "achieved": q,
+            "gap": gaps,
+        }
         ids = np.lexsort((-gaps, -keys[query.order]))
         is_pinned = np.isin(ids, list(query.pins))
         found = self._matches(query.find)[ids] if query.find else np.ones(len(ids), dtype=bool)
@@ -197,8 +203,8 @@ class TokenSource:
             ids=ids.tolist(),
             target=target[ids],
             achieved=q[ids],
-            shares=shares[ids],
-            kl=float(shares.sum()),
+            contributions=contributions[ids],
+            kl=float(contributions.sum()),
             text=partial(_text, self._vocabulary),
             total=len(target),
             largest=float(max(target.max(), q.max())),
@@ -254,7 +260,7 @@ def from_snapshot(snapshot: Snapshot, query: TableQuery, unrecorded: Sequence[To
     """
     keys: dict[Order, Callable[[TokenMass], float]] = {
         "mass": lambda row: max(row.target, row.achieved),
-        "share": lambda row: row.share,
+        "contribution": lambda row: row.contribution,
         "target": lambda row: row.target,
         "achieved": lambda row: row.achieved,
         "gap": lambda row: abs(row.achieved - row.target),
@@ -268,7 +274,7 @@ def from_snapshot(snapshot: Snapshot, query: TableQuery, unrecorded: Sequence[To
         ids=[row.id for row in rows],
         target=[row.target for row in rows],
         achieved=[row.achieved for row in rows],
-        shares=[row.share for row in rows],
+        contributions=[row.contribution for row in rows],
         kl=snapshot.kl,
         text=texts.__getitem__,
         total=len(snapshot.tokens),

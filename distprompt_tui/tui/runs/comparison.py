@@ -13,7 +13,7 @@ from distprompt_tui.runs.schema import Step
 from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import fit, safe
+from distprompt_tui.text.terminal_text import fit, sanitize
 from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves, plot_or_message
 from distprompt_tui.tui.drawing.styled_text import truncate
 from distprompt_tui.tui.runs.run_rows import header_line, layout_for, run_line
@@ -92,8 +92,8 @@ class Differences(ScrollLineWidget):
             digits: Line = [(fit(str(number), cells), f"series {number}") for number in self._numbers]
             return truncate([(fit("field", name_cells), "quiet"), *digits], width)
         name, values = self._fields[index - 1]
-        shown: Line = [(fit(safe("—" if value is None else value), cells - 1) + " ", "") for value in values]
-        return truncate([(fit(safe(name), name_cells - 1) + " ", "quiet"), *shown], width)
+        shown: Line = [(fit(sanitize("—" if value is None else value), cells - 1) + " ", "") for value in values]
+        return truncate([(fit(sanitize(name), name_cells - 1) + " ", "quiet"), *shown], width)
 
 
 def _points(curve: Sequence[Step], by_seconds: bool) -> list[tuple[float, float | None]]:

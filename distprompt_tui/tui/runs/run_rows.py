@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from distprompt_tui.runs.summary import Order, RunSummary
+from distprompt_tui.runs.summary import RunSummary, SortKey
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, Span
-from distprompt_tui.text.terminal_text import fit, safe
+from distprompt_tui.text.terminal_text import fit, sanitize
 from distprompt_tui.tui.run.status import REASONS
 
 _ROOMY_FROM = 112
@@ -29,7 +29,7 @@ class Column:
     name: str
     cells: int
     rank: int
-    order: Order | None = None
+    order: SortKey | None = None
     right: bool = False
 
 
@@ -74,7 +74,7 @@ def layout_for(width: int) -> Layout:
     return Layout(tuple((column, cells[column.name]) for column in kept), gap, roomy)
 
 
-def header_line(layout: Layout, order: Order | None) -> Line:
+def header_line(layout: Layout, order: SortKey | None) -> Line:
     """The columns' names; the one that the rows are sorted by stands out."""
     line: Line = [(" " * _MARK_CELLS, "")]
     for column, cells in layout.columns:
@@ -119,15 +119,15 @@ def _cell(summary: RunSummary, name: str, roomy: bool, now: float) -> Span:
     if name == "state":
         sign, role = state_span(summary.state)
         words = REASONS.get(summary.state, summary.state)
-        return f"{sign} {safe(words if roomy else _SHORT_WORDS.get(summary.state, words))}", role
+        return f"{sign} {sanitize(words if roomy else _SHORT_WORDS.get(summary.state, words))}", role
     if name == "when":
         when = "now" if summary.is_live else formatting.ago(max(now - summary.changed_at, 0.0))
         return (when if roomy else when.removesuffix(" ago").removeprefix("just ")), "faint"
     planned = summary.steps_planned
     texts: dict[str, Span] = {
-        "target": (safe(title.preset) or "?", "strong"),
-        "model": (safe(title.model), ""),
-        "prompt": (f"{safe(title.method)} n={title.length}" if title.method else "", ""),
+        "target": (sanitize(title.preset) or "?", "strong"),
+        "model": (sanitize(title.model), ""),
+        "prompt": (f"{sanitize(title.method)} n={title.length}" if title.method else "", ""),
         "step": (f"{summary.step:,}", "quiet"),
         "of": (f"/{planned:,}" if planned is not None else "", "faint"),
         "KL": (formatting.nats(summary.best_kl), "strong"),

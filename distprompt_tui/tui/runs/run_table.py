@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from distprompt_tui.runs.summary import Order, RunSummary
+from distprompt_tui.runs.summary import RunSummary, SortKey
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.runs.run_rows import header_line, layout_for, run_line
 from distprompt_tui.tui.widgets.line_table import ListTable
 from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 from distprompt_tui.tui.widgets.search_bar import SearchBar
 
-ORDER_WORDS: dict[Order, str] = {
+ORDER_WORDS: dict[SortKey, str] = {
     "newest": "newest first",
     "best": "by best KL",
     "excess": "by excess",
@@ -41,7 +41,7 @@ class RunList:
 
     runs: Sequence[RunSummary] = ()
     total: int = 0
-    order: Order = "newest"
+    order: SortKey = "newest"
     marked: Mapping[str, int] = field(default_factory=dict)
     now: float = 0.0
     empty: str = "Reading the runs…"
@@ -104,5 +104,5 @@ class RunsPanel(Vertical):
         label_border(
             self,
             title=[(title, "border")],
-            subtitle=[(safe(current.run.name) if current is not None else "", "border")],
+            subtitle=[(sanitize(current.run.name) if current is not None else "", "border")],
         )

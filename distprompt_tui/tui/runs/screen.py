@@ -9,9 +9,9 @@ from textual import work
 from textual.app import ComposeResult
 
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.runs.summary import ORDERS, Order, RunSummary, matching_runs, sorted_runs
+from distprompt_tui.runs.summary import ORDERS, RunSummary, SortKey, matching_runs, sorted_runs
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.keymap import RUNS_KEYS
 from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
@@ -43,7 +43,7 @@ class RunsScreen(AppScreen):
     def __init__(self) -> None:
         super().__init__()
         self._all: list[RunSummary] = []
-        self._order: Order = ORDERS[0]
+        self._order: SortKey = ORDERS[0]
         self._find = ""
         self._has_read = False
         self._marked: dict[str, int] = {}
@@ -79,7 +79,7 @@ class RunsScreen(AppScreen):
         found = sorted_runs(matching_runs(self._all, self._find), self._order)
         empty = "Reading the runs…" if not self._has_read else NO_RUNS
         if self._all:
-            empty = f"No run has {safe(self._find)!r} in its state, target, model, method or name: esc shows all."
+            empty = f"No run has {sanitize(self._find)!r} in its state, target, model, method or name: esc shows all."
         self.query_one("#header", OneLine).show(self._headline())
         self.query_one(RunsPanel).show(RunList(found, len(self._all), self._order, self._marked, time.time(), empty))
         self.show_keys()
@@ -162,7 +162,7 @@ class RunsScreen(AppScreen):
         if self._current.is_live:
             self._warn("It is running: enter opens it, s stops it there.")
             return
-        self.app.push_screen(delete_question(safe(run.name)), lambda answer: self._delete(answer, run))
+        self.app.push_screen(delete_question(sanitize(run.name)), lambda answer: self._delete(answer, run))
 
     def _delete(self, answer: str | None, run: RunDirectory) -> None:
         from distprompt_tui.runs.process import delete_run
@@ -177,7 +177,7 @@ class RunsScreen(AppScreen):
         except (DistPromptError, OSError) as error:
             self.show_error(error)
         else:
-            self.notify(f"{safe(run.name)} {done}", markup=False)
+            self.notify(f"{sanitize(run.name)} {done}", markup=False)
         await self._poller.poll(again=True)
 
     # Several runs.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.start.preview_service import Preparing
 
 if TYPE_CHECKING:
@@ -25,21 +25,24 @@ WELCOME: Line = [
 def notice_line(problem: str, model: ModelEntry | None, preparing: Preparing | None) -> Line:
     """The line under the header: a preset that is wrong, a model that is not ready."""
     if problem:
-        return [("! ", "error"), (safe(problem), "error")]
+        return [("! ", "error"), (sanitize(problem), "error")]
     if model is None:
         return []
-    name = safe(model.title or model.name)
+    name = sanitize(model.title or model.name)
     if preparing is not None and preparing.failure:
-        return [("! ", "error"), (f"{name} could not be prepared: {safe(preparing.failure)}  p tries again", "error")]
+        return [
+            ("! ", "error"),
+            (f"{name} could not be prepared: {sanitize(preparing.failure)}  p tries again", "error"),
+        ]
     if preparing is not None:
         done = f" {100 * preparing.fraction:.0f} %" if preparing.fraction is not None else ""
         return [
             ("◐ ", "warning"),
             (f"{name} is being prepared:{done} ", ""),
-            (f"{safe(preparing.text)}.  Done once, then it loads at once.", "quiet"),
+            (f"{sanitize(preparing.text)}.  Done once, then it loads at once.", "quiet"),
         ]
     if model.status == "hub":
-        return [("○ ", "quiet"), (f"{name} is not on this machine: p downloads it from {safe(model.source)}.", "")]
+        return [("○ ", "quiet"), (f"{name} is not on this machine: p downloads it from {sanitize(model.source)}.", "")]
     return []
 
 

@@ -7,7 +7,7 @@ import time
 from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, mass_curve
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.run.status import REASONS, title_line
 from distprompt_tui.tui.runs.run_rows import state_span
 from distprompt_tui.tui.widgets.pick_list import Row
@@ -22,12 +22,12 @@ def model_row(name: str, parameters: int | None, vocab_size: int | None, status:
         [(f"{formatting.magnitude(parameters):>6}", "quiet")],
         [(f"{formatting.count(vocab_size):>7}", "faint")],
     )
-    return Row(name, [(f"{sign[0]} ", sign[1]), (safe(name), "strong")], columns)
+    return Row(name, [(f"{sign[0]} ", sign[1]), (sanitize(name), "strong")], columns)
 
 
 def preset_row(name: str, by_rank: tuple[float, ...] | None) -> Row:
     curve = mass_curve(by_rank, CURVE_CELLS) if by_rank else "·" * CURVE_CELLS
-    return Row(name, [("  ", ""), (safe(name), "strong")], ([(curve, "target" if by_rank else "faint")],))
+    return Row(name, [("  ", ""), (sanitize(name), "strong")], ([(curve, "target" if by_rank else "faint")],))
 
 
 def run_row(summary: RunSummary) -> Row:
@@ -36,7 +36,7 @@ def run_row(summary: RunSummary) -> Row:
     state = REASONS.get(summary.state, summary.state)
     left: Line = [(f"{sign} ", role), *title_line(summary.title)]
     columns: tuple[Line, ...] = (
-        [(f"{safe(state):>14}", role if summary.is_live or role == "error" else "quiet")],
+        [(f"{sanitize(state):>14}", role if summary.is_live or role == "error" else "quiet")],
         [(f"KL {formatting.nats(summary.best_kl):>7}", "strong" if summary.best_kl is not None else "faint")],
         [(f"{'now' if summary.is_live else formatting.ago(time.time() - summary.changed_at):>10}", "faint")],
         [(f"step {summary.step:>6,}", "quiet")],

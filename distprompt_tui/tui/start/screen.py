@@ -12,7 +12,7 @@ from textual.containers import Container
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.runs.summary import RunLabel, RunSummary, seconds_per_step, sorted_runs
 from distprompt_tui.text import formatting
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.keymap import START_KEYS
 from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
@@ -315,7 +315,7 @@ class StartScreen(AppScreen):
             self.notify("Choose a model and a target first.", severity="warning")
         elif self._preparing() is not None and not self._preparer.preparing[model.name].failure:
             self._starts_when_ready = True
-            self.notify(f"{safe(model.name)} is being prepared; the search starts when it is ready.", markup=False)
+            self.notify(f"{sanitize(model.name)} is being prepared; the search starts when it is ready.", markup=False)
         else:
             try:
                 chosen = build_spec(preset.spec, model.name, self.query_one(SearchForm).choice)

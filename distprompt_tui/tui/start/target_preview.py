@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, mass_curve
-from distprompt_tui.text.terminal_text import fit, safe, visible_token
+from distprompt_tui.text.terminal_text import fit, sanitize, visible_token
 from distprompt_tui.tui.context import is_ascii_only
 from distprompt_tui.tui.drawing.styled_text import truncate, wrapped
 from distprompt_tui.tui.start.target_preview_data import FoundBounds, TargetPreview
@@ -50,13 +50,15 @@ class TargetView(LineWidget[PreviewData]):
 def preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: bool = False) -> list[Line]:
     """Description, numbers, then as many tokens as there is room for."""
     roomy = height >= 18
-    lines: list[Line] = [truncate([(safe(data.title), "strong")], width)] if data.title else []
-    lines += wrapped(safe(data.description), width, "quiet", max_lines=3 if roomy else 1) if data.description else []
+    lines: list[Line] = [truncate([(sanitize(data.title), "strong")], width)] if data.title else []
+    lines += (
+        wrapped(sanitize(data.description), width, "quiet", max_lines=3 if roomy else 1) if data.description else []
+    )
     if roomy and lines:
         lines.append([])
     target = data.target
     if target is None:
-        return [*lines, *wrapped(safe(data.going_on), width, "error" if data.failed else "quiet", max_lines=6)]
+        return [*lines, *wrapped(sanitize(data.going_on), width, "error" if data.failed else "quiet", max_lines=6)]
     lines += [
         _number("entropy", formatting.nats(target.entropy), "target", "nats", width),
         _number("uniform", formatting.nats(target.uniform_kl), "", "KL of the uniform distribution", width),
@@ -64,7 +66,7 @@ def preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: boo
         _bound("floor", data.bounds.floor, "", "proven: no prompt is below it", data, width),
     ]
     if roomy:
-        lines += [[], *wrapped(safe(target.recipe), width, "quiet", max_lines=3), []]
+        lines += [[], *wrapped(sanitize(target.recipe), width, "quiet", max_lines=3), []]
         curve = mass_curve(target.by_rank, max(width - _LABEL_CELLS, 0))
         lines += [[(f"{'by rank':<{_LABEL_CELLS}}", "quiet"), (curve, "target")], []]
     return lines + _tokens(target, width, height - len(lines), ascii_only=ascii_only)
@@ -80,7 +82,9 @@ def _bound(name: str, value: float | None, role: str, words: str, data: PreviewD
     if value is not None:
         return _number(name, formatting.nats(value), role, words, width)
     why = data.bounds.why_no_floor if name == "floor" else None
-    missing = f"none: {safe(why)}" if why else "none" if data.bounds.done else safe(data.bounds_going_on) or "not yet"
+    missing = (
+        f"none: {sanitize(why)}" if why else "none" if data.bounds.done else sanitize(data.bounds_going_on) or "not yet"
+    )
     return truncate([(f"{name:<{_LABEL_CELLS}}", "quiet"), (missing, "faint")], width)
 
 
@@ -93,7 +97,7 @@ def _tokens(target: TargetPreview, width: int, count: int, *, ascii_only: bool) 
         [
             (fit(visible_token(text, ascii_only=ascii_only) or "(no token)", _TOKEN_CELLS), "strong"),
             (f" {formatting.mass(mass):>{formatting.MASS_WIDTH}} ", "target"),
-            (formatting.meter(mass / largest if largest else 0.0, room), "target"),
+            (formatting.bar(mass / largest if largest else 0.0, room), "target"),
         ]
         for _, text, mass in target.tokens[: max(count, 0)]
         if mass > 0

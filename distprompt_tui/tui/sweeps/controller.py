@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.storage.safe_io import is_owned_by_user
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.widgets.dialogs import stop_sweep_question
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps.sweep_spec import Sweep
     from distprompt_tui.tui.widgets.app_screen import AppScreen
 
-_STARTABLE = ("not begun", "stopped", "given up")
+_STARTABLE = ("not begun", "stopped", "failed")
 _GROUP = "sweep"
 
 FOREIGN = "This sweep is somebody else's: it is looked at, and neither started nor stopped."
@@ -62,7 +62,7 @@ class SweepController:
         elif state != "running":
             self._warn("It is not running.")
         else:
-            question = stop_sweep_question(safe(self._directory.name))
+            question = stop_sweep_question(sanitize(self._directory.name))
             self._screen.app.push_screen(question, lambda answer: self._stop(answer, then))
 
     def _stop(self, answer: str | None, then: Callable[[], object]) -> None:

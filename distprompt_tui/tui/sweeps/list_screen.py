@@ -79,7 +79,7 @@ class SweepsScreen(AppScreen):
         self._show_current()
 
     def _headline(self) -> Line:
-        states = [entry.standing.state for entry in self._entries]
+        states = [entry.progress.state for entry in self._entries]
         living, begun = states.count("running"), sum(entry.changed_at is not None for entry in self._entries)
         parts: Line = [("Sweeps", "heading")]
         parts += [(f"  {begun:,}", "strong"), (" begun", "quiet")] if self._entries else []
@@ -93,10 +93,10 @@ class SweepsScreen(AppScreen):
     def availability(self) -> Mapping[str, bool | None]:
         if (entry := self._current) is None:
             return {"open": False, "run": False, "stop": False, "sweeps": None}
-        return {**self._controller(entry).availability(entry.standing.state), "sweeps": None}
+        return {**self._controller(entry).availability(entry.progress.state), "sweeps": None}
 
     def key_words(self) -> Mapping[str, str]:
-        is_begun = self._current is not None and self._current.standing.state != "not begun"
+        is_begun = self._current is not None and self._current.progress.state != "not begun"
         return {"run": "go on" if is_begun else "start"}
 
     def on_line_table_cursor_moved(self, event: SweepTable.CursorMoved) -> None:
@@ -119,8 +119,8 @@ class SweepsScreen(AppScreen):
 
     def action_run(self) -> None:
         assert self._current is not None
-        self._controller(self._current).start(self._current.sweep, self._current.standing.state, self._read_again)
+        self._controller(self._current).start(self._current.sweep, self._current.progress.state, self._read_again)
 
     def action_stop(self) -> None:
         assert self._current is not None
-        self._controller(self._current).stop(self._current.standing.state, self._read_again)
+        self._controller(self._current).stop(self._current.progress.state, self._read_again)

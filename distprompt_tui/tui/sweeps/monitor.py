@@ -10,7 +10,7 @@ from distprompt_tui.errors import UsageError
 if TYPE_CHECKING:
     from distprompt_tui.reports.sweep_report import SweepReport
     from distprompt_tui.sweeps.directory import SweepDirectory
-    from distprompt_tui.sweeps.index import Standing
+    from distprompt_tui.sweeps.index import SweepProgress
     from distprompt_tui.sweeps.sweep_spec import Sweep
     from distprompt_tui.sweeps.tasks import Task
 
@@ -23,14 +23,14 @@ class SweepView:
     """A sweep at one moment, as its screen shows it.
 
     Attributes:
-        standing: None before it was read.
+        progress: None before it was read.
         report: None before it was read, or where it cannot be.
-        claim: what its verdicts are on; empty where it is of no finding.
+        claim: what its findings are on; empty where it is of no finding.
         seconds_left: by what the tasks that were done took; None where that is not known.
         problem: why it cannot be read.
     """
 
-    standing: Standing | None = None
+    progress: SweepProgress | None = None
     report: SweepReport | None = None
     claim: str = ""
     seconds_left: float | None = None
@@ -100,7 +100,7 @@ class SweepMonitor:
 
         if not self._reader.costs or not (workers := worker_count(pid)):
             return None
-        refused = (failure.key for failure in self._reader.failures if not failure.attempts)
-        settled = {*self._reader.rows, *refused}
+        invalid = (failure.key for failure in self._reader.failures if not failure.attempts)
+        settled = {*self._reader.rows, *invalid}
         missing = [task for task in tasks if not settled.issuperset(task.keys)]
         return seconds_left(self._reader.costs, missing, workers)

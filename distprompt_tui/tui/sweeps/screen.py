@@ -1,4 +1,4 @@
-"""One sweep, living or ended: how far it is, its verdicts, its curves and its points, as they fill."""
+"""One sweep, living or ended: how far it is, its findings, its curves and its points, as they fill."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from textual.app import ComposeResult
 
 from distprompt_tui.reports import wording
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import fit_parts, truncate
 from distprompt_tui.tui.keymap import SWEEP_KEYS
 from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.sweeps.controller import SweepController
 from distprompt_tui.tui.sweeps.monitor import SweepMonitor, SweepView
-from distprompt_tui.tui.sweeps.sweep_lines import notes, settings_line, status_line, verdict_lines
+from distprompt_tui.tui.sweeps.sweep_lines import finding_lines, notes, settings_line, status_line
 from distprompt_tui.tui.sweeps.sweep_plot import SweepPicture, SweepPlot
 from distprompt_tui.tui.sweeps.sweep_points import PointTable
 from distprompt_tui.tui.widgets.app_screen import AppScreen
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps.sweep_spec import Sweep
 
 _WHOLE_FROM_ROWS = 34
-"""From this height on, all is said of the verdicts at first where it has room, not their effects alone."""
+"""From this height on, all is said of the findings at first where it has room, not their effects alone."""
 
 _FLAT_BELOW_ROWS = 20
 """Below this height, the points give their room to the picture."""
@@ -40,12 +40,12 @@ _MOST_VERDICT_ROWS, _MOST_POINT_ROWS = 0.2, 0.28
 """Of the screen: the curves have the rest."""
 
 _BESIDE_BARS = 0.35
-"""What the verdicts may have where there are bars, which need less room than curves."""
+"""What the findings may have where there are bars, which need less room than curves."""
 
 _FRAME_LINES = 2
 
 _LEAST_PICTURE_ROWS = 8
-"""With fewer, the picture gives way to verdicts that the person wants whole."""
+"""With fewer, the picture gives way to findings that the person wants whole."""
 
 _LINES_AROUND = 4
 """Status, settings, keys and the picture's rule, on a low screen."""
@@ -54,8 +54,8 @@ _SENTENCES = {
     "not begun": "Not begun. r starts its {total:,} searches, in a process of its own that goes on when you leave.",
     "running": "The first searches are at work: a point is drawn as soon as one of its searches has ended.",
     "stopped": "It was stopped before a search had ended. r goes on with it; w shows what its processes printed.",
-    "given up": "No search has a result: all were given up. w shows what the processes printed; r tries again.",
-    "done": "No search has a result: every target was refused.",
+    "failed": "No search has a result: all failed. w shows what the processes printed; r tries again.",
+    "done": "No search has a result: every target was invalid.",
 }
 """In the place of a picture, by the sweep's state."""
 
@@ -81,7 +81,7 @@ class SweepScreen(AppScreen):
     def compose_body(self) -> ComposeResult:
         yield OneLine([], id="header")
         yield OneLine([], id="settings")
-        yield Verdicts([], id="verdicts", classes="panel")
+        yield Findings([], id="findings", classes="panel")
         yield SweepPlot(SweepPicture(sentence="Reading the sweep…"), id="picture", classes="panel")
         yield PointTable(id="points", classes="panel")
 
@@ -106,7 +106,7 @@ class SweepScreen(AppScreen):
     @property
     def state(self) -> str:
         """Of the sweep; empty while it is not known."""
-        return self._view.standing.state if self._view.standing else ""
+        return self._view.progress.state if self._view.progress else ""
 
     @property
     def _panels(self) -> tuple[Panel, ...]:
@@ -124,25 +124,25 @@ class SweepScreen(AppScreen):
             return
         width = self.app.size.width - 2
         self.query_one("#header", OneLine).show(status_line(self._heading, self._view, width))
-        verdicts = self._view.report.verdicts if self._view.report else ()
-        chosen = settings_line(self._panels, verdicts, self._chosen, width) if self._panels else []
+        findings = self._view.report.findings if self._view.report else ()
+        chosen = settings_line(self._panels, findings, self._chosen, width) if self._panels else []
         self.query_one("#settings", OneLine).show(chosen)
-        self._show_verdicts()
+        self._show_findings()
         self._show_panel()
         self.show_keys()
 
-    def _show_verdicts(self) -> None:
-        report, box = self._view.report, self.query_one(Verdicts)
+    def _show_findings(self) -> None:
+        report, box = self._view.report, self.query_one(Findings)
         width = self.app.size.width - 4
         lines: list[Line] = []
         if report is not None and self._panels:
             setting = self._panels[self._chosen].setting
-            own = [verdict for verdict in report.verdicts if verdict.setting == setting]
-            whole = verdict_lines(own, width, whole=True)
+            own = [result for result in report.findings if result.setting == setting]
+            whole = finding_lines(own, width, whole=True)
             most = self._rows(_MOST_VERDICT_ROWS if len(self._entropies) > 1 else _BESIDE_BARS)
             has_room = self.app.size.height >= _WHOLE_FROM_ROWS and len(whole) <= most
             self._is_whole = has_room if self._whole is None else self._whole
-            lines = whole if self._is_whole else verdict_lines(own, width, whole=False)
+            lines = whole if self._is_whole else finding_lines(own, width, whole=False)
         if self._view.claim and not lines:
             lines = [[("Not tested: there are no results to test it on yet.", "quiet")]]
         lines += notes(report, width) if report is not None else []
@@ -159,7 +159,7 @@ class SweepScreen(AppScreen):
         label_border(plot, title=[(self._title(), "border")])
         points = sum(len(curve.points) for curve in curves)
         is_crowded = self.has_class("-low") and (self._is_whole or self.app.size.height < _FLAT_BELOW_ROWS)
-        rows_left = self.app.size.height - len(self.query_one(Verdicts).data) - _LINES_AROUND
+        rows_left = self.app.size.height - len(self.query_one(Findings).data) - _LINES_AROUND
         plot.display = not (is_crowded and rows_left < _LEAST_PICTURE_ROWS)
         table.display = bool(curves) and not is_crowded
         table.styles.height = min(points + 1, self._rows(_MOST_POINT_ROWS)) + self._frame
@@ -172,18 +172,18 @@ class SweepScreen(AppScreen):
     def _title(self) -> str:
         """The setting and what is drawn of it; of a sweep without results, what it is for."""
         if not self._panels:
-            return safe(self._view.report.sweep.title) if self._view.report else ""
+            return sanitize(self._view.report.sweep.title) if self._view.report else ""
         over = f" over the targets' entropy, {'log' if self._log else 'linear'}" if len(self._entropies) > 1 else ""
-        return f"{safe(str(self._panels[self._chosen].setting))}  KL(p‖q) in nats{over}"
+        return f"{sanitize(str(self._panels[self._chosen].setting))}  KL(p‖q) in nats{over}"
 
     def _sentence(self) -> tuple[str, str]:
         """What stands in the place of the picture, and its role."""
         if self._view.problem:
             problem = self._view.problem.replace(f"{self._monitor.directory.path}/", "")
-            return f"The sweep cannot be read. {safe(problem)}", "error"
-        if (standing := self._view.standing) is None:
+            return f"The sweep cannot be read. {sanitize(problem)}", "error"
+        if (progress := self._view.progress) is None:
             return "Reading the sweep…", "quiet"
-        return _SENTENCES[standing.state].format(total=standing.total), "quiet"
+        return _SENTENCES[progress.state].format(total=progress.total), "quiet"
 
     def _rows(self, part: float) -> int:
         return round(part * self.app.size.height)
@@ -199,7 +199,7 @@ class SweepScreen(AppScreen):
         return {
             **self._controller.availability(self.state),
             "setting": len(self._panels) > 1 or None,
-            "verdicts": bool(self._view.report and self._view.report.verdicts) or None,
+            "findings": bool(self._view.report and self._view.report.findings) or None,
             "scale": (bool(self._panels) and len(self._entropies) > 1) or None,
             "sweeps": None,
         }
@@ -207,7 +207,7 @@ class SweepScreen(AppScreen):
     def key_words(self) -> Mapping[str, str]:
         return {
             "scale": "linear" if self._log else "log",
-            "verdicts": "effects" if self._is_whole else "verdicts",
+            "findings": "effects" if self._is_whole else "findings",
             "run": "start" if self.state == "not begun" else "go on",
         }
 
@@ -216,7 +216,7 @@ class SweepScreen(AppScreen):
             self._chosen = (self._chosen + by) % len(self._panels)
             self._show()
 
-    def action_verdicts(self) -> None:
+    def action_findings(self) -> None:
         self._whole = not self._is_whole
         self._show()
 
@@ -236,7 +236,7 @@ class SweepScreen(AppScreen):
         self.app.push_screen(LogScreen(self._monitor.directory.log, ()))
 
 
-class Verdicts(LineWidget[list[Line]]):
+class Findings(LineWidget[list[Line]]):
     """Lines as they are given."""
 
     def lines(self, width: int, height: int) -> list[Line]:

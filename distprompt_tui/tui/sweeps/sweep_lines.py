@@ -1,4 +1,4 @@
-"""What is said of a sweep in lines: how far it is, its settings, its verdicts. Pure functions."""
+"""What is said of a sweep in lines: how far it is, its settings, its findings. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from distprompt_tui.reports import wording
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, Span
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import fit_parts, joined, justify, truncate, width_of, wrapped
 
 if TYPE_CHECKING:
     from distprompt_tui.reports.sweep_report import SweepReport
     from distprompt_tui.sweeps.curves import Curve, Panel
-    from distprompt_tui.sweeps.findings import Verdict
-    from distprompt_tui.sweeps.index import Standing
+    from distprompt_tui.sweeps.findings import FindingResult
+    from distprompt_tui.sweeps.index import SweepProgress
     from distprompt_tui.sweeps.results import SearchConfig
     from distprompt_tui.tui.sweeps.monitor import SweepView
 
@@ -30,7 +30,7 @@ _STATES: dict[str, Span] = {
     "running": ("● running", "good"),
     "done": ("■ done", "accent"),
     "stopped": ("■ stopped", "quiet"),
-    "given up": ("✕ given up", "error"),
+    "failed": ("✕ failed", "error"),
     "not begun": ("○ not begun", "quiet"),
     "damaged": ("✕ damaged", "error"),
 }
@@ -44,56 +44,56 @@ def state_span(state: str) -> Span:
     return _STATES[state]
 
 
-def tally(standing: Standing) -> Line:
+def tally(progress: SweepProgress) -> Line:
     """Searches of all, and those without a result."""
-    parts: list[Line] = [[(f"{standing.done:,}", "strong"), (f" of {standing.total:,} searches", "quiet")]]
-    if standing.given_up:
-        parts.append([(f"✕ {standing.given_up:,} given up", "error")])
-    if standing.refused:
-        parts.append([(f"{standing.refused:,} refused", "warning")])
+    parts: list[Line] = [[(f"{progress.done:,}", "strong"), (f" of {progress.total:,} searches", "quiet")]]
+    if progress.failed:
+        parts.append([(f"✕ {progress.failed:,} failed", "error")])
+    if progress.invalid:
+        parts.append([(f"{progress.invalid:,} invalid", "warning")])
     return joined(parts)
 
 
 def status_line(name: str, view: SweepView, width: int) -> Line:
     """Name, state, how far, how long still."""
-    left: Line = [("Sweep  ", "heading"), (safe(name), "strong")]
-    if (standing := view.standing) is None:
+    left: Line = [("Sweep  ", "heading"), (sanitize(name), "strong")]
+    if (progress := view.progress) is None:
         return left
-    more: list[Line] = [[state_span(standing.state)], tally(standing)]
+    more: list[Line] = [[state_span(progress.state)], tally(progress)]
     if view.seconds_left:
         more.append([("about ", "quiet"), (formatting.duration(view.seconds_left), ""), (" left", "quiet")])
-    if 0 < standing.done < standing.total:
-        more.append([(formatting.meter(standing.done / standing.total, _METER_CELLS).replace(" ", "·"), "accent")])
+    if 0 < progress.done < progress.total:
+        more.append([(formatting.bar(progress.done / progress.total, _METER_CELLS).replace(" ", "·"), "accent")])
     return justify(left, fit_parts(more, max(width - len("Sweep  ") - 4, 10), ("   ", "")), width)
 
 
-def settings_line(panels: Sequence[Panel], verdicts: Sequence[Verdict], chosen: int, width: int) -> Line:
-    """All settings, the chosen one set off, each with the signs of its verdicts; where room is short, one alone."""
+def settings_line(panels: Sequence[Panel], findings: Sequence[FindingResult], chosen: int, width: int) -> Line:
+    """All settings, the chosen one set off, each with the signs of its findings; where room is short, one alone."""
     several = len({panel.setting.length for panel in panels}) > 1
-    shown = [_setting(panel.setting, verdicts, several, number == chosen) for number, panel in enumerate(panels)]
+    shown = [_setting(panel.setting, findings, several, number == chosen) for number, panel in enumerate(panels)]
     line = joined(shown)
     if width_of(line) <= width:
         return line
     return justify(shown[chosen], [(f"← {chosen + 1} of {len(panels)} →", "quiet")], width)
 
 
-def _setting(setting: SearchConfig, verdicts: Sequence[Verdict], with_length: bool, is_chosen: bool) -> Line:
-    own = [verdict for verdict in verdicts if verdict.setting == setting]
-    signs: Line = [(wording.SIGNS[verdict.outcome], OUTCOME_ROLES[verdict.outcome]) for verdict in own]
-    if any(verdict.missing for verdict in own):
+def _setting(setting: SearchConfig, findings: Sequence[FindingResult], with_length: bool, is_chosen: bool) -> Line:
+    own = [result for result in findings if result.setting == setting]
+    signs: Line = [(wording.SIGNS[result.outcome], OUTCOME_ROLES[result.outcome]) for result in own]
+    if any(result.missing for result in own):
         signs.append(("…", "quiet"))
     name = f"{Path(setting.model).name}, {setting.method}" + (f", {setting.length}" if with_length else "")
-    return [*signs, (f" {safe(name)} ", "chosen" if is_chosen else "quiet")]
+    return [*signs, (f" {sanitize(name)} ", "chosen" if is_chosen else "quiet")]
 
 
-def verdict_lines(verdicts: Sequence[Verdict], width: int, *, whole: bool) -> list[Line]:
+def finding_lines(findings: Sequence[FindingResult], width: int, *, whole: bool) -> list[Line]:
     """The word on each series with its effect; `whole`: all that is said of it."""
     lines: list[Line] = []
-    for verdict in verdicts:
-        word = (f"{wording.SIGNS[verdict.outcome]} {verdict.word}", f"strong {OUTCOME_ROLES[verdict.outcome]}")
-        texts = wording.verdict_lines(verdict) if whole else [wording.short_effect_line(verdict)]
-        effect, *more = [safe(line) for line in texts]
-        first: Line = [word, (f"  {safe(verdict.series)}  ", "strong"), (effect, "")]
+    for result in findings:
+        word = (f"{wording.SIGNS[result.outcome]} {result.word}", f"strong {OUTCOME_ROLES[result.outcome]}")
+        texts = wording.finding_lines(result) if whole else [wording.short_effect_line(result)]
+        effect, *more = [sanitize(line) for line in texts]
+        first: Line = [word, (f"  {sanitize(result.series)}  ", "strong"), (effect, "")]
         if whole and width_of(first) > width:
             first, more = first[:-1], [effect, *more]
         lines.append(truncate(first, width))
@@ -108,7 +108,7 @@ def notes(report: SweepReport, width: int) -> list[Line]:
     texts = reasons[:_MOST_NOTES]
     if len(reasons) > _MOST_NOTES:
         texts[-1] += f" (and {len(reasons) - _MOST_NOTES} other reasons)"
-    return [truncate([("! ", "warning"), (safe(line), "warning")], width) for line in texts]
+    return [truncate([("! ", "warning"), (sanitize(line), "warning")], width) for line in texts]
 
 
 def marked(curves: Sequence[Curve]) -> list[tuple[str, int, Curve]]:

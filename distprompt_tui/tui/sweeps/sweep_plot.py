@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from distprompt_tui.reports import wording
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import fit, safe
+from distprompt_tui.text.terminal_text import fit, sanitize
 from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves, plot_or_message
 from distprompt_tui.tui.drawing.plot import Point as Place
 from distprompt_tui.tui.drawing.styled_text import joined, truncate, width_of, wrapped
@@ -19,7 +19,7 @@ from distprompt_tui.tui.widgets.line_widget import LineWidget
 
 if TYPE_CHECKING:
     from distprompt_tui.sweeps import curves
-    from distprompt_tui.sweeps.bootstrap import Average
+    from distprompt_tui.sweeps.bootstrap import MeanCI
 
 LIMIT_SIGN, FLOOR_SIGN = "·", "▁"
 
@@ -85,7 +85,7 @@ def curve_lines(
 def legend_lines(curves: Sequence[curves.Curve], width: int) -> list[Line]:
     """Whose a letter is, on as many lines as it takes."""
     parts: list[Line] = [
-        [(letter, f"series {number}"), (f" {safe(curve.series)}", "")] for letter, number, curve in marked(curves)
+        [(letter, f"series {number}"), (f" {sanitize(curve.series)}", "")] for letter, number, curve in marked(curves)
     ]
     every = [point for curve in curves for point in curve.points]
     if any(point.head_optimum for point in every):
@@ -107,14 +107,14 @@ def bar_lines(curves: Sequence[curves.Curve], width: int, height: int) -> list[L
     rows = [(letter, number, curve.series, curve.points[0]) for letter, number, curve in marked(curves) if curve.points]
     longest = max(point.kl.value for *_, point in rows)
     least, most = _NAME_CELLS
-    names = min(max(least, *(len(safe(series)) for _, _, series, _ in rows)), most)
+    names = min(max(least, *(len(sanitize(series)) for _, _, series, _ in rows)), most)
     numbers = max(len(wording.average(point.kl)) for *_, point in rows)
     cells = width - names - numbers - 6
     lines: list[Line] = []
     for letter, number, series, point in rows:
         limit = point.head_optimum.value if point.head_optimum else None
         bar = _bar(point.kl.value, limit, longest, max(cells, _LEAST_BAR), number)
-        label: Line = [(letter, f"series {number}"), (f" {fit(safe(series), names)}  ", "")]
+        label: Line = [(letter, f"series {number}"), (f" {fit(sanitize(series), names)}  ", "")]
         lines += [[*label, *bar, (f"  {wording.average(point.kl)}", "strong")], []]
     if height < len(lines):
         lines = lines[::2]
@@ -150,5 +150,5 @@ def _marks(places: Sequence[Place], sign: str, role: str) -> list[Mark]:
     return [Mark("", entropy, value, role, sign) for entropy, value in places if value is not None]
 
 
-def _value(average: Average | None) -> float | None:
+def _value(average: MeanCI | None) -> float | None:
     return None if average is None else average.value

@@ -12,7 +12,7 @@ from textual.containers import Vertical
 
 from distprompt_tui.reports import wording
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import fit, safe
+from distprompt_tui.text.terminal_text import fit, sanitize
 from distprompt_tui.tui.drawing.styled_text import truncate
 from distprompt_tui.tui.sweeps.sweep_lines import marked
 from distprompt_tui.tui.widgets.line_widget import LineWidget, ScrollLineWidget
@@ -40,7 +40,7 @@ def point_lines(curves: Sequence[Curve], width: int) -> list[Line]:
     if not rows:
         return []
     cells = [max(map(len, column)) for column in zip(wording.COLUMNS, *(row[3] for row in rows), strict=True)]
-    names = min(max(len("series"), *(cell_len(safe(row[2])) for row in rows)), _NAME_CELLS) if is_wide else 0
+    names = min(max(len("series"), *(cell_len(sanitize(row[2])) for row in rows)), _NAME_CELLS) if is_wide else 0
     kept = _columns_in(width - 2 - names, cells)
 
     def line(first: Line, texts: Sequence[str], roles: Sequence[str]) -> Line:
@@ -50,7 +50,7 @@ def point_lines(curves: Sequence[Curve], width: int) -> list[Line]:
     header = line([(f"  {fit('series', names)}" if is_wide else " ", "quiet")], wording.COLUMNS, ["quiet"] * len(cells))
     lines = [header]
     for letter, number, series, texts in rows:
-        name: Line = [(f" {fit(safe(series), names)}", "")] if is_wide else []
+        name: Line = [(f" {fit(sanitize(series), names)}", "")] if is_wide else []
         lines.append(line([(letter, f"series {number}"), *name], texts, _ROLES))
     return lines
 

@@ -12,7 +12,7 @@ from textual.containers import Vertical
 
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, Span
-from distprompt_tui.text.terminal_text import fit, safe
+from distprompt_tui.text.terminal_text import fit, sanitize
 from distprompt_tui.tui.drawing.styled_text import truncate, wrapped
 from distprompt_tui.tui.sweeps.sweep_lines import state_span
 from distprompt_tui.tui.widgets.line_table import ListTable
@@ -94,23 +94,23 @@ class AboutSweep(LineWidget["SweepEntry | None"]):
 
     def show(self, data: SweepEntry | None) -> None:
         super().show(data)
-        title = safe(data.sweep.title or data.sweep.name) if data and data.sweep else "Damaged" if data else ""
-        begun = data is not None and data.standing.state != "not begun"
+        title = sanitize(data.sweep.title or data.sweep.name) if data and data.sweep else "Damaged" if data else ""
+        begun = data is not None and data.progress.state != "not begun"
         label_border(self, title=[(title, "border")])
-        label_border(self, subtitle=[(safe(data.directory.name) if data and begun else "", "border")])
+        label_border(self, subtitle=[(sanitize(data.directory.name) if data and begun else "", "border")])
 
     def lines(self, width: int, height: int) -> list[Line]:
         if self.data is None:
             return []
         if self.data.sweep is None:
-            return wrapped(safe(self.data.problem), width, "error", height)
+            return wrapped(sanitize(self.data.problem), width, "error", height)
         grid = wrapped(grid_words(self.data.sweep), width, "quiet", max(height - 1, 1))
-        return [*wrapped(safe(self.data.sweep.description), width, "", max(height - len(grid), 1)), *grid]
+        return [*wrapped(sanitize(self.data.sweep.description), width, "", max(height - len(grid), 1)), *grid]
 
 
 def grid_words(sweep: Sweep) -> str:
     lengths = " or ".join(map(str, sweep.lengths))
-    series = " · ".join(safe(each.name) for each in sweep.series)
+    series = " · ".join(sanitize(each.name) for each in sweep.series)
     entropies = " at " + ", ".join(f"{entropy:g}" for entropy in sweep.entropies) + " nats" if sweep.entropies else ""
     return (
         f"{' and '.join(sweep.methods)} prompts of length {lengths} on {_models(sweep, ' and ')}; "
@@ -119,23 +119,23 @@ def grid_words(sweep: Sweep) -> str:
 
 
 def sweep_line(entry: SweepEntry, width: int, *, here: bool, now: float) -> Line:
-    standing, sweep = entry.standing, entry.sweep
+    progress, sweep = entry.progress, entry.sweep
     name = sweep.name if sweep is not None else entry.directory.name
     when = (
         "now"
-        if standing.state == "running"
+        if progress.state == "running"
         else formatting.ago(max(now - entry.changed_at, 0.0))
         if entry.changed_at
         else ""
     )
-    state, role = state_span(standing.state)
-    if standing.given_up and standing.state != "running":
-        state, role = f"✕ {standing.given_up:,} failed", "error"
-    begun = standing.state != "not begun"
-    counted = f"{standing.done:,}/{standing.total:,}" if begun else f"{standing.total:,}"
+    state, role = state_span(progress.state)
+    if progress.failed and progress.state != "running":
+        state, role = f"✕ {progress.failed:,} failed", "error"
+    begun = progress.state != "not begun"
+    counted = f"{progress.done:,}/{progress.total:,}" if begun else f"{progress.total:,}"
     cells: dict[str, Span] = {
         "state": (state, role),
-        "sweep": (safe(name), "strong" if begun else ""),
+        "sweep": (sanitize(name), "strong" if begun else ""),
         "size": (entry.size or ("other" if sweep else ""), "quiet"),
         "models": (_models(sweep, ", ") if sweep else "", "quiet"),
         "searches": (counted if sweep else "", "strong" if begun else "quiet"),
@@ -158,4 +158,4 @@ def _row(mark: Span, cells: dict[str, Span], width: int) -> Line:
 
 
 def _models(sweep: Sweep, separator: str) -> str:
-    return separator.join(safe(Path(model).name) for model in sweep.models)
+    return separator.join(sanitize(Path(model).name) for model in sweep.models)

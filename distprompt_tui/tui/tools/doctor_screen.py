@@ -12,7 +12,7 @@ from textual.widgets import Static
 from distprompt_tui.diagnostics.checks import NAME_CELLS, Check, as_text
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import content, wrapped
 from distprompt_tui.tui.keymap import DOCTOR_KEYS
 from distprompt_tui.tui.platform import clipboard
@@ -68,7 +68,7 @@ class DoctorScreen(AppScreen):
             return
         width = max(self.app.size.width - _MARGIN, 20)
         if self._failure:
-            lines = wrapped(f"The doctor could not look: {safe(self._failure)}", width, "error")
+            lines = wrapped(f"The doctor could not look: {sanitize(self._failure)}", width, "error")
         else:
             lines = check_lines(self._checks, width) or wrapped(_LOOKING, width, "quiet")
         self.query_one("#text", Static).update(content(lines))
@@ -82,7 +82,7 @@ class DoctorScreen(AppScreen):
         text = as_text(self._checks)
         self.app.copy_to_clipboard(text)
         kept = await in_thread(clipboard.keep, text, self.context.runs_dir)
-        where = f" and in {safe(str(kept))}" if kept is not None else ""
+        where = f" and in {sanitize(str(kept))}" if kept is not None else ""
         self.notify(f"Sent to the terminal's clipboard (OSC 52){where}.", markup=False)
 
 
@@ -91,9 +91,9 @@ def check_lines(checks: Sequence[Check], width: int) -> list[Line]:
     lines: list[Line] = []
     for check in checks:
         sign = ("! ", "warning") if check.advice else ("  ", "")
-        first, *more = wrapped(safe(check.value), width - NAME_CELLS - 2)
+        first, *more = wrapped(sanitize(check.value), width - NAME_CELLS - 2)
         lines.append([sign, (f"{check.name:{NAME_CELLS}}", "strong"), *first])
-        indented = more + wrapped(safe(check.advice), width - NAME_CELLS - 2, "warning") * bool(check.advice)
+        indented = more + wrapped(sanitize(check.advice), width - NAME_CELLS - 2, "warning") * bool(check.advice)
         lines += [[(" " * (NAME_CELLS + 2), ""), *line] for line in indented]
     return lines
 

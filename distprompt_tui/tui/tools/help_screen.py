@@ -35,7 +35,7 @@ WORDS = (
     ("excess", "divergence minus head optimum: what a better prompt could still gain"),
     ("gap closed", "the share of the way from the first prompt to the head optimum that is done"),
     ("gap", "achieved minus target, for one token"),
-    ("share", "a token's part of the divergence, p·log(p/q) − p + q: never negative, and they sum to it"),
+    ("KL contribution", "a token's part of the divergence, p·log(p/q) − p + q: never negative, and they sum to it"),
     ("cosine, × norm", "soft prompts: how near a vector is to a token, and its length against the vocabulary's mean"),
 )
 

@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import truncate, wrapped
 from distprompt_tui.tui.keymap import SETTINGS_KEYS
 from distprompt_tui.tui.settings import ORDERS, SCALES, SWITCHES, Settings
@@ -86,10 +86,10 @@ class SettingsScreen(AppScreen):
     def _place(self) -> Line:
         """Where they are kept, or what is wrong with what is kept there."""
         if self.context.settings_problem:
-            return [("! ", "error"), (safe(self.context.settings_problem), "error")]
+            return [("! ", "error"), (sanitize(self.context.settings_problem), "error")]
         if self.context.settings_file is None:
             return []
-        return [("Kept in ", "faint"), (safe(str(self.context.settings_file)), "quiet")]
+        return [("Kept in ", "faint"), (sanitize(str(self.context.settings_file)), "quiet")]
 
     def _value(self, choice: Choice) -> str | float:
         value: str | float = getattr(self.context.settings, choice.field)
@@ -119,7 +119,7 @@ def setting_row(choice: Choice, value: str | float) -> Row:
     """A setting and its value; what differs from the default stands out."""
     shown = f"{value:g}" if isinstance(value, float) else value
     role = "quiet" if value == getattr(Settings, choice.field) else "strong"
-    text = truncate([(safe(shown), role)], _VALUE_CELLS)
+    text = truncate([(sanitize(shown), role)], _VALUE_CELLS)
     return Row(choice.field, [(f"{choice.words:<20}", "strong"), ("‹ ", "faint"), *text, (" ›", "faint")])
 
 

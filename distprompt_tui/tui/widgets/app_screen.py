@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.context import AppContext
 from distprompt_tui.tui.keymap import APP_KEYS, Key, bindings
 from distprompt_tui.tui.widgets.key_bar import KeyBar
@@ -85,7 +85,7 @@ class AppScreen(Screen[None]):
 
     def show_error(self, error: Exception, *, timeout: float | None = None) -> None:
         """Notify of an error; `timeout` in seconds."""
-        self.notify(safe(str(error)), severity="error", timeout=timeout, markup=False)
+        self.notify(sanitize(str(error)), severity="error", timeout=timeout, markup=False)
 
     # Keys.
 

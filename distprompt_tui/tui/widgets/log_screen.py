@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from distprompt_tui.runs.log import read_log
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import content
 from distprompt_tui.tui.platform.threads import in_thread
 
@@ -34,7 +34,7 @@ class LogScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog") as box:
-            box.border_title = content([[("The worker's output  ", ""), (safe(str(self._path)), "quiet")]])
+            box.border_title = content([[("The worker's output  ", ""), (sanitize(str(self._path)), "quiet")]])
             box.border_subtitle = "esc closes"
             yield Static(id="text", markup=False)
 
@@ -47,8 +47,8 @@ class LogScreen(ModalScreen[None]):
         if text == self._lines or not self.is_attached:
             return
         self._lines = text
-        lines: list[Line] = [[("! ", "warning"), (safe(warning), "warning")] for warning in self._warnings]
-        lines += [[(safe(line), "")] for line in text[-_MAX_LINES:]]
+        lines: list[Line] = [[("! ", "warning"), (sanitize(warning), "warning")] for warning in self._warnings]
+        lines += [[(sanitize(line), "")] for line in text[-_MAX_LINES:]]
         box = self.query_one(VerticalScroll)
         follows = box.is_vertical_scroll_end
         self.query_one("#text", Static).update(content(lines or [[("The worker has written nothing.", "quiet")]]))

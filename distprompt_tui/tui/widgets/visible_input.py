@@ -11,7 +11,7 @@ from textual import events
 from textual.widget import Widget
 from textual.widgets import Input
 
-from distprompt_tui.text.terminal_text import is_settled
+from distprompt_tui.text.terminal_text import has_stable_width
 from distprompt_tui.tui.context import is_ascii_only
 
 _UNPRINTABLE = "▯"
@@ -90,7 +90,7 @@ def show_whitespace(text: str, *, space: str, all_spaces: bool) -> str:
         space
         if char == " " and (all_spaces or not start <= index < end)
         else char
-        if char == " " or (is_settled(char) and not unicodedata.combining(char))
+        if char == " " or (has_stable_width(char) and not unicodedata.combining(char))
         else _UNPRINTABLE
         for index, char in enumerate(text)
     )

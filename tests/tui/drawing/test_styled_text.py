@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distprompt_tui.text.ascii import to_ascii
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import content, fit_parts, justify, plain_text, truncate, width_of, wrapped
 from tests.tui.recording import HOSTILE
 
@@ -44,13 +44,13 @@ def test_wrapped_text_keeps_its_words(text: str, width: int) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_content_is_never_markup(text: str) -> None:
-    shown = content([[(safe(text), "target")]])
-    assert shown.plain == safe(text)
+    shown = content([[(sanitize(text), "target")]])
+    assert shown.plain == sanitize(text)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_safe_text_holds_no_control_characters(text: str) -> None:
-    assert all(char.isprintable() or char == " " for char in safe(text))
+    assert all(char.isprintable() or char == " " for char in sanitize(text))
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc", "Cf", "Mn", "Me"]), max_size=20))

@@ -37,7 +37,7 @@ from tests.tui.recording import HOSTILE
 from tests.tui.vocabularies import write_byte_level
 
 Make = Callable[..., DistPromptApp]
-COIN = Explicit(masses={" yes": 0.5, " no": 0.5})
+COIN = Explicit(probabilities={" yes": 0.5, " no": 0.5})
 SIZES = [(60, 16), (80, 24), (120, 40), (220, 60)]
 
 
@@ -106,7 +106,7 @@ async def test_a_newcomer_writes_a_target_and_starts(
         await write(pilot, "<ctrl+g>")
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
         (spec,) = started
-        assert spec.target == Explicit(masses={" yes": 0.5, " no": 0.3})
+        assert spec.target == Explicit(probabilities={" yes": 0.5, " no": 0.3})
         assert (spec.model.name, spec.search.method, spec.search.length, spec.preset) == ("tiny", "soft", 10, "")
         await write(pilot, "<d>")
         await until(pilot, lambda: isinstance(app.screen, EditorScreen))
@@ -124,7 +124,7 @@ async def test_several_tokens_are_shown_and_enter_takes_the_first(started: list[
         assert draft(app).rows == (Row(" banana", ""),)
         await write(pilot, "<enter>", "1", "<ctrl+g>")
         await until(pilot, lambda: started)
-        assert started[0].target == Explicit(masses={" banana": 1.0})
+        assert started[0].target == Explicit(probabilities={" banana": 1.0})
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ async def test_rows_are_rescaled_left_and_dropped(started: list[RunSpec], app_on
         assert (draft(app).rest, app.focused.id if app.focused else "") == ("model", "text")
         await write(pilot, "Once", "<ctrl+g>")
         await until(pilot, lambda: started)
-        assert started[0].target == Explicit(masses={" no": 0.25}, rest="model", text="Once")
+        assert started[0].target == Explicit(probabilities={" no": 0.25}, rest="model", text="Once")
 
 
 async def test_a_written_preset_opens_with_its_rows(started: list[RunSpec], app_on: Make) -> None:
@@ -230,7 +230,7 @@ async def test_saving_under_a_name(started: list[RunSpec], app_on: Make, tmp_pat
         path = tmp_path / "home" / "presets" / "mine.toml"
         await until(pilot, lambda: path.is_file() and isinstance(app.screen, EditorScreen))
         saved = load_preset("mine").spec
-        assert (saved.target, saved.title) == (Explicit(masses={" yes": 0.5}), "mine")
+        assert (saved.target, saved.title) == (Explicit(probabilities={" yes": 0.5}), "mine")
         assert saved.description.endswith(".")
         await write(pilot, "<ctrl+s>")
         await until(pilot, lambda: isinstance(app.screen, NameDialog))
@@ -333,7 +333,7 @@ def test_signs_between_words_are_for_tokens_only() -> None:
 
 
 @given(st.text(max_size=80), st.booleans(), st.text(max_size=80), st.integers(10, 120), st.integers(1, 3))
-def test_the_verdict_fits(problem: str, is_wrong: bool, row: str, width: int, height: int) -> None:
+def test_the_validation_fits(problem: str, is_wrong: bool, row: str, width: int, height: int) -> None:
     lines = validation_lines(ValidationData(problem, is_wrong, row), width, height)
     assert lines
     assert all(width_of(line) <= width for line in lines)

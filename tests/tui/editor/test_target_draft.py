@@ -87,7 +87,7 @@ def test_rows_become_a_target(vocabulary: Vocabulary) -> None:
     report = check(rows((" yes", "0.5"), ("", ""), (" no", ".3"), ("", "")), vocabulary)
     assert report.problem == ""
     assert report.total == pytest.approx(0.8)
-    assert report.target == Explicit(masses={" yes": 0.5, " no": 0.3})
+    assert report.target == Explicit(probabilities={" yes": 0.5, " no": 0.3})
     assert report.rows[0].short == f"id {vocabulary.id_of(' yes')}"
     made = build_target(report.target, vocabulary)
     assert made.probabilities[vocabulary.id_of(" no")] == 0.3
@@ -95,11 +95,11 @@ def test_rows_become_a_target(vocabulary: Vocabulary) -> None:
 
 def test_the_rest_follows_a_text_only_where_it_is_asked_to(vocabulary: Vocabulary) -> None:
     by_hand = Draft(rows=(Row(" yes", "0.5"),), text="Well\\n")
-    assert check(by_hand, vocabulary).target == Explicit(masses={" yes": 0.5})
+    assert check(by_hand, vocabulary).target == Explicit(probabilities={" yes": 0.5})
     model = Draft(rows=by_hand.rows, rest="model", text="Well\\n")
-    assert check(model, vocabulary).target == Explicit(masses={" yes": 0.5}, rest="model", text="Well\n")
+    assert check(model, vocabulary).target == Explicit(probabilities={" yes": 0.5}, rest="model", text="Well\n")
     new_line = Draft(rows=by_hand.rows, rest="model")
-    assert check(new_line, vocabulary).target == Explicit(masses={" yes": 0.5}, rest="model", text="\n")
+    assert check(new_line, vocabulary).target == Explicit(probabilities={" yes": 0.5}, rest="model", text="\n")
 
 
 def test_several_tokens_offer_the_first(vocabulary: Vocabulary) -> None:
@@ -154,7 +154,7 @@ def test_a_token_and_its_id_are_the_same(vocabulary: Vocabulary) -> None:
 
 def test_a_row_that_has_no_mass_yet_is_left_out(vocabulary: Vocabulary) -> None:
     report = check(rows((" yes", "0.5"), (" no", "")), vocabulary)
-    assert report.target == Explicit(masses={" yes": 0.5})
+    assert report.target == Explicit(probabilities={" yes": 0.5})
     assert report.problem == "row 2 has no mass yet"
     assert not report.is_wrong
     assert check(rows(("", "")), vocabulary).problem.startswith("write a token")
@@ -203,7 +203,7 @@ def test_what_cannot_be_rescaled_is_told(masses: list[str]) -> None:
 
 
 def test_a_written_target_opens_as_it_is(vocabulary: Vocabulary) -> None:
-    target = Explicit(masses={" yes": 1 / 6, "\n": 0.5}, rest="model", text="a\\b\n")
+    target = Explicit(probabilities={" yes": 1 / 6, "\n": 0.5}, rest="model", text="a\\b\n")
     draft = draft_of(target)
     assert draft.rows == (Row(" yes", "0.16666666666666666"), Row("\\n", "0.5"))
     assert check(draft, vocabulary).target == target
@@ -212,7 +212,7 @@ def test_a_written_target_opens_as_it_is(vocabulary: Vocabulary) -> None:
 def test_other_targets_open_with_their_text_or_blank() -> None:
     assert draft_of(Lm(text="Once\n", entropy=2.5)) == Draft(text="Once\\n", entropy="2.5")
     assert draft_of(Outlier(entropy=3, count=1)) == Draft()
-    large = Explicit(masses={f"id:{number}": 0.001 for number in range(MAX_ROWS + 1)})
+    large = Explicit(probabilities={f"id:{number}": 0.001 for number in range(MAX_ROWS + 1)})
     assert not is_written_out(large)
     assert draft_of(large) == Draft()
 
@@ -242,5 +242,8 @@ def test_a_text_becomes_the_models_own(vocabulary: Vocabulary) -> None:
 
 
 def test_summaries() -> None:
-    assert summary_of(Explicit(masses={" a": 1.0})) == "Masses of one token written by hand, the rest spread evenly."
+    assert (
+        summary_of(Explicit(probabilities={" a": 1.0}))
+        == "Masses of one token written by hand, the rest spread evenly."
+    )
     assert summary_of(Lm(text="Hi", entropy=3)).endswith("after “Hi”, brought to 3 nats.")

@@ -49,7 +49,7 @@ def test_one_setting_is_another() -> None:
         (SOFT, {"length": "0"}, "search.length: it should be greater"),
         (SOFT, {"length": "many"}, "search.length: it should be a valid integer"),
         (SOFT, {"lr": ""}, "search.lr: it should be a valid number"),
-        (SOFT, {"init": "bank"}, "search.init"),
+        (SOFT, {"init": "initial_pool"}, "search.init"),
         (SOFT, {"init": "text"}, "init_text"),
         (SOFT, {"method": "medium"}, "there is no 'medium'"),
         (HARD, {"width": "1.5"}, "search.width: it should be a valid integer"),

@@ -157,7 +157,7 @@ async def test_a_held_view_says_how_far_the_run_went_on(tmp_path: Path, app_on: 
         recorder.steps(12)
         await until(pilot, lambda: "view paused, +12 steps" in screen_text(app))
         await pilot.press("o")  # sorting does not let the newer distribution in
-        await until(pilot, lambda: bars(app).table.order == "share")
+        await until(pilot, lambda: bars(app).table.order == "contribution")
         row = bars(app).table.index_of(0)
         assert row is not None
         assert bars(app).table.row(row).achieved == before

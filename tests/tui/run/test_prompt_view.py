@@ -198,8 +198,10 @@ def test_a_surprise_is_a_sign_a_colour_and_a_number() -> None:
     assert len({to_ascii(sign) for sign, _ in GRADES}) == len(GRADES)
 
 
-def tokens(*gained: float | None) -> tuple[PromptToken, ...]:
-    return tuple(PromptToken(i, f" t{i}", changed=7 if gain else 0, gained=gain) for i, gain in enumerate(gained))
+def tokens(*improvement: float | None) -> tuple[PromptToken, ...]:
+    return tuple(
+        PromptToken(i, f" t{i}", changed=7 if gain else 0, improvement=gain) for i, gain in enumerate(improvement)
+    )
 
 
 def test_gains_stand_beside_the_tokens() -> None:

@@ -60,9 +60,9 @@ def test_eighty_columns_hold_the_essentials() -> None:
 
 
 def test_the_device_says_what_it_holds_and_how_busy_it_is() -> None:
-    state = replace(SEARCHING, device="cuda:0", memory=3 << 30, use=97.0)
+    state = replace(SEARCHING, device="cuda:0", memory=3 << 30, utilization=97.0)
     assert "cuda:0 97 % 3.0 GiB" in plain_text(status_line(StatusData(RunView(TITLE, state)), 118))
-    older = replace(state, use=None)
+    older = replace(state, utilization=None)
     assert "cuda:0 3.0 GiB" in plain_text(status_line(StatusData(RunView(TITLE, older)), 118))
 
 

@@ -22,14 +22,14 @@ TOKEN_CELLS = columns_for(80).token
 
 @given(st.text(max_size=20), masses, masses, st.floats(-2, 2), st.integers(46, 160), st.booleans(), st.booleans())
 def test_rows_have_the_width(
-    text: str, target: float, achieved: float, share: float, width: int, log: bool, marked: bool
+    text: str, target: float, achieved: float, contribution: float, width: int, log: bool, marked: bool
 ) -> None:
     columns = columns_for(width)
-    row = TokenRow(123_456, text, target, achieved, share)
+    row = TokenRow(123_456, text, target, achieved, contribution)
     lines = row_lines(row, columns, 1.0, log=log, marked=marked, ascii_only=False)
     assert len(lines) == columns.lines_per_row
     assert [width_of(line) for line in lines] == [width] * len(lines)
-    assert width_of(header_line(columns, "share", 1.0, log)) == width or columns.two_lines
+    assert width_of(header_line(columns, "contribution", 1.0, log)) == width or columns.two_lines
 
 
 @pytest.mark.real_model

@@ -34,7 +34,7 @@ def test_the_whole_vocabulary_is_sorted(source: TokenSource, state: RunState, or
     rows = [table.row(index) for index in range(len(table))]
     values = {
         "mass": [max(row.target, row.achieved) for row in rows],
-        "share": [row.share for row in rows],
+        "contribution": [row.contribution for row in rows],
         "target": [row.target for row in rows],
         "achieved": [row.achieved for row in rows],
         "gap": [abs(row.gap) for row in rows],
@@ -43,10 +43,10 @@ def test_the_whole_vocabulary_is_sorted(source: TokenSource, state: RunState, or
 
 
 def test_shares_are_parts_of_the_divergence(source: TokenSource, state: RunState) -> None:
-    table = source.build(state, TableQuery("share", ""))
+    table = source.build(state, TableQuery("contribution", ""))
     p, q = np.load(source.run.target), np.load(source.run.achieved).astype(np.float64)
     assert table.kl == pytest.approx(float((p * np.log(p / q)).sum()))
-    assert sum(table.row(index).share or 0 for index in range(len(table))) == pytest.approx(1.0)
+    assert sum(table.row(index).contribution or 0 for index in range(len(table))) == pytest.approx(1.0)
 
 
 def test_masses_of_zero_are_no_error(source: TokenSource, state: RunState) -> None:
@@ -54,9 +54,9 @@ def test_masses_of_zero_are_no_error(source: TokenSource, state: RunState) -> No
     p[0], q[1] = 1.0, 1.0
     np.save(source.run.target, p)
     np.save(source.run.achieved, q)
-    table = source.build(state, TableQuery("share", ""))
+    table = source.build(state, TableQuery("contribution", ""))
     assert table.ids[:2] == [0, 1]
-    assert np.isfinite(table.row(0).share)
+    assert np.isfinite(table.row(0).contribution)
 
 
 def test_finding_by_text_and_by_id(source: TokenSource, state: RunState) -> None:
@@ -87,20 +87,20 @@ def test_without_files_the_snapshot_serves(tmp_path: Path, order: Order) -> None
 
 def test_damaged_files_are_not_fatal(source: TokenSource, state: RunState) -> None:
     source.run.achieved.write_bytes(b"\x93NUMPY broken")
-    assert not source.build(state, TableQuery("share", "")).complete
+    assert not source.build(state, TableQuery("contribution", "")).complete
     source.run.achieved.write_bytes(b"")
-    assert not source.build(state, TableQuery("share", "")).complete
+    assert not source.build(state, TableQuery("contribution", "")).complete
     np.save(source.run.achieved, np.zeros(3, dtype=np.float32))
-    assert "belong together" in (source.build(state, TableQuery("share", "")) and source.why_incomplete)
+    assert "belong together" in (source.build(state, TableQuery("contribution", "")) and source.why_incomplete)
 
 
 def test_before_the_first_snapshot_there_are_no_rows(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path)
-    table = TokenSource(recorder.run).build(RunState(), TableQuery("share"))
+    table = TokenSource(recorder.run).build(RunState(), TableQuery("contribution"))
     assert isinstance(table, TokenTable)
     assert len(table) == 0
 
 
 def test_a_run_with_a_damaged_tokenizer_falls_back(source: TokenSource, state: RunState) -> None:
     Path(state.tokenizer_file).write_text("{}")
-    assert not source.build(state, TableQuery("share", "")).complete
+    assert not source.build(state, TableQuery("contribution", "")).complete

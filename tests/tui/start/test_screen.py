@@ -10,7 +10,7 @@ import pytest
 
 from distprompt_tui.config.spec import RunSpec, Soft, Temperature
 from distprompt_tui.errors import UsageError
-from distprompt_tui.models.prepare import Report
+from distprompt_tui.models.prepare import OnProgress
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.start import listings, preview_service, screen
@@ -146,7 +146,7 @@ async def test_a_model_is_prepared_while_one_looks_on(
 ) -> None:
     go_on = asyncio.Event()
 
-    async def prepare(name: str, report: Report) -> None:
+    async def prepare(name: str, report: OnProgress) -> None:
         report("writing safetensors", 0.4)
         await go_on.wait()
         models = [entry for entry in listings.read_models() if entry.name != name]
@@ -172,7 +172,7 @@ async def test_a_model_is_prepared_while_one_looks_on(
 async def test_a_failed_preparation_says_why(
     app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def prepare(name: str, report: Report) -> None:
+    async def prepare(name: str, report: OnProgress) -> None:
         raise UsageError("no space left [/] on device")
 
     monkeypatch.setattr(preview_service, "prepare_model", prepare)

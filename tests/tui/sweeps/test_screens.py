@@ -84,7 +84,7 @@ async def test_a_sweep_is_listed_and_shown_at_every_size(sweeps: Path, app_on: M
         await pilot.press("enter")
         await until(pilot, lambda: "supported" in screen_text(app))
         shown = screen_text(app)
-        assert "60 of 60 searches  10 refused" in shown
+        assert "60 of 60 searches  10 invalid" in shown
         assert "✓ supported  vanilla" in shown
         assert "no result for 10 searches: the entropy is out of" in shown
         assert "soft, 10 vectors" in shown

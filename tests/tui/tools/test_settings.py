@@ -102,12 +102,12 @@ async def test_a_change_holds_at_once_and_the_next_time(
         theme = next_of(sorted(app.available_themes), app.theme, 1)
         assert "Kept in" in screen_text(app)
         await pilot.press("right", "down", "left", "down", "right")
-        await until(pilot, lambda: file.exists() and read_settings(file).token_order == "share")
+        await until(pilot, lambda: file.exists() and read_settings(file).token_order == "contribution")
         assert app.theme == theme
         assert app.updates_per_second == 1.0
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, StartScreen))
-    assert read_settings(file) == Settings(theme, 1.0, "share")
+    assert read_settings(file) == Settings(theme, 1.0, "contribution")
     again = app_on(settings_file=file)
     assert (again.theme, again.updates_per_second) == (theme, 1.0)
 
