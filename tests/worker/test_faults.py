@@ -165,7 +165,7 @@ def write_checkpoint(run: RunDirectory) -> None:
 
 
 WRITES: dict[str, Callable[[RunDirectory], object]] = {
-    "events.jsonl": lambda run: EventWriter(run.events).write("warning", text="x" * 9000),
+    "events.jsonl": lambda run: EventWriter(run.events).write(schema.Warning("x" * 9000)),
     "control.jsonl": lambda run: append_line(os.open(run.control, os.O_WRONLY | os.O_APPEND), {"text": "x" * 9000}),
     "checkpoint.safetensors": write_checkpoint,
     "achieved.npy": lambda run: write_array(run.achieved, np.ones(9000, np.float32)),
@@ -179,7 +179,7 @@ def test_each_kind_of_write_leaves_the_old_file_whole(name: str, disk: Path, tin
     """At every number of free pages until it fits: what a reader finds is the old or the new, never half of one."""
     run = create_run(tiny_spec(tiny_folders["llama"]), disk)
     file = run.path / name
-    EventWriter(run.events).write("warning", text="old")
+    EventWriter(run.events).write(schema.Warning("old"))
     if name not in ("events.jsonl", "control.jsonl"):
         file.write_bytes(b"old")
     before, failures = file.read_bytes(), 0
