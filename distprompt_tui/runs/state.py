@@ -13,18 +13,16 @@ Phase = Literal["starting", "preparing", "searching", "paused", "ended"]
 FORCED = "stopped (forced)"
 """The reason for the end of a run whose worker was killed on request."""
 
-
 NO_BOUNDS = Bounds()
 """Nothing is known yet."""
 
 
 @dataclass(frozen=True)
 class RunState:
-    """All that a viewer knows of a run. Divergences and entropies in nats, times in Unix seconds or seconds.
+    """The state of a run. Divergences and entropies are in nats, `*_at` in Unix seconds, other times in seconds.
 
-    `memory` (bytes) and `use` (percent of one core, or of a GPU's time) are of the worker's device; None where it did
-    not tell. `bos` is what stands before texts, where that is not what the model's tokenizer puts there.
-    `answered` holds the ids of the newest requests that the worker has answered.
+    Fields that `schema.Started` and `schema.Step` have too are described there. `answered` holds the ids of the newest
+    requests that the worker has answered.
     """
 
     phase: Phase = "starting"
