@@ -49,10 +49,10 @@ def solve_bounds(head: Head, target: Tensor) -> Iterator[Bounds]:
         bounds = Bounds(floor=floor.floor, gap=floor.gap, norm_ratio=floor.norm_ratio, seconds=floor.seconds)
         yield bounds
     if head.norm is not None:
-        limit = solve_head_optimum(head, target, floor)
-        seconds = limit.seconds + (bounds.seconds or 0.0)
+        optimum = solve_head_optimum(head, target, floor)
+        seconds = optimum.seconds + (bounds.seconds or 0.0)
         bounds = Bounds(
-            **asdict(bounds) | {"head_optimum": limit.value, "agreement": limit.agreement, "seconds": seconds}
+            **asdict(bounds) | {"head_optimum": optimum.value, "agreement": optimum.agreement, "seconds": seconds}
         )
     with suppress(OSError):  # they are solved again, then
         memory.parent.mkdir(parents=True, exist_ok=True)

@@ -15,9 +15,8 @@ from distprompt_tui.reports.sweep_report import SweepReport
 from distprompt_tui.sweeps.curves import Curve
 from distprompt_tui.sweeps.findings import HYPOTHESES, FindingResult
 from distprompt_tui.text.formatting import Line, gap_closed, nats
-from distprompt_tui.text.terminal_text import sanitize
-from distprompt_tui.tui.drawing.plot import Curve as DrawnCurve
-from distprompt_tui.tui.drawing.plot import Reference, plot_curves
+from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.tui.drawing import plot
 from distprompt_tui.tui.sweeps.sweep_plot import curve_lines, legend_lines
 
 PLOT_COLUMNS, PLOT_ROWS = 100, 22
@@ -103,6 +102,6 @@ def print_run_report(console: Console, report: RunReport) -> None:
 def _trace(report: RunReport, width: int) -> list[Line]:
     """The best divergence so far on a logarithmic axis, with the head optimum where there is one."""
     limit = report.state.bounds.head_optimum
-    references = [] if limit is None else [Reference(f"head optimum {nats(limit)}", limit, "quiet")]
+    references = [] if limit is None else [plot.Reference(f"head optimum {nats(limit)}", limit, "quiet")]
     points = [(float(point.step), point.best_kl) for point in report.curve]
-    return plot_curves([DrawnCurve(points)], references, [], width, PLOT_ROWS, log=True)
+    return plot.plot_curves([plot.Curve(points)], references, [], width, PLOT_ROWS, log=True)

@@ -26,8 +26,8 @@ def kl_contributions(target: NDArray[np.float64], achieved: NDArray[np.floating]
     q = np.maximum(achieved.astype(np.float64), np.finfo(achieved.dtype).smallest_subnormal)
     p = np.where(target > 0, target, 1.0)  # 0·log 0 = 0
     # Not log(p / q): over the smallest numbers, p / q overflows.
-    contributions: NDArray[np.float64] = target * (np.log(p) - np.log(q)) - target + achieved
-    return contributions
+    terms: NDArray[np.float64] = target * (np.log(p) - np.log(q)) - target + achieved
+    return terms
 
 
 def uniform_divergences(target: NDArray[np.float64], count: int) -> dict[str, float]:

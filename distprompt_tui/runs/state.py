@@ -13,18 +13,16 @@ Phase = Literal["starting", "preparing", "searching", "paused", "ended"]
 FORCED = "stopped (forced)"
 """The reason for the end of a run whose worker was killed on request."""
 
-
 NO_BOUNDS = Bounds()
 """Nothing is known yet."""
 
 
 @dataclass(frozen=True)
 class RunState:
-    """The state of a run. Divergences and entropies in nats, times in Unix seconds or seconds.
+    """The state of a run. Divergences and entropies are in nats, `*_at` in Unix seconds, other times in seconds.
 
-    `memory` (bytes) and `utilization` (percent of one core, or of a GPU's time) describe the worker's device; None
-    where they are unknown. `bos` describes the choice of BOS where it is not the tokenizer's. `answered` holds the ids
-    of the latest requests that the worker has answered.
+    Fields that `schema.Started` and `schema.Step` have too are described there. `answered` holds the ids of the latest
+    requests that the worker has answered.
     """
 
     phase: Phase = "starting"

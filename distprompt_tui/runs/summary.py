@@ -52,8 +52,8 @@ class RunSummary:
         entropy: of the achieved distribution.
         seconds_per_step: None before the second step.
         changed_at: its last event, Unix seconds.
-        file_version: what the files were when they were read.
-        scan_offset: bytes of the events in which the bounds were looked for.
+        version: what the files were when they were read.
+        scanned: bytes of the event file that were searched for the head optimum.
         made_at: when it was begun, Unix seconds.
         problem: why nothing of it can be read; empty where that is not so.
     """
@@ -231,12 +231,12 @@ def _state(state: RunState, alive: bool) -> str:
 
 
 def _last_events(path: Path, size: int) -> list[Event]:
-    """The events near the end of a file of so many bytes. A part of a line at the beginning is not an event."""
+    """The last events of a file of `size` bytes. The part of a line before them is not JSON and is skipped."""
     return Tailer(path, decode_light_event, max(size - _TAIL_BYTES, 0)).read()
 
 
 def _find_head_optimum(path: Path, start: int) -> tuple[float | None, int]:
-    """The head optimum in the events from a byte on, and the byte up to which there was none."""
+    """The head optimum in the events from the byte `start`, or None, and the byte up to which they were read."""
     tailer = Tailer(path, decode_bounds, start)
     found = (bounds.head_optimum for _, bounds in tailer.read_with_offsets() if bounds.head_optimum is not None)
     return next(found, None), tailer.offset

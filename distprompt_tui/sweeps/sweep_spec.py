@@ -24,7 +24,7 @@ def _printable(name: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
-Method = Literal["soft", "hard"]
+SweepMethod = Literal["soft", "hard"]
 Finding = Literal["entropy", "outliers", "lm-targets"]
 Seed = Annotated[int, Field(ge=0, lt=2**53)]
 """A thousand times as large, it still is a search's seed."""
@@ -100,7 +100,7 @@ class Sweep(StrictModel):
     description: str = ""
     finding: Finding | None = None
     models: Annotated[tuple[Name, ...], Field(min_length=1)] = ("smollm2",)
-    methods: Annotated[tuple[Method, ...], Field(min_length=1)] = ("soft",)
+    methods: Annotated[tuple[SweepMethod, ...], Field(min_length=1)] = ("soft",)
     lengths: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1)] = (10,)
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     entropies: Annotated[tuple[specs.Entropy, ...], Field(min_length=1)] | None = None

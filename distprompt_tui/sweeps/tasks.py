@@ -14,8 +14,8 @@ from distprompt_tui.config.spec import RunSpec, StrictModel
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.storage.legacy import with_old_spec_names
-from distprompt_tui.sweeps.results import ResultRow, SearchConfig
-from distprompt_tui.sweeps.sweep_spec import Method, Series, Sweep
+from distprompt_tui.sweeps.results import Row, SearchConfig
+from distprompt_tui.sweeps.sweep_spec import Series, Sweep, SweepMethod
 
 SEED_STRIDE = 1000
 """Initial prompts of two seeds of the grid are never the same: a point has no more targets."""
@@ -92,7 +92,7 @@ def all_searches(sweep: Sweep) -> list[SweepSearch]:
         for model in sweep.models
         for method in sweep.methods
         for length in sweep.lengths
-        for search in _of_one_kind(sweep, model, method, length)
+        for search in _searches_of(sweep, model, method, length)
     ]
     known: dict[str, str] = {}
     for search in searches:
@@ -119,7 +119,7 @@ def spec_key(spec: RunSpec) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
 
 
-def _of_one_kind(sweep: Sweep, model: str, method: Method, length: int) -> Iterator[SweepSearch]:
+def _searches_of(sweep: Sweep, model: str, method: SweepMethod, length: int) -> Iterator[SweepSearch]:
     settings = sweep.soft if method == "soft" else sweep.hard
     common = {
         "search": settings.model_dump(exclude={"steps"}) | {"length": length},

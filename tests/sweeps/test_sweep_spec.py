@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from distprompt_tui.config import paths
+from distprompt_tui.config.methods import METHODS
 from distprompt_tui.config.validation import checked
 from distprompt_tui.errors import NotFoundError, UsageError
 from distprompt_tui.sweeps.catalog import load_sweep
 from distprompt_tui.sweeps.directory import make_directory
-from distprompt_tui.sweeps.sweep_spec import Sweep
+from distprompt_tui.sweeps.sweep_spec import GRID_CONTROLLED_FIELDS, Sweep, SweepMethod
 from distprompt_tui.sweeps.tasks import all_searches, plan_tasks
 
 TEXTS = ["one", "two", "three", "four"]
@@ -209,3 +210,9 @@ def test_what_an_earlier_version_wrote_is_read(tmp_path: Path) -> None:
     directory.sweep_file.write_text(written.replace("pool = 6144", "top_k = 256\nmerge = 8\npairs = 12"))
     assert "top_k" in directory.sweep_file.read_text()
     assert directory.read_sweep() == sweep
+
+
+def test_the_methods_of_a_sweep_are_search_methods_with_settings() -> None:
+    methods = get_args(SweepMethod)
+    assert set(methods) == set(GRID_CONTROLLED_FIELDS) <= set(METHODS)
+    assert [Sweep.model_fields[method].default.method for method in methods] == list(methods)

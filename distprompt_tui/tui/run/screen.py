@@ -63,7 +63,7 @@ class RunScreen(AppScreen):
         self.frozen_state: RunState | None = None
         self.panels = RunPanels()
         self._monitor = RunMonitor(run)
-        self._poller = Poller(self._read, self._show_view)
+        self.poller = Poller(self._read, self._show_view)
         self._source = TokenSource(run)
         self._table = TokenTableUpdater(self._source, self._show_table)
         self._playback = Playback(self._monitor.recording)
@@ -105,8 +105,8 @@ class RunScreen(AppScreen):
     # Reading.
 
     def tick(self) -> None:
-        """Read the run's new events, then draw what changed."""
-        self.run_worker(self._poller.poll())
+        """Poll, whatever screen is on top: the end of the run is told on any."""
+        self.run_worker(self.poller.poll())
 
     async def _read(self) -> tuple[RunView, bool]:
         """The run now, and whether a replay was advanced."""

@@ -36,7 +36,7 @@ class CompareScreen(AppScreen):
         self._monitors = [RunMonitor(summary.run) for _, summary in marked]
         self._by_seconds = False
         self._log = True
-        self._poller = Poller(partial(in_thread, self._read_runs), self._show_runs)
+        self.poller = Poller(partial(in_thread, self._read_runs), self._show_runs)
 
     def compose_body(self) -> ComposeResult:
         yield OneLine([("Compare  ", "heading"), (f"{len(self._runs)} runs", "strong")], id="header")
@@ -52,10 +52,9 @@ class CompareScreen(AppScreen):
         self.call_after_refresh(self.tick)
 
     def tick(self) -> None:
-        """Read what is new, then draw what changed. Runs that have ended are read once."""
-        living = [run for run in self._runs if run.summary.is_live or not run.curve]
-        if living and self.is_foreground:
-            self.run_worker(self._poller.poll())
+        """Poll while a run is live; runs that have ended are read once."""
+        if any(run.summary.is_live or not run.curve for run in self._runs):
+            super().tick()
 
     def _show_runs(self, runs: list[Compared]) -> None:
         self._runs = runs

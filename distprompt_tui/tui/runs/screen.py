@@ -47,7 +47,7 @@ class RunsScreen(AppScreen):
         self._find = ""
         self._has_read = False
         self._marked: dict[str, int] = {}
-        self._poller = Poller(lambda: self.context.read_runs(), self._show_runs)
+        self.poller = Poller(lambda: self.context.read_runs(), self._show_runs)
 
     def compose_body(self) -> ComposeResult:
         yield OneLine([], id="header")
@@ -59,11 +59,6 @@ class RunsScreen(AppScreen):
 
     def on_screen_resume(self) -> None:
         self.tick()
-
-    def tick(self) -> None:
-        """Read the runs, if the screen is seen."""
-        if self.is_foreground:
-            self.run_worker(self._poller.poll())
 
     def _show_runs(self, runs: list[RunSummary]) -> None:
         self._all, self._has_read = runs, True
@@ -177,8 +172,8 @@ class RunsScreen(AppScreen):
         except (DistPromptError, OSError) as error:
             self.show_error(error)
         else:
-            self.notify(f"{sanitize(run.name)} {done}", markup=False)
-        await self._poller.poll(again=True)
+            self.notify(f"{safe(run.name)} {done}", markup=False)
+        await self.poller.poll(again=True)
 
     # Several runs.
 

@@ -56,7 +56,7 @@ class StartScreen(AppScreen):
         self.models: list[ModelEntry] = []
         self.presets: list[Preset] = []
         self.runs: list[RunSummary] = []
-        self._poller = Poller(lambda: self.context.read_runs(), self._show_runs)
+        self.poller = Poller(lambda: self.context.read_runs(), self._show_runs)
         self._previews = TargetPreviewService(self._show_choice)
         self._preparer = ModelPreparer(self._show_models)
         self._starts_when_ready = False
@@ -105,7 +105,7 @@ class StartScreen(AppScreen):
 
     def action_reload(self) -> None:
         self._load()
-        self.run_worker(self._poller.poll())
+        self.tick()
 
     @work(exclusive=True, group="load")
     async def _load(self) -> None:
@@ -125,11 +125,6 @@ class StartScreen(AppScreen):
             self._choose_next = ""
         self._show_models()
         self._look()
-
-    def tick(self) -> None:
-        """Read the runs, if the screen is seen."""
-        if self.is_foreground:
-            self.run_worker(self._poller.poll())
 
     def _show_runs(self, runs: list[RunSummary]) -> None:
         self.runs = sorted_runs(runs, "newest")

@@ -35,7 +35,7 @@ class SweepsScreen(AppScreen):
         super().__init__()
         self._sweeps: SweepList | None = None
         self._entries: list[SweepEntry] = []
-        self._poller = Poller(partial(in_thread, self._read), self._show_entries)
+        self.poller = Poller(partial(in_thread, self._read), self._show_entries)
 
     def compose_body(self) -> ComposeResult:
         yield OneLine([], id="header")
@@ -49,13 +49,8 @@ class SweepsScreen(AppScreen):
     def on_screen_resume(self) -> None:
         self.tick()
 
-    def tick(self) -> None:
-        """Read the sweeps, if the screen is seen."""
-        if self.is_foreground:
-            self.run_worker(self._poller.poll())
-
     def _read_again(self) -> None:
-        self.run_worker(self._poller.poll(again=True))
+        self.run_worker(self.poller.poll(again=True))
 
     def _show_entries(self, entries: list[SweepEntry]) -> None:
         self._entries = entries

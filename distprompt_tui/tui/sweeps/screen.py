@@ -76,7 +76,7 @@ class SweepScreen(AppScreen):
         self._log = False
         self._whole: bool | None = None
         self._is_whole = False
-        self._poller = Poller(partial(in_thread, self._monitor.poll), self._show_view)
+        self.poller = Poller(partial(in_thread, self._monitor.poll), self._show_view)
 
     def compose_body(self) -> ComposeResult:
         yield OneLine([], id="header")
@@ -92,11 +92,6 @@ class SweepScreen(AppScreen):
 
     def on_resize(self, event: events.Resize) -> None:
         self.call_after_refresh(self._show)
-
-    def tick(self) -> None:
-        """Read the sweep, if the screen is seen."""
-        if self.is_foreground:
-            self.run_worker(self._poller.poll())
 
     def _show_view(self, view: SweepView) -> None:
         if view != self._view:

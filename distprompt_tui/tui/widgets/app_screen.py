@@ -13,6 +13,7 @@ from textual.widget import Widget
 from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.context import AppContext
 from distprompt_tui.tui.keymap import APP_KEYS, Key, bindings
+from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.widgets.key_bar import KeyBar
 
 MIN_COLUMNS, MIN_ROWS = 60, 16
@@ -33,6 +34,7 @@ class AppScreen(Screen[None]):
         keys: the screen's own keys; its bindings and its key bar are made from them.
         app_keys: the app's keys that work on it.
         flat_below: the height, in rows, below which the screen has the class `-flat`.
+        poller: reads and shows the screen's data, on screens that `tick`.
     """
 
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
@@ -46,6 +48,8 @@ class AppScreen(Screen[None]):
     keys: ClassVar[tuple[Key, ...]] = ()
     app_keys: ClassVar[tuple[Key, ...]] = APP_KEYS
     flat_below: ClassVar[int] = 0
+
+    poller: Poller[Any]
 
     _composed = 1
 
@@ -78,6 +82,11 @@ class AppScreen(Screen[None]):
         """Whether it is on top, or under dialogs only. Textual's `is_current` holds for any screen below too."""
         above = self.app.screen_stack[::-1]
         return self in above and all(isinstance(screen, ModalScreen) for screen in above[: above.index(self)])
+
+    def tick(self) -> None:
+        """Poll, if the screen is seen."""
+        if self.is_foreground:
+            self.run_worker(self.poller.poll())
 
     @property
     def context(self) -> AppContext:
