@@ -15,7 +15,7 @@ from distprompt_tui.reports.sweep_report import SweepReport
 from distprompt_tui.sweeps.curves import Curve
 from distprompt_tui.sweeps.findings import HYPOTHESES, FindingResult
 from distprompt_tui.text.formatting import Line, gap_closed, nats
-from distprompt_tui.text.terminal_text import safe
+from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing import plot
 from distprompt_tui.tui.sweeps.sweep_plot import curve_lines, legend_lines
 

@@ -52,8 +52,8 @@ class RunSummary:
         entropy: of the achieved distribution.
         seconds_per_step: None before the second step.
         changed_at: its last event, Unix seconds.
-        version: what the files were when they were read.
-        scanned: bytes of the event file that were searched for the head optimum.
+        file_version: what the files were when they were read.
+        scan_offset: bytes of the event file that were searched for the head optimum.
         made_at: when it was begun, Unix seconds.
         problem: why nothing of it can be read; empty where that is not so.
     """

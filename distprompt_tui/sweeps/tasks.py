@@ -14,7 +14,7 @@ from distprompt_tui.config.spec import RunSpec, StrictModel
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.storage.legacy import with_old_spec_names
-from distprompt_tui.sweeps.results import Row, SearchConfig
+from distprompt_tui.sweeps.results import ResultRow, SearchConfig
 from distprompt_tui.sweeps.sweep_spec import Series, Sweep, SweepMethod
 
 SEED_STRIDE = 1000

@@ -172,7 +172,7 @@ class RunsScreen(AppScreen):
         except (DistPromptError, OSError) as error:
             self.show_error(error)
         else:
-            self.notify(f"{safe(run.name)} {done}", markup=False)
+            self.notify(f"{sanitize(run.name)} {done}", markup=False)
         await self.poller.poll(again=True)
 
     # Several runs.
