@@ -1,4 +1,4 @@
-"""What can go wrong, as a small family of errors that the command line turns into one line and an exit code."""
+"""Exceptions that the command line reports as one line and an exit code."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 
 class DistPromptError(Exception):
-    """A failure that a person can understand and act upon; its text is one clear sentence.
+    """Base class of expected failures, with a one-sentence message for the user.
 
     Attributes:
-        exit_code: what the process ends with when nothing catches the error.
+        exit_code: exit code of the process if the error is not caught.
     """
 
     exit_code = 1
@@ -22,42 +22,42 @@ class DistPromptError(Exception):
 
 
 class UsageError(DistPromptError):
-    """The request itself is wrong: an option, a preset's field, a token string."""
+    """Invalid input, such as an option, a preset's field or a token string."""
 
     exit_code = 2
 
 
 class NotFoundError(DistPromptError):
-    """A model, preset, run or file that is not there."""
+    """A model, preset, run or file does not exist."""
 
     exit_code = 3
 
 
 class TargetError(UsageError):
-    """A target that cannot be made as asked; the text says why and what would work."""
+    """Invalid target; the message gives the reason and a valid alternative."""
 
 
 class ModelError(DistPromptError):
-    """A model that cannot be prepared, loaded or run as asked."""
+    """A model cannot be prepared, loaded or run."""
 
 
 def first_line(error: BaseException) -> str:
-    """What a library's error says first; its kind where it says nothing."""
+    """Return the first line of an error's message, or its type if the message is empty."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def near_matches(name: str, known: Iterable[str]) -> str:
-    """A half sentence with the closest known names, or with all of them.
+    """Return a hint with the closest known names, or with all of them.
 
     Args:
-        name: what was asked for.
-        known: what there is.
+        name: the requested name.
+        known: the existing names.
 
     Returns:
-        "did you mean 'x' or 'y'?", or "there is: a, b, c".
+        "did you mean 'x' or 'y'?", "available: a, b, c", or "none available".
     """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(repr(match) for match in close)}?"
-    return f"there is: {', '.join(names)}" if names else "there is none yet"
+    return f"available: {', '.join(names)}" if names else "none available"

@@ -1,4 +1,4 @@
-"""Floor and head optimum of a target on a model, computed once and remembered by the head's and the target's hash."""
+"""Floor and head optimum of a target on a model, cached by the hash of head and target."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from distprompt_tui.storage.legacy import with_new_names
 from distprompt_tui.storage.safe_io import read_json, write_json
 
 CACHE_VERSION = 2
-"""Part of every key: raised when the way of solving changes the numbers."""
+"""Part of every key; incremented when a change of the solvers changes their results."""
 
 
 def solve_bounds(head: Head, target: Tensor) -> Iterator[Bounds]:
-    """The bounds of a target: first with the floor alone, then with the head optimum too.
+    """Compute the bounds of a target: first the floor, then the head optimum.
 
     Args:
-        head: of the model.
+        head: the model's head.
         target: p, (V,) float64.
 
     Yields:
-        What is known so far; the last one is complete and remembered. A head that is not linear has no floor:
-        `why_no_floor` says why.
+        The bounds computed so far. The last ones are complete and cached. A head that is not linear has no floor;
+        `why_no_floor` holds the reason.
     """
     key = _key(head, target)
     memory = paths.bounds_dir() / f"{key}.json"
@@ -54,14 +54,14 @@ def solve_bounds(head: Head, target: Tensor) -> Iterator[Bounds]:
         bounds = Bounds(
             **asdict(bounds) | {"head_optimum": optimum.value, "agreement": optimum.agreement, "seconds": seconds}
         )
-    with suppress(OSError):  # they are solved again, then
+    with suppress(OSError):  # without a cache, they are computed again
         memory.parent.mkdir(parents=True, exist_ok=True)
         write_json(memory, asdict(bounds) | {"sha256": _digest(key, asdict(bounds))})
     yield bounds
 
 
 def _recall(memory: Path, key: str) -> Bounds | None:
-    """What was remembered under a key; None where there is nothing, or it is damaged or another's."""
+    """Read cached bounds; None if there are none, or if they are damaged or belong to another key."""
     try:
         fields = read_json(memory)
         digest = fields.pop("sha256", None)
@@ -75,7 +75,7 @@ def _digest(key: str, fields: dict[str, Any]) -> str:
 
 
 def _key(head: Head, target: Tensor) -> str:
-    """SHA-256 of all that the bounds depend on."""
+    """Return the SHA-256 of all data that affects the bounds."""
     digest = hashlib.sha256(f"{CACHE_VERSION} {head.scale!r} {head.softcap!r}".encode())
     norm = head.norm
     parts = [head.weight, head.bias, head.allowed, target]

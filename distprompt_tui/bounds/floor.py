@@ -1,12 +1,11 @@
-"""The floor: a proven lower bound on the divergence that any prompt, soft or hard, of any length, can reach.
+"""The floor: a certified lower bound on the divergence of any prompt, soft or hard, of any length.
 
-Whatever the prompt, the final norm hands a state u with ‖u‖₂ ≤ √d to the output layer (LayerNorm: also Σu = 0). Over
-that ball f(u) = KL(p ‖ softmax(A u + b)) is convex, and its minimum is the floor. Newton's method finds it; what is
-reported is the certificate of `_certify`, which is true whether or not the iterations have converged.
+For every prompt, the output layer receives a state u with ‖u‖₂ ≤ √d from the final norm (LayerNorm: also Σu = 0). Over
+that ball, f(u) = KL(p ‖ softmax(A u + b)) is convex. Newton's method minimises it, and the certificate of `_certify` is
+the floor: it is valid with or without convergence.
 
-The proof speaks of the head as it is stored, in exact arithmetic: a model that computes in fp32 or bf16 reports
-divergences with its own rounding on top. Here everything but the Hessian is float64, and its rounding is subtracted
-from the bound.
+The proof holds for the stored head in exact arithmetic; divergences of a model in fp32 or bf16 also contain the model's
+rounding errors. Here everything except the Hessian is float64, and a bound on its rounding is subtracted.
 """
 
 from __future__ import annotations
@@ -24,31 +23,31 @@ from distprompt_tui.metrics.divergence import entropy
 from distprompt_tui.models.head import Head
 
 BLOCK_ROWS = 2048
-"""Rows of the weight held in float64 at a time: 10 MB with d = 576, which stays in the cache (measured on 2 cores:
-product 8 ms, against 12 ms with 4,096 rows and 73 ms without a buffer)."""
+"""Rows of the weight in float64 at a time: 10 MB with d = 576, which fits the CPU cache (measured on 2 cores: a product
+takes 8 ms, against 12 ms with 4,096 rows and 73 ms without a buffer)."""
 SUM_TOLERANCE = 1e-5
-"""How far a target's sum may be from 1: the rounding of a float32 softmax."""
+"""Largest deviation of a target's sum from 1: the rounding of a float32 softmax."""
 EXCLUDED_LOGIT = -1e30
-"""Low enough that exp gives 0, and finite, so that 0 · logit is 0."""
+"""Low enough that exp is 0, but finite, so that 0 · logit is 0."""
 SLOPE_SHARE = 0.1
-"""A line search ends where the slope is at most this share of the first one (a strong Wolfe condition)."""
+"""A line search ends when the slope is at most this fraction of the first one (strong Wolfe condition)."""
 VALUE_NOISE_NATS = 1e-10
-"""A rise smaller than this is rounding to a line search."""
+"""A line search ignores smaller increases as rounding errors."""
 KEEP_HESSIAN_RATIO = 0.5
-"""A Hessian serves again while each step at least halves the gap: a step costs a tenth of a Hessian or less."""
+"""The Hessian is reused while each step at least halves the gap: a step costs at most a tenth of a Hessian."""
 MAX_TRIALS = 25
-"""Halvings and doublings of one line search."""
+"""Maximum number of halvings and doublings of a line search."""
 SMALLEST_CURVATURE = 1e-12
-"""Keeps the Newton step finite where the softmax is one-hot and the Hessian is zero."""
+"""Keeps the Newton step finite if the softmax is one-hot and the Hessian is zero."""
 
 
 @dataclass(frozen=True)
 class Floor:
-    """What `solve_floor` found.
+    """Result of `solve_floor`.
 
     Attributes:
         floor: certified lower bound on the divergence of every prompt, nats.
-        upper: divergence at `state`, nats, rounded up; the minimum over the ball lies between the two.
+        upper: divergence at `state`, nats, rounded up; the minimum over the ball is between `floor` and `upper`.
         state: u, (d,), float64, in the ball.
         iterations: Newton steps taken.
         seconds: wall-clock time.
@@ -62,12 +61,12 @@ class Floor:
 
     @property
     def gap(self) -> float:
-        """How much the bound could still rise, in nats."""
+        """Largest possible increase of the floor, in nats."""
         return self.upper - self.floor
 
     @property
     def norm_ratio(self) -> float:
-        """‖u‖ / √d: 1 where the minimum lies on the sphere that real states live on."""
+        """‖u‖ / √d; 1 if the minimum is on the sphere, where all real states are."""
         return float(self.state.norm()) / math.sqrt(len(self.state))
 
 
@@ -79,11 +78,11 @@ class AffineHead:
         weight: (V, d), as stored by the model.
         gain: (d,), float64; the norm's gain times the head's scale.
         offset: b, (V,), float64; scale · (weight · norm bias + head bias).
-        exclusion: (V,), float64; 0 for the allowed rows, EXCLUDED_LOGIT for the others, to be added to the logits.
-        centred: LayerNorm, whose states sum to 0.
+        exclusion: (V,), float64, added to the logits; 0 for allowed rows, EXCLUDED_LOGIT for the others.
+        centred: whether states sum to 0 (LayerNorm).
         radius: √d.
         softcap: the cap, or None.
-        rounding_nats: bounds what float64 rounding does to a divergence or a certificate.
+        rounding_nats: bound on the float64 rounding error of a divergence or certificate.
     """
 
     weight: Tensor
@@ -97,17 +96,17 @@ class AffineHead:
 
 
 def affine_head(head: Head) -> AffineHead:
-    """The head folded with its final norm, on the device that the solvers run on.
+    """Combine the head with its final norm, on the device of the solvers.
 
-    That is the weight's device, except that MPS has no float64: there the solvers run on the CPU.
+    This is the weight's device, or the CPU instead of MPS, which has no float64.
 
     Raises:
-        ModelError: the final norm was not recognised.
+        ModelError: the kind of the final norm is unknown.
     """
     if head.norm is None:
         raise ModelError(
-            "no floor or head optimum for this model: the final norm is of an unknown kind, "
-            "so the last state is not known to be bounded"
+            "no floor or head optimum for this model: the kind of the final norm is unknown, "
+            "so the last state may be unbounded"
         )
     device = torch.device("cpu") if head.weight.device.type == "mps" else head.weight.device
     weight = head.weight.detach().to(device)
@@ -140,10 +139,10 @@ def affine_head(head: Head) -> AffineHead:
 
 
 def checked_target(head: AffineHead, target: Tensor) -> Tensor:
-    """The target in float64 on the solver's device, summing to 1.
+    """Return the target in float64 on the solver's device, normalised to sum to 1.
 
     Raises:
-        TargetError: not a distribution over the allowed rows of this head.
+        TargetError: the target is not a distribution over the allowed rows of this head.
     """
     vocab_size = len(head.weight)
     if target.shape != (vocab_size,):
@@ -151,30 +150,30 @@ def checked_target(head: AffineHead, target: Tensor) -> Tensor:
     target = target.detach().to(head.weight.device).double()
     total = float(target.sum())
     if not bool((target >= 0).all()) or not abs(total - 1) <= SUM_TOLERANCE:
-        raise TargetError(f"the target is no distribution: its masses must be ≥ 0 and sum to 1, they sum to {total:g}")
+        raise TargetError(f"invalid target: the probabilities must be ≥ 0 and sum to 1, but sum to {total:g}")
     if bool((target[head.exclusion < 0] > 0).any()):
-        raise TargetError("the target gives mass to rows that stand for no token; give it to tokens only")
+        raise TargetError("invalid target: rows without a token must have probability 0")
     return target / total
 
 
 @torch.no_grad()
 def solve_floor(head: Head, target: Tensor, *, tolerance_nats: float = 1e-4, max_iterations: int = 50) -> Floor:
-    """Certified minimum over the ball ‖u‖ ≤ √d of KL(target ‖ softmax(logits of u)).
+    """Compute a certified lower bound on KL(target ‖ softmax(logits of u)) over the ball ‖u‖ ≤ √d.
 
-    Newton steps: the quadratic model at u is minimised over the ball, then a line search goes towards its minimum.
+    Each Newton step minimises the quadratic model at u over the ball, then runs a line search towards that minimum.
 
     Args:
         head: the model's output layer; must be linear in the state.
-        target: p, (V,), probabilities; no mass on rows that are not allowed.
-        tolerance_nats: stop when upper − floor is this small.
-        max_iterations: stop after this many Newton steps; the floor is true all the same.
+        target: p, (V,), probabilities; 0 on rows that are not allowed.
+        tolerance_nats: stop when upper − floor is at most this.
+        max_iterations: stop after this many Newton steps; the floor is valid in any case.
 
     Returns:
         The bound and the state that nearly attains it.
 
     Raises:
-        ModelError: the head is not linear in the state, or its norm is unknown.
-        TargetError: the target is no distribution over the allowed rows.
+        ModelError: the head is not linear in the state, or the kind of its norm is unknown.
+        TargetError: the target is not a distribution over the allowed rows.
     """
     start = time.perf_counter()
     if head.why_no_floor is not None:
@@ -202,7 +201,7 @@ def solve_floor(head: Head, target: Tensor, *, tolerance_nats: float = 1e-4, max
 
 
 def linear_part(head: AffineHead, states: Tensor) -> Tensor:
-    """A u for each row: (k, d) → (k, V)."""
+    """Compute A u for each row, (k, d) → (k, V)."""
     scaled = states * head.gain
     logits = torch.empty(len(states), len(head.weight), dtype=torch.float64, device=states.device)
     for rows, block in _row_blocks(head.weight, torch.float64):
@@ -211,24 +210,26 @@ def linear_part(head: AffineHead, states: Tensor) -> Tensor:
 
 
 def pull_back(head: AffineHead, residual: Tensor) -> Tensor:
-    """Aᵀ r for each row, without its part along Σu where states sum to 0: (k, V) → (k, d)."""
+    """Compute Aᵀ r for each row, (k, V) → (k, d); for centred heads, subtract the mean."""
     gradient = _weighted_rows(head.weight, residual) * head.gain
     return gradient - gradient.mean(dim=-1, keepdim=True) if head.centred else gradient
 
 
 def cross_entropy(head: AffineHead, target: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy KL(p ‖ q) + H(p) in nats, (k,), and q = softmax(logits) over the allowed rows, (k, V)."""
+    """Compute KL(p ‖ q) + H(p) in nats, (k,), and q = softmax(logits) over the allowed rows, (k, V)."""
     log_q = (logits + head.exclusion).log_softmax(dim=1)
     return -log_q @ target, log_q.exp()
 
 
 def curvature_eigh(head: AffineHead, q: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues, (d,), ascending and positive, and eigenvectors, (d, d) columns, of f's Hessian where the softmax
-    gives q, (V,).
+    """Compute the eigendecomposition of f's Hessian at the state with softmax q, (V,).
 
-    The Hessian is the covariance of A's rows under q. It is summed in float32, twice as fast: its accuracy decides how
-    fast the iterations converge, not what they prove. Where states sum to 0, the direction (1, ..., 1) is made the
-    stiffest.
+    The Hessian is the covariance of A's rows under q. It is summed in float32, which is twice as fast: its accuracy
+    affects the speed of convergence, not the bound. For centred heads, the direction (1, ..., 1) gets the largest
+    eigenvalue.
+
+    Returns:
+        Eigenvalues, (d,), ascending and positive, and eigenvectors, (d, d), as columns.
     """
     mean = _weighted_rows(head.weight, q[None])[0].float()
     root = q.sqrt().float()
@@ -248,17 +249,17 @@ def curvature_eigh(head: AffineHead, q: Tensor) -> tuple[Tensor, Tensor]:
 def line_search(
     evaluate: Callable[[Tensor], tuple[Tensor, Tensor]], value: Tensor, slope: Tensor, step: Tensor, limit: Tensor
 ) -> Tensor:
-    """Step lengths that lower a function along a curve until it has nearly levelled out, each row for itself.
+    """Find step lengths that satisfy the strong Wolfe condition along a curve, independently for each row.
 
     Args:
-        evaluate: step lengths (k,) → values and slopes there, (k,) each.
+        evaluate: step lengths (k,) → values and slopes, (k,) each.
         value: at step 0, (k,).
         slope: at step 0, (k,), not positive.
-        step: first step to try, (k,).
+        step: first trial step, (k,).
         limit: longest step, (k,).
 
     Returns:
-        Step lengths, (k,); 0 where no trial was lower.
+        Step lengths, (k,); 0 if no trial had a lower value.
     """
     low, high = torch.zeros_like(step), limit
     for _ in range(MAX_TRIALS):
@@ -269,7 +270,7 @@ def line_search(
             break
         low = torch.where(too_near, step, low)
         high = torch.where(too_far, step, high)
-        # Halving, not the secant: on a steep head the slope turns so sharply that the secant hardly moves.
+        # Bisection instead of the secant method, which makes almost no progress where the slope changes sharply.
         between = (low + high) / 2
         longer = torch.where(high < limit, between, torch.minimum(2 * step, limit))
         step = torch.where(too_far, between, torch.where(too_near, longer, step))
@@ -277,24 +278,23 @@ def line_search(
 
 
 def _certify(head: AffineHead, target: Tensor, q: Tensor, gradient: Tensor) -> float:
-    """Lower bound on f over the ball, from any distribution q.
+    """Compute a lower bound on f over the ball from any distribution q.
 
-    By Gibbs' inequality logsumexp(z) ≥ q·z + H(q), so f(u) ≥ H(q) − H(p) + (q − p)·(A u + b), which over the ball is
+    By Gibbs' inequality, logsumexp(z) ≥ q·z + H(q), so f(u) ≥ H(q) − H(p) + (q − p)·(A u + b), which over the ball is
     at least H(q) − H(p) + (q − p)·b − √d ‖Aᵀ(q − p)‖. With q = softmax(A u + b) this is f(u) − g·u − √d ‖g‖, the
-    Frank-Wolfe bound at u. It holds for any q, so how exactly the logits were computed does not matter.
+    Frank-Wolfe bound at u. It holds for any q, so the accuracy of the logits does not affect its validity.
     """
     bound = entropy(q) - entropy(target) + (q - target) @ head.offset - head.radius * gradient.norm()
     return float(bound) - head.rounding_nats
 
 
 def _rounding_bound(vocab_size: int, hidden_size: int, largest_logit: float) -> float:
-    """Bounds the float64 rounding of `cross_entropy` and `_certify`, in nats.
+    """Bound the float64 rounding error of `cross_entropy` and `_certify`, in nats.
 
-    n additions and multiplications in any order change a sum by at most n·2⁻⁵³ of its terms' absolute sum (Higham,
-    Accuracy and Stability of Numerical Algorithms, §3.1). The sums here have at most V + d terms, an entropy is at
-    most ln V, and the other terms, weighted by p and by q, are logits. Twice for p and q, twice for q's sum being 1
-    only up to rounding, twice for safety. A logit's own rounding makes q off by as many roundoffs as the logit is
-    large.
+    n additions and multiplications in any order change a sum by at most n·2⁻⁵³ of the sum of absolute terms (Higham,
+    Accuracy and Stability of Numerical Algorithms, §3.1). The sums here have at most V + d terms. An entropy is at most
+    ln V; the other terms are logits, weighted by p and q. The factor 8 is 2 for p and q, 2 for the rounding of q's sum,
+    and 2 for safety. A logit's own rounding changes q by a number of roundoffs equal to the logit's size.
     """
     unit_roundoff = torch.finfo(torch.float64).eps / 2
     operations = vocab_size + hidden_size + largest_logit
@@ -302,11 +302,10 @@ def _rounding_bound(vocab_size: int, hidden_size: int, largest_logit: float) -> 
 
 
 def _ball_minimum(radius: float, eigenvalues: Tensor, eigenvectors: Tensor, gradient: Tensor, state: Tensor) -> Tensor:
-    """Minimum over the ball of the quadratic model of f at `state`, (1, d): (H + μ) w = H u − g with μ ≥ 0 so that ‖w‖
-    ≤ √d.
+    """Minimise the quadratic model of f at `state` over the ball, (1, d).
 
-    μ solves the secular equation 1/‖w(μ)‖ = 1/√d by Newton from 0, which converges monotonically (Moré and Sorensen
-    1983).
+    The minimum w solves (H + μ) w = H u − g with μ ≥ 0 such that ‖w‖ ≤ √d. Newton's method solves the secular equation
+    1/‖w(μ)‖ = 1/√d from μ = 0, with monotonic convergence (Moré and Sorensen 1983).
     """
     right_side = eigenvalues * (state[0] @ eigenvectors) - gradient[0] @ eigenvectors
     shift = torch.zeros_like(eigenvalues[0])
@@ -324,7 +323,7 @@ def _ball_minimum(radius: float, eigenvalues: Tensor, eigenvectors: Tensor, grad
 def _step_length(
     head: AffineHead, target: Tensor, logits: Tensor, direction: Tensor, value: Tensor, gradient: Tensor, step: Tensor
 ) -> Tensor:
-    """How much of a Newton step to take, in (0, 1]; `direction` is A step, (1, V)."""
+    """Return the fraction of a Newton step to take, at most 1; `direction` is A step, (1, V)."""
 
     def evaluate(length: Tensor) -> tuple[Tensor, Tensor]:
         trial_value, q = cross_entropy(head, target, logits + length[:, None] * direction)
@@ -335,7 +334,7 @@ def _step_length(
 
 
 def _weighted_rows(weight: Tensor, coefficients: Tensor) -> Tensor:
-    """coefficients · weight in float64: (k, V) → (k, d)."""
+    """Compute coefficients · weight in float64, (k, V) → (k, d)."""
     total = torch.zeros(len(coefficients), weight.shape[1], dtype=torch.float64, device=weight.device)
     for rows, block in _row_blocks(weight, torch.float64):
         total += coefficients[:, rows] @ block
@@ -343,7 +342,7 @@ def _weighted_rows(weight: Tensor, coefficients: Tensor) -> Tensor:
 
 
 def _row_blocks(weight: Tensor, dtype: torch.dtype) -> Iterator[tuple[slice, Tensor]]:
-    """The weight's rows in `dtype`, block by block, in one buffer that the next block overwrites."""
+    """Yield blocks of the weight's rows in `dtype`; each block overwrites the previous one's buffer."""
     buffer = torch.empty(BLOCK_ROWS, weight.shape[1], dtype=dtype, device=weight.device)
     for start in range(0, len(weight), BLOCK_ROWS):
         block = weight[start : start + BLOCK_ROWS]

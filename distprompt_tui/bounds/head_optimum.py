@@ -1,8 +1,8 @@
-"""The head optimum: the lowest divergence found over the states that the final norm really hands to the output layer.
+"""The head optimum: the lowest divergence found over the states that the final norm can pass to the output layer.
 
-RMSNorm and LayerNorm hand over states on the sphere ‖u‖₂ = √d (their ε is negligible on real states), not in the whole
-ball of the floor. Over the sphere the divergence is not convex, so the head optimum is a measurement, sharper than the
-floor and never a bound: several starts, and the share of them that agree, say how far to trust it.
+The output of RMSNorm and LayerNorm is on the sphere ‖u‖₂ = √d (their ε is negligible on real states), not anywhere in
+the ball of the floor. Over the sphere the divergence is not convex, so the head optimum is a measurement: tighter than
+the floor, but not a bound. The fraction of starts that agree measures its reliability.
 """
 
 from __future__ import annotations
@@ -31,23 +31,22 @@ from distprompt_tui.metrics.divergence import entropy
 from distprompt_tui.models.head import Head
 
 AGREEMENT_NATS = 1e-3
-"""Starts that end this close to the lowest one agree with it."""
+"""Maximum distance from the lowest value at which a start agrees with it."""
 HISTORY = 10
-"""Pairs of steps and gradient changes that L-BFGS remembers (Nocedal and Wright, Numerical Optimization, §7.2: 3 to
-20)."""
+"""Number of pairs of step and gradient change in L-BFGS (Nocedal and Wright, Numerical Optimization, §7.2: 3 to 20)."""
 MAX_ANGLE = 1.5
-"""Radians; no single step goes further round the sphere, a quarter turn being 1.57."""
+"""Longest step on the sphere, in radians; slightly less than a quarter turn (1.57)."""
 
 
 @dataclass(frozen=True)
 class HeadOptimum:
-    """What `solve_head_optimum` found.
+    """Result of `solve_head_optimum`.
 
     Attributes:
         value: lowest divergence found, nats, rounded up so that it is never below the floor.
-        agreement: share of the starts that ended within 0.001 nats of it.
-        state: u there, (d,), float64, ‖u‖ = √d.
-        values: where each start ended, nats, ascending.
+        agreement: fraction of the starts that ended within 0.001 nats of `value`.
+        state: u at `value`, (d,), float64, ‖u‖ = √d.
+        values: final divergence of each start, nats, ascending.
         seconds: wall-clock time.
     """
 
@@ -68,27 +67,27 @@ def solve_head_optimum(
     tolerance_nats: float = 1e-5,
     max_iterations: int = 300,
 ) -> HeadOptimum:
-    """Lowest KL(target ‖ softmax(logits of u)) found over the sphere ‖u‖ = √d (LayerNorm: within Σu = 0).
+    """Minimise KL(target ‖ softmax(logits of u)) over the sphere ‖u‖ = √d (LayerNorm: with Σu = 0).
 
-    The floor's state is pushed out to the sphere along the lowest eigenvectors of the Hessian there, both signs; from
-    each of these starts L-BFGS moves along great circles, then once more from its end mirrored. Soft-capped heads
-    start where the floor of the uncapped head lies.
+    The starts are projections of the floor's state to the sphere, in both directions along the lowest eigenvectors of
+    the Hessian. From each start L-BFGS moves along great circles, then again from the reflection of its end point.
+    Soft-capped heads use the floor's state of the uncapped head.
 
     Args:
         head: the model's output layer, soft-capped or not.
-        target: p, (V,), probabilities; no mass on rows that are not allowed.
-        floor: the floor of this head and target, if it is known already.
-        starts: how many, at most 2 d (LayerNorm: 2 d − 2).
-        tolerance_nats: stop when no start falls by more than this in a step.
+        target: p, (V,), probabilities; 0 on rows that are not allowed.
+        floor: the floor of this head and target, if already computed.
+        starts: number of starts, at most 2 d (LayerNorm: 2 d − 2).
+        tolerance_nats: stop when no start improves by more than this in a step.
         max_iterations: stop after this many steps.
 
     Returns:
-        The lowest divergence found, its state, and how well the starts agree.
+        The lowest divergence found, its state, and the agreement of the starts.
 
     Raises:
-        ModelError: the final norm is unknown.
-        TargetError: the target is no distribution over the allowed rows.
-        UsageError: no starts.
+        ModelError: the kind of the final norm is unknown.
+        TargetError: the target is not a distribution over the allowed rows.
+        UsageError: `starts` is below 1.
     """
     start = time.perf_counter()
     if starts < 1:
@@ -99,7 +98,7 @@ def solve_head_optimum(
     _, q = cross_entropy(affine, target, linear_part(affine, centre) + affine.offset)
     eigenvalues, eigenvectors = curvature_eigh(affine, q[0])
     states = _project_starts(affine, centre[0], eigenvectors, starts)
-    # Shifted by their mean: unshifted, a first step along the softest directions can land in the other sign's basin.
+    # Adding the mean avoids long first steps along the softest directions into the basin of the opposite start.
     metric = (eigenvalues + eigenvalues.mean(), eigenvectors)
     states, values = _descend(affine, target, states, metric, tolerance_nats, max_iterations)
     mirrored = _reflect(affine, states, centre[0], eigenvectors[:, 0])
@@ -114,7 +113,7 @@ def solve_head_optimum(
 
 
 def _project_starts(head: AffineHead, centre: Tensor, eigenvectors: Tensor, starts: int) -> Tensor:
-    """Points on the sphere reached from `centre`, (d,), along ± the first eigenvectors: (starts, d)."""
+    """Project `centre`, (d,), to the sphere along ± the first eigenvectors, (starts, d)."""
     dimensions = len(centre) - 1 if head.centred else len(centre)
     axes = eigenvectors.T[: min((starts + 1) // 2, dimensions)]
     directions = torch.stack([axes, -axes], dim=1).flatten(0, 1)[:starts]
@@ -124,11 +123,11 @@ def _project_starts(head: AffineHead, centre: Tensor, eigenvectors: Tensor, star
 
 
 def _reflect(head: AffineHead, states: Tensor, centre: Tensor, softest: Tensor) -> Tensor:
-    """States on the other side of the ball's minimum along the softest direction, (k, d).
+    """Reflect states at the ball's minimum along the softest direction, (k, d).
 
-    A quadratic has at most one minimum on a sphere that is not the global one (Martínez 1994), and the two lie on
-    either side along its softest direction; near the ball's minimum the divergence is close to one. Without the second
-    try a third of the starts end in the wrong one on some targets (measured on vanilla targets at 6 nats).
+    On a sphere, a quadratic has at most one local minimum besides the global one (Martínez 1994), on the opposite side
+    along its softest direction; near the ball's minimum the divergence is almost quadratic. Without the reflection, a
+    third of the starts end in the wrong minimum on some targets (measured on vanilla targets at 6 nats).
     """
     across = (states - centre) @ softest
     return _on_sphere(head, states - 2 * across[:, None] * softest)
@@ -142,12 +141,12 @@ def _descend(
     tolerance_nats: float,
     max_iterations: int,
 ) -> tuple[Tensor, Tensor]:
-    """L-BFGS over the sphere from all the states, (k, d), at once: states and values, (k,).
+    """Run L-BFGS over the sphere from all states, (k, d), in parallel; return states and values, (k,).
 
-    `metric` is what the first step is taken in: curvatures, (d,), positive, and their directions, (d, d).
+    `metric` is the initial Hessian of L-BFGS: positive curvatures, (d,), and their directions, (d, d).
 
-    On a great circle cos θ · u + sin θ · v the logits are a combination of two fixed vectors, so a line search costs
-    O(V).
+    On a great circle cos θ · u + sin θ · v the logits are a combination of two fixed vectors, so a trial of the line
+    search costs O(V).
     """
     products = linear_part(head, states)  # A u, (k, V)
     values, residual = _objective(head, target, products)
@@ -177,7 +176,7 @@ def _descend(
 
 
 def _objective(head: AffineHead, target: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropies, (k,), and their gradients with respect to A u, (k, V), of `products` = A u."""
+    """Compute cross-entropies, (k,), and their gradients with respect to `products` = A u, (k, V)."""
     logits = products + head.offset
     if head.softcap is None:
         values, q = cross_entropy(head, target, logits)
@@ -196,7 +195,7 @@ def _search_circle(
     slopes: Tensor,
     first_angle: Tensor,
 ) -> Tensor:
-    """Angles, (k,), to go along the great circles from u to v; `products` = A u, `direction_products` = A v, (k, V)."""
+    """Find step angles, (k,), along great circles from u to v; `products` = A u, `direction_products` = A v, (k, V)."""
 
     def evaluate(angle: Tensor) -> tuple[Tensor, Tensor]:
         cos, sin = angle.cos()[:, None], angle.sin()[:, None]
@@ -208,12 +207,12 @@ def _search_circle(
 
 
 def _lbfgs_direction(gradient: Tensor, pairs: list[tuple[Tensor, Tensor]], metric: tuple[Tensor, Tensor]) -> Tensor:
-    """The two-loop recursion (Nocedal and Wright, algorithm 7.4) for each row: (k, d)."""
+    """Compute L-BFGS directions, (k, d), by the two-loop recursion (Nocedal and Wright, algorithm 7.4)."""
     direction = -gradient
     applied = []
     for step, change in reversed(pairs):
         overlap = (step * change).sum(dim=1, keepdim=True)
-        weight = torch.where(overlap > 0, 1 / overlap, 0.0)  # a pair without positive curvature is left out
+        weight = torch.where(overlap > 0, 1 / overlap, 0.0)  # skip pairs without positive curvature
         share = weight * (step * direction).sum(dim=1, keepdim=True)
         direction = direction - share * change
         applied.append((weight, share))
@@ -226,14 +225,14 @@ def _lbfgs_direction(gradient: Tensor, pairs: list[tuple[Tensor, Tensor]], metri
 
 
 def _tangent(vectors: Tensor, states: Tensor) -> Tensor:
-    """Each vector without its part along its state: (k, d)."""
+    """Remove each vector's component along its state, (k, d)."""
     return vectors - (vectors * states).sum(dim=1, keepdim=True) / (states * states).sum(dim=1, keepdim=True) * states
 
 
 def _on_sphere(head: AffineHead, vectors: Tensor) -> Tensor:
-    """Vectors scaled to the length that the norm gives, (k, d); where states sum to 0, they do so exactly."""
+    """Scale vectors, (k, d), to the sphere; for centred heads, subtract their mean first."""
     if head.centred:
         vectors = vectors - vectors.mean(dim=1, keepdim=True)
-    # A zero stays zero: the gradient of a softmax that is one-hot to the last bit.
+    # Zero vectors stay zero: the gradient of an exactly one-hot softmax is zero.
     unit: Tensor = vectors / vectors.norm(dim=1, keepdim=True).clamp(min=torch.finfo(vectors.dtype).tiny)
     return head.radius * unit

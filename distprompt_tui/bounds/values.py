@@ -1,4 +1,4 @@
-"""The bounds of a target as values, without torch."""
+"""Bounds of a target, without torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from distprompt_tui.storage.decode import Finite
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How close any prompt could come, in nats; None where it is not known (yet)."""
+    """Floor, head optimum and their diagnostics, in nats; None if not (yet) computed."""
 
     floor: Finite | None = None
     gap: Finite | None = None

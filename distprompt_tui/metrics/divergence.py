@@ -1,4 +1,4 @@
-"""Entropies and divergences between a target p and what logits stand for. All in nats, reduced in float32 or better."""
+"""Entropy and divergences between a target p and q = softmax(logits), in nats, reduced in float32 or float64."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def entropy(probabilities: Tensor) -> Tensor:
-    """H(p) = −Σ p log p.
+    """Compute H(p) = −Σ p log p.
 
     Args:
         probabilities: (..., V), summing to 1 over the last axis.
@@ -22,18 +22,18 @@ def entropy(probabilities: Tensor) -> Tensor:
 
 
 def logits_kl(target: Tensor, logits: Tensor, target_entropy: Tensor | float) -> Tensor:
-    """KL(p ‖ softmax(logits)) = logsumexp(logits) − p·logits − H(p), with H(p) given.
+    """Compute KL(p ‖ softmax(logits)) = logsumexp(logits) − p·logits − H(p), with H(p) given.
 
-    The largest logit is taken off first, so that no two large numbers are subtracted. A lone row goes in twice: torch
-    splits a lone row's sum between threads, and the last digits would depend on how many are measured together.
+    The largest logit is subtracted first, to avoid cancellation between large numbers. A single row is duplicated:
+    torch splits the sum of a single row between threads, so its last digits would depend on the batch size.
 
     Args:
-        target: p, (V,), of the logits' dtype.
-        logits: (batch, V), float32 or float64; −inf where p is 0 is allowed.
+        target: p, (V,), in the logits' dtype.
+        logits: (batch, V), float32 or float64; may be −inf where p is 0.
         target_entropy: H(p) in nats.
 
     Returns:
-        (batch,) in nats.
+        Divergence in nats, (batch,).
     """
     if len(logits) == 1:
         return logits_kl(target, logits.expand(2, -1), target_entropy)[:1]
@@ -44,7 +44,7 @@ def logits_kl(target: Tensor, logits: Tensor, target_entropy: Tensor | float) ->
 
 @dataclass(frozen=True)
 class Numbers:
-    """Read-outs of one achieved distribution against the target, in nats (`tv` in 0..1)."""
+    """Divergences between the target and one achieved distribution, in nats (`tv` in 0..1)."""
 
     kl: float
     entropy: float
@@ -55,21 +55,21 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The read-outs, and the achieved distribution q that they are of, (V,) float64 on the CPU."""
+    """Divergences and the achieved distribution q, (V,) float64 on the CPU."""
 
     numbers: Numbers
     q: Tensor
 
 
 def compare(target: Tensor, logits: Tensor) -> Comparison:
-    """All read-outs for one row of logits, in float64 on the CPU.
+    """Compute all divergences for one row of logits, in float64 on the CPU.
 
     Args:
         target: p, (V,).
-        logits: (V,); −inf where a row stands for no token.
+        logits: (V,); −inf on rows without a token.
 
     Returns:
-        Numbers and q. Reverse KL is infinite where q has mass and p has none.
+        Divergences and q. Reverse KL is infinite if q > 0 anywhere p is 0.
     """
     p, z = target.double().cpu(), logits.cpu().double()
     log_q = z.log_softmax(-1)

@@ -1,4 +1,4 @@
-"""Per-token KL contributions, and the uniform baseline. numpy, so that worker and viewers use the same."""
+"""Per-token KL contributions and the uniform baseline, in numpy, for worker and viewers."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from numpy.typing import NDArray
 
 
 def kl_contributions(target: NDArray[np.float64], achieved: NDArray[np.floating]) -> NDArray[np.float64]:
-    """p·log(p/q) − p + q of each token.
+    """Compute p·log(p/q) − p + q for each token.
 
-    The terms p·log(p/q) alone sum to KL(p‖q) too, but are negative where the prompt gives more than is asked and 0
-    where nothing is asked. With q − p added, which sums to nothing, no term is negative (Csiszár's I-divergence), and a
-    token that has mass and should have none is seen. A q of 0 stands for the smallest number above 0 that its type
-    holds: `achieved.npy` is float32, and masses below 1.4e-45 are 0 there.
+    The terms p·log(p/q) also sum to KL(p‖q), but are negative where q > p and 0 where p = 0. Adding q − p, which sums
+    to 0, makes all terms non-negative (Csiszár's I-divergence) and shows tokens with q > 0 and p = 0. A q of 0 is
+    replaced by the smallest positive number of its dtype: `achieved.npy` is float32, in which probabilities below
+    1.4e-45 are 0.
 
     Args:
         target: p, (V,).
         achieved: q, (V,).
 
     Returns:
-        Nats, (V,), none negative beyond rounding.
+        KL contributions in nats, (V,), non-negative up to rounding.
     """
     q = np.maximum(achieved.astype(np.float64), np.finfo(achieved.dtype).smallest_subnormal)
     p = np.where(target > 0, target, 1.0)  # 0·log 0 = 0
-    # Not log(p / q): over the smallest numbers, p / q overflows.
+    # Not log(p / q): p / q overflows for the smallest q.
     terms: NDArray[np.float64] = target * (np.log(p) - np.log(q)) - target + achieved
     return terms
 
 
 def uniform_divergences(target: NDArray[np.float64], count: int) -> dict[str, float]:
-    """What the uniform distribution u would have, beside its KL(p‖u).
+    """Compute the divergences other than KL(p‖u) of the uniform distribution u.
 
     Args:
         target: p, (V,).
-        count: tokens that u is over: all rows but those that stand for no token.
+        count: number of tokens of u, which excludes rows without a token.
 
     Returns:
-        `js` and `tv`, and `reverse_kl` where it is finite: where p has mass on each of the tokens.
+        `js` and `tv`; also `reverse_kl` if it is finite, that is, if p > 0 for every token.
     """
     p = target[target > 0]
     absent, each = count - len(p), 1 / count

@@ -1,4 +1,4 @@
-"""A model's copy in bfloat16, where the processor is faster with it: it looks first, the model itself measures then."""
+"""A bfloat16 copy of a model that pre-scores candidates; the full model rescores the best ones."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from distprompt_tui.models.language_model import LanguageModel
 
 FASTER = ("amx_bf16", "avx512_bf16")
-"""What a processor must have one of; without them, bfloat16 is slower than float32."""
+"""Processor features, of which one is needed: without them bfloat16 is slower than float32."""
 
 _CACHE: WeakKeyDictionary[nn.Module, nn.Module] = WeakKeyDictionary()
 
 
 def gains_from_half_precision(model: LanguageModel) -> bool:
-    """Whether a copy in bfloat16 would be faster: of a float32 model on a processor that computes in it."""
+    """Return whether a bfloat16 copy is faster: for a float32 model on a CPU with bfloat16 instructions."""
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     plain = model.device.type == "cpu" and model.dtype == torch.float32 and model.why_ids_only is None
     return plain and any(map(capabilities.get, FASTER)) and _runs(in_half_precision(model))
@@ -27,7 +27,7 @@ def gains_from_half_precision(model: LanguageModel) -> bool:
 
 @torch.no_grad()
 def _runs(copy: LanguageModel) -> bool:
-    """Whether every layer takes what the one before gives: some add float32 tables to the states."""
+    """Return whether the copy runs: some layers add float32 tables to the states, which the next layer rejects."""
     try:
         copy.next_token_logits(copy.embedding_matrix[None, :1])
     except RuntimeError:
@@ -36,12 +36,12 @@ def _runs(copy: LanguageModel) -> bool:
 
 
 def in_half_precision(model: LanguageModel) -> LanguageModel:
-    """The model with its backbone's weights in bfloat16, copied once for each backbone.
+    """Return the model with its backbone's weights in bfloat16; the copy is cached per backbone.
 
-    Embeddings, head and buffers stay as they are. The copy takes half of the memory of the blocks.
+    Embeddings, head and buffers keep their dtype. The copy takes half the memory of the blocks.
     """
     if model.backbone not in _CACHE:
-        memo: dict[int, Any] = {id(model.embedder): nn.Identity()}  # it is given embeddings, never ids
+        memo: dict[int, Any] = {id(model.embedder): nn.Identity()}  # the copy receives embeddings, never ids
         kept = (value for module in model.backbone.modules() for value in vars(module).values())
         memo |= {id(value): value.detach().clone() for value in kept if isinstance(value, Tensor)}  # recurrent states
         backbone = deepcopy(model.backbone, memo)

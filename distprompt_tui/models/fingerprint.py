@@ -1,4 +1,4 @@
-"""SHA-256 of model files, remembered by what the file system tells of a file, since hashing gigabytes takes seconds."""
+"""SHA-256 of model files, cached by file size, times and inode, because hashing gigabytes takes seconds."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from distprompt_tui.storage.decode import read_field
 from distprompt_tui.storage.safe_io import open_regular, parse_json, read_json, read_limited, write_json
 
 SETTLED_SECONDS = 2.0
-"""A digest is remembered once its file has been left alone for so long: of two changes within one tick of the file
-system's clock the second leaves no trace."""
+"""Minimum age of a file whose digest is cached: of two changes within one tick of the file system's clock, the second
+is not detectable."""
 
 MAX_CONFIG_BYTES = 1 << 28
 
@@ -35,21 +35,21 @@ _DECISIVE = (
     "added_tokens.json",
     "model.safetensors.index.json",
 )
-"""Files beside the weights that decide what a model computes and how texts become tokens."""
+"""Files other than weights that affect the model's output or the tokenization."""
 
 _WITHOUT_EFFECT = ("transformers_version", "_name_or_path")
-"""Of config.json: written anew by every version that saves it."""
+"""Fields of config.json that change whenever the file is saved."""
 
 
 @dataclass(frozen=True)
 class ModelRecord:
-    """What a model's files were at some time.
+    """State of a model's files at one time.
 
     Attributes:
-        folder: where they stood.
-        revision: commit on the hub, where they came from there.
-        weights: `weights_sha256`; None where it is not known.
-        files: SHA-256 by name, of the weights and of what decides beside them; empty where it is not known.
+        folder: the model folder.
+        revision: commit on the hub, if the files came from there.
+        weights: `weights_sha256`; None if unknown.
+        files: SHA-256 by file name, of the weights and the other relevant files; empty if unknown.
     """
 
     folder: Path
@@ -61,7 +61,7 @@ class ModelRecord:
         return hash((self.folder, self.weights))
 
     def changed(self, folder: Path) -> list[str]:
-        """Names of the files that are others in `folder` than they were; "weights" where no names are known.
+        """Return the names of files in `folder` that differ from the record; "weights" if no names are recorded.
 
         Raises:
             OSError: a file cannot be read.
@@ -73,7 +73,7 @@ class ModelRecord:
 
 
 def record_model(folder: Path) -> ModelRecord:
-    """What a model folder's files are now.
+    """Record the present state of a model folder.
 
     Raises:
         OSError: a file cannot be read.
@@ -84,14 +84,14 @@ def record_model(folder: Path) -> ModelRecord:
 
 
 def files_sha256(folder: Path) -> dict[str, str]:
-    """SHA-256 by name of the files that decide what a model computes."""
+    """Return the SHA-256 of every file that affects the model's output, by file name."""
     weights = {file.name: file_sha256(file) for file in folder.glob("*.safetensors")}
     others = [folder / name for name in _DECISIVE]
     return weights | {path.name: _config_sha256(path) for path in others if path.is_file()}
 
 
 def weights_sha256(folder: Path) -> str:
-    """One SHA-256 for all weight files of a model folder: of their names and digests."""
+    """Return one SHA-256 over the names and digests of all weight files of a folder."""
     return _of_weights(files_sha256(folder))
 
 
@@ -104,7 +104,7 @@ def _of_weights(files: Mapping[str, str]) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """The file's SHA-256, from memory where the file is the same one and has not been written to since.
+    """Return the file's SHA-256, from the cache if the file has not changed.
 
     Raises:
         OSError: the file cannot be read.
@@ -119,23 +119,23 @@ def file_sha256(path: Path) -> str:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     _, _, changed_ns, *_ = state
     if _state(path) == state and time.time() - changed_ns / 1e9 >= SETTLED_SECONDS:
-        with suppress(OSError):  # it is hashed again, then
+        with suppress(OSError):  # without a cache, the file is hashed again
             memory.parent.mkdir(parents=True, exist_ok=True)
             write_json(memory, _read(memory) | {str(path): [*state, digest]})
     return digest
 
 
 def _state(path: Path) -> list[int]:
-    """What changes with a file's content: size, both times of change and which file it is.
+    """Return size, mtime, ctime, inode and device of a file.
 
-    The time of modification can be set back by whoever copies a file; that of the inode cannot.
+    A copy can keep the old modification time, but not the inode's change time.
     """
     stat = path.stat()
     return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, stat.st_dev]
 
 
 def _config_sha256(path: Path) -> str:
-    """SHA-256 of a JSON file; of config.json's content, without what has no effect."""
+    """Return the SHA-256 of a JSON file; for config.json, of its content without `_WITHOUT_EFFECT`."""
     if path.name != "config.json":
         return file_sha256(path)
     data = read_limited(path, MAX_CONFIG_BYTES)

@@ -1,4 +1,4 @@
-"""The output layer of a language model: last hidden state before the final norm → logits."""
+"""The output layer of a language model: last hidden state → logits."""
 
 from __future__ import annotations
 
@@ -11,23 +11,22 @@ from torch import Tensor, nn
 from distprompt_tui.errors import ModelError, first_line
 
 TOLERANCES = {torch.float32: 1e-5, torch.float16: 2**-10, torch.bfloat16: 2**-7}
-"""How far two ways to the same numbers may be apart, as the root mean square of the difference over that of the
-numbers. In float32 only the order of sums differs. In half precision the model rounds what it returns, by at most half
-of the dtype's epsilon, and once more for each operation behind the output layer: the epsilon."""
+"""Largest relative difference (RMS of the difference over RMS of the values) between two computations of the same
+tensor, by dtype. In float32 only the order of summation differs. In half precision the model rounds its output by up to
+half an epsilon, and again after each operation behind the output layer."""
 
 _SCALES = ("logit_scale", "lm_head_multiplier")
-"""Names in configs of what multiplies the logits: Cohere's, Falcon H1's."""
+"""Config fields with a factor of the logits (Cohere, Falcon H1)."""
 
 _CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
-"""Names in configs of the soft cap: Gemma's, RecurrentGemma's, xLSTM's."""
+"""Config fields with the soft cap (Gemma, RecurrentGemma, xLSTM)."""
 
 _SUSPECTS = ("multiplier", "scale", "scaling", "cap", "logit")
-"""What is in the names of config fields that may change logits."""
+"""Parts of the names of config fields that may affect logits, for error messages."""
 
 MIN_GEMM_ROWS = 4
-"""Fewer states than these go through the output layer together with zeros: on CPUs, MKL multiplies fewer by another
-routine, and a prompt's last digits would depend on how many others are measured with it. That more do not matter is
-tried out by `models.invariance`."""
+"""Smaller batches are padded with zero states. On CPUs, MKL multiplies fewer rows by another routine, so that the last
+digits of a result would depend on the batch size. `models.batch_invariance` tests larger batches."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class FinalNorm:
 
     Attributes:
         kind: "rms" divides by the root mean square; "layer" subtracts the mean first.
-        gain: (d,); what multiplies u (Gemma's `1 + weight` is already added up here).
+        gain: (d,), factor of u; for Gemma, this is 1 + weight.
         bias: (d,) or None.
     """
 
@@ -52,10 +51,10 @@ class Head:
     Attributes:
         weight: (V, d), float32.
         bias: (V,) or None.
-        norm: the final norm that hands h over; None where none was recognised.
-        scale: multiplies the logits (Cohere: `logit_scale`; Granite: 1 / `logits_scaling`).
+        norm: the final norm that produces h; None if its kind is unknown.
+        scale: factor of the logits (Cohere: `logit_scale`; Granite: 1 / `logits_scaling`).
         softcap: the cap, or None. A capped head is not linear in h.
-        allowed: (V,) bool; False marks rows that stand for no token. They get no mass on either side of a divergence.
+        allowed: (V,) bool, False for rows without a token. They have no probability on either side of a divergence.
     """
 
     weight: Tensor
@@ -67,21 +66,21 @@ class Head:
 
     @property
     def why_no_floor(self) -> str | None:
-        """Why the divergence is not convex in u, in words; None where a floor can be certified."""
+        """Reason why no floor can be certified; None if one can."""
         if self.softcap is not None:
             return f"the logits are soft-capped at {self.softcap:g}, so the divergence is not convex in the last state"
         if self.norm is None:
-            return "the final norm is of an unknown kind, so the last state is not known to be bounded"
+            return "the kind of the final norm is unknown, so the last state may be unbounded"
         return None
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits of states after the final norm.
+        """Compute logits from states after the final norm.
 
         Args:
             hidden: (batch, d), any floating dtype.
 
         Returns:
-            (batch, V), float32; −inf on rows that stand for no token.
+            (batch, V), float32; −inf on rows without a token.
         """
         rows = hidden.shape[-2]
         missing = max(MIN_GEMM_ROWS - hidden.shape[:-1].numel(), 0)
@@ -96,12 +95,12 @@ class Head:
 
 @dataclass(frozen=True)
 class Parts:
-    """A language model, taken apart.
+    """Backbone and head of a language model.
 
     Attributes:
         backbone: ids or embeddings → `last_hidden_state`, after the final norm.
-        head: that state → logits.
-        hidden: the backbone's states after the ids that it was watched with, (batch, n, d).
+        head: last state → logits.
+        hidden: the backbone's states for the ids given to `take_apart`, (batch, n, d).
     """
 
     backbone: nn.Module
@@ -111,30 +110,30 @@ class Parts:
 
 @torch.no_grad()
 def take_apart(model: nn.Module, allowed: Tensor, ids: Tensor) -> Parts:
-    """Take a model's output layer off, and check that the parts give the model's own logits at every state.
+    """Split a model into backbone and head, and check that the two reproduce the model's logits at every position.
 
-    Body and final norm are found by watching a forward pass: the backbone is the outermost module that returns a
-    `last_hidden_state`, the norm is the module whose output is that state. The norm's gain is found by trying which of
-    the two common forms (`weight`, `1 + weight`) gives what it gave. So no list of model names is needed.
+    Hooks on one forward pass find backbone and final norm: the backbone is the outermost module that returns a
+    `last_hidden_state`, the norm is the module whose output is that state. The gain is the one of the two common forms
+    (`weight`, `1 + weight`) that reproduces the norm's output. So no list of model names is needed.
 
     Args:
         model: a transformers causal language model.
         allowed: (V,) bool.
-        ids: any few prompts, (batch, n).
+        ids: a few arbitrary prompts, (batch, n).
 
     Raises:
-        ModelError: the parts do not add up to the model's logits, or the model does not run.
+        ModelError: the parts do not reproduce the model's logits, or the model does not run.
     """
     kind = type(model).__name__
     output: Any = model.get_output_embeddings()  # type: ignore[operator]
     weight = getattr(output, "weight", None)
     if not isinstance(weight, Tensor) or not weight.is_floating_point():
-        raise ModelError(f"{kind} has no linear output layer of plain numbers, which all that is done here needs")
+        raise ModelError(f"{kind} has no linear output layer with floating-point weights, which is required")
     backbone, hidden, norm, expected = _watched(model, ids)
     if hidden.shape[-1] != weight.shape[1]:
-        raise ModelError(f"{kind} has more than an output layer behind its last state, which is not taken apart")
+        raise ModelError(f"{kind} has more than one linear layer behind its last state, which is not supported")
     if len(allowed) != len(weight) or expected.shape != (*hidden.shape[:2], len(weight)):
-        raise ModelError(f"{kind} gives logits of the shape {tuple(expected.shape)}, not one a row of its output layer")
+        raise ModelError(f"{kind} gives logits of shape {tuple(expected.shape)}, which does not match its output layer")
     config: Any = model.config
     config = config.get_text_config()
     bias = getattr(output, "bias", None)
@@ -154,25 +153,25 @@ def take_apart(model: nn.Module, allowed: Tensor, ids: Tensor) -> Parts:
             if isinstance(value, (int, float)) and any(part in name for part in _SUSPECTS)
         )
         raise ModelError(
-            f"the output layer of {kind} is of an unknown kind: the logits that its parts give are off by "
-            f"{error:.2g} of their size" + (f"; its config has {', '.join(fields)}" if fields else "")
+            f"the output layer of {kind} is of an unknown kind: recomputed logits have a relative error of {error:.2g}"
+            + (f"; its config has {', '.join(fields)}" if fields else "")
         )
     return Parts(backbone, head, hidden)
 
 
 def relative_difference(ours: Tensor, expected: Tensor) -> float:
-    """The root mean square of a difference over that of what is expected."""
+    """Return the RMS of `ours` − `expected` over that of `expected`."""
     expected = expected.float()
     return float((ours.float() - expected).norm() / expected.norm().clamp_min(1e-30))
 
 
 def _first_of(config: Any, names: tuple[str, ...]) -> float | None:
-    """The first of a config's fields that is there and not 0."""
+    """Return the first of the config's fields that exists and is not 0."""
     return next((float(value) for name in names if (value := getattr(config, name, None))), None)
 
 
 def _watched(model: nn.Module, ids: Tensor) -> tuple[nn.Module, Tensor, FinalNorm | None, Tensor]:
-    """Body, its last state (batch, n, d), the final norm where one is recognised, and the model's logits."""
+    """Return backbone, its last state (batch, n, d), the final norm if its kind is known, and the model's logits."""
     backbones: list[tuple[nn.Module, Tensor]] = []
     norms: list[tuple[nn.Module, Tensor, Tensor]] = []
 
@@ -186,7 +185,7 @@ def _watched(model: nn.Module, ids: Tensor) -> tuple[nn.Module, Tensor, FinalNor
     hooks = [module.register_forward_hook(watch) for module in model.modules() if module is not model]
     try:
         logits: Tensor = model(ids, use_cache=False).logits
-    except Exception as error:  # whatever a model's code does with a config that it was not made for
+    except Exception as error:  # model code may raise anything on an unexpected config
         if isinstance(error, torch.OutOfMemoryError):
             raise
         raise ModelError(f"{type(model).__name__} does not run: {first_line(error)}") from error
@@ -194,8 +193,8 @@ def _watched(model: nn.Module, ids: Tensor) -> tuple[nn.Module, Tensor, FinalNor
         for hook in hooks:
             hook.remove()
     if not backbones:
-        raise ModelError(f"no part of {type(model).__name__} returns the last state that its logits are made of")
-    backbone, hidden = backbones[-1]  # the outermost ends last
+        raise ModelError(f"no module of {type(model).__name__} returns a last hidden state")
+    backbone, hidden = backbones[-1]  # the outermost module finishes last
     for module, before, after in reversed(norms):
         if after.shape == hidden.shape and torch.equal(after, hidden):
             return backbone, hidden, _as_final_norm(module, before, after), logits
@@ -207,7 +206,7 @@ def _kind(module: nn.Module) -> str:
 
 
 def _as_final_norm(module: nn.Module, before: Tensor, after: Tensor) -> FinalNorm | None:
-    """The norm in the form of `FinalNorm`, if one of the known forms explains what it did."""
+    """Return the norm as a `FinalNorm` if a known form reproduces its output, else None."""
     weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
     if not isinstance(weight, Tensor):
         return None

@@ -1,4 +1,4 @@
-"""A loaded language model, reduced to the few things that a search touches."""
+"""Wrapper around a loaded causal language model, with the operations that searches need."""
 
 from __future__ import annotations
 
@@ -31,32 +31,32 @@ from distprompt_tui.models.tokenizer import load_callable_vocabulary
 from distprompt_tui.models.vocabulary import Vocabulary
 
 HEAD_POSITIONS = 64
-"""Positions of one prompt that go through the head at once: 64 MiB of logits where the vocabulary has 262,144."""
+"""Positions per call of the head: 64 MiB of logits for a vocabulary of 262,144."""
 
 LONGEST_REASON = 160
-"""Characters of another library's error that are repeated."""
+"""Maximum characters of another library's error message in ours."""
 
 PROBE_PROMPTS, PROBE_LENGTH = 4, 8
-"""Random prompts with which a model is watched when it is loaded."""
+"""Number and length of the random prompts that test a model when it is loaded."""
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """The face of a model.
+    """A causal language model with a fixed context around every prompt.
 
     Attributes:
-        name: what the spec calls it.
+        name: the model's name in the spec.
         backbone: ids (batch, n) or embeddings (batch, n, d) → `last_hidden_state` (batch, n, d), after the final norm.
-        embedder: the part of the backbone that looks up embeddings.
-        head: last state → logits, with its parts.
-        embedding_matrix: (V, d) float32: what a token really enters the backbone as, scaled where the model scales.
-        vocabulary: its tokens.
-        max_length: the longest input that it takes, in tokens.
+        embedder: the embedding module of the backbone.
+        head: last state → logits.
+        embedding_matrix: (V, d) float32, the input embeddings, including any scaling by the model.
+        vocabulary: the model's tokens.
+        max_length: the longest input, in tokens.
         prefix_ids: fixed tokens before the prompt.
-        suffix_ids: fixed tokens after it.
-        bos: what was asked for before every text, see `in_context`.
-        added: how many ids at the start of `prefix_ids`, such as BOS, and at the end of `suffix_ids` belong to no text.
-        why_ids_only: why the backbone must be given ids, never embeddings, in words; None where both give the same.
+        suffix_ids: fixed tokens after the prompt.
+        bos: the BOS setting, see `in_context`.
+        added: number of ids added to every text, such as BOS, at the start of `prefix_ids` and end of `suffix_ids`.
+        why_ids_only: reason why the backbone accepts ids only; None if embeddings give the same states.
     """
 
     name: str
@@ -74,12 +74,12 @@ class LanguageModel:
 
     @property
     def vocab_size(self) -> int:
-        """V: rows of the head."""
+        """V, the number of rows of the head."""
         return self.head.weight.shape[0]
 
     @property
     def hidden_size(self) -> int:
-        """d: width of an input embedding."""
+        """d, the width of an input embedding."""
         return self.embedding_matrix.shape[1]
 
     @property
@@ -88,50 +88,50 @@ class LanguageModel:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the backbone computes in; embeddings, logits and divergences are float32 whatever it is."""
+        """Dtype of the backbone; embeddings, logits and divergences are always float32."""
         return running_dtype(self.backbone)
 
     def check_takes_vectors(self, what: str) -> None:
-        """Refuse what would put vectors in the place of tokens where the model does more with a token than look it up.
+        """Check that the model accepts embeddings; `what`, such as "a soft prompt", is the subject of the error.
 
         Raises:
-            ModelError: it does; the text says what it does.
+            ModelError: the model accepts token ids only.
         """
         if self.why_ids_only is not None:
             raise ModelError(
-                f"{what} gives a model vectors in the place of tokens, which {self.name} does not take "
-                f"({self.why_ids_only}): the methods 'hard', 'random' and 'exhaustive' work"
+                f"{what} needs input embeddings, which {self.name} does not accept "
+                f"({self.why_ids_only}): use the method 'hard', 'random' or 'exhaustive'"
             )
 
     def embedding(self, ids: Tensor) -> Tensor:
-        """Input embeddings of token ids: (...,) → (..., d), float32."""
+        """Look up input embeddings of token ids, (...) → (..., d), float32."""
         return self.embedding_matrix[ids]
 
     def next_token_logits(self, prompts: Tensor, prefix_cache: Beginning | None = None) -> Tensor:
-        """Logits of the token that follows each prompt in its context. Only the last position goes through the head.
+        """Compute next-token logits after each prompt in its context. The head runs at the last position only.
 
         Args:
             prompts: ids (batch, n), or embeddings (batch, n, d) of any floating dtype.
-            prefix_cache: of everything before them, the prefix included; then only these and the suffix are run.
+            prefix_cache: of everything before `prompts`, the prefix included; then only `prompts` and the suffix run.
 
         Returns:
-            (batch, V), float32; −inf on rows that stand for no token.
+            (batch, V), float32; −inf on rows without a token.
         """
         if prefix_cache is None:
             return self._logits(self._in_context(prompts, self.prefix_ids))
         return self._logits(self._in_context(prompts, ()), prefix_cache.continued)
 
     def logits_and_likelihood(self, prompts: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `next_token_logits`, and how likely the model finds the prompt: every position goes through the head.
+        """Compute next-token logits and the likelihood of the prompt. The head runs at every position.
 
         Args:
             prompts: ids (batch, n), or embeddings (batch, n, d) of any floating dtype.
             ids: the same prompts, (batch, n).
 
         Returns:
-            Logits of the next token, (batch, V); mean log-likelihood of the prompt's tokens, nats, (batch,), 0 where no
-            token has anything before it; log-probabilities of every token at each position, (batch, n, V), 0 where
-            there is nothing before. All float32.
+            Logits of the next token, (batch, V); mean log-likelihood of the prompt's tokens, nats, (batch,), 0 if no
+            token has a predecessor; log-probabilities of every token at each position, (batch, n, V), 0 at a position
+            without a predecessor. All float32.
         """
         hidden = self.run_backbone(self._in_context(prompts, self.prefix_ids))
         log_q = self.head.logits(self._states_before_tokens(hidden, ids.shape[1])).log_softmax(-1)
@@ -142,13 +142,13 @@ class LanguageModel:
 
     @torch.no_grad()
     def log_probabilities(self, ids: Tensor) -> Tensor:
-        """How likely the model finds each token of a prompt after what stands before it in its context.
+        """Compute the log-probability of each token of a prompt, given the context and the tokens before it.
 
         Args:
             ids: (n,).
 
         Returns:
-            log P(token | before), nats, (n,) float32; NaN where nothing stands before.
+            log P(token | before), nats, (n,) float32; NaN for a first token without a prefix.
         """
         hidden = self._states_before_tokens(self.run_backbone(self._in_context(ids[None], self.prefix_ids)), len(ids))[
             0
@@ -162,16 +162,15 @@ class LanguageModel:
         return found
 
     def _states_before_tokens(self, hidden: Tensor, length: int) -> Tensor:
-        """Of states in the context, (batch, positions, d), those before each of a prompt's tokens: without a prefix
-        the first token has none."""
+        """Select the states before each prompt token, from (batch, positions, d); the first may have none."""
         before = len(self.prefix_ids)
         return hidden[:, max(before - 1, 0) : before + length - 1]
 
     def logits_and_prefix_cache(self, prompt: Tensor, sharing: Sharing = Sharing.KEYS) -> tuple[Tensor, PrefixCache]:
-        """As `next_token_logits`, of one prompt, and the cache of its prefix, itself and its suffix.
+        """Compute next-token logits of one prompt and the cache of prefix, prompt and suffix.
 
         Raises:
-            ModelError: this model's cache cannot be shared in this way.
+            ModelError: the model does not support this kind of cache.
         """
         from transformers import DynamicCache
 
@@ -179,26 +178,26 @@ class LanguageModel:
         if sharing is Sharing.KEYS:
             cache = DynamicCache()
             return self._logits(inputs, partial(run_into, cache)), keys_and_values_of(cache, inputs.shape[1])
-        # whole and without a cache: states are written in place, which no gradient passes
+        # In one call without a cache: states are written in place, which breaks gradients.
         return self._logits(inputs), States(
             self.backbone, self.backbone_input(inputs).detach(), sharing is Sharing.STEPS
         )
 
     def in_context(self, prefix: str, suffix: str, bos: BosSetting = "auto") -> LanguageModel:
-        """The same model with fixed text around every prompt.
+        """Return the same model with fixed text around every prompt.
 
         Args:
             prefix: text before the prompt.
-            suffix: text after it.
-            bos: what stands before and after that text. "auto": the tokens that an ordinary call of the model's
-                tokenizer adds; True: the BOS token before it; False: nothing.
+            suffix: text after the prompt.
+            bos: tokens around that text. "auto": those that the model's tokenizer adds by default; True: the BOS token
+                before it; False: none.
 
         Raises:
-            ModelError: BOS is asked for and the model has none, or the tokenizer cannot tokenize the text.
+            ModelError: `bos` is True and the model has no BOS token, or the tokenizer cannot tokenize the text.
         """
         vocabulary = self.vocabulary
         if bos is True and vocabulary.bos_id is None and not vocabulary.added_ids[0]:
-            raise ModelError(f'{self.name} names no BOS token: set context.bos to "auto" or false')
+            raise ModelError(f'{self.name} has no BOS token: set context.bos to "auto" or false')
         before, after = {
             "auto": vocabulary.added_ids,
             True: ((vocabulary.bos_id,) if vocabulary.bos_id is not None else vocabulary.added_ids[0], ()),
@@ -214,7 +213,7 @@ class LanguageModel:
 
     @property
     def without_text(self) -> LanguageModel:
-        """The same model with nothing around a prompt but what is added to every text, such as BOS."""
+        """The same model without context text; tokens that the tokenizer adds, such as BOS, remain."""
         before, after = self.added
         return replace(
             self, prefix_ids=self.prefix_ids[:before], suffix_ids=self.suffix_ids[len(self.suffix_ids) - after :]
@@ -222,19 +221,19 @@ class LanguageModel:
 
     @property
     def bos_note(self) -> str | None:
-        """What stands around a text where that is not what the tokenizer adds; None where it is."""
+        """Description of the BOS setting if it differs from the tokenizer's default, else None."""
         alone = self.without_text
         if (alone.prefix_ids, alone.suffix_ids) == self.vocabulary.added_ids:
             return None
         return f"BOS {self.vocabulary.text(alone.prefix_ids[0])}" if alone.prefix_ids else "no BOS"
 
     def text_ids(self, ids: Sequence[int]) -> list[int]:
-        """The ids of a prompt with the text around it, without BOS and other tokens that are added to every text."""
+        """Return the ids of prompt and context text, without BOS and other tokens that the tokenizer adds."""
         before, after = self.added
         return [*self.prefix_ids[before:], *ids, *self.suffix_ids[: len(self.suffix_ids) - after]]
 
     def encode_prompt(self, text: str) -> list[int]:
-        """The ids of a text in the place of the prompt.
+        """Tokenize a text as a prompt in the context.
 
         Raises:
             ModelError: the tokenizer cannot tokenize the text.
@@ -242,38 +241,39 @@ class LanguageModel:
         return self.vocabulary.encode(text, continues=len(self.prefix_ids) > self.added[0])
 
     def num_predicted(self, length: int) -> int:
-        """How many tokens of a prompt have something before them."""
+        """Return the number of tokens of a prompt that have a predecessor."""
         return length if self.prefix_ids else length - 1
 
     def check_length(self, length: int) -> None:
-        """Refuse a prompt that does not fit the model's context.
+        """Check that a prompt fits the model's context.
 
         Raises:
-            ModelError: it is too long; the text says by how much.
+            ModelError: prompt and context together are longer than `max_length`.
         """
         around = len(self.prefix_ids) + len(self.suffix_ids)
         if length + around > self.max_length:
             raise ModelError(
-                f"{length} prompt tokens and {around} of context are too many: {self.name} takes {self.max_length}"
+                f"{length} prompt tokens and {around} of context are too many: the limit of {self.name} is "
+                f"{self.max_length}"
             )
 
     @torch.no_grad()
     def next_token_probabilities(self, text: str) -> NDArray[np.float64]:
-        """The model's distribution after a text, with what is added to every text but without the spec's context, (V,).
+        """Compute the next-token distribution after a text, (V,), with added tokens such as BOS but no context text.
 
         Raises:
             ModelError: the text is empty or longer than the model's context.
         """
         ids = self.vocabulary.encode(text)
         if not ids:
-            raise ModelError("an empty text has no next token: write at least one token")
+            raise ModelError("the text is empty: at least one token is needed")
         alone = self.without_text
         alone.check_length(len(ids))
         return _probabilities(alone.next_token_logits(torch.tensor([ids], device=self.device)))
 
     @torch.no_grad()
     def random_prompt_probabilities(self, length: int, seed: int) -> NDArray[np.float64]:
-        """The distribution after `random_vectors`, (V,)."""
+        """Compute the next-token distribution, (V,), after normal vectors with the embeddings' mean and deviation."""
         self.check_length(length)
         prompt = self.random_vectors(length, torch.Generator().manual_seed(seed))
         return _probabilities(self.next_token_logits(prompt[None]))
@@ -288,24 +288,24 @@ class LanguageModel:
         return matrix.mean(0) + matrix.std() * noise.to(self.device)
 
     def backbone_input(self, inputs: Tensor) -> Tensor:
-        """What the backbone is given for ids, (batch, n), or embeddings, (batch, n, d): ids where it must have them."""
+        """Convert ids, (batch, n), or embeddings, (batch, n, d), to the form that the backbone accepts."""
         if inputs.is_floating_point():
             self.check_takes_vectors("a soft prompt")
-            return inputs.to(self.dtype, copy=True)  # some backbones change what they are given
+            return inputs.to(self.dtype, copy=True)  # some backbones change their input in place
         return self.embedding(inputs).to(self.dtype) if self.why_ids_only is None else inputs
 
     def run_backbone(self, inputs: Tensor) -> Tensor:
-        """States after the final norm, (batch, n, d), of ids, (batch, n), or embeddings, (batch, n, d)."""
+        """Compute states after the final norm, (batch, n, d), from ids, (batch, n), or embeddings, (batch, n, d)."""
         hidden: Tensor = self.backbone(**as_argument(self.backbone_input(inputs)), use_cache=False).last_hidden_state
         return hidden
 
     def _logits(self, inputs: Tensor, run: Callable[[nn.Module, Tensor], Tensor] | None = None) -> Tensor:
-        """Run the backbone, whole and without a cache or as `run` does; ids or embeddings → (batch, V)."""
+        """Compute last-position logits, (batch, V), from ids or embeddings, by `run` or without a cache."""
         hidden = self.run_backbone(inputs) if run is None else run(self.backbone, self.backbone_input(inputs))
         return self.head.logits(hidden[:, -1])
 
     def _in_context(self, prompts: Tensor, prefix_ids: tuple[int, ...]) -> Tensor:
-        """Prompts, ids (batch, n) or embeddings (batch, n, d), with a prefix and the suffix around them."""
+        """Concatenate prefix, prompts and suffix, as ids (batch, n) or embeddings (batch, n, d)."""
         if not prefix_ids and not self.suffix_ids:
             return prompts
         around = [torch.tensor([ids], dtype=torch.long, device=self.device) for ids in (prefix_ids, self.suffix_ids)]
@@ -316,22 +316,22 @@ class LanguageModel:
 
 
 def load_language_model(name: str, folder: Path, device: str = "auto", dtype: str = "auto") -> LanguageModel:
-    """Load a prepared model, for inference only.
+    """Load a prepared model for inference.
 
     Args:
-        name: what the spec calls it.
-        folder: config, safetensors and tokenizer.
+        name: the model's name in the spec.
+        folder: holds config, safetensors and tokenizer.
         device: "auto", or a torch device: "cuda", "cuda:1", "mps", "cpu".
         dtype: "auto" (bfloat16 on CUDA, float32 elsewhere), "float32", "bfloat16" or "float16".
 
     Raises:
-        ModelError: there is no such device, or the folder cannot be loaded.
+        ModelError: the device does not exist, or the folder cannot be loaded.
     """
     place = choose_device(device)
     model = load_causal_model(f"{name} cannot be loaded from {folder}", folder, choose_dtype(dtype, place))
     output = model.get_output_embeddings()
     if not isinstance(getattr(output, "weight", None), Tensor):
-        raise ModelError(f"{name} has no linear output layer: {type(model).__name__} is no causal language model")
+        raise ModelError(f"{name} has no linear output layer: {type(model).__name__} is not a causal language model")
     vocabulary = load_callable_vocabulary(folder, len(output.weight))
     try:
         return from_hf(name, model.to(place).requires_grad_(False), vocabulary)
@@ -341,15 +341,15 @@ def load_language_model(name: str, folder: Path, device: str = "auto", dtype: st
 
 @torch.no_grad()
 def from_hf(name: str, model: Any, vocabulary: Vocabulary) -> LanguageModel:
-    """The face of a transformers causal language model that is already in memory, in its tokenizer's own context.
+    """Wrap a transformers causal language model that is in memory, with its tokenizer's default context.
 
     Args:
-        name: what to call it.
-        model: on its device, in its dtype, without gradients for its weights.
-        vocabulary: of its tokenizer, `size` being the rows of its head.
+        name: the model's name.
+        model: on its device, in its dtype, with `requires_grad` off.
+        vocabulary: of its tokenizer; `size` is the number of rows of the head.
 
     Raises:
-        ModelError: it does not run, or its output layer is of an unknown kind.
+        ModelError: the model does not run, or its output layer is of an unknown kind.
     """
     allowed = torch.from_numpy(vocabulary.allowed).to(model.device)
     embedder = model.get_input_embeddings()
@@ -360,7 +360,7 @@ def from_hf(name: str, model: Any, vocabulary: Vocabulary) -> LanguageModel:
     ordinary = vocabulary.allowed.copy()
     ordinary[list(vocabulary.special_ids)] = False
     if not ordinary.any():
-        raise ModelError(f"the tokenizer of {name} has no ordinary token")
+        raise ModelError(f"the tokenizer of {name} has only special tokens")
     ids = np.random.default_rng(0).choice(ordinary.nonzero()[0], (PROBE_PROMPTS, min(PROBE_LENGTH, max_length)))
     probe = torch.from_numpy(ids).to(model.device)
     parts = take_apart(model, allowed, probe)
@@ -377,17 +377,12 @@ def from_hf(name: str, model: Any, vocabulary: Vocabulary) -> LanguageModel:
 
 
 def _why_ids_only(name: str, backbone: nn.Module, ids: Tensor, embeddings: Tensor, hidden: Tensor) -> str | None:
-    """Whether a backbone does more with ids than look up their embeddings: why, in words, or None where it does not.
+    """Return the reason why a backbone cannot run on embeddings, (batch, n, d); None if it can.
 
-    Args:
-        name: of the model.
-        backbone: to be tried.
-        ids: (batch, n).
-        embeddings: of the ids, (batch, n, d).
-        hidden: what the backbone gives after the ids as a part of the model, (batch, n, d).
+    `hidden`, (batch, n, d), are the backbone's states for the ids, (batch, n), within the model.
 
     Raises:
-        ModelError: by itself, the backbone gives something else than as a part of the model.
+        ModelError: the backbone gives other states alone than within the model.
     """
     dtype = running_dtype(backbone)
 
@@ -396,42 +391,42 @@ def _why_ids_only(name: str, backbone: nn.Module, ids: Tensor, embeddings: Tenso
             found: Tensor = backbone(**inputs, use_cache=False).last_hidden_state
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # whatever a backbone's code does with what it was not made for
+        except Exception as error:  # model code may raise anything on unexpected inputs
             return first_line(error)
         if expected is None:
             return None
         off = relative_difference(found, expected) if found.shape == expected.shape else torch.inf
-        return None if off <= TOLERANCES[dtype] else f"the last states are off by {off:.2g} of their size"
+        return None if off <= TOLERANCES[dtype] else f"the last states have a relative error of {off:.2g}"
 
     why = trouble(hidden, inputs_embeds=embeddings.to(dtype, copy=True))
     if why is None:
-        # some find the ids again by their embeddings, and fail where a vector is no token's
+        # Some backbones look up ids by their embeddings, and fail on vectors that belong to no token.
         between = (embeddings + embeddings.roll(1, 0)) / 2
         why = trouble(None, inputs_embeds=between.to(dtype))
     if why is None:
         return None
     if (alone := trouble(hidden, input_ids=ids)) is not None:
-        raise ModelError(f"the backbone of {name} cannot be run without the rest of the model: {alone}")
+        raise ModelError(f"the backbone of {name} cannot run alone: {alone}")
     return f"without token ids: {shorten(why, LONGEST_REASON)}"
 
 
 def max_length_of(config: Any) -> int:
-    """The longest input, in tokens; a huge number where the config sets no limit."""
+    """Return the longest input in tokens, 2²⁰ if the config sets no limit."""
     lengths = (getattr(config, field, None) for field in ("max_position_embeddings", "max_target_positions"))
     return next((length for length in lengths if isinstance(length, int) and length > 0), 1 << 20)
 
 
 def running_dtype(backbone: nn.Module) -> torch.dtype:
-    """What a backbone computes in: of quantised weights, some are stored as integers or in eight bits."""
+    """Return the dtype that a backbone computes in; integer and 8-bit storage of quantised weights is ignored."""
     dtypes = (parameter.dtype for parameter in backbone.parameters())
     return next((dtype for dtype in dtypes if dtype in TOLERANCES), torch.float32)
 
 
 def choose_device(wanted: str) -> torch.device:
-    """The device that a spec asks for.
+    """Return the torch device for a spec's `device`.
 
     Raises:
-        ModelError: it is not on this machine.
+        ModelError: this machine has no such device.
     """
     there = ["cpu"]
     if torch.backends.mps.is_available():
@@ -443,7 +438,7 @@ def choose_device(wanted: str) -> torch.device:
     try:
         device = torch.device(wanted)
     except RuntimeError:
-        raise ModelError(f"{wanted!r} is no device; this machine has: {', '.join(there)}") from None
+        raise ModelError(f"{wanted!r} is not a device; this machine has: {', '.join(there)}") from None
     count = torch.cuda.device_count() if device.type == "cuda" else 1
     if device.type not in there or (device.index or 0) >= count:
         raise ModelError(f"no device {wanted!r} on this machine; it has: {', '.join(there)}")
@@ -451,7 +446,7 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """The dtype that the backbone runs in: as asked, or bfloat16 on CUDA and float32 elsewhere."""
+    """Return the backbone's dtype: "auto" is bfloat16 on CUDA and float32 elsewhere."""
     if wanted == "auto":
         return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
     dtype: torch.dtype = getattr(torch, wanted)
@@ -459,15 +454,15 @@ def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
 
 
 def _embedding_matrix(layer: Any) -> Tensor:
-    """(rows, d) float32 of what each id enters as: through the embedding module, since some models scale there."""
+    """Compute the input embedding of each id, (rows, d) float32, by the module, because some modules scale."""
     ids = torch.arange(len(layer.weight), device=layer.weight.device)
     if torch.equal(layer(ids[:64]), layer.weight[:64]):
         plain: Tensor = layer.weight.detach()
-        return plain.float()  # no copy where the model runs in float32
+        return plain.float()  # no copy if it is float32
     scaled: Tensor = layer(ids)
     return scaled.float()
 
 
 def _probabilities(logits: Tensor) -> NDArray[np.float64]:
-    """(1, V) logits → (V,) float64 probabilities; MPS has no float64, so the last step is the CPU's."""
+    """Convert logits, (1, V), to probabilities, (V,) float64, on the CPU, because MPS has no float64."""
     return logits[0].cpu().double().softmax(-1).numpy()

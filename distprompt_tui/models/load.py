@@ -1,4 +1,4 @@
-"""Weights into a transformers model: one function for every reader. A file that lacks a weight is refused."""
+"""Load a transformers model from safetensors or GGUF; incomplete files are an error."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from distprompt_tui.errors import ModelError, first_line
 from distprompt_tui.models.checkpoint_checks import custom_code_type
 
 NAMED = 4
-"""So many of the weights that are missing are named; the others are counted."""
+"""Maximum number of missing weights named in an error message."""
 
 
 def load_causal_model(failure: str, folder: Path, dtype: Any, gguf: str | None = None) -> Any:
-    """Load a causal language model on the CPU, all of its weights from the files.
+    """Load a causal language model on the CPU.
 
-    transformers fills missing weights with random numbers; here a missing weight is an error.
+    transformers initialises missing weights randomly; here a missing weight is an error.
 
     Args:
-        failure: the beginning of the error's text: what cannot be loaded, from where.
-        folder: config and safetensors, or a GGUF file.
+        failure: start of the error message, such as "MODEL cannot be loaded from FOLDER".
+        folder: holds config and safetensors, or a GGUF file.
         dtype: of the weights, a `torch.dtype`.
-        gguf: the name of the GGUF file in the folder; None for safetensors.
+        gguf: name of the GGUF file in the folder; None for safetensors.
 
     Returns:
         The model, in evaluation mode.
 
     Raises:
-        ModelError: the files are damaged, of an unknown kind or incomplete; the text names what is missing.
+        ModelError: the files are damaged, of an unknown kind or incomplete.
     """
     from transformers import CONFIG_MAPPING, AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    logging.set_verbosity_error()  # what is missing is raised below, by name
+    logging.set_verbosity_error()  # missing weights raise an error below
     if gguf is None and (kind := custom_code_type(folder)) is not None and kind not in CONFIG_MAPPING:
         raise ModelError(
-            f"{failure}: it is of the type {kind!r}, which brings its own code, and foreign code is never run: "
-            "only types that transformers itself knows can be loaded"
+            f"{failure}: its type {kind!r} needs custom code, which is never run; "
+            "only types that are part of transformers can be loaded"
         )
     where: dict[str, Any] = {"use_safetensors": True} if gguf is None else {"gguf_file": gguf}
     try:
@@ -51,15 +51,15 @@ def load_causal_model(failure: str, folder: Path, dtype: Any, gguf: str | None =
             output_loading_info=True,
             **where,
         )
-    except Exception as error:  # a damaged file raises anything in its readers
+    except Exception as error:  # damaged files raise any error
         raise ModelError(f"{failure}: {first_line(error)}") from error
     if wrong := [_shapes(*entry) for entry in sorted(found["mismatched_keys"])]:
-        raise ModelError(f"{failure}: the weights are not of the shapes that its config asks for: {_listed(wrong)}")
+        raise ModelError(f"{failure}: the weights do not have the shapes in its config: {_listed(wrong)}")
     if missing := sorted(found["missing_keys"]):
         total = len(model.state_dict())
         raise ModelError(
-            f"{failure}: {len(missing)} of its {total} weights are in no file: {_listed(missing)}. "
-            f"The files are incomplete, or of another kind than {type(model).__name__}"
+            f"{failure}: {len(missing)} of its {total} weights are missing: {_listed(missing)}. "
+            f"The files are incomplete, or do not belong to a {type(model).__name__}"
         )
     return model.eval()
 
@@ -69,7 +69,7 @@ def _shapes(name: str, found: Collection[int], expected: Collection[int]) -> str
 
 
 def _times(shape: Collection[int]) -> str:
-    return "×".join(map(str, shape)) or "a number"
+    return "×".join(map(str, shape)) or "a scalar"
 
 
 def _listed(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""What a model keeps of a prompt's beginning: with it, prompts that begin alike run only what differs."""
+"""Caches of a prompt's beginning: prompts with the same beginning run only the positions after it."""
 
 from __future__ import annotations
 
@@ -16,28 +16,27 @@ from distprompt_tui.errors import ModelError
 
 
 class Sharing(StrEnum):
-    """How prompts continue a beginning."""
+    """How prompts share the cache of a beginning."""
 
     KEYS = "keys and values"
-    """One run keeps keys and values of every position; any beginning can be cut out of them."""
+    """One run caches keys and values of every position, which can be truncated to any length."""
     STATES = "states"
-    """Each beginning that is asked for is run, and the model's state behind it is kept; what follows is one call."""
+    """Each beginning runs once and its final state is cached; the positions after it run in one call."""
     STEPS = "states, by steps"
-    """The same, but what follows is one call for each position: some layers ignore their state in longer calls, others
-    are slow in them."""
+    """As STATES, but with one call per position: some layers ignore their state in longer calls or are slow in them."""
 
 
 @dataclass(frozen=True)
 class KeysAndValues:
-    """Keys and values of one input's positions, the fixed prefix included.
+    """Keys and values of all positions of one input, including the fixed prefix.
 
-    Every position is kept, also where a layer looks at the nearest ones only: the model's own mask hides the others.
-    So any beginning can be cut out, whatever the kinds of attention.
+    Layers with sliding-window attention keep every position too, and the model's mask hides the others. So the cache
+    can be truncated for every kind of attention.
 
     Attributes:
         layers: keys and values of each layer, (1, heads, length, width) both.
-        size: bytes that are copied for each prompt that continues it: none.
-        least: positions that must follow.
+        size: bytes copied for each prompt in a batch.
+        least: minimum number of positions after the cache.
     """
 
     layers: tuple[tuple[Tensor, Tensor], ...]
@@ -45,25 +44,25 @@ class KeysAndValues:
     least: int = 1
 
     def truncated(self, length: int) -> KeysAndValues:
-        """The first `length` positions only."""
+        """Return the cache of the first `length` positions."""
         return KeysAndValues(tuple((keys[..., :length, :], values[..., :length, :]) for keys, values in self.layers))
 
     def to_run(self, length: int) -> int:
-        """Positions that `truncated` runs: none."""
+        """Return the number of positions that `truncated` runs."""
         return 0
 
     def overhead(self, length: int, behind: int, call_cost: float) -> float:
-        """What running prompts costs besides their own positions, in positions: one call.
+        """Return the cost of running prompts besides their own positions, in positions: one call.
 
         Args:
-            length: of the beginning that they share.
-            behind: positions that follow it.
+            length: of the shared beginning.
+            behind: positions after it.
             call_cost: of one call.
         """
         return call_cost
 
     def continued(self, backbone: nn.Module, inputs: Tensor) -> Tensor:
-        """Run what follows, ids or embeddings (batch, n, ...) → states after the final norm, (batch, n, d)."""
+        """Run the positions after the cache, ids or embeddings (batch, n, ...) → states, (batch, n, d)."""
         from transformers import DynamicCache
 
         batch = len(inputs)
@@ -75,13 +74,13 @@ class KeysAndValues:
 
 @dataclass(frozen=True)
 class State:
-    """The model's own cache behind a beginning. It can be continued, but not cut.
+    """The model's own cache after a beginning. It can be continued, but not truncated.
 
     Attributes:
-        cache: of a class that the model chose. Recurrent and convolutional layers keep states of a fixed size,
+        cache: of a class that depends on the model. Recurrent and convolutional layers keep states of a fixed size,
             (1, ...); attention layers keep keys and values, (1, heads, length or window, width).
         length: positions of the beginning.
-        by_steps: whether it is continued by one position at a time.
+        by_steps: whether each call runs one position only.
     """
 
     cache: Any
@@ -90,18 +89,18 @@ class State:
 
     @property
     def size(self) -> int:
-        """Bytes that are copied for each prompt that continues it."""
+        """Bytes copied for each prompt in a batch."""
         parts: dict[int, Any] = {}
         _copied(self.cache, lambda tensor: tensor, parts)
         return sum(part.nbytes for part in parts.values() if isinstance(part, Tensor))
 
     def continued(self, backbone: nn.Module, inputs: Tensor) -> Tensor:
-        """Run what follows, ids or embeddings (batch, n, ...) → states after the final norm, (batch, n or 1, d)."""
-        cache = _copied(self.cache, lambda tensor: _repeated(tensor, len(inputs)), {})  # it is written in place
+        """Run the positions after the cache, ids or embeddings (batch, n, ...) → states, (batch, n or 1, d)."""
+        cache = _copied(self.cache, lambda tensor: _repeated(tensor, len(inputs)), {})  # the model writes in place
         positions = torch.arange(self.length, self.length + inputs.shape[1], device=inputs.device).expand(
             len(inputs), -1
         )
-        counted = "position_ids" in signature(backbone.forward).parameters  # some count from 0 where they are not told
+        counted = "position_ids" in signature(backbone.forward).parameters  # some count from 0 by default
         hidden = inputs
         for part in torch.arange(inputs.shape[1]).split(1 if self.by_steps else inputs.shape[1]):
             told = {"position_ids": positions[:, part]} if counted else {}
@@ -111,12 +110,12 @@ class State:
 
 @dataclass(frozen=True)
 class States:
-    """The states behind beginnings of one input. Only the latest is kept: a search stays at a position for some calls.
+    """The states after beginnings of one input. Only the latest is cached: a search stays at a position for some calls.
 
     Attributes:
-        backbone: the model's.
-        inputs: the input, the fixed prefix included: embeddings, (1, length, d), or ids, (1, length).
-        by_steps: whether states are continued by one position at a time.
+        backbone: the model's backbone.
+        inputs: the input with the fixed prefix: embeddings, (1, length, d), or ids, (1, length).
+        by_steps: whether each call runs one position only.
     """
 
     backbone: nn.Module
@@ -126,62 +125,55 @@ class States:
 
     @property
     def least(self) -> int:
-        """Positions that must follow. Layers that take several at once have another formula for a single one, which in
-        some of them gives other numbers."""
+        """Minimum number of positions after the cache: some layers give other results for a single one."""
         return 1 if self.by_steps else 2
 
     @torch.no_grad()
     def truncated(self, length: int) -> State:
-        """The state behind the first `length` positions.
+        """Return the state after the first `length` positions.
 
         Raises:
-            ModelError: the model keeps none.
+            ModelError: the model returns no cache.
         """
         if length not in self._latest:
             output = self.backbone(**as_argument(self.inputs[:, :length]), use_cache=True)
             cache = getattr(output, _cache_argument(self.backbone), None)
             if cache is None:
-                raise ModelError("it keeps nothing of a prompt")
+                raise ModelError("it returns no cache")
             self._latest.clear()
             self._latest[length] = State(cache, length, self.by_steps)
         return self._latest[length]
 
     def to_run(self, length: int) -> int:
-        """Positions that `truncated` runs: all, or none where their state is kept."""
+        """Return the number of positions that `truncated` runs: `length`, or 0 if the state is cached."""
         return 0 if length in self._latest else length
 
     def overhead(self, length: int, behind: int, call_cost: float) -> float:
-        """What running prompts costs besides their own positions, in positions: the beginning's, and all calls.
-
-        Args:
-            length: of the beginning that they share.
-            behind: positions that follow it.
-            call_cost: of one call.
-        """
+        """As `KeysAndValues.overhead`, plus the beginning unless cached, with one call or one per position."""
         first = 0 if length in self._latest else length + call_cost
         return first + call_cost * (behind if self.by_steps else 1)
 
 
 PrefixCache = KeysAndValues | States
-"""What is kept of a whole prompt."""
+"""Cache of a whole prompt."""
 
 Beginning = KeysAndValues | State
-"""What is kept of a beginning that prompts share."""
+"""Cache of a beginning shared by prompts."""
 
 
 def as_argument(inputs: Tensor) -> dict[str, Tensor]:
-    """Embeddings, (batch, n, d), or ids, (batch, n), by the name under which a backbone takes them."""
+    """Return embeddings, (batch, n, d), or ids, (batch, n), as the backbone's keyword argument."""
     return {"inputs_embeds" if inputs.is_floating_point() else "input_ids": inputs}
 
 
 def run_into(cache: Any, backbone: nn.Module, inputs: Tensor, **told: Tensor) -> Tensor:
-    """Run a backbone behind what a transformers cache holds and into it.
+    """Run a backbone with a transformers cache, which is extended in place.
 
     Args:
-        cache: of the kind that the backbone takes.
-        backbone: the model's.
+        cache: of the class that the backbone expects.
+        backbone: the model's backbone.
         inputs: embeddings, (batch, n, d), or ids, (batch, n).
-        told: what else it is given.
+        told: further arguments of the backbone.
 
     Returns:
         States after the final norm, (batch, n, d).
@@ -192,10 +184,10 @@ def run_into(cache: Any, backbone: nn.Module, inputs: Tensor, **told: Tensor) ->
 
 
 def keys_and_values_of(cache: Any, length: int) -> KeysAndValues:
-    """What a forward pass left in an empty `DynamicCache`.
+    """Convert a `DynamicCache` after one forward pass.
 
     Raises:
-        ModelError: it is not the keys and values of `length` positions in every layer.
+        ModelError: a layer does not hold keys and values of `length` positions.
     """
     layers = []
     for layer in cache.layers:
@@ -204,23 +196,20 @@ def keys_and_values_of(cache: Any, length: int) -> KeysAndValues:
             break
         layers.append((keys.detach(), values.detach()))
     if not layers or len(layers) < len(cache.layers):
-        raise ModelError("its layers keep something else than keys and values of every position")
+        raise ModelError("not all of its layers cache keys and values of every position")
     return KeysAndValues(tuple(layers))
 
 
 def _cache_argument(backbone: nn.Module) -> str:
-    """What a backbone calls the cache that it is given, and gives; transformers has renamed it."""
+    """Return the name of a backbone's cache argument and output, which depends on model and transformers version."""
     names = ("cache", "cache_params", "state")
     return next((name for name in names if name in signature(backbone.forward).parameters), "past_key_values")
 
 
 def _copied(kept: Any, change: Callable[[Tensor], Tensor], done: dict[int, Any]) -> Any:
-    """A copy of a cache, whatever its classes, with every tensor changed. What it holds twice is copied once.
+    """Copy a cache of any class, or part of one, and apply `change` to every tensor.
 
-    Args:
-        kept: a cache, or part of one.
-        change: of each tensor.
-        done: copies so far, by the originals' ids.
+    `done` holds the copies by id of the original, so that shared objects stay shared.
     """
     if id(kept) in done:
         return done[id(kept)]
@@ -240,7 +229,7 @@ def _copied(kept: Any, change: Callable[[Tensor], Tensor], done: dict[int, Any])
 
 
 def _repeated(tensor: Tensor, batch: int) -> Tensor:
-    """A copy for a batch: the first dimension of size 1 is taken for that of prompts."""
+    """Copy a tensor for a batch. The first dimension of size 1 is assumed to be the batch dimension."""
     sizes = list(tensor.shape)
     if 1 in sizes:
         sizes[sizes.index(1)] = batch

@@ -1,4 +1,4 @@
-"""Make a model ready to load: convert a GGUF to safetensors once, or download it from the hub."""
+"""Prepare a model for loading: convert a GGUF file to safetensors once, or download the model from the hub."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from distprompt_tui.storage.lock import take_lock
 from distprompt_tui.storage.safe_io import read_json, write_json
 
 OnProgress = Callable[[str, float | None], None]
-"""Is told what happens, in words, and the share done (0..1) where it is known."""
+"""Callback with a status text and the completed fraction (0..1), None if unknown."""
 
 _BUILDING = ".building-"
 
 _PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")
-"""How the parts of a split GGUF are named."""
+"""File names of the parts of a split GGUF."""
 
 HUB_FILES = ["*.json", "*.safetensors", "tokenizer.model", "*.jinja"]
 
 
 def prepare(entry: ModelEntry, report: OnProgress, revision: str | None = None) -> Path:
-    """The model's folder with config, safetensors and tokenizer; made or downloaded first where needed.
+    """Return the model's folder with config, safetensors and tokenizer; convert or download it first if needed.
 
-    Two processes that prepare the same model at once do the work once: the second waits for the first.
+    If two processes prepare the same model at once, the second waits for the first.
 
     Args:
         entry: from the registry.
-        report: is told of progress.
+        report: receives progress.
         revision: of a hub model.
 
     Raises:
-        ModelError: it cannot be had or converted; the text says why.
+        ModelError: the model cannot be downloaded or converted.
         UsageError: the folder of converted models cannot be locked.
     """
     if entry.folder is not None:
@@ -62,7 +62,6 @@ def prepare(entry: ModelEntry, report: OnProgress, revision: str | None = None) 
 
 
 def prepare_by_name(name: str, report: OnProgress, revision: str | None = None) -> Path:
-    """`prepare` for a name that the registry resolves."""
     return prepare(find_model(name), report, revision)
 
 
@@ -72,7 +71,7 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
         folder.parent.mkdir(parents=True, exist_ok=True)
         lock = os.open(folder.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        raise ModelError(f"no model can be written under {folder.parent}: {error.strerror}") from error
+        raise ModelError(f"models cannot be written to {folder.parent}: {error.strerror}") from error
     try:
         take_lock(lock, folder.parent, wait=True)
         yield
@@ -82,15 +81,12 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _building(models_dir: Path) -> Iterator[Path]:
-    """A temporary folder, locked while it is in use and removed on the way out, where it was not moved into place.
-
-    Folders that a killed process left behind are removed first: nobody holds their locks.
-    """
+    """Create a locked temporary folder, removed on errors; first remove unlocked ones, which killed processes left."""
     for left in models_dir.glob(f"{_BUILDING}*"):
         with suppress(OSError, UsageError), _locked(left):
             shutil.rmtree(left)
     with ExitStack() as stack:
-        while True:  # another process may take the folder for a dead one's before it is locked
+        while True:  # before it is locked, another process may remove the folder as that of a killed process
             building = Path(tempfile.mkdtemp(dir=models_dir, prefix=_BUILDING))
             with suppress(OSError):
                 stack.enter_context(_locked(building))
@@ -120,16 +116,16 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _convert(entry: ModelEntry, folder: Path, report: OnProgress) -> None:
-    """Convert into a temporary folder, then rename: `folder` is complete or not there."""
+    """Convert into a temporary folder, then rename it, so that `folder` is complete if it exists."""
     if entry.gguf is not None and (part := _PART.search(entry.gguf.name)) and int(part[1]) > 1:
         raise ModelError(
-            f"{entry.gguf.name} is one of {int(part[1])} parts of a split GGUF: put them together first, "
-            "'llama-gguf-split --merge FIRST_PART WHOLE.gguf' does"
+            f"{entry.gguf.name} is one of {int(part[1])} parts of a split GGUF: merge them first with "
+            "'llama-gguf-split --merge FIRST_PART WHOLE.gguf'"
         )
     with _building(folder.parent) as building:
-        alone = building / "model.gguf"  # whatever lies beside a foreign file is not looked at
+        alone = building / "model.gguf"  # other files in the folder of an untrusted file must not be read
         if entry.gguf is None:
-            report("putting the model file together", 0.02)
+            report("assembling the model file", 0.02)
             import_module(str(entry.package).replace("-", "_")).assemble(alone)
         else:
             alone.symlink_to(entry.gguf.absolute())
@@ -141,23 +137,17 @@ def _convert(entry: ModelEntry, folder: Path, report: OnProgress) -> None:
 
 
 def _check_converted(folder: Path) -> None:
-    """Compare a converted model's files with what they were when they were written.
-
-    Raises:
-        ModelError: they are others.
-    """
+    """Raise ModelError if a file of a converted model differs from its digest at conversion."""
     try:
         written = read_field(dict[str, str], read_json(folder / "source.json"), "files_sha256")
-    except UsageError:  # a folder of the user's own
+    except UsageError:  # a folder that the user provides
         return
     if written is not None and (changed := ModelRecord(folder, files=written).changed(folder)):
-        raise ModelError(
-            f"{folder} is damaged ({changed[0]} is not what was converted): delete it, it is made again from its GGUF"
-        )
+        raise ModelError(f"{folder} is damaged ({changed[0]} has changed): delete it to convert it again from its GGUF")
 
 
 def _write_safetensors(entry: ModelEntry, gguf: Path, folder: Path, report: OnProgress) -> None:
-    """Read with transformers, write the state dict ourselves: `save_pretrained` refuses a model that came from GGUF."""
+    """Read with transformers and write the state dict directly: `save_pretrained` rejects models loaded from GGUF."""
     report("importing torch", 0.05)
     import torch
     from safetensors.torch import save_file
@@ -172,13 +162,13 @@ def _write_safetensors(entry: ModelEntry, gguf: Path, folder: Path, report: OnPr
         tokenizer = AutoTokenizer.from_pretrained(
             gguf.parent, gguf_file=gguf.name, local_files_only=True, trust_remote_code=False
         )
-    except Exception as error:  # a damaged file raises anything in its readers
+    except Exception as error:  # damaged files raise any error
         raise ModelError(f"{failure}: {first_line(error)}") from error
-    report("converting the weights, once", 0.3)
+    report("converting the weights (only once)", 0.3)
     model = load_causal_model(failure, gguf.parent, torch.float32, gguf.name)
     report("writing safetensors", 0.9)
     if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config  # the weights are plain float32 from here on
+        del model.config.quantization_config  # the weights are float32 now
     model.config.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     save_file(_without_tied_copies(model.state_dict()), folder / "model.safetensors", metadata={"format": "pt"})
@@ -194,7 +184,7 @@ def _write_safetensors(entry: ModelEntry, gguf: Path, folder: Path, report: OnPr
 
 
 def _without_tied_copies(state: dict) -> dict:  # type: ignore[type-arg]
-    """Drop tensors that share memory with an earlier one: loading ties them again."""
+    """Drop tensors that share memory with an earlier one; loading ties them again."""
     seen: set[int] = set()
     return {
         name: tensor.contiguous()
@@ -208,17 +198,17 @@ def _download(entry: ModelEntry, report: OnProgress, revision: str | None) -> Pa
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     assert entry.hub is not None
-    report(f"looking for {entry.hub}, downloading it where it is not here yet", None)
+    report(f"downloading {entry.hub}, if it is not in the cache", None)
     try:
         folder = Path(snapshot_download(entry.hub, revision=revision, allow_patterns=HUB_FILES))
     except RepositoryNotFoundError as error:
         raise ModelError(
-            f"there is no folder {entry.hub} here, and the hub has no such model, or it needs a login (hf auth login)",
+            f"no folder {entry.hub}, and the hub has no model of this name, or it needs a login (hf auth login)",
             exit_code=NotFoundError.exit_code,
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
         raise ModelError(
-            f"there is no folder {entry.hub} here, and as a hub name it could not be downloaded: {first_line(error)}",
+            f"no folder {entry.hub}, and the hub model could not be downloaded: {first_line(error)}",
             exit_code=NotFoundError.exit_code,
         ) from error
     check_folder(folder)

@@ -1,4 +1,4 @@
-"""A model as it was when something was begun with it: found again, or refused where its files are others by now."""
+"""Find the model of an earlier run again, and check that its files have not changed."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.models.registry import find_model
 
 MOST_NAMED = 3
-"""Changed files in a message."""
+"""Maximum number of changed files named in a message."""
 
 
 def folder_at_hand(name: str, recorded: ModelRecord) -> Path | None:
-    """The model's folder, its files being those that were recorded; None where it has to be made or downloaded first.
+    """Return the folder of the recorded model; None if the model has to be converted or downloaded first.
 
-    The folder that was recorded comes first, so that a package or a branch on the hub that has moved on changes
-    nothing.
+    The recorded folder has priority, so that an update of the package or of the hub branch has no effect.
 
     Raises:
-        NotFoundError: there is no such model any more.
-        UsageError: its files are others by now.
-        ModelError: they cannot be used.
+        NotFoundError: the model no longer exists.
+        UsageError: its files have changed.
+        ModelError: its files cannot be used.
     """
     if recorded.folder.is_dir() and not _changed(recorded, recorded.folder):
         check_folder(recorded.folder)
@@ -34,17 +33,17 @@ def folder_at_hand(name: str, recorded: ModelRecord) -> Path | None:
 
 
 def refuse_changed(name: str, recorded: ModelRecord, folder: Path) -> None:
-    """Compare a model's files with what was recorded.
+    """Compare a model's files with the record.
 
     Raises:
-        UsageError: they are others; the text names them.
+        UsageError: files have changed; the message names them.
     """
     if changed := _changed(recorded, folder):
         more = f" and {len(changed) - MOST_NAMED} more" if len(changed) > MOST_NAMED else ""
         raise UsageError(
             f"the model {name} has changed since: {', '.join(changed[:MOST_NAMED])}{more} in {folder} "
-            f"{'differs' if len(changed) == 1 else 'differ'} from what was recorded; "
-            "put the old files back, or start anew with the model as it is"
+            f"{'differs' if len(changed) == 1 else 'differ'} from the record; "
+            "put the old files back, or start a new run with the present model"
         )
 
 

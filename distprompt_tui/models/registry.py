@@ -1,4 +1,4 @@
-"""Which models there are and where each one's files stand. No torch here: the app's start screen uses it."""
+"""Registry of models and the state of their files. Imports no torch, because the start screen uses it."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ Status = Literal["prepared", "installed", "hub"]
 GGUF_MAGIC = b"GGUF"
 
 _HUB_NAME = re.compile(r"(?!.*(--|\.\.|\.git$))(?=.{1,96}$)\w(?:[\w.-]*\w)?/\w(?:[\w.-]*\w)?", re.ASCII)
-_HUB_RULE = "a hub name is owner/model, of letters, digits, '-', '_' and '.', at most 96"
+_HUB_RULE = "a hub name is owner/model, at most 96 letters, digits, '-', '_' and '.'"
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model and the state that its files are in.
+    """A model and the state of its files.
 
     Attributes:
-        name: what a spec calls it.
-        title: what people call it.
-        parameters: how many, where known.
-        vocab_size: V, where known.
-        source: where it comes from, in words.
-        status: "prepared" loads at once; "installed" is a GGUF to be converted once; "hub" is to be downloaded.
-        folder: config, weights and tokenizer, when prepared.
-        gguf: the GGUF file, where there is one on disk.
+        name: the model's name in a spec.
+        title: the model's usual name.
+        parameters: number of parameters, if known.
+        vocab_size: V, if known.
+        source: origin of the files, for display.
+        status: "prepared" is ready to load; "installed" is a GGUF to convert once; "hub" has to be downloaded.
+        folder: holds config, weights and tokenizer, if prepared.
+        gguf: the GGUF file, if there is one on disk.
         sha256: of the GGUF.
         hub: the name to download.
     """
@@ -60,10 +60,10 @@ class ModelEntry:
 
 
 def list_models(problems: list[str] | None = None) -> list[ModelEntry]:
-    """The models with a short name, then whatever else was prepared before.
+    """List the models with a short name, then all other prepared models.
 
     Args:
-        problems: gets a sentence for each model that is left out because it is damaged.
+        problems: a message is appended for each damaged model, which is left out.
     """
     found: list[ModelEntry] = []
     readers: list[Callable[[], ModelEntry]] = [partial(_known_entry, model) for model in KNOWN]
@@ -81,11 +81,11 @@ def list_models(problems: list[str] | None = None) -> list[ModelEntry]:
 
 
 def find_model(name: str) -> ModelEntry:
-    """A model by its short name, GGUF file, local folder or hub name.
+    """Find a model by short name, GGUF file, local folder or hub name.
 
     Raises:
-        NotFoundError: nothing is known by that name.
-        ModelError: the folder or file cannot be used; the text says why.
+        NotFoundError: no model has this name.
+        ModelError: the folder or file cannot be used.
     """
     for model in KNOWN:
         if model.name == name:
@@ -94,25 +94,25 @@ def find_model(name: str) -> ModelEntry:
         if (entry := _local_entry(name)) is not None:
             return entry
     except ModelError as error:
-        error.exit_code = NotFoundError.exit_code  # there is no model, whatever else is there
+        error.exit_code = NotFoundError.exit_code  # the path exists, but not as a model
         raise
     for folder in found_in(paths.models_dir(), "*/source.json"):
-        with suppress(ModelError):  # a damaged one is another
+        with suppress(ModelError):  # skip damaged models
             if (entry := _prepared_folder(folder.parent)).name == name:
                 return entry
     if is_path(name):
         raise NotFoundError(f"no model {'file' if name.lower().endswith(GGUF) else 'folder'} {name}")
     if "/" in name:
         if not _HUB_NAME.fullmatch(name):
-            raise NotFoundError(f"no model {name!r}: there is no such file or folder here, and {_HUB_RULE}")
+            raise NotFoundError(f"no model {name!r}: no file or folder has this name, and {_HUB_RULE}")
         return ModelEntry(name, name, None, None, f"hub {name}", "hub", hub=name)
     hint = near_matches(name, [model.name for model in KNOWN])
     stop = "" if hint.endswith("?") else "."
-    raise NotFoundError(f"no model {name!r}; {hint}{stop} A hub name (owner/model), a folder or a .gguf file works too")
+    raise NotFoundError(f"no model {name!r}; {hint}{stop} A hub name (owner/model), folder or .gguf file also works")
 
 
 def _local_entry(name: str) -> ModelEntry | None:
-    """The model in a folder or file of this name; None where there is neither."""
+    """Return the model in a folder or file of this name; None if neither exists."""
     path = user_path(name).absolute()
     if not name.strip():
         return None
@@ -122,12 +122,12 @@ def _local_entry(name: str) -> ModelEntry | None:
     if not is_file(path):
         return None
     if not _is_gguf(path):
-        raise ModelError(f"{name} is not loaded: a model is a folder with *.safetensors, or a .gguf file")
+        raise ModelError(f"{name} is not a model: a model is a folder with *.safetensors, or a .gguf file")
     return _gguf_entry(name, path)
 
 
 def _is_gguf(path: Path) -> bool:
-    """Whether a file is a GGUF by its name or, where that has another ending, by its first bytes."""
+    """Return whether a file is a GGUF by its suffix or its first bytes."""
     if path.suffix.lower() == GGUF:
         return True
     try:
@@ -163,14 +163,14 @@ def _known_entry(model: KnownModel) -> ModelEntry:
 
 
 def _packaged_gguf(package: metadata.Distribution, model: KnownModel) -> tuple[Path | None, str]:
-    """The file that a package carries and its SHA-256; no path where the package holds it in parts.
+    """Return path and SHA-256 of a package's GGUF file; the path is None if the package holds it in parts.
 
-    The package itself is not imported: what it depends on may not be installed.
+    The package is not imported: its dependencies may not be installed.
     """
     files = {file.name: Path(str(file.locate())) for file in package.files or []}
     if model.gguf is not None:
         if model.gguf not in files:
-            raise ModelError(f"the package {model.package} does not hold {model.gguf}: install it again")
+            raise ModelError(f"the package {model.package} lacks its file {model.gguf}: reinstall it")
         return files[model.gguf], _sha256(files[model.gguf])
     return None, files["SHA256SUMS"].read_text().split()[0]
 
@@ -191,9 +191,9 @@ def _gguf_entry(name: str, path: Path) -> ModelEntry:
 
 
 def is_checked(folder: Path) -> bool:
-    """Whether a folder that was made from a GGUF is known to hold all of the model's weights.
+    """Return whether a folder converted from a GGUF is known to hold all weights.
 
-    Earlier versions did not check that; what they made of a file by somebody else is made again.
+    Earlier versions did not check that, so files from other sources are converted again.
     """
     try:
         source = read_json(folder / "source.json")
@@ -226,7 +226,7 @@ def _prepared_folder(folder: Path, name: str | None = None) -> ModelEntry:
             sha256=folder.name,
         )
     except (UsageError, KeyError, ValueError) as error:
-        raise ModelError(f"{folder} is damaged ({error}): delete it, it is made again from its GGUF") from error
+        raise ModelError(f"{folder} is damaged ({error}): delete it to convert it again from its GGUF") from error
 
 
 def _folder_entry(name: str, folder: Path) -> ModelEntry:

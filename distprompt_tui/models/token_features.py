@@ -1,4 +1,4 @@
-"""What each token is to a model by itself: after its first block, where tokens that act alike are near each other."""
+"""Token features: states after the first block, where tokens with similar effects are close to each other."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch import Tensor, nn
 from distprompt_tui.models.language_model import LanguageModel
 
 CHUNK = 512
-"""Tokens that are run at once."""
+"""Batch size, in tokens."""
 
 _CACHE: WeakKeyDictionary[nn.Module, Tensor] = WeakKeyDictionary()
 
 
 class _Reached(Exception):
-    """The rest of the backbone need not be run."""
+    """Stops the forward pass after the first block."""
 
 
 def token_features(model: LanguageModel) -> Tensor:
-    """Each token's state after the first block, with nothing around it, centred and of length one.
+    """Compute the state of each single token after the first block, centred and normalised to length 1.
 
-    It is found once for a backbone: a pass of the whole vocabulary through one block.
+    The result is cached per backbone. It takes one pass of the vocabulary through one block.
 
     Returns:
         (V, d), float16.
@@ -38,7 +38,7 @@ def token_features(model: LanguageModel) -> Tensor:
 
 @torch.no_grad()
 def _after_first_block(model: LanguageModel, ids: Tensor) -> Tensor:
-    """(count,) → (count, d), float32; the embeddings where a block keeps its states in another form."""
+    """Compute states, (count,) → (count, d) float32; the embeddings if the block's output has another form."""
     found: list[Tensor] = []
 
     def stop(block: nn.Module, inputs: Any, output: Any) -> None:
@@ -59,8 +59,10 @@ def _after_first_block(model: LanguageModel, ids: Tensor) -> Tensor:
 
 
 def _first_blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """The first module of each list of modules that is in no other list: blocks stand in such a list, whatever a model
-    calls it. So do those of a model's other inputs, such as images; they do not run here."""
+    """Yield the first module of each outermost `ModuleList`, in which models of every architecture hold their blocks.
+
+    Blocks of other inputs, such as images, are included, but do not run here.
+    """
     for child in module.children():
         if isinstance(child, nn.ModuleList) and len(child):
             yield child[0]

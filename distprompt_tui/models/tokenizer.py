@@ -1,4 +1,4 @@
-"""A model's tokenizer as transformers loads it: what everybody else gets who calls it on a text."""
+"""A model's tokenizer as transformers loads it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from distprompt_tui.models.vocabulary import Vocabulary, load_vocabulary
 
 
 def load_callable_vocabulary(folder: Path, size: int) -> Vocabulary:
-    """The tokens of a prepared model, tokenized as `AutoTokenizer` tokenizes.
+    """Load a prepared model's vocabulary, which tokenizes as `AutoTokenizer` does.
 
     The tokenizer classes of transformers do not always follow `tokenizer.json`: some build their own normalizer, and
-    `tokenizer_config.json` decides whether BOS and EOS are added. Where transformers cannot load the tokenizer, or its
-    tokens are not those of the file, the file alone counts.
+    `tokenizer_config.json` sets whether BOS and EOS are added. If transformers cannot load the tokenizer, or its tokens
+    differ from the file's, `tokenizer.json` alone is used.
 
     Args:
         folder: holds `tokenizer.json`.
-        size: V, rows of the model's head.
+        size: V, the number of rows of the model's head.
 
     Raises:
-        ModelError: there is no fast tokenizer in the folder.
+        ModelError: the folder has no fast tokenizer.
     """
     from transformers import AutoTokenizer
 
@@ -31,7 +31,7 @@ def load_callable_vocabulary(folder: Path, size: int) -> Vocabulary:
         called = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         tokenizer = called.backend_tokenizer
         same_tokens = _tokens(tokenizer) == _tokens(plain.tokenizer)
-    except Exception:  # no class for it, or one without a fast tokenizer: nothing narrower is raised
+    except Exception:  # transformers raises any error without a class or a fast tokenizer
         return plain
     bos_id = called.bos_token_id if isinstance(called.bos_token_id, int) and called.bos_token_id < size else None
     if not same_tokens:

@@ -1,4 +1,4 @@
-"""A model's tokens: ids, strings, and the bytes that they stand for. Without torch, so that the app can use it."""
+"""A model's tokens: ids, strings and bytes. Imports no torch, so that the app can use it."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from distprompt_tui.errors import ModelError, TargetError, first_line
 from distprompt_tui.storage.safe_io import read_limited
 
 MAX_TOKENIZER_BYTES = 1 << 28
-"""The largest tokenizer.json, of Gemma 3, takes an eighth of it."""
+"""Eight times the largest known tokenizer.json, that of Gemma 3."""
 
 MAX_TOKEN_ID = 1 << 24
-"""The largest vocabularies have a sixtieth of it; the tokenizers library counts through every id up to the last."""
+"""Sixty times the largest known vocabularies; the tokenizers library iterates over all ids up to the last one."""
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _ID = re.compile(r"id:[0-9]{1,18}")
 _WORD_BOUNDARY = "\u2581"  # SentencePiece writes a space as "▁"
 
 _SAMPLE_TEXTS = ("a", "A", "1", " ", "the")
-"""Texts of which a tokenizer knows at least one, to see what it puts around them."""
+"""Texts for finding the tokens that a tokenizer adds; every tokenizer has a token for at least one of them."""
 
 _EDGE_STEPS = re.compile(rb'"type":"(Prepend|Strip|Metaspace)"|"add_prefix_space":true')
-"""Steps of a tokenizer that may treat the edges of a text unlike its middle."""
+"""Tokenizer steps that may treat the start or end of a text differently from its middle."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Vocabulary:
 
     Attributes:
         tokenizer: the fast tokenizer.
-        size: V, the number of rows of the model's head; it may be larger than the number of tokens.
-        bos_id: the token that begins a text, where the model's files name one.
-        digest: SHA-256 of `tokenizer.json`; empty where the tokens come from no file.
+        size: V, the number of rows of the model's head; may be larger than the number of tokens.
+        bos_id: the BOS token, if the model's files define one.
+        digest: SHA-256 of `tokenizer.json`; empty if the tokens come from no file.
     """
 
     tokenizer: Tokenizer
@@ -53,7 +53,7 @@ class Vocabulary:
 
     @cached_property
     def allowed(self) -> NDArray[np.bool_]:
-        """(V,) bool; False for padding rows, which stand for no token."""
+        """(V,) bool, False for padding rows, which have no token."""
         known = np.zeros(self.size, dtype=bool)
         ids = np.fromiter(self.tokenizer.get_vocab(with_added_tokens=True).values(), dtype=np.int64)
         known[ids[ids < self.size]] = True
@@ -67,14 +67,14 @@ class Vocabulary:
 
     @cached_property
     def _added_ids(self) -> frozenset[int]:
-        return frozenset(self.tokenizer.get_added_tokens_decoder())  # a call takes milliseconds: not one a token
+        return frozenset(self.tokenizer.get_added_tokens_decoder())  # a call takes milliseconds
 
     @cached_property
     def _is_byte_level(self) -> bool:
         return '"ByteLevel"' in json.dumps(json.loads(self.tokenizer.to_str()).get("decoder"))
 
     def token_bytes(self, token_id: int) -> bytes | None:
-        """The bytes that a token stands for; None for control tokens and rows without a token."""
+        """Return a token's bytes; None for control tokens and rows without a token."""
         piece = self.tokenizer.id_to_token(token_id)
         if piece is None or token_id in self.special_ids:
             return None
@@ -87,17 +87,17 @@ class Vocabulary:
         return piece.replace(_WORD_BOUNDARY, " ").encode()
 
     def text(self, token_id: int) -> str:
-        """A token as text; bytes that are no UTF-8 of their own become U+FFFD, control tokens keep their name."""
+        """Return a token as text; invalid UTF-8 becomes U+FFFD, control tokens are shown by name."""
         raw = self.token_bytes(token_id)
         return raw.decode("utf-8", errors="replace") if raw is not None else self.tokenizer.id_to_token(token_id) or ""
 
     def encode(self, text: str, *, continues: bool = False) -> list[int]:
-        """The ids of a text, with no tokens added around it; written-out control tokens count as such.
+        """Tokenize a text without adding tokens; names of control tokens in the text become control tokens.
 
         Args:
             text: to tokenize.
-            continues: whether other text stands before this one. Many SentencePiece tokenizers put a space before a
-                text; within a text there is none.
+            continues: whether the text continues another one. Many SentencePiece tokenizers add a space at the start of
+                a text, but not within.
 
         Raises:
             ModelError: the tokenizer cannot tokenize the text.
@@ -106,7 +106,7 @@ class Vocabulary:
         return self._ids(tokenizer, text, add_special_tokens=False)
 
     def encode_alone(self, text: str) -> list[int]:
-        """The ids that an ordinary call of the tokenizer gives for a text, with the tokens that it adds by default.
+        """Tokenize a text with the tokens that the tokenizer adds by default.
 
         Raises:
             ModelError: the tokenizer cannot tokenize the text.
@@ -117,12 +117,12 @@ class Vocabulary:
     def _ids(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool) -> list[int]:
         try:
             return list(tokenizer.encode(text, add_special_tokens=add_special_tokens).ids)
-        except Exception as error:  # of a foreign tokenizer, such as one without its token for the unknown
-            raise ModelError(f"this model's tokenizer cannot read {text!r}: {first_line(error)}") from error
+        except Exception as error:  # for example, a tokenizer without its unknown token
+            raise ModelError(f"this model's tokenizer cannot tokenize {text!r}: {first_line(error)}") from error
 
     @cached_property
     def added_ids(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The ids that an ordinary call of the tokenizer puts before and after a text, such as BOS and EOS."""
+        """The ids that the tokenizer adds before and after a text by default, such as BOS and EOS."""
         for text in _SAMPLE_TEXTS:
             encoding = self.tokenizer.encode(text, add_special_tokens=True)
             mask = encoding.special_tokens_mask
@@ -133,7 +133,7 @@ class Vocabulary:
 
     @cached_property
     def _within_text(self) -> Tokenizer:
-        """The same tokenizer for what stands inside a text: it adds no space in front and strips none."""
+        """The same tokenizer for text inside another text: it neither adds nor strips spaces."""
         steps = (self.tokenizer.normalizer, self.tokenizer.pre_tokenizer)
         if not any(step is not None and _EDGE_STEPS.search(step.__getstate__()) for step in steps):
             return self.tokenizer
@@ -143,14 +143,14 @@ class Vocabulary:
         return Tokenizer.from_str(json.dumps(description))
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of a sequence of ids, control tokens included."""
+        """Decode ids, including control tokens."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False))
 
     def id_of(self, token: str | int) -> int:
-        """The id that a person means by `" yes"`, `5231` or `"id:5231"`; `" yes"` is the token shown as `·yes`.
+        """Return the id of a token given as `" yes"`, `5231` or `"id:5231"`; `" yes"` is displayed as `·yes`.
 
         Raises:
-            TargetError: the string is not exactly one token, or the id stands for none.
+            TargetError: the string is not exactly one token, or no token has the id.
         """
         if isinstance(token, str) and _ID.fullmatch(token):
             token = int(token[3:])
@@ -164,11 +164,11 @@ class Vocabulary:
             raise TargetError(f"{token!r} is not one token for this model but {len(ids)}: {pieces}")
         if ids[0] in self.special_ids and self.text(ids[0]) != token:
             raise TargetError(f"{token!r} is unknown to this model: its tokenizer gives {self.text(ids[0])!r}")
-        return self.id_of(ids[0])  # a tokenizer may know more tokens than the head has rows
+        return self.id_of(ids[0])  # a tokenizer may have more tokens than the head has rows
 
 
 def _without_edges(step: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A normalizer or pre-tokenizer, in the form of `tokenizer.json`, that treats the edges of a text as its middle."""
+    """Remove special treatment of the start and end of a text from a `tokenizer.json` step; None if nothing remains."""
     if step is None or step["type"] in ("Prepend", "Strip"):
         return None
     for parts in ("normalizers", "pretokenizers"):
@@ -181,14 +181,14 @@ def _without_edges(step: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 def load_vocabulary(folder: Path, size: int) -> Vocabulary:
-    """Read a prepared model's tokens.
+    """Load the vocabulary from a prepared model's `tokenizer.json`.
 
     Args:
         folder: holds `tokenizer.json`.
-        size: V, rows of the model's head.
+        size: V, the number of rows of the model's head.
 
     Raises:
-        ModelError: there is no fast tokenizer in the folder.
+        ModelError: the folder has no valid fast tokenizer.
     """
     file = folder / "tokenizer.json"
     if not file.is_file():
@@ -201,15 +201,15 @@ def load_vocabulary(folder: Path, size: int) -> Vocabulary:
         largest = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
     except OSError as error:
         raise ModelError(f"{file} cannot be read: {error.strerror}") from error
-    except Exception as error:  # the library's own errors are of no narrower kind
-        raise ModelError(f"{file} is no tokenizer: {first_line(error)}") from error
+    except Exception as error:  # the library raises plain Exception
+        raise ModelError(f"{file} is not a tokenizer: {first_line(error)}") from error
     if largest > MAX_TOKEN_ID:
-        raise ModelError(f"{file} has a token of the id {largest:,}: no model has so many")
+        raise ModelError(f"{file} has the token id {largest:,}, above the limit of {MAX_TOKEN_ID:,}")
     return Vocabulary(tokenizer, size, digest=hashlib.sha256(data).hexdigest())
 
 
 def _byte_level_alphabet() -> dict[str, int]:
-    """GPT-2's byte-level alphabet: printable bytes stand for themselves, the others are moved to U+0100 onwards."""
+    """Return GPT-2's byte-level alphabet: printable bytes map to themselves, all others to U+0100 onwards."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(b): b for b in printable} | {chr(0x100 + i): byte for i, byte in enumerate(others)}

@@ -1,4 +1,4 @@
-"""Text in ASCII, character by character, for terminals without UTF-8."""
+"""Replacement of characters by ASCII, for terminals without UTF-8."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SIGNS = {
 
 @lru_cache(4096)
 def to_ascii(text: str) -> str:
-    """A text of the same width in ASCII: the bars become `=` target, `-` achieved, `#` both."""
+    """Convert a text to ASCII of the same width; bars become `=` (target), `-` (achieved) and `#` (both)."""
     if text.isascii():
         return text
     return "".join(char if char.isascii() else _sign(char) for char in text)

@@ -1,4 +1,4 @@
-"""The encoding of the user's terminal, by the locale that the user set."""
+"""The encoding of the user's terminal, from the locale variables."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 import sys
 
 _COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
-"""What Python sets LC_CTYPE to, before a program starts, where the locale is C or is not installed (PEP 538)."""
+"""Values that Python sets LC_CTYPE to at start-up if the locale is C or not installed (PEP 538)."""
 
 
 def terminal_encoding() -> str:
-    """The encoding that LC_ALL, LC_CTYPE or LANG names; "ASCII" where they name none.
+    """Return the encoding set by LC_ALL, LC_CTYPE or LANG, "ASCII" if none is set.
 
-    Python's own answer is UTF-8 for the locale C (PEP 538 and 540), whose terminal may be of any kind.
+    Python reports UTF-8 for the locale C (PEP 538 and 540), although the terminal may not support it.
     """
     names = [os.environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG")]
     is_forced = "PYTHONUTF8" in os.environ
@@ -24,11 +24,10 @@ def terminal_encoding() -> str:
     _, dot, encoding = name.partition("@")[0].partition(".")
     if dot:
         return encoding
-    if name in ("C", "POSIX") or sys.flags.utf8_mode:  # in this mode by itself: the locale is not installed
+    if name in ("C", "POSIX") or sys.flags.utf8_mode:  # Python chose UTF-8 mode: the locale is not installed
         return "ASCII"
     return locale.nl_langinfo(locale.CODESET)
 
 
 def locale_is_utf8() -> bool:
-    """Whether the user's locale can show more than ASCII."""
     return terminal_encoding().lower().replace("-", "") == "utf8"

@@ -1,4 +1,4 @@
-"""Strings in one line: what cannot stand in a field is written as in a program, such as `\\n` for a new line."""
+"""Escape sequences for control characters in one-line fields, such as `\\n` for a newline."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ ESCAPES = {"\n": "\\n", "\t": "\\t", "\\": "\\\\"}
 
 
 def unescape(written: str) -> str:
-    """The string that a field stands for."""
+    """Replace the escape sequences in a field's text."""
     meanings = {escape: char for char, escape in ESCAPES.items()}
     return re.sub(r"\\[nt\\]", lambda match: meanings[match[0]], written)
 
 
 def escape_field(text: str) -> str:
-    """How a field holds a string; `unescape` gives it back."""
+    """Escape a string for a field; the inverse of `unescape`."""
     return "".join(ESCAPES.get(char, char) for char in text)

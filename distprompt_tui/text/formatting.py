@@ -1,4 +1,4 @@
-"""Numbers and bars as text: pure functions, each with one fixed width where columns need it."""
+"""Numbers and bars as text. All functions are pure; table columns have fixed widths."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 Span = tuple[str, str]
-"""A text and the role that it is drawn in."""
+"""A text and its style role."""
 
 Line = list[Span]
 
@@ -17,25 +17,25 @@ CONTRIBUTION_WIDTH = 6
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _LEVELS = "▁▂▃▄▅▆▇█"
 _LARGEST_FIXED = 999.9995
-"""From here on, three decimals would take more than 7 digits."""
+"""Values from here on need more than 7 characters with three decimals."""
 
 _SMALLEST_FIXED = 1e-4
-"""Below this, four decimals would show nothing."""
+"""Smaller values would be shown as 0 with four decimals."""
 
 
 def nats(value: float | None) -> str:
-    """A divergence or an entropy, at most 8 cells: `0.231`, `3.8e-05`, `—` where it is not known."""
+    """Format a divergence or entropy in at most 8 cells: `0.231`, `3.8e-05`, `—` if unknown."""
     if value is None or not math.isfinite(value):
         return "—"
     if value != 0 and abs(value) < 1e-3:
         return _minus(f"{value:.1e}") if abs(value) >= 1e-99 else "~0"
     if abs(value) >= _LARGEST_FIXED:
         return _minus(f"{value:.1e}")
-    return _minus(f"{value + 0.0:.3f}")  # minus zero is zero
+    return _minus(f"{value + 0.0:.3f}")  # −0.0 becomes 0.0
 
 
 def signed(value: float) -> str:
-    """A difference in nats, at most 7 cells, with its sign: `+0.41`, `−12.03`, `0.00` where it rounds to that."""
+    """Format a signed difference in nats in at most 7 cells: `+0.41`, `−12.03`, `0.00` if it rounds to 0."""
     if not math.isfinite(value):
         return "—"
     text = f"{value:+.2f}"
@@ -43,7 +43,7 @@ def signed(value: float) -> str:
 
 
 def mass(value: float | None) -> str:
-    """A probability, at most 7 cells: `0.4701`, `2.0e-05`, `0` only for nothing at all."""
+    """Format a probability in at most 7 cells: `0.4701`, `2.0e-05`, `0` only for exactly 0."""
     if value is None or not math.isfinite(value):
         return "—"
     if value == 0:
@@ -52,7 +52,7 @@ def mass(value: float | None) -> str:
 
 
 def gap(value: float | None) -> str:
-    """Achieved − target, at most 8 cells, always with its sign: `+0.0210`, `−2.0e-05`, `0` where they agree."""
+    """Format achieved − target in at most 8 cells, signed: `+0.0210`, `−2.0e-05`, `0` only for exactly 0."""
     if value is None or not math.isfinite(value):
         return "—"
     if value == 0:
@@ -63,7 +63,7 @@ def gap(value: float | None) -> str:
 
 
 def percent(fraction: float | None) -> str:
-    """A share, at most 6 cells: `61 %`, `0.4 %`, `−12 %`, `0 %` only where it is nothing."""
+    """Format a fraction as a percentage in at most 6 cells: `61 %`, `0.4 %`, `−12 %`, `0 %` only for exactly 0."""
     if fraction is None or not math.isfinite(fraction):
         return "—"
     value = 100 * fraction
@@ -77,19 +77,19 @@ def percent(fraction: float | None) -> str:
 
 
 def gap_closed(fraction: float | None) -> str:
-    """The closed share with one decimal, never rounded up to 100."""
+    """Format the gap closed as a percentage with one decimal, rounded down, never up to 100 %."""
     if fraction is None:
         return "—"
     return _minus(f"{math.floor(1000 * fraction) / 10:.1f} %")
 
 
 def count(value: int | None) -> str:
-    """An integer with thousands separated."""
+    """Format an integer with thousands separators."""
     return "—" if value is None else f"{value:,}"
 
 
 def magnitude(value: int | None) -> str:
-    """A number of parameters: `135 M`, `1.7 B`."""
+    """Format a number of parameters: `135 M`, `1.7 B`."""
     if value is None:
         return "—"
     for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
@@ -100,12 +100,12 @@ def magnitude(value: int | None) -> str:
 
 
 def size(bytes_: int) -> str:
-    """Memory in three figures: `812 MiB`, `1.4 GiB`."""
+    """Format a size in bytes: `812 MiB`, `1.4 GiB`."""
     return f"{bytes_ / 2**30:.1f} GiB" if bytes_ >= 1000 * 2**20 else f"{bytes_ / 2**20:.0f} MiB"
 
 
 def duration(seconds: float | None) -> str:
-    """A length of time: `48 s`, `1:36`, `2:03:10`."""
+    """Format a duration: `48 s`, `1:36`, `2:03:10`."""
     if seconds is None or not math.isfinite(seconds):
         return "—"
     whole = max(int(seconds), 0)
@@ -117,7 +117,7 @@ def duration(seconds: float | None) -> str:
 
 
 def ago(seconds: float) -> str:
-    """How long something is past: `just now`, `3 min ago`, `5 h ago`, `2 d ago`."""
+    """Format an age: `just now`, `3 min ago`, `5 h ago`, `2 d ago`."""
     if seconds < 60:
         return "just now"
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
@@ -127,7 +127,7 @@ def ago(seconds: float) -> str:
 
 
 def rate(per_second: float | None) -> str:
-    """Steps over time: `6.1/s`, `12/min` for slow searches."""
+    """Format a rate: `6.1/s`, or `12.0/min` below one per second."""
     if per_second is None:
         return "—"
     if per_second >= 1:
@@ -136,7 +136,7 @@ def rate(per_second: float | None) -> str:
 
 
 def bar(fraction: float, width: int) -> str:
-    """A bar of one value, to an eighth of a cell; something above nothing is never an empty bar."""
+    """Draw a bar with a resolution of an eighth of a cell; a positive value never gives an empty bar."""
     if not math.isfinite(fraction) or width <= 0:
         return " " * max(width, 0)
     eighths = round(min(max(fraction, 0.0), 1.0) * width * 8)
@@ -147,15 +147,15 @@ def bar(fraction: float, width: int) -> str:
 
 
 def overlaid_bars(target: float, achieved: float, width: int) -> Line:
-    """One bar, two distributions: `█` where both reach, `▀` where only the target, `▄` where only the achieved does.
+    """Draw two bars over each other: `█` for both, `▀` for the target alone, `▄` for the achieved alone.
 
     Args:
-        target: length of the target's bar, 0..1 of the width.
-        achieved: length of the achieved's.
+        target: length of the target's bar, as a fraction (0..1) of the width.
+        achieved: length of the achieved distribution's bar, likewise.
         width: cells.
 
     Returns:
-        Spans of exactly `width` cells. A bar shorter than a cell that is not nothing gets `▏`.
+        Spans of exactly `width` cells. If both round to 0 cells and one is positive, `▏` is drawn.
     """
     reach_target, reach_achieved = (_cells(value, width) for value in (target, achieved))
     both, longest = min(reach_target, reach_achieved), max(reach_target, reach_achieved)
@@ -169,10 +169,10 @@ def overlaid_bars(target: float, achieved: float, width: int) -> Line:
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """A small curve, one character a value: heights relative to the largest of them, a space for nothing.
+    """Draw a curve with one block character per cell; heights are relative to the maximum, 0 is a space.
 
     Args:
-        values: not negative; stretched or thinned to the width.
+        values: non-negative; repeated or subsampled to the width.
         width: cells.
     """
     if not values or width <= 0:
@@ -185,7 +185,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def log_position(value: float, low: float, high: float) -> float:
-    """Where a value stands between two others on a log scale, 0..1; 0 for what is at or below `low`."""
+    """Return the position of a value between `low` and `high` on a log scale, 0..1; 0 at or below `low`."""
     if value <= low or high <= low:
         return 0.0
     return min(math.log(value / low) / math.log(high / low), 1.0)
@@ -196,7 +196,7 @@ def _cells(fraction: float, width: int) -> int:
 
 
 def _tiny(value: float) -> str:
-    return f"{value:.1e}" if value >= 1e-99 else "<1e-99"  # three digits of exponent would not fit
+    return f"{value:.1e}" if value >= 1e-99 else "<1e-99"  # a three-digit exponent does not fit the column
 
 
 def _minus(text: str) -> str:
@@ -204,7 +204,7 @@ def _minus(text: str) -> str:
 
 
 def mass_curve(by_rank: Sequence[float], cells: int) -> str:
-    """Masses by rank as a small curve; both axes are logarithmic, six powers of ten high."""
+    """Draw probabilities by rank as a sparkline; both axes are logarithmic, the height spans six decades."""
     top = max(by_rank, default=0.0)
     if top <= 0:
         return " " * cells

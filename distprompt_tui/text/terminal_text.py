@@ -1,4 +1,4 @@
-"""Token strings made safe and readable for a terminal. Nothing that a tokenizer holds reaches a terminal otherwise."""
+"""Sanitize token strings and other untrusted text for a terminal; all token strings are printed through here."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from rich.cells import cell_len, set_cell_size
 _INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 _UNSETTLED_CATEGORY = "Mc"
-"""Marks that take a cell of their own in some terminals and none in others, such as the vowel signs of Devanagari."""
+"""Marks that take one cell in some terminals and none in others, such as the vowel signs of Devanagari."""
 
 _UNSETTLED = (
-    (0x1160, 0x11FF),  # Hangul vowels and finals, drawn into the syllable before them, or not
-    (0xFE00, 0xFE0F),  # variation selectors: the sign before them becomes an emoji of two cells, or stays one of one
-    (0x1F1E6, 0x1F1FF),  # regional indicators: two of them are a flag, or two letters
-    (0x1F3FB, 0x1F3FF),  # skin tones: they colour the emoji before them, or stand beside it
+    (0x1160, 0x11FF),  # Hangul vowels and finals: combined with the previous syllable, or separate
+    (0xFE00, 0xFE0F),  # variation selectors: the previous character becomes a two-cell emoji, or keeps one cell
+    (0x1F1E6, 0x1F1FF),  # regional indicators: a pair is one flag, or two letters
+    (0x1F3FB, 0x1F3FF),  # skin tones: combined with the previous emoji, or separate
 )
-"""Characters of which terminals disagree how many cells they take, first and last: one of them moves a whole row."""
+"""Ranges (first, last) of characters whose width differs between terminals; one of them misaligns a whole row."""
 
 _SIGNS = {" ": "·", "\n": "⏎", "\t": "⇥", "\r": "␍"}
 _ASCII_SIGNS = {" ": "_", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def visible_token(text: str, *, ascii_only: bool = False) -> str:
-    """A token's string with every space and invisible character made visible.
+    """Make every space and invisible character of a token string visible.
 
     Args:
-        text: any string; undecodable bytes are U+FFFD in it.
-        ascii_only: write what is not ASCII as its code point, for terminals without UTF-8.
+        text: any string; undecodable bytes are U+FFFD.
+        ascii_only: write non-ASCII characters as code points, for terminals without UTF-8.
 
     Returns:
-        A string of printable characters that take the same cells in every terminal: a space is `·`, a newline `⏎`; a
-        control, format or unassigned character, and one whose width is not settled, `‹1B›`; combining marks at the
-        start get a dotted circle to sit on.
+        Printable characters with the same width in every terminal. A space becomes `·`, a newline `⏎`. Control, format
+        and unassigned characters and those of unstable width become code points, such as `‹1B›`. A dotted circle
+        precedes a combining mark at the start.
     """
     signs = _ASCII_SIGNS if ascii_only else _SIGNS
     left, right = ("<", ">") if ascii_only else ("‹", "›")
@@ -50,24 +50,24 @@ def visible_token(text: str, *, ascii_only: bool = False) -> str:
 
 
 def has_stable_width(char: str) -> bool:
-    """Whether a character is visible, and as wide in one terminal as in another."""
+    """Return whether a character is visible and has the same width in every terminal."""
     category, code = unicodedata.category(char), ord(char)
     is_odd = category in _INVISIBLE or category == _UNSETTLED_CATEGORY or char.isspace()
     return not is_odd and not any(first <= code <= last for first, last in _UNSETTLED)
 
 
 def sanitize(text: str) -> str:
-    """A sentence, a name or a path from outside: what is invisible is made visible, its spaces stay spaces."""
+    """Make invisible characters of an untrusted text visible, except spaces."""
     return " ".join(visible_token(word) for word in text.split(" "))
 
 
 def fit(text: str, width: int) -> str:
-    """A string cut (with `…`) or padded to exactly `width` terminal cells."""
+    """Truncate (with `…`) or pad a string to exactly `width` terminal cells."""
     if cell_len(text) <= width:
         return set_cell_size(text, width)
     return set_cell_size(text, max(width - 1, 0)) + "…" if width > 0 else ""
 
 
 def fit_to(text: str, most: int) -> str:
-    """A string cut (with `…`) where it takes more than `most` terminal cells."""
+    """Truncate a string (with `…`) to at most `most` terminal cells."""
     return fit(text, min(cell_len(text), most))

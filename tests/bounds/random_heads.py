@@ -1,4 +1,4 @@
-"""Small random output layers and targets for tests of floor and head optimum."""
+"""Small random heads and targets for tests of floor and head optimum."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def random_target(seed: int, concentration: float) -> Tensor:
 
 
 def states_on_sphere(head: Head, count: int) -> Tensor:
-    """Random states that the norm could hand over, (count, d) float32."""
+    """Random outputs of the final norm, (count, d) float32."""
     assert head.norm is not None
     hidden = head.weight.shape[1]
     states = torch.randn(count, hidden, generator=torch.Generator().manual_seed(1))

@@ -1,4 +1,4 @@
-"""The floor is a bound: below an independent solver's minimum, below every state, whenever it was stopped."""
+"""Tests that the floor is a bound: below another solver's minimum and every state, with or without convergence."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ concentrations = st.sampled_from([0.01, 0.2, 3.0])
 
 
 def slow_minimum(head: Head, target: Tensor) -> float:
-    """The same minimum by SciPy's SLSQP on plain numpy float64, with an explicit constraint for the ball."""
+    """Compute the minimum with SciPy's SLSQP in float64, with an explicit constraint for the ball."""
     assert head.norm is not None
     rows = head.allowed.numpy()
     weight, gain = head.weight.double().numpy()[rows], head.norm.gain.double().numpy()
@@ -66,7 +66,7 @@ def slow_minimum(head: Head, target: Tensor) -> float:
 
 @settings(max_examples=40)
 @given(st.integers(0, 10_000), kinds, concentrations)
-def test_equals_a_slow_solver_and_is_never_above_it(seed: int, kind: str, concentration: float) -> None:
+def test_floor_matches_slsqp_and_is_never_above_it(seed: int, kind: str, concentration: float) -> None:
     head, target = random_head(HIDDEN, seed, kind), random_target(seed, concentration)
     floor = solve_floor(head, target, tolerance_nats=1e-7)
     slow = slow_minimum(head, target)
@@ -77,7 +77,7 @@ def test_equals_a_slow_solver_and_is_never_above_it(seed: int, kind: str, concen
 
 @settings(max_examples=40)
 @given(st.integers(0, 10_000), kinds, concentrations, st.integers(0, 3))
-def test_true_without_convergence(seed: int, kind: str, concentration: float, iterations: int) -> None:
+def test_floor_is_valid_without_convergence(seed: int, kind: str, concentration: float, iterations: int) -> None:
     head, target = random_head(HIDDEN, seed, kind), random_target(seed, concentration)
     stopped = solve_floor(head, target, max_iterations=iterations)
     assert stopped.iterations <= iterations
@@ -90,7 +90,7 @@ def test_true_without_convergence(seed: int, kind: str, concentration: float, it
 
 
 @pytest.mark.parametrize("kind", ["rms", "layer"])
-def test_both_ends_of_entropy(kind: str) -> None:
+def test_one_hot_and_uniform_targets(kind: str) -> None:
     head = random_head(HIDDEN, 1, kind)
     one_hot = torch.zeros(VOCABULARY, dtype=torch.float64)
     one_hot[7] = 1
@@ -104,7 +104,7 @@ def test_both_ends_of_entropy(kind: str) -> None:
 
 
 def test_a_steep_head_converges() -> None:
-    """Logits of thousands: along a Newton step the slope turns so sharply that most of a line search goes nowhere."""
+    """With logits in the thousands, the slope changes sharply along a Newton step, and line searches are difficult."""
     head, target = replace(random_head(HIDDEN, 39), scale=100.0), random_target(39, 0.01)
     floor = solve_floor(head, target)
     assert floor.gap <= 1e-4
@@ -112,8 +112,8 @@ def test_a_steep_head_converges() -> None:
 
 
 @pytest.mark.parametrize("kind", ["rms", "layer"])
-def test_a_start_without_gradient_has_a_head_optimum(kind: str) -> None:
-    """Where the softmax is one-hot to the last bit there is nowhere to go, and nothing is NaN."""
+def test_head_optimum_without_gradient_at_the_start(kind: str) -> None:
+    """An exactly one-hot softmax has a zero gradient, which must not give NaN."""
     head = replace(random_head(16, 0, kind), scale=3000.0)
     target = torch.zeros(VOCABULARY, dtype=torch.float64)
     target[3] = 1
@@ -124,7 +124,7 @@ def test_a_start_without_gradient_has_a_head_optimum(kind: str) -> None:
     assert limit.state.norm().item() == pytest.approx(4)
 
 
-def test_what_the_head_gives_has_floor_zero() -> None:
+def test_targets_that_the_head_can_produce_have_floor_zero() -> None:
     head = random_head(HIDDEN, 3)
     assert head.norm is not None
     target = head.logits(states_on_sphere(head, 1) * head.norm.gain).double().softmax(-1)[0]
@@ -133,21 +133,21 @@ def test_what_the_head_gives_has_floor_zero() -> None:
     assert floor.upper <= 1e-4
 
 
-def test_refusals() -> None:
+def test_invalid_heads_and_targets() -> None:
     target = random_target(0, 1.0)
     with pytest.raises(ModelError, match="soft-capped at 30"):
         solve_floor(random_head(HIDDEN, 0, softcap=30.0), target)
     head = random_head(HIDDEN, 0)
     with pytest.raises(TargetError, match="60 rows"):
         solve_floor(head, target[:-1])
-    with pytest.raises(TargetError, match="no distribution"):
+    with pytest.raises(TargetError, match="must be ≥ 0 and sum to 1, but sum to 2"):
         solve_floor(head, 2 * target)
-    with pytest.raises(TargetError, match="rows that stand for no token"):
+    with pytest.raises(TargetError, match="rows without a token must have probability 0"):
         solve_floor(head, target.flip(0))
 
 
 def both(model: LanguageModel, target: TargetSpec) -> tuple[float, float]:
-    """Floor and head optimum of a target, nats."""
+    """Compute floor and head optimum of a target, nats."""
     p = torch.tensor(build_target(target, model.vocabulary).probabilities)
     floor = solve_floor(model.head, p)
     assert floor.gap <= 1e-4
@@ -157,8 +157,8 @@ def both(model: LanguageModel, target: TargetSpec) -> tuple[float, float]:
 
 
 @pytest.mark.real_model
-def test_two_findings_of_the_paper_without_any_search(smollm2: LanguageModel) -> None:
-    """Moderate entropies are the hardest, outliers are easier at equal entropy: both are the output layer's doing."""
+def test_bounds_show_two_findings_of_the_paper(smollm2: LanguageModel) -> None:
+    """Moderate entropies are hardest, and outliers are easier at equal entropy, because of the output layer alone."""
     vanilla = {entropy: both(smollm2, Vanilla(entropy=entropy)) for entropy in (1.0, 6.0, 10.5)}
     outlier = both(smollm2, Outlier(entropy=6.0, tokens=(" banana",)))
     for which in (0, 1):

@@ -1,4 +1,4 @@
-"""The floor against what it speaks of: no prompt of any model goes below it."""
+"""Tests that no prompt of any model has a divergence below the floor."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 
 ROUNDING_NATS = 1e-5
-"""The floor is of exact arithmetic; a model computes in float32."""
+"""Tolerance: the floor holds in exact arithmetic, the model computes in float32."""
 
 
 @torch.no_grad()
 def lowest(model: LanguageModel, target: torch.Tensor, prompts: torch.Tensor) -> float:
-    """The lowest divergence that one of the prompts gives."""
+    """Compute the lowest divergence of the prompts."""
     return float(forward_kl(target, model.next_token_logits(prompts)).min())
 
 
@@ -49,7 +49,7 @@ def test_optimised_prompts(tiny_model: LanguageModel) -> None:
         for _ in search.steps():
             pass
         assert search.best.kl >= floor - ROUNDING_NATS
-    assert soft.best.kl < hard.best.kl + 0.5  # it did optimise
+    assert soft.best.kl < hard.best.kl + 0.5  # the search did optimise
 
 
 @pytest.mark.real_model

@@ -1,4 +1,4 @@
-"""The head optimum: against brute force in few dimensions, above the floor always, on every kind of head."""
+"""Tests of the head optimum against brute force and the floor, for every kind of head."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from tests.bounds.random_heads import divergences_at, random_head, random_target
 @pytest.mark.parametrize("softcap", [None, 4.0])
 @pytest.mark.parametrize("kind", ["rms", "layer"])
 @pytest.mark.parametrize("seed", range(6))
-def test_brute_force_finds_nothing_lower(kind: str, softcap: float | None, seed: int) -> None:
-    """In 3 dimensions 20,000 random states come within a hundredth of any minimum on the sphere."""
+def test_brute_force_is_not_lower(kind: str, softcap: float | None, seed: int) -> None:
+    """In 3 dimensions, 20,000 random states get within 0.01 of every minimum on the sphere."""
     head, target = random_head(3, seed, kind, softcap), random_target(seed, 0.3)
     limit = solve_head_optimum(head, target)
     brute = divergences_at(head, target, states_on_sphere(head, 20_000)).min().item()
@@ -31,7 +31,7 @@ def test_brute_force_finds_nothing_lower(kind: str, softcap: float | None, seed:
 
 @settings(max_examples=25)
 @given(st.integers(0, 10_000), st.sampled_from(["rms", "layer"]), st.sampled_from([0.02, 0.3, 5.0]))
-def test_never_below_the_floor_nor_above_any_state(seed: int, kind: str, concentration: float) -> None:
+def test_head_optimum_is_between_the_floor_and_every_state(seed: int, kind: str, concentration: float) -> None:
     head, target = random_head(12, seed, kind), random_target(seed, concentration)
     floor = solve_floor(head, target)
     limit = solve_head_optimum(head, target, floor)
@@ -42,7 +42,7 @@ def test_never_below_the_floor_nor_above_any_state(seed: int, kind: str, concent
     assert limit.values == tuple(sorted(limit.values))
 
 
-def test_what_the_head_gives_at_a_state_has_limit_zero() -> None:
+def test_targets_that_the_head_can_produce_have_optimum_zero() -> None:
     head = random_head(12, 3)
     assert head.norm is not None
     state = torch.randn(12, generator=torch.Generator().manual_seed(5))
@@ -51,10 +51,10 @@ def test_what_the_head_gives_at_a_state_has_limit_zero() -> None:
     assert solve_head_optimum(head, target).value == pytest.approx(0, abs=1e-5)
 
 
-def test_an_unknown_norm_is_refused() -> None:
+def test_an_unknown_norm_is_an_error() -> None:
     head = random_head(4, 0)
     unknown = Head(head.weight, head.bias, None, head.scale, None, head.allowed)
-    with pytest.raises(ModelError, match="final norm is of an unknown kind"):
+    with pytest.raises(ModelError, match="kind of the final norm is unknown"):
         solve_head_optimum(unknown, random_target(0, 1.0))
 
 
@@ -62,8 +62,8 @@ def test_an_unknown_norm_is_refused() -> None:
 @pytest.mark.parametrize(
     ("family", "entropy", "expected"), [("outlier", 6, 0.190), ("outlier", 10, 0.322), ("temperature", 8, 2.397)]
 )
-def test_measured_before_on_smollm2(family: str, entropy: float, expected: float, smollm2_head: Head) -> None:
-    """Against figures that another program found: 8 starts of L-BFGS in float32."""
+def test_earlier_measurements_on_smollm2(family: str, entropy: float, expected: float, smollm2_head: Head) -> None:
+    """Compare with results of another program: 8 starts of L-BFGS in float32."""
     size = len(smollm2_head.weight)
     generator = torch.Generator().manual_seed(0)
     if family == "outlier":
@@ -76,7 +76,7 @@ def test_measured_before_on_smollm2(family: str, entropy: float, expected: float
 
 
 def two_level(size: int, token: int, entropy: float) -> Tensor:
-    """One token holds as much as the entropy allows, the others share the rest evenly."""
+    """One token has the largest probability that the entropy allows, the others share the rest evenly."""
     low, high = 1 / size, 1 - 1e-15
     for _ in range(100):
         mass = (low + high) / 2
@@ -88,7 +88,7 @@ def two_level(size: int, token: int, entropy: float) -> Tensor:
 
 
 def at_entropy(logits: Tensor, entropy: float) -> Tensor:
-    """softmax(logits · s) with s such that it has the entropy."""
+    """Compute softmax(logits · s), with s such that it has the given entropy."""
     low, high = 1e-3, 1e3
     for _ in range(100):
         scale = math.sqrt(low * high)

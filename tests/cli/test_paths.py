@@ -157,7 +157,7 @@ def test_a_home_that_cannot_be_written_is_advice_or_one_line(tmp_path: Path, mon
         monkeypatch.setenv("DISTPROMPT_HOME", home)
         places = {check.name: check for check in doctor._places()}
         assert "cannot be written" in places["runs"].value
-        assert "DISTPROMPT_HOME names another place" in places["models"].advice
+        assert "set DISTPROMPT_HOME to another folder" in places["models"].advice
         assert doctor._models()[0].name == "known models"
         for command in (["models"], ["presets"], ["runs", "list"]):
             assert CliRunner().invoke(app, command).exit_code == 0

@@ -73,7 +73,7 @@ def test_a_file_is_read_with_its_name(tmp_path: Path) -> None:
         (('family = "explicit"\n', ""), r"mine\.toml:3: target\.family is missing"),
         (
             ('method = "soft"', 'method = "sideways"'),
-            r"mine\.toml:8: search\.method: there is no 'sideways'; there is: exhaustive, gcg, hard, hotflip, random",
+            r"mine\.toml:8: search\.method: there is no 'sideways'; available: exhaustive, gcg, hard, hotflip, random",
         ),
         (("[search]", "[serch]"), r"mine\.toml:7: serch is not a field; did you mean 'search'"),
         (('" heads" = 0.5', '" heads" = -0.5'), r"mine\.toml:5: target\.probabilities\. heads: it should be greater"),

@@ -181,7 +181,7 @@ def test_a_name_that_no_model_of_the_hub_has_is_not_asked_for(name: str) -> None
 
 
 def test_an_unknown_model_is_told_in_whole_sentences() -> None:
-    with pytest.raises(NotFoundError, match=r"there is: gemma3-270m, smollm2\. A hub name"):
+    with pytest.raises(NotFoundError, match=r"available: gemma3-270m, smollm2\. A hub name"):
         find_model("xyzzy")
 
 

@@ -1,4 +1,4 @@
-"""Divergences against plain definitions in float64, and the identities that they must obey."""
+"""Tests of divergences against their definitions in float64, and of identities."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def random_pair(size: int, seed: int, scale: float) -> tuple[torch.Tensor, torch
 
 
 def plain_kl(p: torch.Tensor, z: torch.Tensor) -> float:
-    """Σ p log(p/q) by its definition, in exact-enough python floats."""
+    """Compute Σ p log(p/q) by its definition, with `math.fsum`."""
     top = max(z.tolist())
     total = math.fsum(math.exp(v - top) for v in z.tolist())
     log_q = [v - top - math.log(total) for v in z.tolist()]
@@ -37,7 +37,7 @@ def plain_kl(p: torch.Tensor, z: torch.Tensor) -> float:
 
 
 @given(sizes, seeds, scales)
-def test_three_roads_to_the_same_number(size: int, seed: int, scale: float) -> None:
+def test_all_implementations_give_the_same_kl(size: int, seed: int, scale: float) -> None:
     p, z = random_pair(size, seed, scale)
     expected = plain_kl(p, z)
     assert forward_kl(p, z[None])[0].item() == pytest.approx(expected, rel=1e-9, abs=1e-12)
@@ -55,7 +55,7 @@ def test_half_precision_logits_are_reduced_in_float32(size: int, seed: int, scal
 
 
 @given(sizes, seeds, scales, st.floats(-1e4, 1e4))
-def test_kl_is_not_negative_and_does_not_see_a_constant(size: int, seed: int, scale: float, constant: float) -> None:
+def test_kl_is_not_negative_and_invariant_to_a_constant(size: int, seed: int, scale: float, constant: float) -> None:
     p, z = random_pair(size, seed, scale)
     kl = forward_kl(p, z[None]).item()
     assert kl > -1e-12
@@ -71,7 +71,7 @@ def test_gradient_of_the_logits_is_q_minus_p(size: int, seed: int, scale: float)
     torch.testing.assert_close(z.grad, z.detach().softmax(-1) - p, atol=1e-12, rtol=1e-9)
 
 
-def test_rows_without_a_token_are_left_out_on_both_sides() -> None:
+def test_rows_without_a_token_are_excluded_from_p_and_q() -> None:
     p = torch.tensor([0.5, 0.5, 0.0, 0.0], dtype=torch.float64)
     z = torch.tensor([1.0, 2.0, 0.5, -torch.inf], dtype=torch.float64, requires_grad=True)
     kl = forward_kl(p, z[None])
@@ -83,7 +83,7 @@ def test_rows_without_a_token_are_left_out_on_both_sides() -> None:
 
 
 @given(sizes, seeds, scales)
-def test_read_outs(size: int, seed: int, scale: float) -> None:
+def test_comparison(size: int, seed: int, scale: float) -> None:
     p, z = random_pair(size, seed, min(scale, 20))
     numbers, q = compare(p, z).numbers, compare(p, z).q
     assert q.sum().item() == pytest.approx(1)
@@ -93,14 +93,14 @@ def test_read_outs(size: int, seed: int, scale: float) -> None:
     assert (numbers.reverse_kl == math.inf) == bool(((p == 0) & (q > 0)).any())
 
 
-def test_entropy_of_the_ends() -> None:
+def test_entropy_extremes() -> None:
     assert entropy(torch.tensor([1.0, 0.0, 0.0])).item() == 0
     assert entropy(torch.full((7,), 1 / 7, dtype=torch.float64)).item() == pytest.approx(math.log(7))
 
 
 @given(sizes, seeds, scales)
-@example(28, 84, 18.0)  # holds a q below what a float32 can hold
-def test_shares_sum_to_the_divergence_and_none_is_negative(size: int, seed: int, scale: float) -> None:
+@example(28, 84, 18.0)  # one q is below the float32 range
+def test_kl_contributions_are_not_negative_and_sum_to_the_divergence(size: int, seed: int, scale: float) -> None:
     p, z = random_pair(size, seed, scale)
     found = compare(p, z)
     shares = kl_contributions(p.numpy(), found.q.numpy())

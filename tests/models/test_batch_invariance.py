@@ -1,4 +1,4 @@
-"""What is found out about batches is what a model really does."""
+"""Tests of the batch-invariance check."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def body_with(module: nn.Module) -> nn.Module:
 
 
 class CountingHead(Head):
-    """An output layer whose logits depend on how many states it is given."""
+    """An output layer whose logits depend on the batch size."""
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits, larger by a rounding error where there are more states."""
+        """Logits that grow by a rounding error per state."""
         return super().logits(hidden) * (1 + 2**-22 * len(hidden))
 
 
-def test_where_it_is_promised_a_model_keeps_it(tiny_model: LanguageModel) -> None:
+def test_invariant_models_give_the_same_logits_in_a_batch(tiny_model: LanguageModel) -> None:
     for positions in (4, 10, 50):
         prompts = torch.randn(16, positions, 32, generator=torch.Generator().manual_seed(1))
         whole = tiny_model.next_token_logits(prompts)
@@ -52,31 +52,29 @@ def test_where_it_is_promised_a_model_keeps_it(tiny_model: LanguageModel) -> Non
 
 
 @pytest.mark.parametrize("positions", [1, 10])
-def test_an_output_layer_that_depends_on_the_batch_is_found_out(
-    positions: int, tiny_models: dict[str, LanguageModel]
-) -> None:
+def test_a_batch_dependent_head_is_detected(positions: int, tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     head = CountingHead(**vars(model.head))
     assert not is_batch_invariant(replace(model, head=head, backbone=body_with(nn.Identity())), positions)
 
 
-def test_weights_that_are_no_matrices_promise_nothing(tiny_models: dict[str, LanguageModel]) -> None:
+def test_weights_that_are_not_matrices_are_not_invariant(tiny_models: dict[str, LanguageModel]) -> None:
     assert not is_batch_invariant(replace(tiny_models["llama"], backbone=body_with(nn.Conv1d(32, 32, 3))), 4)
 
 
-def test_embeddings_are_not_multiplied(tiny_models: dict[str, LanguageModel]) -> None:
+def test_embeddings_are_not_tested(tiny_models: dict[str, LanguageModel]) -> None:
     weights = list(batch_invariance._weights(tiny_models["gpt2"].backbone))
     assert {tuple(weight.shape) for weight in weights} == {(32, 96), (32, 32), (32, 128), (128, 32)}
 
 
-def test_a_product_whose_rows_depend_on_their_number_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batch_dependent_products_are_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     product = Tensor.__matmul__
     monkeypatch.setattr(Tensor, "__matmul__", lambda a, b: product(a, b) * (1 + 2**-22 * len(a)))
     assert not batch_invariance.are_products_batch_invariant()
 
 
 @pytest.mark.parametrize("setting", [None, "COMPATIBLE", "AVX2"])
-def test_a_setting_of_the_users_is_kept_and_its_consequence_told(setting: str | None) -> None:
+def test_the_users_mkl_setting_is_kept_and_reported(setting: str | None) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "MKL_CBWR"}
     if setting is not None:
         environment["MKL_CBWR"] = setting
@@ -85,5 +83,5 @@ def test_a_setting_of_the_users_is_kept_and_its_consequence_told(setting: str | 
     )
     kept, told = json.loads(printed.stdout.splitlines()[-1])
     assert kept == (setting or "AUTO,STRICT")
-    assert told.startswith("on the CPU ")
+    assert told.startswith("on the CPU, ")
     assert f"(MKL_CBWR={kept})" in told

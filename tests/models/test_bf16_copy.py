@@ -1,4 +1,4 @@
-"""The copy that looks first: half of the digits, the same model otherwise."""
+"""Tests of the bfloat16 copy for pre-scoring."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from distprompt_tui.models.bf16_copy import gains_from_half_precision, in_half_p
 from distprompt_tui.models.language_model import LanguageModel
 
 
-def test_the_copy_says_almost_the_same_and_the_model_is_left_as_it_was(tiny_model: LanguageModel) -> None:
+def test_the_copy_is_close_and_the_model_unchanged(tiny_model: LanguageModel) -> None:
     prompts = torch.tensor([[3, 1, 4, 1], [5, 9, 2, 6]])
     before = tiny_model.next_token_logits(prompts)
     copy = in_half_precision(tiny_model)
@@ -24,7 +24,7 @@ def test_the_copy_says_almost_the_same_and_the_model_is_left_as_it_was(tiny_mode
     assert torch.equal(tiny_model.next_token_logits(prompts), before)
 
 
-def test_there_is_one_copy_whatever_the_context_and_without_the_embedding(tiny_model: LanguageModel) -> None:
+def test_the_copy_is_shared_across_contexts_and_has_no_embedding(tiny_model: LanguageModel) -> None:
     copy = in_half_precision(tiny_model)
     around = in_half_precision(tiny_model.in_context("The quick ", " dog"))
     assert around.backbone is copy.backbone
@@ -41,10 +41,10 @@ def test_there_is_one_copy_whatever_the_context_and_without_the_embedding(tiny_m
         ({}, False),
     ],
 )
-def test_it_is_for_processors_that_compute_in_it(
+def test_the_copy_needs_bfloat16_instructions(
     capabilities: dict[str, bool], gains: bool, tiny_model: LanguageModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
     assert gains_from_half_precision(tiny_model) == gains
     half = replace(tiny_model, backbone=in_half_precision(tiny_model).backbone)
-    assert not gains_from_half_precision(half)  # what is in bfloat16 already gains nothing
+    assert not gains_from_half_precision(half)  # already in bfloat16

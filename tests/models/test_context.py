@@ -1,4 +1,4 @@
-"""What stands around a prompt: BOS and EOS as the tokenizer adds them, and text as it is written."""
+"""Tests of the context of prompts: BOS and EOS as the tokenizer adds them, and verbatim text."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def loaded(folder: Path) -> LanguageModel:
 
 
 def kl_of_ids(folder: Path, target: np.ndarray[Any, Any], ids: list[int]) -> float:
-    """KL after token ids by plain transformers, float64."""
+    """Compute KL after token ids with transformers alone, in float64."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     with torch.no_grad():
         log_q = model(torch.tensor([ids])).logits[0, -1].double().log_softmax(-1).numpy()
@@ -55,9 +55,7 @@ def searched(folder: Path, runs_dir: Path, **changes: Any) -> RunDirectory:
 
 
 @pytest.mark.parametrize("kind", BOS_AND_EOS)
-def test_a_prompt_that_is_pasted_into_an_ordinary_call_has_its_divergence(
-    kind: str, tiny_folders: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_pasted_prompt_has_the_reported_divergence(kind: str, tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     folder = with_tokenizer(tiny_folders["llama"], tmp_path / kind, adding(*BOS_AND_EOS[kind]))
     run = searched(folder, tmp_path / "runs")
     result = json.loads(run.result.read_text())
@@ -70,7 +68,7 @@ def test_a_prompt_that_is_pasted_into_an_ordinary_call_has_its_divergence(
     assert result["bos"] is None
 
 
-def test_the_texts_of_targets_get_it_too(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+def test_target_texts_get_bos_too(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     folder = with_tokenizer(tiny_folders["llama"], tmp_path / "bos", adding(True, False))
     model = loaded(folder)
     plain = loaded(tiny_folders["llama"])
@@ -82,7 +80,7 @@ def test_the_texts_of_targets_get_it_too(tiny_folders: dict[str, Path], tmp_path
     np.testing.assert_allclose(without, plain.next_token_probabilities("yes or no"), atol=1e-7)
 
 
-def test_the_choice_is_the_persons_and_is_told(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+def test_the_bos_setting_is_used_and_reported(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     folder = with_tokenizer(tiny_folders["llama"], tmp_path / "bos", adding(True, False))
     model = loaded(folder)
     assert (model.prefix_ids, model.bos_note) == ((0,), None)
@@ -106,7 +104,7 @@ def test_bos_that_the_tokenizer_does_not_add(tiny_folders: dict[str, Path], tmp_
         (0,),
         "BOS <|end|>",
     )
-    with pytest.raises(ModelError, match="names no BOS token"):
+    with pytest.raises(ModelError, match="has no BOS token"):
         loaded(tiny_folders["llama"]).in_context("", "", bos=True)
 
 
@@ -124,21 +122,21 @@ def test_texts_are_tokenized_as_transformers_tokenizes_them(
         assert vocabulary.encode_alone(text) == ids == [*before, *vocabulary.encode(text), *after]
 
 
-def test_a_second_bos_is_warned_of(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+def test_a_second_bos_gives_a_warning(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     folder = with_tokenizer(tiny_folders["llama"], tmp_path / "bos", adding(True, False))
     run = searched(folder, tmp_path / "runs", context={"prefix": "<|end|>yes"}, budget={"steps": 0})
     warnings = [event["text"] for event in Tailer(run.events, decode_object).read() if event["type"] == "warning"]
     assert "the prefix begins with BOS and another one is added: context.bos = false leaves it out" in warnings
 
 
-def test_runs_that_recorded_no_choice_were_made_without_bos() -> None:
+def test_runs_without_a_recorded_bos_setting_have_no_bos() -> None:
     assert Context.model_validate({"prefix": "a", "suffix": ""}, context=LEGACY_CONTEXT).bos is False
     assert Context.model_validate({"bos": "auto"}, context=LEGACY_CONTEXT).bos == "auto"
     assert Context.model_validate({}).bos == "auto"
 
 
 @pytest.mark.parametrize("kind", SPACE_FIRST)
-def test_context_stays_as_it_is_written(kind: str, tmp_path: Path) -> None:
+def test_context_text_is_kept_verbatim(kind: str, tmp_path: Path) -> None:
     folder = space_first_model(kind, tmp_path, adding(True, False))
     model = loaded(folder)
     vocabulary = model.vocabulary
@@ -156,7 +154,7 @@ def test_context_stays_as_it_is_written(kind: str, tmp_path: Path) -> None:
     assert [*whole.prefix_ids, *ids, *whole.suffix_ids] == AutoTokenizer.from_pretrained(folder)(text).input_ids
 
 
-def test_a_token_without_its_space_is_another_one(tmp_path: Path) -> None:
+def test_a_token_without_leading_space_is_another_token(tmp_path: Path) -> None:
     folder = space_first_model("Prepend", tmp_path)
     vocabulary = load_callable_vocabulary(folder, 400)
     assert vocabulary.text(vocabulary.id_of(" dog")) == " dog"
@@ -166,7 +164,7 @@ def test_a_token_without_its_space_is_another_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", SPACE_FIRST)
 @pytest.mark.parametrize("method", ["hard", "gcg", "random"])
-def test_what_is_kept_can_be_pasted(kind: str, method: str, tmp_path: Path) -> None:
+def test_the_best_prompt_can_be_pasted(kind: str, method: str, tmp_path: Path) -> None:
     folder = space_first_model(kind, tmp_path)
     run = searched(folder, tmp_path / "runs", search={"method": method, "length": 4, "width": 16})
     result = json.loads(run.result.read_text())
@@ -174,7 +172,7 @@ def test_what_is_kept_can_be_pasted(kind: str, method: str, tmp_path: Path) -> N
 
 
 @pytest.mark.real_model
-def test_a_pasted_prompt_of_gemma_has_its_divergence(
+def test_a_pasted_prompt_of_gemma_has_the_reported_divergence(
     gemma_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("distprompt_tui.worker.session.solve_bounds", lambda head, target: iter(()))  # takes minutes

@@ -1,4 +1,4 @@
-"""The face of a model gives what transformers gives, on every architecture."""
+"""Tests of the model wrapper against transformers, for every architecture."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.tiny_models import ARCHITECTURES
 def pair(
     request: pytest.FixtureRequest, tiny_models: dict[str, LanguageModel], tiny_folders: dict[str, Path]
 ) -> tuple[LanguageModel, torch.nn.Module]:
-    """Our model, and transformers' own of the same folder in float64."""
+    """The wrapped model, and transformers' model of the same folder in float64."""
     plain = AutoModelForCausalLM.from_pretrained(tiny_folders[request.param], dtype=torch.float64)
     return tiny_models[request.param], plain.eval()
 
@@ -38,9 +38,7 @@ def test_logits_are_those_of_transformers_in_float64(
 
 
 @torch.no_grad()
-def test_embeddings_and_ids_are_two_roads_to_the_same_logits(
-    tiny_model: LanguageModel, generator: torch.Generator
-) -> None:
+def test_embeddings_and_ids_give_the_same_logits(tiny_model: LanguageModel, generator: torch.Generator) -> None:
     ids = random_ids(tiny_model, (2, 5), generator)
     torch.testing.assert_close(
         tiny_model.next_token_logits(tiny_model.embedding(ids)), tiny_model.next_token_logits(ids)
@@ -48,7 +46,7 @@ def test_embeddings_and_ids_are_two_roads_to_the_same_logits(
 
 
 @torch.no_grad()
-def test_context_stands_around_the_prompt(tiny_model: LanguageModel, generator: torch.Generator) -> None:
+def test_context_surrounds_the_prompt(tiny_model: LanguageModel, generator: torch.Generator) -> None:
     ids = random_ids(tiny_model, (2, 3), generator)
     inside = tiny_model.in_context("The quick", " dog")
     encode = tiny_model.vocabulary.encode
@@ -59,7 +57,7 @@ def test_context_stands_around_the_prompt(tiny_model: LanguageModel, generator: 
 
 @torch.no_grad()
 @pytest.mark.parametrize("prefix", ["", "The quick"])
-def test_a_prompts_own_likelihood_is_that_of_transformers_in_float64(
+def test_prompt_likelihood_is_that_of_transformers_in_float64(
     pair: tuple[LanguageModel, torch.nn.Module],
     generator: torch.Generator,
     monkeypatch: pytest.MonkeyPatch,
@@ -78,7 +76,7 @@ def test_a_prompts_own_likelihood_is_that_of_transformers_in_float64(
 
 
 @torch.no_grad()
-def test_final_norm_hands_over_states_of_the_form_that_the_floor_assumes(
+def test_final_norm_states_satisfy_the_assumptions_of_the_floor(
     tiny_model: LanguageModel, generator: torch.Generator
 ) -> None:
     """h = gain ⊙ u + bias with ‖u‖ ≤ √d, and Σu = 0 after a LayerNorm: the floor is a bound only if this holds."""
@@ -99,14 +97,14 @@ def test_norm_kinds(tiny_models: dict[str, LanguageModel]) -> None:
     assert kinds == {"llama": "rms", "gpt2": "layer", "gpt_neox": "layer", "gemma3": "rms", "qwen2": "rms"}
 
 
-def test_a_device_that_is_not_there_is_not_replaced() -> None:
+def test_a_missing_device_is_an_error() -> None:
     with pytest.raises(ModelError, match=r"no device 'cuda:99' on this machine; it has: .*cpu"):
         choose_device("cuda:99")
-    with pytest.raises(ModelError, match="'gpu' is no device"):
+    with pytest.raises(ModelError, match="'gpu' is not a device"):
         choose_device("gpu")
 
 
-def test_a_folder_with_other_weights_only_is_refused(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
+def test_a_folder_without_safetensors_is_rejected(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
     for file in tiny_folders["llama"].iterdir():
         if file.suffix != ".safetensors":
             (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -115,7 +113,7 @@ def test_a_folder_with_other_weights_only_is_refused(tmp_path: Path, tiny_folder
         load_language_model("broken", tmp_path, "cpu")
 
 
-def test_prompts_longer_than_the_context_are_refused(tiny_model: LanguageModel) -> None:
+def test_prompts_longer_than_the_context_are_rejected(tiny_model: LanguageModel) -> None:
     tiny_model.check_length(64)
     with pytest.raises(ModelError, match=r"65 prompt tokens .* too many"):
         tiny_model.check_length(65)

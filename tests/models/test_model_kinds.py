@@ -1,4 +1,4 @@
-"""Kinds of models that differ in how they get from ids to logits: each gives what transformers gives, or one line."""
+"""Tests of model types with unusual inputs or heads: each matches transformers, or gives a one-line error."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def write_kind(kind: str, folder: Path, **changes: Any) -> Path:
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1 and not name.endswith(("A_log", "dt_bias", "recurrent_param")):
-                parameter.add_(0.3 * torch.randn_like(parameter))  # also what is trained from 0
+                parameter.add_(0.3 * torch.randn_like(parameter))  # also parameters initialised to 0
     model.save_pretrained(folder)
     byte_level_tokenizer().save_pretrained(folder)
     return folder
@@ -83,7 +83,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def plain_logits(folder: Path, **inputs: torch.Tensor) -> torch.Tensor:
-    """By transformers alone, (batch, V)."""
+    """Compute next-token logits with transformers alone, (batch, V)."""
     logits: torch.Tensor = (
         AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()(**inputs, use_cache=False).logits
     )
@@ -92,7 +92,7 @@ def plain_logits(folder: Path, **inputs: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in REFUSED])
-def test_ids_and_vectors_give_what_transformers_gives(kind: str, folders: dict[str, Path]) -> None:
+def test_ids_and_embeddings_match_transformers(kind: str, folders: dict[str, Path]) -> None:
     model = load_language_model(kind, folders[kind], "cpu")
     assert model.vocab_size == head_rows(folders[kind]) == TOKENS
     ids = torch.tensor([[10, 301, 22, 47, 53], [399, 7, 7, 80, 5]])
@@ -102,30 +102,30 @@ def test_ids_and_vectors_give_what_transformers_gives(kind: str, folders: dict[s
     assert token_features(model).isfinite().all()
     vectors = torch.randn(2, 5, model.hidden_size, generator=torch.Generator().manual_seed(1))
     if kind in IDS_ONLY:
-        with pytest.raises(ModelError, match=rf"a soft prompt gives a model vectors .* which {kind} does not take"):
+        with pytest.raises(ModelError, match=rf"a soft prompt needs input embeddings, which {kind} does not accept"):
             model.next_token_logits(vectors)
         return
     kept = vectors.clone()
     ours = model.next_token_logits(vectors)
-    assert torch.equal(vectors, kept)  # CTRL scales what it is given, in place
+    assert torch.equal(vectors, kept)  # CTRL scales its input in place
     assert relative_difference(ours, plain_logits(folders[kind], inputs_embeds=vectors)) < TOLERANCES[torch.float32]
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_cannot_be_taken_apart_is_refused_by_name(kind: str, folders: dict[str, Path]) -> None:
+def test_unknown_output_layers_are_rejected(kind: str, folders: dict[str, Path]) -> None:
     with pytest.raises(ModelError, match=REFUSED[kind]):
         load_language_model(kind, folders[kind], "cpu")
 
 
 @pytest.mark.parametrize("method", ["soft", "gcg", "hotflip", "hard", "random", "exhaustive"])
-def test_methods_that_need_vectors_are_refused_where_ids_do_more(method: str, folders: dict[str, Path]) -> None:
+def test_methods_that_need_embeddings_are_rejected_for_ids_only_models(method: str, folders: dict[str, Path]) -> None:
     model = load_language_model("tiny", folders["gemma3n_text"], "cpu")
     spec = RunSpec.model_validate(
         {"target": {"family": "uniform"}, "search": {"method": method, "length": 2}, "budget": {"steps": 1}}
     )
     target = torch.full((TOKENS,), 1 / TOKENS, dtype=torch.float64)
     if method in ("soft", "gcg", "hotflip"):
-        with pytest.raises(ModelError, match=f"the method '{method}' .* which tiny does not take"):
+        with pytest.raises(ModelError, match=f"'{method}' needs input embeddings, which tiny does not accept"):
             make_search(model, target, spec, lambda text: None)
     else:
         search = make_search(model, target, spec, lambda text: None)
@@ -133,7 +133,7 @@ def test_methods_that_need_vectors_are_refused_where_ids_do_more(method: str, fo
 
 
 @torch.no_grad()
-def test_a_model_that_keeps_states_is_copied_after_it_was_run_with_gradients(folders: dict[str, Path]) -> None:
+def test_a_recurrent_model_can_be_copied_after_a_run_with_gradients(folders: dict[str, Path]) -> None:
     model = load_language_model("tiny", folders["recurrent_gemma"], "cpu")
     with torch.enable_grad():
         model.next_token_logits(torch.randn(1, 3, 32, requires_grad=True)).max().backward()
@@ -141,10 +141,10 @@ def test_a_model_that_keeps_states_is_copied_after_it_was_run_with_gradients(fol
 
 
 @pytest.mark.parametrize("multiplier", ["lm_head_multiplier", "logit_scale", "logits_scaling", "logits_soft_cap"])
-def test_a_config_that_says_what_the_model_does_not_do_is_named(
+def test_a_config_field_that_the_model_ignores_is_named(
     multiplier: str, tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    """Llama multiplies by nothing, and one part in a thousand is not a rounding."""
+    """Llama ignores these factors, and a relative error of 0.001 is not rounding."""
     for file in tiny_folders["llama"].iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     config = json.loads((tmp_path / "config.json").read_text())
@@ -154,12 +154,12 @@ def test_a_config_that_says_what_the_model_does_not_do_is_named(
 
 
 def drop(config: dict[str, Any], name: str) -> dict[str, Any]:
-    """Without a field."""
+    """Return the config without a field."""
     return {key: value for key, value in config.items() if key != name}
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_rows_are_those_of_the_weights_where_the_config_leaves_them_out(
+def test_head_rows_come_from_the_weights_if_the_config_lacks_them(
     nested: bool, tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:
     for file in tiny_folders["gemma3"].iterdir():
@@ -174,7 +174,7 @@ def test_rows_are_those_of_the_weights_where_the_config_leaves_them_out(
 
 
 @pytest.mark.parametrize("length", [-1, 0])
-def test_a_config_without_a_limit_sets_none(length: int) -> None:
+def test_a_config_without_a_limit_gives_a_large_one(length: int) -> None:
     from distprompt_tui.models.language_model import max_length_of
 
     config = CONFIG_MAPPING["llama"]()
@@ -182,7 +182,7 @@ def test_a_config_without_a_limit_sets_none(length: int) -> None:
     assert max_length_of(config) == 1 << 20
 
 
-def test_what_a_model_computes_in_is_not_what_its_quantised_weights_are_stored_in(
+def test_running_dtype_ignores_quantised_storage(
     tiny_models: dict[str, LanguageModel],
 ) -> None:
     from distprompt_tui.models.language_model import running_dtype

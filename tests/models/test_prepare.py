@@ -1,4 +1,4 @@
-"""What a killed conversion leaves behind: removed by the next one, while a living one's is left alone."""
+"""Tests of the temporary folders of conversions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from distprompt_tui.models.prepare import _building
 
 
-def test_what_dead_conversions_left_is_removed_and_a_living_ones_is_not(tmp_path: Path) -> None:
+def test_folders_of_killed_conversions_are_removed_and_of_running_ones_kept(tmp_path: Path) -> None:
     (tmp_path / ".building-old").mkdir()
     (tmp_path / ".building-old" / "model.gguf").symlink_to("nowhere")
     (tmp_path / "prepared").mkdir()

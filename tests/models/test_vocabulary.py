@@ -1,4 +1,4 @@
-"""Token strings: the bytes that tokens stand for, over byte-level and SentencePiece-like tokenizers."""
+"""Tests of token bytes and strings, for byte-level and SentencePiece-like tokenizers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_padding_rows_are_not_allowed(tiny_models: dict[str, LanguageModel]) -> 
         vocabulary.id_of(vocabulary.size - 1)
 
 
-def test_control_tokens_stand_for_no_bytes(tiny_model: LanguageModel) -> None:
+def test_control_tokens_have_no_bytes(tiny_model: LanguageModel) -> None:
     vocabulary = tiny_model.vocabulary
     assert vocabulary.special_ids
     for token in vocabulary.special_ids:
@@ -49,7 +49,7 @@ def test_id_of(tiny_models: dict[str, LanguageModel]) -> None:
             vocabulary.id_of(outside)
 
 
-def test_a_string_without_a_token_of_its_own() -> None:
+def test_an_unknown_string() -> None:
     words = Tokenizer(models.WordLevel({"<unk>": 0, "yes": 1}, unk_token="<unk>"))
     words.add_special_tokens(["<unk>"])
     vocabulary = Vocabulary(words, 2)

@@ -41,11 +41,11 @@ def one_column_less(state: State) -> State:
 
 
 INCOMPLETE = {
-    "no second layer": (without("layers.1."), r"9 of its 21 weights are in no file: model\.layers\.1\.input_layernorm"),
-    "no head": (without("lm_head"), r"1 of its 21 weights are in no file: lm_head\.weight\. The files are incomplete"),
-    "no final norm": (without("model.norm"), r"in no file: model\.norm\.weight"),
-    "no embedding": (without("embed_tokens"), r"in no file: model\.embed_tokens\.weight"),
-    "foreign names": (under("transformer.h."), r"21 of its 21 weights are in no file: lm_head\.weight, .* and 17 more"),
+    "no second layer": (without("layers.1."), r"9 of its 21 weights are missing: model\.layers\.1\.input_layernorm"),
+    "no head": (without("lm_head"), r"1 of its 21 weights are missing: lm_head\.weight\. The files are incomplete"),
+    "no final norm": (without("model.norm"), r"weights are missing: model\.norm\.weight"),
+    "no embedding": (without("embed_tokens"), r"weights are missing: model\.embed_tokens\.weight"),
+    "foreign names": (under("transformer.h."), r"21 of its 21 weights are missing: lm_head\.weight, .* and 17 more"),
     "other shape": (one_column_less, r"model\.embed_tokens\.weight is 400×31 instead of 400×32"),
     "empty": (lambda state: {}, r"cannot be loaded|21 of its 21"),
 }
@@ -67,7 +67,7 @@ def test_a_classifier_has_no_head_for_tokens(tiny_folders: dict[str, Path], tmp_
 
     folder = Path(shutil.copytree(tiny_folders["llama"], tmp_path / "model"))
     AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2).save_pretrained(folder)
-    with pytest.raises(ModelError, match=r"in no file: lm_head\.weight\. .* or of another kind than LlamaForCausalLM"):
+    with pytest.raises(ModelError, match=r"missing: lm_head\.weight\. .* or do not belong to a LlamaForCausalLM"):
         load_language_model("mine", folder, "cpu")
 
 
@@ -143,9 +143,9 @@ def ignore(text: str, fraction: float | None) -> None:
 @pytest.mark.parametrize(
     ("leave_out", "named"),
     [
-        ("token_embd", r"in no file: model\.embed_tokens\.weight"),
-        ("blk.1", r"9 of its 21 weights are in no file: model\.layers\.1\."),
-        ("output_norm", r"in no file: model\.norm\.weight"),
+        ("token_embd", r"weights are missing: model\.embed_tokens\.weight"),
+        ("blk.1", r"9 of its 21 weights are missing: model\.layers\.1\."),
+        ("output_norm", r"weights are missing: model\.norm\.weight"),
     ],
 )
 def test_nothing_is_kept_of_an_incomplete_gguf(leave_out: str, named: str, empty_home: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_truncated_gguf_is_one_line(cut: float, empty_home: Path) -> None:
 
 def test_a_part_of_a_split_gguf_is_refused_and_named(empty_home: Path) -> None:
     file = write_gguf(empty_home / "tiny-00001-of-00002.gguf", "blk.1")
-    with pytest.raises(ModelError, match=r"tiny-00001-of-00002\.gguf is one of 2 parts of a split GGUF: put them toge"):
+    with pytest.raises(ModelError, match=r"tiny-00001-of-00002\.gguf is one of 2 parts of a split GGUF: merge them"):
         prepare_by_name(str(file), ignore)
     prepare_by_name(str(write_gguf(empty_home / "tiny-00001-of-00001.gguf")), ignore)
 

@@ -72,7 +72,7 @@ def test_a_converted_model_that_was_damaged_is_not_loaded(
     data = bytearray((folder / "model.safetensors").read_bytes())
     data[-1] ^= 1
     (folder / "model.safetensors").write_bytes(data)
-    with pytest.raises(ModelError, match=r"damaged \(model\.safetensors is not what was converted\): delete it"):
+    with pytest.raises(ModelError, match=r"damaged \(model\.safetensors has changed\): delete it"):
         prepare_by_name("mine", lambda text, fraction: None)
     write_json(folder / "source.json", source)  # of an older version: nothing to compare with
     assert prepare_by_name("mine", lambda text, fraction: None) == folder

@@ -1,4 +1,4 @@
-"""Numbers and bars: fixed widths, honest signs, nothing shown as nothing that is something."""
+"""Tests of formatted numbers and bars: fixed widths, signs, and 0 for exact zeros only."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ widths = st.integers(0, 60)
 
 
 @given(masses)
-def test_masses_keep_their_column(value: float) -> None:
+def test_probabilities_fit_their_column(value: float) -> None:
     assert len(formatting.mass(value)) <= formatting.MASS_WIDTH
     assert (formatting.mass(value) == "0") == (value == 0)
 
 
 @given(st.floats(-1, 1, allow_nan=False))
-def test_gaps_keep_their_column_and_their_sign(value: float) -> None:
+def test_gaps_fit_their_column_and_have_a_sign(value: float) -> None:
     text = formatting.gap(value)
     assert len(text) <= formatting.GAP_WIDTH
     assert text[0] == ("0" if value == 0 else "−" if value < 0 else "+")
@@ -46,13 +46,13 @@ def test_shares_keep_their_column(value: float) -> None:
 
 
 @given(numbers)
-def test_no_number_breaks_a_text(value: float) -> None:
+def test_nan_and_infinity_are_not_shown(value: float) -> None:
     for text in (formatting.nats(value), formatting.mass(value), formatting.gap(value), formatting.percent(value)):
         assert "nan" not in text
         assert "inf" not in text
 
 
-def test_closed_never_rounds_up_to_all() -> None:
+def test_gap_closed_never_rounds_up_to_100() -> None:
     assert formatting.gap_closed(0.99999) == "99.9 %"
     assert formatting.gap_closed(1.0) == "100.0 %"
     assert formatting.gap_closed(-0.25) == "−25.0 %"
@@ -85,7 +85,7 @@ def test_rates(speed: float | None, text: str) -> None:
 
 
 @given(masses, masses, widths)
-def test_two_bars_say_which_distribution_reaches_further(target: float, achieved: float, width: int) -> None:
+def test_overlaid_bars_show_the_longer_bar(target: float, achieved: float, width: int) -> None:
     line = formatting.overlaid_bars(target, achieved, width)
     text = plain_text(line)
     assert width_of(line) == width
@@ -100,7 +100,7 @@ def test_two_bars_say_which_distribution_reaches_further(target: float, achieved
         assert not text.strip()
 
 
-def test_two_bars_colour_repeats_the_sign() -> None:
+def test_overlaid_bars_have_a_colour_per_character() -> None:
     roles = {text[0]: role for text, role in formatting.overlaid_bars(0.8, 0.5, 10)}
     assert roles["█"] == "agreed"
     assert roles["▀"] == "target"
@@ -108,17 +108,17 @@ def test_two_bars_colour_repeats_the_sign() -> None:
 
 
 @given(numbers, widths)
-def test_meters_are_as_wide_as_asked(fraction: float, width: int) -> None:
+def test_bars_have_the_requested_width(fraction: float, width: int) -> None:
     assert cell_len(formatting.bar(fraction, width)) == width
 
 
 @given(st.floats(0, 1, exclude_min=True), st.integers(1, 40))
-def test_meters_show_everything_above_nothing(fraction: float, width: int) -> None:
+def test_bars_show_every_positive_value(fraction: float, width: int) -> None:
     assert formatting.bar(fraction, width).strip()
 
 
 @given(st.lists(masses, max_size=80), widths)
-def test_levels_have_the_width_and_leave_zero_empty(values: list[float], width: int) -> None:
+def test_sparklines_have_the_width_and_are_empty_for_zeros(values: list[float], width: int) -> None:
     text = formatting.sparkline(values, width)
     assert len(text) == width
     if not any(values):
