@@ -34,6 +34,8 @@ AGREEMENT_NATS = 1e-3
 """Maximum distance from the lowest value at which a start agrees with it."""
 HISTORY = 10
 """Number of pairs of step and gradient change in L-BFGS (Nocedal and Wright, Numerical Optimization, §7.2: 3 to 20)."""
+PATIENCE = 3
+"""Number of consecutive steps without progress after which a start has converged."""
 MAX_ANGLE = 1.5
 """Longest step on the sphere, in radians; slightly less than a quarter turn (1.57)."""
 
@@ -78,7 +80,8 @@ def solve_head_optimum(
         target: p, (V,), probabilities; 0 on rows that are not allowed.
         floor: the floor of this head and target, if already computed.
         starts: number of starts, at most 2 d (LayerNorm: 2 d − 2).
-        tolerance_nats: stop when no start improves by more than this in a step.
+        tolerance_nats: a step that improves a start by no more than this is one without progress; stop when no start
+            makes progress.
         max_iterations: stop after this many steps.
 
     Returns:
@@ -146,8 +149,10 @@ def _descend(
     `metric` is the initial Hessian of L-BFGS: positive curvatures, (d,), and their directions, (d, d).
 
     On a great circle cos θ · u + sin θ · v the logits are a combination of two fixed vectors, so a trial of the line
-    search costs O(V).
+    search costs O(V). A start that has converged leaves the batch, so one slow start does not pay for all.
     """
+    ends, active = states.clone(), torch.arange(len(states), device=states.device)
+    steps_without_progress = torch.zeros_like(active)
     products = linear_part(head, states)  # A u, (k, V)
     values, residual = _objective(head, target, products)
     gradient = _tangent(pull_back(head, residual), states)
@@ -169,10 +174,17 @@ def _descend(
         gradient = _tangent(pull_back(head, residual), states)
         pairs = [*pairs, (states - last_states, gradient - last_gradient)][-HISTORY:]
         pairs = [(_tangent(step, states), _tangent(change, states)) for step, change in pairs]
-        if float((last_values - values).max()) <= tolerance_nats:
+        ends[active] = states
+        steps_without_progress = (steps_without_progress + 1) * (last_values - values <= tolerance_nats)
+        if bool((steps_without_progress > 0).all()):
             break
-    values, _ = _objective(head, target, linear_part(head, states))
-    return states, values
+        left = steps_without_progress < PATIENCE
+        if not bool(left.all()):
+            active, steps_without_progress = active[left], steps_without_progress[left]
+            states, products, values, gradient = states[left], products[left], values[left], gradient[left]
+            pairs = [(step[left], change[left]) for step, change in pairs]
+    values, _ = _objective(head, target, linear_part(head, ends))
+    return ends, values
 
 
 def _objective(head: AffineHead, target: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
