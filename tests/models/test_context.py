@@ -92,7 +92,7 @@ def test_the_bos_setting_is_used_and_reported(tiny_folders: dict[str, Path], tmp
     assert result["kl_string"] == pytest.approx(kl_of_ids(folder, target, [0, *result["prompt_ids"]]), abs=1e-4)
     assert (result["bos"], reduce_all(list(Tailer(run.events, decode_event).read())).bos) == ("no BOS", "no BOS")
     (note,) = outcome_notes(read_result(result))
-    assert note.startswith("searched with no BOS, unlike what the model's tokenizer adds: KL ")
+    assert note.startswith("searched with no BOS, unlike the tokenizer's default: KL ")
     assert json.loads(run.manifest.read_text())["context_ids"] == {"before": [], "after": []}
 
 
