@@ -126,7 +126,7 @@ def test_a_second_bos_gives_a_warning(tiny_folders: dict[str, Path], tmp_path: P
     folder = with_tokenizer(tiny_folders["llama"], tmp_path / "bos", adding(True, False))
     run = searched(folder, tmp_path / "runs", context={"prefix": "<|end|>yes"}, budget={"steps": 0})
     warnings = [event["text"] for event in Tailer(run.events, decode_object).read() if event["type"] == "warning"]
-    assert "the prefix begins with BOS and another one is added: context.bos = false leaves it out" in warnings
+    assert "the prefix begins with BOS and a second BOS is added: context.bos = false prevents this" in warnings
 
 
 def test_runs_without_a_recorded_bos_setting_have_no_bos() -> None:

@@ -138,7 +138,7 @@ def test_a_wish_is_answered_with_what_it_did(tiny_models: dict[str, LanguageMode
         with pytest.raises(UsageError, match="an integer"):
             change_prompt(found, request)
     soft = SoftSearch(model, outlier_target(model), specs.Soft(length=2), 3, 0)
-    with pytest.raises(UsageError, match="only a search that swaps tokens"):
+    with pytest.raises(UsageError, match="a search that swaps tokens can be edited"):
         change_prompt(soft, {"command": "lock", "position": 0})
 
 
