@@ -1,4 +1,4 @@
-"""A run directory as arrays."""
+"""Read a run directory as arrays."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from distprompt_tui.storage.prompt_files import read_prompt
 
 @dataclass(frozen=True, eq=False)
 class RunCurve:
-    """The reported steps of a run, n of them; long runs report a part of their steps.
+    """The n reported steps of a run; long runs do not report every step.
 
     Attributes:
         step: (n,) int64.
         kl: divergence of the current prompt, nats, (n,) float64.
         best_kl: lowest divergence so far, nats, (n,).
         entropy: of the achieved distribution, nats, (n,).
-        seconds: time searched, (n,).
+        seconds: search time, (n,).
     """
 
     step: NDArray[np.int64]
@@ -41,15 +41,15 @@ class RunCurve:
 
 @dataclass(frozen=True, eq=False)
 class RecordedRun:
-    """What a run directory holds.
+    """The contents of a run directory.
 
     Attributes:
         path: the run directory.
-        spec: the full spec; the run can be repeated from it.
-        state: the run as its events describe it, with bounds, phase and result.
+        spec: the full spec, enough to repeat the run.
+        state: the state after the last event, with bounds, phase and result.
         curve: the reported steps.
         target: p, (V,) float64.
-        achieved: q of the newest prompt, or of the best one where the run has ended, (V,) float64; None before step 0.
+        achieved: q of the newest prompt, or of the best one after the end, (V,) float64; None before step 0.
         prompt: the best prompt, vectors (n, d) float32 or token ids; None before step 0.
     """
 
@@ -66,10 +66,10 @@ def open_run(run: str | Path) -> RecordedRun:
     """Read a run, running or ended, without torch and without the model.
 
     Args:
-        run: a run directory, a run's name, or a part of a name that only one run has.
+        run: a run directory, a run's name, or a unique part of its name.
 
     Raises:
-        NotFoundError: there is no such run, or several match.
+        NotFoundError: no run or several runs match.
         UsageError: a file of the run is damaged, or the run has no target yet.
     """
     directory = find_run(str(run), runs_dir())

@@ -30,16 +30,16 @@ def load_model(
     suffix: str = "",
     bos: spec.BosSetting = "auto",
 ) -> LanguageModel:
-    """Load a model for inference, after conversion or download where that is needed.
+    """Load a model for inference, and convert or download it first if necessary.
 
     Args:
         name: short name, hub name (`owner/model`), local folder or `.gguf` file.
         device: "auto" or a torch device such as "cuda:1".
-        dtype: "auto" (bfloat16 on CUDA, float32 elsewhere), "float32", "bfloat16" or "float16".
+        dtype: "auto" (bfloat16 on CUDA, float32 otherwise), "float32", "bfloat16" or "float16".
         revision: of a hub model.
         prefix: fixed text before every prompt.
         suffix: fixed text after every prompt.
-        bos: "auto" adds the special tokens that the model's tokenizer adds; True adds BOS; False adds nothing.
+        bos: "auto" adds the tokenizer's special tokens; True adds BOS; False adds nothing.
 
     Returns:
         The model in its context. `next_token_logits(prompts)` takes ids (batch, n) or embeddings (batch, n, d) and
@@ -58,17 +58,17 @@ def make_target(recipe: str | Mapping[str, Any], model: LanguageModel) -> Target
     """Make a target distribution over a model's vocabulary.
 
     Args:
-        recipe: the `[target]` table of a preset, such as `{"family": "vanilla", "entropy": 6.0}`, or the name or the
-            path of a preset, of which only the target is used.
-        model: the model to be prompted.
+        recipe: the `[target]` table of a preset, such as `{"family": "vanilla", "entropy": 6.0}`, or the name or path
+            of a preset, of which only the target is used.
+        model: the model to prompt.
 
     Returns:
         The target; `probabilities` is p, (V,) float64.
 
     Raises:
-        NotFoundError: there is no such preset or file.
-        UsageError: the recipe is not valid.
-        TargetError: the target cannot be made at the requested entropy or with the requested tokens.
+        NotFoundError: the preset or file does not exist.
+        UsageError: the recipe is invalid.
+        TargetError: the requested entropy or tokens are not possible.
     """
     target = load_preset(recipe).spec.target if isinstance(recipe, str) else _run_spec(target=dict(recipe)).target
     dtype = str(model.dtype).removeprefix("torch.")
@@ -80,8 +80,8 @@ def find_bounds(model: LanguageModel, target: Target) -> Bounds:
     """Compute the floor and the head optimum of a target, or read them from the cache.
 
     Returns:
-        Nats. `floor` is a certified lower bound on the divergence of every prompt; `head_optimum` is the lowest
-        divergence found over all states that the output layer can receive. A value is None where the output layer
+        The bounds in nats. `floor` is a certified lower bound on the divergence of every prompt; `head_optimum` is the
+        lowest divergence found over all states that the output layer can receive. A value is None if the output layer
         does not allow it; `why_no_floor` gives the reason.
     """
     *_, bounds = solve_bounds(model.head, torch.tensor(target.probabilities))
@@ -97,8 +97,8 @@ def start_search(
         model: in its context.
         target: made for this model.
         method: "soft" (vectors), or "hard", "gcg", "hotflip", "random" or "exhaustive" (tokens).
-        steps: planned length of the search; learning-rate schedules depend on it.
-        seed: determines the search.
+        steps: planned number of steps, on which learning-rate schedules depend.
+        seed: of all random choices.
         settings: fields of a preset's `[search]` table, such as `length=10`.
 
     Returns:
@@ -106,18 +106,14 @@ def start_search(
         logits, (V,). Warnings are issued as `UserWarning`.
 
     Raises:
-        DistPromptError: a setting is invalid, or the method needs what the model does not have.
+        DistPromptError: a setting is invalid, or the model does not support the method.
     """
     planned = _run_spec(search={"method": method, **settings}, budget={"steps": steps}, seed=seed)
     return make_search(model, torch.tensor(target.probabilities), planned, warnings.warn)
 
 
 def _run_spec(**fields: Any) -> spec.RunSpec:
-    """A validated spec. A search is given its target as an array, so any family stands in where none is named.
-
-    Raises:
-        UsageError: a field is invalid.
-    """
+    """Return a validated spec. The target family is arbitrary, because a search receives its target as an array."""
     return checked({"target": {"family": "uniform"}} | fields, spec.RunSpec)
 
 

@@ -1,4 +1,4 @@
-"""How the specs of several runs differ, field by field."""
+"""Compare the specs of several runs field by field."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-_WORDS = frozenset({"title", "description"})
-"""What a person wrote about a run changes nothing in it."""
+_WORDS = frozenset({"title", "description"})  # without effect on a run
 
 
 def spec_differences(specs: Sequence[dict[str, Any]]) -> dict[str, list[str | None]]:
-    """The fields in which specs differ.
+    """Return the fields in which specs differ.
 
     Args:
-        specs: as plain values, every default written out.
+        specs: plain values, with all defaults.
 
     Returns:
-        For each field, in the order of the specs, its value in each as text; None where one does not have it.
+        For each field, in the order of the specs, its value in each spec as text; None if a spec lacks the field.
     """
     flat = [dict(_fields(spec)) for spec in specs]
     names = dict.fromkeys(name for fields in flat for name in fields)

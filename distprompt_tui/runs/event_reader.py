@@ -1,6 +1,6 @@
-"""A run's events for a viewer, in little memory however long the run is.
+"""Read a run's events for a viewer, in bounded memory.
 
-Snapshots, some 8 kB each, stay in the file: the newest is read whole, of each other one the numbers and the offset.
+Snapshots take about 8 kB each. Only the newest one is kept in memory, and the numbers and the file offset of the rest.
 The worker limits the number of events (`worker.recorder.MAX_EVENTS_PER_EFOLD`).
 """
 
@@ -20,15 +20,13 @@ from distprompt_tui.storage.safe_io import MAX_JSON_BYTES, open_regular, read_li
 
 @dataclass(frozen=True, slots=True)
 class SnapshotOffset:
-    """A recorded snapshot: its step, and the offset of its line in the file."""
+    """The step of a recorded snapshot, and the byte offset of its line in the file."""
 
     step: int
     offset: int
 
 
 class EventLogReader:
-    """Reads a growing `events.jsonl`."""
-
     def __init__(self, path: Path) -> None:
         self.path = path
         self.places: tuple[SnapshotOffset, ...] = ()
@@ -37,13 +35,13 @@ class EventLogReader:
         self._newest_changed = 0
 
     def read(self) -> Iterator[Event]:
-        """The events that were completed since the last call; the newest snapshot comes last, whole."""
+        """Yield the events added since the last call, snapshots as `Divergences`; then the newest complete snapshot."""
         places = list(self.places)
         for offset, event in self._tailer.read_with_offsets():
             if isinstance(event, Divergences):
                 places.append(SnapshotOffset(event.step, offset))
             elif isinstance(event, Resumed):
-                places = [place for place in places if place.step < event.step]  # the later ones are done again
+                places = [place for place in places if place.step < event.step]  # later steps are repeated
             yield event
         has_more = tuple(places) != self.places
         self.places = tuple(places)
@@ -52,7 +50,6 @@ class EventLogReader:
         yield from self._read_newest()
 
     def _read_newest(self) -> list[Event]:
-        """The events of a long run that stand beside its event file, where they have changed."""
         try:
             changed = self._newest.stat().st_mtime_ns
             if changed == self._newest_changed:
@@ -68,7 +65,7 @@ class EventLogReader:
         return events
 
     def snapshot(self, place: SnapshotOffset) -> Snapshot | None:
-        """One snapshot, whole; None where the file no longer has such a line."""
+        """Read one complete snapshot; None if the file no longer has this line."""
         try:
             with open_regular(self.path) as file:
                 file.seek(place.offset)

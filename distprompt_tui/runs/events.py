@@ -1,4 +1,4 @@
-"""The event file of a run: appended by the worker, followed by any number of readers."""
+"""The event file of a run, appended by the worker and read by any number of viewers."""
 
 from __future__ import annotations
 
@@ -18,19 +18,12 @@ from distprompt_tui.storage.safe_io import open_private, open_regular
 
 T = TypeVar("T")
 
-MAX_LINE_BYTES = 1 << 22
-"""Of one event; a snapshot of a prompt of 4,096 tokens takes half a megabyte. A longer line is skipped."""
-
-NEWEST = "newest.json"
-"""Beside the events of a long run: the newest events that were not written to the event file."""
+MAX_LINE_BYTES = 1 << 22  # longer lines are skipped; a snapshot of a prompt of 4,096 tokens takes half a megabyte
+NEWEST = "newest.json"  # the newest events of a long run that are not in the event file
 
 
 class EventWriter:
-    """Appends events to a run's `events.jsonl`; safe to use from several threads of one process.
-
-    Attributes:
-        is_resumed: whether another worker has written there before.
-    """
+    """Append events to a run's `events.jsonl`; thread-safe. `is_resumed` is True if an earlier worker wrote to it."""
 
     def __init__(self, path: Path) -> None:
         self._descriptor = open_private(path, os.O_RDWR | os.O_APPEND)
@@ -42,40 +35,33 @@ class EventWriter:
         self._lock = threading.Lock()
 
     def write(self, event: Event) -> None:
-        """Append one event with its number and time. Numbers that are not finite become null."""
+        """Append one event with its number and time. Non-finite values become null."""
         with self._lock:
             fields = as_fields(msgspec.structs.replace(self.stamped(event), seq=self._next))
             append_line(self._descriptor, dict.fromkeys(("v", "seq", "t")) | fields)
             self._next += 1
 
     def stamped(self, event: Event) -> Event:
-        """An event with format version and time."""
         return msgspec.structs.replace(event, v=FORMAT_VERSION, t=round(self._clock_began + time.monotonic(), 3))
 
     def close(self) -> None:
-        """Close the file."""
         os.close(self._descriptor)
 
 
 def as_fields(value: msgspec.Struct) -> dict[str, Any]:
-    """The JSON object of an event or result, with null for each number that is not finite."""
-    fields: dict[str, Any] = _finite(msgspec.to_builtins(value, enc_hook=float))  # the numbers of numpy
+    """Return the JSON object of an event or result, with null for each non-finite value."""
+    fields: dict[str, Any] = _finite(msgspec.to_builtins(value, enc_hook=float))  # converts NumPy scalars
     return fields
 
 
-decode_object = msgspec.json.Decoder(dict[str, Any]).decode
-"""The JSON object in a line of another file than the events."""
+decode_object = msgspec.json.Decoder(dict[str, Any]).decode  # for files other than the event file
 
 
 class Tailer(Generic[T]):
-    """Reads a growing file of JSON lines from where it stopped last.
+    """Read a growing JSON Lines file incrementally, up to the byte `offset`.
 
-    A half-written last line is left for the next call. A line that is too long, or that `decode` refuses with a
-    `ValueError`, is skipped and counted as damaged.
-
-    Attributes:
-        damaged: lines that were skipped.
-        offset: byte up to which the file was read.
+    An incomplete last line is left for the next call. Lines that are too long, or for which `decode` raises a
+    `ValueError`, are skipped and counted in `damaged`.
     """
 
     def __init__(self, path: Path, decode: Callable[[bytes], T], offset: int = 0) -> None:
@@ -86,11 +72,10 @@ class Tailer(Generic[T]):
         self._in_long_line = False
 
     def read(self) -> list[T]:
-        """The objects that were completed since the last call."""
         return [value for _, value in self.read_with_offsets()]
 
     def read_with_offsets(self) -> Iterator[tuple[int, T]]:
-        """The objects that were completed since the last call, each with the byte at which its line begins."""
+        """Yield the objects added since the last call, each with the byte offset of its line."""
         for offset, line in self._lines():
             try:
                 value = self._decode(line)
@@ -113,7 +98,7 @@ class Tailer(Generic[T]):
                     self._in_long_line = not is_ended
                     if is_whole:
                         yield offset, line
-        except OSError:  # the file does not exist yet, or cannot be read
+        except OSError:  # missing or unreadable
             return
 
 

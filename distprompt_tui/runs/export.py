@@ -1,4 +1,4 @@
-"""A run's best prompt as files that other programs read."""
+"""Export a run's best prompt as files for other programs."""
 
 from __future__ import annotations
 
@@ -29,24 +29,20 @@ from distprompt_tui.storage.safe_io import as_json, read_json, user_path, write_
 ExportFormat = Literal["peft", "safetensors", "json", "csv"]
 
 COLUMNS = ("step", "kl", "best_kl", "best_step", "entropy", "seconds", "positions")
-"""Of the table: what the run recorded of its steps, divergences and entropy in nats."""
 
 
 def export_run(run: RunDirectory, export_format: ExportFormat, destination: Path | None = None) -> Path:
-    """Write a run's best prompt.
+    """Write a run's best prompt and return the path of the export.
 
     Args:
         run: with a result.
         export_format: "peft", a folder that `peft.PeftModel.from_pretrained` loads; "safetensors", the vectors alone;
             "json", spec, result and prompt; "csv", the recorded steps.
-        destination: file or folder; beside the best prompt where none is given.
-
-    Returns:
-        Where it is.
+        destination: file or folder; by default in the run's folder.
 
     Raises:
         NotFoundError: the run has no result.
-        UsageError: the prompt cannot be had in this form, the run is damaged, or the place cannot be written.
+        UsageError: the format does not support the prompt, the run is damaged, or the destination is not writable.
     """
     if not run.has_result():
         raise NotFoundError(f"{run.name} has no result yet: nothing to export")
@@ -69,14 +65,14 @@ def _export(run: RunDirectory, spec: RunSpec, export_format: ExportFormat, desti
         return _write(_all_of(run, spec, inputs), destination, run.path / "export.json")
     vectors = read_prompt(run.path)
     if isinstance(vectors, list):
-        raise UsageError(f"{run.name} found tokens, not vectors: a hard prompt is exported as json")
+        raise UsageError(f"{run.name} has a hard prompt, tokens without vectors: it can be exported as json")
     if export_format == "peft":
         return _write_adapter(run, spec, inputs, vectors, destination)
     return _write(save({VECTORS: vectors}), destination, run.path / "export.safetensors")
 
 
 def _write(data: bytes, destination: Path | None, own: Path) -> Path:
-    """Write to the place that was asked for, or to a file in the run's folder, which is its owner's only."""
+    """Write to the destination, or to `own` in the run's folder, which only its owner can read."""
     if destination is None:
         write_atomically(own, lambda file: file.write(data))
         return own
@@ -89,7 +85,7 @@ def _steps(run: RunDirectory) -> bytes:
     for event in Tailer(run.events, decode_light_event).read():
         if isinstance(event, Step):
             steps[event.step] = event
-        elif isinstance(event, Resumed):  # the later steps were done again
+        elif isinstance(event, Resumed):  # later steps were repeated
             steps = {index: before for index, before in steps.items() if index < event.step}
     table = io.StringIO(newline="")
     writer = csv.writer(table)
@@ -99,20 +95,16 @@ def _steps(run: RunDirectory) -> bytes:
 
 
 def _refuse_another_prompt(run: RunDirectory) -> None:
-    """
-    Raises:
-        UsageError: the saved prompt is not the one whose divergence the result gives.
-    """
+    """Raise a UsageError if the saved prompt is not the one that the result measured."""
     measured = read_result(read_json(run.result)).prompt_sha256  # older versions did not write it
     if measured is not None and prompt_sha256(read_prompt(run.path)) != measured:
         raise UsageError(
-            f"the prompt in {run.best} is not the one that {run.result.name} is of: it was found or edited since; "
+            f"{run.result.name} does not belong to the prompt in {run.best}, which has changed since; "
             f"'distprompt-tui runs resume {run.name}' measures it"
         )
 
 
 def _model_fields(inputs: Inputs | None, spec: RunSpec) -> dict[str, str | None]:
-    """Which model a prompt is for, as far as the run recorded it."""
     model = inputs.model if inputs else None
     revision = (model.revision if model else None) or spec.model.revision
     return {"name": spec.model.name, "revision": revision, "weights_sha256": model.weights if model else None}
@@ -131,7 +123,6 @@ def _all_of(run: RunDirectory, spec: RunSpec, inputs: Inputs | None) -> bytes:
 
 
 def _required(kind: Any, file: Path, name: str) -> Any:
-    """A field of one of the run's files."""
     value = read_field(kind, read_json(file), name)
     if value is None:
         raise UsageError(f"{file} is damaged: it has no {name}")
@@ -141,20 +132,20 @@ def _required(kind: Any, file: Path, name: str) -> Any:
 def _write_adapter(
     run: RunDirectory, spec: RunSpec, inputs: Inputs | None, vectors: NDArray[np.float32], destination: Path | None
 ) -> Path:
-    """A prompt-tuning adapter. PEFT puts its vectors before all text, so they include the context before it."""
+    """Write a prompt-tuning adapter. PEFT puts its vectors first, so they include the context before the prompt."""
     with_prefix = vectors
     if run.context_vectors.is_file():
         before = read_prompt(run.context_vectors)
         assert isinstance(before, np.ndarray)
         with_prefix = np.concatenate([before, vectors])
-    elif spec.context.prefix:  # begun by a version that kept no vectors of it
-        raise UsageError(f"{run.name} was searched behind a text whose vectors it does not hold: search it again")
+    elif spec.context.prefix:  # older versions did not save these vectors
+        raise UsageError(f"{run.name} does not contain the vectors of its prefix: run it again")
     base, dtype = (_required(str, run.manifest, name) for name in ("model_folder", "dtype"))
     if inputs is not None and inputs.model.folder.is_dir():
         refuse_changed(spec.model.name, inputs.model, inputs.model.folder)
     model = _model_fields(inputs, spec)
     if find_model(spec.model.name).status == "hub":
-        base = spec.model.name  # only a GGUF's weights are its own
+        base = spec.model.name  # a prepared GGUF file has different weights
     card = _card(run, spec, base, dtype, model, len(with_prefix)).encode()
     folder = destination or run.path / "adapter"
     folder.mkdir(mode=0o700 if destination is None else 0o777, parents=True, exist_ok=True)
@@ -183,7 +174,7 @@ def _write_adapter(
 def _card(run: RunDirectory, spec: RunSpec, base: str, dtype: str, model: Mapping[str, str | None], count: int) -> str:
     kl = _required(Finite, run.result, "kl")
     fixed = count - spec.search.length
-    parts = f" ({fixed} of BOS and other fixed text, then {spec.search.length} that were searched)" if fixed else ""
+    parts = f" ({fixed} of BOS and other fixed text, then {spec.search.length} found by the search)" if fixed else ""
     after = f", before the text {spec.context.suffix!r}" if spec.context.suffix else ", with no text after it"
     return f"""---
 base_model: {json.dumps(base)}

@@ -1,4 +1,4 @@
-"""A run without the app: start the worker, follow its events, show one progress line, sum up."""
+"""Run a search without the app: start the worker, follow its events and show a progress line."""
 
 from __future__ import annotations
 
@@ -29,18 +29,13 @@ POLL_SECONDS = 0.1
 def run_to_end(spec: RunSpec, runs_dir: Path, console: Console) -> tuple[RunDirectory, RunState]:
     """Run a spec in a worker and wait for its end.
 
-    Ctrl-C and TERM ask the worker to stop and keep what was found; a second one kills it.
-
-    Args:
-        spec: what to run.
-        runs_dir: the folder of all runs.
-        console: for the progress line.
+    The first Ctrl-C or SIGTERM stops the search and keeps its result; the second one kills the worker.
 
     Returns:
-        The run and its last state; `reason` is "stopped" after a Ctrl-C, `FORCED` after two.
+        The run and its last state; `reason` is "stopped" after one Ctrl-C, `FORCED` after two.
 
     Raises:
-        DistPromptError: the worker failed; the text is its own.
+        DistPromptError: the worker failed; the text is its error message.
     """
     run = start_run(spec, runs_dir)
     asked, force = threading.Event(), threading.Event()
@@ -62,26 +57,24 @@ def run_to_end(spec: RunSpec, runs_dir: Path, console: Console) -> tuple[RunDire
 def follow(
     run: RunDirectory, asked: threading.Event, show: Callable[[RunState], None], force: threading.Event | None = None
 ) -> RunState:
-    """Reduce a run's events until it has ended and its worker is gone; stop it once `asked` is set, at once where
-    `force` is.
+    """Reduce a run's events until its worker has exited. Stop it once `asked` is set, and kill it if `force` is set.
 
-    Raises:
-        DistPromptError: the worker died without a word; the text has the end of its log.
+    Raise a DistPromptError with the last line of the log if the worker exits without an `ended` event.
     """
     reader, state = EventLogReader(run.events), RunState()
     stopping: threading.Thread | None = None
     pid = worker_pid(run)
     while True:
-        alive = worker_pid(run) is not None  # before reading: what it wrote before it died is read below
+        alive = worker_pid(run) is not None  # checked first, so that its last events are read below
         state = reduce_all(reader.read(), state)
         show(state)
         if state.phase == "ended":
             if stopping is not None:
-                stopping.join()  # it may have a kill yet to send
+                stopping.join()  # it may still have to kill the worker
             wait_for_end(run, pid)
             return state
         if not alive:
-            raise DistPromptError(f"the worker of {run.name} died: {last_log_line(run)}")
+            raise DistPromptError(f"the worker of {run.name} exited unexpectedly: {last_log_line(run)}")
         if asked.is_set() and stopping is None:
             stopping = threading.Thread(target=stop, args=(run,), kwargs={"force": force})
             stopping.start()
@@ -89,14 +82,13 @@ def follow(
 
 
 def last_log_line(run: RunDirectory) -> str:
-    """The last line that the worker wrote, or where to look."""
     lines = read_log(run.log)
     return lines[-1] if lines else f"{run.log} is empty; it was killed"
 
 
 @contextmanager
 def _progress_line(console: Console) -> Iterator[Callable[[RunState], None]]:
-    """Yields a function that draws a state on one line; it draws nothing where there is no terminal."""
+    """Yield a function that draws a state on one line; it has no effect without a terminal."""
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),

@@ -1,4 +1,4 @@
-"""What a run was begun with, as its manifest has it: spec, model, target. A resume and a verification hold to it."""
+"""The recorded inputs of a run: spec, model and target. A resume and a verification require the same inputs."""
 
 from __future__ import annotations
 
@@ -24,22 +24,19 @@ if TYPE_CHECKING:
 
     from distprompt_tui.runs.directory import RunDirectory
 
-UNDECISIVE = {"title", "description", "preset"}
-"""Fields of a spec that its result does not depend on."""
-
-_MOST_NAMED, _MOST_CHARACTERS = 3, 40
-"""Changed fields, and characters of their values, in a message."""
+UNDECISIVE = {"title", "description", "preset"}  # spec fields without effect on the result
+_MOST_NAMED, _MOST_CHARACTERS = 3, 40  # changed fields in a message, and characters of their values
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run was begun with; an older version of the program recorded less, which is None.
+    """The recorded inputs of a run; fields that an older version did not record are None.
 
     Attributes:
-        model: its folder and the digests of its files.
-        spec: the run's, as it was then.
+        model: folder and digests of its files.
+        spec: at the start of the run.
         target: `array_sha256` of p.
-        digest: of all of it; a checkpoint of the run has the same.
+        digest: SHA-256 of all inputs, also stored in the run's checkpoints.
         manifest: the whole manifest.
     """
 
@@ -51,8 +48,6 @@ class Inputs:
 
 
 class _Recorded(Struct):
-    """The fields of a manifest that a resume compares; older versions recorded fewer."""
-
     model_folder: str
     model_files_sha256: dict[str, str] = {}
     revision: str | None = None
@@ -63,7 +58,7 @@ class _Recorded(Struct):
 
 
 def as_fields(spec: RunSpec, model: ModelRecord, target: NDArray[np.float64]) -> dict[str, Any]:
-    """What a manifest says of what a run is begun with; `read_inputs` reads it."""
+    """Return the manifest fields that `read_inputs` reads."""
     fields = {
         "revision": model.revision or spec.model.revision,
         "model_folder": str(model.folder),
@@ -77,15 +72,14 @@ def as_fields(spec: RunSpec, model: ModelRecord, target: NDArray[np.float64]) ->
 
 
 def array_sha256(array: NDArray[np.float64]) -> str:
-    """SHA-256 of a distribution, (V,)."""
+    """Return the SHA-256 of a distribution, (V,)."""
     return hashlib.sha256(array.astype("<f8").tobytes()).hexdigest()
 
 
 def read_inputs(run: RunDirectory) -> Inputs | None:
-    """What a run was begun with; None where it has not got so far.
+    """Read the recorded inputs of a run; None if its search has not started.
 
-    Raises:
-        UsageError: it has, and its manifest does not tell; or its spec is another by now.
+    Raise a UsageError if the manifest is missing or damaged, or if the spec has changed.
     """
     if not run.manifest.exists() and not run.has_begun:
         return None
@@ -93,8 +87,7 @@ def read_inputs(run: RunDirectory) -> Inputs | None:
         inputs = _inputs(run.manifest)
     except UsageError as error:
         raise UsageError(
-            f"{error}; so nothing tells what the run was begun with: "
-            "start a new one from its prompt (search.init = 'prompt')"
+            f"{error}; so the inputs of the run are unknown: start a new run from its prompt (search.init = 'prompt')"
         ) from error
     if inputs.spec is not None:
         _refuse_changed_spec(run, inputs.spec, run.read_spec())
@@ -102,13 +95,11 @@ def read_inputs(run: RunDirectory) -> Inputs | None:
 
 
 def check_inputs(run: RunDirectory) -> None:
-    """Refuse to go on where the model, the target or the spec is another than the run was begun with.
-
-    What has to be downloaded or converted first is left to the worker.
+    """Check that the model and the spec of a run are unchanged. The worker checks a model that is not prepared.
 
     Raises:
-        NotFoundError: the model is gone.
-        UsageError: something has changed; the text names it.
+        NotFoundError: the model is missing.
+        UsageError: an input has changed; the text names it.
     """
     from distprompt_tui.models.recorded import folder_at_hand
 
@@ -118,24 +109,16 @@ def check_inputs(run: RunDirectory) -> None:
 
 
 def read_run_target(run: RunDirectory, inputs: Inputs | None) -> NDArray[np.float64]:
-    """A run's target, (V,).
-
-    Raises:
-        UsageError: it cannot be read, or is another than the run was begun with.
-    """
+    """Read a run's target, (V,); raise a UsageError if it is unreadable or has changed."""
     from distprompt_tui.storage.npy import read_target
 
     target = read_target(run.target)
     if inputs is not None and inputs.target not in (None, array_sha256(target)):
-        raise UsageError(f"{run.target} is not the target that {run.name} was begun with: put the old file back")
+        raise UsageError(f"{run.target} is not the original target of {run.name}: restore the old file")
     return target
 
 
 def _inputs(path: Path) -> Inputs:
-    """
-    Raises:
-        UsageError: the file cannot be read, or a field is something else than it should be.
-    """
     manifest = read_json(path)
     try:
         found = convert(manifest, _Recorded)
@@ -155,13 +138,12 @@ def _refuse_changed_spec(run: RunDirectory, before: RunSpec, now: RunSpec) -> No
         told = [f"{name} was {_short(old.get(name))} and is {_short(new.get(name))}" for name in changed[:_MOST_NAMED]]
         more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
         raise UsageError(
-            f"{run.spec_file} has changed since the run was begun: {', '.join(told)}{more}; "
-            "put it back, or start a new run of the changed spec"
+            f"{run.spec_file} has changed since the start of the run: {', '.join(told)}{more}; "
+            "restore it, or start a new run with the changed spec"
         )
 
 
 def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """Values of a nested table by their dotted names."""
     if isinstance(value, dict) and value:
         for key, part in value.items():
             yield from _leaves(part, f"{name}.{key}" if name else key)

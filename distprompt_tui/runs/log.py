@@ -1,4 +1,4 @@
-"""The worker's own output: what a library or a crash wrote."""
+"""The worker's log: the output of libraries and tracebacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LOG_TAIL_BYTES = 65_536
 
 
 def read_log(path: Path) -> list[str]:
-    """The last lines of a worker's output; none where there is no file. Not yet safe for a terminal."""
+    """Return the last lines of a log, empty without a file. The lines are not sanitized for a terminal."""
     try:
         with open_regular(path) as file:
             file.seek(0, 2)

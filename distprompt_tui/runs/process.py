@@ -1,4 +1,4 @@
-"""The worker as an operating-system process: start it, see whether it lives, ask it things, end it."""
+"""The worker process: start it, find it, send it requests, stop it."""
 
 from __future__ import annotations
 
@@ -28,51 +28,46 @@ from distprompt_tui.storage.lock import lock_holder, take_lock, write_holder
 from distprompt_tui.storage.safe_io import is_owned_by_user, open_private
 
 EditCommand = Literal["lock", "unlock", "edit"]
-"""What can be done to the prompt: `position` says where, counted from 0; with "edit", `token` is the id to put in."""
+"""Changes of the prompt at `position`, counted from 0; "edit" replaces the token by the id `token`."""
 
 Command = Literal["pause", "resume", "stop", EditCommand]
 
 WORKER_MODULE = "distprompt_tui.worker"
 
 WORKER_ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "passive"}
-"""OpenMP's idle threads sleep instead of spinning, so that a search does not slow the app beside it."""
+"""OpenMP's idle threads sleep instead of spinning, so that a search does not slow down the app."""
 
-STOP_GRACE_SECONDS = 2.0
-"""How long a worker has after `stop` before it gets TERM."""
-
+STOP_GRACE_SECONDS = 2.0  # between `stop` and SIGTERM
 SILENT_SECONDS = 60.0
-"""A worker that has not acknowledged `stop` and shows no sign of life for so long is killed. Its heart beats every two
-seconds; on a machine that swaps, later."""
+"""A worker that has not acknowledged `stop` is killed after this time without heartbeats or events. The heartbeat
+interval is two seconds, longer on a machine that swaps."""
 
-
-ENDING_SECONDS = 10.0
-"""How long a worker has to go after its last event; unloading its libraries takes some tenths of a second."""
+ENDING_SECONDS = 10.0  # limit for the exit after the last event; unloading libraries takes some tenths of a second
 
 
 def start_run(spec: RunSpec, runs_dir: Path) -> RunDirectory:
-    """Make a run directory and start its worker, which outlives this process and this terminal.
+    """Create a run directory and start its worker, which keeps running after this process and its terminal end.
 
-    Raises:
-        UsageError: as in `create_run` and `start_worker`; no run is left behind then.
+    Errors are those of `create_run` and `start_worker`; the run directory is then removed.
     """
     run = create_run(spec, runs_dir)
     try:
         start_worker(run)
     except UsageError:
-        shutil.rmtree(run.path, ignore_errors=True)  # made above, and no worker was started on it
+        shutil.rmtree(run.path, ignore_errors=True)  # no worker uses it
         raise
     return run
 
 
 def start_worker(run: RunDirectory) -> None:
-    """Start a worker on an existing run directory, in a session of its own, its output in `worker.log`.
+    """Start a worker on an existing run directory, in a new session, with its output in `worker.log`.
 
-    The run's lock is taken here and handed to the worker, so there is no moment at which a second one could start.
+    This process acquires the run's lock and passes it to the worker, so that no second worker can start in between.
 
     Raises:
-        NotFoundError: the run was begun with a model that is gone.
-        UsageError: another worker holds the run, its folder cannot be written or has no locks, a newer version began
-            it, or the model, the target or the spec is another than it was begun with.
+        NotFoundError: the run's model is missing.
+        UsageError: the run has a worker, its folder is not writable or has no locks, a newer version created it, or
+            the model or the spec has changed.
     """
     from distprompt_tui.runs.inputs import check_inputs
 
@@ -96,7 +91,7 @@ def start_worker(run: RunDirectory) -> None:
         try:
             write_holder(lock, worker.pid)
         except BaseException:
-            worker.kill()  # nobody could find it
+            worker.kill()  # without its id in the lock file, nothing could stop it
             raise
     except BlockingIOError:
         raise UsageError(f"{run.name} already has a worker (process {worker_pid(run)})") from None
@@ -108,20 +103,19 @@ def start_worker(run: RunDirectory) -> None:
 
 
 def worker_pid(run: RunDirectory) -> int | None:
-    """The living worker's process id; None where no worker holds the run."""
+    """Return the process id of the run's worker; None without a worker."""
     return lock_holder(run.lock)
 
 
 def delete_run(run: RunDirectory) -> None:
-    """Delete an ended run's folder, for good.
+    """Permanently delete the folder of a run without a worker.
 
-    Its spec goes first, under the worker's lock: no worker can start on what is left, and what is left is no run.
+    The spec is deleted first, under the worker's lock: the rest is not a run, and no worker can start on it.
 
-    Raises:
-        UsageError: a worker holds the run, the folder is none of a run, or it cannot be deleted.
+    Raise a UsageError if the run has a worker, or if the folder is not a run or cannot be deleted.
     """
     if run.path.is_symlink() or not run.control.is_file():
-        raise UsageError(f"{run.path} is not deleted: it is not a run's own folder")
+        raise UsageError(f"{run.path} is not deleted: it is not a run directory")
     try:
         lock = open_private(run.lock, os.O_RDWR)
         try:
@@ -137,16 +131,11 @@ def delete_run(run: RunDirectory) -> None:
 
 
 def new_request_id() -> str:
-    """An id for a request, unlike those of all viewers."""
     return secrets.token_hex(8)
 
 
 def send(run: RunDirectory, command: Command, request_id: str | None = None, **fields: int) -> None:
-    """Ask the worker for something; it answers with a `control` event that has the request's id.
-
-    Raises:
-        UsageError: the run's folder cannot be written.
-    """
+    """Send a request; the worker answers with a `control` event with its id. Raise a UsageError if this fails."""
     request = {"t": round(time.time(), 3), "id": request_id or new_request_id(), "command": command, **fields}
     try:
         descriptor = open_private(run.control, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
@@ -155,7 +144,7 @@ def send(run: RunDirectory, command: Command, request_id: str | None = None, **f
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise UsageError(f"{run.name} cannot be told to {command}: {error.strerror}") from error
+        raise UsageError(f"cannot send {command} to {run.name}: {error.strerror}") from error
 
 
 def stop(
@@ -164,28 +153,27 @@ def stop(
     silent_seconds: float = SILENT_SECONDS,
     force: threading.Event | None = None,
 ) -> bool:
-    """End a run: ask first, then TERM, which asks too. Blocks until the worker is gone.
+    """Stop a run's worker, if it has one: send `stop`, later SIGTERM, and block until the worker has exited.
 
-    A worker that has acknowledged, or that shows signs of life, is waited for, however long its step takes. One that
-    does neither is killed, and the run's end is recorded as `FORCED`.
+    There is no time limit for a worker that has acknowledged the request or is active. Any other worker is killed, and
+    the run ends with the reason `FORCED`.
 
     Args:
-        run: a run; nothing is done where it has no worker.
-        grace_seconds: between the request and TERM.
-        silent_seconds: without an acknowledgement or a sign of life, after which the worker is killed.
-        force: kill it at once when this is set.
+        grace_seconds: between the request and SIGTERM.
+        silent_seconds: without acknowledgement or activity until the worker is killed.
+        force: kills the worker immediately once it is set.
 
     Returns:
         Whether the worker ended without being killed.
 
     Raises:
-        UsageError: the worker is another user's, who alone can stop it.
+        UsageError: the worker belongs to another user.
     """
     answers = Tailer(run.events, decode_light_event, _size(run.events))
     acknowledged = is_asked_twice = False
     try:
         send(run, "stop")
-    except UsageError:  # TERM asks too
+    except UsageError:  # SIGTERM below stops it too
         if worker_pid(run) is not None and not is_owned_by_user(run.lock):
             raise
     began = heard = time.monotonic()
@@ -209,7 +197,6 @@ def stop(
 
 
 def _signs_of_life(run: RunDirectory) -> tuple[int, int]:
-    """What changes while a worker lives, in a long step too: when its heart beat last, and how much it has recorded."""
     try:
         beat = run.heartbeat.stat().st_mtime_ns
     except OSError:
@@ -218,10 +205,7 @@ def _signs_of_life(run: RunDirectory) -> tuple[int, int]:
 
 
 def _kill(run: RunDirectory, pid: int) -> None:
-    """Kill a worker and record the end of its run.
-
-    The worker is halted while the end is recorded: no viewer sees the run without worker and end, which is a crash.
-    """
+    """Kill a worker. It is halted until the end is recorded, because a run without a worker and an end is "crashed"."""
     if not _signal(run.lock, pid, signal.SIGSTOP):
         return
     try:
@@ -230,16 +214,15 @@ def _kill(run: RunDirectory, pid: int) -> None:
             events = EventWriter(run.events)
             events.write(schema.Ended(FORCED))
             events.close()
-    except OSError:  # it cannot be recorded: the run will be listed as crashed
+    except OSError:  # the run will be listed as crashed
         pass
     finally:
         _signal(run.lock, pid, signal.SIGKILL)
 
 
 def _signal(lock: Path, pid: int, number: signal.Signals) -> bool:
-    """Send a signal to the holder of a lock; whether it was sent. The holder of another user's lock gets none."""
     try:
-        if lock.stat().st_uid != os.geteuid():  # it could name any process
+        if lock.stat().st_uid != os.geteuid():  # another user's file could contain the id of any process
             return False
         os.kill(pid, number)
     except (FileNotFoundError, ProcessLookupError):
@@ -248,7 +231,6 @@ def _signal(lock: Path, pid: int, number: signal.Signals) -> bool:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file; 0 where there is none."""
     try:
         return path.stat().st_size
     except OSError:
@@ -256,16 +238,7 @@ def _size(path: Path) -> int:
 
 
 def terminate_lock_holder(lock: Path, signals: Sequence[signal.Signals], grace_seconds: float) -> bool:
-    """Send the process that holds a lock one signal after the other until it is gone. Blocks until then.
-
-    Args:
-        lock: where its id stands.
-        signals: the mildest first.
-        grace_seconds: that it has after each.
-
-    Returns:
-        Whether it ended without being killed.
-    """
+    """Send signals in turn, `grace_seconds` apart, to a lock's holder; return whether it ended without SIGKILL."""
     for number in signals:
         if (pid := lock_holder(lock)) is not None:
             _signal(lock, pid, number)
@@ -275,11 +248,7 @@ def terminate_lock_holder(lock: Path, signals: Sequence[signal.Signals], grace_s
 
 
 def wait_for_end(run: RunDirectory, pid: int | None) -> None:
-    """Block until the worker that has written its `ended` is gone; one that does not go is killed: nothing is lost.
-
-    Args:
-        pid: of that worker. Another one that took the run up since is left alone.
-    """
+    """Block until the worker `pid`, which has written `ended`, has exited; kill it after `ENDING_SECONDS`."""
     deadline = time.monotonic() + ENDING_SECONDS
     while pid is not None and worker_pid(run) == pid:
         if time.monotonic() > deadline:

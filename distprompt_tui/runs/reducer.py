@@ -1,4 +1,4 @@
-"""From events to a run's state. It is pure, and live view, replay, `--json` and tests share it."""
+"""Pure functions from events to the state of a run, shared by live view, replay and `--json`."""
 
 from __future__ import annotations
 
@@ -13,22 +13,18 @@ from distprompt_tui.runs import schema
 from distprompt_tui.runs.schema import Divergences, Event, Snapshot, Step
 from distprompt_tui.runs.state import RunState
 
-MAX_CURVE_POINTS = 4096
-"""A curve that grows beyond this loses every second point: a plot has a few hundred columns."""
-
-MAX_ANSWERED = 256
-"""Ids of answered requests that are kept. A viewer reads the events a few times a second."""
-
+MAX_CURVE_POINTS = 4096  # longer curves lose every second point; a plot has a few hundred columns
+MAX_ANSWERED = 256  # ids of answered requests that are kept; viewers read the events a few times a second
 MAX_WARNINGS = 20
 
 
 def reduce(state: RunState, event: Event) -> RunState:
-    """The state after one event. An event of an unknown type changes only the time."""
+    """Return the state after one event. An event of an unknown type changes only the time."""
     return reduce_all((event,), state)
 
 
 def reduce_all(events: Iterable[Event], state: RunState | None = None) -> RunState:
-    """The state after many events. A series of steps and snapshots costs one new state, not one each."""
+    """Return the state after many events. Consecutive steps and snapshots are combined into one new state."""
     state = state or RunState()
     for is_infrequent, group in groupby(events, key=lambda event: type(event) in _HANDLERS):
         if not is_infrequent:
@@ -40,7 +36,7 @@ def reduce_all(events: Iterable[Event], state: RunState | None = None) -> RunSta
 
 
 def state_at(state: RunState, snapshot: Snapshot) -> RunState:
-    """The state of a run at a recorded snapshot. The curves stay whole, and so do bounds and phase."""
+    """Return the state of a run at a recorded snapshot. Curves, bounds and phase stay the same."""
     before = bisect_right(state.curve, snapshot.step, key=lambda point: point.step)
     point = state.curve[before - 1] if before else None
     return replace(
@@ -70,7 +66,7 @@ _STARTED_FIELDS = {field.name for field in fields(RunState)} & {*schema.Started.
 def _started(state: RunState, event: schema.Started) -> RunState:
     if event.v is not None and event.v > schema.FORMAT_VERSION:
         state = _add_warning(
-            state, f"a newer version of this program writes this run (format {event.v}): not all of it may be shown"
+            state, f"a newer version of this program wrote this run (format {event.v}): some data may not be shown"
         )
     copied: dict[str, Any] = {name: getattr(event, name) for name in _STARTED_FIELDS}
     return replace(
@@ -86,10 +82,7 @@ def _started(state: RunState, event: schema.Started) -> RunState:
 
 
 def _reduce_frequent(state: RunState, events: Iterable[Event]) -> RunState:
-    """Steps, snapshots, and events of which only the time counts: gathered in a dictionary, one new state at the end.
-
-    Copying the state for each of them would take seconds on a long run.
-    """
+    """Combine events without a handler into one new state. Copying it for each event takes seconds on a long run."""
     names = ("updated_at", "step", "kl", "start_kl", "best_kl", "best_step", "best_at", "entropy", "seconds")
     acc: dict[str, Any] = {name: getattr(state, name) for name in (*names, "memory", "utilization", "snapshot")}
     curve, readings = list(state.curve), list(state.readings)
@@ -114,7 +107,7 @@ def _step(acc: dict[str, Any], curve: list[Step], event: Step) -> None:
 def _snapshot(acc: dict[str, Any], readings: list[Divergences], event: Divergences) -> None:
     reading = Divergences(event.step, event.kl, event.entropy, event.reverse_kl, event.js, event.tv)
     if readings and readings[-1].step == reading.step:
-        readings[-1] = reading  # the last snapshot of a step counts: at its end, a search measures the best prompt
+        readings[-1] = reading  # at its end, a search measures the best prompt
     else:
         _append(readings, reading)
     if isinstance(event, Snapshot):
@@ -122,7 +115,6 @@ def _snapshot(acc: dict[str, Any], readings: list[Divergences], event: Divergenc
 
 
 def _append(points: list[Any], point: Any) -> None:
-    """Every second point is removed where there are too many; the first and the newest stay."""
     points.append(point)
     if len(points) > MAX_CURVE_POINTS:
         points[:] = [*points[:-1:2], point]
@@ -151,7 +143,7 @@ def _add_warning(state: RunState, text: str) -> RunState:
 
 
 def _resumed(state: RunState, event: schema.Resumed) -> RunState:
-    """A worker resumed the run at `step`: that step and later ones are reported again."""
+    """Remove `event.step` and later steps: the new worker reports them again."""
     step = event.step
     kept = state.best_step is not None and state.best_step < step
     return replace(
@@ -171,7 +163,7 @@ def _resumed(state: RunState, event: schema.Resumed) -> RunState:
 
 
 def _ended(state: RunState, event: schema.Ended) -> RunState:
-    """The numbers become those of the best prompt, where it was measured: the last step had another one."""
+    """Set the measurements of the best prompt, if there are any: the last step had another prompt."""
     measured = schema.read_result(event.result)
     return replace(
         state,

@@ -1,4 +1,4 @@
-"""The events of a run: one struct for each type, which the worker encodes and viewers decode.
+"""The event types of a run, encoded by the worker and decoded by viewers.
 
 Each event is one JSON object in `events.jsonl` with the field `type`, the tag of its struct. Unknown types and unknown
 fields are ignored. Divergences, entropies and surprisals are in nats, times in seconds.
@@ -21,21 +21,15 @@ FORMAT_VERSION = 1
 
 
 class Event(Struct, frozen=True, kw_only=True):
-    """The fields of every event.
+    """The fields of every event."""
 
-    Attributes:
-        v: format version.
-        seq: number of the event in its file, from 0 without gaps.
-        t: Unix time.
-    """
-
-    v: Count | None = None
-    seq: Count | None = None
-    t: NonNegative | None = None
+    v: Count | None = None  # format version
+    seq: Count | None = None  # number of the event in its file, from 0 without gaps
+    t: NonNegative | None = None  # Unix time
 
 
 class Progress(Event, frozen=True, tag="progress"):
-    """Work before or beside the search; `fraction` in 0..1 where it is known."""
+    """Progress of other work than the search; `fraction` in 0..1 if known."""
 
     stage: str
     text: str
@@ -43,7 +37,7 @@ class Progress(Event, frozen=True, tag="progress"):
 
 
 class Budget(Struct, frozen=True):
-    """Limits of a search: steps, seconds, and the divergence at which it may stop."""
+    """Limits of a search: steps, seconds, and the divergence at which it stops."""
 
     steps: Count | None = None
     seconds: NonNegative | None = None
@@ -51,13 +45,6 @@ class Budget(Struct, frozen=True):
 
 
 class Started(Event, frozen=True, tag="started"):
-    """The search and its inputs.
-
-    Attributes:
-        vocab_size: number of tokens that a target may use.
-        bos: what precedes texts, where it differs from the tokenizer's own rule.
-    """
-
     run: str
     preset: str
     model: str
@@ -65,61 +52,39 @@ class Started(Event, frozen=True, tag="started"):
     length: Count
     device: str
     dtype: str
-    vocab_size: Count
+    vocab_size: Count  # number of tokens that a target may use
     tokenizer_file: str
     recipe: str
     entropy_target: NonNegative
     uniform_kl: Finite
     budget: Budget
-    bos: str | None = None
+    bos: str | None = None  # description of the BOS token if it differs from the tokenizer's default
 
 
 class Step(Event, frozen=True, tag="step"):
-    """One reported step.
-
-    Attributes:
-        seconds: of searching until then.
-        positions: work so far, in token positions through the backbone.
-        memory: bytes on the worker's device.
-        utilization: percent of one core, or of a GPU's time.
-    """
-
     step: Count
     kl: Finite
     best_kl: Finite
     entropy: NonNegative
-    seconds: NonNegative
+    seconds: NonNegative  # search time
     best_step: Count
-    positions: Count | None = None
-    memory: Count | None = None
-    utilization: NonNegative | None = None
+    positions: Count | None = None  # token positions run through the backbone so far
+    memory: Count | None = None  # bytes on the worker's device
+    utilization: NonNegative | None = None  # percent of one core, or of a GPU's time
 
 
 class PromptToken(Struct, frozen=True, omit_defaults=True):
-    """One position of a prompt.
+    """One position of a prompt. `cosine`, `norm` and `distance` are None in hard prompts."""
 
-    Attributes:
-        id: the token; for a soft prompt the nearest one by cosine.
-        text: its string, not yet made safe for a terminal.
-        cosine: of the vector with that token's embedding; None in hard prompts.
-        norm: length of the vector over the mean length of the vocabulary's; None in hard prompts.
-        changed: the step that changed this position last; None in soft prompts.
-        distance: of the vector from that token's embedding, over that mean length; None in hard prompts.
-        improvement: nats by which the divergence fell when this position changed last; None where it has never changed.
-        locked: whether the search leaves it alone.
-        surprisal: −ln P by the model itself after the tokens before it; None in soft prompts, at the first token, and
-            where it was not measured.
-    """
-
-    id: Count
-    text: str
-    cosine: Finite | None = None
-    norm: Finite | None = None
-    changed: Count | None = None
-    distance: Finite | None = None
-    improvement: Finite | None = None
+    id: Count  # for a soft prompt the nearest token by cosine
+    text: str  # not sanitized for a terminal
+    cosine: Finite | None = None  # of the vector and the token's embedding
+    norm: Finite | None = None  # of the vector, over the mean norm of the vocabulary
+    changed: Count | None = None  # step of the last change; None in soft prompts
+    distance: Finite | None = None  # between the vector and the token's embedding, over the same mean norm
+    improvement: Finite | None = None  # decrease of the divergence by the last change, nats
     locked: bool = False
-    surprisal: NonNegative | None = None
+    surprisal: NonNegative | None = None  # None in soft prompts, at the first token, and if not measured
 
 
 class TokenMass(Struct, frozen=True, array_like=True):
@@ -133,72 +98,52 @@ class TokenMass(Struct, frozen=True, array_like=True):
 
 
 class TriedToken(Struct, frozen=True, array_like=True):
-    """A token that was tried at a position, and the divergence of the prompt with it there.
-
-    `draft_only`: scored by the bfloat16 draft only, with an error of about a tenth of a nat.
-    """
+    """A candidate token at a position, and the divergence of the prompt with it."""
 
     id: Count
     text: str
     kl: Finite
-    draft_only: bool = False
+    draft_only: bool = False  # scored by the bfloat16 draft model only, with an error of about 0.1 nats
 
 
 class PositionCandidates(Struct, frozen=True, array_like=True):
-    """The tokens that were tried at a position of a hard prompt.
+    """The tokens that were tried at a position of a hard prompt."""
 
-    Attributes:
-        step: when the newest was measured.
-        kl: divergence of the prompt then; with a fluency weight, its objective.
-        tokens: the best first, the prompt's own token included.
-    """
-
-    step: Count
-    kl: Finite
-    tokens: tuple[TriedToken, ...]
+    step: Count  # of the newest measurement
+    kl: Finite  # divergence of the prompt at that step; with a fluency weight, its objective
+    tokens: tuple[TriedToken, ...]  # best first, including the prompt's token
 
 
 class Divergences(Event, frozen=True, tag="snapshot"):
-    """The numbers of a snapshot; `reverse_kl` is None where it is infinite: q > 0 where p = 0."""
+    """The numbers of a snapshot."""
 
     step: Count
     kl: Finite
     entropy: NonNegative
-    reverse_kl: Finite | None
+    reverse_kl: Finite | None  # None if it is infinite, for q > 0 at p = 0
     js: Finite
     tv: Finite
 
 
 class Snapshot(Divergences, frozen=True, tag="snapshot"):
-    """The prompt and the largest tokens of both distributions at one step.
-
-    `candidates`: the tokens that were tried at each position of a hard prompt, None where none were; empty where they
-    were not recorded.
-    """
+    """The prompt and the largest tokens of both distributions at one step. `candidates` is empty if not recorded."""
 
     prompt: tuple[PromptToken, ...]
     tokens: tuple[TokenMass, ...]
-    candidates: tuple[PositionCandidates | None, ...] = ()
+    candidates: tuple[PositionCandidates | None, ...] = ()  # by position; None without tried tokens
 
 
 class Projection(Event, frozen=True, tag="projection"):
-    """A soft prompt's nearest tokens, scored as a hard prompt: the loss between vectors and tokens.
-
-    Attributes:
-        step: at which it was measured.
-        ids: the tokens.
-        kl: their divergence.
-        median_distance: median distance of the vectors from their tokens' embeddings, over the vocabulary's mean norm.
-    """
+    """A soft prompt's nearest tokens, scored as a hard prompt."""
 
     step: Count
     ids: tuple[Count, ...]
     kl: Finite
-    median_distance: Finite
+    median_distance: Finite  # of the vectors from the tokens' embeddings, over the vocabulary's mean norm
 
 
 class Bounds(Event, frozen=True, tag="bounds"):
-    """The bounds of the target, as in `bounds.values.Bounds`; None where they are not known yet."""
+    """The bounds of the target, as in `bounds.values.Bounds`; None if not known yet."""
 
     floor: Finite | None = None
     gap: Finite | None = None
@@ -210,40 +155,25 @@ class Bounds(Event, frozen=True, tag="bounds"):
 
 
 class Best(Event, frozen=True, tag="best"):
-    """A better prompt was found at `step`."""
-
     step: Count
     kl: Finite
 
 
 class Checkpoint(Event, frozen=True, tag="checkpoint"):
-    """The state of the search was saved after `step`."""
-
     step: Count
 
 
 class Control(Event, frozen=True, tag="control", omit_defaults=True):
-    """The answer to a request of `control.jsonl`.
-
-    Attributes:
-        command: of the request.
-        outcome: "stopping", "paused", "resumed", "locked", "unlocked", "edited", "refused" or "unknown".
-        id: of the request, where it has one.
-        why: the reason of "refused".
-        position: of the prompt, that was changed.
-        token: that was put there.
-        before: divergence before the edit.
-        kl: divergence after the edit.
-    """
+    """The answer to a request of `control.jsonl`."""
 
     command: str
-    outcome: str
-    id: str | None = None
-    why: str | None = None
+    outcome: str  # "stopping", "paused", "resumed", "locked", "unlocked", "edited", "refused" or "unknown"
+    id: str | None = None  # of the request
+    why: str | None = None  # the reason of "refused"
     position: Count | None = None
-    token: Count | None = None
-    before: Finite | None = None
-    kl: Finite | None = None
+    token: Count | None = None  # new token at the position
+    before: Finite | None = None  # divergence before the edit
+    kl: Finite | None = None  # divergence after the edit
 
 
 class Warning(Event, frozen=True, tag="warning"):
@@ -253,13 +183,13 @@ class Warning(Event, frozen=True, tag="warning"):
 
 
 class Resumed(Event, frozen=True, tag="resumed"):
-    """A worker resumed the run: `step` and later steps are reported again."""
+    """A worker resumed the run; it reports `step` and later steps again."""
 
     step: Count
 
 
 class Ended(Event, frozen=True, tag="ended", omit_defaults=True):
-    """The end of the run; `result` as in `best/result.json`, None where there is none."""
+    """The end of the run; `result` as in `best/result.json`, or None."""
 
     reason: str
     result: dict[str, Any] | None = None
@@ -268,18 +198,7 @@ class Ended(Event, frozen=True, tag="ended", omit_defaults=True):
 
 
 class Result(Struct, frozen=True, kw_only=True):
-    """The measurements of a run's best prompt, as in `best/result.json`; None where one does not apply.
-
-    Attributes:
-        kl_ids: of the token ids of a hard prompt.
-        kl_string: of its text, tokenized again.
-        projected_kl: of a soft prompt's nearest tokens, with `projected_ids` and `median_distance` as in `Projection`.
-        prompt_sha256: of the vectors or ids.
-        positions: work, in token positions through the backbone.
-        length_before: of a hard prompt before it was pruned, with its divergence `kl_before`.
-        fluency_weight: weight of the mean log-likelihood in the objective.
-        from_kl: of the initial prompt in the file `from_prompt`; `from_kind` is "hard" or "soft".
-    """
+    """The measurements of a run's best prompt, as in `best/result.json`; None if not applicable."""
 
     run: str | None = None
     model: str | None = None
@@ -287,8 +206,8 @@ class Result(Struct, frozen=True, kw_only=True):
     method: str | None = None
     bos: str | None = None
     kl: Finite | None = None
-    kl_ids: Finite | None = None
-    kl_string: Finite | None = None
+    kl_ids: Finite | None = None  # divergence of the token ids of a hard prompt
+    kl_string: Finite | None = None  # divergence of its text, tokenized again
     uniform_kl: Finite | None = None
     floor: Finite | None = None
     gap: Finite | None = None
@@ -298,23 +217,23 @@ class Result(Struct, frozen=True, kw_only=True):
     gap_closed: Finite | None = None
     entropy_target: Finite | None = None
     entropy_achieved: Finite | None = None
-    projected_ids: list[Count] | None = None
+    projected_ids: list[Count] | None = None  # of a soft prompt's `Projection`, as the next two
     projected_kl: Finite | None = None
     median_distance: Finite | None = None
     prompt_ids: list[Count] | None = None
-    prompt_sha256: str | None = None
+    prompt_sha256: str | None = None  # of the vectors or ids
     prompt_text: str | None = None
     steps: Count | None = None
     best_step: Count | None = None
     seconds: NonNegative | None = None
-    positions: Count | None = None
-    length_before: Count | None = None
+    positions: Count | None = None  # token positions run through the backbone
+    length_before: Count | None = None  # of a hard prompt before pruning, with the divergence `kl_before`
     kl_before: Finite | None = None
     pruning_positions: Count | None = None
-    fluency_weight: Finite | None = None
+    fluency_weight: Finite | None = None  # weight of the mean log-likelihood in the objective
     log_likelihood: Finite | None = None
-    from_prompt: str | None = None
-    from_kind: str | None = None
+    from_prompt: str | None = None  # file of the initial prompt, with the divergence `from_kl`
+    from_kind: str | None = None  # "hard" or "soft"
     from_kl: Finite | None = None
     reason: str | None = None
 
@@ -329,7 +248,7 @@ _LIGHT_EVENTS = msgspec.json.Decoder(reduce(or_, _LIGHT))
 
 
 def decode_event(line: bytes) -> Event:
-    """The event in a line of JSON; only its common fields where its type is unknown or a field is invalid.
+    """Decode an event from a line of JSON; only its common fields if its type is unknown or a field is invalid.
 
     Raises:
         ValueError: the line is not the JSON object of an event.
@@ -339,7 +258,7 @@ def decode_event(line: bytes) -> Event:
 
 
 def decode_light_event(line: bytes) -> Event:
-    """As `decode_event`, with `Divergences` instead of a whole `Snapshot`, which takes a tenth of the time."""
+    """Decode as `decode_event`, but a snapshot as `Divergences`, which takes a tenth of the time."""
     event = _decode(_LIGHT_EVENTS, line)
     if not isinstance(event, Divergences) and (renamed := rename_fields(line)) != line:
         event = _decode(_LIGHT_EVENTS, renamed)
@@ -347,18 +266,18 @@ def decode_light_event(line: bytes) -> Event:
 
 
 def decode_header(line: bytes) -> Event:
-    """The common fields of the event in a line of JSON; errors as in `decode_event`."""
+    """Decode the common fields of an event; errors as in `decode_event`."""
     return _ANY.decode(line)
 
 
 def decode_bounds(line: bytes) -> Bounds:
-    """The bounds in a line of JSON; errors as in `decode_event`, also where the event is of another type."""
-    _BOUNDS.decode(line)  # most events have another type, which ends here
+    """Decode a bounds event; errors as in `decode_event`, also for other event types."""
+    _BOUNDS.decode(line)  # fails for most events, because they have another type
     return _BOUNDS.decode(rename_fields(line))
 
 
 def read_snapshot(fields: Mapping[str, Any] | None) -> Snapshot | None:
-    """The snapshot in a JSON object; None where a field is missing or invalid."""
+    """Return the snapshot in a JSON object; None if a field is missing or invalid."""
     try:
         return msgspec.convert(fields, Snapshot)
     except ValueError:
@@ -366,7 +285,7 @@ def read_snapshot(fields: Mapping[str, Any] | None) -> Snapshot | None:
 
 
 def read_result(fields: Mapping[str, Any] | None) -> Result:
-    """The result in a JSON object; an empty one where a field is invalid."""
+    """Return the result in a JSON object; an empty one if a field is invalid."""
     try:
         return msgspec.convert(fields or {}, Result)
     except ValueError:

@@ -10,19 +10,16 @@ from distprompt_tui.runs.schema import Divergences, Progress, Projection, Snapsh
 
 Phase = Literal["starting", "preparing", "searching", "paused", "ended"]
 
-FORCED = "stopped (forced)"
-"""The reason for the end of a run whose worker was killed on request."""
-
+FORCED = "stopped (forced)"  # reason for the end of a run if its worker was killed on request
 NO_BOUNDS = Bounds()
-"""Nothing is known yet."""
 
 
 @dataclass(frozen=True)
 class RunState:
     """The state of a run. Divergences and entropies are in nats, `*_at` in Unix seconds, other times in seconds.
 
-    Fields that `schema.Started` and `schema.Step` have too are described there. `answered` holds the ids of the latest
-    requests that the worker has answered.
+    `schema.Started` and `schema.Step` describe the fields of the same names. `answered` contains the ids of the latest
+    answered requests.
     """
 
     phase: Phase = "starting"
@@ -69,7 +66,7 @@ class RunState:
 
     @property
     def steps_per_second(self) -> float | None:
-        """Speed over the newest points of the curve."""
+        """Speed over the last 30 points of the curve."""
         recent = self.curve[-30:]
         if len(recent) < 2 or recent[-1].seconds <= recent[0].seconds:
             return None
@@ -77,12 +74,11 @@ class RunState:
 
     @property
     def seconds_per_step(self) -> float | None:
-        """What a step takes now."""
         return 1 / self.steps_per_second if self.steps_per_second else None
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the budget is spent, at the present speed."""
+        """Time until the budget is spent, at the present speed."""
         estimates = []
         if self.steps_planned is not None and (speed := self.steps_per_second):
             estimates.append((self.steps_planned - self.step) / speed)
@@ -92,10 +88,8 @@ class RunState:
 
     @property
     def excess(self) -> float | None:
-        """Best divergence − head optimum, nats."""
         return self.bounds.excess(self.best_kl)
 
     @property
     def gap_closed(self) -> float | None:
-        """Share of the way from the initial prompt's divergence to the head optimum."""
         return self.bounds.gap_closed(self.best_kl, self.start_kl)

@@ -1,5 +1,4 @@
-"""Runs in a line each, living and ended: from their specs and the ends of their events, read again only where a file
-has changed."""
+"""Summaries of runs from their specs and last events. They are read again only if a file has changed."""
 
 from __future__ import annotations
 
@@ -23,18 +22,15 @@ if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
     from distprompt_tui.storage.safe_io import Unreadable
 
-_TAIL_BYTES = 131_072
-"""Holds at least one step event between two of the largest snapshots."""
+_TAIL_BYTES = 131_072  # enough for one step event between two of the largest snapshots
 
 SortKey = Literal["newest", "best", "excess", "target", "model", "state"]
 ORDERS: tuple[SortKey, ...] = ("newest", "best", "excess", "target", "model", "state")
-"""`latest`: the living ones first. Numbers: the smallest first, what is not known last."""
+"""`newest` lists active runs first. Numbers are sorted in ascending order, unknown values last."""
 
 
 @dataclass(frozen=True)
 class RunLabel:
-    """What a run is, known from its spec before the worker has said anything."""
-
     preset: str = ""
     model: str = ""
     method: str = ""
@@ -44,60 +40,42 @@ class RunLabel:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One run; divergences and entropies in nats, None where they are not known (yet).
-
-    Attributes:
-        state: "running", "paused", "crashed", the reason why it ended, or "unreadable".
-        steps_planned: the budget.
-        entropy: of the achieved distribution.
-        seconds_per_step: None before the second step.
-        changed_at: its last event, Unix seconds.
-        file_version: what the files were when they were read.
-        scan_offset: bytes of the event file that were searched for the head optimum.
-        made_at: when it was begun, Unix seconds.
-        problem: why nothing of it can be read; empty where that is not so.
-    """
+    """Summary of one run; divergences and entropies in nats, times in Unix seconds, None if unknown."""
 
     run: RunDirectory
     title: RunLabel
-    state: str
+    state: str  # "running", "paused", "crashed", the reason for its end, or "unreadable"
     best_kl: float | None
     head_optimum: float | None
-    entropy: float | None
+    entropy: float | None  # of the achieved distribution
     step: int
     steps_planned: int | None
-    seconds_per_step: float | None
-    changed_at: float
-    file_version: object = None
-    scan_offset: int = 0
+    seconds_per_step: float | None  # None before the second step
+    changed_at: float  # time of the last event
+    file_version: object = None  # state of the files when they were read
+    scan_offset: int = 0  # bytes of the event file already searched for the head optimum
     made_at: float = 0.0
-    problem: str = ""
+    problem: str = ""  # why the run is unreadable
 
     @property
     def is_live(self) -> bool:
-        """Whether a worker is at work on it."""
         return self.state in ("running", "paused")
 
     @property
     def is_resumable(self) -> bool:
-        """Whether it ended before its time, so that a new worker would have something to do."""
+        """Whether the run ended before its budget was spent."""
         return self.state in ("crashed", "stopped", FORCED, "error")
 
     @property
     def excess(self) -> float | None:
-        """Best divergence − head optimum."""
         return Bounds(head_optimum=self.head_optimum).excess(self.best_kl)
 
 
 def read_runs(runs_dir: Path, known: Iterable[RunSummary] = ()) -> list[RunSummary]:
-    """All runs, the newest first; then what lies among them and cannot be read.
-
-    Args:
-        runs_dir: the folder of all runs.
-        known: from an earlier call: what has not changed since is not read again.
+    """Read all runs, newest first, then the unreadable entries. Unchanged runs keep their summaries in `known`.
 
     Raises:
-        UsageError: the folder itself cannot be read.
+        UsageError: `runs_dir` cannot be read.
     """
     from distprompt_tui.runs.directory import list_entries
 
@@ -107,11 +85,11 @@ def read_runs(runs_dir: Path, known: Iterable[RunSummary] = ()) -> list[RunSumma
 
 
 def summarise(run: RunDirectory, known: RunSummary | None = None) -> RunSummary:
-    """A run's line. A damaged or half-written file leaves its part unknown."""
+    """Summarise a run. Values from a damaged or incomplete file are unknown."""
     from distprompt_tui.runs.directory import made_at
     from distprompt_tui.runs.process import worker_pid
 
-    # Before the events: a worker that ends in between has written its `ended` first.
+    # Checked before the events are read: a worker writes `ended` before it exits.
     alive = worker_pid(run) is not None
     changed = _change(run.events) or _change(run.spec_file)
     file_version = (alive, changed)
@@ -142,7 +120,6 @@ def summarise(run: RunDirectory, known: RunSummary | None = None) -> RunSummary:
 
 
 def _unreadable(entry: Unreadable) -> RunSummary:
-    """The line of an entry of which nothing can be read."""
     from distprompt_tui.runs.directory import RunDirectory
 
     title = RunLabel(preset=entry.path.name)
@@ -151,7 +128,7 @@ def _unreadable(entry: Unreadable) -> RunSummary:
 
 
 def as_dict(summary: RunSummary) -> dict[str, Any]:
-    """A run's line as JSON has it, with the names of `best/result.json`."""
+    """Return a summary as a JSON object, with the names of `best/result.json`."""
     return {
         "run": str(summary.run.path),
         "state": summary.state,
@@ -168,7 +145,7 @@ def as_dict(summary: RunSummary) -> dict[str, Any]:
 
 
 def sorted_runs(runs: Iterable[RunSummary], order: SortKey) -> list[RunSummary]:
-    """The runs in another order; where two are alike, the newer one first."""
+    """Sort runs; among equal ones, the newer one comes first."""
     latest = sorted(runs, key=lambda summary: (summary.made_at, summary.run.name), reverse=True)
     if order == "newest":
         return sorted(latest, key=lambda summary: not summary.is_live)
@@ -184,13 +161,13 @@ def sorted_runs(runs: Iterable[RunSummary], order: SortKey) -> list[RunSummary]:
 
 
 def matching_runs(runs: Iterable[RunSummary], text: str) -> list[RunSummary]:
-    """The runs in whose state, target, model, method or name every word of a text occurs."""
+    """Return the runs with every word of a text in their state, target, model, method or name."""
     words = text.casefold().split()
     return [summary for summary in runs if all(word in _words_of(summary) for word in words)]
 
 
 def seconds_per_step(runs: Sequence[RunSummary], title: RunLabel) -> float | None:
-    """What a step took in the newest run of the same model and method; None where there was none."""
+    """Return the seconds per step of the newest run with the same model and method; None without one."""
     for summary in sorted(runs, key=lambda summary: -summary.changed_at):
         same = (summary.title.model, summary.title.method) == (title.model, title.method)
         if same and summary.seconds_per_step is not None:
@@ -199,7 +176,7 @@ def seconds_per_step(runs: Sequence[RunSummary], title: RunLabel) -> float | Non
 
 
 def read_spec_fields(spec_file: Path) -> dict[str, Any]:
-    """A run's spec as plain values, for viewers that must show old and damaged ones too; empty where it is neither."""
+    """Read a run's spec as plain values, without validation; empty if the file is unreadable."""
     from distprompt_tui.config.toml_files import read_toml
 
     try:
@@ -209,7 +186,7 @@ def read_spec_fields(spec_file: Path) -> dict[str, Any]:
 
 
 def title_of(spec: dict[str, Any], name: str) -> RunLabel:
-    """The title of a spec as plain values; the run's name where they do not make one."""
+    """Return the label of a spec, or the run's name if a field is missing or invalid."""
     try:
         search = spec["search"]
         fields = {
@@ -231,12 +208,12 @@ def _state(state: RunState, alive: bool) -> str:
 
 
 def _last_events(path: Path, size: int) -> list[Event]:
-    """The last events of a file of `size` bytes. The part of a line before them is not JSON and is skipped."""
+    """Read the last events of a file of `size` bytes. A partial first line is not valid JSON and is skipped."""
     return Tailer(path, decode_light_event, max(size - _TAIL_BYTES, 0)).read()
 
 
 def _find_head_optimum(path: Path, start: int) -> tuple[float | None, int]:
-    """The head optimum in the events from the byte `start`, or None, and the byte up to which they were read."""
+    """Return the head optimum in the events from byte `start`, or None, and the byte up to which they were read."""
     tailer = Tailer(path, decode_bounds, start)
     found = (bounds.head_optimum for _, bounds in tailer.read_with_offsets() if bounds.head_optimum is not None)
     return next(found, None), tailer.offset

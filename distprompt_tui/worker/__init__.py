@@ -1,1 +1,1 @@
-"""The process that runs one search and writes what happens into its run directory."""
+"""The process that runs one search and records it in the run directory."""

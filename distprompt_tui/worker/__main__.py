@@ -1,6 +1,6 @@
 """`python -m distprompt_tui.worker RUN [CONTROL_OFFSET]`: prepare, load, search, record.
 
-Started by `runs.process.start_worker`, which passes the size of the control file: later requests are this worker's.
+`runs.process.start_worker` passes the size of the control file; this worker processes only later requests.
 """
 
 from __future__ import annotations
@@ -23,32 +23,28 @@ from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.runs.isolation import open_standard_streams
 
 HEARTBEAT_SECONDS = 2.0
-NICENESS = 5
-"""The viewer beside the worker answers keys first."""
-
+NICENESS = 5  # gives the viewer's key handling priority
 DISK_TROUBLES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
-RESERVE_BYTES = 1 << 16
-"""Held on the disk while the worker lives, so that the run can say that the disk is full."""
+RESERVE_BYTES = 1 << 16  # disk space that the worker frees to report a full disk
 
 
 class Terminated(BaseException):
-    """TERM came before the search could listen to it."""
+    """SIGTERM arrived before the search installed its handler."""
 
 
 def main() -> int:
-    """Run the whole of one run directory; the exit code says whether it went well."""
     open_standard_streams()
     run = RunDirectory(Path(sys.argv[1]))
     signal.signal(signal.SIGTERM, _raise_terminated)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # whoever started this may go
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the search outlives the terminal
     os.nice(NICENESS)
     events = None
     try:
         events = EventWriter(run.events)
-        run.ballast.write_bytes(os.urandom(RESERVE_BYTES))  # zeros would be stored as nothing by some file systems
+        run.ballast.write_bytes(os.urandom(RESERVE_BYTES))  # some file systems store no zeros
         threading.Thread(target=_heartbeat, args=(run.heartbeat,), daemon=True).start()
-        from distprompt_tui.worker.session import run_session  # torch: seconds; the heart already beats
+        from distprompt_tui.worker.session import run_session  # imports torch, which takes seconds
 
         run_session(run, events, int(sys.argv[2]) if len(sys.argv) > 2 else None)
     except Terminated:
@@ -67,7 +63,7 @@ def main() -> int:
 
 
 def _end(run: RunDirectory, events: EventWriter | None, **fields: Any) -> int:
-    """Say why there is no result, in the events, or in the log where that does not work; the exit code."""
+    """Record the end of a run without a result, in the log if the event file is not writable; return the exit code."""
     try:
         run.ballast.unlink(missing_ok=True)
         (events or EventWriter(run.events)).write(schema.Ended(**fields))
@@ -79,8 +75,8 @@ def _end(run: RunDirectory, events: EventWriter | None, **fields: Any) -> int:
 
 def _about_the_disk(run: RunDirectory, error: OSError) -> str:
     return (
-        f"{error.strerror}: {run.path} could not be written. When there is room, "
-        f"'distprompt-tui runs resume {run.name}' goes on from the last checkpoint"
+        f"{error.strerror}: {run.path} could not be written. After the problem is solved, "
+        f"'distprompt-tui runs resume {run.name}' continues from the last checkpoint"
     )
 
 

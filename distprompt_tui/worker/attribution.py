@@ -1,4 +1,4 @@
-"""Which position of a prompt moves a token: the prompt is measured again with each position taken out in turn."""
+"""Attribution by occlusion: the effect of each position of a prompt on a token's log-probability."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from torch import Tensor
 
 from distprompt_tui.models.language_model import LanguageModel
 
-BATCH_POSITIONS = 4096
-"""Token positions that go through the backbone at once."""
+BATCH_POSITIONS = 4096  # token positions per forward pass
 
 
 @torch.no_grad()
 def influences(model: LanguageModel, prompt: Tensor, token: int) -> list[float]:
-    """What each position gives to a token's log-probability.
+    """Compute the contribution of each position to a token's log-probability.
 
-    A position is taken out by putting the mean embedding of all tokens in its place: the others keep their positions,
-    which they would not if it were cut out.
+    The mean embedding of all tokens replaces a position, so that the other tokens keep their positions.
 
     Args:
         model: in the prompt's context.
@@ -24,12 +22,12 @@ def influences(model: LanguageModel, prompt: Tensor, token: int) -> list[float]:
         token: the id of the token that follows.
 
     Returns:
-        log q(token) with the prompt as it is, less that without the position, nats, n of them.
+        log q(token) with the complete prompt minus log q(token) without the position, nats, n values.
     """
     model.check_takes_vectors("the influence of a position")
     count = len(prompt)
     mean = model.embedding_matrix[model.head.allowed].mean(0)
-    variants = prompt.repeat(count + 1, 1, 1)  # the last one stays as it is
+    variants = prompt.repeat(count + 1, 1, 1)  # the last one is unchanged
     variants[range(count), range(count)] = mean
     chunks = variants.split(max(BATCH_POSITIONS // max(count, 1), 1))
     log_q = torch.cat([model.next_token_logits(chunk).log_softmax(-1)[:, token] for chunk in chunks])

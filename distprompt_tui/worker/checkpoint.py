@@ -1,4 +1,4 @@
-"""A search's state on disk: one safetensors file with a checksum, replaced atomically, the one before it kept."""
+"""Checkpoints: one safetensors file with a checksum, replaced atomically; the previous one is kept."""
 
 from __future__ import annotations
 
@@ -21,34 +21,26 @@ from distprompt_tui.search.protocol import SearchState
 from distprompt_tui.storage.safe_io import write_atomically
 
 SECONDS = 30.0
-"""At most so much work is lost to whatever ends the worker, and at most `STEPS` where steps are quick."""
-
 STEPS = 1000
+"""Largest intervals between checkpoints, and so the most work that a crash loses."""
+
 SHARE_OF_TIME = 0.01
-"""Checkpoints by steps are further apart where they would take more of the search's time than this."""
+"""Largest fraction of the time for checkpoints that are due by `STEPS`; if they take longer, they are less frequent."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A search's state, and what the recorder has to know besides.
-
-    Attributes:
-        search: as `Search.state` gave it.
-        step: it was taken at.
-        seconds: searched until then.
-        start_kl: divergence of the initial prompt, nats.
-        inputs_sha256: of what the run was begun with; None in those of older versions.
-    """
+    """The state of a search and of its recorder."""
 
     search: SearchState
     step: int
-    seconds: float
-    start_kl: float
-    inputs_sha256: str | None = None
+    seconds: float  # search time
+    start_kl: float  # divergence of the initial prompt, nats
+    inputs_sha256: str | None = None  # digest of the run's inputs; None in checkpoints of older versions
 
 
 class CheckpointSchedule:
-    """When the next checkpoint is due: by the clock, and by steps where they are quick."""
+    """Schedule checkpoints by time and, for fast steps, by number of steps."""
 
     def __init__(self) -> None:
         self._step = 0
@@ -56,17 +48,15 @@ class CheckpointSchedule:
         self._cost = 0.0
 
     def is_due(self, step: int) -> bool:
-        """Whether it is time, after `step`."""
         since = time.monotonic() - self._at
         return since >= SECONDS or (step - self._step >= STEPS and since * SHARE_OF_TIME >= self._cost)
 
     def saved(self, step: int, cost: float) -> None:
-        """One was taken at `step`, in `cost` seconds."""
         self._step, self._at, self._cost = step, time.monotonic(), cost
 
 
 def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> None:
-    """Replace the run's checkpoint; everything stands in one file, so that one rename replaces all of it."""
+    """Replace the run's checkpoint. It is one file, so that one rename replaces all of it."""
     rest = {name: getattr(checkpoint, name) for name in ("step", "seconds", "start_kl", "inputs_sha256")}
     numbers = json.dumps(rest | {"search": checkpoint.search.numbers})
     tensors = {name: tensor.contiguous().cpu() for name, tensor in checkpoint.search.tensors.items()}
@@ -75,15 +65,12 @@ def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(run: RunDirectory, events: EventWriter, inputs_sha256: str | None = None) -> Checkpoint | None:
-    """The newest checkpoint that is whole; a damaged one is told of and the one before it is taken.
+    """Load the newest valid checkpoint; None without checkpoints. Write a warning to `events` for a damaged one.
 
-    Args:
-        run: whose it is.
-        events: where a damaged one is told of.
-        inputs_sha256: of what the run was begun with: a checkpoint of another run counts as damaged.
+    A checkpoint with another digest of the inputs than `inputs_sha256` belongs to another run and counts as damaged.
 
     Raises:
-        DistPromptError: there are checkpoints, and none is whole. Nothing was touched.
+        DistPromptError: all checkpoints are damaged. No file is changed.
     """
     paths = (run.checkpoint, run.previous_checkpoint)
     if not any(path.exists() for path in paths):
@@ -93,17 +80,17 @@ def load_checkpoint(run: RunDirectory, events: EventWriter, inputs_sha256: str |
         try:
             found = _read(path)
             if None not in (inputs_sha256, found.inputs_sha256) and found.inputs_sha256 != inputs_sha256:
-                raise ValueError("it is of another run")
+                raise ValueError("it belongs to another run")
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             what = f"damaged ({error})" if path.exists() else "missing"
             troubles.append(f"{path.name} is {what}")
             continue
         if troubles:
-            events.write(schema.Warning(f"{troubles[0]}: the one before it is used, of step {found.step}"))
+            events.write(schema.Warning(f"{troubles[0]}: the previous one is used, of step {found.step}"))
         return found
     raise DistPromptError(
-        f"{run.name} cannot go on: {' and '.join(troubles)}. What it found is still there; "
-        "fork it to search on from its best prompt, or delete its checkpoints to begin again at step 0"
+        f"{run.name} cannot be resumed: {' and '.join(troubles)}. Its result is kept; fork it to start a search "
+        "from its best prompt, or delete its checkpoints to restart at step 0"
     )
 
 
@@ -112,14 +99,14 @@ def _read(path: Path) -> Checkpoint:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     if metadata["sha256"] != _digest(metadata["numbers"], tensors):
-        raise ValueError("its checksum is wrong")
+        raise ValueError("wrong checksum")
     numbers = json.loads(metadata["numbers"])
     state, inputs = SearchState(tensors, numbers["search"]), numbers.get("inputs_sha256")
     return Checkpoint(state, numbers["step"], numbers["seconds"], numbers["start_kl"], inputs)
 
 
 def _digest(numbers: str, tensors: dict[str, Tensor]) -> str:
-    """SHA-256 of all that a checkpoint says; safetensors writes the order of its metadata as it likes."""
+    """Return the SHA-256 of the contents; the order of metadata in a safetensors file is arbitrary."""
     digest = hashlib.sha256(numbers.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

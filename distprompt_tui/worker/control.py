@@ -1,4 +1,4 @@
-"""What viewers ask of a running search: read between steps, answered by events."""
+"""Requests of viewers to a running search, read between steps and answered by events."""
 
 from __future__ import annotations
 
@@ -15,19 +15,16 @@ from distprompt_tui.runs.process import EditCommand
 
 POLL_SECONDS = 0.05
 
-LONGEST_SHOWN = 40
-"""So many characters of a command that is not known, and of a request's id, stand in the answer to it."""
+LONGEST_SHOWN = 40  # characters of an unknown command, or of a request's id, in an answer
 
 
 class Control:
-    """Reads the run's `control.jsonl` and answers each request by a `control` event with its `id`.
+    """Read the run's `control.jsonl` and answer each request by a `control` event with its `id`.
 
     Args:
-        run: whose control file is read.
-        events: for the answers.
-        change: does what is asked of the prompt and returns what the answer says, or refuses by a UsageError.
-        offset: byte of the control file at which the requests to this worker begin; those before it were made to an
-            earlier worker. None: its present end.
+        change: edits the prompt and returns the fields of the answer; raises a UsageError for an invalid request.
+        offset: byte of the control file at which the requests to this worker start; earlier ones were sent to another
+            worker. None is the present end of the file.
     """
 
     def __init__(
@@ -46,20 +43,15 @@ class Control:
         self.stopping = False
 
     def request_stop(self) -> None:
-        """Stop at the next chance; for signal handlers."""
         self.stopping = True
 
     def asked_to_stop(self) -> bool:
-        """Obey what was asked since the last call; whether it is time to end."""
+        """Process new requests and return whether to stop."""
         self._process_commands()
         return self.stopping
 
     def wait_while_paused(self) -> float:
-        """Obey what was asked since the last call; block while paused.
-
-        Returns:
-            Seconds spent paused.
-        """
+        """Process new requests, block while paused, and return the seconds spent paused."""
         began = time.monotonic()
         self._process_commands()
         if not self._paused:

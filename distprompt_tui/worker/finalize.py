@@ -1,4 +1,4 @@
-"""What is done and said once a search has ended: a shorter prompt, and how far it came from where it began."""
+"""After a search: prune the prompt, and measure its fluency and the initial prompt."""
 
 from __future__ import annotations
 
@@ -21,14 +21,9 @@ from distprompt_tui.storage.prompt_files import read_prompt
 def pruned(
     model: LanguageModel, target: Tensor, spec: RunSpec, best: Best, asked_to_stop: Callable[[], bool]
 ) -> tuple[Best, dict[str, Any]]:
-    """The best prompt as short as `search.prune` lets it be, and what the result says of that.
+    """Prune the best prompt as far as `search.prune` allows, and return it with additional fields of the result.
 
-    Args:
-        model: in the run's context.
-        target: p, (V,), probabilities.
-        spec: of the run.
-        best: what the search found.
-        asked_to_stop: whether somebody waits for the end.
+    Pruning stops early if `asked_to_stop` returns True. `target` is p, (V,).
     """
     within = spec.search.prune if isinstance(spec.search, SwapSearchConfig) else None
     if within is None or not isinstance(best.prompt, HardPrompt):
@@ -48,7 +43,7 @@ def pruned(
 
 @torch.no_grad()
 def fluency_info(model: LanguageModel, spec: RunSpec, best: Best) -> dict[str, Any]:
-    """What the result says of how fluent the best prompt is: only where the search was asked to look at that."""
+    """Return the fields of the result on fluency; empty without a fluency weight."""
     weight = spec.search.fluency_weight if isinstance(spec.search, SwapSearchConfig) else 0.0
     if not weight or not isinstance(best.prompt, HardPrompt):
         return {}
@@ -59,20 +54,16 @@ def fluency_info(model: LanguageModel, spec: RunSpec, best: Best) -> dict[str, A
 
 @torch.no_grad()
 def initial_prompt_info(model: LanguageModel, target: Tensor, spec: RunSpec, kept: RunSpec) -> dict[str, Any]:
-    """What the result says of the prompt that the search was started from, as it was before it was made to fit.
+    """Return the fields of the result on the initial prompt's file, as it was before the search adapted the prompt.
 
-    Args:
-        model: in the run's context.
-        target: p, (V,), probabilities.
-        spec: of the run.
-        kept: the same, naming the run's own copy of that prompt.
+    `target` is p, (V,); `kept` is the spec with the path of the run's copy of the prompt.
     """
     path = getattr(spec.search, "init_prompt", None)
     if path is None:
         return {}
     try:
         found = read_prompt(Path(getattr(kept.search, "init_prompt", path)))
-    except UsageError:  # a run of an older version kept none, and it is gone since
+    except UsageError:  # older versions made no copy, and the file is missing
         return {"from_prompt": path}
     kind = "hard" if isinstance(found, list) else "soft"
     prompt = torch.tensor(found) if isinstance(found, list) else torch.from_numpy(found)

@@ -1,4 +1,4 @@
-"""What a person does to the prompt of a running search: lock a position, let it go, put a token in."""
+"""Manual edits of the prompt of a running search: lock or unlock a position, or replace a token."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from distprompt_tui.search.token_search import SwapSearch
 
 
 def change_prompt(search: Search, request: dict[str, Any]) -> tuple[Step, dict[str, Any]]:
-    """Do what a line of `control.jsonl` asks.
+    """Apply a request of `control.jsonl`.
 
     Args:
         search: between two steps.
         request: `command` "lock", "unlock" or "edit"; `position`, counted from 0; with "edit", `token`, an id.
 
     Returns:
-        The search's report, and what the answering event says.
+        The search's report, and the fields of the answer.
 
     Raises:
-        UsageError: it cannot be done; nothing has changed.
+        UsageError: the request is invalid; nothing has changed.
     """
     if not isinstance(search, SwapSearch):
-        raise UsageError("only a search that swaps tokens lets its prompt be changed")
+        raise UsageError("only the prompt of a search that swaps tokens can be edited")
     command, position = request["command"], _whole(request, "position")
     if command != "edit":
         report = search.lock(position, locked=command == "lock")
@@ -37,5 +37,5 @@ def change_prompt(search: Search, request: dict[str, Any]) -> tuple[Step, dict[s
 def _whole(request: dict[str, Any], name: str) -> int:
     value = request.get(name)
     if type(value) is not int:
-        raise UsageError(f"{request['command']!r} goes with a {name}, a whole number")
+        raise UsageError(f"{request['command']!r} needs a {name}, an integer")
     return value

@@ -1,4 +1,4 @@
-"""From a spec's model to a loaded one, and to what target families may ask of it."""
+"""Load a spec's model and provide its distributions to target families."""
 
 from __future__ import annotations
 
@@ -22,18 +22,10 @@ from distprompt_tui.targets import Target, build_target, needs_model
 def load_by_name(
     model: spec.ModelSpec, report: OnProgress, recorded: ModelRecord | None = None
 ) -> tuple[LanguageModel, Path]:
-    """Prepare and load a spec's model.
-
-    Args:
-        model: name, revision, device and dtype.
-        report: is told of progress.
-        recorded: what it was when something was begun with it.
-
-    Returns:
-        The model and the folder that it was loaded from.
+    """Prepare and load a spec's model, and return it with its folder.
 
     Raises:
-        DistPromptError: it cannot be found, prepared or loaded, or is another than was recorded.
+        DistPromptError: the model cannot be found, prepared or loaded, or differs from the record.
     """
     folder = prepare_as_recorded(model, report, recorded)
     report(f"loading {model.name}", None)
@@ -41,10 +33,10 @@ def load_by_name(
 
 
 def prepare_as_recorded(model: spec.ModelSpec, report: OnProgress, recorded: ModelRecord | None) -> Path:
-    """The folder of a spec's model; of the recorded revision and with the recorded files, where there is a record.
+    """Prepare a spec's model, with the recorded revision and files if there is a record, and return its folder.
 
     Raises:
-        DistPromptError: it cannot be found or prepared, or is another than was recorded.
+        DistPromptError: the model cannot be found or prepared, or differs from the record.
     """
     if recorded is None:
         return prepare_by_name(model.name, report, model.revision)
@@ -56,10 +48,9 @@ def prepare_as_recorded(model: spec.ModelSpec, report: OnProgress, recorded: Mod
 
 
 def make_target_by_name(asked: spec.RunSpec, report: OnProgress) -> tuple[Target, Vocabulary]:
-    """A spec's target and the tokens that it is over; the model is loaded only where the family needs it.
+    """Build a spec's target and load its vocabulary. The model is loaded only if the target family needs it.
 
-    Raises:
-        DistPromptError: the model cannot be had, or the target cannot be made as asked.
+    Raise a DistPromptError if the model is not available or the target is invalid.
     """
     if needs_model(asked.target):
         model, _ = load_by_name(asked.model, report)
@@ -75,7 +66,7 @@ Load = Callable[[spec.ModelSpec, OnProgress], tuple[LanguageModel, Path]]
 
 @dataclass(frozen=True)
 class ModelProvider:
-    """Distributions for target families, `targets.DistributionSource`; another model is loaded when asked for."""
+    """Distributions of a loaded model, a `targets.DistributionSource`. Other models are loaded on demand."""
 
     model: LanguageModel
     settings: spec.ModelSpec
@@ -89,7 +80,6 @@ class ModelProvider:
         return self.model.random_prompt_probabilities(length, seed)
 
     def other(self, name: str) -> tuple[ModelProvider, Vocabulary]:
-        """Another model's distributions and tokens; same device, dtype and choice of BOS."""
         settings = self.settings.model_copy(update={"name": name, "revision": None})
         other, _ = self.load(settings, self.report)
         other = other.in_context("", "", self.model.bos)

@@ -1,16 +1,16 @@
-"""`python -m distprompt_tui.worker.model_server MODEL [RUN]`: answers questions about a model, one JSON object a line.
+"""`python -m distprompt_tui.worker.model_server MODEL [RUN]`: answer the app's questions about a loaded model.
 
-The app keeps one of these beside it: it asks before anything runs, for what only a loaded model can tell. With a run's
-folder, the model is loaded as the run was begun with it, or refused where it is another by now.
+Questions and answers are JSON objects, one a line. With a run's folder, the model must be the one that the run
+recorded.
 
-    {"id": 1, "ask": "target", "target": {…}}        → entropy, uniform, recipe, top tokens, masses by rank
-    {"id": 2, "ask": "bounds", "target": {…}}        → the floor, then the head optimum too
+    {"id": 1, "ask": "target", "target": {…}}        → entropy, uniform_kl, recipe, top tokens, probabilities by rank
+    {"id": 2, "ask": "bounds", "target": {…}}        → the floor, then also the head optimum
     {"id": 3, "ask": "distribution", "text": "…"}    → entropy and top tokens after a text
-    {"id": 4, "ask": "instead", "run": "…", "text": "…"}   → a snapshot, as runs record them, of a text as the prompt
-    {"id": 5, "ask": "influence", "run": "…", "token": 7, "ids": […]}   → what each position gives to a token
+    {"id": 4, "ask": "instead", "run": "…", "text": "…"}   → a snapshot, as in events, with a text as the prompt
+    {"id": 5, "ask": "influence", "run": "…", "token": 7, "ids": […]}   → contribution of each position to a token
 
-Each question's last answer has `"done": true`; what goes wrong is answered by `error`, one sentence. The process ends
-when its standard input does.
+The last answer to a question has `"done": true`. An answer with `error` reports a failure. The process ends at the end
+of its standard input.
 """
 
 from __future__ import annotations
@@ -41,10 +41,9 @@ Answer = dict[str, Any]
 
 
 def main() -> int:
-    """Load the model, then answer until nobody asks any more."""
     open_standard_streams()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not mix with the answers
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # keeps the output of libraries apart from the answers
 
     def say(**fields: Any) -> None:
         print(json.dumps(fields, ensure_ascii=False, allow_nan=False), file=answers, flush=True)
@@ -71,7 +70,7 @@ def main() -> int:
 
 
 def _asked_model(name: str, run: str | None = None) -> tuple[spec.ModelSpec, ModelRecord | None]:
-    """The model and, of a run, its settings and what it was when the run was begun."""
+    """Return the model's settings, from the run if there is one, and its recorded state."""
     if run is None:
         return spec.ModelSpec(name=name), None
     directory = RunDirectory(Path(run))
@@ -104,11 +103,11 @@ def _answers(question: dict[str, Any], source: Any) -> Iterator[Answer]:
             run = RunDirectory(Path(question["run"]))
             yield {"influence": _influence(run, question["token"], question["ids"], source.model), "done": True}
         case other:
-            raise UsageError(f"no such question: {other}")
+            raise UsageError(f"unknown question: {other}")
 
 
 def _instead(run: RunDirectory, text: str, bare: Any) -> Answer:
-    """The model after a text in the place of the run's prompt, against the run's target."""
+    """Compare the model after a text, in place of the run's prompt, with the run's target."""
     import torch
 
     from distprompt_tui.metrics.divergence import compare
@@ -119,7 +118,7 @@ def _instead(run: RunDirectory, text: str, bare: Any) -> Answer:
     model = _in_context(run, bare)
     ids = model.encode_prompt(text)
     if not ids:
-        raise UsageError("an empty text has no next token: write at least one token")
+        raise UsageError("the text is empty: write at least one token")
     model.check_length(len(ids))
     target = torch.tensor(_load_target(run, model.vocab_size))
     with torch.no_grad():
@@ -135,7 +134,6 @@ def _instead(run: RunDirectory, text: str, bare: Any) -> Answer:
 
 
 def _influence(run: RunDirectory, token: int, ids: list[int] | None, bare: Any) -> list[float]:
-    """Of the prompt of these ids, or of the run's best soft prompt."""
     import torch
 
     from distprompt_tui.worker.attribution import influences
@@ -147,7 +145,7 @@ def _influence(run: RunDirectory, token: int, ids: list[int] | None, bare: Any) 
     try:
         vectors = read_prompt(run.best / "prompt.safetensors")
     except UsageError as error:
-        raise UsageError("the run has no best prompt yet: it comes with the first files, a second later") from error
+        raise UsageError("the run has no best prompt yet: it is saved after about a second") from error
     model = _in_context(run, bare)
     model.check_length(len(vectors))
     return influences(model, torch.tensor(vectors, device=model.device), token)

@@ -1,4 +1,4 @@
-"""Writes what a search does into its run directory, at rates that a viewer and a disk can follow."""
+"""Record a search in its run directory, at bounded rates."""
 
 from __future__ import annotations
 
@@ -30,26 +30,16 @@ from distprompt_tui.worker.snapshots import candidate_rows, kl_of_text, projecti
 from distprompt_tui.worker.surprisal import SurprisalCache
 
 INTERVALS = {"step": 0.1, "snapshot": 0.5, "files": 1.0, "projection": 5.0}
-"""Least seconds between two events or replacements of a kind. The first and the last step are always written."""
+"""Smallest intervals between events or files of a kind, seconds. The first and the last step are always written."""
 
 MAX_EVENTS_PER_EFOLD = 1000
-"""Two events of a kind are at least so many parts of the run's age apart: in T seconds come at most
-1000 (1 + ln(T / (1000 · interval))) of them. What came between is read from one file that is replaced."""
+"""The interval between events of a kind is at least the run's age divided by this number. T seconds give at most
+1000 (1 + ln(T / (1000 · interval))) events. The newest of the other events is in a file that is replaced."""
 
 TRACE_TYPE = np.dtype("<f4")
 
 
 class Recorder:
-    """The run directory's side of one search.
-
-    Attributes:
-        idle_seconds: time that does not count as searching, such as a pause.
-        step: of the newest report.
-        best_kl: divergence of the best prompt so far, in nats.
-        not_finite: reports in a row whose divergence is no number.
-        inputs_sha256: of what the run was begun with, for its checkpoints.
-    """
-
     def __init__(
         self, run: RunDirectory, events: EventWriter, model: LanguageModel, target: Target, p: Tensor, spec: RunSpec
     ) -> None:
@@ -68,19 +58,18 @@ class Recorder:
         self._device = DeviceMeter(model.device)
         self._last_emitted: dict[type[schema.Event], float] = {}
         self._suppressed: dict[type[schema.Event], schema.Event] = {}
-        self.idle_seconds = 0.0
-        self.not_finite = 0
+        self.idle_seconds = 0.0  # does not count as search time, such as pauses
+        self.not_finite = 0  # consecutive reports with a non-finite divergence
         self.step = 0
         self.best_kl = float("inf")
-        self.inputs_sha256: str | None = None
+        self.inputs_sha256: str | None = None  # for checkpoints
 
     @property
     def seconds(self) -> float:
-        """Spent searching, over all workers of this run."""
         return time.monotonic() - self._began - self.idle_seconds
 
     def resume_from(self, saved: Checkpoint | None) -> None:
-        """Go on from a checkpoint, or from nothing: what an earlier worker recorded after it did not happen."""
+        """Resume from a checkpoint, or restart without one. Discard later records of an earlier worker."""
         traced, step = self._trace.tell() // TRACE_TYPE.itemsize, 0
         if saved is None and not traced and not self._events.is_resumed:
             return
@@ -91,13 +80,13 @@ class Recorder:
         self._trace.truncate(min(step, traced) * TRACE_TYPE.itemsize)
         if traced < step:
             self._trace.write(np.full(step - traced, np.nan, TRACE_TYPE).tobytes())
-            text = f"{self._run.trace.name} lacks {step - traced} steps: they stand as NaN in it"
+            text = f"{self._run.trace.name} lacks {step - traced} steps: they are NaN"
             self._events.write(schema.Warning(text))
         self._timetable.saved(step, 0.0)
         self._events.write(schema.Resumed(step))
 
     def checkpoint(self, search: Search) -> None:
-        """Save the search's state; the trace up to it is on the disk before."""
+        """Save the state of the search after its trace is on the disk."""
         began = time.monotonic()
         self._trace.flush()
         os.fsync(self._trace.fileno())
@@ -107,13 +96,11 @@ class Recorder:
         self._timetable.saved(self.step, time.monotonic() - began)
 
     def checkpoint_if_due(self, search: Search) -> None:
-        """Save the search's state where it is time for it."""
         if self._timetable.is_due(self.step):
             self.checkpoint(search)
             self._emit(schema.Checkpoint(self.step))
 
     def record(self, step: Step, search: Search) -> None:
-        """Take in one report; write what is due."""
         self._trace.write(np.asarray(step.kls, dtype=TRACE_TYPE).tobytes())
         if step.index == 0:
             self._start_kl = step.kls[0]
@@ -129,7 +116,7 @@ class Recorder:
         prompt, logits = search.current
         achieved = compare(self._p, logits)
         if not math.isfinite(achieved.numbers.kl):
-            return  # the model gave numbers before, and gave none when it was asked again
+            return  # the model returned NaN this time, although the report was finite
         if "step" in due:
             self._emit(self._step(step, search, achieved.numbers))
         if "snapshot" in due:
@@ -143,7 +130,7 @@ class Recorder:
             write_json(self._run.latest, [as_fields(event) for event in self._suppressed.values()], durable=False)
 
     def show(self, step: Step, search: Search) -> None:
-        """Write at once how the prompt does that a person has just changed: another report of the same step."""
+        """Immediately record another report of the same step, after a manual edit."""
         self._positions, self._unwritten = step.positions, None
         self.best_kl = search.best.kl
         prompt, logits = search.current
@@ -156,17 +143,20 @@ class Recorder:
     def finish(
         self, search: Search, best: Best, bounds: Bounds, reason: str, extra_result: dict[str, Any]
     ) -> dict[str, Any]:
-        """Measure the best prompt once more, write it as the newest snapshot, and sum up.
+        """Measure the best prompt again and write it as the last snapshot.
 
         Args:
             search: at its end.
-            best: its best prompt, or what became of it.
+            best: its best prompt, which may be pruned.
             bounds: as far as they are known.
-            reason: why it ended.
-            extra_result: more for the result.
+            reason: of the end.
+            extra_result: additional fields of the result.
 
         Returns:
-            The result, as `best/result.json` and `--json` have it.
+            The result, as in `best/result.json` and `--json`.
+
+        Raises:
+            ModelError: the divergence is not finite. The prompt is saved before.
         """
         self._trace.close()
         if self._unwritten is not None:
@@ -176,7 +166,7 @@ class Recorder:
             achieved = compare(self._p, self._model.next_token_logits(_as_input(best.prompt))[0])
         self._save_prompt(best.prompt)
         if not math.isfinite(achieved.numbers.kl):
-            raise ModelError("the model gives no finite divergence for the best prompt any more; it is kept")
+            raise ModelError("the model no longer gives a finite divergence for the best prompt; the prompt is kept")
         self._events.write(self._snapshot(best.prompt, achieved, force=True))
         if isinstance(best.prompt, SoftPrompt):
             self._events.write(self._project(best.prompt))
@@ -194,7 +184,7 @@ class Recorder:
         return True
 
     def _emit(self, event: schema.Event) -> None:
-        """Write an event; where the run is old and one of its type is recent, keep it for `latest.json` instead."""
+        """Write an event; if the last one of its type is too recent, keep it for `newest.json` instead."""
         now, kind = self.seconds, type(event)
         if now - self._last_emitted.get(kind, -math.inf) >= now / MAX_EVENTS_PER_EFOLD:
             self._last_emitted[kind] = now
@@ -239,7 +229,6 @@ class Recorder:
         return found
 
     def save_best(self, search: Search) -> None:
-        """Replace the best prompt's file where there is a better one."""
         best = search.best
         if best.kl != self._saved_best:
             self._save_prompt(best.prompt)

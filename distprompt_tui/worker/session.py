@@ -1,4 +1,4 @@
-"""One search from spec to result."""
+"""Run one search from spec to result."""
 
 from __future__ import annotations
 
@@ -46,22 +46,18 @@ from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
 from distprompt_tui.worker.recorder import Recorder
 from distprompt_tui.worker.start import keep_start, with_kept_start
 
-MAX_NONFINITE = 20
-"""Reports in a row without a finite divergence, after which the search ends."""
-
+MAX_NONFINITE = 20  # consecutive reports without a finite divergence after which the search fails
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
 
 
 def run_session(run: RunDirectory, events: EventWriter, control_offset: int | None = None) -> None:
-    """Do what the run's spec says, from its last checkpoint where there is one.
+    """Run the search of a run directory, from its last checkpoint if there is one.
 
     Args:
-        run: the run's folder.
-        events: where it is recorded.
-        control_offset: byte of the control file at which the requests to this worker begin; None: its present end.
+        control_offset: byte of the control file at which the requests to this worker start; None is its present end.
 
     Raises:
-        DistPromptError: the model or the target cannot be had as asked, or the search failed.
+        DistPromptError: the model or the target is not available, or the search failed.
     """
     inputs = read_inputs(run)
     spec = run.read_spec()
@@ -75,7 +71,7 @@ def run_session(run: RunDirectory, events: EventWriter, control_offset: int | No
         model, folder = load_by_name(spec.model, report, inputs.model if inputs else None)
         model = model.in_context(spec.context.prefix, spec.context.suffix, spec.context.bos)
         if model.added[0] and model.prefix_ids[1:2] == model.prefix_ids[:1]:
-            text = "the prefix begins with BOS and another one is added: context.bos = false leaves it out"
+            text = "the prefix begins with BOS and a second BOS is added: context.bos = false prevents this"
             events.write(schema.Warning(text))
         report("making the target", None)
         source = ModelProvider(model, spec.model, report)
@@ -120,7 +116,7 @@ def _search(
     control: Control,
     inputs_sha256: str,
 ) -> str:
-    """Drive the search until its budget, its target, its own end or somebody's wish ends it; the reason."""
+    """Run the search until it ends or has to be stopped, and return the reason."""
     signal.signal(signal.SIGTERM, lambda number, frame: control.request_stop())
     recorder.inputs_sha256 = inputs_sha256
     if saved := load_checkpoint(run, events, inputs_sha256):
@@ -146,25 +142,17 @@ def _search(
 
 
 def _restore(run: RunDirectory, search: Search, saved: Checkpoint) -> None:
-    """
-    Raises:
-        DistPromptError: the state is none of this search.
-    """
     try:
         search.load_state_dict(saved.search)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise DistPromptError(
-            f"{run.name} cannot go on: its checkpoint is none of this search ({type(error).__name__}: "
-            f"{first_line(error)}). Delete its checkpoints to begin again at step 0"
+            f"{run.name} cannot be resumed: its checkpoint does not match its search ({type(error).__name__}: "
+            f"{first_line(error)}). Delete its checkpoints to restart at step 0"
         ) from error
 
 
 def _target(run: RunDirectory, spec: RunSpec, inputs: Inputs | None, make: Callable[[], Target]) -> Target:
-    """The run's target: as it was begun with, whatever has become since of a file or a model that it was made from.
-
-    Raises:
-        UsageError: it is lost, and what is made now is another.
-    """
+    """Return the recorded target, or build it again if its file is damaged. Raise a UsageError if this one differs."""
     if inputs is None:
         return make()
     try:
@@ -172,28 +160,23 @@ def _target(run: RunDirectory, spec: RunSpec, inputs: Inputs | None, make: Calla
     except UsageError as error:
         made = make()
         if inputs.target is not None and array_sha256(made.probabilities) != inputs.target:
-            raise UsageError(f"{error}; it cannot be made again either: what it is made from has changed") from error
+            raise UsageError(f"{error}; it cannot be made again: its source file or model has changed") from error
         return made
     recipe, notes = read_field(str, inputs.manifest, "target_recipe"), read_field(dict, inputs.manifest, "target_notes")
     return Target(probabilities, spec.target.family, recipe or "", notes or {})
 
 
 def _tell_other_conditions(events: EventWriter, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Warn where a run goes on with other packages, on another device or in another dtype."""
     packages = read_field(dict, before, "packages") or {}
     old = {name: read_field(str, before, name) for name in ("device", "dtype", "device_name")} | packages
     new = {name: now[name] for name in ("device", "dtype", "device_name")} | now["packages"]
     changed = [f"{name} {old[name]} → {new[name]}" for name in new if old.get(name) not in (None, new[name])]
     if changed:
-        events.write(schema.Warning(f"goes on with {', '.join(changed)}: divergences may differ from those before"))
+        events.write(schema.Warning(f"resumed with {', '.join(changed)}: divergences may differ from earlier ones"))
 
 
 def _check_finite(step: Step, search: Search, recorder: Recorder) -> None:
-    """Let a search try again where its model gave no number, but not for ever.
-
-    Raises:
-        ModelError: it had no number to begin with, or none for too long; what was found is saved.
-    """
+    """Raise a ModelError for a non-finite initial divergence or, after saving, for `MAX_NONFINITE` in a row."""
     if step.index == 0:
         raise ModelError("the model gives no finite divergence for the initial prompt")
     if recorder.not_finite >= MAX_NONFINITE:
@@ -201,7 +184,7 @@ def _check_finite(step: Step, search: Search, recorder: Recorder) -> None:
         recorder.checkpoint(search)
         raise ModelError(
             f"the model gave no finite divergence {recorder.not_finite} times in a row, the last at step {step.index}; "
-            "the best prompt before is kept"
+            "the best prompt so far is kept"
         )
 
 
@@ -214,7 +197,7 @@ def _reason_to_end(budget: Budget, step: Step, recorder: Recorder) -> str | None
 
 
 class BackgroundBounds:
-    """Floor and head optimum, solved in a thread that starts after the search's first step and never holds it up."""
+    """Compute floor and head optimum in a thread, which starts after the first step of the search."""
 
     def __init__(self, model: LanguageModel, target: Tensor, events: EventWriter) -> None:
         self._model, self._target, self._events = model, target, events
@@ -222,12 +205,11 @@ class BackgroundBounds:
         self._thread = threading.Thread(target=self._solve, daemon=True)
 
     def start(self) -> None:
-        """Begin, if that was not done yet."""
         if not self._thread.is_alive() and self._thread.ident is None:
             self._thread.start()
 
     def wait(self, control: Control) -> Bounds:
-        """What is known at the end of the search; waits for the rest until somebody wants to stop."""
+        """Wait for the bounds until a stop is requested, and return the known ones."""
         if self._thread.is_alive():
             self._events.write(schema.Progress("bounds", "solving floor and head optimum"))
         while self._thread.is_alive() and not control.asked_to_stop():
@@ -270,7 +252,7 @@ def _manifest(
 ) -> dict[str, Any]:
     positions = spec.search.length + len(model.prefix_ids) + len(model.suffix_ids)
     begun_with = as_fields(spec, record_model(folder), target.probabilities)
-    if inputs is not None and inputs.digest is not None:  # the same, though a later version may write them otherwise
+    if inputs is not None and inputs.digest is not None:  # later versions may encode the same inputs differently
         begun_with |= {name: inputs.manifest[name] for name in ("spec", "inputs_sha256")}
     return {
         "v": schema.FORMAT_VERSION,
@@ -306,6 +288,6 @@ def _out_of_memory_explained(spec: RunSpec) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise ModelError(
-            f"{spec.model.name} ran out of device memory with a prompt of {spec.search.length}: "
-            "a shorter prompt, a smaller width or --set model.dtype=bfloat16 needs less"
+            f"{spec.model.name} ran out of device memory with a prompt of {spec.search.length} tokens: "
+            "a shorter prompt, a smaller width or --set model.dtype=bfloat16 needs less memory"
         ) from error

@@ -1,4 +1,4 @@
-"""A prompt and its distribution as the parts of a snapshot: nearest tokens, largest tokens."""
+"""Build the parts of a snapshot from a prompt and its distribution."""
 
 from __future__ import annotations
 
@@ -16,20 +16,16 @@ from distprompt_tui.runs.schema import PositionCandidates, Projection, PromptTok
 from distprompt_tui.search import protocol
 from distprompt_tui.search.protocol import HardPrompt, Prompt, SoftPrompt
 
-TOP_TOKENS = 30
-"""So many of the largest in target, in achieved and in share of the divergence go into a snapshot."""
+TOP_TOKENS = 30  # in a snapshot, by target, achieved and KL contribution each
 
 
 @torch.no_grad()
 def prompt_tokens(
     model: LanguageModel, prompt: Prompt, surprisal: Sequence[float | None] = ()
 ) -> tuple[PromptToken, ...]:
-    """The prompt, position by position. A soft prompt's vectors are named by the nearest token by cosine.
+    """Return one entry for each position. For a soft prompt, it contains the nearest token by cosine.
 
-    Args:
-        model: in the run's context.
-        prompt: soft or hard.
-        surprisal: of a hard prompt's tokens, as `surprisal.surprisals` returns them; empty where it was not measured.
+    `surprisal`: of a hard prompt's tokens, from `surprisal.surprisals`; empty if not measured.
     """
     text = model.vocabulary.text
     if isinstance(prompt, HardPrompt):
@@ -54,7 +50,7 @@ def prompt_tokens(
 
 
 def candidate_rows(vocabulary: Vocabulary, prompt: Prompt) -> tuple[PositionCandidates | None, ...]:
-    """The tokens that were tried at each position of a hard prompt; empty for a soft prompt."""
+    """Return the tokens that were tried at each position of a hard prompt; empty for a soft prompt."""
     if not isinstance(prompt, HardPrompt):
         return ()
     return tuple(None if tried is None else _tried(vocabulary, tried) for tried in prompt.tried)
@@ -67,26 +63,16 @@ def _tried(vocabulary: Vocabulary, tried: protocol.PositionCandidates) -> Positi
 
 @dataclass(frozen=True)
 class Nearest:
-    """The nearest token of each of n vectors by cosine, (n,) each.
-
-    Attributes:
-        ids: the tokens.
-        cosines: with their embeddings.
-        norms: of the vectors, over the mean norm of the vocabulary's embeddings.
-        distances: from the tokens' embeddings, over the same.
-    """
+    """The nearest token of each of n vectors by cosine, (n,) each."""
 
     ids: Tensor
-    cosines: Tensor
-    norms: Tensor
-    distances: Tensor
+    cosines: Tensor  # of the vectors and the tokens' embeddings
+    norms: Tensor  # of the vectors, over the mean norm of the vocabulary's embeddings
+    distances: Tensor  # between the vectors and the tokens' embeddings, over the same mean norm
 
 
 def nearest_tokens(model: LanguageModel, vectors: Tensor) -> Nearest:
-    """Where vectors, (n, d), stand among the embeddings.
-
-    Rows without direction (untrained, all zero) and rows without a token are never the nearest.
-    """
+    """Find the nearest tokens of vectors, (n, d). All-zero (untrained) rows and rows without a token are excluded."""
     matrix = model.embedding_matrix
     lengths = matrix.norm(dim=1)
     usable = model.head.allowed & (lengths > 0)
@@ -99,14 +85,7 @@ def nearest_tokens(model: LanguageModel, vectors: Tensor) -> Nearest:
 
 @torch.no_grad()
 def projection(model: LanguageModel, target: Tensor, prompt: SoftPrompt, step: int) -> Projection:
-    """A soft prompt's nearest tokens as a hard prompt.
-
-    Args:
-        model: in the run's context.
-        target: p, (V,) float64 on the CPU.
-        prompt: soft.
-        step: of the search.
-    """
+    """Score a soft prompt's nearest tokens as a hard prompt. `target` is p, (V,) float64 on the CPU."""
     nearest = nearest_tokens(model, prompt.vectors)
     kl = compare(target, model.next_token_logits(nearest.ids[None])[0]).numbers.kl
     return Projection(step, tuple(nearest.ids.tolist()), kl, round(float(nearest.distances.median()), 3))
@@ -114,12 +93,9 @@ def projection(model: LanguageModel, target: Tensor, prompt: SoftPrompt, step: i
 
 @torch.no_grad()
 def kl_of_text(model: LanguageModel, target: Tensor, ids: list[int]) -> float:
-    """Divergence after the text of a hard prompt in its context, as an ordinary call of the tokenizer gives it.
+    """Compute the divergence after the text of a hard prompt in its context, tokenized by a plain tokenizer call.
 
-    Args:
-        model: in the run's context.
-        target: p, (V,) float64 on the CPU.
-        ids: of the prompt.
+    `target` is p, (V,) float64 on the CPU.
     """
     again = model.vocabulary.encode_alone(model.vocabulary.decode(model.text_ids(ids)))
     bare = replace(model, prefix_ids=(), suffix_ids=())
@@ -127,12 +103,9 @@ def kl_of_text(model: LanguageModel, target: Tensor, ids: list[int]) -> float:
 
 
 def top_tokens(vocabulary: Vocabulary, target: Tensor, achieved: Tensor) -> tuple[TokenMass, ...]:
-    """The tokens that are largest in target, achieved or KL contribution, by the larger of target and achieved.
+    """Return the largest tokens by target, achieved or KL contribution, sorted by the larger of target and achieved.
 
-    Args:
-        vocabulary: names them.
-        target: p, (V,) float64 on the CPU.
-        achieved: q, (V,) float64 on the CPU.
+    `target` and `achieved` are (V,) float64 on the CPU.
     """
     contribution = torch.from_numpy(kl_contributions(target.numpy(), achieved.numpy()))
     count = min(TOP_TOKENS, len(target))

@@ -1,4 +1,4 @@
-"""The prompt that a run was started from, kept in its folder: a resumed run does not ask what became of the file."""
+"""Keep a copy of the initial prompt in the run's folder, so that a resume does not depend on the original file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,7 @@ _NAMES = ("start.safetensors", "start.json")
 
 
 def keep_start(run: RunDirectory, spec: RunSpec) -> None:
-    """Copy the prompt that the spec names into the run's folder, unless that was done before.
-
-    Raises:
-        UsageError: there is no prompt.
-    """
+    """Copy the spec's initial prompt, if any, into the run's folder, once; raise a UsageError if it is unreadable."""
     path = getattr(spec.search, "init_prompt", None)
     if path is None or _kept(run) is not None:
         return
@@ -30,7 +26,7 @@ def keep_start(run: RunDirectory, spec: RunSpec) -> None:
 
 
 def with_kept_start(run: RunDirectory, spec: RunSpec) -> RunSpec:
-    """The spec, naming the run's own copy of the prompt that it starts from, where there is one."""
+    """Return the spec with the path of the run's copy of the initial prompt, if there is one."""
     kept = _kept(run)
     if kept is None or getattr(spec.search, "init_prompt", None) is None:
         return spec

@@ -1,4 +1,4 @@
-"""How surprising the model itself finds the tokens of the prompt under search, measured beside it for very little."""
+"""Surprisal of the prompt's tokens under the model, at a bounded fraction of the run's time."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor
 from distprompt_tui.models.language_model import LanguageModel
 
 LARGEST_SHARE = 0.02
-"""Of a run's time that may go into this. A prompt alone takes as long as some four of many (SmolLM2, one core)."""
+"""Largest fraction of a run's time. One prompt alone takes as long as about four in a batch (SmolLM2, one core)."""
 
 
 def surprisals(model: LanguageModel, ids: Tensor) -> list[float | None]:
-    """−ln P of each token of a prompt, (n,), after what stands before it, nats; None where nothing does."""
+    """Return −ln P of each token of a prompt, (n,), given the tokens before it, nats; None without tokens before it."""
     values = model.log_probabilities(ids.to(model.device)).tolist()
     return [round(max(-value, 0.0), 4) if math.isfinite(value) else None for value in values]
 
 
 class SurprisalCache:
-    """Remembers the prompt that was measured last: what a change leaves before it surprisals as much as it did."""
+    """Cache the last measured prompt. Surprisals before the first changed token stay valid."""
 
     def __init__(self, model: LanguageModel) -> None:
         self._model = model
@@ -30,12 +30,7 @@ class SurprisalCache:
         self._next = -math.inf
 
     def of(self, ids: Tensor, *, force: bool = False) -> list[float | None]:
-        """As `surprisals`, and None from the first change on where it is too early to measure again.
-
-        Args:
-            ids: of the prompt, (n,).
-            force: whether to measure it whatever that costs.
-        """
+        """Return the surprisals, (n,); None from the first change on if no measurement is due and `force` is False."""
         prompt, now = ids.tolist(), time.monotonic()
         pairs = zip(prompt, self._ids, strict=False)
         known = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -1,4 +1,4 @@
-"""A finished run's divergence measured anew: another load, plain transformers, none of the search's code."""
+"""Verify a run's divergence with a freshly loaded plain transformers model, without any code of the search."""
 
 from __future__ import annotations
 
@@ -19,40 +19,27 @@ from distprompt_tui.storage.prompt_files import read_prompt
 from distprompt_tui.storage.safe_io import read_json
 from distprompt_tui.worker.model_provider import prepare_as_recorded
 
-AGREEMENT_NATS = 1e-4
-"""Divergences of two computations in float32 that are this close count as the same."""
-
-HALF_AGREEMENT_NATS = 0.1
-"""The same, where the run computed in 16 bits: the fresh load computes in float32."""
+AGREEMENT_NATS = 1e-4  # tolerance between two computations in float32
+HALF_AGREEMENT_NATS = 0.1  # tolerance if the run used 16 bits: the fresh model uses float32
 
 
 @dataclass(frozen=True)
 class Verification:
-    """Divergences in nats.
+    """Divergences in nats."""
 
-    Attributes:
-        kl: as the run reported it.
-        kl_fresh: of the saved prompt (vectors or ids), measured by plain transformers in float32.
-        kl_string: of the prompt's text in its context, as an ordinary call of the tokenizer gives it; None for a soft
-            prompt.
-        bos: what the run put before texts, where that is not what the model's tokenizer puts there.
-        tolerance: nats by which they may differ.
-    """
-
-    kl: float
-    kl_fresh: float
-    kl_string: float | None
-    bos: str | None = None
+    kl: float  # as reported by the run
+    kl_fresh: float  # of the saved prompt (vectors or ids), measured by plain transformers in float32
+    kl_string: float | None  # of a hard prompt's text in its context, tokenized by a plain tokenizer call
+    bos: str | None = None  # description of the run's BOS token if it differs from the tokenizer's default
     tolerance: float = AGREEMENT_NATS
 
     @property
     def divergences(self) -> dict[str, float | None]:
-        """All of them, by name."""
         return {"kl": self.kl, "kl_fresh": self.kl_fresh, "kl_string": self.kl_string}
 
     @property
     def differences(self) -> dict[str, float]:
-        """What differs from the reported divergence, and by how much, nats."""
+        """Differences from the reported divergence above the tolerance, nats."""
         compared = ("kl_fresh", "kl_string") if self.bos is None else ("kl_fresh",)
         found = self.divergences
         apart = {name: value - self.kl for name in compared if (value := found[name]) is not None}
@@ -60,17 +47,15 @@ class Verification:
 
     @property
     def agrees(self) -> bool:
-        """Whether all divergences are the same."""
         return not self.differences
 
     @property
     def result(self) -> str:
-        """One line: whether they are the same, or which differ and by how much."""
         if self.agrees:
-            same = f"verified: the same to {self.tolerance:g} nats"
+            same = f"verified: equal within {self.tolerance:g} nats"
             if self.bos is None or self.kl_string is None:
                 return same
-            return f"{same} with {self.bos}; kl_string is with what the model's tokenizer adds"
+            return f"{same} with {self.bos}; kl_string uses the special tokens that the tokenizer adds"
         told = " and ".join(f"{name} by {by:+.6f} nats" for name, by in self.differences.items())
         return f"not verified: {told} {'differs' if len(self.differences) == 1 else 'differ'} from the reported kl"
 
@@ -80,8 +65,8 @@ def verify(run: RunDirectory) -> Verification:
     """Load the run's model again and measure its best prompt.
 
     Raises:
-        NotFoundError: the run has no result, or its model cannot be found.
-        UsageError: the model, the target or the spec is another than the run was begun with.
+        NotFoundError: the run has no result, or its model is missing.
+        UsageError: the model, the target or the spec has changed.
     """
     if not run.has_result():
         raise NotFoundError(f"{run.name} has no result yet")
@@ -123,11 +108,7 @@ def verify(run: RunDirectory) -> Verification:
 
 
 def _context_ids(run: RunDirectory) -> tuple[list[int], list[int]] | None:
-    """The ids that stood before and after the prompt; None where the run recorded none.
-
-    Raises:
-        UsageError: they are damaged.
-    """
+    """Return the recorded ids before and after the prompt; None if the run did not record them."""
     recorded = read_json(run.manifest).get("context_ids")
     if recorded is None:
         return None
@@ -135,4 +116,4 @@ def _context_ids(run: RunDirectory) -> tuple[list[int], list[int]] | None:
         ids = convert(recorded, dict[str, list[Count]])
         return ids["before"], ids["after"]
     except (KeyError, ValidationError) as error:
-        raise UsageError(f"{run.manifest} is damaged: context_ids holds no token ids") from error
+        raise UsageError(f"{run.manifest} is damaged: context_ids contains no token ids") from error

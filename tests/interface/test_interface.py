@@ -1,4 +1,4 @@
-"""The Python interface: what it returns, what it refuses, and that importing the package is cheap."""
+"""The Python interface: return values, errors, and a cheap import of the package."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def model(tiny_folders: dict[str, Path]) -> dp.LanguageModel:
     return dp.load_model(str(tiny_folders["llama"]), device="cpu", bos=False)
 
 
-def test_every_public_name_is_there() -> None:
+def test_all_public_names_exist() -> None:
     assert all(getattr(dp, name) is not None for name in dp.__all__)
     assert set(dp.__all__) <= set(dir(dp))
     with pytest.raises(AttributeError, match="no_such_name"):
@@ -37,7 +37,7 @@ def test_a_model_is_loaded_in_its_context(tiny_folders: dict[str, Path]) -> None
     assert model.next_token_logits(torch.tensor([[1, 2], [3, 4]])).shape == (2, model.vocab_size)
 
 
-def test_a_target_comes_from_a_table_or_a_preset(model: dp.LanguageModel, tmp_path: Path) -> None:
+def test_a_target_is_built_from_a_table_or_a_preset(model: dp.LanguageModel, tmp_path: Path) -> None:
     target = dp.make_target(TARGET, model)
     assert target.probabilities.shape == (model.vocab_size,)
     assert target.entropy == pytest.approx(3.0, abs=1e-3)
@@ -46,7 +46,7 @@ def test_a_target_comes_from_a_table_or_a_preset(model: dp.LanguageModel, tmp_pa
     np.testing.assert_array_equal(dp.make_target(str(preset), model).probabilities, target.probabilities)
 
 
-def test_a_target_of_the_model_itself_can_be_made(model: dp.LanguageModel) -> None:
+def test_a_target_can_use_the_model(model: dp.LanguageModel) -> None:
     target = dp.make_target({"family": "lm", "text": "yes or no"}, model)
     np.testing.assert_allclose(target.probabilities, model.next_token_probabilities("yes or no"), rtol=1e-12)
 
@@ -72,7 +72,7 @@ def test_a_search_advances_step_by_step(model: dp.LanguageModel, method: str, ki
     assert isinstance(search.best.prompt, kind)
 
 
-def test_what_is_wrong_is_named(model: dp.LanguageModel) -> None:
+def test_invalid_arguments_are_reported(model: dp.LanguageModel) -> None:
     target = dp.make_target(TARGET, model)
     with pytest.raises(dp.DistPromptError, match=r"search\.lenght is not a field; did you mean 'length'"):
         dp.start_search(model, target, lenght=5)
@@ -97,7 +97,7 @@ def test_a_run_opens_as_arrays(name: str) -> None:
     assert len(run.prompt) == run.spec.search.length
 
 
-def test_a_damaged_run_is_refused(tmp_path: Path) -> None:
+def test_a_damaged_run_is_rejected(tmp_path: Path) -> None:
     path = shutil.copytree(RECORDED / "soft-0.1", tmp_path / "run")
     (path / "achieved.npy").write_bytes(b"nothing")
     with pytest.raises(dp.DistPromptError, match=r"achieved\.npy cannot be read"):
@@ -105,7 +105,7 @@ def test_a_damaged_run_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.real_model
-def test_the_example_of_the_readme_runs(
+def test_the_readme_example_runs(
     smollm2_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "models").symlink_to(models_dir())

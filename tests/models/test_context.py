@@ -92,7 +92,7 @@ def test_the_bos_setting_is_used_and_reported(tiny_folders: dict[str, Path], tmp
     assert result["kl_string"] == pytest.approx(kl_of_ids(folder, target, [0, *result["prompt_ids"]]), abs=1e-4)
     assert (result["bos"], reduce_all(list(Tailer(run.events, decode_event).read())).bos) == ("no BOS", "no BOS")
     (note,) = outcome_notes(read_result(result))
-    assert note.startswith("searched with no BOS, unlike what the model's tokenizer adds: KL ")
+    assert note.startswith("searched with no BOS, unlike the tokenizer's default: KL ")
     assert json.loads(run.manifest.read_text())["context_ids"] == {"before": [], "after": []}
 
 
@@ -126,7 +126,7 @@ def test_a_second_bos_gives_a_warning(tiny_folders: dict[str, Path], tmp_path: P
     folder = with_tokenizer(tiny_folders["llama"], tmp_path / "bos", adding(True, False))
     run = searched(folder, tmp_path / "runs", context={"prefix": "<|end|>yes"}, budget={"steps": 0})
     warnings = [event["text"] for event in Tailer(run.events, decode_object).read() if event["type"] == "warning"]
-    assert "the prefix begins with BOS and another one is added: context.bos = false leaves it out" in warnings
+    assert "the prefix begins with BOS and a second BOS is added: context.bos = false prevents this" in warnings
 
 
 def test_runs_without_a_recorded_bos_setting_have_no_bos() -> None:

@@ -1,11 +1,11 @@
-"""How specs differ: only the fields that do, in order, nested tables and odd keys included."""
+"""Differences between specs, including nested tables and unusual keys."""
 
 from __future__ import annotations
 
 from distprompt_tui.runs.compare import spec_differences
 
 
-def test_only_what_differs_is_there_in_the_order_of_the_specs() -> None:
+def test_differing_fields_are_listed_in_spec_order() -> None:
     first = {
         "title": "One",
         "seed": 0,
@@ -27,7 +27,7 @@ def test_only_what_differs_is_there_in_the_order_of_the_specs() -> None:
     }
 
 
-def test_keys_that_are_no_words_are_written_out() -> None:
+def test_unusual_keys_are_quoted() -> None:
     specs = [
         {"target": {"probabilities": {" heads": 0.5}}},
         {"target": {"probabilities": {" heads": 0.25, "a.b": 1}}},
@@ -39,7 +39,7 @@ def test_keys_that_are_no_words_are_written_out() -> None:
     }
 
 
-def test_the_same_and_the_unreadable_do_not_differ() -> None:
+def test_equal_and_empty_specs_do_not_differ() -> None:
     assert spec_differences([{"seed": 1}, {"seed": 1}]) == {}
     assert spec_differences([{}, {}]) == {}
     assert spec_differences([]) == {}

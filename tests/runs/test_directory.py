@@ -1,4 +1,4 @@
-"""The folder of all runs: names that never collide, order by time, and entries that cannot be read."""
+"""The folder of all runs: unique names, order by time, and unreadable entries."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PROCESSES, RUNS_EACH = 4, 60
 
 
 def _make_colliding_runs(number: int, runs_dir: Path) -> list[str]:
-    """Runs of one process whose names have no chance in them, each with a mark of its own."""
+    """Create runs whose names have no random part, each with a unique mark."""
     secrets.token_hex = lambda length: "abcd"  # type: ignore[assignment]
     names = []
     for seed in range(number * RUNS_EACH, (number + 1) * RUNS_EACH):
@@ -42,7 +42,7 @@ def _make_colliding_runs(number: int, runs_dir: Path) -> list[str]:
     return names
 
 
-def test_processes_whose_names_collide_touch_none_of_each_others_runs(tmp_path: Path) -> None:
+def test_colliding_names_in_several_processes_give_separate_runs(tmp_path: Path) -> None:
     with get_context("spawn").Pool(PROCESSES) as pool:
         made = pool.starmap(_make_colliding_runs, [(number, tmp_path) for number in range(PROCESSES)], chunksize=1)
     names = [name for of_a_process in made for name in of_a_process]
@@ -55,7 +55,7 @@ def test_processes_whose_names_collide_touch_none_of_each_others_runs(tmp_path: 
 
 
 @pytest.mark.parametrize("what", ["folder", "file", "dangling link"])
-def test_whatever_has_the_name_is_left_alone(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_existing_entry_is_not_overwritten(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(secrets, "token_hex", lambda length: "abcd")
     first = create_run(SPEC, tmp_path / "other")
     stamp = first.name.partition("_")[0]
@@ -75,7 +75,7 @@ def test_whatever_has_the_name_is_left_alone(what: str, tmp_path: Path, monkeypa
 
 
 class _Stopped(directory.datetime):  # type: ignore[name-defined, misc]
-    """A clock that stands still."""
+    """A clock that always formats the same time."""
 
     text = ""
 
@@ -83,7 +83,7 @@ class _Stopped(directory.datetime):  # type: ignore[name-defined, misc]
         return self.text
 
 
-def test_a_run_that_could_not_be_made_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_creation_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -98,7 +98,7 @@ def test_a_run_that_could_not_be_made_leaves_nothing(tmp_path: Path, monkeypatch
 # Order by time.
 
 
-def test_the_newest_comes_first_whatever_the_time_zone_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_newest_first_across_time_zones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     for zone in ("Pacific/Kiritimati", "Pacific/Pago_Pago", "Europe/Berlin", "XXX-13:45", "UTC"):
         monkeypatch.setenv("TZ", zone)
@@ -112,14 +112,14 @@ def test_the_newest_comes_first_whatever_the_time_zone_was(tmp_path: Path, monke
 
 
 def _old_run(runs_dir: Path, name: str, written: float) -> str:
-    """A run as earlier versions named it: by a local time without its zone."""
+    """Create a run with the name that earlier versions gave it, with a local time without its zone."""
     (runs_dir / name).mkdir()
     (runs_dir / name / "spec.toml").write_text("")
     os.utime(runs_dir / name / "spec.toml", (written, written))
     return name
 
 
-def test_runs_of_earlier_versions_are_dated_by_their_spec_where_it_was_not_copied(tmp_path: Path) -> None:
+def test_old_runs_are_dated_by_their_spec_unless_copied(tmp_path: Path) -> None:
     at = 1_770_000_000.0  # 2026-02-02, 02:40 UTC
     first = _old_run(tmp_path, "2026-02-02T16-40-00_a_m_soft_0000", at)  # at UTC+14
     second = _old_run(tmp_path, "2026-02-01T15-41-00_b_m_soft_0000", at + 60)  # at UTC-11
@@ -133,7 +133,7 @@ def test_runs_of_earlier_versions_are_dated_by_their_spec_where_it_was_not_copie
 
 @given(st.lists(st.floats(0, 4e9), min_size=2, max_size=6, unique_by=int))
 @settings(max_examples=30)
-def test_any_times_are_in_order(times: list[float]) -> None:
+def test_runs_are_sorted_by_time(times: list[float]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for at in times:
             stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime(at))
@@ -142,11 +142,11 @@ def test_any_times_are_in_order(times: list[float]) -> None:
         assert listed == sorted(map(int, times), reverse=True)
 
 
-# What cannot be read.
+# Unreadable entries.
 
 
 def _without_permissions(code: str, folder: Path, *arguments: str) -> str:
-    """What a Python program prints in a folder, as somebody whom permissions stop: root gives up being root."""
+    """Return the output of a Python program in a folder. Root switches to a user to whom permissions apply."""
     drop = "import os\nif os.geteuid() == 0:\n    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
     package = str(Path(directory.__file__).parents[2])
     code = f"import sys; sys.path.insert(0, {package!r})\n{IMPORTS}{drop}{code}"
@@ -167,7 +167,7 @@ import distprompt_tui.config.toml_files, distprompt_tui.sweeps.directory
 
 @pytest.fixture
 def mixed(tmp_path: Path) -> Path:
-    """A run among entries of every other kind, in a folder that everybody may read."""
+    """A run among entries of all other types, in a folder that all users can read."""
     tmp_path.chmod(0o755)
     runs = tmp_path / "runs"
     create_run(SPEC, runs).path.rename(runs / "good")
@@ -186,7 +186,7 @@ def mixed(tmp_path: Path) -> Path:
     return runs
 
 
-def test_an_entry_that_cannot_be_read_costs_only_itself_and_is_named(mixed: Path) -> None:
+def test_unreadable_entries_are_listed_with_the_reason(mixed: Path) -> None:
     code = "for each in read_runs(Path('runs')): print(each.run.name, each.state, each.problem, sep='|')"
     assert _without_permissions(code, mixed.parent).splitlines() == [
         "good|crashed|",
@@ -197,7 +197,7 @@ def test_an_entry_that_cannot_be_read_costs_only_itself_and_is_named(mixed: Path
     ]
 
 
-def test_a_run_is_found_beside_what_cannot_be_read_and_that_is_named(mixed: Path) -> None:
+def test_a_run_is_found_among_unreadable_entries(mixed: Path) -> None:
     code = """
 for name in sys.argv[1:]:
     try:
@@ -227,7 +227,7 @@ for name in sys.argv[1:]:
     assert len(said) == len(wanted)
 
 
-def test_a_run_whose_best_prompt_cannot_be_looked_at_is_told(mixed: Path) -> None:
+def test_an_unreadable_best_prompt_is_reported(mixed: Path) -> None:
     (mixed / "good" / "best").chmod(0o000)
     code = """
 from distprompt_tui.runs.export import export_run
@@ -242,7 +242,7 @@ for form in ("csv", "json"):
     assert all(line.endswith("runs/good/best/result.json cannot be read: Permission denied") for line in said)
 
 
-def test_a_folder_of_runs_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_an_unreadable_runs_folder_is_reported(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     (tmp_path / "mine").mkdir(0o000)
     (tmp_path / "loop").symlink_to("loop")
@@ -264,7 +264,7 @@ for name in ("mine", "mine/inside", "loop", "file", "file/inside", "nowhere"):
     ]
 
 
-def test_vanished_while_it_is_looked_at(tmp_path: Path) -> None:
+def test_a_deleted_run_is_not_found(tmp_path: Path) -> None:
     run = create_run(SPEC, tmp_path)
     delete_run(run)
     assert list_entries(tmp_path) == ([], [])
@@ -276,14 +276,14 @@ def test_vanished_while_it_is_looked_at(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [b"\xff", b"caf\xe9/runs", b"ok/\xf0\x9f"])
-def test_a_folder_whose_path_is_not_text_is_refused(name: bytes, tmp_path: Path) -> None:
+def test_a_path_that_is_not_utf8_is_rejected(name: bytes, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"runs cannot be kept in .*is not UTF-8 text"):
         create_run(SPEC, tmp_path / os.fsdecode(name))
     assert list(tmp_path.iterdir()) == []
 
 
 @given(st.text(st.characters(codec=None) | st.sampled_from("\udcff\udc80\ud83d\\u\x7f\x9b"), max_size=20))
-def test_what_is_written_as_json_can_be_read_again(text: str) -> None:
+def test_json_round_trip_of_any_text(text: str) -> None:
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as file:
         append_line(writer, {"path": text})
@@ -292,7 +292,7 @@ def test_what_is_written_as_json_can_be_read_again(text: str) -> None:
     assert read == text.encode(errors="backslashreplace").decode()
 
 
-def test_a_path_that_is_not_text_leaves_a_file_that_is_json(tmp_path: Path) -> None:
+def test_a_path_that_is_not_utf8_is_written_as_valid_json(tmp_path: Path) -> None:
     write_json(tmp_path / "manifest.json", {"model_folder": "/tmp/\udcff"})
     assert parse_json((tmp_path / "manifest.json").read_text()) == {"model_folder": "/tmp/\\udcff"}
 
@@ -301,7 +301,7 @@ def test_a_path_that_is_not_text_leaves_a_file_that_is_json(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("number", [38, 95, 37, 5])  # ENOSYS, ENOTSUP, ENOLCK, EIO
-def test_without_locks_runs_are_listed_and_none_is_started(
+def test_without_file_locks_runs_are_listed_but_not_started(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def flock(descriptor: int, operation: int) -> None:

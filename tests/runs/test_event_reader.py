@@ -1,4 +1,4 @@
-"""A long run in little memory: snapshots stay in the file, and the state is the same."""
+"""Reading long runs in bounded memory: snapshots stay in the file, and the state is the same."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def snapshot(index: int) -> Snapshot:
 
 
 def search(writer: EventWriter, first: int, last: int) -> None:
-    """Steps, and a snapshot every fifth."""
+    """Write steps, and a snapshot at every fifth step."""
     for index in range(first, last):
         writer.write(step(index, 5 - index / 100))
         if index % 5 == 0:
             writer.write(snapshot(index))
 
 
-def test_only_the_newest_snapshot_is_read_whole(path: Path, writer: EventWriter) -> None:
+def test_only_the_newest_snapshot_is_complete(path: Path, writer: EventWriter) -> None:
     search(writer, 0, 52)
     watched = EventLogReader(path)
     events = list(watched.read())
@@ -58,7 +58,7 @@ def test_only_the_newest_snapshot_is_read_whole(path: Path, writer: EventWriter)
     assert (state.step, state.snapshot.step, state.snapshot.prompt[0].text) == (55, 55, " t55")
 
 
-def test_any_moment_can_be_gone_back_to(path: Path, writer: EventWriter) -> None:
+def test_every_recorded_snapshot_can_be_read_again(path: Path, writer: EventWriter) -> None:
     search(writer, 0, 41)
     watched = EventLogReader(path)
     state = reduce_all(watched.read())
@@ -73,7 +73,7 @@ def test_any_moment_can_be_gone_back_to(path: Path, writer: EventWriter) -> None
     assert read_snapshot({"type": "snapshot", "step": 15}) is None
 
 
-def test_what_a_resumed_run_did_not_do_is_not_in_its_history(path: Path, writer: EventWriter) -> None:
+def test_a_resume_removes_later_snapshots(path: Path, writer: EventWriter) -> None:
     search(writer, 0, 31)
     writer.write(schema.Resumed(12))
     search(writer, 13, 17)
@@ -84,12 +84,12 @@ def test_what_a_resumed_run_did_not_do_is_not_in_its_history(path: Path, writer:
     assert state.step == 16
 
 
-def test_a_reader_gives_the_state_of_all_events(path: Path, writer: EventWriter) -> None:
+def test_the_reader_gives_the_state_of_all_events(path: Path, writer: EventWriter) -> None:
     search(writer, 0, 1000)
     assert reduce_all(EventLogReader(path).read()) == reduce_all(Tailer(path, decode_event).read())
 
 
-def test_a_moment_whose_line_is_gone_is_none(path: Path, writer: EventWriter) -> None:
+def test_a_missing_snapshot_line_gives_none(path: Path, writer: EventWriter) -> None:
     search(writer, 0, 11)
     watched = EventLogReader(path)
     list(watched.read())
@@ -100,7 +100,7 @@ def test_a_moment_whose_line_is_gone_is_none(path: Path, writer: EventWriter) ->
     assert list(watched.read()) == []
 
 
-def test_damaged_lines_are_passed_over(path: Path, writer: EventWriter) -> None:
+def test_damaged_lines_are_skipped(path: Path, writer: EventWriter) -> None:
     search(writer, 0, 6)
     with path.open("ab") as file:
         file.write(b'{"v":1,"type":"snapshot","step":7,"kl":tru\n{"v":1,"type":"snapshot","step":"x"}\n[1]\n{"half')
@@ -111,7 +111,7 @@ def test_damaged_lines_are_passed_over(path: Path, writer: EventWriter) -> None:
     assert state.snapshot.step == 5
 
 
-def test_many_at_once_and_one_by_one_give_the_same_state(path: Path, writer: EventWriter) -> None:
+def test_reducing_in_parts_gives_the_same_state(path: Path, writer: EventWriter) -> None:
     search(writer, 0, 60)
     writer.write(schema.Best(59, 4.41))
     writer.write(schema.Bounds(floor=0.1, head_optimum=0.2))
@@ -123,7 +123,7 @@ def test_many_at_once_and_one_by_one_give_the_same_state(path: Path, writer: Eve
     assert one_by_one == reduce_all(events)
 
 
-def test_what_a_long_run_says_beside_its_events_is_read_once(path: Path, writer: EventWriter) -> None:
+def test_the_second_event_file_is_read_once(path: Path, writer: EventWriter) -> None:
     search(writer, 0, 11)
     watched = EventLogReader(path)
     state = reduce_all(watched.read())

@@ -1,4 +1,4 @@
-"""The event file: whole lines only, whatever the writer was doing when the reader looked."""
+"""The event file: readers get complete lines only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from distprompt_tui.runs import schema
 from distprompt_tui.runs.events import EventWriter, Tailer, decode_object
 
 
-def test_a_reader_sees_what_was_written(tmp_path: Path) -> None:
+def test_written_events_are_read_back(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     writer, tailer = EventWriter(path), Tailer(path, decode_object)
     assert tailer.read() == []
@@ -26,7 +26,7 @@ def test_a_reader_sees_what_was_written(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.dictionaries(st.text(max_size=4), st.text()), min_size=1, max_size=5), st.integers(1, 7))
-def test_any_split_of_the_file_gives_the_same_lines(values: list[dict[str, str]], piece: int) -> None:
+def test_partial_writes_give_the_same_lines(values: list[dict[str, str]], piece: int) -> None:
     data = b"".join(json.dumps(value, ensure_ascii=False).encode() + b"\n" for value in values)
     import tempfile
 
@@ -40,7 +40,7 @@ def test_any_split_of_the_file_gives_the_same_lines(values: list[dict[str, str]]
     assert seen == values
 
 
-def test_a_damaged_line_is_counted_and_the_rest_is_read(tmp_path: Path) -> None:
+def test_a_damaged_line_is_counted_and_skipped(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(b'{"a":1}\n\xff\xfe{{{\n[1]\n{"a":2}\n{"half')
     tailer = Tailer(path, decode_object)
@@ -48,7 +48,7 @@ def test_a_damaged_line_is_counted_and_the_rest_is_read(tmp_path: Path) -> None:
     assert tailer.damaged == 2
 
 
-def test_a_second_writer_goes_on_after_a_half_line(tmp_path: Path) -> None:
+def test_a_new_writer_continues_after_an_incomplete_line(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     EventWriter(path).write(schema.Warning("first"))
     with path.open("ab") as file:
@@ -65,7 +65,7 @@ def test_events_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_key_that_is_not_json_is_an_error_of_the_program(tmp_path: Path) -> None:
+def test_a_key_that_is_not_a_string_raises_a_type_error(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         EventWriter(tmp_path / "events.jsonl").write(schema.Ended("budget", {"value": object()}))
     assert Tailer(tmp_path / "events.jsonl", decode_object).read() == []

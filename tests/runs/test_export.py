@@ -1,4 +1,4 @@
-"""What is exported gives the same divergence where it is loaded: by peft in another process, and by a search again."""
+"""An exported prompt gives the same divergence when peft or a search loads it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,6 @@ def searched(folder: Path, runs_dir: Path, **changes: Any) -> RunDirectory:
 
 
 def result(run: RunDirectory) -> dict[str, Any]:
-    """What the run found."""
     found: dict[str, Any] = json.loads(run.result.read_text())
     return found
 
@@ -86,7 +85,7 @@ def test_peft_gives_the_same_divergence_in_another_process(tiny_folders: dict[st
 
 
 @pytest.mark.parametrize("form", ["peft", "safetensors", "run"])
-def test_imported_again_it_is_the_same_prompt(form: str, tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+def test_an_exported_prompt_can_be_imported_unchanged(form: str, tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     run = searched(tiny_folders["llama"], tmp_path)
     path = run.path if form == "run" else export_run(run, form)  # type: ignore[arg-type]
     search = {"method": "soft", "length": 4, "init": "prompt", "init_prompt": str(path)}
@@ -94,7 +93,7 @@ def test_imported_again_it_is_the_same_prompt(form: str, tiny_folders: dict[str,
     assert result(again)["kl"] == pytest.approx(result(run)["kl"], abs=1e-6)
 
 
-def test_a_soft_search_starts_where_a_hard_one_ended(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+def test_a_soft_search_starts_from_a_hard_result(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     hard = searched(tiny_folders["llama"], tmp_path, search={"method": "hard", "length": 4}, budget={"steps": 2})
     search = {"method": "soft", "length": 4, "init": "prompt", "init_prompt": str(hard.path)}
     soft = searched(tiny_folders["llama"], tmp_path, search=search, budget={"steps": 10})
@@ -103,7 +102,7 @@ def test_a_soft_search_starts_where_a_hard_one_ended(tiny_folders: dict[str, Pat
     assert result(soft)["kl"] < trace[0]
 
 
-def test_json_holds_spec_result_and_prompt(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+def test_json_contains_spec_result_and_prompt(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     run = searched(tiny_folders["llama"], tmp_path)
     found = json.loads(export_run(run, "json", tmp_path / "all.json").read_text())
     assert RunSpec.model_validate(found["spec"]) == run.read_spec()
@@ -117,7 +116,7 @@ def test_json_holds_spec_result_and_prompt(tiny_folders: dict[str, Path], tmp_pa
             export_run(hard, form)  # type: ignore[arg-type]
 
 
-def test_the_steps_as_a_table(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+def test_steps_are_exported_as_csv(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     run = searched(tiny_folders["llama"], tmp_path)
     with export_run(run, "csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -126,7 +125,7 @@ def test_the_steps_as_a_table(tiny_folders: dict[str, Path], tmp_path: Path) -> 
     assert [float(row["kl"]) for row in rows] == pytest.approx([trace[int(row["step"])] for row in rows])
 
 
-def test_what_cannot_be_exported_or_read_is_told(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+def test_export_and_import_errors_are_reported(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     empty = create_run(searched(tiny_folders["llama"], tmp_path).read_spec(), tmp_path)
     with pytest.raises(NotFoundError, match="no result yet"):
         export_run(empty, "json")
@@ -140,7 +139,7 @@ def test_what_cannot_be_exported_or_read_is_told(tiny_folders: dict[str, Path], 
 
 
 @pytest.mark.parametrize(("shape", "words"), [((4, 7), "width 7"), ((3, None), "set search.length=3")])
-def test_a_prompt_that_does_not_fit_is_told(
+def test_an_initial_prompt_of_another_shape_is_reported(
     shape: tuple[int, int | None], words: str, tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:
     width = json.loads((tiny_folders["llama"] / "config.json").read_text())["hidden_size"]

@@ -1,4 +1,4 @@
-"""What a run was begun with is what its resume, its verification and its exports read, or they refuse."""
+"""Resume, verification and export require the recorded inputs of a run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.waiting import DEADLINE_SECONDS
 
 @pytest.fixture
 def run(tiny_folders: dict[str, Path], tmp_path: Path) -> RunDirectory:
-    """A finished run; its target and its other model are files of its own, beside it."""
+    """A finished run with its own copies of target file and model."""
     model = shutil.copytree(tiny_folders["llama"], tmp_path / "model")
     (tmp_path / "target.json").write_text('{"id:300": 0.7, "id:301": 0.3}')
     target = {"family": "explicit", "file": str(tmp_path / "target.json")}
@@ -69,7 +69,7 @@ def model_of(run: RunDirectory) -> Path:
 
 
 def other_weights(folder: Path) -> None:
-    """Other numbers in a file of the same size and time of modification."""
+    """Change the numbers, but neither the size nor the modification time of the file."""
     path = folder / "model.safetensors"
     status = path.stat()
     save_file({name: 1.5 * tensor for name, tensor in load_file(path).items()}, path, metadata={"format": "pt"})
@@ -90,7 +90,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("file", list(CHANGES))
-def test_another_model_under_the_same_name_is_refused_by_all(file: str, run: RunDirectory, tmp_path: Path) -> None:
+def test_a_changed_model_file_is_rejected_everywhere(file: str, run: RunDirectory, tmp_path: Path) -> None:
     CHANGES[file](model_of(run))
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     uses = (start_worker, verify, lambda run: export_run(run, "peft", tmp_path / "adapter"))
@@ -104,7 +104,7 @@ def test_another_model_under_the_same_name_is_refused_by_all(file: str, run: Run
     assert after == {path: data for path, data in before.items() if path.name != "events.jsonl"}
 
 
-def test_what_does_not_matter_may_change(run: RunDirectory) -> None:
+def test_irrelevant_files_and_fields_may_change(run: RunDirectory) -> None:
     folder = model_of(run)
     other_json(folder / "config.json", transformers_version="9.9.9")
     (folder / "README.md").write_text("new")
@@ -113,14 +113,14 @@ def test_what_does_not_matter_may_change(run: RunDirectory) -> None:
     assert verify(run).agrees
 
 
-def test_a_model_that_is_gone_is_not_found(run: RunDirectory) -> None:
+def test_a_missing_model_is_not_found(run: RunDirectory) -> None:
     shutil.rmtree(model_of(run))
     with pytest.raises(NotFoundError, match="no model"):
         start_worker(run)
 
 
 def test_the_recorded_folder_comes_before_the_name(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
-    """A package or a branch that has moved on gives another folder; the run's own is still there."""
+    """A newer package or branch gives another folder, but the recorded one still exists."""
     recorded = record_model(tiny_folders["llama"])
     assert folder_at_hand(str(tiny_folders["gpt2"]), recorded) == tiny_folders["llama"]
     moved = shutil.copytree(tiny_folders["llama"], tmp_path / "moved")
@@ -134,7 +134,7 @@ def test_a_commit_of_the_hub_is_recorded(tiny_folders: dict[str, Path], tmp_path
 
 
 @pytest.mark.parametrize("change", ["edited", "gone"])
-def test_a_resume_keeps_its_target_whatever_becomes_of_the_file(change: str, run: RunDirectory, tmp_path: Path) -> None:
+def test_a_resume_keeps_the_target_if_its_file_changes(change: str, run: RunDirectory, tmp_path: Path) -> None:
     target, before = np.load(run.target), kl(run)
     file = tmp_path / "target.json"
     file.write_text('{"id:300": 0.1, "id:301": 0.9}') if change == "edited" else file.unlink()
@@ -144,9 +144,7 @@ def test_a_resume_keeps_its_target_whatever_becomes_of_the_file(change: str, run
     assert verify(run).agrees
 
 
-def test_a_resume_keeps_its_target_whatever_becomes_of_the_other_model(
-    tiny_folders: dict[str, Path], tmp_path: Path
-) -> None:
+def test_a_resume_keeps_the_target_if_the_other_model_is_deleted(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     other = shutil.copytree(tiny_folders["gpt2"], tmp_path / "other")
     run = searched(tmp_path, tiny_folders["llama"], target={"family": "lm", "text": "yes", "model": str(other)})
     before = kl(run)
@@ -155,10 +153,10 @@ def test_a_resume_keeps_its_target_whatever_becomes_of_the_other_model(
     assert kl(run) == pytest.approx(before, abs=1e-6)
 
 
-def test_another_target_file_is_made_anew_or_refused(run: RunDirectory, tmp_path: Path) -> None:
+def test_a_changed_target_is_restored_or_rejected(run: RunDirectory, tmp_path: Path) -> None:
     target = np.load(run.target)
     np.save(run.target, np.roll(target, 1))
-    with pytest.raises(UsageError, match=r"target\.npy is not the target"):
+    with pytest.raises(UsageError, match=r"target\.npy is not the original target"):
         verify(run)
     go_on(run)
     np.testing.assert_array_equal(np.load(run.target), target)
@@ -168,22 +166,22 @@ def test_another_target_file_is_made_anew_or_refused(run: RunDirectory, tmp_path
         go_on(run)
 
 
-def test_a_changed_spec_is_refused_by_the_name_of_the_field(run: RunDirectory) -> None:
+def test_a_changed_spec_is_rejected_with_the_field_name(run: RunDirectory) -> None:
     run.spec_file.write_text(run.spec_file.read_text().replace("lr = 0.2", "lr = 0.9"))
     for utilization in (start_worker, verify, go_on):
         with pytest.raises(UsageError, match=r"search\.lr was 0\.2 and is 0\.9"):
             utilization(run)
 
 
-def test_without_a_manifest_nothing_goes_on(run: RunDirectory) -> None:
+def test_a_run_without_a_manifest_is_not_resumed(run: RunDirectory) -> None:
     for damage in (lambda: run.manifest.write_text("{"), run.manifest.unlink):
         damage()
         for utilization in (start_worker, verify, go_on):
-            with pytest.raises(UsageError, match=r"manifest\.json .*; so nothing tells what the run was begun with"):
+            with pytest.raises(UsageError, match=r"manifest\.json .*; so the inputs of the run are unknown"):
                 utilization(run)
 
 
-def test_a_manifest_of_an_older_version_goes_on_and_is_compared_as_far_as_it_goes(run: RunDirectory) -> None:
+def test_an_older_manifest_is_compared_as_far_as_recorded(run: RunDirectory) -> None:
     new = ("model_files_sha256", "target_sha256", "spec", "inputs_sha256")
     old = {name: value for name, value in json.loads(run.manifest.read_text()).items() if name not in new}
     run.manifest.write_text(json.dumps(old))
@@ -198,16 +196,16 @@ def test_a_manifest_of_an_older_version_goes_on_and_is_compared_as_far_as_it_goe
         start_worker(run)
 
 
-def test_a_checkpoint_of_another_run_is_not_taken(run: RunDirectory, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_run_is_rejected(run: RunDirectory, tmp_path: Path) -> None:
     other = searched(tmp_path, model_of(run), target={"family": "uniform"})
     for path in (run.checkpoint, run.previous_checkpoint):
         shutil.copy(other.checkpoint, path)
-    with pytest.raises(DistPromptError, match="it is of another run") as refusal:
+    with pytest.raises(DistPromptError, match="it belongs to another run") as refusal:
         go_on(run)
     assert "\n" not in str(refusal.value)
 
 
-def test_a_run_goes_on_without_the_prompt_that_it_began_with(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+def test_a_resume_does_not_need_the_initial_prompt_file(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     first = searched(tmp_path / "first", tiny_folders["llama"], target={"family": "uniform"})
     for name, method in (("soft", "soft"), ("hard", "hard")):
         started = shutil.copytree(first.path, tmp_path / name)
@@ -221,14 +219,14 @@ def test_a_run_goes_on_without_the_prompt_that_it_began_with(tiny_folders: dict[
         assert [again[key] for key in ("from_prompt", "kl")] == [result[key] for key in ("from_prompt", "kl")]
 
 
-def test_a_prompt_that_was_edited_is_neither_verified_nor_exported(run: RunDirectory) -> None:
+def test_a_modified_prompt_is_neither_verified_nor_exported(run: RunDirectory) -> None:
     path = run.best / "prompt.safetensors"
     save_file({name: 3 * vectors for name, vectors in load_file(path).items()}, path)
     found = verify(run)
     assert not found.agrees
     assert "kl_fresh by" in found.result
     for form in ("peft", "safetensors", "json"):
-        with pytest.raises(UsageError, match=r"is not the one that result\.json is of"):
+        with pytest.raises(UsageError, match=r"result\.json does not belong to the prompt"):
             export_run(run, form)  # type: ignore[arg-type]
 
 
@@ -241,7 +239,7 @@ def test_exports_name_the_model_its_revision_and_its_weights(run: RunDirectory, 
     assert str(model_of(run)) in card
 
 
-def test_questions_about_a_run_go_to_its_model(run: RunDirectory) -> None:
+def test_the_model_server_loads_the_recorded_model(run: RunDirectory) -> None:
     settings, recorded = _asked_model(str(model_of(run)), str(run.path))
     assert settings == run.read_spec().model
     assert recorded is not None
@@ -255,22 +253,22 @@ def test_questions_about_a_run_go_to_its_model(run: RunDirectory) -> None:
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (Verification(1.0, 1.00005, None), "verified: the same to 0.0001 nats"),
+        (Verification(1.0, 1.00005, None), "verified: equal within 0.0001 nats"),
         (Verification(1.0, 1.25, None), r"not verified: kl_fresh by \+0.250000 nats differs"),
         (Verification(1.0, 1.0, 0.5), r"not verified: kl_string by -0.500000 nats differs"),
         (Verification(1.0, float("nan"), float("inf")), r"not verified: kl_fresh by .* and kl_string by .* differ "),
     ],
 )
-def test_a_verification_ends_in_one_line(found: Verification, words: str) -> None:
+def test_the_verification_result_is_one_line(found: Verification, words: str) -> None:
     assert found.agrees == words.startswith("verified")
     assert re.match(words, found.result)
 
 
 @given(first=st.binary(min_size=1, max_size=9), second=st.binary(min_size=1, max_size=9))
-def test_a_digest_is_of_what_the_file_holds_now(
+def test_a_digest_is_of_the_present_contents(
     first: bytes, second: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Whatever was there a moment ago, by replacement or in place, of the same size and time or not."""
+    """Also after a change that keeps size and time."""
     path = tmp_path_factory.mktemp("file") / "weights"
     path.write_bytes(first)
     status, before = path.stat(), file_sha256(path)
@@ -279,7 +277,7 @@ def test_a_digest_is_of_what_the_file_holds_now(
     assert (file_sha256(path) == before) == (first == second)
 
 
-def test_a_digest_is_remembered_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_digest_is_cached_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(fingerprint, "SETTLED_SECONDS", -3600.0)
     path, memory = tmp_path / "weights", fingerprint.paths.models_dir() / "fingerprints.json"  # type: ignore[attr-defined]
@@ -300,7 +298,7 @@ def test_a_digest_is_remembered_until_the_file_changes(tmp_path: Path, monkeypat
     assert file_sha256(path) == changed
 
 
-def test_a_run_that_was_never_begun_has_nothing_to_hold_to(tmp_path: Path) -> None:
+def test_a_run_without_a_search_has_no_recorded_inputs(tmp_path: Path) -> None:
     run = create_run(RunSpec.model_validate({"target": {"family": "uniform"}}), tmp_path)
     assert read_inputs(run) is None
     check_inputs(run)

@@ -1,4 +1,4 @@
-"""Runs and sweeps that version 0.1 recorded, under the names that fields had then, open as new ones do."""
+"""Runs and sweeps recorded by version 0.1, with the old names of fields, can still be opened."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ OLD_SPEC = {
     },
     "search": {"method": "hard", "init": "bank", "bank": 8, "fluency": 0.1, "kick": 3, "screen": False, "shorten": 0.2},
 }
-"""Under the names of version 0.1; `bank` is a token as well."""
+"""With the names of version 0.1; `bank` is a token too."""
 
 
 def test_a_spec_is_read_under_its_old_names() -> None:
@@ -79,7 +79,7 @@ def test_a_spec_is_read_under_its_old_names() -> None:
 
 
 def test_the_digests_of_specs_and_sweeps_do_not_change_with_names() -> None:
-    """Digests that version 0.1 made: a sweep that it began is continued in its folder, and its rows count."""
+    """Digests of version 0.1, so that its sweeps can be continued in their folders with their rows."""
     assert spec_key(RunSpec.model_validate(OLD_SPEC)) == "5fb900fa0f30a48b"
     sweep = load_sweep("finding-outliers").with_models(["gemma3-270m"]).with_quick_overrides()
     assert sweep.folder_name == "finding-outliers-4831c630ca"

@@ -1,4 +1,4 @@
-"""Workers as real processes: started, watched, stopped, killed."""
+"""Real worker processes: start, follow, stop, kill."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.waiting import DEADLINE_SECONDS, until
 
 
 def wait_for(run: RunDirectory, condition: Callable[[RunState], bool]) -> RunState:
-    """Follow a run until its state is as asked; fails with its log after the deadline."""
+    """Follow a run until its state meets the condition; fail with its log after the deadline."""
     reader, state = EventLogReader(run.events), RunState()
 
     def reached() -> bool:
@@ -63,7 +63,7 @@ def run(spec: RunSpec, tmp_path: Path) -> RunDirectory:
     return start_run(spec, tmp_path)
 
 
-def test_a_run_to_its_end_leaves_everything_on_disk(spec: RunSpec, tmp_path: Path) -> None:
+def test_a_finished_run_has_all_files(spec: RunSpec, tmp_path: Path) -> None:
     run = start_run(spec.model_copy(update={"budget": spec.budget.model_copy(update={"steps": 30})}), tmp_path)
     state = wait_for(run, lambda state: state.phase == "ended")
     wait_for_end(run)
@@ -111,7 +111,7 @@ def test_stopping_a_paused_run(run: RunDirectory) -> None:
     assert wait_for(run, lambda state: state.phase == "ended").reason == "stopped"
 
 
-def test_a_worker_that_does_not_answer_is_killed(run: RunDirectory) -> None:
+def test_an_unresponsive_worker_is_killed(run: RunDirectory) -> None:
     wait_for(run, lambda state: state.step > 0)
     pid = worker_pid(run)
     assert pid is not None
@@ -122,12 +122,12 @@ def test_a_worker_that_does_not_answer_is_killed(run: RunDirectory) -> None:
     assert (state.reason, state.error) == (FORCED, None)
     summary = summarise(run)
     assert (summary.state, summary.is_resumable) == (FORCED, True)
-    start_worker(run)  # it goes on, and does not obey what its predecessor was asked
+    start_worker(run)  # it resumes, and ignores requests to the earlier worker
     wait_for(run, lambda state: state.phase == "searching" and state.step > 0)
     assert stop(run)
 
 
-def test_a_worker_that_is_halted_for_a_while_is_waited_for(run: RunDirectory) -> None:
+def test_a_temporarily_halted_worker_is_not_killed(run: RunDirectory) -> None:
     wait_for(run, lambda state: state.step > 0)
     pid = worker_pid(run)
     assert pid is not None
@@ -149,11 +149,11 @@ def slow(self):
 SoftSearch.steps = slow
 sys.exit(main())
 """
-"""Its fourth step takes longer than all that a stop waits for without a sign of life."""
+"""A worker with a step that takes longer than `stop` waits for heartbeats."""
 
 
 @pytest.mark.parametrize("how", ["wait", "kill"])
-def test_a_worker_in_a_long_step_is_waited_for_or_killed_on_request(
+def test_a_worker_in_a_long_step_is_killed_only_on_request(
     spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     python = tmp_path / "python"
@@ -171,8 +171,8 @@ def test_a_worker_in_a_long_step_is_waited_for_or_killed_on_request(
     assert wait_for(run, lambda state: state.phase == "ended").reason == {"wait": "stopped", "kill": FORCED}[how]
 
 
-def test_what_is_asked_while_the_worker_starts_is_answered_by_its_id(spec: RunSpec, tmp_path: Path) -> None:
-    """A second viewer's request is answered by its own id; what an earlier worker was asked is not obeyed."""
+def test_requests_during_start_up_are_answered_by_id(spec: RunSpec, tmp_path: Path) -> None:
+    """A second viewer's request is answered by its own id; requests to an earlier worker are ignored."""
     run = create_run(spec, tmp_path)
     send(run, "stop")
     start_worker(run)
@@ -187,7 +187,7 @@ def test_what_is_asked_while_the_worker_starts_is_answered_by_its_id(spec: RunSp
     assert wait_for(run, lambda state: state.phase == "ended").reason == "stopped"
 
 
-def test_term_before_the_search_begins_ends_the_worker_at_once(run: RunDirectory) -> None:
+def test_sigterm_before_the_search_ends_the_worker(run: RunDirectory) -> None:
     wait_for(run, lambda state: state.phase != "starting" or run.heartbeat.exists())
     pid = worker_pid(run)
     assert pid is not None
@@ -196,14 +196,14 @@ def test_term_before_the_search_begins_ends_the_worker_at_once(run: RunDirectory
     wait_for_end(run)
 
 
-def test_a_second_worker_is_refused(run: RunDirectory) -> None:
+def test_a_second_worker_is_rejected(run: RunDirectory) -> None:
     with pytest.raises(UsageError, match="already has a worker"):
         start_worker(run)
     stop(run)
 
 
 def test_resumed_after_kill_equals_uninterrupted(spec: RunSpec, tmp_path: Path) -> None:
-    """Killed at some step after a stop's checkpoint; what the second worker finds is what one worker would have."""
+    """After a kill at some step after a checkpoint, the second worker has the result of an uninterrupted one."""
     spec = spec.model_copy(update={"budget": spec.budget.model_copy(update={"steps": 400})})
     whole = start_run(spec, tmp_path)
     expected = wait_for(whole, lambda state: state.phase == "ended").result
@@ -219,8 +219,8 @@ def test_resumed_after_kill_equals_uninterrupted(spec: RunSpec, tmp_path: Path) 
     assert np.array_equal(np.fromfile(run.trace, "<f4"), np.fromfile(whole.trace, "<f4"))
 
 
-def test_the_worker_outlives_whoever_started_it(spec: RunSpec, tmp_path: Path) -> None:
-    """The starter is a real process with a terminal session of its own, killed with KILL in the middle."""
+def test_the_worker_outlives_its_parent(spec: RunSpec, tmp_path: Path) -> None:
+    """The parent is a real process in its own terminal session, killed during the search."""
     code = (
         "import sys, time, pathlib\n"
         "from distprompt_tui.config.spec import RunSpec\n"
@@ -241,7 +241,7 @@ def test_the_worker_outlives_whoever_started_it(spec: RunSpec, tmp_path: Path) -
     assert (state.reason, state.step) == ("budget", 300)
 
 
-def test_a_failure_is_told_in_one_sentence(spec: RunSpec, tmp_path: Path) -> None:
+def test_a_failure_is_reported_in_one_sentence(spec: RunSpec, tmp_path: Path) -> None:
     target = spec.target.model_copy(update={"tokens": ("banana split",)})
     run = start_run(spec.model_copy(update={"target": target}), tmp_path)
     state = wait_for(run, lambda state: state.phase == "ended")
@@ -251,7 +251,7 @@ def test_a_failure_is_told_in_one_sentence(spec: RunSpec, tmp_path: Path) -> Non
     assert "\n" not in state.error
 
 
-def test_an_ended_search_is_shortened_and_says_where_it_came_from(spec: RunSpec, tmp_path: Path) -> None:
+def test_an_ended_search_is_pruned_and_records_its_initial_prompt(spec: RunSpec, tmp_path: Path) -> None:
     budget = spec.budget.model_copy(update={"steps": 8})
     soft = start_run(spec.model_copy(update={"budget": budget}), tmp_path)
     before = wait_for(soft, lambda state: state.phase == "ended").result
@@ -273,7 +273,7 @@ def test_an_ended_search_is_shortened_and_says_where_it_came_from(spec: RunSpec,
     assert len(outcome_notes(read_result(result))) == 3
 
 
-def test_a_prompt_is_changed_by_hand_while_paused(spec: RunSpec, tmp_path: Path) -> None:
+def test_manual_edits_while_paused(spec: RunSpec, tmp_path: Path) -> None:
     hard = Hard(length=4, init="text", init_text="yes or no, heads", locked=(0,), width=8)
     run = start_run(spec.model_copy(update={"search": hard}), tmp_path)
     wait_for(run, lambda state: state.step > 3)

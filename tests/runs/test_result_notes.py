@@ -1,4 +1,4 @@
-"""The sentences about a result."""
+"""Notes on a result."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def notes_of(result: dict[str, Any]) -> list[str]:
     return outcome_notes(read_result(result))
 
 
-def test_every_outcome_has_its_sentence() -> None:
+def test_each_outcome_has_a_note() -> None:
     result = RESULT
     assert notes_of(result) == [
-        "shortened from 10 tokens to 3: KL 0.500 before, 0.520 now",
+        "pruned from 10 tokens to 3: KL 0.500 before, 0.520 now",
         "started from a soft prompt with KL 0.020: now 0.520, 0.500 nats above",
         "best by KL − 0.1 × the prompt's mean log-likelihood, −7.250 nats a token",
     ]
@@ -56,8 +56,8 @@ def test_every_outcome_has_its_sentence() -> None:
 
 
 @given(st.dictionaries(st.sampled_from(SHOWN + SHOWN_TOO), st.sampled_from((*ODD, "[/]", f"[red]{HOSTILE}"))))
-def test_somebody_elses_result_is_shown_whatever_it_holds(changes: dict[str, Any]) -> None:
-    """Fields missing or of another kind: nothing raises, steers the terminal or is taken for markup."""
+def test_notes_on_damaged_results_are_safe_for_the_terminal(changes: dict[str, Any]) -> None:
+    """Missing or invalid fields raise nothing, and no field contains control sequences or markup."""
     result = RESULT | changes
     console = Console(file=io.StringIO(), width=200)
     print_result(console, RunState(), result)
@@ -65,7 +65,7 @@ def test_somebody_elses_result_is_shown_whatever_it_holds(changes: dict[str, Any
         assert_visible(line)
 
 
-def test_no_markup_of_somebody_elses_result_is_obeyed() -> None:
+def test_markup_in_a_result_is_not_interpreted() -> None:
     console = Console(file=io.StringIO(), width=200)
     print_result(console, RunState(), RESULT | {"from_kind": "[red]", "reason": "[/]", "run": "[bold]"})
     shown = console.file.getvalue()  # type: ignore[attr-defined]

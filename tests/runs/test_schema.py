@@ -1,4 +1,4 @@
-"""The schema of the events: what is written is read, and nothing else passes."""
+"""Encoding and decoding of events."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def line(event: Event, **changes: Any) -> bytes:
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
-def test_what_is_written_is_read(event: Event) -> None:
+def test_events_round_trip(event: Event) -> None:
     assert decode_event(line(event)) == event
     assert decode_event(line(event, of_a_later_version=[1])) == event
     if event is not SNAPSHOT:
         assert decode_light_event(line(event)) == event
 
 
-def test_of_a_snapshot_the_numbers_alone_can_be_read() -> None:
+def test_a_snapshot_can_be_decoded_without_its_tokens() -> None:
     light = decode_light_event(line(SNAPSHOT, prompt=7))
     assert light == schema.Divergences(3, 2.7, 1.5, None, 0.1, 0.2)
 
@@ -74,23 +74,23 @@ def test_of_a_snapshot_the_numbers_alone_can_be_read() -> None:
         (schema.Resumed(3), {"type": "of a later version"}),
     ],
 )
-def test_an_invalid_event_is_only_its_time(event: Event, changes: dict[str, Any]) -> None:
+def test_an_invalid_event_keeps_only_its_common_fields(event: Event, changes: dict[str, Any]) -> None:
     assert decode_event(line(event, t=5.0, **changes)) == Event(t=5.0)
 
 
 @pytest.mark.parametrize("damaged", [b"[1]", b"{", b'{"t": NaN}', b'{"a": 1} {}', b'{"text": "\\ud800"}', b"\xff"])
-def test_a_line_that_is_no_object_is_refused(damaged: bytes) -> None:
+def test_a_line_that_is_not_an_object_is_rejected(damaged: bytes) -> None:
     for decode in (decode_event, decode_light_event):
         with pytest.raises(ValueError, match=r"."):
             decode(damaged)
 
 
-def test_a_damaged_result_or_snapshot_is_none() -> None:
+def test_a_damaged_result_is_empty_and_a_damaged_snapshot_is_none() -> None:
     assert read_result({"kl": 2.0, "of_a_later_version": 1}) == schema.Result(kl=2.0)
     assert read_result({"kl": "2.0"}) == read_result(None) == schema.Result()
     assert read_snapshot(as_fields(SNAPSHOT)) == SNAPSHOT
     assert read_snapshot({"step": 3}) is None
 
 
-def test_numbers_that_json_does_not_have_become_null() -> None:
+def test_non_finite_numbers_become_null() -> None:
     assert as_fields(schema.Bounds(floor=float("nan"), gap=float("inf")))["gap"] is None

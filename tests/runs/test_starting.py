@@ -1,4 +1,4 @@
-"""How processes are started: with closed standard streams, and in a folder full of modules that nobody asked for."""
+"""Starting processes with closed standard streams, and in a folder with unrelated Python modules."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMES = ("statistics", "random", "torch", "numpy", "json", "tokenize", "pydantic
 
 @pytest.fixture
 def trap(tmp_path: Path) -> Path:
-    """A folder of modules that leave a mark when they are imported."""
+    """A folder of modules that create a file on import."""
     folder = tmp_path / "trap"
     (folder / "distprompt_tui").mkdir(parents=True)
     mark = f"open({str(tmp_path / 'imported')!r}, 'a').write(__name__ + ' ')\nraise SystemExit(99)\n"
@@ -43,8 +43,8 @@ def preset(tmp_path: Path, tiny_folders: dict[str, Path]) -> Path:
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_closed_streams_cost_no_lock(closed: str, tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
-    """The starter ends at once; the worker that it left goes on, holds the run, and no second one can have it."""
+def test_the_lock_survives_closed_streams(closed: str, tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
+    """The parent exits immediately. Its worker continues and holds the lock, so that no second one can start."""
     spec = tiny_spec(tiny_folders["llama"])
     code = (
         "import sys, pathlib\n"
@@ -70,7 +70,7 @@ def test_the_command_runs_with_all_streams_closed(preset: Path, tmp_path: Path) 
     done = subprocess.run([*command, "run", str(preset)], env=environment)
     assert done.returncode == 0
     (path,) = (tmp_path / "runs").iterdir()
-    assert summarise(RunDirectory(path)).state == "budget"  # over, since the command is
+    assert summarise(RunDirectory(path)).state == "budget"  # ended, like the command
     events = Tailer(path / "events.jsonl", decode_object).read()
     assert [event["seq"] for event in events] == list(range(len(events)))
     for closed in ("<&-", ">&-"):
@@ -80,7 +80,7 @@ def test_the_command_runs_with_all_streams_closed(preset: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("paths", ["", ".:trap"])
 def test_nothing_is_imported_from_the_working_directory(paths: str, trap: Path, preset: Path, tmp_path: Path) -> None:
-    """The command as it is installed, and the worker that it starts; PYTHONPATH leads to the working directory."""
+    """The installed command and its worker; PYTHONPATH contains the working directory."""
     package = str(Path(sys.modules["distprompt_tui"].__file__ or "").parents[1])
     environment = {**os.environ, "DISTPROMPT_HOME": str(tmp_path), "PYTHONPATH": f"{package}:{paths}"}
     begun = [sys.executable, "-P", "-c", "from distprompt_tui.__main__ import main; main()"]
@@ -93,7 +93,7 @@ def test_nothing_is_imported_from_the_working_directory(paths: str, trap: Path, 
 @pytest.mark.parametrize(
     "module", ["distprompt_tui.worker", "distprompt_tui.worker.model_server", "distprompt_tui.sweeps.worker"]
 )
-def test_each_process_is_started_isolated(module: str, trap: Path) -> None:
+def test_each_process_is_isolated(module: str, trap: Path) -> None:
     code = f"import sys; sys.argv = ['x']; import {module}" if "worker" not in module else f"import {module}"
     command = python(module)[:2]
     done = subprocess.run([*command, "-c", code], env=isolated(os.environ), cwd=trap, capture_output=True)
@@ -101,7 +101,7 @@ def test_each_process_is_started_isolated(module: str, trap: Path) -> None:
     assert not (trap.parent / "imported").exists()
 
 
-def test_absolute_entries_of_the_path_go_on_working() -> None:
+def test_absolute_python_path_entries_are_kept() -> None:
     assert isolated({"PYTHONPATH": ":/a:.:/b::c:../d", "HOME": "/h"}) == {
         "PYTHONPATH": "/a:/b",
         "PYTHONSAFEPATH": "1",
@@ -110,8 +110,8 @@ def test_absolute_entries_of_the_path_go_on_working() -> None:
     assert isolated({"PYTHONPATH": "."}) == isolated({"PYTHONPATH": ""}) == isolated({}) == {"PYTHONSAFEPATH": "1"}
 
 
-def test_a_command_that_returned_has_left_nothing_running(preset: Path, tmp_path: Path) -> None:
-    """Ended by its budget, by TERM, and by `runs stop`: each time the run can be deleted or resumed at once."""
+def test_a_returned_command_leaves_no_process(preset: Path, tmp_path: Path) -> None:
+    """After an end by budget, SIGTERM or `runs stop`, the run can be deleted or resumed immediately."""
     environment = os.environ | {"DISTPROMPT_HOME": str(tmp_path)}
     command = [sys.executable, "-m", "distprompt_tui"]
 

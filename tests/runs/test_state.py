@@ -1,4 +1,4 @@
-"""The reducer: pure, tolerant, and bounded however long a run gets."""
+"""The reducer: pure, tolerant, and bounded in memory."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from distprompt_tui.runs.state import RunState
 
 
 def event(**fields: Any) -> Event:
-    """An event as it is read from a file."""
+    """Decode an event from fields."""
     return decode_event(json.dumps(fields).encode())
 
 
 def started() -> Started:
-    """A `started` event."""
     return Started(
         t=100.0, run="r", preset="outlier", model="m", method="soft", length=10, device="cpu", dtype="float32",
         vocab_size=400, tokenizer_file="", recipe="", entropy_target=2.0, uniform_kl=4.0, budget=Budget(steps=100),
@@ -29,7 +28,7 @@ def started() -> Started:
 
 
 def step(index: int, kl: float, best: float | None = None) -> Step:
-    """A `step` event; a tenth of a second a step."""
+    """Return a `step` event; steps take 0.1 s."""
     best = kl if best is None else best
     return Step(index, kl, best, entropy=1.0, seconds=index / 10, best_step=index, t=100 + index / 10)
 
@@ -58,7 +57,7 @@ def test_pause_and_resume() -> None:
     assert reduce(state, event(type="control", command="resume", outcome="resumed")).phase == "searching"
 
 
-def test_what_came_after_a_resumed_checkpoint_did_not_happen() -> None:
+def test_a_resume_discards_later_steps() -> None:
     events = [started(), *(step(i, 3 - i / 10) for i in range(10)), event(type="ended", reason="stopped")]
     state = reduce_all([*events, event(type="resumed", step=4)])
     assert (state.phase, state.step, state.reason) == ("searching", 4, None)
@@ -87,7 +86,7 @@ FIELDS = ["t", "step", "kl", "best_kl", "prompt", "tokens", "budget", "text", "s
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(FIELDS), json_values), max_size=4), st.sampled_from(KINDS))
-def test_no_event_breaks_a_viewer_and_reducing_changes_nothing_given(bodies: list[dict[str, Any]], kind: str) -> None:
+def test_reducing_any_event_succeeds_without_side_effects(bodies: list[dict[str, Any]], kind: str) -> None:
     state = reduce_all([started(), step(0, 1.0)])
     for body in bodies:
         try:

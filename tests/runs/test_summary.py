@@ -1,4 +1,4 @@
-"""Runs in a line each: what files say about them, what is read again, how they are sorted, searched and deleted."""
+"""Summaries of runs: reading, caching, sorting, filtering and deleting."""
 
 from __future__ import annotations
 
@@ -27,13 +27,11 @@ from tests.tui.recording import Recorder, recorded
 
 
 def factories(name: str, state: str = "budget", best: float | None = 1.0, limit: float | None = 0.5) -> RunSummary:
-    """A summary without a run."""
     title = RunLabel(name.split("-")[0], "SmolLM2", "soft", 10, 0)
     return RunSummary(RunDirectory(Path(name)), title, state, best, limit, 3.0, 5, 10, 0.1, 0.0)
 
 
 def names(runs: list[RunSummary]) -> list[str]:
-    """Their runs' names."""
     return [summary.run.name for summary in runs]
 
 
@@ -53,7 +51,7 @@ def test_an_ended_run(tmp_path: Path, reason: str) -> None:
     assert summary.is_resumable == (reason != "budget")
 
 
-def test_the_line_of_a_run_says_what_its_whole_state_says(tmp_path: Path) -> None:
+def test_the_summary_agrees_with_the_complete_state(tmp_path: Path) -> None:
     run = recorded(tmp_path)
     line = as_dict(summarise(run))
     assert line | {"kl": round(line["kl"], 4), "excess": round(line["excess"], 4)} == {
@@ -77,7 +75,7 @@ def test_the_line_of_a_run_says_what_its_whole_state_says(tmp_path: Path) -> Non
     assert 2 < line["entropy_achieved"] < 4
 
 
-def test_a_living_run_pauses_and_crashes(tmp_path: Path) -> None:
+def test_an_active_run_pauses_and_crashes(tmp_path: Path) -> None:
     living = Recorder(tmp_path)
     living.start()
     with living.living_worker():
@@ -87,7 +85,7 @@ def test_a_living_run_pauses_and_crashes(tmp_path: Path) -> None:
     assert summarise(living.run).state == "crashed"
 
 
-def test_a_run_that_was_taken_up_again_and_crashed_has_not_ended(tmp_path: Path) -> None:
+def test_a_resumed_run_that_crashed_has_not_ended(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path)
     recorder.start()
     recorder.steps(2)
@@ -96,7 +94,7 @@ def test_a_run_that_was_taken_up_again_and_crashed_has_not_ended(tmp_path: Path)
     assert summarise(recorder.run).state == "crashed"
 
 
-def test_the_head_optimum_is_found_far_from_the_end_and_looked_for_once(tmp_path: Path) -> None:
+def test_the_head_optimum_is_found_far_from_the_end_once(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, whole_vocabulary=False)
     recorder.start()
     recorder.bounds()
@@ -108,7 +106,7 @@ def test_the_head_optimum_is_found_far_from_the_end_and_looked_for_once(tmp_path
     assert summarise(recorder.run, first).head_optimum == 0.19
 
 
-def test_a_head_optimum_that_comes_later_is_looked_for_in_what_is_new(tmp_path: Path) -> None:
+def test_a_later_head_optimum_is_found_in_the_new_events(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path)
     recorder.start()
     recorder.steps(1)
@@ -119,7 +117,7 @@ def test_a_head_optimum_that_comes_later_is_looked_for_in_what_is_new(tmp_path: 
     assert summarise(recorder.run, first).head_optimum == 0.0
 
 
-def test_only_what_has_changed_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_changed_runs_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorders = [Recorder(tmp_path) for _ in range(3)]
     for recorder in recorders:
         recorder.start()
@@ -153,18 +151,18 @@ def test_damaged_files_are_still_listed(tmp_path: Path) -> None:
     assert summary.steps_planned is None
 
 
-def test_no_folder_is_no_runs(tmp_path: Path) -> None:
+def test_a_missing_folder_has_no_runs(tmp_path: Path) -> None:
     assert read_runs(tmp_path / "nowhere") == []
 
 
-def test_the_pace_is_of_the_same_model_and_method(tmp_path: Path) -> None:
+def test_the_speed_is_of_the_same_model_and_method(tmp_path: Path) -> None:
     recorded(tmp_path, "soft")
     runs = read_runs(tmp_path)
     assert seconds_per_step(runs, RunLabel(model="smollm2", method="soft")) == 1.0
     assert seconds_per_step(runs, RunLabel(model="smollm2", method="hard")) is None
 
 
-def test_every_order() -> None:
+def test_all_sort_orders() -> None:
     runs = [
         factories("b-1", best=None),
         factories("a-2", best=0.7, limit=0.1),
@@ -182,7 +180,7 @@ def test_every_order() -> None:
     assert {order: names(sorted_runs(runs, order)) for order in ORDERS} == expected
 
 
-def test_every_word_must_occur() -> None:
+def test_all_words_must_match() -> None:
     runs = [factories("coin-1"), factories("coin-2", "running"), factories("zipf-3")]
     assert names(matching_runs(runs, "COIN  smollm2")) == ["coin-1", "coin-2"]
     assert names(matching_runs(runs, "coin running")) == ["coin-2"]
@@ -190,7 +188,7 @@ def test_every_word_must_occur() -> None:
     assert matching_runs(runs, " ") == runs
 
 
-def test_a_deleted_run_is_gone_with_all_that_is_in_it(tmp_path: Path) -> None:
+def test_deleting_a_run_removes_its_folder(tmp_path: Path) -> None:
     kept, gone = recorded(tmp_path), recorded(tmp_path, "hard")
     delete_run(gone)
     assert list_runs(tmp_path) == [kept]
@@ -198,7 +196,7 @@ def test_a_deleted_run_is_gone_with_all_that_is_in_it(tmp_path: Path) -> None:
     assert kept.events.exists()
 
 
-def test_a_living_run_is_never_deleted(tmp_path: Path) -> None:
+def test_an_active_run_is_not_deleted(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path)
     with recorder.living_worker(), pytest.raises(UsageError, match=rf"is running \(process {os.getpid()}\): stop it"):
         delete_run(recorder.run)
@@ -209,11 +207,11 @@ def test_only_runs_are_deleted(tmp_path: Path) -> None:
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "spec.toml").write_text("")
-    with pytest.raises(UsageError, match="not a run's own folder"):
+    with pytest.raises(UsageError, match="not a run directory"):
         delete_run(RunDirectory(folder))
     link = tmp_path / "link"
     link.symlink_to(recorded(tmp_path).path)
-    with pytest.raises(UsageError, match="not a run's own folder"):
+    with pytest.raises(UsageError, match="not a run directory"):
         delete_run(RunDirectory(link))
     assert (folder / "spec.toml").exists()
     assert RunDirectory(link).spec_file.exists()

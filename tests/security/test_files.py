@@ -233,7 +233,7 @@ def test_a_damaged_run_is_exported_with_a_word_about_what_is_missing(run: RunDir
 
 def test_a_part_of_a_name_that_several_runs_have_finds_none(tmp_path: Path) -> None:
     runs = [create_run(SPEC, tmp_path / "runs") for _ in range(2)]
-    with pytest.raises(NotFoundError, match="'uniform' fits 2 runs: "):
+    with pytest.raises(NotFoundError, match="'uniform' matches 2 runs: "):
         find_run("uniform", tmp_path / "runs")
     assert find_run(runs[0].name, tmp_path / "runs").path == runs[0].path
 

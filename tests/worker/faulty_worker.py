@@ -1,6 +1,6 @@
-"""Real worker processes that start at once and are frail in the ways that a test asks for.
+"""Real worker processes with injected faults.
 
-They are forked from a process that has torch already, so that many of them can be started and killed.
+They are forked from a process that has imported torch, so that many of them can be started and killed quickly.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ PRELOADED = ["tests.worker.faulty_worker_inside", "transformers.models.llama.mod
 
 @dataclass(frozen=True)
 class Faults:
-    """What is different from a real worker.
+    """Differences from a normal worker.
 
     Attributes:
         seconds: between two checkpoints, instead of `checkpoint.SECONDS`.
         steps: instead of `checkpoint.STEPS`.
         share: instead of `checkpoint.SHARE_OF_TIME`.
         model: what happens to the model's logits.
-        clock: seconds by which the clock jumps at every look at it, back and forth.
-        halt: the step at which it stops itself, as STOP does, once there is a checkpoint; CONT lets it go on.
-        file_bytes: no file that it writes may be larger, as with `ulimit -f`.
+        clock: seconds by which the clock jumps back and forth at every reading.
+        halt: step at which the worker halts itself with SIGSTOP, once it has a checkpoint; SIGCONT continues it.
+        file_bytes: size limit of written files, as with `ulimit -f`.
     """
 
     seconds: float = 0.3
@@ -49,7 +49,7 @@ class Faults:
 
 
 def start_faulty(run: RunDirectory, faults: Faults = Faults()) -> BaseProcess:
-    """Start one on an existing run directory."""
+    """Start a worker with faults on an existing run directory."""
     _make_socket_folder()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
@@ -59,22 +59,21 @@ def start_faulty(run: RunDirectory, faults: Faults = Faults()) -> BaseProcess:
 
 
 def _make_socket_folder() -> None:
-    """Let the folder of the fork server's socket have a short path: a socket's has at most 107 bytes, TMPDIR's may have
-    more."""
+    """Use a short path for the fork server's socket: the limit is 107 bytes, and TMPDIR may be longer."""
     before, tempfile.tempdir = tempfile.tempdir, "/tmp"
     try:
-        get_temp_dir()  # made at the first call only, and removed at the end
+        get_temp_dir()  # created by the first call, removed at exit
     finally:
         tempfile.tempdir = before
 
 
 def wait_until_halted(worker: BaseProcess) -> None:
-    """Until a worker with `halt` has come to that step."""
+    """Wait until a worker with `halt` has halted itself."""
     until(lambda: psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED, lambda: "the worker did not halt")
 
 
 def kill(worker: BaseProcess) -> bool:
-    """Kill it with KILL; whether it was still at work."""
+    """Send SIGKILL and return whether the worker was still running."""
     worker.kill()
     worker.join()
     return worker.exitcode == -signal.SIGKILL

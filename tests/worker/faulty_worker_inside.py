@@ -1,4 +1,4 @@
-"""What happens inside a frail worker; the only side of it that imports torch."""
+"""The part of a faulty worker that runs in its process and imports torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["session", "weaken"]
 
 
 def weaken(faults: Faults) -> None:
-    """Change what the faults says in this process."""
+    """Inject the faults into this process."""
     __main__.NICENESS = 0
     LanguageModel._logits = faults.model.around(LanguageModel._logits)
     if faults.clock:
@@ -29,13 +29,13 @@ def weaken(faults: Faults) -> None:
 
 
 def jumping(seconds: float) -> Callable[[], float]:
-    """A clock that is set forward and back."""
+    """Return a clock that jumps forward and back."""
     true, looks = time.time, itertools.count()
     return lambda: true() + (seconds if next(looks) % 2 else -seconds)
 
 
 def halting(checkpoint_if_due: Callable[..., None], step: int) -> Callable[..., None]:
-    """The same, but once, at a step or as soon as there is a checkpoint, the process stops."""
+    """Wrap `checkpoint_if_due` to halt the process once, from `step` on and if there is a checkpoint."""
     halts = iter([True])
 
     def check(recorder: Any, search: Any) -> None:

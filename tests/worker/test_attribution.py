@@ -1,4 +1,4 @@
-"""What each position gives to a token, and a text in a prompt's place, on tiny models and through the probe."""
+"""Attribution of a token to positions, and a text in place of a prompt, directly and in the model server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TOKEN = 20
 
 
 def run_for(model: LanguageModel, folder: Path, context: Context | None = None) -> RunDirectory:
-    """A run of the model's with a target of its own."""
+    """Create a run of a model with a target."""
     run = create_run(RunSpec(target=Uniform(), context=context or Context()), folder)
     target = np.where(model.vocabulary.allowed, 1.0, 0.0)
     target[: len(target) // 2] *= 3
@@ -51,14 +51,16 @@ def test_a_position_is_replaced_by_the_mean_embedding(
     assert influences(tiny_model, prompt, TOKEN) == pytest.approx(found, abs=1e-4)
 
 
-def test_a_position_that_is_the_mean_already_gives_nothing(tiny_models: dict[str, LanguageModel]) -> None:
+def test_a_position_with_the_mean_embedding_has_no_influence(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     prompt = model.embedding(torch.tensor([30, 31, 32]))
     prompt[1] = model.embedding_matrix[model.head.allowed].mean(0)
     assert influences(model, prompt, TOKEN)[1] == pytest.approx(0, abs=1e-5)
 
 
-def test_the_probe_explains_ids_and_the_best_soft_prompt(tiny_models: dict[str, LanguageModel], tmp_path: Path) -> None:
+def test_the_model_server_attributes_ids_and_the_best_soft_prompt(
+    tiny_models: dict[str, LanguageModel], tmp_path: Path
+) -> None:
     model = tiny_models["qwen2"]
     run = run_for(model, tmp_path, Context(prefix="The quick", suffix=" dog"))
     in_context = model.in_context("The quick", " dog")
@@ -71,7 +73,7 @@ def test_the_probe_explains_ids_and_the_best_soft_prompt(tiny_models: dict[str, 
     assert model_server._influence(run, TOKEN, None, model) == pytest.approx(expected)
 
 
-def test_a_text_is_measured_against_the_runs_target(tiny_model: LanguageModel, tmp_path: Path) -> None:
+def test_a_text_is_compared_with_the_runs_target(tiny_model: LanguageModel, tmp_path: Path) -> None:
     run = run_for(tiny_model, tmp_path)
     answer = model_server._instead(run, "My favourite food", tiny_model)
     snapshot = read_snapshot(answer)
@@ -86,10 +88,10 @@ def test_a_text_is_measured_against_the_runs_target(tiny_model: LanguageModel, t
     assert int(q.argmax()) in masses
 
 
-def test_what_cannot_be_asked_is_told(tiny_models: dict[str, LanguageModel], tmp_path: Path) -> None:
+def test_invalid_questions_are_reported(tiny_models: dict[str, LanguageModel], tmp_path: Path) -> None:
     model = tiny_models["llama"]
     run = run_for(model, tmp_path)
-    with pytest.raises(DistPromptError, match="empty text"):
+    with pytest.raises(DistPromptError, match="the text is empty"):
         model_server._instead(run, "", model)
     with pytest.raises(DistPromptError, match="too many"):
         model_server._instead(run, "banana " * 200, model)

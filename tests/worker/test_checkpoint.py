@@ -1,4 +1,4 @@
-"""Checkpoints: what comes back is what went in, a damaged one is never taken for whole, and one is always left."""
+"""Checkpoints: round trip, detection of damage, and fallback to the previous one."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def assert_is(found: Checkpoint | None, step: int) -> None:
         assert found.search.tensors[name].dtype == tensor.dtype
 
 
-def test_the_newest_comes_back_as_it_was_and_two_are_kept(run: RunDirectory, events: EventWriter) -> None:
+def test_the_newest_checkpoint_is_restored_and_two_are_kept(run: RunDirectory, events: EventWriter) -> None:
     assert load_checkpoint(run, events) is None
     for step in (1, 2, 3):
         save_checkpoint(run, checkpoint_of(step))
@@ -64,7 +64,7 @@ def test_the_newest_comes_back_as_it_was_and_two_are_kept(run: RunDirectory, eve
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "missing", "other"])
-def test_a_damaged_one_falls_back_to_the_one_before_and_says_so(
+def test_a_damaged_checkpoint_falls_back_to_the_previous_one(
     run: RunDirectory, events: EventWriter, damage: str
 ) -> None:
     for step in (1, 2):
@@ -78,23 +78,23 @@ def test_a_damaged_one_falls_back_to_the_one_before_and_says_so(
     assert_is(load_checkpoint(run, events), 1)
     (warning,) = warnings(run)
     assert run.checkpoint.name in warning
-    assert "the one before it is used, of step 1" in warning
+    assert "the previous one is used, of step 1" in warning
 
 
-def test_two_damaged_ones_are_one_clear_line_and_stay_as_they_are(run: RunDirectory, events: EventWriter) -> None:
+def test_two_damaged_checkpoints_raise_one_error_and_stay_unchanged(run: RunDirectory, events: EventWriter) -> None:
     for step in (1, 2):
         save_checkpoint(run, checkpoint_of(step))
     run.checkpoint.write_bytes(b"\0" * 50)
     run.previous_checkpoint.write_bytes(b"")
-    with pytest.raises(DistPromptError, match=r"cannot go on.*damaged.*fork") as failure:
+    with pytest.raises(DistPromptError, match=r"cannot be resumed.*damaged.*fork") as failure:
         load_checkpoint(run, events)
     assert "\n" not in str(failure.value)
     assert (run.checkpoint.read_bytes(), run.previous_checkpoint.read_bytes()) == (b"\0" * 50, b"")
 
 
 @given(data=st.data())
-def test_no_flipped_bit_goes_unseen(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Either the checkpoint is refused, or the bit meant nothing and every value is as it was."""
+def test_a_flipped_bit_is_detected(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The checkpoint is rejected, or the bit has no meaning and all values are the same."""
     run = RunDirectory(tmp_path_factory.mktemp("run"))
     save_checkpoint(run, checkpoint_of(7))
     whole = bytearray(run.checkpoint.read_bytes())
@@ -108,7 +108,7 @@ def test_no_flipped_bit_goes_unseen(data: st.DataObject, tmp_path_factory: pytes
     assert_is(found, 7)
 
 
-def test_a_failure_in_the_middle_of_saving_leaves_both(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_keeps_both_checkpoints(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     for step in (1, 2):
         save_checkpoint(run, checkpoint_of(step))
     before = [path.read_bytes() for path in (run.checkpoint, run.previous_checkpoint)]
@@ -123,14 +123,14 @@ def test_a_failure_in_the_middle_of_saving_leaves_both(run: RunDirectory, monkey
     assert len(list(run.path.iterdir())) == 2
 
 
-def test_they_are_due_by_time_and_by_steps_but_never_take_much_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoints_are_due_by_time_and_steps_at_a_bounded_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now)  # type: ignore[attr-defined]
     timetable = CheckpointSchedule()
     assert not timetable.is_due(checkpoint.STEPS - 1)
     assert timetable.is_due(checkpoint.STEPS)
     timetable.saved(checkpoint.STEPS, cost=0.1)
-    assert not timetable.is_due(2 * checkpoint.STEPS)  # no time has passed
+    assert not timetable.is_due(2 * checkpoint.STEPS)  # no time has elapsed
     now += 0.1 / checkpoint.SHARE_OF_TIME + 0.1
     assert timetable.is_due(2 * checkpoint.STEPS)
     assert not timetable.is_due(2 * checkpoint.STEPS - 1)

@@ -1,4 +1,4 @@
-"""How busy a device is: what it tells, and nothing where it does not."""
+"""Utilization of a device, and None if it is not available."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from distprompt_tui.worker.device import DeviceMeter
 
 
-def test_a_process_that_computes_is_busy_and_one_that_sleeps_is_not() -> None:
+def test_cpu_utilization_of_a_busy_and_an_idle_process() -> None:
     meter = DeviceMeter(torch.device("cpu"))
     until = time.process_time() + 0.3
     while time.process_time() < until:
@@ -25,7 +25,7 @@ def test_a_process_that_computes_is_busy_and_one_that_sleeps_is_not() -> None:
     assert meter.memory() > 1 << 20
 
 
-def test_a_gpu_that_does_not_tell_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_gpu_utilization_is_queried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[torch.device] = []
 
     def refuse(device: torch.device) -> int:

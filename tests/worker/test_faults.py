@@ -1,4 +1,4 @@
-"""Faults that are really made: signals, full and read-only disks, clocks, models without numbers, damaged files."""
+"""Injected faults: signals, full and read-only disks, clock changes, NaN from models, damaged files."""
 
 from __future__ import annotations
 
@@ -36,32 +36,31 @@ from tests.worker.test_resume import seen, steps_of
 
 @pytest.fixture
 def run(tmp_path: Path, tiny_folders: dict[str, Path]) -> RunDirectory:
-    """A short run that nobody works on yet."""
+    """A short run without a worker."""
     return create_run(tiny_spec(tiny_folders["llama"], steps=60), tmp_path)
 
 
 @dataclass(frozen=True)
 class Mounts:
-    """Where file systems can be mounted: here, or in a namespace that a process of ours holds.
+    """Mount file systems in this namespace, or in the namespace of a helper process.
 
     Attributes:
-        enter: what stands before a command that mounts.
-        root: where what it mounts is seen from here.
+        enter: prefix of commands that mount.
+        root: path of the namespace's root directory.
     """
 
     enter: tuple[str, ...] = ()
     root: str = ""
 
     def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
-        """Run a command that mounts or unmounts."""
         return subprocess.run([*self.enter, *command], capture_output=True, text=True, env=os.environ | {"LC_ALL": "C"})
 
 
 @pytest.fixture(scope="module")
 def mounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounts]:
-    """As root they are made here; else in user and mount namespaces of our own, which most systems allow.
+    """Mount as root in this namespace, otherwise in new user and mount namespaces, which most systems allow.
 
-    Skips where a system allows neither; a limit on the size of files is tried everywhere.
+    Skip if the system allows neither; the test of the file size limit runs everywhere.
     """
     folder = tmp_path_factory.mktemp("mounts")
     if Mounts().run("mount", "-t", "tmpfs", "tmpfs", folder).returncode == 0:
@@ -76,7 +75,7 @@ def mounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounts]:
         assert holder.stdout is not None
         assert holder.stderr is not None
         if holder.stdout.readline() != "made\n":
-            pytest.skip(f"no full disk was tried, only a file size limit: {holder.stderr.read().strip()}")
+            pytest.skip(f"full disk not tested, only a file size limit: {holder.stderr.read().strip()}")
         enter = ("nsenter", f"--target={holder.pid}", "--user", "--mount", "--preserve-credentials")
         yield Mounts(enter, f"/proc/{holder.pid}/root")
         holder.stdin.close()
@@ -84,7 +83,7 @@ def mounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounts]:
 
 @pytest.fixture
 def disk(tmp_path: Path, mounts: Mounts) -> Iterator[Path]:
-    """A file system of 1 MiB of its own."""
+    """A separate file system of 1 MiB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     made = mounts.run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder)
@@ -94,7 +93,7 @@ def disk(tmp_path: Path, mounts: Mounts) -> Iterator[Path]:
 
 
 def fill(disk: Path, leave: int = 0) -> Path:
-    """Take all the room but `leave` bytes; the file that holds it."""
+    """Fill the disk up to `leave` bytes and return the file that occupies it."""
     ballast = disk / "ballast"
     free = os.statvfs(disk)
     ballast.write_bytes(bytes(max(free.f_bavail * free.f_bsize - leave, 0)))
@@ -108,7 +107,7 @@ def assert_one_clear_line(text: str | None, *words: str) -> None:
         assert word in text
 
 
-def test_a_hang_up_does_not_reach_the_search(run: RunDirectory) -> None:
+def test_sighup_does_not_stop_the_search(run: RunDirectory) -> None:
     worker = start_faulty(run)
     until(lambda: seen(run).step > 5)
     assert worker.pid is not None
@@ -118,7 +117,7 @@ def test_a_hang_up_does_not_reach_the_search(run: RunDirectory) -> None:
 
 
 @pytest.mark.parametrize("leave", [0, 4096, 8192, 20480])
-def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_it_goes_on_when_there_is_room(
+def test_a_full_disk_ends_the_run_which_can_be_resumed(
     disk: Path, tiny_folders: dict[str, Path], tmp_path: Path, leave: int
 ) -> None:
     spec = tiny_spec(tiny_folders["llama"], "soft", steps=400)
@@ -143,9 +142,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_one_line_and_it_goes_on_when_there
     assert steps_of(run) == sorted(set(steps_of(run)))
 
 
-def test_a_limit_on_the_size_of_files_ends_the_run_in_one_line_and_it_goes_on_without(
-    run: RunDirectory, tmp_path: Path
-) -> None:
+def test_a_file_size_limit_ends_the_run_which_can_be_resumed(run: RunDirectory, tmp_path: Path) -> None:
     worker = start_faulty(run, Faults(steps=20, share=1e9, halt=20))
     wait_until_halted(worker)
     kill(worker)
@@ -176,8 +173,8 @@ WRITES: dict[str, Callable[[RunDirectory], object]] = {
 
 
 @pytest.mark.parametrize("name", list(WRITES))
-def test_each_kind_of_write_leaves_the_old_file_whole(name: str, disk: Path, tiny_folders: dict[str, Path]) -> None:
-    """At every number of free pages until it fits: what a reader finds is the old or the new, never half of one."""
+def test_each_failed_write_keeps_the_old_file(name: str, disk: Path, tiny_folders: dict[str, Path]) -> None:
+    """At every number of free pages until the write succeeds, the file has its old or its new contents."""
     run = create_run(tiny_spec(tiny_folders["llama"]), disk)
     file = run.path / name
     EventWriter(run.events).write(schema.Warning("old"))
@@ -200,14 +197,14 @@ def test_each_kind_of_write_leaves_the_old_file_whole(name: str, disk: Path, tin
     assert not file.read_bytes().startswith(b"old") or name.endswith("jsonl")
 
 
-def test_no_run_is_half_made_on_a_full_disk(disk: Path, tiny_folders: dict[str, Path]) -> None:
+def test_a_full_disk_leaves_no_incomplete_run(disk: Path, tiny_folders: dict[str, Path]) -> None:
     fill(disk)
     with pytest.raises(UsageError, match="No space left"):
         create_run(tiny_spec(tiny_folders["llama"]), disk)
     assert [path.name for path in disk.iterdir()] == ["ballast"]
 
 
-def test_half_a_line_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_incomplete_line_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer, write = EventWriter(tmp_path / "events.jsonl"), os.write
     writer.write(schema.Resumed(1))
     monkeypatch.setattr("os.write", lambda file, data: write(file, data[: len(data) // 2]))
@@ -233,7 +230,7 @@ def test_a_read_only_run_is_shown_and_not_resumed(
     assert stop(run, grace_seconds=0.1)
 
 
-def test_a_clock_that_is_set_back_and_forth_changes_nothing(run: RunDirectory, tmp_path: Path) -> None:
+def test_clock_changes_have_no_effect(run: RunDirectory, tmp_path: Path) -> None:
     whole = create_run(run.read_spec(), tmp_path)
     start_faulty(whole).join()
     start_faulty(run, Faults(clock=7200)).join()
@@ -245,7 +242,7 @@ def test_a_clock_that_is_set_back_and_forth_changes_nothing(run: RunDirectory, t
     assert 0 <= events[-1]["result"]["seconds"] < 3600
 
 
-def test_a_viewer_does_not_take_a_clock_that_is_set_for_a_silent_worker(
+def test_a_clock_change_does_not_make_a_worker_look_silent(
     tmp_path: Path, tiny_folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = create_run(tiny_spec(tiny_folders["llama"]), tmp_path)
@@ -260,7 +257,7 @@ def test_a_viewer_does_not_take_a_clock_that_is_set_for_a_silent_worker(
     kill(worker)
 
 
-def test_a_model_that_gives_no_numbers_any_more_ends_the_run_with_its_best(run: RunDirectory) -> None:
+def test_permanent_nan_ends_the_run_and_keeps_its_best_prompt(run: RunDirectory) -> None:
     worker = start_faulty(run, Faults(model=FaultyModel(healthy=30, every=1)))
     worker.join()
     state = seen(run)
@@ -273,7 +270,7 @@ def test_a_model_that_gives_no_numbers_any_more_ends_the_run_with_its_best(run: 
     assert math.isfinite(json.loads(run.result.read_text())["kl"])
 
 
-def test_a_model_without_numbers_now_and_then_reaches_the_end(run: RunDirectory) -> None:
+def test_occasional_nan_does_not_end_the_run(run: RunDirectory) -> None:
     start_faulty(run, Faults(model=FaultyModel(healthy=5, every=7))).join()
     state = seen(run)
     assert (state.reason, state.step) == ("budget", 60)
@@ -281,7 +278,7 @@ def test_a_model_without_numbers_now_and_then_reaches_the_end(run: RunDirectory)
     assert any("steps back" in warning for warning in state.warnings)
 
 
-def test_two_viewers_see_the_same_and_both_are_heard(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
+def test_two_viewers_see_the_same_and_both_are_answered(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
     run = create_run(tiny_spec(tiny_folders["llama"]), tmp_path)
     worker = start_faulty(run)
     viewers = [RunMonitor(run), RunMonitor(run)]
@@ -298,7 +295,7 @@ def test_two_viewers_see_the_same_and_both_are_heard(tmp_path: Path, tiny_folder
     assert answers == ["paused", "resumed", "stopping"]
 
 
-def test_a_run_of_a_newer_version_is_shown_as_far_as_it_is_known_and_left_alone(run: RunDirectory) -> None:
+def test_a_run_of_a_newer_version_is_shown_but_not_resumed(run: RunDirectory) -> None:
     start_faulty(run).join()
     lines = [json.loads(line) for line in run.events.read_text().splitlines()]
     newer = [{**line, "v": schema.FORMAT_VERSION + 1, "colour": "new"} for line in lines] + [{"v": 9, "type": "news"}]
@@ -315,7 +312,7 @@ def test_a_run_of_a_newer_version_is_shown_as_far_as_it_is_known_and_left_alone(
 
 
 def test_a_run_of_an_older_version_is_shown(run: RunDirectory) -> None:
-    """One that knew neither versions nor sequence numbers nor the fields that came later."""
+    """A version without format versions, sequence numbers and later fields."""
     start_faulty(run).join()
     later = ("v", "seq", "memory", "utilization", "positions", "closed", "agreement")
     lines = [json.loads(line) for line in run.events.read_text().splitlines()]
@@ -327,7 +324,7 @@ def test_a_run_of_an_older_version_is_shown(run: RunDirectory) -> None:
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "empty", "gone"])
-def test_damaged_events_do_not_keep_a_run_from_going_on(run: RunDirectory, tmp_path: Path, damage: str) -> None:
+def test_a_run_with_damaged_events_can_be_resumed(run: RunDirectory, tmp_path: Path, damage: str) -> None:
     whole = create_run(run.read_spec(), tmp_path)
     start_faulty(whole).join()
     worker = start_faulty(run, Faults(steps=10, share=1e9))
@@ -345,7 +342,7 @@ def test_damaged_events_do_not_keep_a_run_from_going_on(run: RunDirectory, tmp_p
     assert steps_of(run) == sorted(set(steps_of(run)))
 
 
-def test_a_model_that_is_gone_is_one_line_at_once(run: RunDirectory, tmp_path: Path) -> None:
+def test_a_missing_model_is_reported_immediately(run: RunDirectory, tmp_path: Path) -> None:
     folder = shutil.copytree(run.read_spec().model.name, tmp_path / "model")
     gone = create_run(tiny_spec(folder), tmp_path / "runs")
     worker = start_faulty(gone)

@@ -1,4 +1,4 @@
-"""What a long run writes: bounded, and a viewer still sees the newest."""
+"""The number of events of a long run is bounded, and viewers still get the newest ones."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from distprompt_tui.worker.recorder import INTERVALS, MAX_EVENTS_PER_EFOLD, Reco
 from tests.tiny_runs import tiny_spec
 
 
-def test_events_become_rarer_with_the_age_of_a_run_and_the_newest_is_beside_them(
+def test_events_of_old_runs_are_infrequent_and_the_newest_are_in_a_second_file(
     tmp_path: Path,
     tiny_folders: dict[str, Path],
     tiny_models: dict[str, LanguageModel],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A day, in steps of five minutes, with one hundredth of the events."""
+    """Simulate a day in steps of five minutes, with one hundredth of the events."""
     parts = MAX_EVENTS_PER_EFOLD / 100
     monkeypatch.setattr(recorder, "MAX_EVENTS_PER_EFOLD", parts)
     clock = 0.0

@@ -1,4 +1,4 @@
-"""How surprising the prompt's own tokens are: measured beside the search, in a small share of its time."""
+"""Surprisal of the prompt's tokens, measured in a bounded fraction of the search time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from distprompt_tui.worker.surprisal import LARGEST_SHARE, SurprisalCache, surpr
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds; a forward pass takes one of them."""
+    """A clock in seconds; a forward pass takes one second."""
     now = [0.0]
     forward = LanguageModel.log_probabilities
 
@@ -27,9 +27,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_what_stands_before_a_change_stays_and_the_rest_waits_its_turn(
-    tiny_models: dict[str, LanguageModel], clock: list[float]
-) -> None:
+def test_surprisals_before_a_change_stay_valid(tiny_models: dict[str, LanguageModel], clock: list[float]) -> None:
     model = tiny_models["llama"]
     one, other = torch.tensor([5, 6, 7, 8]), torch.tensor([5, 6, 9, 8])
     asked = SurprisalCache(model)
@@ -46,9 +44,7 @@ def test_what_stands_before_a_change_stays_and_the_rest_waits_its_turn(
     assert asked.of(one[:2]) == second[:2]
 
 
-def test_a_prompt_that_somebody_waits_for_is_measured_at_once(
-    tiny_models: dict[str, LanguageModel], clock: list[float]
-) -> None:
+def test_a_forced_measurement_is_immediate(tiny_models: dict[str, LanguageModel], clock: list[float]) -> None:
     asked = SurprisalCache(tiny_models["llama"])
     asked.of(torch.tensor([5, 6, 7]))
     assert None not in asked.of(torch.tensor([6, 5, 7]), force=True)[1:]

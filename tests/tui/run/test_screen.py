@@ -195,10 +195,10 @@ async def test_a_request_that_cannot_be_written_is_told(
         spoil(recorder.run.control)
         screen.control.run = recorder.run
         await pilot.press("space")
-        await until(pilot, lambda: "told to pause" in screen_text(app))
+        await until(pilot, lambda: "cannot send pause" in screen_text(app))
         screen.query_one(PromptView).post_message(PromptView.LockAsked(1, locked=True))
         if spoil is not _nothing:  # then there is no run any more whose prompt could be changed
-            await until(pilot, lambda: "told to lock" in screen_text(app))
+            await until(pilot, lambda: "cannot send lock" in screen_text(app))
         assert screen.control.pending == ""
 
 

@@ -169,7 +169,7 @@ async def test_a_run_that_cannot_be_deleted_says_why(tmp_path: Path, app_on: Mak
         await pilot.press("x")
         run.control.unlink()
         await pilot.press("d")
-        await until(pilot, lambda: any("not a run's own folder" in notice.message for notice in app._notifications))
+        await until(pilot, lambda: any("not a run directory" in notice.message for notice in app._notifications))
         assert run.spec_file.exists()
 
 
