@@ -87,7 +87,7 @@ def test_a_sweeps_page_has_all_its_parts(tmp_path: Path) -> None:
 def test_one_target_one_entropy_and_three_series(tmp_path: Path, with_limits: bool) -> None:
     sweep = example_sweep(finding="lm-targets", series=THREE, texts=["a"], targets=1, entropies=[3.0])
     found = page_of(carried_out(sweep, tmp_path, with_limits=with_limits))
-    assert found.text.count("one target alone gives no interval") == 2
+    assert found.text.count("a single target gives no interval") == 2
     assert ("head optimum —" in found.text) is not with_limits
 
 

@@ -62,7 +62,7 @@ def test_a_sweep_that_has_only_begun_has_a_report(tmp_path: Path) -> None:
     directory = carried_out(example_sweep(), tmp_path, refuse=lambda search: True)
     assert "not tested: there are no results to test it on yet" in printed(directory)
     once = carried_out(example_sweep(targets=1, entropies=[3.0]), tmp_path)
-    assert "three entropies are needed, results are there for 1" in printed(once)
+    assert "needs results at three entropies, has 1" in printed(once)
 
 
 def test_a_finding_on_a_part_is_not_the_last_word(tmp_path: Path) -> None:

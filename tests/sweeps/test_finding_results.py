@@ -92,7 +92,7 @@ def test_a_point_that_was_refused_is_not_there_and_two_entropies_are_too_few() -
 def test_one_target_says_that_it_gives_no_interval() -> None:
     result = only(evaluate_finding(rows(hump, targets=1), "entropy", {}))
     assert result.outcome == "inconclusive"
-    assert result.caveat == "one target alone gives no interval"
+    assert result.caveat == "a single target gives no interval"
     assert "from 3 targets" in only(evaluate_finding(rows(hump, targets=3), "entropy", {})).caveat
 
 

@@ -120,7 +120,7 @@ def test_a_worker_that_is_killed_is_followed_by_another(
     executor = LocalExecutor(1, tiny_sweep.threads, directory.log)
     runner.run_tasks(runner.missing(), executor, show)
     executor.close()
-    assert [error for error in failed if error] == ["its worker was killed by signal 9"]
+    assert [error for error in failed if error] == ["the worker was killed by signal 9"]
     assert not runner.failed
     assert untimed(directory.read_rows()) == untimed(whole.read_rows())
 
@@ -150,7 +150,7 @@ def test_a_second_process_is_refused(tiny_sweep: Sweep, tmp_path: Path) -> None:
         second = start(tiny_sweep, tmp_path)
         _, err = second.communicate(timeout=DEADLINE_SECONDS)
     assert second.returncode == 2
-    assert f"{directory.name} is being carried out already (process {os.getpid()})" in err
+    assert f"{directory.name} is already running (process {os.getpid()})" in err
     assert not directory.rows_file.exists()
     with directory.locked():
         pass

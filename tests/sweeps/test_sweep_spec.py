@@ -156,21 +156,21 @@ def one(**target: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"soft": {"length": 3}}, r"soft\.length is not for a sweep"),
-        ({"soft": {"restarts": 3}}, r"soft\.restarts is not for a sweep"),
-        ({"hard": {"init": "text", "init_text": "a", "locked": [0]}}, r"hard\.locked is not for a sweep"),
+        ({"soft": {"length": 3}}, r"soft\.length is not allowed in a sweep"),
+        ({"soft": {"restarts": 3}}, r"soft\.restarts is not allowed in a sweep"),
+        ({"hard": {"init": "text", "init_text": "a", "locked": [0]}}, r"hard\.locked is not allowed in a sweep"),
         ({"soft": {"stepz": 3}}, r"soft\.stepz is not a field; did you mean 'steps'"),
         ({"methods": ["warm"]}, "it should be 'soft' or 'hard'"),
-        ({"seeds": [1, 1]}, "seeds: 1 is there twice"),
-        ({"texts": ["one"]}, "series 'text': 3 targets need as many texts, not 1"),
-        ({"quick": {"targets": 9}}, "quick: .*9 targets need as many texts, not 4"),
-        ({"quick": {"series": []}}, "quick: series cannot be another"),
+        ({"seeds": [1, 1]}, "seeds: 1 is listed twice"),
+        ({"texts": ["one"]}, "series 'text': 3 targets need as many texts, found 1"),
+        ({"quick": {"targets": 9}}, "quick: .*9 targets need as many texts, found 4"),
+        ({"quick": {"series": []}}, "quick: series cannot change"),
         ({"name": "../up"}, "name: String should match"),
-        (one(family="vanilla", seed=1), "series 'one': the grid gives the seed"),
-        (one(family="vanilla", entropy=1.0), "series 'one': the grid gives the entropy"),
+        (one(family="vanilla", seed=1), "series 'one': the grid sets the seed"),
+        (one(family="vanilla", entropy=1.0), "series 'one': the grid sets the entropy"),
         (one(family="outlier"), "series 'one': target: name the outliers"),
         (one(family="outlier", coutn=1), r"series 'one': target\.coutn is not a field; did you mean 'count'"),
-        (one(family="outlyer"), "family is one of: vanilla"),
+        (one(family="outlyer"), "family must be one of: vanilla"),
         ({"series": [SERIES[0], {**SERIES[1], "models": ["c"]}]}, "series 'loud': 'c' is not among"),
     ],
 )
@@ -182,7 +182,7 @@ def test_a_mistake_is_told_in_one_line(change: dict[str, Any], expected: str) ->
 
 def test_two_series_that_ask_for_the_same_are_refused() -> None:
     sweep = checked(FIELDS | {"series": [SERIES[0], {**SERIES[0], "name": "again"}]}, Sweep)
-    with pytest.raises(UsageError, match="'random' and 'again' of grid ask for the same"):
+    with pytest.raises(UsageError, match="'random' and 'again' of grid define the same"):
         all_searches(sweep)
 
 

@@ -113,7 +113,7 @@ async def test_it_fills_while_it_is_watched(sweeps: Path, app_on: Make) -> None:
             await at_sweep(app, pilot, "made-up")
             await until(pilot, lambda: "● running   0 of 30 searches" in screen_text(app))
             assert "The first searches are at work" in screen_text(app)
-            assert "not tested: three entropies" not in screen_text(app)
+            assert "not tested: needs results at three entropies" not in screen_text(app)
             for count, words in [(3, "not tested"), (25, "supported"), (30, "supported")]:
                 directory.rows_file.write_bytes(b"".join(lines[:count]) + lines[0][:40])
                 await until(pilot, lambda count=count: f"{count} of 30 searches" in screen_text(app))
@@ -164,7 +164,7 @@ async def test_what_cannot_be_started_says_why(sweeps: Path, app_on: Make) -> No
     moved.rows_file.unlink()
     moved.path.rename(sweeps / "moved-elsewhere")
     app = app_on()
-    for name, why in [("unknown", "no model 'nothing'"), ("moved", "is not the folder that this grid has here")]:
+    for name, why in [("unknown", "no model 'nothing'"), ("moved", "is not the folder of this grid")]:
         app = app_on()
         async with app.run_test(size=(120, 40)) as pilot:
             await at_sweep(app, pilot, name)
