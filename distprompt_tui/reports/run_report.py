@@ -1,4 +1,4 @@
-"""All that a report of a run says, gathered from its folder."""
+"""Collects the data of a run's report."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class RunReport:
     """A run with a result.
 
     Attributes:
-        first: the prompt and the distributions at the first recorded step; None where none was recorded.
-        result: of the best prompt, as `run --json` prints it.
-        spec: the text of its `spec.toml`.
-        manifest: versions, device, hashes; empty where it cannot be read.
+        first: the first recorded snapshot; None if there is none.
+        result: result of the best prompt, in the form of `run --json`.
+        spec: the text of `spec.toml`.
+        manifest: versions, device, hashes; empty if it cannot be read.
     """
 
     name: str
@@ -35,19 +35,18 @@ class RunReport:
 
     @property
     def curve(self) -> tuple[Step, ...]:
-        """The divergence over the steps."""
         return self.state.curve
 
 
 def report_run(run: RunDirectory) -> RunReport:
-    """Read a run's folder.
+    """Read a run directory.
 
     Raises:
-        NotFoundError: it has no result yet.
+        NotFoundError: the run has no result yet.
     """
     recording = EventLogReader(run.events)
     state = reduce_all(recording.read())
-    result = state.result or _json(run.result)  # a run that did not come to its end has a best prompt all the same
+    result = state.result or _json(run.result)  # an interrupted run has a best prompt, too
     if not result:
         raise NotFoundError(f"{run.name} has no result yet: nothing to report")
     return RunReport(

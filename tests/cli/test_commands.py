@@ -170,7 +170,7 @@ def test_floor(preset: str) -> None:
     [
         (["run", "outlyer"], 3, "no preset 'outlyer'; did you mean 'outlier'"),
         (["run"], 2, "name a preset or give a --target file"),
-        (["run", "outlier", "--target", "x.npy"], 2, "one of the two"),
+        (["run", "outlier", "--target", "x.npy"], 2, "but not both"),
         (["run", "--target", "nowhere.npy"], 3, "no target file nowhere.npy"),
         (["run", "outlier", "--model", "smolm2"], 3, "no model 'smolm2'; did you mean 'smollm2'"),
         (["run", "outlier", "--set", "search.lrr=1"], 2, "search.lrr is not a field; did you mean 'lr'"),
@@ -178,7 +178,7 @@ def test_floor(preset: str) -> None:
         (["presets", "check", "nowhere.toml"], 3, "no preset file nowhere.toml"),
         (["attach", "nothing"], 3, "no run 'nothing'"),
         (["--preset", "outlier"], 2, "the app needs a terminal; 'distprompt-tui run PRESET' searches without one"),
-        (["--steps", "5"], 2, "go with a --preset"),
+        (["--steps", "5"], 2, "need a --preset"),
         (["--preset", "outlier", "--read-only"], 2, "--preset starts a search, which --read-only forbids"),
     ],
 )

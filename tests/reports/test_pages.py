@@ -92,7 +92,7 @@ def test_one_target_one_entropy_and_three_series(tmp_path: Path, with_limits: bo
 
 
 def test_nothing_done_and_no_finding(tmp_path: Path) -> None:
-    assert "no results to test it on" in page_of(carried_out(example_sweep(), tmp_path, refuse=lambda _: True)).text
+    assert "There are no results yet" in page_of(carried_out(example_sweep(), tmp_path, refuse=lambda _: True)).text
     assert "Findings" not in page_of(carried_out(example_sweep(finding=None), tmp_path)).text
 
 
@@ -100,7 +100,7 @@ def test_a_result_that_is_gone_leaves_its_numbers(tmp_path: Path) -> None:
     directory = carried_out(example_sweep(), tmp_path)
     for file in directory.results.iterdir():
         file.unlink()
-    assert page_of(directory).text.count("Its prompt was not kept.") == 6
+    assert page_of(directory).text.count("The prompt was not stored.") == 6
 
 
 @pytest.mark.parametrize("method", ["soft", "hard"])

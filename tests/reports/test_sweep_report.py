@@ -37,7 +37,7 @@ def test_it_has_findings_curves_points_and_what_was_refused(tmp_path: Path) -> N
     assert text.count("✓ supported") + text.count("✗ not supported") + text.count("? inconclusive") == 2
     assert "smollm2, soft, 10 vectors: vanilla" in text
     assert "moderate − highest" in text
-    assert "of it is the output layer's" in text
+    assert "is due to the output layer" in text
     assert "o vanilla   · head optimum of each" in text
     assert "no result for 12 searches: the entropy is out of reach <here>" in text
     assert "48 of 60 searches" in text
@@ -60,7 +60,7 @@ def test_a_finding_that_does_not_hold_is_said_not_to(tmp_path: Path) -> None:
 
 def test_a_sweep_that_has_only_begun_has_a_report(tmp_path: Path) -> None:
     directory = carried_out(example_sweep(), tmp_path, refuse=lambda search: True)
-    assert "not tested: there are no results to test it on yet" in printed(directory)
+    assert "not tested: there are no results yet" in printed(directory)
     once = carried_out(example_sweep(targets=1, entropies=[3.0]), tmp_path)
     assert "needs results at three entropies, has 1" in printed(once)
 
@@ -76,7 +76,7 @@ def test_a_finding_on_a_part_is_not_the_last_word(tmp_path: Path) -> None:
 
 def test_no_finding_no_finding(tmp_path: Path) -> None:
     text = printed(carried_out(example_sweep(finding=None), tmp_path))
-    assert "hold" not in text
+    assert "Claim" not in text
     assert "smollm2, soft, 10 vectors" in text
 
 

@@ -59,7 +59,7 @@ def test_a_sweep_that_was_carried_out_has_a_page(whole: SweepDirectory) -> None:
             assert point.floor.value <= point.head_optimum.value + 1e-6
             assert point.floor.value <= point.kl.value + 1e-5
     page = sweep_page(report, whole.read_result)
-    assert "Its prompt was not kept." not in page
+    assert "The prompt was not stored." not in page
     for example in examples_of(report.rows, report.panels[0].setting):
         result = whole.read_result(example.row.key)
         assert html.escape(result["recipe"]) in page

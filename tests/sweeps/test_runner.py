@@ -191,7 +191,7 @@ def test_ctrl_c_and_term_say_how_to_go_on(tiny_sweep: Sweep, tmp_path: Path, num
     running.send_signal(number)
     out, err = running.communicate(timeout=DEADLINE_SECONDS)
     assert running.returncode == 130
-    assert "stopped; the same command goes on from here" in out
+    assert "stopped; repeat the command to continue" in out
     assert "Traceback" not in err
     assert not psutil.wait_procs(workers, timeout=DEADLINE_SECONDS)[1]
 
