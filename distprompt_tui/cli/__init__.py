@@ -44,8 +44,7 @@ app.add_typer(runs_app, name="runs")
 
 
 def main() -> None:
-    """Run the command line. Program errors and system errors (a full disk) become a line on stderr and an exit code;
-    other exceptions keep their traceback."""
+    """Run the command line; program and system errors become one line on stderr, other errors keep their traceback."""
     open_standard_streams()
     stdout = guard_streams()
     try:

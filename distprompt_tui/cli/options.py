@@ -47,8 +47,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 
 
 class Options:
-    """The given options that change a preset."""
-
     def __init__(
         self,
         model: str | None = None,
@@ -149,7 +147,6 @@ def asked_spec(preset: str | None, target: Path | None) -> RunSpec:
 
 
 def report(text: str, fraction: float | None) -> None:
-    """Print progress to stderr if it is a terminal."""
     if sys.stderr.isatty():
         print(sanitize(text), file=sys.stderr)
 

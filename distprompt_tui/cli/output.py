@@ -19,11 +19,7 @@ _result: Path | None = None
 
 
 class Output(io.FileIO):
-    """A raw standard stream that drops output after its first failure, so that a command can finish its work.
-
-    Attributes:
-        problem: the first failure, if any.
-    """
+    """A raw standard stream that drops output after its first failure, so that a command can finish its work."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "wb", closefd=False)

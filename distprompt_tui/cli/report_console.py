@@ -31,7 +31,6 @@ STYLES = {"supported": "bold green", "not supported": "bold red", "inconclusive"
 
 
 def print_sweep_report(console: Console, report: SweepReport) -> None:
-    """Print findings, curves and points of each setting, failures and costs."""
     console.print(Text(sanitize(report.sweep.title or report.name), style="bold"))
     print_findings(console, report)
     for panel in report.panels:
@@ -85,7 +84,6 @@ def _print_lines(console: Console, lines: Iterable[Line]) -> None:
 
 
 def print_run_report(console: Console, report: RunReport) -> None:
-    """Print the divergence over the steps, the largest tokens before and after, and the result."""
     if len(report.curve) > 1:
         console.print(Text("best KL so far in nats over the steps", style="dim"))
         _print_lines(console, _trace(report, min(console.width, PLOT_COLUMNS)))

@@ -71,7 +71,6 @@ def _report_run(found: RunDirectory, html: Path | None, csv: Path | None) -> Non
 
 
 def _find(name: str, runs_dir: Path) -> SweepDirectory | RunDirectory:
-    """Find a sweep, else a run."""
     from distprompt_tui.config.paths import sweeps_dir
     from distprompt_tui.runs.directory import find_run
     from distprompt_tui.sweeps.directory import find_sweep

@@ -101,7 +101,6 @@ def _as_fields(part: TimeEstimate) -> dict[str, Any]:
 
 
 def _told_once(failures: Sequence[Failure]) -> list[tuple[Failure, int]]:
-    """Return one failure per reason, with its number of searches."""
     reasons = Counter((failure.attempts, failure.error) for failure in failures)
     first_of_each_kind = {(failure.attempts, failure.error): failure for failure in reversed(failures)}
     return [(first_of_each_kind[reason], count) for reason, count in reasons.items()]

@@ -79,7 +79,6 @@ def sweep(
 
 
 def _asked(name: str, quick: bool, models: list[str]) -> Sweep:
-    """Resolve the sweep, and check its models before the start."""
     from distprompt_tui.config.known_models import absolute_name
     from distprompt_tui.sweeps.catalog import check_models, load_sweep
 

@@ -33,7 +33,6 @@ COLOURS = {"target": "cyan", "achieved": "yellow", "agreed": "green", "": ""}
 
 
 def print_result(console: Console, state: RunState, result: dict[str, Any]) -> None:
-    """Print the numbers of a finished run, and the largest tokens of target and achieved as bars."""
     if state.snapshot is not None:
         console.print(token_table(state.snapshot.tokens[:TABLE_ROWS], state.snapshot.kl))
     shown = read_result(result)
@@ -181,7 +180,6 @@ def _mass_by_rank(masses: NDArray[np.float64], width: int) -> str:
 
 
 def bounds_as_dict(bounds: Bounds, target: Target, vocabulary: Vocabulary) -> dict[str, Any]:
-    """Return the fields of `floor --json`, in nats."""
     return {
         "floor": bounds.floor,
         "gap": bounds.gap,

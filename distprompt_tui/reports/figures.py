@@ -60,7 +60,6 @@ def write_figures(report: SweepReport, folder: Path) -> list[Path]:
 
 
 def _draw(axes: Any, panel: Panel) -> None:
-    """Draw curves over entropy, or bars for a single entropy, with the legend below the axes."""
     axes.set_title(str(panel.setting), fontsize=8)
     if max(len(curve.points) for curve in panel.curves) > 1:
         _draw_curves(axes, panel)
@@ -81,7 +80,6 @@ def _draw_curves(axes: Any, panel: Panel) -> None:
 
 
 def _draw_bars(axes: Any, panel: Panel) -> None:
-    """Draw a bar per series: head optimum and excess, with the interval of the sum."""
     for place, curve in enumerate(panel.curves):
         (point,) = curve.points
         colour, kl = COLOURS[place % len(COLOURS)], point.kl

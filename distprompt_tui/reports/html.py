@@ -16,13 +16,10 @@ class Markup(str):
 
 
 def element(tag: str, /, *children: str | Iterable[str], **attributes: object) -> Markup:
-    """Build an element.
+    """Build an element; children are `Markup`, strings to escape, or iterables of both.
 
-    Args:
-        tag: name of the element.
-        children: `Markup`, or strings to escape, or iterables of both.
-        attributes: `class_` becomes `class`, `stroke_width` becomes `stroke-width`. None omits an attribute. Floats are
-            rounded to two decimals.
+    The attribute `class_` becomes `class`, `stroke_width` becomes `stroke-width`. None omits an attribute. Floats are
+    rounded to two decimals.
     """
     given = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{html.escape(_value(value))}"'

@@ -94,7 +94,6 @@ def distribution_key() -> Markup:
 
 
 def prompt(tokens: Sequence[PromptToken]) -> Markup:
-    """Return the tokens of a prompt; for a soft prompt, the nearest tokens with their cosines."""
     chips = []
     for token in tokens:
         near = "" if token.cosine is None else element("small", f"{token.cosine:.2f}")

@@ -17,14 +17,7 @@ from distprompt_tui.storage.decode import decoder_of
 
 @dataclass(frozen=True)
 class RunReport:
-    """A run with a result.
-
-    Attributes:
-        first: the first recorded snapshot; None if there is none.
-        result: result of the best prompt, in the form of `run --json`.
-        spec: the text of `spec.toml`.
-        manifest: versions, device, hashes; empty if it cannot be read.
-    """
+    """A run with its first snapshot, its result as in `run --json`, the text of `spec.toml`, and the manifest."""
 
     name: str
     state: RunState

@@ -31,8 +31,6 @@ SERIES = len(_CORNERS)
 
 @dataclass(frozen=True)
 class Frame:
-    """A plot area in pixels, and its data ranges."""
-
     width: float
     height: float
     x: Place
@@ -122,7 +120,6 @@ def _curve(frame: Frame, curve: Curve, place: int) -> Iterator[Markup]:
 
 
 def _band(frame: Frame, points: Sequence[Point]) -> Markup:
-    """Draw the intervals as an area, or as a whisker for a single point."""
     known = [(point.entropy, point.kl.low, point.kl.high) for point in points]
     ends = [
         (frame.at_x(x), frame.at_y(low), frame.at_y(high))
@@ -137,7 +134,6 @@ def _band(frame: Frame, points: Sequence[Point]) -> Markup:
 
 
 def _uniform(frame: Frame, curve: Curve) -> Iterator[Markup]:
-    """Draw the uniform baseline inside the frame."""
     known = [(point.entropy, point.uniform_kl.value) for point in curve.points if point.uniform_kl is not None]
     inside = [(x, y) for x, y in known if y <= frame.y[1]]
     outside = [(x, y) for x, y in known if y > frame.y[1]]

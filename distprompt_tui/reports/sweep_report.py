@@ -25,17 +25,7 @@ class Example:
 
 @dataclass(frozen=True)
 class SweepReport:
-    """A finished or unfinished sweep.
-
-    Attributes:
-        name: name of the directory.
-        asked: number of searches of the grid.
-        rows: the finished searches, in the order of the grid.
-        failures: invalid and failed searches.
-        panels: a panel of curves for each model, method and length.
-        findings: empty if the sweep tests no finding.
-        costs: costs of the finished tasks, with targets and head optima.
-    """
+    """A finished or unfinished sweep of `asked` searches; `costs` include the time for targets and head optima."""
 
     name: str
     sweep: Sweep
@@ -64,7 +54,6 @@ def report_sweep(directory: SweepDirectory) -> SweepReport:
 def make_report(
     name: str, sweep: Sweep, rows: Sequence[ResultRow], failures: Sequence[Failure], costs: Sequence[Cost]
 ) -> SweepReport:
-    """Build a report from the contents of a sweep directory."""
     findings = evaluate_finding(rows, sweep.finding, sources_of(sweep)) if sweep.finding else []
     if len(rows) + len(failures) < sweep.search_count:
         done = Counter(row.config for row in rows)
@@ -89,7 +78,6 @@ def sources_of(sweep: Sweep) -> dict[str, str | None]:
 
 
 def examples_of(rows: Sequence[ResultRow], setting: SearchConfig) -> list[Example]:
-    """Return the best, the median and the worst search of a setting, each once."""
     ordered = sorted((row for row in rows if row.config == setting), key=_divergence)
     places: dict[int, Rank] = {len(ordered) - 1: "worst", (len(ordered) - 1) // 2: "median", 0: "best"}
     return [Example(places[place], ordered[place]) for place in sorted(places) if ordered]

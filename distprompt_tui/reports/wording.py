@@ -48,7 +48,6 @@ def point_cells(point: Point, *, narrow: bool = False) -> tuple[str, ...]:
 
 
 def short_effect_line(result: FindingResult) -> str:
-    """Format effect and number of targets, or the reason why the finding was not tested."""
     effect = result.effect("kl")
     return result.untested_reason if effect is None else f"{difference(effect)} nats, {effect.targets} targets"
 
@@ -85,7 +84,6 @@ def contrast_lines(result: FindingResult) -> list[str]:
 
 
 def split_line(contrast: Contrast) -> str:
-    """Format a difference split into head optimum and excess."""
     if contrast.head_optimum is None:
         return "no head optimum on this model: not split"
     parts = [
@@ -100,7 +98,6 @@ def share_line(contrast: Contrast) -> str:
 
 
 def component_line(result: FindingResult) -> str:
-    """Format the outcomes for the head optima alone and for the excess alone."""
     effects = {"head optima": result.effect("head_optimum"), "excess": result.effect("excess")}
     told = [f"{name} alone: {effect.outcome}" for name, effect in effects.items() if effect is not None]
     return "; ".join(told)

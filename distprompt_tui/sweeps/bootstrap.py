@@ -26,14 +26,7 @@ then. With fewer than six targets, this alone exceeds 5 %."""
 
 @dataclass(frozen=True)
 class MeanCI:
-    """A mean, or a sum of weighted means, in nats.
-
-    Attributes:
-        value: the estimate.
-        low: lower end of the 95 % interval; None for a single target.
-        high: upper end.
-        targets: number of clusters.
-    """
+    """A mean, or a sum of weighted means, in nats, with its 95 % interval; `low` and `high` are None for one target."""
 
     value: float
     low: float | None
@@ -67,8 +60,7 @@ def average(values: NDArray[np.float64], weights: NDArray[np.float64]) -> MeanCI
         return None
     filled, count = np.where(there, values, 0.0), len(values)
 
-    def contrast(draws: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Compute the sum for the number of draws of each target, (resamples, targets)."""
+    def contrast(draws: NDArray[np.float64]) -> NDArray[np.float64]:  # (resamples, targets) -> (resamples,)
         with np.errstate(invalid="ignore"):  # 0/0 if no target of a column was drawn; NaN resamples are ignored
             found: NDArray[np.float64] = (draws @ filled) / (draws @ there) @ weights
         return found

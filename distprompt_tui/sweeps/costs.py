@@ -29,14 +29,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class TimeEstimate:
-    """Remaining work of one configuration; None if none of its tasks was measured yet.
-
-    Attributes:
-        searches: number of remaining searches.
-        seconds_each: measured time per search.
-        seconds: estimated time for all remaining searches on one worker.
-        peak_bytes: measured peak memory of a worker.
-    """
+    """Remaining work of one configuration, in seconds of one worker; None if none of its tasks was measured yet."""
 
     config: SearchConfig
     tasks: int
@@ -51,7 +44,6 @@ def read_costs(directory: SweepDirectory) -> list[Cost]:
 
 
 def estimates(costs: Sequence[Cost], tasks: Sequence[Task]) -> list[TimeEstimate]:
-    """Estimate the cost of tasks, by configuration."""
     found = []
     for config in dict.fromkeys(task.config for task in tasks):
         own = [task for task in tasks if task.config == config]
@@ -64,10 +56,9 @@ def estimates(costs: Sequence[Cost], tasks: Sequence[Task]) -> list[TimeEstimate
 
 
 def seconds_left(costs: Sequence[Cost], tasks: Sequence[Task], width: int) -> float | None:
-    """Estimate the seconds that `width` workers need; unmeasured configurations count as the mean of the others.
+    """Estimate the seconds that `width` workers need; None if nothing was measured.
 
-    Returns:
-        None if nothing was measured.
+    Unmeasured configurations count as the mean of the others.
     """
     mean = _seconds_each(costs)
     if mean is None:

@@ -14,14 +14,9 @@ from distprompt_tui.sweeps.results import ResultRow, SearchConfig
 
 @dataclass(frozen=True)
 class Point:
-    """Means over all targets of a series at one entropy, in nats; None if no target has the measure.
+    """Means of the fields of `ResultRow` over all targets of a series at one entropy, in nats.
 
-    Attributes:
-        asked: entropy of the grid; None if targets keep their own entropy.
-        entropy: mean entropy of the targets as made.
-        kl: final divergence of the searches.
-        kl_string: divergence of the decoded and retokenized strings of hard prompts.
-        uniform_kl: uniform baseline.
+    `asked` is the entropy of the grid, `entropy` the mean of the targets as made.
     """
 
     asked: float | None
@@ -42,8 +37,6 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of one figure."""
-
     setting: SearchConfig
     curves: tuple[Curve, ...]
 

@@ -46,12 +46,7 @@ GRID = "sweep.toml"
 
 @dataclass(frozen=True)
 class Failure:
-    """A search without a row.
-
-    Attributes:
-        attempts: number of failed attempts; 0 for an invalid target, which is not tried again.
-        error: one sentence.
-    """
+    """A search without a row. `attempts` is 0 for an invalid target, which is not tried again."""
 
     key: str
     attempts: Count
@@ -60,8 +55,6 @@ class Failure:
 
 @dataclass(frozen=True)
 class SweepDirectory:
-    """Paths and readers of the files in one sweep directory."""
-
     path: Path
 
     @property
@@ -110,7 +103,6 @@ class SweepDirectory:
         return read_json(self.results / f"{key}.json")
 
     def write_table(self) -> None:
-        """Rewrite `results.csv` from the rows."""
         text = io.StringIO(newline="")
         writer = csv.writer(text)
         writer.writerow([*(field.name for field in fields(ResultRow)), "excess", "gap_closed"])
@@ -154,9 +146,7 @@ def _is_of(row: ResultRow, search: SweepSearch) -> bool:
 class SweepWriter:
     """Appends outcomes to the files of a sweep, each search once. The caller must hold the lock.
 
-    Attributes:
-        done: keys of the searches with a row.
-        invalid: keys of the searches with an invalid target.
+    `done` holds the keys of the searches with a row, `invalid` of those with an invalid target.
     """
 
     def __init__(self, directory: SweepDirectory) -> None:
@@ -170,11 +160,9 @@ class SweepWriter:
 
     @property
     def settled(self) -> set[str]:
-        """Keys of the searches that need no more work."""
         return self.done | self.invalid
 
     def commit(self, outcomes: Iterable[SearchOutcome]) -> None:
-        """Write the outcomes of a task: the results first, then all rows at once."""
         settled = self.settled
         new = [outcome for outcome in outcomes if outcome.key not in settled]
         rows = [outcome.row for outcome in new if outcome.row is not None]
@@ -188,7 +176,6 @@ class SweepWriter:
         self.invalid |= {failure.key for failure in invalid}
 
     def mark_failed(self, keys: Iterable[str], attempts: int, error: str) -> list[Failure]:
-        """Record failures of the searches without a row."""
         settled = self.settled
         failures = [Failure(key, attempts, error) for key in keys if key not in settled]
         append_records(self._directory.failures_file, failures)
@@ -242,7 +229,6 @@ def read_lines(path: Path, kind: type[T]) -> list[T]:
 
 
 def append_records(path: Path, records: Sequence[DataclassInstance]) -> None:
-    """Append dataclasses as JSON lines and flush them to disk."""
     if records:
         with _appending(path) as descriptor:
             append_lines(descriptor, [asdict(record) for record in records])

@@ -45,16 +45,7 @@ TOP_TOKENS = 20
 
 @dataclass(frozen=True)
 class SearchResult:
-    """Result of a search.
-
-    Attributes:
-        prompt: the best prompt.
-        start: divergence of the initial prompt, nats.
-        before: logits after the initial prompt, (V,).
-        steps: number of steps.
-        positions: token positions through the model's backbone; a backward pass counts twice.
-        seconds: this search's share of the time of its batch.
-    """
+    """The best prompt of a search, and the initial divergence (nats) and logits, (V,). Costs are as in `ResultRow`."""
 
     prompt: Prompt
     start: float
@@ -65,11 +56,9 @@ class SearchResult:
 
 
 def answer_task(fields: dict[str, Any], threads: int) -> dict[str, Any]:
-    """Run a task and return its outcomes, or an `error`, as JSON-compatible values.
+    """Run the task with these fields; return its outcomes, or an `error`, as JSON-compatible values.
 
-    Args:
-        fields: fields of the `Task`.
-        threads: number of torch threads; it determines the order of floating-point additions.
+    The number of torch threads determines the order of floating-point additions.
     """
     torch.set_num_threads(threads)
     task = Task.model_validate(fields)
@@ -124,7 +113,6 @@ def run_task(task: Task) -> list[SearchOutcome]:
 
 @lru_cache(maxsize=MODELS_KEPT)
 def load(settings: ModelSpec, report: OnProgress, recorded: ModelRecord | None = None) -> tuple[LanguageModel, Path]:
-    """Call `load_by_name`, with the most recent models cached."""
     return load_by_name(settings, report, recorded)
 
 

@@ -39,14 +39,7 @@ HYPOTHESES: dict[Finding, str] = {
 
 @dataclass(frozen=True)
 class Contrast:
-    """A difference of means, in nats.
-
-    Attributes:
-        name: for example "moderate − lowest".
-        kl: difference of the divergences.
-        head_optimum: difference of the head optima; None if the model has none.
-        excess: difference of the excess, on the same searches.
-    """
+    """A difference of means in nats; `head_optimum` and `excess`, of the same searches, are None if unknown."""
 
     name: str
     kl: MeanCI
@@ -68,7 +61,6 @@ class FindingResult:
     Attributes:
         contrasts: must all be above zero; empty if the finding could not be tested.
         by_entropy: the differences at each entropy, if they are paired by entropy.
-        untested_reason: the reason why the finding could not be tested.
         missing: number of unfinished searches of the setting.
     """
 
@@ -82,7 +74,6 @@ class FindingResult:
 
     @property
     def binding_contrast(self) -> Contrast | None:
-        """The smallest difference."""
         return min(self.contrasts, key=lambda contrast: contrast.kl.value, default=None)
 
     @property
@@ -122,7 +113,6 @@ class FindingResult:
 
 
 def as_dict(result: FindingResult) -> dict[str, Any]:
-    """Return a result as JSON-compatible values for `sweep --json`."""
     effects = {measure: result.effect(measure) for measure in get_args(SplitMeasure)}
     return {
         "finding": result.finding,
@@ -143,10 +133,7 @@ def evaluate_finding(
 ) -> list[FindingResult]:
     """Test a finding on each model, method, length and matching series.
 
-    Args:
-        rows: all rows of a sweep.
-        finding: one of the three findings.
-        sources: for each `lm` and `shuffled` series, the model that makes its targets; None for the searched model.
+    `sources` gives, for each `lm` and `shuffled` series, the model that makes its targets; None for the searched model.
     """
     test = {"entropy": _entropy, "outliers": _outliers, "lm-targets": _lm_targets}[finding]
     return [
@@ -202,7 +189,6 @@ def _of_family(series: Mapping[str, list[ResultRow]], family: str) -> list[Resul
 def _compared(
     finding: Finding, setting: SearchConfig, name: str, rows: list[ResultRow], controls: Mapping[str, list[ResultRow]]
 ) -> FindingResult:
-    """Test whether `rows` are easier than each control."""
     contrasts: list[Contrast] = []
     by_entropy: list[tuple[float | None, Contrast]] = []
     for control, others in controls.items():

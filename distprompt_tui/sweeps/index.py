@@ -23,14 +23,7 @@ Size = Literal["full", "quick", ""]
 
 @dataclass(frozen=True)
 class SweepProgress:
-    """State of a sweep and its number of searches.
-
-    Attributes:
-        done: searches that need no more work: those with a row, and those with an invalid target.
-        total: searches of the grid.
-        failed: searches that failed; the next start tries them again.
-        invalid: searches with an invalid target.
-    """
+    """State and search counts of a sweep. `done` includes `invalid` searches; the next start retries `failed` ones."""
 
     state: State
     done: int = 0
@@ -41,13 +34,9 @@ class SweepProgress:
 
 @dataclass(frozen=True)
 class SweepEntry:
-    """One sweep of the list.
+    """One sweep of the list. `sweep` is None if its file is damaged.
 
-    Attributes:
-        directory: its directory, which may not exist yet.
-        sweep: None if its file is damaged.
-        changed_at: time of its last row or its start, Unix seconds; None if it has not been started.
-        problem: error in its file; empty if there is none.
+    `changed_at` is the time of its last row or its start, Unix seconds; None if it has not been started.
     """
 
     directory: SweepDirectory
@@ -59,13 +48,9 @@ class SweepEntry:
 
 
 def standing_of(sweep: Sweep, directory: SweepDirectory, reader: SweepReader, is_running: bool) -> SweepProgress:
-    """Compute the progress of a sweep from the contents of its files.
+    """Compute the progress of a sweep.
 
-    Args:
-        sweep: the resolved sweep.
-        directory: its directory.
-        reader: reader of its files.
-        is_running: must be determined before the files are read, because a runner writes all rows before it ends.
+    The caller must determine `is_running` before it reads the files, because a runner writes all rows before it ends.
     """
     failures = reader.failures
     invalid = sum(failure.attempts == 0 for failure in failures)
@@ -122,7 +107,6 @@ def _unreadable(path: Path, problem: str) -> SweepEntry:
 
 
 def _offered(sweeps_dir: Path) -> Iterator[SweepEntry]:
-    """Yield the full and the quick size of each sweep file, as not started."""
     for path in sweep_files():
         try:
             full = read_sweep(path)

@@ -26,12 +26,7 @@ _FILES = TypeAdapter(dict[str, str])
 def hold_to_inputs(directory: SweepDirectory, *, prepare: bool) -> dict[str, ModelRecord]:
     """Record the inputs of a sweep, or compare them with the record. The caller must hold the sweep's lock.
 
-    Args:
-        directory: the sweep's directory.
-        prepare: convert or download missing models; otherwise they are not recorded.
-
-    Returns:
-        The recorded models by name.
+    `prepare` converts or downloads missing models; otherwise they are not recorded.
 
     Raises:
         DistPromptError: a model cannot be prepared.
@@ -80,7 +75,6 @@ def _digest(path: Path) -> str:
 
 
 def _named_files(target: dict[str, Any]) -> Iterator[str]:
-    """Yield the files that a target and the parts of a mixture name."""
     if target.get("family") == "explicit" and isinstance(target.get("file"), str):
         yield target["file"]
     for part in target.get("parts") or ():

@@ -33,11 +33,7 @@ def targets_of(rows: Iterable[ResultRow]) -> list[int]:
 def table(
     rows: Iterable[ResultRow], measure: Measure, targets: Sequence[int], entropies: Sequence[float | None]
 ) -> NDArray[np.float64]:
-    """Return a measure of each target at each entropy, averaged over the seeds of its searches.
-
-    Returns:
-        (targets, entropies), NaN if there is no row or the measure is None.
-    """
+    """Return a measure averaged over seeds, (targets, entropies); NaN if there is no row or the measure is None."""
     found: dict[tuple[int, float | None], list[float]] = {}
     for row in rows:
         value = getattr(row, measure)

@@ -70,7 +70,6 @@ def stop_sweep(directory: SweepDirectory) -> bool:
 
 
 def runner_pid(directory: SweepDirectory) -> int | None:
-    """Return the id of the process that runs a sweep; None if it is not running."""
     return lock_holder(directory.lock)
 
 

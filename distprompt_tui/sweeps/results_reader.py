@@ -10,12 +10,7 @@ from distprompt_tui.sweeps.results import ResultRow
 
 
 class SweepReader:
-    """Incremental reader of rows, failures and costs. Not thread-safe.
-
-    Attributes:
-        rows: rows by the key of their search, in file order.
-        costs: costs of the finished tasks.
-    """
+    """Incremental reader of rows (by key, in file order), failures and costs. Not thread-safe."""
 
     def __init__(self, directory: SweepDirectory) -> None:
         self.rows: dict[str, ResultRow] = {}

@@ -17,14 +17,7 @@ ATTEMPTS = 2
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of a sweep after an attempt.
-
-    Attributes:
-        report: result of the attempt.
-        done: searches that need no more work.
-        total: searches of the grid.
-        seconds_left: estimated time for the pending tasks; None if nothing was measured yet.
-    """
+    """Progress of a sweep after an attempt; `seconds_left` for pending tasks is None if nothing was measured yet."""
 
     report: AttemptResult
     done: int
@@ -36,11 +29,7 @@ OnProgress = Callable[[Progress], None]
 
 
 class SweepRunner:
-    """Runs a sweep. The caller must hold its lock.
-
-    Attributes:
-        failed: failures of this runner; failures of earlier runners are tried again.
-    """
+    """Runs a sweep. The caller must hold its lock. Searches in `failed` are tried again by the next runner."""
 
     def __init__(self, directory: SweepDirectory) -> None:
         self._directory = directory
@@ -51,12 +40,10 @@ class SweepRunner:
 
     @property
     def total(self) -> int:
-        """Searches of the grid."""
         return sum(len(task.searches) for task in self._tasks)
 
     @property
     def done(self) -> int:
-        """Searches that need no more work."""
         settled = self._writer.settled
         return sum(key in settled for task in self._tasks for key in task.keys)
 
@@ -75,13 +62,7 @@ class SweepRunner:
         return list(reversed(first_of_each_kind.values()))
 
     def run_tasks(self, tasks: Sequence[Task], executor: Executor, show: OnProgress) -> None:
-        """Run tasks; each outcome is on disk before the next attempt is awaited.
-
-        Args:
-            tasks: tasks of this sweep.
-            executor: runs the tasks.
-            show: called after each attempt.
-        """
+        """Run tasks; each outcome is on disk before `show` is called and the next attempt is awaited."""
         attempts: Counter[str] = Counter()
         pending = {task.keys[0]: task for task in tasks}
         for task in tasks:

@@ -141,7 +141,6 @@ class Sweep(StrictModel):
                 raise ValueError(f"series {series.name!r}: {why}") from None
 
     def grid_fields(self, series: Series) -> list[str]:
-        """Return the fields of a series' targets that the grid sets."""
         takes = {
             "entropy": series.takes_entropy and self.entropies is not None,
             "seed": series.takes_seed,
@@ -158,7 +157,6 @@ class Sweep(StrictModel):
         return self.targets if series.takes_seed or series.takes_text else 1
 
     def count_for(self, model: str) -> int:
-        """Return the number of searches of a model by one method at one length."""
         series = [one for one in self.series if one.models is None or model in one.models]
         return len(self.seeds) * sum(len(self.points(one)) * self.target_count(one) for one in series)
 
@@ -167,7 +165,6 @@ class Sweep(StrictModel):
         return sum(map(self.count_for, self.models)) * len(self.methods) * len(self.lengths)
 
     def target_fields(self, series: Series, entropy: float | None, index: int) -> dict[str, Any]:
-        """Return the fields of target `index` of a series at an entropy."""
         values = {"entropy": entropy, "seed": index, "text": self.texts[index] if series.takes_text else None}
         return series.target | {name: values[name] for name in self.grid_fields(series)}
 
@@ -204,7 +201,6 @@ class Sweep(StrictModel):
         return checked(own | {"models": list(models), "series": self._series_for(models), "quick": quick}, Sweep)
 
     def _series_for(self, models: Sequence[str]) -> list[dict[str, Any]]:
-        """Return the fields of the series for at least one of the models."""
         kept = []
         for series in self.series:
             fields = series.model_dump(mode="json", exclude_unset=True)

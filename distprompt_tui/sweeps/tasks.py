@@ -24,12 +24,7 @@ KEY_DIGITS = 16
 
 
 class SweepSearch(StrictModel):
-    """One search of a sweep: its place in the grid, and its spec.
-
-    Attributes:
-        key: digest of the spec.
-        seed: seed of the grid; the spec's seed also depends on the target.
-    """
+    """One search of a sweep: its place in the grid, and its spec, whose seed also depends on the target."""
 
     key: str
     series: str
@@ -44,11 +39,7 @@ class SweepSearch(StrictModel):
 
 
 class Task(StrictModel):
-    """A batch of searches with one configuration, executed and committed as a unit.
-
-    Attributes:
-        models: the models as recorded at the start of the sweep, by name.
-    """
+    """A batch of searches with one configuration, run and committed as a unit; `models` is the record of inputs.py."""
 
     searches: tuple[SweepSearch, ...]
     models: dict[str, ModelRecord] = Field(default_factory=dict)
@@ -114,7 +105,6 @@ def plan_tasks(sweep: Sweep) -> list[Task]:
 
 
 def spec_key(spec: RunSpec) -> str:
-    """Return the digest of the fields of a spec that determine its result."""
     fields = with_old_spec_names(spec.model_dump(mode="json", exclude={"title", "description", "preset"}))
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
 

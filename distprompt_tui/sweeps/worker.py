@@ -16,7 +16,6 @@ from distprompt_tui.runs.isolation import open_standard_streams
 
 
 def main() -> None:
-    """Run tasks in order of arrival."""
     open_standard_streams()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # the output of libraries must not mix with the answers

@@ -18,13 +18,7 @@ from distprompt_tui.sweeps.tasks import Task
 
 
 class LocalExecutor:
-    """Implements `executors.protocol.Executor`. Workers are started on demand.
-
-    Args:
-        workers: maximum number of processes.
-        threads: number of torch threads per worker.
-        log: file for the output of the workers.
-    """
+    """An `Executor` with at most `workers` processes, which are started on demand and print to `log`."""
 
     def __init__(self, workers: int, threads: int, log: Path) -> None:
         self.width = workers
@@ -52,7 +46,6 @@ class LocalExecutor:
         self._workers.clear()
 
     def _hand_out(self) -> None:
-        """Give waiting tasks to idle workers, and start new workers if all are busy."""
         while self._waiting:
             idle = next((worker for worker in self._workers if worker.task is None), None)
             if idle is None:

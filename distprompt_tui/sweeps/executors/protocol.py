@@ -10,13 +10,9 @@ from distprompt_tui.sweeps.tasks import SearchOutcome, Task
 
 @dataclass(frozen=True)
 class AttemptResult:
-    """Result of one attempt at a task.
+    """Outcomes of one attempt at a task, or the `error` of a failed one.
 
-    Attributes:
-        outcomes: outcomes of its searches; empty if the attempt failed.
-        error: reason of the failure, one sentence; None if the attempt succeeded.
-        seconds: wall-clock time of the attempt without loading the model.
-        peak_bytes: peak memory of the worker's process; on a GPU, of its tensors there.
+    `seconds` excludes loading the model. `peak_bytes` is the peak of the worker's process; on a GPU, of its tensors.
     """
 
     task: Task
@@ -48,7 +44,6 @@ class Executor(Protocol):
 
 
 def report_of(task: Task, handle_task: dict[str, Any]) -> AttemptResult:
-    """Decode a worker's answer."""
     outcomes = tuple(SearchOutcome.model_validate(outcome) for outcome in handle_task.get("outcomes", ()))
     return AttemptResult(
         task, outcomes, handle_task.get("error"), handle_task.get("seconds", 0.0), handle_task.get("peak_bytes", 0)

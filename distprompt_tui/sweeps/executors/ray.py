@@ -33,7 +33,7 @@ NODE_LOSSES = 5
 
 
 class RayExecutor:
-    """Implements `executors.protocol.Executor`.
+    """An `Executor` on Ray.
 
     Args:
         address: address of a cluster ("host:6379", "ray://host:10001"), or "local".
