@@ -1,4 +1,4 @@
-"""The command line: a command parses, calls one function and prints. Nothing heavy is imported before its time."""
+"""The command line. Each command parses its options, calls one function and prints. Heavy imports are lazy."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from distprompt_tui.errors import DistPromptError, first_line
 from distprompt_tui.runs.isolation import open_standard_streams
 from distprompt_tui.text.terminal_text import sanitize
 
-EXIT_CODES = """Exit codes: 0 well, 1 the run failed, 2 wrong usage or preset, 3 not found, 4 divergence of --until not
-reached, 130 interrupted."""
+EXIT_CODES = """Exit codes: 0 success, 1 run failed, 2 usage error or invalid preset, 3 not found, 4 the divergence of
+--until was not reached, 130 interrupted."""
 
 app = typer.Typer(
     name="distprompt-tui",
-    help="Which next-token distributions can a language model be prompted into? Without a command: opens the app.",
+    help="Find prompts whose next-token distribution is close to a target. Without a command, open the app.",
     epilog=EXIT_CODES,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -44,10 +44,7 @@ app.add_typer(runs_app, name="runs")
 
 
 def main() -> None:
-    """Run the command line; a failure is one line on stderr and an exit code.
-
-    Errors of the system, such as a full disk, are failures. All other exceptions keep their traceback.
-    """
+    """Run the command line; program and system errors become one line on stderr, other errors keep their traceback."""
     open_standard_streams()
     stdout = guard_streams()
     try:

@@ -1,4 +1,4 @@
-"""What is there: presets, models, paths, and what the doctor finds."""
+"""The commands `presets`, `models`, `paths` and `doctor`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def list_all_presets(context: typer.Context) -> None:
 
 @presets_app.command("check")
 def check_preset(file: Annotated[Path, typer.Argument(help="A TOML file.")]) -> None:
-    """Say whether a preset file is right, or all that is wrong in it and where."""
+    """Validate a preset file; list all errors with line and field."""
     from distprompt_tui.config.presets import load_preset
     from distprompt_tui.config.spec import RunSpec
     from distprompt_tui.config.validation import all_mistakes
@@ -43,14 +43,14 @@ def check_preset(file: Annotated[Path, typer.Argument(help="A TOML file.")]) -> 
         raise NotFoundError(f"no preset file {file}")
     mistakes = all_mistakes(path, RunSpec)
     if not mistakes and path.suffix != ".toml":
-        mistakes = [f"{file}: a preset's name ends in .toml"]
+        mistakes = [f"{file}: the name of a preset file must end in .toml"]
     if not mistakes:
         spec = load_preset(str(path)).spec
         mistakes = [f"{file}: {one}" for one in impossible(spec)]
     if mistakes:
         warn(mistakes)
         raise typer.Exit(UsageError.exit_code)
-    say(f"{file}: a {spec.target.family} target, searched by {spec.search.method} prompts")
+    say(f"{file}: valid; target {spec.target.family}, method {spec.search.method}")
 
 
 @models_app.callback(invoke_without_command=True)
@@ -67,7 +67,7 @@ def list_all_models(context: typer.Context) -> None:
 
 @models_app.command("prepare")
 def prepare_model(name: Annotated[str, typer.Argument()], as_json: JsonOption = False) -> None:
-    """Convert or download a model now, so that the first run starts at once."""
+    """Convert or download a model before its first run."""
     from distprompt_tui.models.prepare import prepare_by_name
 
     def report(text: str, fraction: float | None) -> None:
@@ -81,7 +81,7 @@ def prepare_model(name: Annotated[str, typer.Argument()], as_json: JsonOption = 
 
 
 def paths() -> None:
-    """Where everything lives on this machine; DISTPROMPT_HOME moves all of it."""
+    """Print where files are stored. DISTPROMPT_HOME changes the location."""
     from distprompt_tui.config import paths
 
     places = ("runs_dir", "sweeps_dir", "models_dir", "bounds_dir", "user_presets_dir", "settings_file")
@@ -90,7 +90,7 @@ def paths() -> None:
 
 
 def doctor(as_json: JsonOption = False) -> None:
-    """Look at terminal, devices, disk, models and versions, and say what to do about what is wrong."""
+    """Check terminal, devices, disk, models and versions; give advice on problems."""
     from dataclasses import asdict
 
     from distprompt_tui.diagnostics.checks import as_text

@@ -1,4 +1,4 @@
-"""What the commands share: their options, and how the options become a spec."""
+"""Options shared by the commands, and their conversion to a spec."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ if TYPE_CHECKING:
 
 PresetArgument = Annotated[str | None, typer.Argument(metavar="[PRESET]", help="A preset's name or TOML file.")]
 TargetOption = Annotated[
-    Path | None, typer.Option("--target", help="Instead of a preset: a distribution, .npy, .json, .csv or .toml.")
+    Path | None, typer.Option("--target", help="Distribution instead of a preset: .npy, .json, .csv or .toml.")
 ]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Short name, hub name, folder or .gguf file.")]
-MethodOption = Annotated[Method | None, typer.Option("--method", help="Search for vectors or for tokens.")]
-StepsOption = Annotated[int | None, typer.Option("--steps", min=0, help="Budget: steps of the search.")]
-SecondsOption = Annotated[float | None, typer.Option("--seconds", help="Budget: seconds of searching.")]
+MethodOption = Annotated[Method | None, typer.Option("--method", help="Search method, for vectors or tokens.")]
+StepsOption = Annotated[int | None, typer.Option("--steps", min=0, help="Budget in steps.")]
+SecondsOption = Annotated[float | None, typer.Option("--seconds", help="Budget in seconds.")]
 UntilOption = Annotated[float | None, typer.Option("--until", help="Stop at this divergence, in nats.")]
-SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Decides the search.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the search.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Override any field: search.lr=0.2")
 ]
-RunsDirOption = Annotated[Path | None, typer.Option("--runs-dir", help="Where runs live.")]
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, its name, or a part of its name.")]
-NoMouseOption = Annotated[bool, typer.Option("--no-mouse", help="Leave the mouse to the terminal, for selecting text.")]
+RunsDirOption = Annotated[Path | None, typer.Option("--runs-dir", help="Folder of the runs.")]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Folder, name, or part of the name of a run.")]
+NoMouseOption = Annotated[bool, typer.Option("--no-mouse", help="Leave the mouse to the terminal, to select text.")]
 FpsOption = Annotated[
     float | None,
-    typer.Option("--fps", min=0.5, max=5, help="Updates a second; fewer are kinder to a slow line. Default: as set."),
+    typer.Option(
+        "--fps", min=0.5, max=5, help="Updates per second; fewer for a slow connection. Default: the setting."
+    ),
 ]
-ReadOnlyOption = Annotated[bool, typer.Option("--read-only", help="Look at searches; start, pause or end none.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, all else on stderr.")]
+ReadOnlyOption = Annotated[bool, typer.Option("--read-only", help="Only view searches; do not start or control any.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout, all else to stderr.")]
 
 
 class Options:
-    """The options that change a preset, as they were given."""
-
     def __init__(
         self,
         model: str | None = None,
@@ -69,11 +69,10 @@ class Options:
 
     @property
     def any(self) -> bool:
-        """Whether one was given."""
         return bool(self._method or self._changes or any(value is not None for value in self._fields.values()))
 
     def apply(self, spec: RunSpec) -> RunSpec:
-        """The spec with the options in their places; `--set` has the last word."""
+        """Return the spec with the options applied, `--set` last."""
         from distprompt_tui.config.presets import override, update, with_method
         from distprompt_tui.models.registry import find_model
 
@@ -81,44 +80,37 @@ class Options:
             spec = with_method(spec, self._method)
         given = {field: value for field, value in self._fields.items() if value is not None}
         spec = override(update(spec, given), self._changes)
-        find_model(spec.model.name)  # an unknown one is told before anything is started
+        find_model(spec.model.name)  # report an unknown model before the start
         return spec
 
 
 def fail(text: str, exit_code: int) -> NoReturn:
-    """End with one line on stderr."""
     print(f"distprompt-tui: {sanitize(text)}", file=sys.stderr)
     sys.exit(exit_code)
 
 
 def warn(problems: Iterable[str]) -> None:
-    """A line on stderr for each file that is left out because something is wrong with it."""
     for problem in problems:
         print(f"distprompt-tui: {sanitize(problem)}", file=sys.stderr)
 
 
 def refuse_options_before(context: typer.Context) -> None:
-    """Refuse a group's own options where a command follows: they would have no effect.
-
-    Raises:
-        UsageError: there is one.
-    """
+    """Raise a `UsageError` for an option of a group before a command, because it would have no effect."""
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         if source is not None and source.name == "COMMANDLINE":
             option, command = parameter.opts[0], f"{context.command_path} {context.invoked_subcommand}"
             raise UsageError(
-                f"{option} before a command has no effect: give it after, where the command has it ('{command} --help')"
+                f"{option} before a command has no effect: put it after, if the command accepts it ('{command} --help')"
             )
 
 
 def say(text: str) -> None:
-    """Print a line with names and paths in it. A terminal gets them made safe, a program gets them as they are."""
+    """Print a line; sanitize it for a terminal, but not for a program."""
     print(sanitize(text) if sys.stdout.isatty() else text, flush=True)
 
 
 def runs_folder(given: Path | None) -> Path:
-    """Where runs live: as given, or the user's."""
     from distprompt_tui.config.paths import runs_dir
     from distprompt_tui.storage.safe_io import user_path
 
@@ -126,27 +118,24 @@ def runs_folder(given: Path | None) -> Path:
 
 
 def find(name: str, runs_dir: Path | None) -> RunDirectory:
-    """A run by its folder, its name, or a part of its name."""
     from distprompt_tui.runs.directory import find_run
 
     return find_run(name, runs_folder(runs_dir))
 
 
 def preset_spec(name: str) -> RunSpec:
-    """The spec of a preset's name or TOML file."""
     from distprompt_tui.config.presets import load_preset
 
     return load_preset(name).spec
 
 
 def asked_spec(preset: str | None, target: Path | None) -> RunSpec:
-    """The spec of a preset, or of a file's distribution."""
     from distprompt_tui.config.spec import RunSpec
     from distprompt_tui.config.validation import checked
     from distprompt_tui.storage.safe_io import is_file, user_path
 
     if (preset is None) == (target is None):
-        raise UsageError("name a preset or give a --target file, one of the two; 'distprompt-tui presets' lists them")
+        raise UsageError("name a preset or give a --target file, but not both; 'distprompt-tui presets' lists presets")
     if target is None:
         return preset_spec(preset or "")
     path = user_path(target).absolute()
@@ -158,13 +147,11 @@ def asked_spec(preset: str | None, target: Path | None) -> RunSpec:
 
 
 def report(text: str, fraction: float | None) -> None:
-    """Say what is going on, where somebody reads along."""
     if sys.stderr.isatty():
         print(sanitize(text), file=sys.stderr)
 
 
 def stdout() -> Console:
-    """Where tables are printed."""
     from rich.console import Console
 
     return Console()

@@ -1,4 +1,4 @@
-"""stdout and stderr that lose no result: what cannot be written there is dropped, and told at the end."""
+"""Standard streams that never raise: output that cannot be written is dropped and reported at the end."""
 
 from __future__ import annotations
 
@@ -19,25 +19,18 @@ _result: Path | None = None
 
 
 class Output(io.FileIO):
-    """A standard stream as raw bytes. After the first failure all that is written is dropped.
-
-    A command so does all of its work, whatever becomes of its text.
-
-    Attributes:
-        problem: the first failure; None while there is none.
-    """
+    """A raw standard stream that drops output after its first failure, so that a command can finish its work."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "wb", closefd=False)
         self.problem: OSError | None = None
 
     def write(self, data: ReadableBuffer, /) -> int:
-        """Write some of the bytes; how many."""
         size = memoryview(data).nbytes
         if self.problem is not None:
             return size
         try:
-            while (written := cast("int | None", super().write(data))) is None:  # a pipe that does not block is full
+            while (written := cast("int | None", super().write(data))) is None:  # a non-blocking pipe is full
                 select.select([], [self], [])
         except OSError as error:
             self.problem = error
@@ -46,12 +39,12 @@ class Output(io.FileIO):
 
 
 def guard_streams() -> Output | None:
-    """Replace `sys.stdout` and `sys.stderr` by streams whose writing never raises.
+    """Replace `sys.stdout` and `sys.stderr` by streams whose `write` never raises.
 
-    Characters that the encoding lacks become ASCII ones.
+    Characters outside the encoding become ASCII characters.
 
     Returns:
-        What stdout is written through; None where it is no file, as under a test runner.
+        The raw stream of stdout; None if stdout is not a file, for example in a test runner.
     """
     codecs.register_error(_REPLACE, _replaced)
     found = None
@@ -79,13 +72,13 @@ def guard_streams() -> Output | None:
 
 
 def result_is_in(path: Path) -> None:
-    """Remember where a result lies, for the case that it cannot be printed."""
+    """Store the path of a result, to report it if the result cannot be printed."""
     global _result
     _result = path
 
 
 def finish(stdout: Output | None) -> str:
-    """Write out what is buffered; a sentence on what could not be printed, empty where all was."""
+    """Flush the streams; return a message if output was dropped, else an empty string."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     if stdout is None or stdout.problem is None:
@@ -95,7 +88,7 @@ def finish(stdout: Output | None) -> str:
 
 
 def _replaced(error: UnicodeError) -> tuple[str | bytes, int]:
-    """A codec's error handler: bytes of a file's name as they are, other characters by ASCII ones of their width."""
+    """Codec error handler: keep surrogate-escaped bytes, replace other characters by ASCII of the same width."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     from distprompt_tui.text.ascii import to_ascii

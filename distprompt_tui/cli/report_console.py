@@ -1,4 +1,4 @@
-"""Reports in the terminal: findings, curves as the app draws them, tables."""
+"""Prints reports to the terminal: findings, the curves of the app, tables."""
 
 from __future__ import annotations
 
@@ -25,13 +25,12 @@ ROLES = {"quiet": "dim", "faint": "dim", "strong": "bold"} | {
     for number, colour in enumerate(("cyan", "yellow", "green", "magenta", "blue", "red"), start=1)
     for shade in ("", "dim ")
 }
-"""Styles of the app's roles."""
+"""Rich styles of the app's roles."""
 
 STYLES = {"supported": "bold green", "not supported": "bold red", "inconclusive": "bold yellow", "not tested": "dim"}
 
 
 def print_sweep_report(console: Console, report: SweepReport) -> None:
-    """Findings first, then each setting's curves and points, then what it took."""
     console.print(Text(sanitize(report.sweep.title or report.name), style="bold"))
     print_findings(console, report)
     for panel in report.panels:
@@ -53,14 +52,13 @@ def print_sweep_report(console: Console, report: SweepReport) -> None:
 
 
 def print_findings(console: Console, report: SweepReport) -> None:
-    """The claim of the sweep's finding, and a few lines for each setting and series that it was tested on."""
     if report.sweep.finding is None:
         return
-    console.print(Text(f"Does it hold that {HYPOTHESES[report.sweep.finding]}?"))
+    console.print(Text(f"Claim: {HYPOTHESES[report.sweep.finding]}."))
     for result in report.findings:
         _print_finding(console, result)
     if not report.findings:
-        console.print("not tested: there are no results to test it on yet")
+        console.print("not tested: there are no results yet")
 
 
 def _print_finding(console: Console, result: FindingResult) -> None:
@@ -71,7 +69,7 @@ def _print_finding(console: Console, result: FindingResult) -> None:
 
 
 def _points(curve: Curve) -> Table:
-    """A line a point; 80 columns hold it."""
+    """Return a table of at most 80 columns with a row per point."""
     table = Table(box=None, pad_edge=False, header_style="dim", title=Text(curve.series), title_justify="left")
     for name in wording.COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
@@ -86,7 +84,6 @@ def _print_lines(console: Console, lines: Iterable[Line]) -> None:
 
 
 def print_run_report(console: Console, report: RunReport) -> None:
-    """The divergence over the steps, the largest tokens at first and at last, and the numbers that a run ends with."""
     if len(report.curve) > 1:
         console.print(Text("best KL so far in nats over the steps", style="dim"))
         _print_lines(console, _trace(report, min(console.width, PLOT_COLUMNS)))
@@ -100,7 +97,6 @@ def print_run_report(console: Console, report: RunReport) -> None:
 
 
 def _trace(report: RunReport, width: int) -> list[Line]:
-    """The best divergence so far on a logarithmic axis, with the head optimum where there is one."""
     limit = report.state.bounds.head_optimum
     references = [] if limit is None else [plot.Reference(f"head optimum {nats(limit)}", limit, "quiet")]
     points = [(float(point.step), point.best_kl) for point in report.curve]

@@ -1,4 +1,4 @@
-"""`distprompt-tui report`: what a run or a sweep came to, in the terminal, as a page, as figures, as a table."""
+"""`distprompt-tui report`: the results of a run or a sweep as text, HTML page, figures or table."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 
 def report(
-    name: Annotated[str, typer.Argument(metavar="RUN|SWEEP", help="A folder, a name, or a part of a name.")],
-    html: Annotated[Path | None, typer.Option("--html", help="Write it as one page that needs nothing else.")] = None,
-    figures: Annotated[Path | None, typer.Option("--figures", help="Write the curves as PNG and SVG there.")] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write the table.")] = None,
+    name: Annotated[str, typer.Argument(metavar="RUN|SWEEP", help="Folder, name, or part of a name.")],
+    html: Annotated[Path | None, typer.Option("--html", help="Write a self-contained HTML page.")] = None,
+    figures: Annotated[Path | None, typer.Option("--figures", help="Folder for the curves as PNG and SVG.")] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the table as CSV.")] = None,
     runs_dir: RunsDirOption = None,
 ) -> None:
-    """Print what a run or a sweep came to: curves, tables, findings."""
+    """Print the results of a run or a sweep: curves, tables, findings."""
     from distprompt_tui.sweeps.directory import SweepDirectory
 
     found = _find(name, runs_folder(runs_dir))
     if isinstance(found, SweepDirectory):
         _report_sweep(found, html, figures, csv)
     elif figures is not None:
-        raise UsageError(f"{found.name} is a run: figures are drawn of sweeps; --html has a run's curve")
+        raise UsageError(f"{found.name} is a run, and --figures is for sweeps; --html shows a run's curve")
     else:
         _report_run(found, html, csv)
 
@@ -71,7 +71,6 @@ def _report_run(found: RunDirectory, html: Path | None, csv: Path | None) -> Non
 
 
 def _find(name: str, runs_dir: Path) -> SweepDirectory | RunDirectory:
-    """A sweep or a run; what is both, by its name, is taken as a sweep."""
     from distprompt_tui.config.paths import sweeps_dir
     from distprompt_tui.runs.directory import find_run
     from distprompt_tui.sweeps.directory import find_sweep
@@ -87,7 +86,6 @@ def _find(name: str, runs_dir: Path) -> SweepDirectory | RunDirectory:
 
 @contextmanager
 def _writing() -> Iterator[None]:
-    """What cannot be written is told in one line."""
     try:
         yield
     except OSError as error:

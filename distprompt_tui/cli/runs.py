@@ -29,8 +29,6 @@ runs_app = typer.Typer(help="List the runs; stop, resume, verify, export or dele
 
 
 class ExportFormat(StrEnum):
-    """What a prompt is exported as."""
-
     PEFT = "peft"
     SAFETENSORS = "safetensors"
     JSON = "json"
@@ -66,14 +64,14 @@ def delete_run(
     runs_dir: RunsDirOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete an ended run for good: its events, its best prompt, its checkpoint."""
+    """Delete a finished run with its events, best prompt and checkpoint."""
     from distprompt_tui.runs.process import delete_run
 
     found = find(name, runs_dir)
     if not yes:
         if not sys.stdin.isatty():
-            raise UsageError("there is nobody to ask: --yes deletes without a question")
-        if not typer.confirm(f"Delete {sanitize(str(found.path))} for good?", err=True):
+            raise UsageError("stdin is not a terminal: --yes deletes without a question")
+        if not typer.confirm(f"Delete {sanitize(str(found.path))} permanently?", err=True):
             raise typer.Exit(1)
     delete_run(found)
     say(f"deleted {found.name}")
@@ -83,16 +81,16 @@ def delete_run(
 def stop_run(
     name: RunArgument,
     runs_dir: RunsDirOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Kill it at once instead of waiting for its step.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Kill it at once; do not wait for its step.")] = False,
 ) -> None:
-    """End a living run once its present step is done; what it found is kept."""
+    """Stop a run after its current step and keep its results."""
     from distprompt_tui.runs.process import stop, worker_pid
     from distprompt_tui.runs.state import FORCED
     from distprompt_tui.runs.summary import summarise
 
     run = find(name, runs_dir)
     if worker_pid(run) is None:
-        raise UsageError(f"{run.name} is not running ({summarise(run).state}): there is nothing to stop")
+        raise UsageError(f"{run.name} is not running ({summarise(run).state})")
     at_once = threading.Event()
     if force:
         at_once.set()
@@ -101,7 +99,7 @@ def stop_run(
 
 @runs_app.command("resume")
 def resume_run(name: RunArgument, runs_dir: RunsDirOption = None) -> None:
-    """Go on from the last checkpoint, in the background; 'attach' shows it."""
+    """Continue from the last checkpoint in the background; 'attach' opens the run."""
     from distprompt_tui.models.registry import find_model
     from distprompt_tui.runs.process import start_worker
     from distprompt_tui.runs.summary import summarise
@@ -109,24 +107,21 @@ def resume_run(name: RunArgument, runs_dir: RunsDirOption = None) -> None:
     run = find(name, runs_dir)
     now = summarise(run)
     if not now.is_live and not now.is_resumable:
-        raise UsageError(
-            f"{run.name} has ended ({now.state}): there is nothing left to do. "
-            "Only a run that was stopped, failed or crashed can go on"
-        )
+        raise UsageError(f"{run.name} has ended ({now.state}); only a stopped, failed or crashed run can be resumed")
     if not run.manifest.exists():
-        find_model(run.read_spec().model.name)  # it may be gone since the run was made
+        find_model(run.read_spec().model.name)  # the model may have been removed
     start_worker(run)
-    say(f"{run.name} goes on in the background; 'distprompt-tui attach {run.name}' shows it")
+    say(f"{run.name} continues in the background; 'distprompt-tui attach {run.name}' opens it")
 
 
 @runs_app.command("export")
 def export_run(
     name: RunArgument,
-    form: Annotated[ExportFormat, typer.Option("--format", help="An adapter, its vectors, everything, or the steps.")],
-    out: Annotated[Path | None, typer.Option("--out", help="File or folder; in the run's folder if not given.")] = None,
+    form: Annotated[ExportFormat, typer.Option("--format", help="PEFT adapter, its vectors, all data, or the steps.")],
+    out: Annotated[Path | None, typer.Option("--out", help="File or folder. Default: the run's folder.")] = None,
     runs_dir: RunsDirOption = None,
 ) -> None:
-    """Write a run's best prompt in a form that other programs read."""
+    """Export a run's best prompt for other programs."""
     from distprompt_tui.runs.export import export_run
 
     say(str(export_run(find(name, runs_dir), form.value, out)))
@@ -134,8 +129,7 @@ def export_run(
 
 @runs_app.command("verify")
 def verify_run(name: RunArgument, runs_dir: RunsDirOption = None, as_json: JsonOption = False) -> None:
-    """Measure a run's best prompt anew: a fresh load, plain transformers, the text tokenised again. Exit code 1 where
-    the divergences differ."""
+    """Measure a best prompt again (fresh load, plain transformers, retokenized text). Exit code 1 on a difference."""
     from distprompt_tui.worker.verify import verify
 
     found = verify(find(name, runs_dir))

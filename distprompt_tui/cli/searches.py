@@ -1,4 +1,4 @@
-"""The commands that search, and those that look at targets: the app, run, attach, target, floor."""
+"""The app and the commands `run`, `attach`, `target` and `floor`."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from distprompt_tui.errors import NotFoundError, UsageError
 
 def open_app(
     context: typer.Context,
-    preset: Annotated[str | None, typer.Option("--preset", help="Start a search of this preset at once.")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="Start a search of this preset.")] = None,
     model: ModelOption = None,
     method: MethodOption = None,
     steps: StepsOption = None,
@@ -68,7 +68,7 @@ def open_app(
     options = Options(model, method, steps, seconds, until, seed, changes)
     spec = None if preset is None else options.apply(preset_spec(preset))
     if spec is None and options.any:
-        raise UsageError("--model, --method, --steps and the like go with a --preset")
+        raise UsageError("--model, --method, --steps and similar options need a --preset")
     if spec is not None and read_only:
         raise UsageError("--preset starts a search, which --read-only forbids")
     looks = {"ascii_only": ascii_only, "updates_per_second": fps, "mouse": not no_mouse}
@@ -88,7 +88,7 @@ def run(
     runs_dir: RunsDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run one search without the app, and print what it found."""
+    """Run one search without the app and print its result."""
     from rich.console import Console
 
     from distprompt_tui.cli.tables import print_result
@@ -99,9 +99,7 @@ def run(
     run_directory, state = run_to_end(spec, runs_folder(runs_dir), Console(stderr=True))
     result_is_in(run_directory.path)
     if state.result is None:
-        found = (
-            "before it had searched" if state.best_kl is None else f"by force; its best prompt: {run_directory.best}"
-        )
+        found = "before its first step" if state.best_kl is None else f"by force; best prompt: {run_directory.best}"
         fail(f"{run_directory.name} was stopped {found}", 130)
     if as_json:
         print(json.dumps(state.result, allow_nan=False))
@@ -110,7 +108,7 @@ def run(
     if state.reason == "stopped":
         raise typer.Exit(130)
     if until is not None and state.result["kl"] > until:
-        fail(f"the divergence ended at {state.result['kl']:.4f}, above --until {until}", 4)
+        fail(f"the final divergence {state.result['kl']:.4f} is above --until {until}", 4)
 
 
 def show_target(
@@ -118,9 +116,9 @@ def show_target(
     target: TargetOption = None,
     model: ModelOption = None,
     changes: SetOption = None,
-    save: Annotated[Path | None, typer.Option("--save", help="Write it: .npy, .json or .csv.")] = None,
+    save: Annotated[Path | None, typer.Option("--save", help="Write the target: .npy, .json or .csv.")] = None,
 ) -> None:
-    """Make a target and draw it: entropy, mass by rank, largest tokens, recipe."""
+    """Make a target and print its entropy, probabilities by rank, largest tokens and recipe."""
     from distprompt_tui.cli.tables import print_target
     from distprompt_tui.targets import save_target
     from distprompt_tui.worker.model_provider import make_target_by_name
@@ -130,7 +128,7 @@ def show_target(
     print_target(stdout(), made, vocabulary)
     if save is not None:
         save_target(made, save)
-        say(f"saved as {save}")
+        say(f"wrote {save}")
 
 
 def floor(
@@ -140,7 +138,7 @@ def floor(
     changes: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """How close could any prompt come? The certified floor and the head optimum of a target, in nats."""
+    """Compute the certified floor and the head optimum of a target, in nats."""
     import torch
 
     from distprompt_tui.bounds.cache import solve_bounds
@@ -161,14 +159,14 @@ def floor(
 
 
 def attach(
-    name: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Default: the newest living one.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Default: the newest running one.")] = None,
     runs_dir: RunsDirOption = None,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters only.")] = False,
     fps: FpsOption = None,
     read_only: ReadOnlyOption = False,
     no_mouse: NoMouseOption = False,
 ) -> None:
-    """Open the app on a run, living or ended."""
+    """Open the app on a running or finished run."""
     from distprompt_tui.runs.directory import find_run, list_runs
     from distprompt_tui.runs.process import worker_pid
 
@@ -191,8 +189,8 @@ def _open(runs_dir: Path | None, **how: Any) -> None:
         raise UsageError("the app needs a terminal; 'distprompt-tui run PRESET' searches without one")
     if (term := os.environ.get("TERM", "")) in ("", "dumb", "unknown"):
         raise UsageError(
-            f"the app cannot be drawn on a terminal with TERM={term or '(not set)'}: set what it is, such "
-            "as xterm-256color; 'distprompt-tui run PRESET' searches without one"
+            f"the app does not support a terminal with TERM={term or '(not set)'}: set TERM, for example to "
+            "xterm-256color; 'distprompt-tui run PRESET' searches without a terminal"
         )
     from distprompt_tui.tui.app import run_app
 

@@ -1,4 +1,4 @@
-"""What the command line shows of a sweep: how far it is, how it ended, and what is left to do."""
+"""Progress, results and estimates of a sweep on the command line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from distprompt_tui.text.terminal_text import sanitize
 
 @contextmanager
 def progress_line(runner: SweepRunner) -> Iterator[OnProgress]:
-    """A function that tells stderr of each attempt, with a bar beneath where somebody reads along."""
+    """Yield a function that prints each attempt to stderr, with a progress bar on a terminal."""
     console = Console(stderr=True)
     columns = (
         progress.TextColumn("{task.completed} of {task.total} searches"),
@@ -31,7 +31,7 @@ def progress_line(runner: SweepRunner) -> Iterator[OnProgress]:
         progress.TextColumn("{task.description}"),
     )
     with progress.Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        line = bar.add_task("the first task is at work", total=runner.total, completed=runner.done)
+        line = bar.add_task("running the first task", total=runner.total, completed=runner.done)
 
         def show(now: Progress) -> None:
             left = f"about {duration(now.seconds_left)} left" if now.seconds_left else ""
@@ -46,7 +46,6 @@ def progress_line(runner: SweepRunner) -> Iterator[OnProgress]:
 
 
 def attempt(now: Progress) -> str:
-    """The attempt that has just ended, in one line."""
     report = now.report
     method, model, length = report.task.config
     how = f"failed: {report.error}" if report.error is not None else duration(report.seconds)
@@ -56,7 +55,6 @@ def attempt(now: Progress) -> str:
 def print_end(
     console: Console, directory: SweepDirectory, runner: SweepRunner, *, stopped: bool, with_estimates: bool
 ) -> None:
-    """How a sweep stands at the end of a command."""
     if with_estimates:
         print_estimates(console, runner)
     for failure, count in _told_once(directory.read_failures()):
@@ -64,12 +62,11 @@ def print_end(
         console.print(Text(f"{how}, {count} searches: {sanitize(failure.error)}"), soft_wrap=True)
     console.print(Text(f"{directory.name}: {runner.done} of {runner.total} searches are done", style="bold"))
     if stopped:
-        console.print("stopped; the same command goes on from here")
+        console.print("stopped; repeat the command to continue")
     console.print(Text(f"table   {directory.table}"), soft_wrap=True)
 
 
 def print_estimates(console: Console, runner: SweepRunner) -> None:
-    """What is left to do, kind by kind, as measured on the tasks that were done."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("method", "model"):
         table.add_column(name)
@@ -80,12 +77,11 @@ def print_estimates(console: Console, runner: SweepRunner) -> None:
         each = "—" if part.seconds_each is None else f"{part.seconds_each:.1f}"
         memory = "—" if part.peak_bytes is None else f"{part.peak_bytes / 2**30:.1f} GiB"
         table.add_row(part.config.method, part.config.model, *map(str, numbers), each, duration(part.seconds), memory)
-    console.print("Left to do, by what the first tasks took one worker:")
+    console.print("Remaining work, estimated for one worker from the finished tasks:")
     console.print(table)
 
 
 def as_dict(directory: SweepDirectory, runner: SweepRunner, *, stopped: bool) -> dict[str, Any]:
-    """How a sweep stands, for other programs."""
     failures = directory.read_failures()
     return {
         "sweep": str(directory.path),
@@ -105,7 +101,6 @@ def _as_fields(part: TimeEstimate) -> dict[str, Any]:
 
 
 def _told_once(failures: Sequence[Failure]) -> list[tuple[Failure, int]]:
-    """One failure for each reason, with the number of searches that it holds for."""
     reasons = Counter((failure.attempts, failure.error) for failure in failures)
     first_of_each_kind = {(failure.attempts, failure.error): failure for failure in reversed(failures)}
     return [(first_of_each_kind[reason], count) for reason, count in reasons.items()]

@@ -1,4 +1,4 @@
-"""`distprompt-tui sweep`: carry out a grid of searches, or go on with one; nothing is done twice."""
+"""`distprompt-tui sweep`: run or continue a grid of searches."""
 
 from __future__ import annotations
 
@@ -20,26 +20,24 @@ if TYPE_CHECKING:
 
 
 class ExecutorName(StrEnum):
-    """Who carries the tasks out."""
-
     LOCAL = "local"
     RAY = "ray"
 
 
 def sweep(
-    name: Annotated[str, typer.Argument(metavar="SWEEP", help="A shipped sweep's name, or a TOML file.")],
-    quick: Annotated[bool, typer.Option("--quick", help="The small size that the file gives.")] = False,
+    name: Annotated[str, typer.Argument(metavar="SWEEP", help="Name of a sweep, or a TOML file.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Run the small size that the file defines.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only the first task of each kind; then what the rest will take.")
+        bool, typer.Option("--dry-run", help="Run the first task of each kind; estimate the rest.")
     ] = False,
-    executor: Annotated[ExecutorName, typer.Option("--executor", help="Who does it.")] = ExecutorName.LOCAL,
-    address: Annotated[str, typer.Option("--address", help="Of a Ray cluster; 'local' starts one here.")] = "local",
-    gpus: Annotated[float, typer.Option("--gpus", min=0, help="Of each Ray task; fractions share one.")] = 0.0,
-    models: Annotated[list[str] | None, typer.Option("--model", help="Instead of the file's; may be repeated.")] = None,
+    executor: Annotated[ExecutorName, typer.Option("--executor", help="Where tasks run.")] = ExecutorName.LOCAL,
+    address: Annotated[str, typer.Option("--address", help="Address of a Ray cluster; 'local' starts one.")] = "local",
+    gpus: Annotated[float, typer.Option("--gpus", min=0, help="GPUs per Ray task; tasks share a fraction.")] = 0.0,
+    models: Annotated[list[str] | None, typer.Option("--model", help="Replaces the file's models; repeatable.")] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Local processes; each loads the model.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Run a grid of searches, or go on with it; the same command again does only what is missing."""
+    """Run or continue a grid of searches; finished searches are not repeated."""
     from distprompt_tui.cli.report_console import print_findings
     from distprompt_tui.cli.sweep_console import as_dict, print_end, progress_line
     from distprompt_tui.config.paths import sweeps_dir
@@ -49,7 +47,7 @@ def sweep(
     from distprompt_tui.sweeps.inputs import hold_to_inputs
     from distprompt_tui.sweeps.runner import SweepRunner
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which a process in the background ignores
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, which background processes ignore
     directory = make_directory(_asked(name, quick, models or []), sweeps_dir())
     with directory.locked():
         runner = SweepRunner(directory)
@@ -81,7 +79,6 @@ def sweep(
 
 
 def _asked(name: str, quick: bool, models: list[str]) -> Sweep:
-    """The sweep as resolved; an unknown model is told before anything is started."""
     from distprompt_tui.config.known_models import absolute_name
     from distprompt_tui.sweeps.catalog import check_models, load_sweep
 

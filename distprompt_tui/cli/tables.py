@@ -1,4 +1,4 @@
-"""What the command line prints: tables of tokens, models, presets and runs."""
+"""Tables of tokens, models, presets and runs on the command line."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ COLOURS = {"target": "cyan", "achieved": "yellow", "agreed": "green", "": ""}
 
 
 def print_result(console: Console, state: RunState, result: dict[str, Any]) -> None:
-    """A finished run: its numbers, and the largest tokens of target and achieved as bars."""
     if state.snapshot is not None:
         console.print(token_table(state.snapshot.tokens[:TABLE_ROWS], state.snapshot.kl))
     shown = read_result(result)
@@ -64,12 +63,7 @@ def print_result(console: Console, state: RunState, result: dict[str, Any]) -> N
 
 
 def token_table(rows: Sequence[TokenMass], kl: float) -> Table:
-    """Tokens with target beside achieved, as numbers and as one bar.
-
-    Args:
-        rows: largest first.
-        kl: the divergence that the tokens contribute to, nats.
-    """
+    """Build a table of target and achieved probabilities from sorted rows; `kl` is the whole divergence, nats."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("token")
     for name in ("id", "target", "achieved", "gap", "of KL"):
@@ -93,11 +87,10 @@ def token_table(rows: Sequence[TokenMass], kl: float) -> Table:
 
 
 def print_presets(console: Console, presets: Sequence[Preset]) -> None:
-    """One line a preset."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("preset", "family", "entropy", "method"):
         table.add_column(name)
-    table.add_column("what it asks for", overflow="fold")
+    table.add_column("description", overflow="fold")
     for preset in presets:
         asked = getattr(preset.spec.target, "entropy", None)
         table.add_row(
@@ -111,7 +104,6 @@ def print_presets(console: Console, presets: Sequence[Preset]) -> None:
 
 
 def print_models(console: Console, models: Sequence[ModelEntry]) -> None:
-    """One line a model."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("model", "title", "parameters", "vocabulary", "state", "from"):
         table.add_column(name)
@@ -121,16 +113,15 @@ def print_models(console: Console, models: Sequence[ModelEntry]) -> None:
             Text(sanitize(model.title)),
             magnitude(model.parameters),
             count(model.vocab_size),
-            {"prepared": "ready", "installed": "to be converted once", "hub": "to be downloaded"}[model.status],
+            {"prepared": "ready", "installed": "needs conversion", "hub": "needs download"}[model.status],
             Text(visible_token(model.source)),
         )
     console.print(table)
 
 
 def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
-    """One line a run: its name, its state, its best divergence and how far that is above the head optimum, in nats."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("run", overflow="fold")  # whole, over two lines where it must be: it is there to be copied
+    table.add_column("run", overflow="fold")  # folded, not truncated, so that it can be copied
     table.add_column("state", no_wrap=True, min_width=7)
     for name in ("step", "KL", "excess"):
         table.add_column(name, justify="right", no_wrap=True, min_width=5)
@@ -146,19 +137,18 @@ def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
 
 
 def print_target(console: Console, target: Target, vocabulary: Vocabulary) -> None:
-    """A target: its numbers, its recipe, its mass by rank as a curve, and its largest tokens."""
     masses = np.sort(target.probabilities[vocabulary.allowed])[::-1]
     console.print(Text(f"entropy {nats(target.entropy)} of at most {nats(math.log(len(masses)))} nats", style="bold"))
     console.print(
-        f"uniform line {nats(target.uniform_kl(vocabulary))}   largest {mass(masses[0])}   "
-        f"tokens with mass {np.count_nonzero(masses):,}"
+        f"uniform baseline {nats(target.uniform_kl(vocabulary))}   largest {mass(masses[0])}   "
+        f"tokens with p > 0: {np.count_nonzero(masses):,}"
     )
     console.print(Text(sanitize(target.recipe)))
     console.print(Text.from_ansi(_mass_by_rank(masses, min(console.width, 78))))
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("token")
     table.add_column("id", justify="right")
-    table.add_column("mass", justify="right")
+    table.add_column("probability", justify="right")
     table.add_column("")
     for token in np.argsort(-target.probabilities, kind="stable")[:TABLE_ROWS].tolist():
         p = float(target.probabilities[token])
@@ -168,7 +158,7 @@ def print_target(console: Console, target: Target, vocabulary: Vocabulary) -> No
 
 
 def _mass_by_rank(masses: NDArray[np.float64], width: int) -> str:
-    """A log-log curve of mass over rank, drawn by plotext; a tail below `SMALLEST_DRAWN` of the largest is cut off."""
+    """Draw a log-log curve of probability over rank, without the tail below `SMALLEST_DRAWN` of the largest."""
     import plotext
 
     ranks = np.unique(np.geomspace(1, len(masses), 2 * width).astype(int))
@@ -184,13 +174,12 @@ def _mass_by_rank(masses: NDArray[np.float64], width: int) -> str:
     plotext.xticks(marks, [f"{mark:,}" for mark in marks])
     plotext.yticks([10.0**power for power in decades], [f"1e{power}" for power in decades])
     plotext.xlabel("rank")
-    plotext.ylabel("mass")
+    plotext.ylabel("probability")
     plotext.plot(ranks.tolist(), drawn.tolist(), marker="braille")
     return str(plotext.build())
 
 
 def bounds_as_dict(bounds: Bounds, target: Target, vocabulary: Vocabulary) -> dict[str, Any]:
-    """What `floor --json` prints; nats, null where there is none."""
     return {
         "floor": bounds.floor,
         "gap": bounds.gap,
@@ -204,14 +193,13 @@ def bounds_as_dict(bounds: Bounds, target: Target, vocabulary: Vocabulary) -> di
 
 
 def print_bounds(console: Console, numbers: dict[str, Any]) -> None:
-    """Floor, head optimum and uniform line, each with what it means."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="bold")
     table.add_column(justify="right")
     table.add_column(style="dim")
-    floor = f"no prompt of any kind or length can be below (proved to within {nats(numbers['gap'])})"
+    floor = f"certified lower bound for every prompt, of any kind or length (to within {nats(numbers['gap'])})"
     table.add_row("floor", nats(numbers["floor"]), Text(sanitize(numbers["why_no_floor"] or floor)))
-    agreement = f"lowest found over all states that the head can get ({percent(numbers['agreement'])} of starts agree)"
+    agreement = f"lowest KL found over all inputs of the head ({percent(numbers['agreement'])} of starts agree)"
     table.add_row("head optimum", nats(numbers["head_optimum"]), agreement)
     table.add_row("uniform", nats(numbers["uniform_kl"]), "KL of the uniform distribution")
     console.print(table)

@@ -1,1 +1,1 @@
-"""Reports of runs and sweeps: in the terminal, as one HTML page, as figures, as a table. No torch."""
+"""Reports of runs and sweeps as HTML pages, figures and text. Imports no torch."""

@@ -1,4 +1,4 @@
-"""A sweep's curves or bars as PNG and SVG, by matplotlib: a figure for each model, method and length."""
+"""Matplotlib figures of a sweep as PNG and SVG: curves or bars for each model, method and length."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from distprompt_tui.storage.safe_io import write_out
 from distprompt_tui.sweeps.curves import Curve, Panel
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#000000")
-"""Of Okabe and Ito (2008), told apart by every kind of colour vision."""
+"""Okabe and Ito (2008): distinguishable with every kind of colour vision."""
 
 MARKERS = "os^Dvh"
 COLUMN_INCHES = (3.3, 2.8)
-"""A column of a two-column paper."""
+"""One column of a two-column paper."""
 
 DPI = 300
 STYLE: Any = {
@@ -27,16 +27,13 @@ STYLE: Any = {
     "axes.spines.right": False,
     "legend.fontsize": 7,
     "legend.frameon": False,
-    "svg.fonttype": "none",  # text stays text
-    "svg.hashsalt": "distprompt-tui",  # the same figure is the same file
+    "svg.fonttype": "none",  # keep text as text
+    "svg.hashsalt": "distprompt-tui",  # equal figures give equal files
 }
 
 
 def write_figures(report: SweepReport, folder: Path) -> list[Path]:
-    """Write every panel twice.
-
-    Returns:
-        The files.
+    """Write every panel as PNG and SVG; return the files.
 
     Raises:
         DistPromptError: matplotlib is not installed.
@@ -63,7 +60,6 @@ def write_figures(report: SweepReport, folder: Path) -> list[Path]:
 
 
 def _draw(axes: Any, panel: Panel) -> None:
-    """Curves over entropy, or bars where there is one entropy; the legend beneath, where it hides nothing."""
     axes.set_title(str(panel.setting), fontsize=8)
     if max(len(curve.points) for curve in panel.curves) > 1:
         _draw_curves(axes, panel)
@@ -73,7 +69,6 @@ def _draw(axes: Any, panel: Panel) -> None:
 
 
 def _draw_curves(axes: Any, panel: Panel) -> None:
-    """Means with bands, head optima dashed, floors dotted."""
     for place, curve in enumerate(panel.curves):
         _draw_curve(axes, curve, COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
     axes.plot([], [], color="0.4", linewidth=1, linestyle="--", label="head optimum")
@@ -85,7 +80,6 @@ def _draw_curves(axes: Any, panel: Panel) -> None:
 
 
 def _draw_bars(axes: Any, panel: Panel) -> None:
-    """A bar a series: its head optimum and the excess above it, with the interval of the sum."""
     for place, curve in enumerate(panel.curves):
         (point,) = curve.points
         colour, kl = COLOURS[place % len(COLOURS)], point.kl

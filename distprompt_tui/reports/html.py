@@ -1,4 +1,4 @@
-"""HTML and SVG from functions: what is not markup already is escaped."""
+"""Builds HTML and SVG; text that is not `Markup` is escaped."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ import html
 from collections.abc import Iterable
 
 VOID = {"meta", "link", "br", "hr", "img"}
-"""Elements that HTML knows without an end."""
+"""HTML elements without an end tag."""
 
 
 class Markup(str):
-    """Text that is HTML or SVG already."""
+    """Text that is already HTML or SVG."""
 
     __slots__ = ()
 
 
 def element(tag: str, /, *children: str | Iterable[str], **attributes: object) -> Markup:
-    """An element.
+    """Build an element; children are `Markup`, strings to escape, or iterables of both.
 
-    Args:
-        tag: its name.
-        children: `Markup` goes in as it is, any other string escaped; iterables are laid out.
-        attributes: `class_` is `class`, `stroke_width` is `stroke-width`; None leaves one out, numbers are rounded.
+    The attribute `class_` becomes `class`, `stroke_width` becomes `stroke-width`. None omits an attribute. Floats are
+    rounded to two decimals.
     """
     given = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{html.escape(_value(value))}"'
@@ -34,7 +32,7 @@ def element(tag: str, /, *children: str | Iterable[str], **attributes: object) -
 
 
 def join(*children: str | Iterable[str]) -> Markup:
-    """Children one after the other, escaped where they are no markup."""
+    """Concatenate children; escape those that are not `Markup`."""
     parts = [part for child in children for part in ([child] if isinstance(child, str) else child)]
     return Markup("".join(part if isinstance(part, Markup) else html.escape(part) for part in parts))
 

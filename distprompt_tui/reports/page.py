@@ -1,4 +1,4 @@
-"""A page that needs nothing but itself, and the pieces that pages of runs and sweeps share."""
+"""Self-contained HTML pages, and the elements that pages of runs and sweeps share."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from distprompt_tui.text.formatting import mass
 from distprompt_tui.text.terminal_text import visible_token
 
 BARS = 12
-"""Tokens whose bars are drawn."""
+"""Maximum number of tokens in a bar chart."""
 
 
 @dataclass(frozen=True)
 class TokenBars:
-    """A token's mass in the target, before the search and after it; None where it was not recorded."""
+    """Probability of a token in the target, before and after the search; None if it was not recorded."""
 
     text: str
     target: Probability
@@ -27,7 +27,6 @@ class TokenBars:
 
 
 def page(title: str, *body: str) -> Markup:
-    """A whole HTML document with its style inside."""
     style = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
     head = element(
         "head",
@@ -50,7 +49,6 @@ def heading(kicker: str, title: str, lead: str) -> Markup:
 
 
 def stat_list(pairs: Mapping[str, str]) -> Markup:
-    """Few large numbers with what they are."""
     return element(
         "dl",
         [element("div", element("dt", name), element("dd", value)) for name, value in pairs.items()],
@@ -59,19 +57,16 @@ def stat_list(pairs: Mapping[str, str]) -> Markup:
 
 
 def details(title: str, text: str) -> Markup:
-    """A long text that is opened when it is wanted."""
     return element("details", element("summary", title), element("pre", text))
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Markup:
-    """A table that scrolls by itself where it is too wide."""
     head = element("thead", element("tr", [element("th", column) for column in columns]))
     body = element("tbody", [element("tr", [element("td", cell) for cell in row]) for row in rows])
     return element("div", element("table", head, body), class_="scroll")
 
 
 def distribution(rows: Sequence[TokenBars]) -> Markup:
-    """The largest tokens, a bar each for target, after and before."""
     largest = max((value for row in rows for value in (row.target, row.after, row.before or 0.0)), default=0.0) or 1.0
     cells = []
     for row in rows[:BARS]:
@@ -93,13 +88,12 @@ def distribution(rows: Sequence[TokenBars]) -> Markup:
 
 
 def distribution_key() -> Markup:
-    names = (("target", "target"), ("after", "after the search"), ("before", "before it"))
+    names = (("target", "target"), ("after", "after the search"), ("before", "before the search"))
     spans = [element("span", element("i", class_=f"key {style}"), f"{words}  ") for style, words in names]
-    return element("p", spans, "In numbers: target → after.", class_="note")
+    return element("p", spans, "Numbers: target → after.", class_="note")
 
 
 def prompt(tokens: Sequence[PromptToken]) -> Markup:
-    """A prompt's tokens in a row; a soft prompt's nearest ones with their cosines."""
     chips = []
     for token in tokens:
         near = "" if token.cosine is None else element("small", f"{token.cosine:.2f}")

@@ -1,4 +1,4 @@
-"""A run as one page: the divergence over the steps, the distributions before and after, the prompt, the spec."""
+"""The HTML page of a run: divergence over the steps, distributions before and after, prompt, spec."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def run_page(report: RunReport) -> Markup:
         "head optimum": nats(result.head_optimum),
         "excess": nats(result.excess),
         "floor": nats(result.floor),
-        "uniform_kl": nats(result.uniform_kl),
-        "gap_closed": gap_closed(state.gap_closed),
+        "uniform baseline": nats(result.uniform_kl),
+        "gap closed": gap_closed(state.gap_closed),
         "entropy": f"{nats(result.entropy_achieved)} of {nats(result.entropy_target)}",
         "steps": f"{count(result.steps)} in {duration(result.seconds)}",
     }
@@ -42,20 +42,20 @@ def run_page(report: RunReport) -> Markup:
         stat_list(numbers),
         element("h2", "Divergence over the steps"),
         element("section", trace_figure(report.curve, state.bounds.head_optimum, state.bounds.floor), class_="card"),
-        element("h2", "The prompt that was found"),
+        element("h2", "Best prompt"),
         *_prompt(report),
         element("h2", "Before and after"),
         distribution_key(),
         element("section", distribution(token_bars(report)), class_="card"),
-        element("h2", "How it was made"),
-        details("The run, every default written out", report.spec),
+        element("h2", "Settings and versions"),
+        details("The run with all defaults", report.spec),
         details("Versions, device, hashes", json.dumps(report.manifest, indent=1, ensure_ascii=False)),
         footer(report.name),
     )
 
 
 def token_bars(report: RunReport) -> list[TokenBars]:
-    """The largest tokens at the end, with what they had at the first recorded step where that was recorded."""
+    """Return the largest tokens of the last snapshot, with their probabilities in the first one."""
     before = {token.id: token.achieved for token in report.first.tokens} if report.first is not None else {}
     last = report.state.snapshot
     return [
@@ -67,6 +67,6 @@ def token_bars(report: RunReport) -> list[TokenBars]:
 def _prompt(report: RunReport) -> list[Markup]:
     last = report.state.snapshot
     if last is None:
-        return [element("p", "It was not recorded.")]
+        return [element("p", "The prompt was not recorded.")]
     what = "Tokens." if report.state.method != "soft" else "Vectors, shown by the nearest tokens and their cosines."
     return [element("p", what, class_="note"), prompt(last.prompt)]

@@ -1,4 +1,4 @@
-"""All that a report of a run says, gathered from its folder."""
+"""Collects the data of a run's report."""
 
 from __future__ import annotations
 
@@ -17,14 +17,7 @@ from distprompt_tui.storage.decode import decoder_of
 
 @dataclass(frozen=True)
 class RunReport:
-    """A run with a result.
-
-    Attributes:
-        first: the prompt and the distributions at the first recorded step; None where none was recorded.
-        result: of the best prompt, as `run --json` prints it.
-        spec: the text of its `spec.toml`.
-        manifest: versions, device, hashes; empty where it cannot be read.
-    """
+    """A run with its first snapshot, its result as in `run --json`, the text of `spec.toml`, and the manifest."""
 
     name: str
     state: RunState
@@ -35,19 +28,18 @@ class RunReport:
 
     @property
     def curve(self) -> tuple[Step, ...]:
-        """The divergence over the steps."""
         return self.state.curve
 
 
 def report_run(run: RunDirectory) -> RunReport:
-    """Read a run's folder.
+    """Read a run directory.
 
     Raises:
-        NotFoundError: it has no result yet.
+        NotFoundError: the run has no result yet.
     """
     recording = EventLogReader(run.events)
     state = reduce_all(recording.read())
-    result = state.result or _json(run.result)  # a run that did not come to its end has a best prompt all the same
+    result = state.result or _json(run.result)  # an interrupted run has a best prompt, too
     if not result:
         raise NotFoundError(f"{run.name} has no result yet: nothing to report")
     return RunReport(

@@ -1,4 +1,4 @@
-"""The figures of a page as inline SVG. Colours and dashes are the style sheet's, so that they follow light and dark."""
+"""Inline SVG figures. The style sheet sets colours and dashes, so that they adapt to light and dark mode."""
 
 from __future__ import annotations
 
@@ -26,13 +26,11 @@ _CORNERS: tuple[list[Place], ...] = (
     [(-1.2, 0), (-0.6, -1.1), (0.6, -1.1), (1.2, 0), (0.6, 1.1), (-0.6, 1.1)],
 )
 SERIES = len(_CORNERS)
-"""Colours and markers before they begin anew."""
+"""Number of distinct colours and markers."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A drawing's area in pixels, and the data's ranges that it stands for."""
-
     width: float
     height: float
     x: Place
@@ -44,17 +42,15 @@ class Frame:
     bottom: float = 40
 
     def at_x(self, value: float) -> float:
-        """Pixels from the left."""
         return self.left + (value - self.x[0]) / (self.x[1] - self.x[0]) * (self.width - self.left - self.right)
 
     def at_y(self, value: float) -> float:
-        """Pixels from the top."""
         low, high, here = (math.log(each) for each in (*self.y, value)) if self.log_y else (*self.y, value)
         return self.height - self.bottom - (here - low) / (high - low) * (self.height - self.top - self.bottom)
 
 
 def panel_figure(panel: Panel) -> Markup:
-    """Divergence by entropy: means with bands, head optima dashed, floors dotted, the uniform line thin."""
+    """Draw divergence by entropy: means with bands, head optima dashed, floors dotted, the uniform baseline thin."""
     points = [point for curve in panel.curves for point in curve.points]
     entropies = [point.entropy for point in points]
     highest = max(max(point.kl.value, point.kl.high or 0.0) for point in points)
@@ -67,7 +63,7 @@ def panel_figure(panel: Panel) -> Markup:
 
 
 def forest(rows: Sequence[tuple[str, MeanCI | None]]) -> Markup:
-    """Effects with intervals beside a line at zero, on one scale; what is not known is left out."""
+    """Draw a forest plot: effects with intervals on one scale, with a line at zero."""
     known = [value for _, value in rows if value is not None]
     ends = [0.0, *(end for value in known for end in (value.value, value.low, value.high) if end is not None)]
     low, high = min(ends), max(ends)
@@ -83,7 +79,7 @@ def forest(rows: Sequence[tuple[str, MeanCI | None]]) -> Markup:
 
 
 def trace_figure(curve: Sequence[Step], head_optimum: float | None, floor: float | None) -> Markup:
-    """The divergence of a run over its steps, on a logarithmic axis; lines below a tenth of it are left out."""
+    """Draw the divergence of a run on a logarithmic axis, without bounds below a tenth of its minimum."""
     drawn = [point for point in curve if point.kl > 0 and point.best_kl > 0]
     lowest = min(point.best_kl for point in drawn)
     known = {"head optimum": head_optimum, "floor": floor}
@@ -104,7 +100,6 @@ def trace_figure(curve: Sequence[Step], head_optimum: float | None, floor: float
 
 
 def marker(place: int, x: float, y: float) -> Markup:
-    """The sign of a series: circle, square, triangle, diamond, triangle upside down, hexagon."""
     r = _MARKER
     corners = _CORNERS[place % SERIES]
     if not corners:
@@ -125,7 +120,6 @@ def _curve(frame: Frame, curve: Curve, place: int) -> Iterator[Markup]:
 
 
 def _band(frame: Frame, points: Sequence[Point]) -> Markup:
-    """The intervals as one area; whiskers where there is one point only."""
     known = [(point.entropy, point.kl.low, point.kl.high) for point in points]
     ends = [
         (frame.at_x(x), frame.at_y(low), frame.at_y(high))
@@ -140,11 +134,10 @@ def _band(frame: Frame, points: Sequence[Point]) -> Markup:
 
 
 def _uniform(frame: Frame, curve: Curve) -> Iterator[Markup]:
-    """The uniform baseline, as far as it is inside the frame."""
     known = [(point.entropy, point.uniform_kl.value) for point in curve.points if point.uniform_kl is not None]
     inside = [(x, y) for x, y in known if y <= frame.y[1]]
     outside = [(x, y) for x, y in known if y > frame.y[1]]
-    if inside and outside:  # it falls by one nat a nat: it enters through the top
+    if inside and outside:  # it falls by one nat per nat, and enters through the top
         x, y = min(inside)
         inside = [(x - (frame.y[1] - y), frame.y[1]), *inside]
     yield _line([(frame.at_x(x), frame.at_y(y)) for x, y in inside], "uniform")
@@ -174,7 +167,7 @@ def _numbers(frame: Frame, marks: Sequence[float]) -> Iterator[Markup]:
 def _forest_row(frame: Frame, y: float, name: str, value: MeanCI | None) -> Iterator[Markup]:
     yield element("text", name, x=frame.left - 10, y=y + 4, text_anchor="end", class_="label")
     if value is None:
-        yield element("text", "not known", x=frame.width - frame.right + 8, y=y + 4, class_="tick")
+        yield element("text", "unknown", x=frame.width - frame.right + 8, y=y + 4, class_="tick")
         return
     if value.low is not None and value.high is not None:
         yield element("line", x1=frame.at_x(value.low), x2=frame.at_x(value.high), y1=y, y2=y, class_="interval")

@@ -1,4 +1,4 @@
-"""A sweep as one page: findings, curves, points, examples, and what it took."""
+"""The HTML page of a sweep: findings, curves, points, examples and costs."""
 
 from __future__ import annotations
 
@@ -43,12 +43,7 @@ class KeptResult(Struct, frozen=True):
 
 
 def sweep_page(report: SweepReport, read_result: ReadResult) -> Markup:
-    """The page.
-
-    Args:
-        report: of the sweep.
-        read_result: what is kept of a search, by its key; see `sweeps.work`.
-    """
+    """Build the page; `read_result` returns the stored result of a search by its key."""
     title = report.sweep.title or report.name
     return page(
         title,
@@ -59,26 +54,24 @@ def sweep_page(report: SweepReport, read_result: ReadResult) -> Markup:
         element("p", _HOW_TO_READ, class_="note"),
         element("div", [_figure(panel) for panel in report.panels], class_="grid wide"),
         element("h2", "All points"),
-        element("p", "Nats; means over the targets, in brackets 95 % bootstrap intervals.", class_="note"),
+        element("p", "Means over the targets in nats, with 95 % bootstrap intervals in brackets.", class_="note"),
         *[_points(panel) for panel in report.panels],
-        element("h2", "Prompts that were found"),
-        element(
-            "p", "Of each setting the searches with the smallest, the median and the largest divergence.", class_="note"
-        ),
+        element("h2", "Example prompts"),
+        element("p", "For each setting, the searches with the smallest, median and largest divergence.", class_="note"),
         distribution_key(),
         *[_examples(report, panel, read_result) for panel in report.panels],
         *_failures(report),
-        element("h2", "How it was made"),
+        element("h2", "Costs and settings"),
         _costs(report),
-        details("The sweep, every default written out", report.sweep.resolved()),
+        details("The sweep with all defaults", report.sweep.resolved()),
         footer(report.name, *(f"distprompt-tui {versions}" for versions in report.versions)),
     )
 
 
 _HOW_TO_READ = (
-    "Markers: mean over the targets, with its 95 % interval as a band. Dashed: the head optimum, the lowest divergence "
-    "that was found over all states that the output layer can be given. Dotted: the floor, below which no prompt can "
-    "come. Thin: the uniform distribution's."
+    "Markers: means over the targets, with 95 % intervals as bands. Dashed: head optimum, the lowest divergence found "
+    "over all states that the output layer can receive. Dotted: floor, a certified lower bound for every prompt. Thin: "
+    "uniform baseline."
 )
 
 
@@ -87,7 +80,7 @@ def _numbers(report: SweepReport) -> Markup:
         "searches": f"{len(report.rows):,} of {report.asked:,}",
         "models": ", ".join(Path(name).name for name in report.sweep.models),
         "methods": ", ".join(report.sweep.methods),
-        "targets a point": count(report.sweep.targets),
+        "targets per point": count(report.sweep.targets),
     }
     if report.costs:
         pairs["work"] = duration(sum(cost.seconds for cost in report.costs))
@@ -97,9 +90,9 @@ def _numbers(report: SweepReport) -> Markup:
 def _findings(report: SweepReport) -> list[Markup]:
     if report.sweep.finding is None:
         return []
-    claim = f"Does it hold that {HYPOTHESES[report.sweep.finding]}?"
+    claim = f"Claim: {HYPOTHESES[report.sweep.finding]}."
     cards = [_finding(result) for result in report.findings]
-    none_yet = [element("p", "There are no results to test it on yet.")]
+    none_yet = [element("p", "There are no results yet.")]
     return [
         element("h2", "Findings"),
         element("p", claim, class_="claim"),
@@ -108,7 +101,6 @@ def _findings(report: SweepReport) -> list[Markup]:
 
 
 def _finding(result: FindingResult) -> Markup:
-    """A card: the word, the effect, and the effect's parts beside zero."""
     word = element("div", f"{wording.SIGNS[result.outcome]} {result.word}", class_="word")
     title = element("h3", f"{result.setting}: {result.series}")
     effect, binding_contrast = result.effect("kl"), result.binding_contrast
@@ -154,14 +146,13 @@ def _examples(report: SweepReport, panel: Panel, read_result: ReadResult) -> Mar
 
 
 def _example(example: Example, read_result: ReadResult) -> Markup:
-    """A card: the target, its prompt, and the largest tokens before and after."""
     row = example.row
     asked = f"{row.series}, entropy {row.entropy:.2f}, target {row.target_index}"
     numbers = f"KL {nats(row.kl)}, head optimum {nats(row.head_optimum)}, at the start {nats(row.start)}"
     try:
         kept = convert(read_result(row.key), KeptResult)
     except (UsageError, ValidationError):
-        kept = KeptResult((), (), "Its prompt was not kept.")
+        kept = KeptResult((), (), "The prompt was not stored.")
     return element(
         "section",
         element("div", example.rank, class_="kicker"),
@@ -179,11 +170,10 @@ def _failures(report: SweepReport) -> list[Markup]:
     if not told:
         return []
     lines = [element("li", f"{number} searches: {error}") for error, number in told]
-    return [element("h2", "What has no result"), element("ul", lines)]
+    return [element("h2", "Searches without a result"), element("ul", lines)]
 
 
 def _costs(report: SweepReport) -> Markup:
-    """What each kind of search took."""
     rows = []
     for config in dict.fromkeys(cost.config for cost in report.costs):
         own = [cost for cost in report.costs if cost.config == config]
@@ -191,4 +181,4 @@ def _costs(report: SweepReport) -> Markup:
         each = f"{seconds / searches:.1f} s" if searches else "—"
         label = f"{config.model}, {config.method}, length {config.length}"
         rows.append((label, count(searches), each, duration(seconds), size(max(cost.peak_bytes for cost in own))))
-    return table(("searches of", "number", "each", "together", "peak memory"), rows)
+    return table(("configuration", "searches", "time per search", "total time", "peak memory"), rows)

@@ -1,4 +1,4 @@
-"""All that a report of a sweep says, gathered from its folder."""
+"""Collects the data of a sweep's report."""
 
 from __future__ import annotations
 
@@ -19,26 +19,13 @@ Rank = Literal["best", "median", "worst"]
 
 @dataclass(frozen=True)
 class Example:
-    """One search of a setting, chosen by its divergence among all of the setting."""
-
     rank: Rank
     row: ResultRow
 
 
 @dataclass(frozen=True)
 class SweepReport:
-    """A sweep, however far it is.
-
-    Attributes:
-        name: of its folder.
-        sweep: as resolved.
-        asked: searches of the whole grid.
-        rows: the searches that have ended, in the order of the grid.
-        failures: searches that were invalid or failed.
-        panels: curves, a panel for each model, method and length.
-        findings: none where the sweep is of no finding.
-        costs: of the tasks that were done, targets and head optima included.
-    """
+    """A finished or unfinished sweep of `asked` searches; `costs` include the time for targets and head optima."""
 
     name: str
     sweep: Sweep
@@ -51,15 +38,14 @@ class SweepReport:
 
     @property
     def versions(self) -> tuple[str, ...]:
-        """Of the programs that carried the searches out, each once."""
         return tuple(dict.fromkeys(row.versions for row in self.rows))
 
 
 def report_sweep(directory: SweepDirectory) -> SweepReport:
-    """Read a sweep's folder.
+    """Read a sweep directory.
 
     Raises:
-        UsageError: its `sweep.toml` is missing or damaged.
+        UsageError: `sweep.toml` is missing or damaged.
     """
     sweep, rows = directory.read_sweep(), directory.read_rows()
     return make_report(directory.name, sweep, rows, directory.read_failures(), read_costs(directory))
@@ -68,7 +54,6 @@ def report_sweep(directory: SweepDirectory) -> SweepReport:
 def make_report(
     name: str, sweep: Sweep, rows: Sequence[ResultRow], failures: Sequence[Failure], costs: Sequence[Cost]
 ) -> SweepReport:
-    """A report of what a sweep's folder holds; arguments as the attributes of `SweepReport`."""
     findings = evaluate_finding(rows, sweep.finding, sources_of(sweep)) if sweep.finding else []
     if len(rows) + len(failures) < sweep.search_count:
         done = Counter(row.config for row in rows)
@@ -88,12 +73,11 @@ def make_report(
 
 
 def sources_of(sweep: Sweep) -> dict[str, str | None]:
-    """For each series the model that makes its targets; None for the one that is searched, or none at all."""
+    """Return, for each series, the model that makes its targets; None if it is the searched model, or no model."""
     return {series.name: series.target.get("model") for series in sweep.series}
 
 
 def examples_of(rows: Sequence[ResultRow], setting: SearchConfig) -> list[Example]:
-    """The best, the median and the worst search of a setting; fewer where there are fewer."""
     ordered = sorted((row for row in rows if row.config == setting), key=_divergence)
     places: dict[int, Rank] = {len(ordered) - 1: "worst", (len(ordered) - 1) // 2: "median", 0: "best"}
     return [Example(places[place], ordered[place]) for place in sorted(places) if ordered]

@@ -1,4 +1,4 @@
-"""Numbers and findings in words, the same in the terminal and on a page."""
+"""Text for numbers and findings, shared by the terminal and the pages."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 SIGNS = {"supported": "✓", "not supported": "✗", "inconclusive": "?", "not tested": "–"}
 
 MARKERS = "oxv+sd"
-"""A letter a series: they are told apart without colours, too."""
+"""A letter per series, so that series are distinguishable without colours."""
 
 COLUMNS = ("entropy", "targets", "KL", "head optimum", "excess", "floor", "uniform")
-"""Of the table of points: means, in nats; KL and excess with their intervals."""
+"""Columns of the table of points: means in nats; KL and excess with intervals."""
 
 
 def average(value: MeanCI | None) -> str:
-    """A mean with its interval: `1.932 [1.801, 2.053]`; the mean alone where one target gives no interval."""
+    """Format a mean with its interval, if it has one: `1.932 [1.801, 2.053]`."""
     if value is None:
         return "—"
     return nats(value.value) + ("" if value.low is None else f" [{nats(value.low)}, {nats(value.high)}]")
 
 
 def difference(value: MeanCI | None) -> str:
-    """A difference with its interval: `+1.93 [+1.80, +2.05]`."""
+    """Format a difference with its interval: `+1.93 [+1.80, +2.05]`."""
     if value is None:
         return "—"
     ends = "" if value.low is None or value.high is None else f" [{signed(value.low)}, {signed(value.high)}]"
@@ -38,7 +38,7 @@ def difference(value: MeanCI | None) -> str:
 
 
 def point_cells(point: Point, *, narrow: bool = False) -> tuple[str, ...]:
-    """A row of the table of points; a narrow one has no interval of the excess."""
+    """Format a row of the table of points; a narrow one omits the interval of the excess."""
     entropy = f"{point.entropy:g}" if point.asked is not None else f"{point.entropy:.2f} as made"
     averages = (point.head_optimum, point.excess, point.floor, point.uniform_kl)
     head_optimum, excess, floor, uniform_kl = (nats(value.value if value else None) for value in averages)
@@ -48,13 +48,12 @@ def point_cells(point: Point, *, narrow: bool = False) -> tuple[str, ...]:
 
 
 def short_effect_line(result: FindingResult) -> str:
-    """How much, of how many targets; or why it was not tested."""
     effect = result.effect("kl")
     return result.untested_reason if effect is None else f"{difference(effect)} nats, {effect.targets} targets"
 
 
 def effect_line(result: FindingResult) -> str:
-    """The effect in one line: what decides, how much, of how many targets; or why there is none."""
+    """Format effect, deciding contrast and number of targets, or the reason why there is no effect."""
     effect, binding_contrast = result.effect("kl"), result.binding_contrast
     if effect is None or binding_contrast is None:
         return result.untested_reason
@@ -63,7 +62,6 @@ def effect_line(result: FindingResult) -> str:
 
 
 def finding_lines(result: FindingResult) -> list[str]:
-    """All that is said of a result beneath its word."""
     lines = [effect_line(result)]
     if result.binding_contrast is not None:
         lines += [*contrast_lines(result), split_line(result.binding_contrast), component_line(result), result.caveat]
@@ -71,7 +69,7 @@ def finding_lines(result: FindingResult) -> list[str]:
 
 
 def contrast_lines(result: FindingResult) -> list[str]:
-    """Each difference over all entropies and at each, as far as the effect does not say it already."""
+    """Format each difference over all entropies and at each entropy, unless the effect line already contains it."""
     lines = []
     for contrast in result.contrasts:
         parts = [
@@ -86,7 +84,6 @@ def contrast_lines(result: FindingResult) -> list[str]:
 
 
 def split_line(contrast: Contrast) -> str:
-    """How much of a difference is the output layer's."""
     if contrast.head_optimum is None:
         return "no head optimum on this model: not split"
     parts = [
@@ -97,33 +94,29 @@ def split_line(contrast: Contrast) -> str:
 
 
 def share_line(contrast: Contrast) -> str:
-    """The output layer's share of a difference; empty where it cannot be said."""
-    return "" if contrast.share is None else f"{percent(contrast.share)} of it is the output layer's"
+    return "" if contrast.share is None else f"{percent(contrast.share)} is due to the output layer"
 
 
 def component_line(result: FindingResult) -> str:
-    """Whether the finding holds for the head optima alone, and for the excess alone."""
-    effects = {"head optima": result.effect("head_optimum"), "the excess": result.effect("excess")}
-    told = [f"of {name} alone: {effect.outcome}" for name, effect in effects.items() if effect is not None]
+    effects = {"head optima": result.effect("head_optimum"), "excess": result.effect("excess")}
+    told = [f"{name} alone: {effect.outcome}" for name, effect in effects.items() if effect is not None]
     return "; ".join(told)
 
 
 def failure_lines(report: SweepReport) -> list[str]:
-    """Why searches have no result, each reason once, the most frequent first. Not yet safe for a terminal."""
+    """Format each distinct failure, most frequent first; not sanitized for a terminal."""
     reasons = Counter(failure.error for failure in report.failures)
     return [f"no result for {count} searches: {error}" for error, count in reasons.most_common()]
 
 
 def cost_line(report: SweepReport) -> str:
-    """How much was done, and what it took."""
     return ", ".join(cost_parts(report))
 
 
 def cost_parts(report: SweepReport) -> list[str]:
-    """How much was done, and what it took, one by one."""
     positions, seconds = sum(row.positions for row in report.rows), sum(cost.seconds for cost in report.costs)
     parts = [f"{len(report.rows):,} of {report.asked:,} searches", f"{positions:,} token positions"]
     if report.costs:
         peak = max(cost.peak_bytes for cost in report.costs)
-        parts += [f"{duration(seconds)} of work with targets and head optima", f"at most {size(peak)} a worker"]
+        parts += [f"{duration(seconds)} of work with targets and head optima", f"at most {size(peak)} per worker"]
     return parts

@@ -1,1 +1,1 @@
-"""Grids of searches: made, run on one machine or many, kept in one table, and judged."""
+"""Sweeps: grids of searches, their execution on one or more machines, their results and findings."""

@@ -1,7 +1,7 @@
 """Means over targets with bootstrap intervals.
 
-The targets are what was drawn at random, so they are what is drawn again: a target's results at all entropies go
-together, as one cluster. Differences are taken inside a target wherever both of its results are there.
+The targets are the random sample, so the bootstrap resamples targets. The results of a target at all entropies form one
+cluster. Differences are paired by target wherever both results exist.
 """
 
 from __future__ import annotations
@@ -20,20 +20,13 @@ RESAMPLES = 10_000
 CONFIDENCE = 0.95
 SEED = 0
 FEWEST_TARGETS = 6
-"""Of n targets, all lie on the same side of the true median by chance 2^(1−n) of the time, and then no interval that
-is made of their values covers it: with fewer than six, that alone is more than 5 %."""
+"""All n targets lie on one side of the true median with probability 2^(1−n). No interval made of their values covers it
+then. With fewer than six targets, this alone exceeds 5 %."""
 
 
 @dataclass(frozen=True)
 class MeanCI:
-    """A mean, or a sum of weighted means, in nats.
-
-    Attributes:
-        value: of the targets as they are.
-        low: lower end of the 95 % interval; None where one target alone gives no interval.
-        high: upper end.
-        targets: clusters that it rests on.
-    """
+    """A mean, or a sum of weighted means, in nats, with its 95 % interval; `low` and `high` are None for one target."""
 
     value: float
     low: float | None
@@ -42,25 +35,24 @@ class MeanCI:
 
     @property
     def outcome(self) -> Outcome:
-        """Whether the whole interval is above zero, or below it, or neither can be said."""
+        """The sign of the whole interval; inconclusive if it contains zero or is unknown."""
         if self.low is not None and self.low > 0:
             return "supported"
         return "not supported" if self.high is not None and self.high < 0 else "inconclusive"
 
 
 def average(values: NDArray[np.float64], weights: NDArray[np.float64]) -> MeanCI | None:
-    """Σ weight · (mean of a column over its targets), with a 95 % interval.
+    """Compute Σ weight · (mean of a column over its targets), with a 95 % interval.
 
-    The interval is the percentile bootstrap's, widened for few targets: plain percentiles of ten targets are a sixth
-    too narrow. After Hesterberg, "What Teachers Should Know About the Bootstrap", The American Statistician 69(4),
-    2015: the expanded percentile interval.
+    The interval is the expanded percentile interval of Hesterberg, "What Teachers Should Know About the Bootstrap",
+    The American Statistician 69(4), 2015. Plain percentiles of ten targets are a sixth too narrow.
 
     Args:
-        values: (targets, columns), nats; NaN where a target has no result in a column.
+        values: (targets, columns), nats; NaN for a missing result.
         weights: (columns,).
 
     Returns:
-        None where a column has no result at all.
+        None if a column has no result.
     """
     there = ~np.isnan(values)
     values, there = values[there.any(1)], there[there.any(1)]
@@ -68,9 +60,8 @@ def average(values: NDArray[np.float64], weights: NDArray[np.float64]) -> MeanCI
         return None
     filled, count = np.where(there, values, 0.0), len(values)
 
-    def contrast(draws: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The sum for so many draws of each target, (resamples, targets)."""
-        with np.errstate(invalid="ignore"):  # 0/0 where no target of a column was drawn: no resample of this kind
+    def contrast(draws: NDArray[np.float64]) -> NDArray[np.float64]:  # (resamples, targets) -> (resamples,)
+        with np.errstate(invalid="ignore"):  # 0/0 if no target of a column was drawn; NaN resamples are ignored
             found: NDArray[np.float64] = (draws @ filled) / (draws @ there) @ weights
         return found
 
@@ -83,20 +74,20 @@ def average(values: NDArray[np.float64], weights: NDArray[np.float64]) -> MeanCI
 
 
 def mean(values: NDArray[np.float64]) -> MeanCI | None:
-    """The mean of one number a target, (targets,), with its interval; NaN where a target has none."""
+    """Compute the mean over targets, (targets,), with its interval; NaN for a missing result."""
     return average(values[:, None], np.ones(1))
 
 
-@lru_cache(4)  # a sweep that fills has had every count: of a thousand targets, one takes 80 MB
+@lru_cache(4)  # a growing sweep uses every count, and an entry for a thousand targets takes 80 MB
 def _draws(count: int) -> NDArray[np.float64]:
-    """How often each of `count` targets is drawn, (resamples, count)."""
+    """Sample the number of draws of each of `count` targets, (resamples, count)."""
     even = np.full(count, 1 / count)
     return np.random.default_rng(SEED).multinomial(count, even, RESAMPLES).astype(np.float64)
 
 
 @lru_cache
 def expanded_tail(count: int) -> float:
-    """The share of resamples to leave out at each end for `count` targets: Φ(−√(n/(n−1)) · t)."""
-    from scipy.special import ndtr, stdtrit  # half a second: only where there are intervals
+    """Return the fraction of resamples to exclude at each end for n targets: Φ(−√(n/(n−1)) · t)."""
+    from scipy.special import ndtr, stdtrit  # half a second, therefore only when an interval is computed
 
     return float(ndtr(-math.sqrt(count / (count - 1)) * stdtrit(count - 1, (1 + CONFIDENCE) / 2)))

@@ -1,4 +1,4 @@
-"""Sweeps by name: shipped with the program, the user's own, or any TOML file."""
+"""Finds sweep files: shipped, saved by the user, or any TOML file."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from distprompt_tui.sweeps.sweep_spec import Sweep
 
 
 def load_sweep(name: str) -> Sweep:
-    """A sweep by its name or by the path of its file, its `quick` values not applied.
+    """Load a sweep by its name or by the path of its file, without its `quick` values.
 
     Raises:
-        NotFoundError: there is none; the near matches are named.
-        UsageError: it is wrong; the text names file, line and field.
+        NotFoundError: not found; the text lists near matches.
+        UsageError: the file is invalid; the text names file, line and field.
     """
     return read_sweep(find_toml(name, "sweep", _folders()))
 
 
 def read_sweep(path: Path) -> Sweep:
-    """The sweep of a file; relative paths in it are of the file's folder.
+    """Read a sweep file; relative paths in it are resolved against the file's folder.
 
     Raises:
-        UsageError: it is wrong; the text names file, line and field.
+        UsageError: the file is invalid; the text names file, line and field.
     """
     sweep = read_checked(path, Sweep)
     fields = sweep.model_dump(mode="json", exclude_unset=True)
@@ -37,7 +37,7 @@ def read_sweep(path: Path) -> Sweep:
 
 
 def _anchored(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """A sweep's fields, or those of a table in it, with absolute paths."""
+    """Return the fields of a sweep, or of a table in it, with absolute paths."""
     return {name: _anchored_value(name, value, folder) for name, value in fields.items()}
 
 
@@ -49,7 +49,7 @@ def _anchored_value(name: str, value: Any, folder: Path) -> Any:
             return absolute_name(value, folder)
         case ("file" | "init_prompt", str()):
             return absolute(value, folder)
-        case ("masses" | "probabilities", _):  # its names are tokens
+        case ("masses" | "probabilities", _):  # its keys are tokens
             return value
         case (_, dict()):
             return _anchored(value, folder)
@@ -60,21 +60,20 @@ def _anchored_value(name: str, value: Any, folder: Path) -> Any:
 
 
 def sweep_files() -> list[Path]:
-    """The file of each sweep that has a name; the user's own goes before a shipped one of the same name."""
+    """List the sweep files; a user's file replaces a shipped one with the same name."""
     files = {path.stem: path for folder in reversed(_folders()) for path in found_in(folder, "*.toml")}
     return list(files.values())
 
 
 def check_models(sweep: Sweep) -> None:
-    """Look for the models of a sweep, before anything is started.
+    """Check that all models of a sweep exist.
 
     Raises:
-        NotFoundError: one is unknown.
+        NotFoundError: a model is unknown.
     """
     for model in sweep.all_models:
         find_model(model)
 
 
 def _folders() -> list[Path]:
-    """Where sweeps that have a name lie, the user's own first."""
     return [folder / "sweeps" for folder in (paths.user_presets_dir(), paths.shipped_presets_dir())]

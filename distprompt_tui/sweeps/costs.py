@@ -1,4 +1,4 @@
-"""What tasks took, and what those that are left will take by that measure."""
+"""Measured task costs, and estimates for the remaining tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from distprompt_tui.sweeps.tasks import Task
 
 @dataclass(frozen=True)
 class Cost:
-    """What one finished task took; `peak_bytes` as in `executors.protocol.Report`."""
+    """Cost of one finished task; `peak_bytes` as in `executors.protocol.AttemptResult`."""
 
     method: str
     model: str
@@ -29,14 +29,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class TimeEstimate:
-    """What is left to do of one kind; None where nothing of it was measured yet.
-
-    Attributes:
-        searches: that are left.
-        seconds_each: a search took.
-        seconds: all of them would take one worker.
-        peak_bytes: of a worker.
-    """
+    """Remaining work of one configuration, in seconds of one worker; None if none of its tasks was measured yet."""
 
     config: SearchConfig
     tasks: int
@@ -47,12 +40,10 @@ class TimeEstimate:
 
 
 def read_costs(directory: SweepDirectory) -> list[Cost]:
-    """What each finished task of a sweep took."""
     return read_lines(directory.tasks_file, Cost)
 
 
 def estimates(costs: Sequence[Cost], tasks: Sequence[Task]) -> list[TimeEstimate]:
-    """What tasks will take, kind by kind."""
     found = []
     for config in dict.fromkeys(task.config for task in tasks):
         own = [task for task in tasks if task.config == config]
@@ -65,10 +56,9 @@ def estimates(costs: Sequence[Cost], tasks: Sequence[Task]) -> list[TimeEstimate
 
 
 def seconds_left(costs: Sequence[Cost], tasks: Sequence[Task], width: int) -> float | None:
-    """Seconds that tasks will take `width` workers; kinds that were not measured count like the others' mean.
+    """Estimate the seconds that `width` workers need; None if nothing was measured.
 
-    Returns:
-        None where nothing was measured.
+    Unmeasured configurations count as the mean of the others.
     """
     mean = _seconds_each(costs)
     if mean is None:

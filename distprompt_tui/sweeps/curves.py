@@ -1,4 +1,4 @@
-"""A sweep's curves: what each point of the grid came to, the mean over its targets with a 95 % interval."""
+"""Curves of a sweep: for each point of the grid, means over its targets with 95 % intervals."""
 
 from __future__ import annotations
 
@@ -14,14 +14,9 @@ from distprompt_tui.sweeps.results import ResultRow, SearchConfig
 
 @dataclass(frozen=True)
 class Point:
-    """All targets of a series at one entropy; nats, None where it is not known of any.
+    """Means of the fields of `ResultRow` over all targets of a series at one entropy, in nats.
 
-    Attributes:
-        asked: the grid's entropy; None where targets are taken as they come.
-        entropy: of the targets as made, the mean.
-        kl: the divergences that the search came to.
-        kl_string: of hard prompts' decoded strings, tokenised again.
-        uniform_kl: of the uniform distribution.
+    `asked` is the entropy of the grid, `entropy` the mean of the targets as made.
     """
 
     asked: float | None
@@ -36,22 +31,18 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """A series over the entropies."""
-
     series: str
     points: tuple[Point, ...]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves that belong in one figure."""
-
     setting: SearchConfig
     curves: tuple[Curve, ...]
 
 
 def panels(rows: Sequence[ResultRow]) -> list[Panel]:
-    """A panel for each model, method and length, in the order of the rows."""
+    """Return a panel for each model, method and length, in the order of the rows."""
     return [
         Panel(setting, tuple(Curve(name, _points(rows)) for name, rows in series.items()))
         for setting, series in group_by_config(rows).items()
@@ -63,14 +54,13 @@ def _points(rows: Sequence[ResultRow]) -> tuple[Point, ...]:
 
 
 def _point(rows: Sequence[ResultRow]) -> Point:
-    """The point of rows that have the same entropy asked for."""
     asked, targets = rows[0].entropy_asked, targets_of(rows)
 
     def over_targets(measure: Measure) -> MeanCI | None:
         return mean(table(rows, measure, targets, [asked])[:, 0])
 
     kl = over_targets("kl")
-    assert kl is not None  # every row has one
+    assert kl is not None  # a field of every row
     return Point(
         asked=asked,
         entropy=float(np.mean([row.entropy for row in rows])),

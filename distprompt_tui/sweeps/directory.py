@@ -1,9 +1,6 @@
-"""A sweep's folder: what was asked, a row for each search that has ended, and what could not be done.
+"""The directory of a sweep: the grid, a row for each finished search, and the failures. docs/sweeps.md lists the files.
 
-`sweep.toml` is the resolved grid, `inputs.json` what it was begun with; `rows.jsonl` has a line for each ended search,
-written once; `results/KEY.json` holds what a report shows of it and is there before its row; `failures.jsonl` tells
-what was invalid or failed, `tasks.jsonl` what each task took; `results.csv` is the table of the rows, `worker.log`
-what workers printed.
+`results/KEY.json` is written before the row of its search, and each row is written once.
 """
 
 from __future__ import annotations
@@ -44,18 +41,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 GRID = "sweep.toml"
-"""A folder that has it is a sweep's."""
+"""A folder that contains this file is a sweep directory."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A search without a row.
-
-    Attributes:
-        attempts: how often it was tried before it was given up; 0 where its target was invalid, which no second try
-            would change.
-        error: one sentence.
-    """
+    """A search without a row. `attempts` is 0 for an invalid target, which is not tried again."""
 
     key: str
     attempts: Count
@@ -64,8 +55,6 @@ class Failure:
 
 @dataclass(frozen=True)
 class SweepDirectory:
-    """The paths inside one sweep's folder, and what stands in them."""
-
     path: Path
 
     @property
@@ -73,26 +62,22 @@ class SweepDirectory:
         return self.path.name
 
     sweep_file = FileIn(GRID)
-    """The resolved grid."""
     inputs_file = FileIn("inputs.json")
-    """What models and files were when the sweep was begun."""
+    """Hashes of the models and files at the start of the sweep."""
     rows_file = FileIn("rows.jsonl")
-    """A line for each search that has ended."""
     failures_file = FileIn("failures.jsonl")
-    """A line for each search that was invalid or failed."""
+    """Searches with an invalid target, and failed ones."""
     tasks_file = FileIn("tasks.jsonl")
-    """What each finished task took."""
+    """The cost of each finished task."""
     results = FileIn("results")
-    """Prompts and largest tokens, a file for each row."""
+    """Prompts and largest tokens, one file per row."""
     table = FileIn("results.csv")
-    """The rows for other programs."""
     log = FileIn("worker.log")
-    """What workers printed."""
     lock = FileIn("lock")
-    """Held by the process that carries the sweep out; holds its id."""
+    """Locked by the process that runs the sweep; contains its process id."""
 
     def read_sweep(self) -> Sweep:
-        """The resolved grid.
+        """Read the resolved grid.
 
         Raises:
             UsageError: the file is missing or damaged.
@@ -100,25 +85,24 @@ class SweepDirectory:
         return read_checked(self.sweep_file, Sweep, LEGACY_CONTEXT)
 
     def read_rows(self) -> list[ResultRow]:
-        """The rows so far that are of the grid, in its order."""
+        """Read the rows of the grid's searches, in the order of the grid."""
         return filter_to_grid(read_lines(self.rows_file, ResultRow), all_searches(self.read_sweep()))
 
     def read_failures(self) -> list[Failure]:
-        """What was invalid or failed and has no row, the newest word on each search."""
+        """Read the newest failure of each search without a row."""
         failures = {failure.key: failure for failure in read_lines(self.failures_file, Failure)}
         done = {row.key for row in read_lines(self.rows_file, ResultRow)}
         return [failure for failure in failures.values() if failure.key not in done]
 
     def read_result(self, key: str) -> dict[str, Any]:
-        """What a report shows of a search with a row: spec, prompt and largest tokens.
+        """Read the spec, the prompt and the largest tokens of a finished search.
 
         Raises:
-            UsageError: it is missing or damaged.
+            UsageError: the file is missing or damaged.
         """
         return read_json(self.results / f"{key}.json")
 
     def write_table(self) -> None:
-        """Make `results.csv` anew from the rows."""
         text = io.StringIO(newline="")
         writer = csv.writer(text)
         writer.writerow([*(field.name for field in fields(ResultRow)), "excess", "gap_closed"])
@@ -127,10 +111,10 @@ class SweepDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the sweep; no other process can meanwhile.
+        """Hold the lock of the sweep.
 
         Raises:
-            UsageError: another process holds it, its folder cannot be written, or it has no locks.
+            UsageError: another process holds it, the folder cannot be written, or its file system has no locks.
         """
         try:
             descriptor = open_private(self.lock, os.O_RDWR)
@@ -142,13 +126,13 @@ class SweepDirectory:
             yield
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode()
-            raise UsageError(f"{self.name} is being carried out already (process {holder})") from None
+            raise UsageError(f"{self.name} is already running (process {holder})") from None
         finally:
             os.close(descriptor)
 
 
 def filter_to_grid(rows: Iterable[ResultRow], searches: Iterable[SweepSearch]) -> list[ResultRow]:
-    """The rows of some searches, in their order; a row that says something else of its place than the grid is none."""
+    """Return the rows of the given searches, in their order, without rows that contradict the grid."""
     by_key = {row.key: row for row in rows}
     found = ((search, by_key.get(search.key)) for search in searches)
     return [row for search, row in found if row is not None and _is_of(row, search)]
@@ -160,11 +144,9 @@ def _is_of(row: ResultRow, search: SweepSearch) -> bool:
 
 
 class SweepWriter:
-    """Writes what comes in, each search once. Only for who holds the sweep's lock.
+    """Appends outcomes to the files of a sweep, each search once. The caller must hold the lock.
 
-    Attributes:
-        done: keys of the searches with a row.
-        invalid: keys of those whose target was invalid.
+    `done` holds the keys of the searches with a row, `invalid` of those with an invalid target.
     """
 
     def __init__(self, directory: SweepDirectory) -> None:
@@ -178,11 +160,9 @@ class SweepWriter:
 
     @property
     def settled(self) -> set[str]:
-        """Keys of the searches that need no more work."""
         return self.done | self.invalid
 
     def commit(self, outcomes: Iterable[SearchOutcome]) -> None:
-        """Write the outcomes of a task: results first, then all rows at once."""
         settled = self.settled
         new = [outcome for outcome in outcomes if outcome.key not in settled]
         rows = [outcome.row for outcome in new if outcome.row is not None]
@@ -196,7 +176,6 @@ class SweepWriter:
         self.invalid |= {failure.key for failure in invalid}
 
     def mark_failed(self, keys: Iterable[str], attempts: int, error: str) -> list[Failure]:
-        """Write down that searches without a row are not tried again."""
         settled = self.settled
         failures = [Failure(key, attempts, error) for key in keys if key not in settled]
         append_records(self._directory.failures_file, failures)
@@ -204,10 +183,10 @@ class SweepWriter:
 
 
 def make_directory(sweep: Sweep, sweeps_dir: Path) -> SweepDirectory:
-    """The folder of a resolved sweep, readable by its owner only; the one that is there already, if it is.
+    """Create the directory of a resolved sweep, readable by its owner only, or return the existing one.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: the directory cannot be written.
     """
     directory = SweepDirectory(sweeps_dir.absolute() / sweep.folder_name)
     try:
@@ -217,22 +196,22 @@ def make_directory(sweep: Sweep, sweeps_dir: Path) -> SweepDirectory:
         if not directory.sweep_file.exists():
             write_atomically(directory.sweep_file, lambda file: file.write(sweep.resolved().encode()))
     except OSError as error:
-        raise UsageError(f"no sweep can be written under {sweeps_dir}: {error.strerror}") from error
+        raise UsageError(f"cannot create a sweep in {sweeps_dir}: {error.strerror}") from error
     return directory
 
 
 def find_sweep(name: str, sweeps_dir: Path) -> SweepDirectory:
-    """A sweep's folder by its path, its name, or a part of its name; of several that fit, the one written to last.
+    """Find a sweep by its path, its name, or a part of its name; of several matches, the one modified last.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: no sweep matches.
     """
     as_path = user_path(name)
     try:
         if stat_inside(as_path, GRID) is not None:
             return SweepDirectory(as_path.absolute())
     except (OSError, ValueError):
-        pass  # a path that cannot be looked at: perhaps a part of a name
+        pass  # an invalid path may be a part of a name
     found, unreadable = list_folders(sweeps_dir, GRID)
     there = [path for path, _ in found]
     fitting = [path for path in there if path.name == name] or [path for path in there if name in path.name]
@@ -245,12 +224,11 @@ def find_sweep(name: str, sweeps_dir: Path) -> SweepDirectory:
 
 
 def read_lines(path: Path, kind: type[T]) -> list[T]:
-    """The records of a file of JSON lines, as dataclasses; a damaged or unfinished line is skipped."""
+    """Read a JSON lines file as dataclasses; damaged and unfinished lines are skipped."""
     return Tailer(path, decoder_of(kind)).read()
 
 
 def append_records(path: Path, records: Sequence[DataclassInstance]) -> None:
-    """Append dataclasses as JSON lines and flush them to disk."""
     if records:
         with _appending(path) as descriptor:
             append_lines(descriptor, [asdict(record) for record in records])

@@ -1,4 +1,4 @@
-"""A task from its specs to its rows. Every executor's workers do it by this code, so that all give the same numbers."""
+"""Runs one task: targets, searches and measurements. All executors use it, so that all give the same numbers."""
 
 from __future__ import annotations
 
@@ -37,24 +37,15 @@ from distprompt_tui.worker.model_provider import Load, ModelProvider, load_by_na
 from distprompt_tui.worker.snapshots import kl_of_text, prompt_tokens
 
 MODELS_KEPT = 2
-"""In a worker's memory: the one that is prompted and the one that makes its targets."""
+"""Models in a worker's memory: the one that is searched and the one that makes its targets."""
 
 TOP_TOKENS = 20
-"""So many of the largest in the target, before and after the search, are kept for a report."""
+"""Number of the largest tokens of target, initial and final distribution that a result keeps for a report."""
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search came to.
-
-    Attributes:
-        prompt: the best.
-        start: divergence of the initial prompt, nats.
-        before: logits after the initial prompt, (V,).
-        steps: that were made.
-        positions: through the model's backbone, a backward pass as two.
-        seconds: this search's share.
-    """
+    """The best prompt of a search, and the initial divergence (nats) and logits, (V,). Costs are as in `ResultRow`."""
 
     prompt: Prompt
     start: float
@@ -65,11 +56,9 @@ class SearchResult:
 
 
 def answer_task(fields: dict[str, Any], threads: int) -> dict[str, Any]:
-    """What a worker says to a task, in plain values that fit into JSON: its outcomes, or an `error`.
+    """Run the task with these fields; return its outcomes, or an `error`, as JSON-compatible values.
 
-    Args:
-        fields: the task.
-        threads: of torch; their number decides in what order numbers are added up.
+    The number of torch threads determines the order of floating-point additions.
     """
     torch.set_num_threads(threads)
     task = Task.model_validate(fields)
@@ -92,10 +81,10 @@ def answer_task(fields: dict[str, Any], threads: int) -> dict[str, Any]:
 
 
 def run_task(task: Task) -> list[SearchOutcome]:
-    """Make the targets, search for all that can be made, and measure what was found.
+    """Make the targets, run the searches with a valid target, and measure their prompts.
 
     Raises:
-        DistPromptError: the model cannot be had, or a search failed.
+        DistPromptError: the model cannot be loaded, or a search failed.
     """
     settings = task.searches[0].spec.model
     load_recorded = _loader(task)
@@ -124,21 +113,20 @@ def run_task(task: Task) -> list[SearchOutcome]:
 
 @lru_cache(maxsize=MODELS_KEPT)
 def load(settings: ModelSpec, report: OnProgress, recorded: ModelRecord | None = None) -> tuple[LanguageModel, Path]:
-    """As `load_by_name`; the models that were used last stay in memory."""
     return load_by_name(settings, report, recorded)
 
 
 def _loader(task: Task) -> Load:
-    """Loads models as they were when the task's sweep was begun."""
+    """Return a loader for the models as recorded at the start of the sweep."""
     return lambda settings, report: load(settings, report, task.models.get(settings.name))
 
 
 def _quiet(text: str, fraction: float | None) -> None:
-    """Nobody reads along."""
+    """Discard progress reports."""
 
 
 def _search_vectors(model: LanguageModel, searches: Sequence[SweepSearch], targets: Tensor) -> list[SearchResult]:
-    """Soft prompts for all targets, (b, V), in one batch."""
+    """Search soft prompts for all targets, (b, V), in one batch."""
     settings, steps = searches[0].spec.search, searches[0].spec.budget.steps
     assert isinstance(settings, Soft)
     began = time.perf_counter()
@@ -150,7 +138,7 @@ def _search_vectors(model: LanguageModel, searches: Sequence[SweepSearch], targe
         batch.update()
         batch.measure()
     if not batch.kls.isfinite().all():
-        raise ModelError(f"the model gave no finite divergence by step {steps}: a smaller lr or dtype float32 may do")
+        raise ModelError(f"the divergence is not finite at step {steps}: try a smaller lr or dtype float32")
     seconds = (time.perf_counter() - began) / len(searches)
     return [
         SearchResult(SoftPrompt(prompt), start, logits, steps, batch.positions // len(searches), seconds)
@@ -166,7 +154,7 @@ def _search_tokens(model: LanguageModel, asked: SweepSearch, target: Tensor) -> 
     start, before = step.kls[0], search.current[1]
     for step in steps:
         if not math.isfinite(step.kls[-1]):
-            raise ModelError(f"the model gave no finite divergence at step {step.index}")
+            raise ModelError(f"the divergence is not finite at step {step.index}")
     return SearchResult(search.best.prompt, start, before, step.index, step.positions, time.perf_counter() - began)
 
 
@@ -174,7 +162,7 @@ def _search_tokens(model: LanguageModel, asked: SweepSearch, target: Tensor) -> 
 def _outcome(
     model: LanguageModel, search: SweepSearch, target: Target, p: Tensor, found: SearchResult
 ) -> SearchOutcome:
-    """Measure the prompt alone, once more, and put it beside what no prompt could beat."""
+    """Measure the prompt again outside the batch, and compute the bounds of its target."""
     ids = found.prompt.ids.tolist() if isinstance(found.prompt, HardPrompt) else None
     asked = found.prompt.vectors if isinstance(found.prompt, SoftPrompt) else found.prompt.ids
     achieved = compare(p, model.next_token_logits(asked[None])[0])
@@ -226,7 +214,7 @@ def _bounds(model: LanguageModel, target: Tensor) -> Bounds:
 
 
 def _largest(model: LanguageModel, target: Tensor, before: Comparison, after: Comparison) -> list[dict[str, Any]]:
-    """The largest tokens of target, of before and of after, the largest of the target first."""
+    """Return the largest tokens of the three distributions, sorted by target probability."""
     three = (target, before.q, after.q)
     count = min(TOP_TOKENS, len(target))
     ids = torch.cat([values.topk(count).indices for values in three]).unique()

@@ -1,17 +1,17 @@
-"""The paper's three findings, tested on a sweep's rows: effects in nats with intervals, and whether they hold.
+"""Tests the paper's three findings on the rows of a sweep: effects in nats with intervals, and outcomes.
 
-An effect is a difference of mean divergences; above zero it speaks for the finding. Where a finding says that
-something is harder (or easier) than two others, both differences must be above zero, each at 95 %: that needs no
-correction for there being two (an intersection-union test). What decides is the smaller one.
+An effect is a difference of mean divergences; a positive effect supports the finding. If a finding claims that
+something is harder (or easier) than two others, both differences must be above zero, each at 95 %. An
+intersection-union test needs no correction for two tests. The smaller difference decides.
 
-- `entropy`: moderate entropy is harder than very low and very high. Moderate are all entropies of the grid between
-  its lowest and its highest, with equal weights: chosen before the results are there, so that no peak is picked out of
-  noise. The mean over them is lower than the peak, so the effect says less than the curve shows, never more.
+- `entropy`: moderate entropy is harder than very low and very high entropy. All entropies of the grid between its
+  lowest and its highest are moderate, with equal weights. The choice precedes the results, so no peak is picked out of
+  noise. The mean over them is lower than the peak, so the effect can only understate the curve.
 - `outliers`: at equal entropy, vanilla minus outlier, paired by entropy and target.
-- `lm-targets`: `shuffled` and `vanilla` minus a language model's, paired by entropy and target.
+- `lm-targets`: `shuffled` and `vanilla` minus `lm`, paired by entropy and target.
 
-Each difference is also taken for the head optimum alone and for the excess above it. The two add up to the whole, so
-the head optimum's share is what the output layer alone makes of the finding.
+Each difference is also computed for the head optimum and for the excess above it. The two add up to the whole, so the
+head optimum's share is the effect of the output layer alone.
 """
 
 from __future__ import annotations
@@ -39,14 +39,7 @@ HYPOTHESES: dict[Finding, str] = {
 
 @dataclass(frozen=True)
 class Contrast:
-    """A difference of mean divergences, whole and split; nats.
-
-    Attributes:
-        name: "moderate − lowest".
-        kl: of the divergences.
-        head_optimum: of the head optima alone; None where the model has none.
-        excess: of the excess above them, on the same searches.
-    """
+    """A difference of means in nats; `head_optimum` and `excess`, of the same searches, are None if unknown."""
 
     name: str
     kl: MeanCI
@@ -55,7 +48,7 @@ class Contrast:
 
     @property
     def share(self) -> float | None:
-        """The head optimum's part of the difference; None where there is no difference to divide."""
+        """The head optimum's share of the difference; None if the difference is inconclusive."""
         if self.head_optimum is None or self.excess is None or self.kl.outcome == "inconclusive":
             return None
         return self.head_optimum.value / (self.head_optimum.value + self.excess.value)
@@ -66,10 +59,9 @@ class FindingResult:
     """A finding on one setting and series.
 
     Attributes:
-        contrasts: all must be above zero; none where it could not be tested.
-        by_entropy: the differences at each entropy, where they are taken at equal entropy.
-        why_not: the reason why it could not be tested.
-        missing: searches of the setting that have not ended yet.
+        contrasts: must all be above zero; empty if the finding could not be tested.
+        by_entropy: the differences at each entropy, if they are paired by entropy.
+        missing: number of unfinished searches of the setting.
     """
 
     finding: Finding
@@ -82,22 +74,20 @@ class FindingResult:
 
     @property
     def binding_contrast(self) -> Contrast | None:
-        """The smallest difference."""
         return min(self.contrasts, key=lambda contrast: contrast.kl.value, default=None)
 
     @property
     def outcome(self) -> Outcome | Literal["not tested"]:
-        """The word on the finding."""
         effect = self.effect("kl")
         return "not tested" if effect is None else effect.outcome
 
     @property
     def word(self) -> str:
-        """The outcome, and that it is not the last word where it is not."""
+        """The outcome, marked as preliminary if searches are missing."""
         return f"{self.outcome} so far" if self.missing and self.contrasts else self.outcome
 
     def effect(self, measure: SplitMeasure) -> MeanCI | None:
-        """The smallest of the differences, its interval made of the smaller ends: above zero only if all are."""
+        """Return the smallest difference, with the smallest ends of all intervals: above zero only if all are."""
         known = [found for contrast in self.contrasts if (found := getattr(contrast, measure)) is not None]
         if not known or len(known) < len(self.contrasts):
             return None
@@ -113,17 +103,16 @@ class FindingResult:
 
     @property
     def caveat(self) -> str:
-        """What must be known of the interval; empty where nothing is."""
+        """A warning about the interval; empty if there is none."""
         effect = self.effect("kl")
         if effect is None or effect.targets >= FEWEST_TARGETS:
             return ""
         if effect.low is None:
-            return "one target alone gives no interval"
-        return f"an interval from {effect.targets} targets is too narrow; {FEWEST_TARGETS} or more make it a 95 % one"
+            return "a single target gives no interval"
+        return f"an interval from {effect.targets} targets is too narrow; 95 % needs at least {FEWEST_TARGETS}"
 
 
 def as_dict(result: FindingResult) -> dict[str, Any]:
-    """A result in plain values that fit into JSON, as `sweep --json` prints it."""
     effects = {measure: result.effect(measure) for measure in get_args(SplitMeasure)}
     return {
         "finding": result.finding,
@@ -142,12 +131,9 @@ def as_dict(result: FindingResult) -> dict[str, Any]:
 def evaluate_finding(
     rows: Sequence[ResultRow], finding: Finding, sources: Mapping[str, str | None]
 ) -> list[FindingResult]:
-    """A result for each model, method, length and series that the finding is about.
+    """Test a finding on each model, method, length and matching series.
 
-    Args:
-        rows: of a whole sweep.
-        finding: which of the three.
-        sources: for each `lm` and `shuffled` series the model that makes its targets, None for the searched one.
+    `sources` gives, for each `lm` and `shuffled` series, the model that makes its targets; None for the searched model.
     """
     test = {"entropy": _entropy, "outliers": _outliers, "lm-targets": _lm_targets}[finding]
     return [
@@ -161,7 +147,7 @@ def _entropy(
     for name, rows in series.items():
         entropies = [asked for asked in entropies_of(rows) if asked is not None]
         if len(entropies) < 3:
-            untested_reason = f"three entropies are needed, results are there for {len(entropies)}"
+            untested_reason = f"needs results at three entropies, has {len(entropies)}"
             yield FindingResult("entropy", setting, name, untested_reason=untested_reason)
             continue
         moderate = np.full(len(entropies), 1 / (len(entropies) - 2))
@@ -203,7 +189,6 @@ def _of_family(series: Mapping[str, list[ResultRow]], family: str) -> list[Resul
 def _compared(
     finding: Finding, setting: SearchConfig, name: str, rows: list[ResultRow], controls: Mapping[str, list[ResultRow]]
 ) -> FindingResult:
-    """The result on whether `rows` are easier than each of the controls."""
     contrasts: list[Contrast] = []
     by_entropy: list[tuple[float | None, Contrast]] = []
     for control, others in controls.items():
@@ -212,7 +197,7 @@ def _compared(
         whole = _contrast(label, tables, np.full(len(entropies), 1 / max(len(entropies), 1)))
         if whole is None:
             return FindingResult(
-                finding, setting, name, untested_reason=f"no {control} target has a result to compare with"
+                finding, setting, name, untested_reason=f"no result of a {control} target to compare with"
             )
         contrasts.append(whole)
         for column, asked in enumerate(entropies):
@@ -225,7 +210,7 @@ def _compared(
 def _differences(
     minuend: Sequence[ResultRow], subtrahend: Sequence[ResultRow]
 ) -> tuple[dict[Measure, NDArray[np.float64]], list[float | None]]:
-    """Differences of pairs, (targets, entropies) for each measure, at the entropies that have one; and those."""
+    """Return paired differences, (targets, entropies) for each measure, and the entropies with at least one pair."""
     both = [*minuend, *subtrahend]
     targets, entropies = targets_of(both), entropies_of(both)
     tables = {
@@ -239,7 +224,7 @@ def _differences(
 def _contrast(
     name: str, tables: Mapping[Measure, NDArray[np.float64]], weights: NDArray[np.float64]
 ) -> Contrast | None:
-    """The weighted sum of the columns' means; None where the divergences do not give it."""
+    """Compute the weighted sum of column means; None if a column has no divergence."""
     used = weights != 0
     kl, head_optimum, excess = (average(tables[measure][:, used], weights[used]) for measure in get_args(SplitMeasure))
     return None if kl is None else Contrast(name, kl, head_optimum, excess)

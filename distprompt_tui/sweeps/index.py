@@ -1,4 +1,4 @@
-"""All sweeps: those that have a folder, and the files of those that have not been begun."""
+"""Lists all sweeps: those with a directory, and the files of those that have not been started."""
 
 from __future__ import annotations
 
@@ -18,19 +18,12 @@ from distprompt_tui.sweeps.sweep_spec import Sweep
 State = Literal["running", "done", "failed", "stopped", "not begun", "damaged"]
 
 Size = Literal["full", "quick", ""]
-"""Which of a file's two sizes a sweep is; empty where it is of no file, or of one that was changed since."""
+"""Size of a sweep within its file; empty if no file defines the sweep, for example after an edit."""
 
 
 @dataclass(frozen=True)
 class SweepProgress:
-    """How far a sweep is.
-
-    Attributes:
-        done: searches that need no more work: those with a row, and those whose target was invalid.
-        total: searches of the grid.
-        failed: searches that failed; the next start tries them again.
-        invalid: searches whose target cannot be made.
-    """
+    """State and search counts of a sweep. `done` includes `invalid` searches; the next start retries `failed` ones."""
 
     state: State
     done: int = 0
@@ -41,13 +34,9 @@ class SweepProgress:
 
 @dataclass(frozen=True)
 class SweepEntry:
-    """One sweep of the list.
+    """One sweep of the list. `sweep` is None if its file is damaged.
 
-    Attributes:
-        directory: its folder, or where that will be.
-        sweep: None where its file is damaged.
-        changed_at: Unix seconds of its last row or its beginning; None where it has not been begun.
-        problem: what is wrong with its file; empty where nothing is.
+    `changed_at` is the time of its last row or its start, Unix seconds; None if it has not been started.
     """
 
     directory: SweepDirectory
@@ -59,10 +48,9 @@ class SweepEntry:
 
 
 def standing_of(sweep: Sweep, directory: SweepDirectory, reader: SweepReader, is_running: bool) -> SweepProgress:
-    """How far a sweep is, by what its reader has read.
+    """Compute the progress of a sweep.
 
-    Args:
-        is_running: looked at before the files were read: who ends in between has written all before.
+    The caller must determine `is_running` before it reads the files, because a runner writes all rows before it ends.
     """
     failures = reader.failures
     invalid = sum(failure.attempts == 0 for failure in failures)
@@ -80,14 +68,14 @@ def standing_of(sweep: Sweep, directory: SweepDirectory, reader: SweepReader, is
 
 
 class SweepList:
-    """Reads the folder of all sweeps, and of each only what is new. Only for one thread at a time."""
+    """Reads all sweeps incrementally. Not thread-safe."""
 
     def __init__(self, sweeps_dir: Path) -> None:
         self._sweeps_dir = sweeps_dir
         self._readers: dict[Path, SweepReader] = {}
 
     def read(self) -> list[SweepEntry]:
-        """The running ones first, then the rest by when something last came; then what has not been begun."""
+        """Return running sweeps, then other started ones by time of change, then those not started."""
         offered = list(_offered(self._sweeps_dir))
         sizes = {entry.directory.path: entry.size for entry in offered}
         try:
@@ -99,7 +87,7 @@ class SweepList:
         begun = [self._begun(path, sizes.get(path, "")) for path in folders]
         begun.sort(key=lambda entry: (entry.progress.state != "running", -(entry.changed_at or 0.0)))
         not_begun = [entry for entry in offered if entry.directory.path not in self._readers]
-        begun += [_unreadable(entry.path, f"it cannot be read: {entry.why}") for entry in unreadable]
+        begun += [_unreadable(entry.path, f"cannot be read: {entry.why}") for entry in unreadable]
         return [*begun, *sorted(not_begun, key=lambda entry: bool(entry.problem))]
 
     def _begun(self, path: Path, size: Size) -> SweepEntry:
@@ -119,7 +107,6 @@ def _unreadable(path: Path, problem: str) -> SweepEntry:
 
 
 def _offered(sweeps_dir: Path) -> Iterator[SweepEntry]:
-    """Each sweep that has a name, full and quick, as if none had been begun."""
     for path in sweep_files():
         try:
             full = read_sweep(path)

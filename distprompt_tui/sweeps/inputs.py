@@ -1,4 +1,4 @@
-"""What a sweep was begun with: its models and the files that it names. Rows of others do not go with its rows."""
+"""Records the models and files of a sweep at its start, so that all its rows have the same inputs."""
 
 from __future__ import annotations
 
@@ -24,18 +24,13 @@ _FILES = TypeAdapter(dict[str, str])
 
 
 def hold_to_inputs(directory: SweepDirectory, *, prepare: bool) -> dict[str, ModelRecord]:
-    """Record what a sweep is begun with, or compare it with what was recorded. Only for who holds the sweep's lock.
+    """Record the inputs of a sweep, or compare them with the record. The caller must hold the sweep's lock.
 
-    Args:
-        directory: of the sweep.
-        prepare: convert or download models that are not there yet; where not, those are not recorded.
-
-    Returns:
-        The models as recorded, by name.
+    `prepare` converts or downloads missing models; otherwise they are not recorded.
 
     Raises:
-        DistPromptError: a model cannot be had.
-        UsageError: a model or a file has changed since the first row.
+        DistPromptError: a model cannot be prepared.
+        UsageError: a model or a file has changed since the sweep was started.
     """
     sweep = directory.read_sweep()
     models, files = _read(directory)
@@ -47,8 +42,8 @@ def hold_to_inputs(directory: SweepDirectory, *, prepare: bool) -> dict[str, Mod
     present = _files(sweep)
     if changed := [path for path, digest in files.items() if present.get(path) != digest]:
         raise UsageError(
-            f"{changed[0]} has changed since {directory.name} was begun, and rows of two targets do not go together: "
-            "put the old file back, or give the sweep another name"
+            f"{changed[0]} has changed since {directory.name} was started, and the rows of a sweep need the same "
+            "inputs: restore the file, or rename the sweep"
         )
     named = {name: asdict(record) | {"folder": str(record.folder)} for name, record in models.items()}
     write_json(directory.inputs_file, {"models": named, "files": present})
@@ -62,11 +57,11 @@ def _read(directory: SweepDirectory) -> tuple[dict[str, ModelRecord], dict[str, 
         fields = read_json(directory.inputs_file)
         return _MODELS.validate_python(fields.get("models")), _FILES.validate_python(fields.get("files"))
     except ValidationError as error:
-        raise UsageError(f"{directory.inputs_file} is damaged: delete it to go on with what is there now") from error
+        raise UsageError(f"{directory.inputs_file} is damaged: delete it to continue with the present files") from error
 
 
 def _files(sweep: Sweep) -> dict[str, str]:
-    """SHA-256 by path of the files that targets and initial prompts are read from; "" where there is none."""
+    """Return the SHA-256, by path, of the files with targets and initial prompts; "" for a missing file."""
     targets = {path: _digest(Path(path).expanduser()) for one in sweep.series for path in _named_files(one.target)}
     paths = (settings.init_prompt for settings in (sweep.soft, sweep.hard))
     return targets | {path: prompt_sha256(read_prompt(Path(path))) for path in paths if path is not None}
@@ -80,7 +75,6 @@ def _digest(path: Path) -> str:
 
 
 def _named_files(target: dict[str, Any]) -> Iterator[str]:
-    """Of a target, and of those that it is a mixture of."""
     if target.get("family") == "explicit" and isinstance(target.get("file"), str):
         yield target["file"]
     for part in target.get("parts") or ():
@@ -88,4 +82,4 @@ def _named_files(target: dict[str, Any]) -> Iterator[str]:
 
 
 def _quiet(text: str, fraction: float | None) -> None:
-    """The progress line comes later."""
+    """Discard progress reports."""

@@ -1,4 +1,4 @@
-"""A sweep's rows as tables of targets by entropies."""
+"""Tables of targets by entropies from the rows of a sweep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Measure = Literal["kl", "kl_string", "head_optimum", "excess", "floor", "uniform
 
 
 def group_by_config(rows: Iterable[ResultRow]) -> dict[SearchConfig, dict[str, list[ResultRow]]]:
-    """The rows of each setting by series, both in the order in which they first come."""
+    """Group rows by setting and series, both in order of first appearance."""
     groups: dict[SearchConfig, dict[str, list[ResultRow]]] = {}
     for row in rows:
         groups.setdefault(row.config, {}).setdefault(row.series, []).append(row)
@@ -22,23 +22,18 @@ def group_by_config(rows: Iterable[ResultRow]) -> dict[SearchConfig, dict[str, l
 
 
 def entropies_of(rows: Iterable[ResultRow]) -> list[float | None]:
-    """The entropies that were asked for, rising; None, for targets taken as they come, last."""
+    """Return the requested entropies in ascending order; None, for targets with their own entropy, comes last."""
     return sorted({row.entropy_asked for row in rows}, key=lambda asked: (asked is None, asked or 0.0))
 
 
 def targets_of(rows: Iterable[ResultRow]) -> list[int]:
-    """The indices of the targets, rising."""
     return sorted({row.target_index for row in rows})
 
 
 def table(
     rows: Iterable[ResultRow], measure: Measure, targets: Sequence[int], entropies: Sequence[float | None]
 ) -> NDArray[np.float64]:
-    """A measure of each target at each entropy, the mean over the seeds of its searches.
-
-    Returns:
-        (targets, entropies), NaN where there is no row or the measure is not known.
-    """
+    """Return a measure averaged over seeds, (targets, entropies); NaN if there is no row or the measure is None."""
     found: dict[tuple[int, float | None], list[float]] = {}
     for row in rows:
         value = getattr(row, measure)

@@ -1,4 +1,4 @@
-"""A sweep as an operating-system process: started in a session of its own, watched, ended."""
+"""Starts and stops a sweep as a separate operating-system process."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from distprompt_tui.sweeps.sweep_spec import Sweep
 WORKER_MODULE = "distprompt_tui.sweeps.worker"
 
 STOP_GRACE_SECONDS = 5.0
-"""After TERM the process ends its workers and makes the table of the rows anew before it lets go of the sweep."""
+"""After TERM, the process ends its workers and rewrites `results.csv` before it releases the lock."""
 
 
 def start_sweep(sweep: Sweep, directory: SweepDirectory) -> None:
-    """Carry a sweep out, or go on with it, in a process that outlives this one and this terminal.
+    """Start or continue a sweep in a process that outlives this one and its terminal.
 
-    Blocks until the process holds the sweep: some seconds. What it prints goes to the folder's `worker.log`.
+    Blocks for some seconds, until the process holds the lock. Its output goes to `worker.log`.
 
     Raises:
-        DistPromptError: another process holds it, a model is unknown, the folder is not the one of its grid or cannot
-            be written, or the process ended at once; the text is the reason.
+        DistPromptError: another process holds the lock, a model is unknown, the directory does not belong to the grid
+            or cannot be written, or the process ended at once; the text is the reason.
     """
     if (pid := runner_pid(directory)) is not None:
-        raise UsageError(f"{directory.name} is being carried out already (process {pid})")
+        raise UsageError(f"{directory.name} is already running (process {pid})")
     if directory.path != sweeps_dir() / sweep.folder_name:
-        raise UsageError(f"{directory.path} is not the folder that this grid has here: {sweep.folder_name}")
+        raise UsageError(f"{directory.path} is not the folder of this grid: {sweep.folder_name}")
     check_models(sweep)
     made = make_directory(sweep, sweeps_dir())
     try:
@@ -57,27 +57,24 @@ def start_sweep(sweep: Sweep, directory: SweepDirectory) -> None:
     while runner_pid(made) is None and process.poll() is None:
         time.sleep(0.02)
     if process.poll():
-        raise UsageError((read_log(made.log) or ["the sweep's process ended without a word"])[-1])
+        raise UsageError((read_log(made.log) or ["the sweep's process ended without a message"])[-1])
 
 
 def stop_sweep(directory: SweepDirectory) -> bool:
-    """End the process that carries a sweep out: TERM, which it takes as Ctrl-C, then KILL. Blocks.
-
-    Whatever ends it, no row is lost: the next start does what is missing.
+    """End the process that runs a sweep: TERM, handled like Ctrl-C, then KILL. Blocks.
 
     Returns:
-        Whether it ended without being killed.
+        Whether the process ended without KILL. No row is lost in either case.
     """
     return terminate_lock_holder(directory.lock, (signal.SIGTERM, signal.SIGKILL), STOP_GRACE_SECONDS)
 
 
 def runner_pid(directory: SweepDirectory) -> int | None:
-    """The process that carries a sweep out; None where none does."""
     return lock_holder(directory.lock)
 
 
 def worker_count(pid: int) -> int:
-    """Worker processes that a sweep's process has on this machine; a cluster's are not seen."""
+    """Count the local worker processes of a sweep's process; workers on a cluster are not counted."""
     with suppress(psutil.Error):
         return sum(WORKER_MODULE in child.cmdline() for child in psutil.Process(pid).children())
     return 0

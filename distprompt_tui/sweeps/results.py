@@ -1,4 +1,4 @@
-"""One row of a sweep's table: a search that has ended, and what it was asked."""
+"""Rows of a sweep's table: a finished search and its settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from distprompt_tui.storage.decode import Count, Finite
 
 
 class SearchConfig(NamedTuple):
-    """What searches of a sweep have in common where they are compared, timed or batched."""
+    """Configuration by which searches of a sweep are compared, timed and batched."""
 
     method: str
     model: str
@@ -27,23 +27,23 @@ class ResultRow:
     """One search of a sweep. Divergences and entropies are in nats."""
 
     key: str
-    """Digest of the search's spec: the same spec has the same key on every machine."""
+    """Digest of the search's spec, the same on every machine."""
     model: str
     series: str
-    """The sweep's name for this kind of target: "vanilla", "outlier, 1 token", "lm, other tokenizer"."""
+    """Name of the series in the sweep: "vanilla", "outlier, 1 token", "lm, other tokenizer"."""
     family: str
     method: str
     length: Count
     entropy_asked: Finite | None
-    """The grid's entropy; None where the target was taken as it comes."""
+    """Entropy of the grid; None if the target keeps its own entropy."""
     target_index: Count
-    """Which of the targets at this point of the grid: rows of two series that share it are a pair."""
+    """Index of the target at this point of the grid; rows of two series with the same index form a pair."""
     seed: Count
     kl: Finite
     kl_string: Finite | None
-    """Hard prompts: the divergence of the decoded string, tokenised again."""
+    """Hard prompts: divergence of the decoded and retokenized string."""
     floor: Finite | None
-    """None where the head has no proven floor."""
+    """None if the head has no certified floor."""
     head_optimum: Finite | None
     uniform_kl: Finite
     """ln V - H(p)."""
@@ -54,11 +54,11 @@ class ResultRow:
     entropy_achieved: Finite
     steps: Count
     positions: Count
-    """Token positions through the model's backbone, a backward pass as two."""
+    """Token positions through the model's backbone; a backward pass counts twice."""
     seconds: Finite
-    """This search's share of the time that its batch took."""
+    """This search's share of the time of its batch."""
     versions: str
-    """Program, torch and transformers, as "0.1.0 torch 2.13.0 transformers 5.24.0"."""
+    """Versions of program, torch and transformers: "0.1.0 torch 2.13.0 transformers 5.24.0"."""
 
     @property
     def config(self) -> SearchConfig:
@@ -66,10 +66,8 @@ class ResultRow:
 
     @property
     def excess(self) -> float | None:
-        """Divergence above the head optimum."""
         return Bounds(head_optimum=self.head_optimum).excess(self.kl)
 
     @property
     def gap_closed(self) -> float | None:
-        """Share of the way from the initial prompt to the head optimum that was gone."""
         return Bounds(head_optimum=self.head_optimum).gap_closed(self.kl, self.start)

@@ -1,4 +1,4 @@
-"""Reading a sweep's folder as it grows. Nothing in it is trusted: a line that is not what it should be is no line."""
+"""Reads a growing sweep directory. Its contents are untrusted: invalid lines are skipped."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ from distprompt_tui.sweeps.results import ResultRow
 
 
 class SweepReader:
-    """What stands in a folder's files of lines. Only for one thread at a time.
-
-    Attributes:
-        rows: by the key of their search, in the order in which they came.
-        costs: of the tasks that were done.
-    """
+    """Incremental reader of rows (by key, in file order), failures and costs. Not thread-safe."""
 
     def __init__(self, directory: SweepDirectory) -> None:
         self.rows: dict[str, ResultRow] = {}
@@ -26,7 +21,7 @@ class SweepReader:
         self._tasks = Tailer(directory.tasks_file, decoder_of(Cost))
 
     def read(self) -> bool:
-        """Read on. Returns whether anything was new."""
+        """Read new lines; return whether there were any."""
         rows, failures, costs = self._rows.read(), self._failed.read(), self._tasks.read()
         self.rows |= {row.key: row for row in rows}
         self._failures |= {failure.key: failure for failure in failures}
@@ -35,5 +30,5 @@ class SweepReader:
 
     @property
     def failures(self) -> list[Failure]:
-        """What was invalid or failed and has no row, the newest word on each search."""
+        """The newest failure of each search without a row."""
         return [failure for failure in self._failures.values() if failure.key not in self.rows]

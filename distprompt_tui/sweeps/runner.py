@@ -1,4 +1,4 @@
-"""Carrying a sweep out: what is missing goes to an executor, what comes back is written down, what fails is retried."""
+"""Runs a sweep: submits missing tasks to an executor, writes their results, and retries failures."""
 
 from __future__ import annotations
 
@@ -12,19 +12,12 @@ from distprompt_tui.sweeps.executors.protocol import AttemptResult, Executor
 from distprompt_tui.sweeps.tasks import Task, plan_tasks
 
 ATTEMPTS = 2
-"""At a task, before it is given up."""
+"""Attempts at a task before it counts as failed."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a sweep is after a report.
-
-    Attributes:
-        report: of the attempt that has just ended.
-        done: searches that need no more work.
-        total: searches of the grid.
-        seconds_left: until the tasks in hand are done; None where nothing was measured yet.
-    """
+    """Progress of a sweep after an attempt; `seconds_left` for pending tasks is None if nothing was measured yet."""
 
     report: AttemptResult
     done: int
@@ -36,11 +29,7 @@ OnProgress = Callable[[Progress], None]
 
 
 class SweepRunner:
-    """The work on one sweep, for who holds its lock.
-
-    Attributes:
-        failed: failures of this time; those of an earlier time are tried again.
-    """
+    """Runs a sweep. The caller must hold its lock. Searches in `failed` are tried again by the next runner."""
 
     def __init__(self, directory: SweepDirectory) -> None:
         self._directory = directory
@@ -51,38 +40,29 @@ class SweepRunner:
 
     @property
     def total(self) -> int:
-        """Searches of the grid."""
         return sum(len(task.searches) for task in self._tasks)
 
     @property
     def done(self) -> int:
-        """Searches that need no more work."""
         settled = self._writer.settled
         return sum(key in settled for task in self._tasks for key in task.keys)
 
     def estimates(self) -> list[TimeEstimate]:
-        """What the missing tasks will take."""
         return estimates(self._costs, self.missing())
 
     def missing(self) -> list[Task]:
-        """The tasks of which a search at least has not ended. They are done whole: a batch's company matters."""
+        """Return the tasks with an unfinished search. They run whole, because results depend on the batch."""
         settled = self._writer.settled
         return [task for task in self._tasks if not settled.issuperset(task.keys)]
 
     def first_of_each_kind(self) -> list[Task]:
-        """The first task of each kind that nothing was measured of."""
+        """Return the first missing task of each unmeasured configuration."""
         known = {cost.config for cost in self._costs}
         first_of_each_kind = {task.config: task for task in reversed(self.missing()) if task.config not in known}
         return list(reversed(first_of_each_kind.values()))
 
     def run_tasks(self, tasks: Sequence[Task], executor: Executor, show: OnProgress) -> None:
-        """Have tasks done; each outcome is on disk before the next report is asked for.
-
-        Args:
-            tasks: of this sweep.
-            executor: who does them.
-            show: told after each attempt.
-        """
+        """Run tasks; each outcome is on disk before `show` is called and the next attempt is awaited."""
         attempts: Counter[str] = Counter()
         pending = {task.keys[0]: task for task in tasks}
         for task in tasks:

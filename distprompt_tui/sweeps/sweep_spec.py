@@ -1,4 +1,4 @@
-"""A sweep's file: a grid of models, targets, entropies, methods, lengths and seeds, strictly validated."""
+"""Sweep files: a strictly validated grid of models, targets, entropies, methods, lengths and seeds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from distprompt_tui.storage.legacy import with_new_spec_names, with_old_spec_nam
 
 def _printable(name: str) -> str:
     if not name.isprintable():
-        raise ValueError("a name has printable characters only")
+        raise ValueError("a name must be printable")
     return name
 
 
@@ -27,20 +27,20 @@ Name = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
 SweepMethod = Literal["soft", "hard"]
 Finding = Literal["entropy", "outliers", "lm-targets"]
 Seed = Annotated[int, Field(ge=0, lt=2**53)]
-"""A thousand times as large, it still is a search's seed."""
+"""A thousand times this number is still a valid seed of a search."""
 
 FAMILIES: dict[str, type[StrictModel]] = {
     family.model_fields["family"].default: family for family in get_args(get_args(specs.TargetSpec)[0])
 }
 GRID_CONTROLLED_FIELDS = {"soft": {"method", "length", "restarts"}, "hard": {"method", "length", "locked"}}
-"""Fields of a search that its table has no say in. The targets of a batch have one prompt each, so that no restarts
-can race; more seeds do the same. Locked positions go with one text and one length."""
+"""Fields of a search that its table must not set. Each target of a batch has one prompt, so restarts are impossible;
+more seeds have the same effect. Locked positions belong to one text and one length."""
 
 
 class Series(StrictModel):
-    """Targets of one kind: a family, and those of its fields that the grid does not give.
+    """A series of targets: a family, and its fields that the grid does not set.
 
-    `models`: the series is for these of the sweep's models only.
+    `models` restricts the series to some of the sweep's models.
     """
 
     name: Name
@@ -50,49 +50,41 @@ class Series(StrictModel):
     @model_validator(mode="after")
     def _family_is_known(self) -> Self:
         if str(self.target.get("family")) not in FAMILIES:
-            raise ValueError(f"the target's family is one of: {', '.join(FAMILIES)}")
+            raise ValueError(f"the target's family must be one of: {', '.join(FAMILIES)}")
         return self
 
     @property
     def family(self) -> type[StrictModel]:
-        """The class of its targets."""
         return FAMILIES[self.target["family"]]
 
     @property
     def takes_entropy(self) -> bool:
-        """Whether its targets can be asked to have an entropy."""
         return "entropy" in self.family.model_fields and "exponent" not in self.target
 
     @property
     def takes_text(self) -> bool:
-        """Whether its targets are made from texts."""
         return self.family in (specs.Lm, specs.Shuffled)
 
     @property
     def takes_seed(self) -> bool:
-        """Whether its targets are random."""
         return "seed" in self.family.model_fields
 
 
 class SoftSettings(specs.Soft):
-    """The soft search of a sweep, for `steps` steps."""
-
     steps: Annotated[int, Field(ge=0)] = 300
 
 
 class HardSettings(specs.Hard):
-    """The hard search of a sweep, for `steps` steps."""
-
     steps: Annotated[int, Field(ge=0)] = 300
 
 
 class Sweep(StrictModel):
     """A grid of searches.
 
-    Target i of a series has seed i, or text i of `texts`; it is the same for all methods, lengths and seeds, and
-    search i of a point starts from its own initial prompt. Without `entropies`, targets are taken as they come.
-    `batch` targets of one model and length advance together in a soft search; a worker has `threads` threads, which
-    decide in what order numbers are added up. `quick` holds what replaces the rest in a quick sweep.
+    Target i of a series has seed i, or text i of `texts`. It is the same for all methods, lengths and seeds, and search
+    i of a point has its own initial prompt. Without `entropies`, targets keep their own entropy. A soft search advances
+    `batch` targets of one model and length together. A worker has `threads` threads; their number determines the order
+    of floating-point additions. `quick` holds the values that replace others in a quick sweep.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -122,7 +114,7 @@ class Sweep(StrictModel):
         _refuse_repeats("series", [series.name for series in self.series])
         for method, fields in GRID_CONTROLLED_FIELDS.items():
             if theirs := sorted(fields & getattr(self, method).model_fields_set):
-                raise ValueError(f"{method}.{theirs[0]} is not for a sweep")
+                raise ValueError(f"{method}.{theirs[0]} is not allowed in a sweep")
         for series in self.series:
             self._check_series(series)
         try:
@@ -136,11 +128,11 @@ class Sweep(StrictModel):
             raise ValueError(f"series {series.name!r}: {min(unknown)!r} is not among the sweep's models")
         if series.takes_text and len(self.texts) < self.targets:
             raise ValueError(
-                f"series {series.name!r}: {self.targets} targets need as many texts, not {len(self.texts)}"
+                f"series {series.name!r}: {self.targets} targets need as many texts, found {len(self.texts)}"
             )
         given = [name for name in self.grid_fields(series) if name in series.target]
         if given:
-            raise ValueError(f"series {series.name!r}: the grid gives the {given[0]}, the target cannot have its own")
+            raise ValueError(f"series {series.name!r}: the grid sets the {given[0]}, so the target must not")
         for entropy in self.points(series):
             try:
                 specs.RunSpec.model_validate({"target": self.target_fields(series, entropy, 0)})
@@ -149,7 +141,6 @@ class Sweep(StrictModel):
                 raise ValueError(f"series {series.name!r}: {why}") from None
 
     def grid_fields(self, series: Series) -> list[str]:
-        """Fields of a series' targets that come from the grid."""
         takes = {
             "entropy": series.takes_entropy and self.entropies is not None,
             "seed": series.takes_seed,
@@ -158,38 +149,35 @@ class Sweep(StrictModel):
         return [name for name, taken in takes.items() if taken]
 
     def points(self, series: Series) -> tuple[float | None, ...]:
-        """The entropies that a series is searched at; None stands for targets as they come."""
+        """Return the entropies of a series; None for targets with their own entropy."""
         return self.entropies if self.entropies is not None and series.takes_entropy else (None,)
 
     def target_count(self, series: Series) -> int:
-        """Targets of a series at a point: one where none differs from another."""
+        """Return the number of targets of a series at a point; one if all would be equal."""
         return self.targets if series.takes_seed or series.takes_text else 1
 
     def count_for(self, model: str) -> int:
-        """Searches of a model by one method at one length."""
         series = [one for one in self.series if one.models is None or model in one.models]
         return len(self.seeds) * sum(len(self.points(one)) * self.target_count(one) for one in series)
 
     @property
     def search_count(self) -> int:
-        """Searches of the whole grid."""
         return sum(map(self.count_for, self.models)) * len(self.methods) * len(self.lengths)
 
     def target_fields(self, series: Series, entropy: float | None, index: int) -> dict[str, Any]:
-        """Target `index` of a series at an entropy, as fields of its family."""
         values = {"entropy": entropy, "seed": index, "text": self.texts[index] if series.takes_text else None}
         return series.target | {name: values[name] for name in self.grid_fields(series)}
 
     def with_quick_overrides(self) -> Sweep:
-        """The sweep with its `quick` values in place.
+        """Return the sweep with its `quick` values applied.
 
         Raises:
-            UsageError: one of them is wrong.
+            UsageError: a value is invalid.
         """
         if not self.quick:
             return self
         if theirs := {"name", "finding", "series", "quick"} & set(self.quick):
-            raise UsageError(f"{min(theirs)} cannot be another in a quick sweep")
+            raise UsageError(f"{min(theirs)} cannot change in a quick sweep")
         own = self.model_dump(mode="json", exclude_unset=True, exclude={"quick"})
         for field, kind in (("models", list), *((method, dict) for method in GRID_CONTROLLED_FIELDS)):
             if not isinstance(self.quick.get(field, kind()), kind):
@@ -203,17 +191,16 @@ class Sweep(StrictModel):
         return checked(own | self.quick | tables | {"series": self._series_for(models)}, Sweep)
 
     def with_models(self, models: Sequence[str]) -> Sweep:
-        """The sweep on other models, in its quick size too; series that are for none of them are left out.
+        """Return the sweep, and its quick size, on other models, without the series of none of them.
 
         Raises:
-            UsageError: no series is left.
+            UsageError: no series remains.
         """
         own = self.model_dump(mode="json", exclude_unset=True)
         quick = {name: value for name, value in self.quick.items() if name != "models"}
         return checked(own | {"models": list(models), "series": self._series_for(models), "quick": quick}, Sweep)
 
     def _series_for(self, models: Sequence[str]) -> list[dict[str, Any]]:
-        """Fields of the series that are for one of the models at least."""
         kept = []
         for series in self.series:
             fields = series.model_dump(mode="json", exclude_unset=True)
@@ -226,7 +213,7 @@ class Sweep(StrictModel):
         return kept
 
     def resolved(self) -> str:
-        """The sweep as TOML, every default written out, `quick` left out."""
+        """Return the sweep as TOML with every default, without `quick`."""
         return tomli_w.dumps(self._resolved_fields())
 
     def _resolved_fields(self) -> dict[str, Any]:
@@ -235,13 +222,13 @@ class Sweep(StrictModel):
 
     @property
     def all_models(self) -> list[str]:
-        """The models that are prompted, and those that make targets."""
+        """The searched models, and those that make targets."""
         others = [str(series.target["model"]) for series in self.series if series.target.get("model")]
         return list(dict.fromkeys([*self.models, *others]))
 
     @property
     def folder_name(self) -> str:
-        """Name and digest of all that decides the results: the same sweep has the same folder."""
+        """Name and digest of all fields that determine the results."""
         decisive = tomli_w.dumps(with_old_spec_names(self._resolved_fields() | {"title": "", "description": ""}))
         return f"{self.name}-{hashlib.sha256(decisive.encode()).hexdigest()[:10]}"
 
@@ -249,4 +236,4 @@ class Sweep(StrictModel):
 def _refuse_repeats(field: str, values: Any) -> None:
     repeated = [value for value, count in Counter(values).items() if count > 1]
     if repeated:
-        raise ValueError(f"{field}: {repeated[0]!r} is there twice")
+        raise ValueError(f"{field}: {repeated[0]!r} is listed twice")

@@ -1,4 +1,4 @@
-"""From a grid to searches with keys, and from searches to the tasks that workers are given."""
+"""Expands a grid into searches with keys, and groups the searches into tasks."""
 
 from __future__ import annotations
 
@@ -18,18 +18,13 @@ from distprompt_tui.sweeps.results import ResultRow, SearchConfig
 from distprompt_tui.sweeps.sweep_spec import Series, Sweep, SweepMethod
 
 SEED_STRIDE = 1000
-"""Initial prompts of two seeds of the grid are never the same: a point has no more targets."""
+"""The maximum number of targets of a point, so that two seeds of the grid never share an initial prompt."""
 
 KEY_DIGITS = 16
 
 
 class SweepSearch(StrictModel):
-    """One search of a sweep: its place in the grid, and its spec.
-
-    Attributes:
-        key: digest of the spec.
-        seed: the grid's; the spec's own differs from target to target too.
-    """
+    """One search of a sweep: its place in the grid, and its spec, whose seed also depends on the target."""
 
     key: str
     series: str
@@ -44,11 +39,7 @@ class SweepSearch(StrictModel):
 
 
 class Task(StrictModel):
-    """Searches of one kind that one worker does together; they are written down together too.
-
-    Attributes:
-        models: what the sweep's models were when it was begun, by name, as far as that is known.
-    """
+    """A batch of searches with one configuration, run and committed as a unit; `models` is the record of inputs.py."""
 
     searches: tuple[SweepSearch, ...]
     models: dict[str, ModelRecord] = Field(default_factory=dict)
@@ -68,7 +59,7 @@ class Task(StrictModel):
 
 
 class SearchOutcome(StrictModel):
-    """How one search ended: with a row and what a report shows of it, or refused before it began, with the reason."""
+    """Outcome of a search: its row and the contents of its result file, or the reason why its target is invalid."""
 
     key: str
     row: ResultRow | None = None
@@ -82,10 +73,10 @@ class SearchOutcome(StrictModel):
 
 
 def all_searches(sweep: Sweep) -> list[SweepSearch]:
-    """Every search of a grid, kind by kind, in the order of the file.
+    """Return every search of a grid, grouped by configuration, in the order of the file.
 
     Raises:
-        UsageError: two series ask for the same.
+        UsageError: two series define the same target.
     """
     searches = [
         search
@@ -97,14 +88,14 @@ def all_searches(sweep: Sweep) -> list[SweepSearch]:
     known: dict[str, str] = {}
     for search in searches:
         if (other := known.setdefault(search.key, search.series)) != search.series:
-            raise UsageError(f"the series {other!r} and {search.series!r} of {sweep.name} ask for the same targets")
+            raise UsageError(f"the series {other!r} and {search.series!r} of {sweep.name} define the same targets")
     return searches
 
 
 def plan_tasks(sweep: Sweep) -> list[Task]:
-    """The searches of a grid in tasks; which ones stand together depends on the grid alone.
+    """Group the searches of a grid into tasks; the grouping depends on the grid alone.
 
-    Soft searches of one kind go in batches of about the same size, at most `sweep.batch`; hard ones by themselves.
+    Soft searches of one configuration form batches of nearly equal size, at most `sweep.batch`. Hard ones stay single.
     """
     tasks: list[Task] = []
     for config, group in groupby(all_searches(sweep), lambda search: search.config):
@@ -114,7 +105,6 @@ def plan_tasks(sweep: Sweep) -> list[Task]:
 
 
 def spec_key(spec: RunSpec) -> str:
-    """Digest of all of a spec that decides its result."""
     fields = with_old_spec_names(spec.model_dump(mode="json", exclude={"title", "description", "preset"}))
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
 
@@ -136,7 +126,7 @@ def _searches_of(sweep: Sweep, model: str, method: SweepMethod, length: int) -> 
 
 
 def _places(sweep: Sweep, model: str) -> Iterator[tuple[int, Series, float | None, int]]:
-    """Seed, series, entropy and target of every search of a model by one method at one length."""
+    """Yield seed, series, entropy and target index of the searches of a model by one method at one length."""
     for seed in sweep.seeds:
         for series in sweep.series:
             if series.models is None or model in series.models:
@@ -146,7 +136,7 @@ def _places(sweep: Sweep, model: str) -> Iterator[tuple[int, Series, float | Non
 
 
 def _parts(searches: Sequence[SweepSearch], most: int) -> Iterator[tuple[SweepSearch, ...]]:
-    """Runs of `searches`, at most `most` long, whose lengths differ by at most one."""
+    """Split `searches` into consecutive parts of at most `most`; their lengths differ by at most one."""
     count = -(-len(searches) // most)
     edges = [round(len(searches) * part / count) for part in range(count + 1)]
     for first, last in pairwise(edges):

@@ -1,9 +1,7 @@
-"""`python -m distprompt_tui.sweeps.worker THREADS`: carries tasks out, one JSON object a line, until nobody is left.
+"""`python -m distprompt_tui.sweeps.worker THREADS`: runs tasks from standard input, one JSON object per line.
 
-    a task                                               → {"outcomes": […], "seconds": …, "peak_bytes": …}
-                                                           or {"error": "one sentence"}
-
-It writes nothing to the sweep's folder, and ends at once when its standard input does: nothing is lost by that.
+It answers each task with {"outcomes": […], "seconds": …, "peak_bytes": …} or {"error": "one sentence"}. It writes
+nothing to the sweep directory, and exits at once when its standard input is closed.
 """
 
 from __future__ import annotations
@@ -18,14 +16,13 @@ from distprompt_tui.runs.isolation import open_standard_streams
 
 
 def main() -> None:
-    """Answer tasks in the order in which they come."""
     open_standard_streams()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print must not mix with the answers
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # the output of libraries must not mix with the answers
     tasks: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(tasks,), daemon=True).start()
 
-    from distprompt_tui.sweeps.execute import answer_task  # torch: seconds, in which the other end may go already
+    from distprompt_tui.sweeps.execute import answer_task  # imports torch for seconds, in which the input may close
 
     while True:
         print(
@@ -36,7 +33,7 @@ def main() -> None:
 
 
 def _read(tasks: queue.SimpleQueue[str]) -> None:
-    """Pass tasks on; where the other end is gone, whatever is being done is for nobody."""
+    """Enqueue tasks; exit at the end of the input, because nobody reads the answers."""
     for line in sys.stdin:
         tasks.put(line)
     os._exit(0)

@@ -1,4 +1,4 @@
-"""The command line as a process: what it prints where, its exit codes, and one clear line for each mistake."""
+"""The command line as a process: streams, exit codes, and one line per error."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def distprompt(*arguments: str, **environment: str) -> Result:
 
 
 def one_line(result: Result) -> str:
-    """The only line on stderr; nothing on stdout."""
+    """Return the only line on stderr; fail if stdout is not empty."""
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()
     assert line.startswith("distprompt-tui: ")
@@ -45,7 +45,7 @@ def one_line(result: Result) -> str:
 
 
 def run_json(*arguments: str) -> dict[str, Any]:
-    """`run … --json`, which prints exactly one object."""
+    """Return the one object that `run … --json` prints."""
     result = distprompt("run", *arguments, "--json")
     assert result.returncode == 0, result.stderr
     (line,) = result.stdout.splitlines()
@@ -54,7 +54,7 @@ def run_json(*arguments: str) -> dict[str, Any]:
 
 
 def plain_kl(folder: Path, found: dict[str, Any]) -> float:
-    """The divergence of a run's saved prompt by plain transformers and numpy in float64."""
+    """Compute the divergence of a run's saved prompt by plain transformers and NumPy in float64."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
     run = Path(found["run"])
     with torch.no_grad():
@@ -116,7 +116,7 @@ def test_run_prints_one_object_that_a_plain_forward_pass_confirms(
 
 
 @pytest.mark.parametrize("method", ["soft", "hard"])
-def test_the_seed_decides_the_divergence_to_the_last_digit(preset: str, method: str) -> None:
+def test_seed_determines_the_divergence_exactly(preset: str, method: str) -> None:
     first, again, other = (
         run_json(preset, "--method", method, "--seed", seed, "--steps", "15")["kl"] for seed in ("3", "3", "4")
     )
@@ -124,7 +124,7 @@ def test_the_seed_decides_the_divergence_to_the_last_digit(preset: str, method: 
     assert first != other
 
 
-def test_run_without_json_ends_in_a_table(preset: str) -> None:
+def test_run_without_json_prints_a_table(preset: str) -> None:
     result = distprompt("run", preset, "--steps", "5")
     assert result.returncode == 0, result.stderr
     assert "yes" in result.stdout
@@ -162,7 +162,7 @@ def test_floor(preset: str) -> None:
     assert numbers["agreement"] >= 0.5
     assert numbers["gap"] <= 1e-4
     again = json.loads(distprompt("floor", preset, "--json").stdout)
-    assert again == numbers  # remembered, its seconds too
+    assert again == numbers  # cached, with its seconds
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_floor(preset: str) -> None:
     [
         (["run", "outlyer"], 3, "no preset 'outlyer'; did you mean 'outlier'"),
         (["run"], 2, "name a preset or give a --target file"),
-        (["run", "outlier", "--target", "x.npy"], 2, "one of the two"),
+        (["run", "outlier", "--target", "x.npy"], 2, "but not both"),
         (["run", "--target", "nowhere.npy"], 3, "no target file nowhere.npy"),
         (["run", "outlier", "--model", "smolm2"], 3, "no model 'smolm2'; did you mean 'smollm2'"),
         (["run", "outlier", "--set", "search.lrr=1"], 2, "search.lrr is not a field; did you mean 'lr'"),
@@ -178,17 +178,17 @@ def test_floor(preset: str) -> None:
         (["presets", "check", "nowhere.toml"], 3, "no preset file nowhere.toml"),
         (["attach", "nothing"], 3, "no run 'nothing'"),
         (["--preset", "outlier"], 2, "the app needs a terminal; 'distprompt-tui run PRESET' searches without one"),
-        (["--steps", "5"], 2, "go with a --preset"),
+        (["--steps", "5"], 2, "need a --preset"),
         (["--preset", "outlier", "--read-only"], 2, "--preset starts a search, which --read-only forbids"),
     ],
 )
-def test_mistakes_are_one_clear_line(arguments: list[str], exit_code: int, expected: str, tmp_path: Path) -> None:
+def test_errors_are_one_line(arguments: list[str], exit_code: int, expected: str, tmp_path: Path) -> None:
     result = distprompt(*arguments, DISTPROMPT_HOME=str(tmp_path))
     assert expected in one_line(result)
     assert result.returncode == exit_code
 
 
-def test_mistakes_that_only_the_model_can_tell(preset: str, tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+def test_errors_that_depend_on_the_model(preset: str, tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     wrong = {
         'target.tokens=["banana split"]': "is not one token for this model but",
         "target.entropy=50": "entropy",
@@ -212,7 +212,7 @@ def test_lists(tmp_path: Path) -> None:
     assert distprompt("--version").stdout.startswith("distprompt-tui ")
 
 
-def test_runs_are_listed_and_deleted_after_a_question(tmp_path: Path) -> None:
+def test_runs_are_listed_and_deleted_after_confirmation(tmp_path: Path) -> None:
     home = {"DISTPROMPT_HOME": str(tmp_path)}
     runs = tmp_path / "runs"
     run = recorded(runs)
@@ -230,8 +230,8 @@ def test_runs_are_listed_and_deleted_after_a_question(tmp_path: Path) -> None:
     assert [path.name for path in runs.iterdir()] == [living.run.name]
 
 
-def test_doctor_says_what_is_there_and_holds_no_secrets(tmp_path: Path) -> None:
-    """Nothing out of the environment, and no place under the user's home, which a prepared model has as its name."""
+def test_doctor_reports_without_secrets(tmp_path: Path) -> None:
+    """No environment values, and no path under the user's home, which a prepared model has as its name."""
     folder = tmp_path / "models" / "0"
     folder.mkdir(parents=True)
     source = {"name": f"{tmp_path}/mine.gguf", "title": "mine", "parameters": 1, "vocab_size": 1, "file": "mine.gguf"}
@@ -248,7 +248,7 @@ def test_doctor_says_what_is_there_and_holds_no_secrets(tmp_path: Path) -> None:
 
 @pytest.mark.real_model
 @pytest.mark.parametrize(("method", "steps", "share"), [("soft", 50, 0.2), ("hard", 8, 0.5)])
-def test_the_outlier_preset_on_the_real_model(method: str, steps: int, share: float, smollm2_folder: Path) -> None:
+def test_outlier_preset_on_the_real_model(method: str, steps: int, share: float, smollm2_folder: Path) -> None:
     found = run_json("outlier", "--method", method, "--steps", str(steps))
     assert found["kl"] < share * found["uniform_kl"]
     assert found["kl"] == pytest.approx(plain_kl(smollm2_folder, found), abs=1e-4)

@@ -1,4 +1,4 @@
-"""What is printed where stdout is full, closed, gone or of a small encoding; options in the wrong place."""
+"""Output to a full, closed or broken stdout or a small encoding; misplaced options."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.waiting import DEADLINE_SECONDS
 
 
 def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a shell command in which `$D` is the program; its own exit code goes to stderr."""
+    """Run a shell command in which `$D` is the program."""
     return subprocess.run(
         ["bash", "-c", command],
         capture_output=True,
@@ -28,20 +28,20 @@ def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("command", ["presets", "models", "runs", "runs list --json", "report RUN", "paths"])
 @pytest.mark.parametrize("how", ["$D COMMAND > /dev/full", "$D COMMAND >&-", "{ $D COMMAND; exit $?; } > >(exec >&-)"])
-def test_what_cannot_be_printed_is_one_line(command: str, how: str, tmp_path: Path) -> None:
+def test_failed_output_is_one_line(command: str, how: str, tmp_path: Path) -> None:
     run = recorded(tmp_path / "runs")
     written = how.replace("COMMAND", command.replace("RUN", str(run.path)))
     result = shell(written, DISTPROMPT_HOME=str(tmp_path))
     lines = result.stderr.splitlines()
-    if "exec" not in how:  # a short text may have been read by the pipe before its reader was gone
-        assert (result.returncode, len(lines)) == ((1, 1) if "full" in how else (0, 0))  # closed: it was not wanted
+    if "exec" not in how:  # the pipe may take a short text before its reader exits
+        assert (result.returncode, len(lines)) == ((1, 1) if "full" in how else (0, 0))  # no error if stdout is closed
     assert all(line.startswith("distprompt-tui: stdout could not be written: ") for line in lines)
 
 
 @pytest.mark.parametrize(
     "environment", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "latin-1"}]
 )
-def test_characters_that_the_encoding_lacks_are_replaced(environment: dict[str, str], tmp_path: Path) -> None:
+def test_characters_outside_the_encoding_are_replaced(environment: dict[str, str], tmp_path: Path) -> None:
     run = recorded(tmp_path / "runs", "hard")
     result = subprocess.run(
         [sys.executable, "-m", "distprompt_tui", "report", str(run.path)],
@@ -60,7 +60,7 @@ def test_characters_that_the_encoding_lacks_are_replaced(environment: dict[str, 
     "arguments",
     ["--runs-dir . runs", "--ascii attach", "runs --runs-dir . list", "--fps 2 doctor", "--version presets"],
 )
-def test_options_before_a_command_are_refused(arguments: str) -> None:
+def test_options_before_a_command_are_errors(arguments: str) -> None:
     result = shell(f"$D {arguments}")
     (line,) = result.stderr.splitlines()
     assert "before a command has no effect" in line
@@ -68,7 +68,7 @@ def test_options_before_a_command_are_refused(arguments: str) -> None:
 
 
 @pytest.mark.parametrize("term", ["dumb", "unknown", ""])
-def test_the_app_is_refused_on_a_terminal_that_cannot_be_drawn_on(term: str, tmp_path: Path) -> None:
+def test_app_rejects_an_unsupported_terminal(term: str, tmp_path: Path) -> None:
     run = recorded(tmp_path / "runs")
     for arguments in ("", f"attach {run.path}", "--preset outlier"):
         result = shell(f'script -qec "$D {arguments}" /dev/null', TERM=term)
@@ -92,7 +92,7 @@ def test_the_app_is_refused_on_a_terminal_that_cannot_be_drawn_on(term: str, tmp
         ({"LANG": "en_US.UTF-8@euro"}, True),
     ],
 )
-def test_the_locale_that_the_user_set_decides(environment: dict[str, str], expected: bool) -> None:
+def test_locale_determines_utf8(environment: dict[str, str], expected: bool) -> None:
     clean = {name: value for name, value in os.environ.items() if name not in ("LC_ALL", "LC_CTYPE", "LANG")}
     code = "from distprompt_tui.text.encoding import locale_is_utf8; print(locale_is_utf8())"
     found = subprocess.run(

@@ -1,4 +1,4 @@
-"""Paths and names that a person gives: whatever they are, one clear line, and nothing lost."""
+"""Unusual paths and names from the user give one clear line and lose no data."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ NASTY = {
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with all kinds of odd files."""
+    """A working directory with unusual files."""
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "file").write_text("text")
     (tmp_path / "dangling").symlink_to("nowhere")
@@ -91,12 +91,12 @@ COMMANDS = {
 
 
 LIKE_A_HUB_NAME = ("below a loop", "below a file", "below a file, no ending")
-"""A sweep with such a model begins: only the hub can say that there is none."""
+"""A run or sweep with this model starts, because only the hub can report that it does not exist."""
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.usefixtures("folder")
-def test_a_name_that_is_no_good_is_one_line_and_exit_code_2_or_3(command: str) -> None:
+def test_invalid_name_is_one_line_and_exit_code_2_or_3(command: str) -> None:
     for kind, name in NASTY.items():
         if kind in LIKE_A_HUB_NAME and command in ("sweep's model", "run's model"):
             continue
@@ -119,7 +119,7 @@ def test_any_string_is_a_name_or_one_error(name: str) -> None:
 
 
 def distprompt_of_nobody(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command as a user of whom no home folder is known."""
+    """Run the command as a user without a known home folder."""
     code = "import pwd\ndef unknown(_): raise KeyError\npwd.getpwuid = unknown\n"
     code += "from distprompt_tui.cli import main\nmain()"
     kept = {name: value for name, value in os.environ.items() if name not in ("HOME", "DISTPROMPT_HOME")}
@@ -133,7 +133,7 @@ def distprompt_of_nobody(*arguments: str, **environment: str) -> subprocess.Comp
     )
 
 
-def test_distprompt_home_is_enough_where_no_home_folder_is_known(tmp_path: Path) -> None:
+def test_distprompt_home_replaces_an_unknown_home(tmp_path: Path) -> None:
     for command in (["paths"], ["presets"], ["models"], ["runs", "list"], ["doctor"]):
         found = distprompt_of_nobody(*command, DISTPROMPT_HOME=str(tmp_path))
         assert (found.returncode, found.stderr) == (0, "")
@@ -144,13 +144,13 @@ def test_distprompt_home_is_enough_where_no_home_folder_is_known(tmp_path: Path)
 
 
 def unusable_homes(folder: Path) -> dict[str, str]:
-    """Places that cannot hold the program's files, whoever asks."""
+    """Make paths that cannot hold the program's files, even for root."""
     (folder / "a-file").write_text("")
     (folder / "link").symlink_to(folder / "nowhere" / "x")
     return {"a file": str(folder / "a-file"), "a dangling link": str(folder / "link"), "a system's": "/proc/x"}
 
 
-def test_a_home_that_cannot_be_written_is_advice_or_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unwritable_home_gives_advice_or_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gguf = tmp_path / "x.gguf"
     gguf.write_bytes(b"GGUF")
     for home in unusable_homes(tmp_path).values():
@@ -164,7 +164,7 @@ def test_a_home_that_cannot_be_written_is_advice_or_one_line(tmp_path: Path, mon
         assert find_model(str(gguf)).status == "installed"
 
 
-def test_what_a_user_names_is_written_into_whatever_it_is(tmp_path: Path) -> None:
+def test_write_out_keeps_links_and_permissions(tmp_path: Path) -> None:
     kept = tmp_path / "kept"
     kept.write_bytes(b"old, and longer than the new one")
     kept.chmod(0o640)
@@ -194,7 +194,7 @@ def test_what_a_user_names_is_written_into_whatever_it_is(tmp_path: Path) -> Non
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
-def test_pipes_and_devices_are_written_into(tmp_path: Path) -> None:
+def test_write_out_to_pipes_and_devices(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.csv"
     os.mkfifo(pipe)
     writer = threading.Thread(target=write_out, args=(pipe, b"x" * 100_000))
@@ -212,7 +212,7 @@ def test_pipes_and_devices_are_written_into(tmp_path: Path) -> None:
             write_out(place, b"x")
 
 
-def test_standard_output_is_written_into_where_it_is_a_file(tmp_path: Path) -> None:
+def test_write_out_to_standard_output(tmp_path: Path) -> None:
     code = "from pathlib import Path; from distprompt_tui.storage.safe_io import write_out; print('before')\n"
     code += "write_out(Path('/dev/stdout'), b'table'); print(' after')"
     with (tmp_path / "out").open("wb") as out:
@@ -220,7 +220,7 @@ def test_standard_output_is_written_into_where_it_is_a_file(tmp_path: Path) -> N
     assert (tmp_path / "out").read_text() == "before\ntable after\n"
 
 
-def test_a_model_file_is_known_by_its_content_and_a_folder_names_what_was_meant(folder: Path) -> None:
+def test_model_files_are_recognized_by_content_and_folders_give_hints(folder: Path) -> None:
     for name in ("blob", "X.GGUF"):
         (folder / name).write_bytes(b"GGUF....")
         assert find_model(f"./{name}").status == "installed"

@@ -1,4 +1,4 @@
-"""A sweep's folder with made-up rows and results, as if it had been carried out."""
+"""Sweep directories with made-up rows and results."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from distprompt_tui.sweeps.tasks import SearchOutcome, SweepSearch, all_searches
 from tests.sweeps.factories import LN_V, hump, row
 
 NASTY = "<script>alert('\u202e&\"')</script>\n\x1b[31m"
-"""A token's string that must not be taken for markup, and holds what no terminal should be sent."""
+"""A token that contains markup and terminal control characters."""
 
 Divergence = Callable[[SweepSearch], float]
 
 
 def example_sweep(**fields: Any) -> Sweep:
-    """A small sweep of the first finding; fields replaced."""
+    """Make a small sweep of the first finding with some fields replaced."""
     grid: dict[str, Any] = {
         "name": "made-up",
         "title": "Made up & <b>nothing else</b>",
@@ -36,7 +36,7 @@ def example_sweep(**fields: Any) -> Sweep:
 
 
 def easier(search: SweepSearch) -> float:
-    """A hump; outliers and a language model's targets are a third of it."""
+    """Return a hump over entropy, a third of it for outlier and lm targets."""
     curve = hump(search.entropy_asked or 3.0)
     return curve / 3 if search.spec.target.family in ("outlier", "lm") else curve
 
@@ -48,7 +48,7 @@ def carried_out(
     refuse: Callable[[SweepSearch], bool] = lambda search: False,
     with_limits: bool = True,
 ) -> SweepDirectory:
-    """Write a row and a result for each search of a sweep that is not refused."""
+    """Write a row and a result for each search with a valid target."""
     directory = make_directory(sweep, folder)
     SweepWriter(directory).commit(outcomes(sweep, divergence, refuse, with_limits))
     cost = Cost(method="soft", model="smollm2", length=10, searches=6, seconds=61.0, peak_bytes=3 << 30)
@@ -62,7 +62,7 @@ def outcomes(
     refuse: Callable[[SweepSearch], bool] = lambda search: False,
     with_limits: bool = True,
 ) -> list[SearchOutcome]:
-    """How each search of a sweep ended."""
+    """Make the outcome of each search of a sweep."""
     generator = np.random.default_rng(0)
     made = []
     for search in all_searches(sweep):

@@ -1,4 +1,4 @@
-"""Figures for papers: what they need, and that they are drawn."""
+"""Figures for papers and their dependency."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PNG = b"\x89PNG\r\n\x1a\n"
 def test_each_setting_has_a_png_and_an_svg(
     tmp_path: Path, entropies: tuple[float, ...], axis: str, with_limits: bool
 ) -> None:
-    """Curves over the entropy; bars where there is one."""
+    """Curves over the entropy; bars for a single entropy."""
     sweep = example_sweep(methods=["soft"], entropies=entropies)
     report = report_sweep(carried_out(sweep, tmp_path, with_limits=with_limits))
     png, svg = write_figures(report, tmp_path / "figures")
@@ -31,10 +31,10 @@ def test_each_setting_has_a_png_and_an_svg(
     assert axis in text
     first = svg.read_bytes()
     write_figures(report, tmp_path / "figures")
-    assert svg.read_bytes() == first  # the same figure is the same file
+    assert svg.read_bytes() == first  # equal figures give equal files
 
 
-def test_without_matplotlib_one_line_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_matplotlib_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     report = report_sweep(carried_out(example_sweep(methods=["soft"]), tmp_path))
     with pytest.raises(DistPromptError, match=r"pip install 'distprompt-tui\[figures\]'"):

@@ -1,4 +1,4 @@
-"""Pages are whole, well nested, need nothing else, and take no token for markup."""
+"""Pages are complete, well nested and self-contained, and escape tokens."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ THREE = [
 
 
 class Structure(HTMLParser):
-    """Counts elements, and fails where one is closed that is not open."""
+    """Counts elements, and fails on an end tag without a start tag."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Structure(HTMLParser):
 
 
 def checked(page: str) -> Structure:
-    """The structure of a page that is whole and needs nothing else."""
+    """Return the structure of a page; fail unless it is complete and self-contained."""
     found = Structure(page)
     assert found.open == []
     assert {"html": 1, "head": 1, "body": 1, "title": found.seen["title"], "h1": 1}.items() <= found.seen.items()
@@ -73,7 +73,7 @@ def page_of(directory: SweepDirectory) -> Structure:
     return checked(sweep_page(report_sweep(directory), directory.read_result))
 
 
-def test_a_sweeps_page_has_all_its_parts(tmp_path: Path) -> None:
+def test_sweep_page_has_all_parts(tmp_path: Path) -> None:
     found = page_of(carried_out(example_sweep(), tmp_path, refuse=lambda search: search.target_index == 5))
     for part in ("✓ supported", "moderate − ", "All points", "best", "median", "worst", "out of reach <here>", "1:01"):
         assert part in found.text
@@ -87,24 +87,24 @@ def test_a_sweeps_page_has_all_its_parts(tmp_path: Path) -> None:
 def test_one_target_one_entropy_and_three_series(tmp_path: Path, with_limits: bool) -> None:
     sweep = example_sweep(finding="lm-targets", series=THREE, texts=["a"], targets=1, entropies=[3.0])
     found = page_of(carried_out(sweep, tmp_path, with_limits=with_limits))
-    assert found.text.count("one target alone gives no interval") == 2
+    assert found.text.count("a single target gives no interval") == 2
     assert ("head optimum —" in found.text) is not with_limits
 
 
-def test_nothing_done_and_no_finding(tmp_path: Path) -> None:
-    assert "no results to test it on" in page_of(carried_out(example_sweep(), tmp_path, refuse=lambda _: True)).text
+def test_page_without_rows_or_finding(tmp_path: Path) -> None:
+    assert "There are no results yet" in page_of(carried_out(example_sweep(), tmp_path, refuse=lambda _: True)).text
     assert "Findings" not in page_of(carried_out(example_sweep(finding=None), tmp_path)).text
 
 
-def test_a_result_that_is_gone_leaves_its_numbers(tmp_path: Path) -> None:
+def test_page_without_result_files_has_the_numbers(tmp_path: Path) -> None:
     directory = carried_out(example_sweep(), tmp_path)
     for file in directory.results.iterdir():
         file.unlink()
-    assert page_of(directory).text.count("Its prompt was not kept.") == 6
+    assert page_of(directory).text.count("The prompt was not stored.") == 6
 
 
 @pytest.mark.parametrize("method", ["soft", "hard"])
-def test_a_runs_page(tiny_folders: dict[str, Path], tmp_path: Path, method: str) -> None:
+def test_run_page(tiny_folders: dict[str, Path], tmp_path: Path, method: str) -> None:
     run = searched(tiny_folders["llama"], tmp_path, search={"method": method, "length": 4}, budget={"steps": 4})
     report = report_run(run)
     found = checked(run_page(report))
@@ -115,12 +115,12 @@ def test_a_runs_page(tiny_folders: dict[str, Path], tmp_path: Path, method: str)
     assert 'method = "' + method in found.text
 
 
-def test_a_run_without_a_result_has_no_report(tmp_path: Path) -> None:
+def test_run_without_a_result_has_no_report(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError, match="no result yet"):
         report_run(create_run(RunSpec(target=Uniform()), tmp_path))
 
 
-def test_markup_escapes_what_is_not_markup() -> None:
+def test_element_escapes_text() -> None:
     made = element("p", "<b>", Markup("<i></i>"), ["&", "x"], class_="a", title='"<', data_x=1.50, hidden=None)
     assert made == '<p class="a" title="&quot;&lt;" data-x="1.5">&lt;b&gt;<i></i>&amp;x</p>'
     assert element("br") == "<br>"

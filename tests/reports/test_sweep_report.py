@@ -1,4 +1,4 @@
-"""What a sweep's report says, in the terminal and through the command, on made-up rows."""
+"""Reports of sweeps with made-up rows, in the terminal and from the command."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ OUTLIERS = [
 
 
 def printed(directory: SweepDirectory, width: int = 100) -> str:
-    """The report as a terminal without colours shows it."""
+    """Return the report for a terminal without colours."""
     file = io.StringIO()
     print_sweep_report(Console(file=file, width=width, force_terminal=False), report_sweep(directory))
     return file.getvalue()
 
 
-def test_it_has_findings_curves_points_and_what_was_refused(tmp_path: Path) -> None:
+def test_report_has_findings_curves_points_and_failures(tmp_path: Path) -> None:
     directory = carried_out(example_sweep(), tmp_path, refuse=lambda search: search.entropy_asked == 10.5)
     text = printed(directory)
     assert text.count("✓ supported") + text.count("✗ not supported") + text.count("? inconclusive") == 2
     assert "smollm2, soft, 10 vectors: vanilla" in text
     assert "moderate − highest" in text
-    assert "of it is the output layer's" in text
+    assert "is due to the output layer" in text
     assert "o vanilla   · head optimum of each" in text
     assert "no result for 12 searches: the entropy is out of reach <here>" in text
     assert "48 of 60 searches" in text
     assert "\x1b" not in text
 
 
-def test_without_head_optima_nothing_is_split(tmp_path: Path) -> None:
+def test_report_without_head_optima_has_no_split(tmp_path: Path) -> None:
     text = printed(carried_out(example_sweep(), tmp_path, with_limits=False))
     assert text.count("✓ supported") == 2
     assert text.count("no head optimum on this model: not split") == 2
 
 
-def test_a_finding_that_does_not_hold_is_said_not_to(tmp_path: Path) -> None:
+def test_finding_that_is_not_supported(tmp_path: Path) -> None:
     sweep = example_sweep(finding="outliers", series=OUTLIERS, entropies=[3.0, 6.0])
     hard = carried_out(sweep, tmp_path, lambda search: 3.0 if search.spec.target.family == "outlier" else 1.0)
     text = printed(hard)
@@ -58,14 +58,14 @@ def test_a_finding_that_does_not_hold_is_said_not_to(tmp_path: Path) -> None:
     assert "(at 3 −" in text
 
 
-def test_a_sweep_that_has_only_begun_has_a_report(tmp_path: Path) -> None:
+def test_started_sweep_has_a_report(tmp_path: Path) -> None:
     directory = carried_out(example_sweep(), tmp_path, refuse=lambda search: True)
-    assert "not tested: there are no results to test it on yet" in printed(directory)
+    assert "not tested: there are no results yet" in printed(directory)
     once = carried_out(example_sweep(targets=1, entropies=[3.0]), tmp_path)
-    assert "three entropies are needed, results are there for 1" in printed(once)
+    assert "needs results at three entropies, has 1" in printed(once)
 
 
-def test_a_finding_on_a_part_is_not_the_last_word(tmp_path: Path) -> None:
+def test_finding_on_a_part_is_preliminary(tmp_path: Path) -> None:
     """The hard search's results at the two highest entropies are missing: its curve only rises."""
     whole = report_sweep(carried_out(example_sweep(), tmp_path / "whole"))
     assert [result.word for result in whole.findings] == ["supported", "supported"]
@@ -74,13 +74,13 @@ def test_a_finding_on_a_part_is_not_the_last_word(tmp_path: Path) -> None:
     assert [(result.word, result.missing) for result in findings] == [("supported", 0), ("not supported so far", 12)]
 
 
-def test_no_finding_no_finding(tmp_path: Path) -> None:
+def test_sweep_without_finding(tmp_path: Path) -> None:
     text = printed(carried_out(example_sweep(finding=None), tmp_path))
-    assert "hold" not in text
+    assert "Claim" not in text
     assert "smollm2, soft, 10 vectors" in text
 
 
-def test_examples_are_the_best_the_median_and_the_worst() -> None:
+def test_examples_are_best_median_and_worst() -> None:
     setting = SearchConfig("soft", "toy", 10)
     rows = [row(kl=kl, target_index=index) for index, kl in enumerate((3.0, 1.0, 2.0, 5.0, 4.0))]
     chosen = examples_of([*rows, replace(rows[0], model="other", kl=0.0)], setting)
@@ -90,7 +90,7 @@ def test_examples_are_the_best_the_median_and_the_worst() -> None:
     assert examples_of([], setting) == []
 
 
-def test_the_command_prints_and_writes_all_forms(tmp_path: Path) -> None:
+def test_command_prints_and_writes_all_formats(tmp_path: Path) -> None:
     directory = carried_out(example_sweep(), tmp_path / "sweeps")
     page, table, figures = tmp_path / "page.html", tmp_path / "table.csv", tmp_path / "figures"
     end = distprompt(
@@ -115,7 +115,7 @@ def test_the_command_prints_and_writes_all_forms(tmp_path: Path) -> None:
         (["report", "made-up", "--html", "/nowhere/page.html"], 2, "/nowhere/page.html cannot be written"),
     ],
 )
-def test_mistakes_are_one_clear_line(arguments: list[str], exit_code: int, expected: str, tmp_path: Path) -> None:
+def test_errors_are_one_line(arguments: list[str], exit_code: int, expected: str, tmp_path: Path) -> None:
     carried_out(example_sweep(targets=1, methods=["soft"]), tmp_path / "sweeps")
     end = distprompt(*arguments, DISTPROMPT_HOME=str(tmp_path))
     assert end.returncode == exit_code

@@ -133,10 +133,10 @@ def test_a_returned_command_leaves_no_process(preset: Path, tmp_path: Path) -> N
     assert (going.returncode, worker_pid(run), summarise(run).state) == (130, None, "stopped")
     assert done("runs", "stop", run.name) == (
         2,
-        f"distprompt-tui: {run.name} is not running (stopped): there is nothing to stop",
+        f"distprompt-tui: {run.name} is not running (stopped)",
     )
     exit_code, said = done("runs", "resume", run.name)
-    assert (exit_code, "goes on in the background" in said) == (0, True)
+    assert (exit_code, "continues in the background" in said) == (0, True)
     assert done("runs", "stop", run.name) == (0, "stopped")
     assert worker_pid(run) is None
     assert done("runs", "delete", run.name, "--yes")[0] == 0
@@ -146,4 +146,4 @@ def test_a_returned_command_leaves_no_process(preset: Path, tmp_path: Path) -> N
     assert (worker_pid(run), summarise(run).state) == (None, "budget")
     exit_code, said = done("runs", "resume", run.name)
     assert exit_code == 2
-    assert said.startswith(f"distprompt-tui: {run.name} has ended (budget): there is nothing left to do")
+    assert said.startswith(f"distprompt-tui: {run.name} has ended (budget); only a stopped, failed")

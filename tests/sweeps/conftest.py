@@ -1,4 +1,4 @@
-"""A small sweep of tiny models, its file, and its rows as an uninterrupted run of the command gives them."""
+"""A small sweep of tiny models, and its directory after an uninterrupted run of the command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from distprompt_tui.sweeps.results import ResultRow
 from distprompt_tui.sweeps.sweep_spec import Sweep
 
 TIMED = ("seconds",)
-"""What differs between two sweeps of the same grid."""
+"""Fields that differ between two sweeps of the same grid."""
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +46,7 @@ def tiny_sweep(tiny_folders: dict[str, Path]) -> Sweep:
 
 @pytest.fixture(scope="session")
 def whole(tiny_sweep: Sweep, tmp_path_factory: pytest.TempPathFactory) -> SweepDirectory:
-    """The small sweep, done in one go by the command."""
+    """The directory of the small sweep after an uninterrupted run."""
     home = tmp_path_factory.mktemp("whole")
     end = start(tiny_sweep, home)
     _, err = end.communicate()
@@ -55,7 +55,7 @@ def whole(tiny_sweep: Sweep, tmp_path_factory: pytest.TempPathFactory) -> SweepD
 
 
 def start(sweep: Sweep, home: Path, *options: str) -> subprocess.Popen[str]:
-    """The command on a sweep, in a session of its own; its sweeps lie under `home`."""
+    """Start the command on a sweep in a new session, with `home` as DISTPROMPT_HOME."""
     file = home / "asked.toml"
     fields = sweep.model_dump(mode="json", exclude_unset=True)
     file.write_text(tomli_w.dumps(fields), encoding="utf-8")
@@ -70,11 +70,11 @@ def start(sweep: Sweep, home: Path, *options: str) -> subprocess.Popen[str]:
 
 
 def only_sweep(home: Path) -> SweepDirectory:
-    """The one folder of a sweep under a home."""
+    """Return the only sweep directory under a home."""
     (path,) = (home / "sweeps").iterdir()
     return SweepDirectory(path)
 
 
 def untimed(rows: list[ResultRow]) -> list[dict[str, Any]]:
-    """Rows without what differs between two sweeps of the same grid."""
+    """Return rows without the fields in `TIMED`."""
     return [{name: value for name, value in vars(row).items() if name not in TIMED} for row in rows]

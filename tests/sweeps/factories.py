@@ -1,4 +1,4 @@
-"""Rows that no search has given: made up, for tests of what is done with rows."""
+"""Made-up rows for tests of the evaluation."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ PLAIN = ResultRow(
 
 
 def row(**fields: Any) -> ResultRow:
-    """A row with some fields changed; its key says all that a key stands for."""
+    """Make a row with some fields replaced, and a key from the fields that identify a search."""
     made = replace(PLAIN, **fields)
     parts = (made.model, made.series, made.method, made.length, made.entropy_asked, made.target_index, made.seed)
     return replace(made, key=" ".join(map(str, parts)))
 
 
 def hump(entropy: float) -> float:
-    """A divergence that is largest in the middle."""
+    """Return a divergence that is largest at moderate entropy."""
     return 4 * float(np.exp(-(((entropy - 6) / 2.5) ** 2)))
 
 
@@ -58,7 +58,7 @@ def rows(
     seed: int = 0,
     **fields: Any,
 ) -> list[ResultRow]:
-    """A series: a curve of the divergence by entropy, with noise; `head_share` of it is the head optimum's."""
+    """Make rows of a series from a curve over entropy, with noise; `head_share` of the curve is the head optimum."""
     generator = np.random.default_rng(seed)
     made = []
     for asked in entropies:

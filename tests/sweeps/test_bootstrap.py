@@ -1,4 +1,4 @@
-"""Means with bootstrap intervals: against scipy, on data whose mean is known, and what must not change them."""
+"""Bootstrap intervals against SciPy, on data with a known mean, and their invariances."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NATS = st.floats(-20, 20, allow_nan=False, width=32)
 TABLES = arrays(np.float64, st.tuples(st.integers(2, 12), st.integers(1, 5)), elements=NATS)
 
 
-def test_it_is_scipys_percentile_bootstrap_at_the_expanded_level() -> None:
+def test_mean_matches_scipys_percentile_bootstrap_at_the_expanded_level() -> None:
     values = np.random.default_rng(0).exponential(size=12)
     ours = mean(values)
     level = 1 - 2 * expanded_tail(len(values))
@@ -27,7 +27,7 @@ def test_it_is_scipys_percentile_bootstrap_at_the_expanded_level() -> None:
     assert (ours.low, ours.high) == pytest.approx(tuple(theirs), abs=0.1 * spread)  # far tails of two draws of 10,000
 
 
-def test_a_sum_of_columns_is_scipys_paired_bootstrap() -> None:
+def test_sum_of_columns_matches_scipys_paired_bootstrap() -> None:
     columns = np.random.default_rng(0).normal([0, 1, 3], size=(9, 3))
     weights = np.array([-1.0, 0.5, 0.5])
     ours = average(columns, weights)
@@ -46,13 +46,13 @@ def test_a_sum_of_columns_is_scipys_paired_bootstrap() -> None:
 
 
 @pytest.mark.parametrize("count", [2, 6, 10, 30])
-def test_the_tails_are_those_of_students_t(count: int) -> None:
+def test_tails_match_students_t(count: int) -> None:
     wide = np.sqrt(count / (count - 1)) * scipy.stats.t.ppf(0.975, count - 1)
     assert expanded_tail(count) == pytest.approx(scipy.stats.norm.cdf(-wide), rel=1e-9)
 
 
 @pytest.mark.parametrize("count", [6, 10, 20])
-def test_the_interval_covers_the_mean_nineteen_times_in_twenty(count: int) -> None:
+def test_interval_covers_the_mean_in_95_percent(count: int) -> None:
     generator = np.random.default_rng(count)
     found = [mean(generator.normal(2.0, 1.0, size=count)) for _ in range(200)]
     covered = sum(each is not None and each.low <= 2.0 <= each.high for each in found)  # type: ignore[operator]
@@ -60,7 +60,7 @@ def test_the_interval_covers_the_mean_nineteen_times_in_twenty(count: int) -> No
 
 
 @given(TABLES)
-def test_the_opposite_values_have_the_opposite_interval(values: np.ndarray) -> None:
+def test_negated_values_have_the_negated_interval(values: np.ndarray) -> None:
     weights = np.linspace(1, 2, values.shape[1])
     one, other = average(values, weights), average(-values, weights)
     assert one is not None
@@ -70,7 +70,7 @@ def test_the_opposite_values_have_the_opposite_interval(values: np.ndarray) -> N
 
 
 @given(TABLES, NATS, st.floats(0.125, 8, width=32))
-def test_it_moves_and_stretches_with_the_values(values: np.ndarray, shift: float, scale: float) -> None:
+def test_interval_shifts_and_scales_with_the_values(values: np.ndarray, shift: float, scale: float) -> None:
     weights = np.full(values.shape[1], 1 / values.shape[1])
     plain, moved = average(values, weights), average(scale * values + shift, weights)
     assert plain is not None
@@ -79,7 +79,7 @@ def test_it_moves_and_stretches_with_the_values(values: np.ndarray, shift: float
     assert [moved.value, moved.low, moved.high] == pytest.approx(ends, abs=1e-6)
 
 
-def test_a_target_that_misses_a_column_counts_in_the_others() -> None:
+def test_target_with_a_missing_column_counts_in_the_others() -> None:
     values = np.array([[1.0, 5.0], [3.0, np.nan], [np.nan, 7.0], [np.nan, np.nan]])
     found = average(values, np.array([-1.0, 1.0]))
     assert found is not None
@@ -88,7 +88,7 @@ def test_a_target_that_misses_a_column_counts_in_the_others() -> None:
     assert found.low is not None
 
 
-def test_one_target_gives_no_interval_and_none_gives_nothing() -> None:
+def test_one_target_has_no_interval_and_no_target_has_no_mean() -> None:
     found = mean(np.array([3.0]))
     assert found is not None
     assert (found.value, found.low, found.high, found.outcome) == (3.0, None, None, "inconclusive")

@@ -1,4 +1,4 @@
-"""Findings on made-up rows whose effects are known."""
+"""Findings on made-up rows with known effects."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def only(found: list[FindingResult]) -> FindingResult:
 
 
 def lm_sweep(own: float = 1.0, dealt: float = 3.0, vanilla: float = 4.0, **fields: object) -> list[ResultRow]:
-    """A language model's targets, the same dealt to other tokens, and vanilla ones, at two entropies."""
+    """Make rows of lm, shuffled and vanilla targets at two entropies."""
     made = []
     for series, family, kl in (("own", "lm", own), ("own dealt", "shuffled", dealt), ("vanilla", "vanilla", vanilla)):
         made += rows(lambda h, kl=kl: kl, (2.0, 4.0), series=series, family=family, **fields)  # type: ignore[misc, arg-type]
     return made
 
 
-def test_the_hump_holds_and_its_size_is_the_moderate_mean_above_the_higher_end() -> None:
+def test_hump_is_supported_with_the_moderate_mean_above_the_higher_end() -> None:
     result = only(evaluate_finding(rows(hump, noise=0.01), "entropy", {}))
     moderate = (hump(3.0) + hump(6.0) + hump(8.0)) / 3
     effect = result.effect("kl")
@@ -42,20 +42,20 @@ def test_the_hump_holds_and_its_size_is_the_moderate_mean_above_the_higher_end()
     assert result.caveat == ""
 
 
-def test_noise_alone_is_no_hump_and_a_hollow_is_the_contrary() -> None:
+def test_noise_is_not_a_hump_and_a_hollow_is_not_supported() -> None:
     flat = [only(evaluate_finding(rows(lambda h: 1.0, seed=seed), "entropy", {})).outcome for seed in range(40)]
     assert "supported" not in flat
     assert flat.count("inconclusive") >= 32
     assert only(evaluate_finding(rows(lambda h: 4 - hump(h)), "entropy", {})).outcome == "not supported"
 
 
-def test_a_rise_to_one_end_is_no_hump_although_the_middle_is_above_the_other() -> None:
+def test_rise_to_one_end_is_not_a_hump() -> None:
     result = only(evaluate_finding(rows(lambda h: h), "entropy", {}))
     assert [contrast.kl.outcome for contrast in result.contrasts] == ["supported", "not supported"]
     assert result.outcome == "not supported"
 
 
-def test_the_split_adds_up_and_names_the_output_layers_share() -> None:
+def test_split_adds_up_and_gives_the_output_layers_share() -> None:
     contrast = only(evaluate_finding(rows(hump, head_share=0.8), "entropy", {})).binding_contrast
     assert contrast is not None
     assert contrast.head_optimum is not None
@@ -64,7 +64,7 @@ def test_the_split_adds_up_and_names_the_output_layers_share() -> None:
     assert contrast.share == pytest.approx(0.8, abs=0.03)
 
 
-def test_without_head_optima_there_is_a_finding_and_no_split() -> None:
+def test_finding_without_head_optima_has_no_split() -> None:
     result = only(evaluate_finding(rows(hump, head_share=None), "entropy", {}))
     assert result.outcome == "supported"
     assert result.effect("head_optimum") is result.effect("excess") is None
@@ -72,7 +72,7 @@ def test_without_head_optima_there_is_a_finding_and_no_split() -> None:
     assert result.binding_contrast.share is None
 
 
-def test_with_some_head_optima_the_split_is_of_the_searches_that_have_one() -> None:
+def test_split_uses_the_searches_with_a_head_optimum() -> None:
     made = rows(hump, noise=0)
     some = [replace(each, head_optimum=None) if each.target_index == 0 else each for each in made]
     contrast = only(evaluate_finding(some, "entropy", {})).binding_contrast
@@ -82,17 +82,17 @@ def test_with_some_head_optima_the_split_is_of_the_searches_that_have_one() -> N
     assert contrast.share == pytest.approx(0.9)
 
 
-def test_a_point_that_was_refused_is_not_there_and_two_entropies_are_too_few() -> None:
+def test_two_entropies_are_too_few() -> None:
     result = only(evaluate_finding(rows(hump, (0.5, 6.0)), "entropy", {}))
     assert result.outcome == "not tested"
     assert "three entropies" in result.untested_reason
     assert only(evaluate_finding(rows(hump, (0.5, 6.0, 10.5)), "entropy", {})).outcome == "supported"
 
 
-def test_one_target_says_that_it_gives_no_interval() -> None:
+def test_few_targets_have_a_caveat() -> None:
     result = only(evaluate_finding(rows(hump, targets=1), "entropy", {}))
     assert result.outcome == "inconclusive"
-    assert result.caveat == "one target alone gives no interval"
+    assert result.caveat == "a single target gives no interval"
     assert "from 3 targets" in only(evaluate_finding(rows(hump, targets=3), "entropy", {})).caveat
 
 
@@ -107,7 +107,7 @@ def test_outliers_are_paired_by_entropy_and_target() -> None:
     assert all(contrast.kl.value == pytest.approx(0.5) for _, contrast in result.by_entropy)
 
 
-def test_only_pairs_count_where_one_side_has_fewer() -> None:
+def test_only_pairs_count() -> None:
     hard = rows(lambda h: 5.0, noise=0, targets=10)
     easy = rows(lambda h: 4.0, (3.0, 6.0), noise=0, targets=7, series="one", family="outlier")
     result = only(evaluate_finding([*hard, *easy], "outliers", {}))
@@ -117,7 +117,7 @@ def test_only_pairs_count_where_one_side_has_fewer() -> None:
     assert [asked for asked, _ in result.by_entropy] == [3.0, 6.0]
 
 
-def test_each_model_and_method_has_its_own_finding() -> None:
+def test_findings_are_separate_for_each_model_and_method() -> None:
     made = rows(lambda h: 5.0) + rows(lambda h: 4.0, series="one", family="outlier")
     made += [replace(each, model="other", kl=9.0 if each.family == "outlier" else 5.0) for each in made]
     found = {result.setting.model: result.outcome for result in evaluate_finding(made, "outliers", {})}
@@ -132,19 +132,19 @@ def test_lm_targets_must_be_easier_than_both_controls() -> None:
     assert only(evaluate_finding(lm_sweep(dealt=0.5), "lm-targets", SOURCES)).outcome == "not supported"
 
 
-def test_an_lm_target_is_held_against_its_own_probabilities_dealt_anew() -> None:
+def test_lm_targets_are_compared_with_their_own_shuffled_probabilities() -> None:
     made = lm_sweep() + rows(lambda h: 9.0, (2.0, 4.0), series="other dealt", family="shuffled")
     assert only(evaluate_finding(made, "lm-targets", SOURCES)).effect("kl").value == pytest.approx(2.0, abs=0.1)  # type: ignore[union-attr]
 
 
-def test_a_control_that_is_missing_is_named() -> None:
+def test_missing_control_is_named() -> None:
     made = [each for each in lm_sweep() if each.family != "shuffled"]
     result = only(evaluate_finding(made, "lm-targets", SOURCES))
     assert result.outcome == "not tested"
     assert "shuffled" in result.untested_reason
 
 
-def test_targets_that_are_taken_as_they_come_are_pairs_too() -> None:
+def test_targets_with_their_own_entropy_are_paired() -> None:
     made = rows(lambda h: 1.0, (None,), series="one", family="outlier") + rows(lambda h: 2.0, (None,))
     result = only(evaluate_finding(made, "outliers", {}))
     assert [asked for asked, _ in result.by_entropy] == [None]
@@ -153,13 +153,13 @@ def test_targets_that_are_taken_as_they_come_are_pairs_too() -> None:
 
 @settings(max_examples=10)
 @given(st.randoms(use_true_random=False))
-def test_the_order_of_the_rows_changes_nothing(order: random.Random) -> None:
+def test_findings_do_not_depend_on_the_order_of_rows(order: random.Random) -> None:
     made = lm_sweep(targets=4)
     shuffled = order.sample(made, len(made))
     assert evaluate_finding(shuffled, "lm-targets", SOURCES) == evaluate_finding(made, "lm-targets", SOURCES)
 
 
-def test_seeds_of_a_target_are_one_result_of_it() -> None:
+def test_seeds_of_a_target_are_averaged() -> None:
     made = [
         replace(each, kl=each.kl + offset, seed=seed)
         for each in rows(hump, targets=3)
@@ -171,7 +171,7 @@ def test_seeds_of_a_target_are_one_result_of_it() -> None:
     assert (twice.value, twice.low, twice.targets) == pytest.approx((once.value, once.low, 3))
 
 
-def test_a_finding_goes_into_json_and_says_what_it_is_of() -> None:
+def test_finding_is_json_compatible_with_its_configuration() -> None:
     found = json.loads(json.dumps(as_dict(only(evaluate_finding(lm_sweep(), "lm-targets", SOURCES))), allow_nan=False))
     assert (found["model"], found["method"], found["length"], found["series"]) == ("toy", "soft", 10, "own")
     assert found["outcome"] == "supported"
@@ -182,7 +182,7 @@ def test_a_finding_goes_into_json_and_says_what_it_is_of() -> None:
     assert (untested["outcome"], untested["kl"]) == ("not tested", None)
 
 
-def test_a_row_alone_is_no_reason_to_fall_over() -> None:
+def test_single_row_is_not_tested() -> None:
     for finding in ("entropy", "outliers", "lm-targets"):
         assert all(result.outcome == "not tested" for result in evaluate_finding([row()], finding, {}))  # type: ignore[arg-type]
         assert evaluate_finding([], finding, {}) == []  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The three findings as they ship, and a report of a sweep that was really carried out."""
+"""The three shipped findings, and the report of a real sweep."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FINDINGS = ("finding-entropy", "finding-outliers", "finding-lm-targets")
 
 
 def made_up_row(search: SweepSearch) -> SearchOutcome:
-    """A row for a search, its divergence by target alone."""
+    """Make a row for a search; its divergence depends on the target alone."""
     family = search.spec.target.family
     fields = search.model_dump(include={"series", "entropy_asked", "target_index", "seed"})
     kl = {"vanilla": 4.0, "shuffled": 3.0}.get(family, 1.0) + 0.01 * search.target_index
@@ -34,7 +34,7 @@ def made_up_row(search: SweepSearch) -> SearchOutcome:
 
 @pytest.mark.parametrize("quick", [True, False])
 @pytest.mark.parametrize("name", FINDINGS)
-def test_a_shipped_finding_tests_its_claim_with_enough_targets(name: str, quick: bool, tmp_path: Path) -> None:
+def test_shipped_findings_have_enough_targets(name: str, quick: bool, tmp_path: Path) -> None:
     sweep = load_sweep(name)
     sweep = sweep.with_quick_overrides() if quick else sweep
     assert sweep.methods == ("soft", "hard")
@@ -49,7 +49,7 @@ def test_a_shipped_finding_tests_its_claim_with_enough_targets(name: str, quick:
     assert not any(result.caveat for result in findings)
 
 
-def test_a_sweep_that_was_carried_out_has_a_page(whole: SweepDirectory) -> None:
+def test_finished_sweep_has_a_page(whole: SweepDirectory) -> None:
     report = report_sweep(whole)
     assert [str(panel.setting).split(", ", 1)[1] for panel in report.panels] == ["soft, 4 vectors", "hard, 4 tokens"]
     for panel in report.panels:
@@ -59,7 +59,7 @@ def test_a_sweep_that_was_carried_out_has_a_page(whole: SweepDirectory) -> None:
             assert point.floor.value <= point.head_optimum.value + 1e-6
             assert point.floor.value <= point.kl.value + 1e-5
     page = sweep_page(report, whole.read_result)
-    assert "Its prompt was not kept." not in page
+    assert "The prompt was not stored." not in page
     for example in examples_of(report.rows, report.panels[0].setting):
         result = whole.read_result(example.row.key)
         assert html.escape(result["recipe"]) in page

@@ -1,4 +1,4 @@
-"""Rows of a sweep are of one model and one target file: what has changed since the first row is invalid."""
+"""A sweep rejects models and target files that have changed since its start."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from distprompt_tui.sweeps.tasks import plan_tasks
 
 @pytest.fixture
 def sweep(tiny_folders: dict[str, Path], tmp_path: Path) -> Sweep:
-    """Two targets of a model: a file's, and another model's."""
+    """A sweep with a target from a file and a target from another model."""
     for name, architecture in (("model", "llama"), ("other", "gpt2")):
         shutil.copytree(tiny_folders[architecture], tmp_path / name)
     (tmp_path / "target.json").write_text('{"id:300": 0.7, "id:301": 0.3}')
@@ -47,9 +47,7 @@ def change_weights(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model", "other"])
-def test_a_model_that_has_changed_gives_no_more_rows(
-    name: str, sweep: Sweep, directory: SweepDirectory, tmp_path: Path
-) -> None:
+def test_changed_model_is_rejected(name: str, sweep: Sweep, directory: SweepDirectory, tmp_path: Path) -> None:
     models = hold_to_inputs(directory, prepare=True)
     assert set(models) == set(sweep.all_models)
     assert hold_to_inputs(directory, prepare=True) == models
@@ -67,9 +65,7 @@ def test_a_model_that_has_changed_gives_no_more_rows(
 
 
 @pytest.mark.parametrize("change", ["edited", "gone"])
-def test_a_target_file_that_has_changed_gives_no_more_rows(
-    change: str, directory: SweepDirectory, tmp_path: Path
-) -> None:
+def test_changed_target_file_is_rejected(change: str, directory: SweepDirectory, tmp_path: Path) -> None:
     hold_to_inputs(directory, prepare=True)
     file = tmp_path / "target.json"
     file.write_text('{"id:300": 0.1, "id:301": 0.9}') if change == "edited" else file.unlink()
@@ -77,7 +73,7 @@ def test_a_target_file_that_has_changed_gives_no_more_rows(
         hold_to_inputs(directory, prepare=True)
 
 
-def test_a_damaged_record_is_told_of(directory: SweepDirectory) -> None:
+def test_damaged_record_is_rejected(directory: SweepDirectory) -> None:
     for text in ("{", '{"models": {"a": 7}}', "{}"):
         directory.inputs_file.write_text(text)
         with pytest.raises(UsageError, match=r"inputs\.json"):

@@ -1,4 +1,4 @@
-"""The Ray executor on a real cluster of two nodes, of which one is killed."""
+"""The Ray executor on a real cluster of two nodes, one of which is killed."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from distprompt_tui.sweeps.sweep_spec import Sweep
 from tests.sweeps.conftest import untimed
 
 SOON_LOST: dict[str, Any] = {"health_check_period_ms": 500, "health_check_failure_threshold": 2}
-"""A node that is gone is noticed within a second or two, not within fifteen."""
+"""Ray detects a lost node within two seconds, not fifteen."""
 
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A cluster of this machine, whose head takes no tasks."""
-    monkeypatch.setenv(NO_CLUSTER, "0")  # before Ray is imported: nothing but this machine is talked to
+    """A local cluster with a head that takes no tasks."""
+    monkeypatch.setenv(NO_CLUSTER, "0")  # before Ray is imported: local connections only
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")  # its sockets need short paths
     from ray.cluster_utils import Cluster
@@ -41,7 +41,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     cluster.shutdown()
 
 
-def test_a_node_is_lost_and_every_row_is_there_once(
+def test_every_row_exists_once_after_the_loss_of_a_node(
     cluster: Any, tiny_sweep: Sweep, whole: SweepDirectory, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=r"no node of the cluster .* has 1 CPUs and 0 GPUs"):
@@ -53,7 +53,7 @@ def test_a_node_is_lost_and_every_row_is_there_once(
 
     def show(now: Progress) -> None:
         reports.append(now)
-        if len(reports) == 2:  # both nodes are at work by now, or one of them still begins
+        if len(reports) == 2:  # both nodes are running by now, or one of them is starting
             cluster.remove_node(nodes[0], allow_graceful=False)
 
     executor = RayExecutor(cluster.address, tiny_sweep.threads, gpus=0)
@@ -70,19 +70,19 @@ def test_a_node_is_lost_and_every_row_is_there_once(
     "address",
     ["127.0.0.1:1", "ray://127.0.0.1:1", "no-such-host.invalid:6379", "ray://no-such-host.invalid", "host", "a:b", ""],
 )
-def test_a_cluster_that_cannot_be_reached_is_one_line(address: str) -> None:
-    with pytest.raises(UsageError, match=r"no Ray cluster at|is no address of a Ray cluster") as told:
+def test_unreachable_cluster_is_an_error(address: str) -> None:
+    with pytest.raises(UsageError, match=r"no Ray cluster at|is not the address of a Ray cluster") as told:
         RayExecutor(address, 1, gpus=0)
     assert len(str(told.value).splitlines()) == 1
 
 
-def test_a_cluster_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_cluster_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "CONNECT_SECONDS", 0.2)
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
         host, port = full.getsockname()
-        with contextlib.ExitStack() as waiting:  # they fill the queue, so that the next gets no answer
+        with contextlib.ExitStack() as waiting:  # fill the queue, so that the next connection times out
             for _ in range(4):
                 other = waiting.enter_context(socket.socket())
                 other.setblocking(False)
@@ -91,7 +91,7 @@ def test_a_cluster_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.Mo
                 RayExecutor(f"{host}:{port}", 1, gpus=0)
 
 
-def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_ray_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"pip install 'distprompt-tui\[ray\]'"):
         RayExecutor("local", 1, gpus=0)

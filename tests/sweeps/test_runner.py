@@ -1,4 +1,4 @@
-"""Sweeps carried out by real worker processes: their rows, and what happens to them when things are killed."""
+"""Sweeps in real worker processes: their rows, and recovery from killed processes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_every_search_has_a_row_and_a_result(tiny_sweep: Sweep, whole: SweepDire
     assert table[1].startswith(rows[0].key)
 
 
-def test_a_row_is_what_the_search_gives_by_itself(
+def test_row_matches_a_single_search(
     tiny_sweep: Sweep, whole: SweepDirectory, tiny_models: dict[str, LanguageModel]
 ) -> None:
     rows = {row.key: row for row in whole.read_rows()}
@@ -68,7 +68,7 @@ def test_a_row_is_what_the_search_gives_by_itself(
         assert (row.steps, row.positions) == (last.index, last.positions)
 
 
-def test_measured_then_killed_at_a_random_moment_nothing_is_done_twice_or_missing(
+def test_killed_sweep_continues_without_missing_or_repeated_rows(
     tiny_sweep: Sweep, whole: SweepDirectory, tmp_path: Path
 ) -> None:
     measured = start(tiny_sweep, tmp_path, "--dry-run", "--json")
@@ -99,20 +99,18 @@ def test_measured_then_killed_at_a_random_moment_nothing_is_done_twice_or_missin
 
 
 def rows_under(home: Path) -> int:
-    """How many rows were written under a home so far."""
+    """Count the rows under a home."""
     return len(read_lines(only_sweep(home).rows_file, ResultRow))
 
 
-def test_a_worker_that_is_killed_is_followed_by_another(
-    tiny_sweep: Sweep, whole: SweepDirectory, tmp_path: Path
-) -> None:
+def test_killed_worker_is_replaced(tiny_sweep: Sweep, whole: SweepDirectory, tmp_path: Path) -> None:
     directory = make_directory(tiny_sweep, tmp_path)
     runner = SweepRunner(directory)
     failed: list[str | None] = []
 
     def show(now: Progress) -> None:
         failed.append(now.report.error)
-        if len(failed) == 1:  # before the next task is handed out: it finds its worker dead
+        if len(failed) == 1:  # before the next task, which finds a dead worker
             for child in psutil.Process().children():
                 if "distprompt_tui.sweeps.worker" in child.cmdline():
                     child.kill()
@@ -120,14 +118,12 @@ def test_a_worker_that_is_killed_is_followed_by_another(
     executor = LocalExecutor(1, tiny_sweep.threads, directory.log)
     runner.run_tasks(runner.missing(), executor, show)
     executor.close()
-    assert [error for error in failed if error] == ["its worker was killed by signal 9"]
+    assert [error for error in failed if error] == ["the worker was killed by signal 9"]
     assert not runner.failed
     assert untimed(directory.read_rows()) == untimed(whole.read_rows())
 
 
-def test_what_always_fails_is_given_up_and_told(
-    tiny_sweep: Sweep, tiny_folders: dict[str, Path], tmp_path: Path
-) -> None:
+def test_repeated_failures_are_reported(tiny_sweep: Sweep, tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     broken = shutil.copytree(tiny_folders["llama"], tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"no weights")
     few = {"methods": ("soft",), "entropies": (2.0, 100.0), "targets": 1, "batch": 1, "series": tiny_sweep.series[:1]}
@@ -143,20 +139,20 @@ def test_what_always_fails_is_given_up_and_told(
     assert sorted(failure.attempts for failure in directory.read_failures()) == [0, 2, 2]
 
 
-def test_a_second_process_is_refused(tiny_sweep: Sweep, tmp_path: Path) -> None:
+def test_second_process_is_rejected(tiny_sweep: Sweep, tmp_path: Path) -> None:
     (tmp_path / "sweeps").mkdir()
     directory = make_directory(tiny_sweep, tmp_path / "sweeps")
     with directory.locked():
         second = start(tiny_sweep, tmp_path)
         _, err = second.communicate(timeout=DEADLINE_SECONDS)
     assert second.returncode == 2
-    assert f"{directory.name} is being carried out already (process {os.getpid()})" in err
+    assert f"{directory.name} is already running (process {os.getpid()})" in err
     assert not directory.rows_file.exists()
     with directory.locked():
         pass
 
 
-def test_who_only_looks_whether_it_is_held_keeps_nobody_out(
+def test_checking_the_lock_does_not_block_a_runner(
     tiny_sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = make_directory(tiny_sweep, tmp_path)
@@ -168,7 +164,7 @@ def test_who_only_looks_whether_it_is_held_keeps_nobody_out(
     assert runner_pid(directory) is None
 
 
-def test_half_a_line_is_no_row_and_spoils_none(whole: SweepDirectory, tiny_sweep: Sweep, tmp_path: Path) -> None:
+def test_torn_line_is_skipped_and_terminated(whole: SweepDirectory, tiny_sweep: Sweep, tmp_path: Path) -> None:
     directory = make_directory(tiny_sweep, tmp_path)
     rows = whole.read_rows()
     lines = whole.rows_file.read_bytes().splitlines(keepends=True)
@@ -183,7 +179,7 @@ def test_half_a_line_is_no_row_and_spoils_none(whole: SweepDirectory, tiny_sweep
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_term_say_how_to_go_on(tiny_sweep: Sweep, tmp_path: Path, number: signal.Signals) -> None:
+def test_ctrl_c_and_term_print_how_to_continue(tiny_sweep: Sweep, tmp_path: Path, number: signal.Signals) -> None:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it may be ignored
     running = start(tiny_sweep, tmp_path)
     signal.signal(signal.SIGINT, before)
@@ -191,12 +187,12 @@ def test_ctrl_c_and_term_say_how_to_go_on(tiny_sweep: Sweep, tmp_path: Path, num
     running.send_signal(number)
     out, err = running.communicate(timeout=DEADLINE_SECONDS)
     assert running.returncode == 130
-    assert "stopped; the same command goes on from here" in out
+    assert "stopped; repeat the command to continue" in out
     assert "Traceback" not in err
     assert not psutil.wait_procs(workers, timeout=DEADLINE_SECONDS)[1]
 
 
-def test_unknown_options_are_told(tiny_sweep: Sweep, tmp_path: Path) -> None:
+def test_invalid_options_are_errors(tiny_sweep: Sweep, tmp_path: Path) -> None:
     for option, expected in (("--quick", "has no [quick] size"), ("--model=nothing", "no model 'nothing'")):
         end = start(tiny_sweep, tmp_path, option)
         _, err = end.communicate(timeout=DEADLINE_SECONDS)

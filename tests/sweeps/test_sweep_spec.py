@@ -1,4 +1,4 @@
-"""Grids: what they expand to, and what they refuse."""
+"""Expansion and validation of grids."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ SERIES: list[dict[str, Any]] = [
 
 
 def some(values: list[Any]) -> st.SearchStrategy[list[Any]]:
-    """A few of the values, in some order."""
+    """Draw some of the values in any order."""
     return st.lists(st.sampled_from(values), min_size=1, unique=True)
 
 
 @st.composite
 def grids(draw: st.DrawFn) -> Sweep:
-    """Small grids of all shapes."""
+    """Draw small grids."""
     fields: dict[str, Any] = {
         "name": "grid",
         "models": ["a", *draw(st.sampled_from([[], ["b"]]))],
@@ -53,7 +53,7 @@ def grids(draw: st.DrawFn) -> Sweep:
 
 
 @given(grids())
-def test_every_place_of_the_grid_is_searched_once(sweep: Sweep) -> None:
+def test_every_point_of_the_grid_is_searched_once(sweep: Sweep) -> None:
     searches = all_searches(sweep)
     assert len(searches) == sweep.search_count
     each = len(sweep.methods) * len(sweep.lengths) * len(sweep.seeds)
@@ -84,7 +84,7 @@ def test_all_methods_lengths_and_seeds_have_the_same_targets(sweep: Sweep) -> No
 
 
 @given(grids())
-def test_tasks_part_the_searches(sweep: Sweep) -> None:
+def test_tasks_partition_the_searches(sweep: Sweep) -> None:
     tasks = plan_tasks(sweep)
     assert [search for task in tasks for search in task.searches] == all_searches(sweep)
     for task in tasks:
@@ -93,7 +93,7 @@ def test_tasks_part_the_searches(sweep: Sweep) -> None:
 
 
 @given(grids())
-def test_what_is_resolved_is_the_same_sweep(sweep: Sweep) -> None:
+def test_resolved_sweep_is_the_same_sweep(sweep: Sweep) -> None:
     again = checked(tomllib.loads(sweep.resolved()), Sweep)
     assert again.folder_name == sweep.folder_name
     assert plan_tasks(again) == plan_tasks(sweep)
@@ -120,7 +120,7 @@ def test_quick_values_replace_the_others() -> None:
     assert quick.folder_name != checked(FIELDS, Sweep).folder_name
 
 
-def test_words_about_a_sweep_do_not_make_it_another() -> None:
+def test_title_and_description_do_not_change_the_digest() -> None:
     sweep, told = checked(FIELDS, Sweep), checked(FIELDS | {"title": "A grid", "description": "It is one."}, Sweep)
     assert (told.folder_name, told.title) == (sweep.folder_name, "A grid")
     assert [search.key for search in all_searches(told)] == [search.key for search in all_searches(sweep)]
@@ -134,13 +134,13 @@ def test_other_models() -> None:
         only.with_models(["c"])
 
 
-def test_a_quick_sweep_of_another_model_has_the_series_of_that_model() -> None:
+def test_quick_sweep_on_another_model_has_its_series() -> None:
     quick = checked(FIELDS, Sweep).with_models(["a"]).with_quick_overrides()
     assert (quick.targets, quick.models) == (1, ("a",))
     assert "dealt" in [series.name for series in quick.series]
 
 
-def test_without_entropies_targets_are_taken_as_they_come() -> None:
+def test_targets_keep_their_entropy_without_entropies() -> None:
     fields = {name: value for name, value in FIELDS.items() if name not in ("entropies", "series")}
     sweep = checked(fields | {"series": [SERIES[2]]}, Sweep)
     assert {search.entropy_asked for search in all_searches(sweep)} == {None}
@@ -149,44 +149,44 @@ def test_without_entropies_targets_are_taken_as_they_come() -> None:
 
 
 def one(**target: Any) -> dict[str, Any]:
-    """A grid of one series."""
+    """Make a grid with one series."""
     return {"series": [{"name": "one", "target": target}]}
 
 
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"soft": {"length": 3}}, r"soft\.length is not for a sweep"),
-        ({"soft": {"restarts": 3}}, r"soft\.restarts is not for a sweep"),
-        ({"hard": {"init": "text", "init_text": "a", "locked": [0]}}, r"hard\.locked is not for a sweep"),
+        ({"soft": {"length": 3}}, r"soft\.length is not allowed in a sweep"),
+        ({"soft": {"restarts": 3}}, r"soft\.restarts is not allowed in a sweep"),
+        ({"hard": {"init": "text", "init_text": "a", "locked": [0]}}, r"hard\.locked is not allowed in a sweep"),
         ({"soft": {"stepz": 3}}, r"soft\.stepz is not a field; did you mean 'steps'"),
         ({"methods": ["warm"]}, "it should be 'soft' or 'hard'"),
-        ({"seeds": [1, 1]}, "seeds: 1 is there twice"),
-        ({"texts": ["one"]}, "series 'text': 3 targets need as many texts, not 1"),
-        ({"quick": {"targets": 9}}, "quick: .*9 targets need as many texts, not 4"),
-        ({"quick": {"series": []}}, "quick: series cannot be another"),
+        ({"seeds": [1, 1]}, "seeds: 1 is listed twice"),
+        ({"texts": ["one"]}, "series 'text': 3 targets need as many texts, found 1"),
+        ({"quick": {"targets": 9}}, "quick: .*9 targets need as many texts, found 4"),
+        ({"quick": {"series": []}}, "quick: series cannot change"),
         ({"name": "../up"}, "name: String should match"),
-        (one(family="vanilla", seed=1), "series 'one': the grid gives the seed"),
-        (one(family="vanilla", entropy=1.0), "series 'one': the grid gives the entropy"),
+        (one(family="vanilla", seed=1), "series 'one': the grid sets the seed"),
+        (one(family="vanilla", entropy=1.0), "series 'one': the grid sets the entropy"),
         (one(family="outlier"), "series 'one': target: name the outliers"),
         (one(family="outlier", coutn=1), r"series 'one': target\.coutn is not a field; did you mean 'count'"),
-        (one(family="outlyer"), "family is one of: vanilla"),
+        (one(family="outlyer"), "family must be one of: vanilla"),
         ({"series": [SERIES[0], {**SERIES[1], "models": ["c"]}]}, "series 'loud': 'c' is not among"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(change: dict[str, Any], expected: str) -> None:
+def test_error_is_one_line(change: dict[str, Any], expected: str) -> None:
     with pytest.raises(UsageError, match=expected) as caught:
         checked(FIELDS | {"quick": {}} | change, Sweep)
     assert "\n" not in str(caught.value)
 
 
-def test_two_series_that_ask_for_the_same_are_refused() -> None:
+def test_series_with_the_same_targets_are_invalid() -> None:
     sweep = checked(FIELDS | {"series": [SERIES[0], {**SERIES[0], "name": "again"}]}, Sweep)
-    with pytest.raises(UsageError, match="'random' and 'again' of grid ask for the same"):
+    with pytest.raises(UsageError, match="'random' and 'again' of grid define the same"):
         all_searches(sweep)
 
 
-def test_a_mistake_in_a_file_has_its_line(tmp_path: Path) -> None:
+def test_error_in_a_file_has_its_line(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     series = '[[series]]\nname = "{}"\ntarget = {{ family = "uniform" }}\n'
     file.write_text('name = "a"\n' + series.format("b") + series.format("c") + "modls = []\n")
@@ -196,15 +196,15 @@ def test_a_mistake_in_a_file_has_its_line(tmp_path: Path) -> None:
         load_sweep("nothing")
 
 
-def test_what_ships_is_right() -> None:
+def test_shipped_sweeps_are_valid() -> None:
     for path in (paths.shipped_presets_dir() / "sweeps").glob("*.toml"):
         sweep = load_sweep(path.stem)
         assert all_searches(sweep)
         assert all_searches(sweep.with_quick_overrides())
 
 
-def test_what_an_earlier_version_wrote_is_read(tmp_path: Path) -> None:
-    """Its hard search had other fields."""
+def test_sweep_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """The hard search had other fields."""
     directory = make_directory(load_sweep("finding-entropy"), tmp_path)
     sweep, written = directory.read_sweep(), directory.sweep_file.read_text()
     directory.sweep_file.write_text(written.replace("pool = 6144", "top_k = 256\nmerge = 8\npairs = 12"))

@@ -1,1 +1,1 @@
-"""Who carries tasks out: worker processes of this machine, or a Ray cluster."""
+"""Executors of tasks: local worker processes, or a Ray cluster."""

@@ -1,4 +1,4 @@
-"""Tasks in worker processes of this machine. A worker loads a model once and takes one task after another."""
+"""Runs tasks in local worker processes. A worker loads a model once and runs one task after another."""
 
 from __future__ import annotations
 
@@ -18,13 +18,7 @@ from distprompt_tui.sweeps.tasks import Task
 
 
 class LocalExecutor:
-    """See `executors.protocol.Executor`. Workers are started when there is something to do for them.
-
-    Args:
-        workers: how many processes.
-        threads: of each.
-        log: takes what they print.
-    """
+    """An `Executor` with at most `workers` processes, which are started on demand and print to `log`."""
 
     def __init__(self, workers: int, threads: int, log: Path) -> None:
         self.width = workers
@@ -52,7 +46,6 @@ class LocalExecutor:
         self._workers.clear()
 
     def _hand_out(self) -> None:
-        """Give waiting tasks to workers that have none, to new ones where all have."""
         while self._waiting:
             idle = next((worker for worker in self._workers if worker.task is None), None)
             if idle is None:
@@ -64,11 +57,7 @@ class LocalExecutor:
 
 
 class _Worker:
-    """One worker process; each line that it answers, and "" at its end, goes to `ended`.
-
-    Attributes:
-        task: that it is at work on.
-    """
+    """One worker process; `ended` receives each of its answers, and "" at its end."""
 
     def __init__(self, threads: int, log: Path, ended: queue.SimpleQueue[tuple[_Worker, str]]) -> None:
         self.task: Task | None = None
@@ -80,13 +69,13 @@ class _Worker:
                 stderr=file,
                 text=True,
                 encoding="utf-8",
-                start_new_session=True,  # Ctrl-C is for the process that waits; it ends its workers itself
+                start_new_session=True,  # Ctrl-C must reach only the parent, which ends its workers
                 env=isolated(os.environ) | WORKER_ENVIRONMENT,
             )
         threading.Thread(target=self._listen, args=(self._process.stdout, ended), daemon=True).start()
 
     def give(self, task: Task) -> None:
-        """Start it on a task; one that is dying says so by its end."""
+        """Send a task; if the worker is dying, `_listen` reports its end."""
         self.task = task
         assert self._process.stdin is not None
         try:
@@ -96,9 +85,8 @@ class _Worker:
             pass
 
     def exit_reason(self) -> str:
-        """How a process that has ended ended."""
         code = self._process.wait()
-        return f"its worker was killed by signal {-code}" if code < 0 else f"its worker ended with exit code {code}"
+        return f"the worker was killed by signal {-code}" if code < 0 else f"the worker ended with exit code {code}"
 
     def kill(self) -> None:
         self._process.kill()

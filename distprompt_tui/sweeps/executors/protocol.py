@@ -1,4 +1,4 @@
-"""What an executor is to the sweep that it works for."""
+"""The protocol of executors."""
 
 from __future__ import annotations
 
@@ -10,13 +10,9 @@ from distprompt_tui.sweeps.tasks import SearchOutcome, Task
 
 @dataclass(frozen=True)
 class AttemptResult:
-    """How one attempt at a task ended.
+    """Outcomes of one attempt at a task, or the `error` of a failed one.
 
-    Attributes:
-        outcomes: of its searches; none where it failed.
-        error: why it failed, in one sentence; None where it did not.
-        seconds: wall-clock time of the attempt, the loading of the model left out.
-        peak_bytes: most memory that the worker's process has had; on a GPU, that its tensors have had there.
+    `seconds` excludes loading the model. `peak_bytes` is the peak of the worker's process; on a GPU, of its tensors.
     """
 
     task: Task
@@ -27,28 +23,27 @@ class AttemptResult:
 
 
 class Executor(Protocol):
-    """Takes tasks and gives reports, in whatever order they end."""
+    """Runs tasks in parallel and returns their results in order of completion."""
 
     @property
     def width(self) -> int:
-        """How many tasks it can carry out at a time."""
+        """Maximum number of parallel tasks."""
         ...
 
     def submit(self, task: Task) -> None:
-        """Take a task; returns at once."""
+        """Submit a task without blocking."""
         ...
 
     def wait(self) -> AttemptResult:
-        """The next attempt that has ended; blocks until there is one. One task at least must be submitted."""
+        """Block until an attempt ends, and return its result. Requires a submitted task."""
         ...
 
     def close(self) -> None:
-        """End everything that was started, finished or not."""
+        """End all started processes, and with them all running tasks."""
         ...
 
 
 def report_of(task: Task, handle_task: dict[str, Any]) -> AttemptResult:
-    """The report of what a worker answered."""
     outcomes = tuple(SearchOutcome.model_validate(outcome) for outcome in handle_task.get("outcomes", ()))
     return AttemptResult(
         task, outcomes, handle_task.get("error"), handle_task.get("seconds", 0.0), handle_task.get("peak_bytes", 0)

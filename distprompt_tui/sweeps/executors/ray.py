@@ -1,6 +1,6 @@
-"""Tasks on a Ray cluster: one that is there, or one of this machine alone for as long as the sweep takes.
+"""Runs tasks on an existing Ray cluster, or on a local one for the duration of the sweep.
 
-Rows come back to the process that asked, which writes them: whatever node is lost, each is there once.
+Only the calling process writes rows, so each row exists once even if a node is lost.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ LOCAL = "local"
 AUTO = "auto"
 CLIENT_PORT = 10001
 NO_CLUSTER = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-"""Where this is 0 as Ray is imported, its processes listen on 127.0.0.1 only: Ray takes any address of this machine
-that it is told for one that others can reach."""
+"""If this variable is 0 when Ray is imported, its processes listen on 127.0.0.1 only. A node address argument does not
+achieve this, because Ray treats every local address as reachable from outside."""
 
 OBJECT_STORE_BYTES = 128 * 2**20
-"""Rows are some kilobytes each; by default, Ray takes a third of the memory."""
+"""Rows have some kilobytes each; by default, Ray takes a third of the memory."""
 
 CONNECT_SECONDS = 30.0
-"""To be answered by a cluster; Ray by itself waits for minutes, and tries again."""
+"""Timeout for a connection to a cluster; Ray itself waits for minutes and retries."""
 
 NODE_LOSSES = 5
-"""So often Ray itself starts a task again because its node or its process is gone; that is no failed attempt."""
+"""Number of times Ray restarts a task whose node or process is lost; these do not count as failed attempts."""
 
 
 class RayExecutor:
-    """See `executors.protocol.Executor`.
+    """An `Executor` on Ray.
 
     Args:
-        address: of a cluster ("host:6379", "ray://host:10001"), or "local".
-        threads: of each task; it takes as many CPUs.
-        gpus: of each task; several tasks share a GPU where this is a fraction.
+        address: address of a cluster ("host:6379", "ray://host:10001"), or "local".
+        threads: number of threads, and of CPUs, per task.
+        gpus: number of GPUs per task; with a fraction, several tasks share a GPU.
 
     Raises:
-        UsageError: Ray is not installed, the cluster cannot be reached, or none of its nodes could take a task.
+        UsageError: Ray is not installed, the cluster cannot be reached, or no node has the resources for a task.
     """
 
     def __init__(self, address: str, threads: int, gpus: float) -> None:
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is sent anywhere
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         if address == LOCAL:
             os.environ[NO_CLUSTER] = "0"
             os.environ.setdefault("RAY_TMPDIR", "/tmp")  # Ray's sockets need short paths, and TMPDIR may be a long one
@@ -75,13 +75,13 @@ class RayExecutor:
             return AttemptResult(task, error=f"{type(error).__name__}: {str(error).splitlines()[0]}")
 
     def close(self) -> None:
-        """See `Executor.close`; a cluster that was there before stays, without the sweep's tasks."""
+        """See `Executor.close`; an existing cluster keeps running without the sweep's tasks."""
         self._tasks.clear()
         self._ray.shutdown()
 
 
 def _connect(ray: Any, address: str, threads: int) -> None:
-    """Join a cluster, or start one that nobody outside this machine can reach."""
+    """Join a cluster, or start one that only this machine can reach."""
     here: dict[str, Any] = {
         "num_cpus": max(threads, os.cpu_count() or 1),
         "include_dashboard": False,
@@ -101,7 +101,7 @@ def _connect(ray: Any, address: str, threads: int) -> None:
 
 
 def _refuse_where_nobody_answers(address: str) -> None:
-    """End at once, or after `CONNECT_SECONDS`, where a cluster's port cannot be reached."""
+    """Raise a `UsageError` if a cluster's port cannot be reached within `CONNECT_SECONDS`."""
     if address == AUTO:
         return
     try:
@@ -110,7 +110,7 @@ def _refuse_where_nobody_answers(address: str) -> None:
     except ValueError:
         host, port = None, None
     if host is None or (port is None and "://" not in address):
-        raise UsageError(f"{address!r} is no address of a Ray cluster: host:6379, ray://host:10001, or local")
+        raise UsageError(f"{address!r} is not the address of a Ray cluster: use host:6379, ray://host:10001, or local")
     try:
         socket.create_connection((host, port or CLIENT_PORT), CONNECT_SECONDS).close()
     except (OSError, UnicodeError, OverflowError) as error:
@@ -119,7 +119,7 @@ def _refuse_where_nobody_answers(address: str) -> None:
 
 
 def _places(nodes: list[dict[str, Any]], threads: int, gpus: float) -> int:
-    """How many tasks the living nodes could take at a time."""
+    """Return the number of tasks that the live nodes can run in parallel."""
     places = 0
     for node in nodes:
         has = node["Resources"] if node["Alive"] else {}
@@ -129,7 +129,6 @@ def _places(nodes: list[dict[str, Any]], threads: int, gpus: float) -> int:
 
 
 def _answer(fields: dict[str, Any], threads: int) -> dict[str, Any]:
-    """A worker's answer to a task, on its node."""
     from distprompt_tui.sweeps.execute import answer_task
 
     return answer_task(fields, threads)

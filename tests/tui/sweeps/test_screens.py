@@ -95,10 +95,10 @@ async def test_a_sweep_is_listed_and_shown_at_every_size(sweeps: Path, app_on: M
             assert "interval" in shown
         await pilot.press("right", "l")
         assert "hard, 10 tokens" in screen_text(app)
-        is_whole = "of head optima alone: supported" in screen_text(app)
+        is_whole = "head optima alone: supported" in screen_text(app)
         assert is_whole == (size[1] >= 40)
         await pilot.press("v")
-        assert ("of head optima alone: supported" in screen_text(app)) != is_whole
+        assert ("head optima alone: supported" in screen_text(app)) != is_whole
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, SweepsScreen))
 
@@ -113,7 +113,7 @@ async def test_it_fills_while_it_is_watched(sweeps: Path, app_on: Make) -> None:
             await at_sweep(app, pilot, "made-up")
             await until(pilot, lambda: "● running   0 of 30 searches" in screen_text(app))
             assert "The first searches are at work" in screen_text(app)
-            assert "not tested: three entropies" not in screen_text(app)
+            assert "not tested: needs results at three entropies" not in screen_text(app)
             for count, words in [(3, "not tested"), (25, "supported"), (30, "supported")]:
                 directory.rows_file.write_bytes(b"".join(lines[:count]) + lines[0][:40])
                 await until(pilot, lambda count=count: f"{count} of 30 searches" in screen_text(app))
@@ -155,7 +155,7 @@ async def test_started_watched_and_stopped(
         assert runner_pid(SweepDirectory(path)) is None
         assert "go on" in screen_text(app)
         log = path / "worker.log"  # the process lets go of the sweep, then says how it ended
-        await until(pilot, lambda: "stopped; the same command goes on from here" in log.read_text())
+        await until(pilot, lambda: "stopped; repeat the command to continue" in log.read_text())
 
 
 async def test_what_cannot_be_started_says_why(sweeps: Path, app_on: Make) -> None:
@@ -164,7 +164,7 @@ async def test_what_cannot_be_started_says_why(sweeps: Path, app_on: Make) -> No
     moved.rows_file.unlink()
     moved.path.rename(sweeps / "moved-elsewhere")
     app = app_on()
-    for name, why in [("unknown", "no model 'nothing'"), ("moved", "is not the folder that this grid has here")]:
+    for name, why in [("unknown", "no model 'nothing'"), ("moved", "is not the folder of this grid")]:
         app = app_on()
         async with app.run_test(size=(120, 40)) as pilot:
             await at_sweep(app, pilot, name)
