@@ -130,7 +130,7 @@ def test_a_search_is_seen_paused_and_left(preset: str, runs: Path, size: tuple[i
 def test_stopping_from_the_app(preset: str, runs: Path) -> None:
     terminal, run = searching(preset, runs)
     terminal.process.send("s")
-    terminal.wait(lambda text: "Stop it" in text)
+    terminal.wait(lambda text: "Stop the search" in text)
     terminal.process.send("s")
     wait_for(run, lambda state: state.phase == "ended")
     terminal.wait(lambda text: "stopped" in text)
@@ -214,15 +214,15 @@ def test_a_burst_of_keys_does_what_they_do_one_by_one(preset: str, runs: Path) -
     """As a slow line brings them, in one piece: a field is opened, written and left, and the tokens are sorted."""
     terminal, _ = searching(preset, runs)
     terminal.process.send("/yes\ro")
-    terminal.wait(lambda text: "/ yes" in text and "by share of KL" in text)
+    terminal.wait(lambda text: "/ yes" in text and "by KL contribution" in text)
 
 
 @pytest.mark.real_model
 def test_a_target_of_ones_own_is_searched_for_in_four_keys(runs: Path, smollm2_folder: Path) -> None:
     """Each key is on the screen before it is pressed; what is written between them is the target."""
     terminal = Terminal("--runs-dir", str(runs))
-    terminal.wait(lambda text: "n writes one of your own" in text and "● smollm2" in text)
+    terminal.wait(lambda text: "n creates a new one" in text and "● smollm2" in text)
     terminal.process.send("n fish\r0.7")
-    terminal.wait(lambda text: "A search can be started on it: ^g" in text and "0.7000" in text)
+    terminal.wait(lambda text: "Valid target: ^g" in text and "0.7000" in text)
     terminal.process.send("\x07")
     terminal.wait(lambda text: "● running" in text and "·fish" in text)

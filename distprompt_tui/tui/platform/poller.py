@@ -1,4 +1,4 @@
-"""Reading again and again beside the interface, one reading at a time."""
+"""Repeated reading in the background, one read at a time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ Value = TypeVar("Value")
 
 
 class Poller(Generic[Value]):
-    """Reads a value and shows it; a poll during another one starts no second reading.
+    """Reads a value and shows it. A poll during another one starts no second read.
 
     Args:
-        read: returns the value; anything that blocks in it runs in a thread.
+        read: returns the value; blocking work in it runs in a thread.
         show: draws the value.
     """
 
@@ -26,7 +26,7 @@ class Poller(Generic[Value]):
         """Read and show.
 
         Args:
-            again: where a reading is under way, read once more after it, for what has changed since it began.
+            again: if a read is in progress, read once more after it, for later changes.
         """
         if self._is_reading:
             self._read_again = self._read_again or again

@@ -1,4 +1,4 @@
-"""Editing the prompt under search: positions are locked, and get other tokens."""
+"""Manual edits of the prompt under search: lock or replace tokens."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 class SendChange(Protocol):
-    """Sends a change of the prompt to the worker; the fields are those of the command."""
+    """Sends a change of the prompt to the worker; `fields` belong to the command."""
 
     def __call__(self, command: EditCommand, **fields: int) -> None: ...
 
 
 class PromptEditing:
-    """Changes of one run's prompt, where they are possible.
+    """Edits one run's prompt, if possible.
 
     Args:
         screen: shows the dialog and messages.
         send: sends a change.
-        complete: finds tokens by their first characters.
-        why_not: why the prompt cannot be changed now; empty where it can.
+        complete: finds tokens by prefix.
+        why_not: returns why the prompt cannot be changed now; empty if it can.
     """
 
     def __init__(self, screen: AppScreen, send: SendChange, complete: Complete, why_not: Callable[[], str]) -> None:
@@ -38,7 +38,7 @@ class PromptEditing:
         self._change("lock" if locked else "unlock", position=position)
 
     async def open(self, snapshot: Snapshot | None, position: int) -> None:
-        """Show a position of a prompt; a token that is chosen there replaces its own."""
+        """Show a prompt position; a token selected there replaces the current one."""
         from distprompt_tui.tui.run.position_dialog import PositionData, PositionDialog
 
         if snapshot is None or position >= len(snapshot.prompt):

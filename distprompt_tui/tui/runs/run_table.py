@@ -1,4 +1,4 @@
-"""All runs as a table: chosen with the arrows, marked, searched."""
+"""The table of all runs, with marks and a find field."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ ORDER_WORDS: dict[SortKey, str] = {
 
 @dataclass(frozen=True)
 class RunList:
-    """What the table shows.
+    """Data of the table.
 
     Attributes:
-        runs: in their order, those that were found.
-        total: how many there are.
-        order: what they are sorted by.
-        marked: the number of each marked run, by its name.
+        runs: matching runs, sorted.
+        total: number of all runs.
+        order: sort key.
+        marked: the number of each marked run, by name.
         now: Unix seconds.
-        empty: the sentence where there are none.
+        empty: message if there are no rows.
     """
 
     runs: Sequence[RunSummary] = ()
@@ -44,12 +44,10 @@ class RunList:
     order: SortKey = "newest"
     marked: Mapping[str, int] = field(default_factory=dict)
     now: float = 0.0
-    empty: str = "Reading the runs…"
+    empty: str = "Reading runs…"
 
 
 class RunTable(ListTable[RunSummary]):
-    """The rows."""
-
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.data = RunList()
@@ -67,19 +65,19 @@ class RunTable(ListTable[RunSummary]):
 
 
 class RunsHeader(LineWidget[RunList]):
-    """The columns' names, which do not scroll."""
+    """Fixed column names."""
 
     def lines(self, width: int, height: int) -> list[Line]:
         return [header_line(layout_for(width), self.data.order)] if self.data.runs else []
 
 
 class RunsPanel(Vertical):
-    """Header, rows and the field to search them with."""
+    """Header, rows and find field."""
 
     def __init__(self, *, id: str, classes: str) -> None:
         super().__init__(id=id, classes=classes)
         self.table = RunTable(id="table")
-        self.finder = SearchBar("words of state, target, model, method or name; esc shows all", self.table)
+        self.finder = SearchBar("state, target, model, method or name; esc: show all", self.table)
         self._header = RunsHeader(RunList())
 
     def compose(self) -> ComposeResult:
@@ -96,7 +94,7 @@ class RunsPanel(Vertical):
         self._retitle()
 
     def _retitle(self) -> None:
-        """The border tells the order, how many runs are in sight, and the name of the one under the cursor."""
+        """Show the order, the range of visible rows, and the current run's name on the border."""
         data, current = self.table.data, self.table.current
         first, last = self.table.visible_rows()
         of = f"{len(data.runs):,}" + (f" found in {data.total:,}" if len(data.runs) < data.total else "")

@@ -1,5 +1,3 @@
-"""What the start screen hands to the editor."""
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -15,14 +13,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Opening:
-    """What the editor opens with.
+    """Initial state of the editor.
 
     Attributes:
-        model: a prepared one.
-        base: the spec that the edited target is put into.
-        choice: method, length, steps and seed, as the start screen has them.
-        maker: has read the model's tokens already, which takes seconds for large vocabularies.
-        preset: its name; empty: the editor opens blank.
+        model: a prepared model.
+        base: the spec that receives the edited target.
+        choice: method, length, steps and seed from the start screen.
+        maker: has already read the model's tokens, which takes seconds for large vocabularies.
+        preset: its name; empty for a new target.
     """
 
     model: ModelEntry

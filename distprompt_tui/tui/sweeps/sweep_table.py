@@ -1,4 +1,4 @@
-"""All sweeps as a table, and what the one under the cursor is about."""
+"""The table of all sweeps, and a description of the current one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps.sweep_spec import Sweep
 
 _FROM = {"models": 96, "when": 66}
-"""The least width of the whole row with which a column is shown."""
+"""Minimum row width for each column."""
 
 _CELLS = {"state": 13, "size": 6, "models": 26, "searches": 11, "when": 10}
 _MARK_CELLS, _GAP = 2, 2
@@ -31,11 +31,11 @@ _MARK_CELLS, _GAP = 2, 2
 
 @dataclass(frozen=True)
 class SweepListing:
-    """What the table shows.
+    """Data of the table.
 
     Attributes:
         now: Unix seconds.
-        empty: the sentence where there are none.
+        empty: message if there are no rows.
     """
 
     entries: Sequence[SweepEntry] = ()
@@ -44,8 +44,6 @@ class SweepListing:
 
 
 class SweepTable(ListTable["SweepEntry"]):
-    """The rows."""
-
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.data = SweepListing()
@@ -62,7 +60,7 @@ class SweepTable(ListTable["SweepEntry"]):
 
 
 class SweepsHeader(LineWidget[bool]):
-    """The columns' names, which do not scroll; shown where there are rows."""
+    """Fixed column names; hidden without rows."""
 
     def lines(self, width: int, height: int) -> list[Line]:
         names = {name: (name, "quiet") for name in ("state", "sweep", "size", "models", "searches", "when")}
@@ -70,8 +68,6 @@ class SweepsHeader(LineWidget[bool]):
 
 
 class SweepsPanel(Vertical):
-    """Header and rows."""
-
     def __init__(self, *, id: str, classes: str) -> None:
         super().__init__(id=id, classes=classes)
         self._table = SweepTable(id="table")
@@ -90,7 +86,7 @@ class SweepsPanel(Vertical):
 
 
 class AboutSweep(LineWidget["SweepEntry | None"]):
-    """The sweep under the cursor: what it is for, what it asks, where it lies."""
+    """The sweep under the cursor: purpose, grid and folder."""
 
     def show(self, data: SweepEntry | None) -> None:
         super().show(data)
@@ -145,7 +141,7 @@ def sweep_line(entry: SweepEntry, width: int, *, here: bool, now: float) -> Line
 
 
 def _row(mark: Span, cells: dict[str, Span], width: int) -> Line:
-    """Cells in columns; `sweep` takes what the others leave."""
+    """Format cells in columns; `sweep` takes the remaining width."""
     kept = [name for name in cells if width >= _FROM.get(name, 0)]
     rest = width - _MARK_CELLS - sum(_CELLS.get(name, 0) + _GAP for name in kept)
     line: Line = [mark]

@@ -68,7 +68,7 @@ async def editor(app: DistPromptApp, preset: str = "", size: tuple[int, int] = (
             app.screen.choose("presets", preset)  # type: ignore[attr-defined]
             await pilot.pause()
         await pilot.press("e" if preset else "n")
-        await until(pilot, lambda: isinstance(app.screen, EditorScreen) and "are being read" not in screen_text(app))
+        await until(pilot, lambda: isinstance(app.screen, EditorScreen) and "reading the model" not in screen_text(app))
         yield pilot
 
 
@@ -100,7 +100,7 @@ async def test_a_newcomer_writes_a_target_and_starts(
         text = screen_text(app)
         assert "·yes" in text
         assert "0.2000 of 1" in text
-        await shown(pilot, "A search can be started on it")
+        await shown(pilot, "Valid target")
         await shown(pilot, "0.250")
         assert "entropy" in screen_text(app)
         await write(pilot, "<ctrl+g>")
@@ -130,13 +130,13 @@ async def test_several_tokens_are_shown_and_enter_takes_the_first(started: list[
 @pytest.mark.parametrize(
     ("parts", "sentence"),
     [
-        ((" yes", "<tab>", "-1"), "Row 1: the mass -1 is negative"),
-        ((" yes", "<tab>", "nan"), "Row 1: nan is not a mass"),
-        ((" yes", "<tab>", "0.9", "<enter>", " no", "<tab>", "0.2"), "The masses sum to 1.1, more than 1"),
-        ((" yes", "<tab>", "0.1", "<enter>", " yes", "<tab>", "0.2"), "which row 1 has already"),
+        ((" yes", "<tab>", "-1"), "Row 1: the probability -1 is negative"),
+        ((" yes", "<tab>", "nan"), "Row 1: nan is not a probability"),
+        ((" yes", "<tab>", "0.9", "<enter>", " no", "<tab>", "0.2"), "The probabilities sum to 1.1, more than 1"),
+        ((" yes", "<tab>", "0.1", "<enter>", " yes", "<tab>", "0.2"), "already in row 1"),
         (("id:9999", "<tab>", "0.2"), "Row 1: token id 9999 is outside this vocabulary"),
-        ((" yes",), "Row 1 has no mass yet"),
-        ((), "Write a token and its mass"),
+        ((" yes",), "Row 1 has no probability yet"),
+        ((), "Enter a token and its probability"),
     ],
 )
 async def test_mistakes_are_told_and_nothing_starts(
@@ -159,7 +159,7 @@ async def test_rows_are_rescaled_left_and_dropped(started: list[RunSpec], app_on
         await shown(pilot, "3.0000 too much")
         await write(pilot, "<ctrl+n>")
         assert draft(app).rows == (Row(" yes", "0.75"), Row(" no", "0.25"))
-        await shown(pilot, "nothing left")
+        await shown(pilot, "no rest")
         await write(pilot, "<up>", "<ctrl+l>")
         assert draft(app).rows == (Row(" no", "0.25"),)
         await write(pilot, "<ctrl+r>")
@@ -191,7 +191,7 @@ async def test_other_presets_open_with_their_largest_tokens(
     app = app_on()
     async with editor(app, preset) as pilot:
         await until(pilot, lambda: len(draft(app).rows) == count)
-        await shown(pilot, "A search can be started")
+        await shown(pilot, "Valid target")
         assert draft(app).rest == "uniform"
         assert draft(app).text == ("Once" if preset == "echo" else "")
         await write(pilot, "<escape>")
@@ -223,7 +223,7 @@ async def test_saving_under_a_name(started: list[RunSpec], app_on: Make, tmp_pat
         await write(pilot, "no/name", "<enter>")
         await shown(pilot, "'no/name' cannot be a preset's name")
         await write(pilot, "<end>", "<ctrl+u>", "die", "<enter>")
-        await shown(pilot, "die comes with the program")
+        await shown(pilot, "die is a shipped preset")
         await write(pilot, "<x>")
         await until(pilot, lambda: isinstance(app.screen, NameDialog))
         await write(pilot, "<end>", "<ctrl+u>", "mine", "<enter>")
@@ -273,7 +273,7 @@ async def test_every_key_is_in_the_help_and_the_palette(started: list[RunSpec], 
             if key.action and key.action != "as_rows":
                 assert key.help in names
         await write(pilot, "<f1>")
-        await shown(pilot, "Rescale the masses")
+        await shown(pilot, "Rescale the probabilities")
 
 
 @pytest.mark.parametrize("size", SIZES)

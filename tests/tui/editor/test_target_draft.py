@@ -69,10 +69,10 @@ def test_masses_are_read_as_written(mass: float) -> None:
     ("written", "expected"),
     [
         ("half", "'half' is not a number"),
-        ("0,5", "'0,5' is not a number: write a mass like 0.25"),
-        ("nan", "nan is not a mass: write a number from 0 to 1"),
-        ("-inf", "-inf is not a mass"),
-        ("-0.1", "the mass -0.1 is negative"),
+        ("0,5", "'0,5' is not a number; enter a probability such as 0.25"),
+        ("nan", "nan is not a probability; enter a number from 0 to 1"),
+        ("-inf", "-inf is not a probability"),
+        ("-0.1", "the probability -0.1 is negative"),
     ],
 )
 def test_what_is_no_mass_is_told(written: str, expected: str) -> None:
@@ -112,7 +112,7 @@ def test_several_tokens_offer_the_first(vocabulary: Vocabulary) -> None:
 
 
 def test_a_number_that_is_several_tokens_may_be_an_id(vocabulary: Vocabulary) -> None:
-    assert "id:5231 means the token of that number" in check(rows(("5231", "1")), vocabulary).problem
+    assert "id:5231 is the token with that id" in check(rows(("5231", "1")), vocabulary).problem
 
 
 def test_a_word_without_its_space_is_told_apart(vocabulary: Vocabulary) -> None:
@@ -126,12 +126,12 @@ def test_a_word_without_its_space_is_told_apart(vocabulary: Vocabulary) -> None:
 @pytest.mark.parametrize(
     ("pairs", "expected"),
     [
-        ([(" yes", "-1")], "row 1: the mass -1 is negative"),
-        ([(" yes", "0.5"), (" no", "nan")], "row 2: nan is not a mass"),
-        ([(" yes", "0.7"), (" no", "0.7")], "the masses sum to 1.4, more than 1"),
-        ([(" yes", "7")], "the masses sum to 7, more than 1"),
-        ([(" yes", "1e308"), (" no", "1e308")], "the masses sum to inf, more than 1"),
-        ([("", "0.5")], "row 1: there is a mass but no token"),
+        ([(" yes", "-1")], "row 1: the probability -1 is negative"),
+        ([(" yes", "0.5"), (" no", "nan")], "row 2: nan is not a probability"),
+        ([(" yes", "0.7"), (" no", "0.7")], "the probabilities sum to 1.4, more than 1"),
+        ([(" yes", "7")], "the probabilities sum to 7, more than 1"),
+        ([(" yes", "1e308"), (" no", "1e308")], "the probabilities sum to inf, more than 1"),
+        ([("", "0.5")], "row 1: a probability without a token"),
         ([("id:99999", "0.5")], "row 1: token id 99999 is outside this vocabulary"),
         ([(f"id:{'9' * 5000}", "0.5")], "row 1: "),
     ],
@@ -148,16 +148,16 @@ def test_mistakes_are_told_and_no_target_is_made(
 def test_a_token_and_its_id_are_the_same(vocabulary: Vocabulary) -> None:
     token_id = vocabulary.id_of(" yes")
     report = check(rows((" yes", "0.5"), (f"id:{token_id}", "0.1")), vocabulary)
-    assert report.problem == f"row 2: this is token {token_id}, which row 1 has already: name it once"
+    assert report.problem == f"row 2: this is token {token_id}, which is already in row 1"
     assert report.target is None
 
 
 def test_a_row_that_has_no_mass_yet_is_left_out(vocabulary: Vocabulary) -> None:
     report = check(rows((" yes", "0.5"), (" no", "")), vocabulary)
     assert report.target == Explicit(probabilities={" yes": 0.5})
-    assert report.problem == "row 2 has no mass yet"
+    assert report.problem == "row 2 has no probability yet"
     assert not report.is_wrong
-    assert check(rows(("", "")), vocabulary).problem.startswith("write a token")
+    assert check(rows(("", "")), vocabulary).problem.startswith("enter a token")
 
 
 @given(st.lists(st.tuples(st.one_of(anything, st.sampled_from(HOSTILE)), anything), max_size=4))
@@ -234,7 +234,7 @@ def test_rows_of_a_target_never_sum_to_more(vocabulary: Vocabulary, weights: lis
 def test_a_text_becomes_the_models_own(vocabulary: Vocabulary) -> None:
     draft = Draft(rows=(Row("nonsense row", "-1"),), by_text=True, text="Once \\n", entropy=" 2.5 ")
     assert check(draft, vocabulary).target == Lm(text="Once \n", entropy=2.5)
-    assert check(Draft(by_text=True), vocabulary).problem.startswith("write a text")
+    assert check(Draft(by_text=True), vocabulary).problem.startswith("enter a text")
     for entropy in ("-1", "nan", "much", "inf"):
         wrong = check(Draft(by_text=True, text="a", entropy=entropy), vocabulary)
         assert wrong.is_wrong
@@ -244,6 +244,6 @@ def test_a_text_becomes_the_models_own(vocabulary: Vocabulary) -> None:
 def test_summaries() -> None:
     assert (
         summary_of(Explicit(probabilities={" a": 1.0}))
-        == "Masses of one token written by hand, the rest spread evenly."
+        == "Explicit probabilities of one token; the rest is spread evenly."
     )
-    assert summary_of(Lm(text="Hi", entropy=3)).endswith("after “Hi”, brought to 3 nats.")
+    assert summary_of(Lm(text="Hi", entropy=3)).endswith("after “Hi”, rescaled to 3 nats.")

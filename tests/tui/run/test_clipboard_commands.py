@@ -66,11 +66,11 @@ class Fields(App[None]):
 @pytest.mark.parametrize(
     ("name", "text", "value", "told"),
     [
-        ("plain", "one\ntwo three", "one", "2 words were left out"),
+        ("plain", "one\ntwo three", "one", "2 words were omitted"),
         ("plain", "  name\n", "name", ""),
         ("number", " 300\n", "300", ""),
-        ("number", "12 apples", "", "nothing was taken"),
-        ("number", "12345678", "", "nothing was taken"),
+        ("number", "12 apples", "", "nothing was inserted"),
+        ("number", "12345678", "", "nothing was inserted"),
         ("text", "one\r\ntwo\rthree\n", "one\ntwo\nthree\n", ""),
         ("text", "a\x85b\u2028c", "a\x85b\u2028c", ""),
     ],

@@ -44,7 +44,7 @@ def test_one_setting_is_another() -> None:
 @pytest.mark.parametrize(
     ("spec", "changes", "words"),
     [
-        (SOFT, {}, "nothing is changed"),
+        (SOFT, {}, "change one value first"),
         (SOFT, {"seed": "1", "length": "3"}, "length and seed are changed"),
         (SOFT, {"length": "0"}, "search.length: it should be greater"),
         (SOFT, {"length": "many"}, "search.length: it should be a valid integer"),

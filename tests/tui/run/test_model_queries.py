@@ -167,5 +167,5 @@ async def test_nothing_is_asked_before_the_first_snapshot(tmp_path: Path, app_on
         async with app.run_test(size=(100, 30), notifications=True) as pilot:
             await until(pilot, lambda: "running" in screen_text(app))
             await pilot.press("a", "t")
-            await until(pilot, lambda: "That comes with the first" in screen_text(app))
+            await until(pilot, lambda: "before the first snapshot" in screen_text(app))
             assert Answers.questions == []

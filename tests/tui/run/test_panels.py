@@ -56,7 +56,7 @@ def test_the_split_adds_up_in_words() -> None:
     [
         (ExcessData(), "after the first step"),
         (ExcessData(best_kl=0.5), "being computed"),
-        (ExcessData(best_kl=0.5, bounds_expected=False), "No bounds were found"),
+        (ExcessData(best_kl=0.5, bounds_expected=False), "No bounds available"),
         (ExcessData(best_kl=0.5, bounds=Bounds(why_no_floor="soft-capping")), "No floor: soft-capping"),
         (ExcessData(best_kl=0.5, bounds=Bounds(floor=0.1)), "head optimum: not yet"),
     ],
@@ -157,7 +157,7 @@ def test_a_preview_shows_numbers_and_tokens(height: int) -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (PreviewData(going_on="The target is being made…"), "being made"),
+        (PreviewData(going_on="Building the target…"), "Building the target"),
         (PreviewData(going_on="no such token", failed=True), "no such token"),
         (PreviewData(target=TARGET), "not yet"),
         (PreviewData(target=TARGET, bounds_going_on="loading smollm2"), "loading smollm2"),

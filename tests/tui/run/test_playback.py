@@ -91,7 +91,7 @@ async def test_there_is_no_history_before_the_first_snapshot(tmp_path: Path, app
         async with app.run_test(size=(100, 30), notifications=True) as pilot:
             await until(pilot, lambda: "running" in screen_text(app))
             await pilot.press("h")
-            await until(pilot, lambda: "That comes with the first" in screen_text(app))
+            await until(pilot, lambda: "before the first snapshot" in screen_text(app))
             assert "step" not in screen_text(app).split("\n")[1]
 
 
@@ -152,10 +152,10 @@ async def test_a_held_view_says_how_far_the_run_went_on(tmp_path: Path, app_on: 
     async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
         await until(pilot, lambda: complete(app))
         await pilot.press("f")
-        await until(pilot, lambda: "view paused, +0 steps" in screen_text(app))
+        await until(pilot, lambda: "view frozen, +0 steps" in screen_text(app))
         before = bars(app).table.row(0).achieved
         recorder.steps(12)
-        await until(pilot, lambda: "view paused, +12 steps" in screen_text(app))
+        await until(pilot, lambda: "view frozen, +12 steps" in screen_text(app))
         await pilot.press("o")  # sorting does not let the newer distribution in
         await until(pilot, lambda: bars(app).table.order == "contribution")
         row = bars(app).table.index_of(0)
@@ -163,7 +163,7 @@ async def test_a_held_view_says_how_far_the_run_went_on(tmp_path: Path, app_on: 
         assert bars(app).table.row(row).achieved == before
         await pilot.press("f")
         await until(pilot, lambda: bars(app).table.row(bars(app).table.index_of(0) or 0).achieved > before)
-        assert "view paused" not in screen_text(app)
+        assert "view frozen" not in screen_text(app)
 
 
 async def test_the_plot_shows_other_divergences(tmp_path: Path, app_on: Make) -> None:

