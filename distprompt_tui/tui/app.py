@@ -108,7 +108,6 @@ class DistPromptApp(App[int]):
         return [*filters, self._ascii_filter] if self._ascii_filter else filters
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """List Textual's own commands that are not in the key tables."""
         yield SystemCommand("Theme", "Change the colours; light themes too", self.action_change_theme)
         yield SystemCommand("Save a screenshot", "This screen as an SVG file", self.deliver_screenshot)
 
@@ -129,10 +128,7 @@ class DistPromptApp(App[int]):
         else:
             self.push_screen(self._start_screen())
 
-    # Settings.
-
     def change_settings(self, **changes: Any) -> None:
-        """Apply and save changed settings."""
         self.settings = dataclasses.replace(self.settings, **changes)
         self.updates_per_second = changes.get("updates_per_second", self.updates_per_second)
         if self.settings_file is not None:
@@ -172,8 +168,6 @@ class DistPromptApp(App[int]):
         if theme.name not in (self._first_theme, self.settings.theme):
             self.change_settings(theme=theme.name)
         self._first_theme = ""
-
-    # Screens.
 
     def start_search(self, spec: RunSpec, *, replace: bool = False) -> None:
         """Start a search and show it. With `replace`, it replaces the current screen."""
@@ -245,8 +239,6 @@ class DistPromptApp(App[int]):
         else:
             below.pop_until_active()
 
-    # Actions that are available on all screens.
-
     def action_runs(self) -> None:
         from distprompt_tui.tui.runs.screen import RunsScreen
 
@@ -289,7 +281,6 @@ class DistPromptApp(App[int]):
             self.exit(0)
 
     def _watched(self) -> RunScreen | None:
-        """Return the screen of a running search that this app may stop."""
         from distprompt_tui.tui.run.screen import RunScreen
 
         for screen in self.screen_stack:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 
 class AppContext(Protocol):
-    """Interface of the app for its screens."""
-
     settings: Settings
     settings_file: Path | None
     settings_problem: str

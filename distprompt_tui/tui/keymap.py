@@ -223,7 +223,6 @@ def bindings(keys: Iterable[Key]) -> list[Binding]:
 
 
 def grouped(keys: Iterable[Key]) -> dict[str, list[Key]]:
-    """Group keys by heading, in the order of the table."""
     groups: dict[str, list[Key]] = {}
     for key in keys:
         groups.setdefault(key.group, []).append(key)

@@ -36,8 +36,6 @@ class Command:
 
 
 class AppCommands(Provider):
-    """Actions of the key tables and entries of the start screen's lists."""
-
     async def startup(self) -> None:
         self._runs = sorted_runs(await self._context.read_runs(), "newest")[:MAX_RUNS]
 

@@ -30,15 +30,8 @@ SLOWEST, FASTEST = 0.5, 5.0
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings and their defaults.
-
-    Attributes:
-        theme: name of a theme; the app checks whether it exists.
-        updates_per_second: refresh rate of a running search.
-        token_order: initial sort order of a run's tokens.
-        divergence_scale: initial scale of the plot.
-        bar_scale: initial scale of the tokens' bars.
-        bell: whether the bell rings when a watched search ends.
+    """All settings and their defaults. The app checks whether the theme exists; the scales and the order are initial
+    values.
     """
 
     theme: str = DARK

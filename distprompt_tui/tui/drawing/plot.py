@@ -36,8 +36,6 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A horizontal line with a label."""
-
     label: str
     value: float
     role: str
@@ -46,8 +44,6 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A point on a curve, with an optional label."""
-
     label: str
     step: float
     value: float
@@ -144,9 +140,7 @@ def plot_or_message(plot: Callable[[], list[Line]], width: int) -> list[Line]:
 
 
 def bucketed(points: Sequence[tuple[float, float]], columns: int) -> list[tuple[float, float]]:
-    """Reduce to at most two points a column, its minimum and maximum. This keeps all spikes and bounds the drawing
-    time.
-    """
+    """Keep at most two points a column, its minimum and maximum, which preserves spikes and bounds the drawing time."""
     if len(points) <= 2 * columns or columns < 1:
         return list(points)
     first, span = points[0][0], points[-1][0] - points[0][0]
@@ -206,7 +200,6 @@ def _limits(levels: Sequence[float], references: Sequence[Reference], log: bool)
 
 
 def _value_ticks(low: float, high: float, rows: int, log: bool) -> list[tuple[float, str]]:
-    """Return tick positions on the axis's scale, with their labels."""
     wanted = max(min(rows // 3, 6), 2)
     if not log:
         return [(tick, f"{tick:.4g}") for tick in _nice_ticks(low, high, wanted)] or [(low, f"{low:.3g}")]
@@ -301,7 +294,6 @@ def _place(labels: list[tuple[int, float, str, str]], rows: int) -> dict[int, Li
 
 
 def _merge(cells: list[tuple[str, str]]) -> Line:
-    """Join neighbouring cells of one role into spans."""
     line: Line = []
     for char, role in cells:
         if line and line[-1][1] == role:

@@ -43,12 +43,11 @@ def plain_text(line: Line) -> str:
 
 
 def width_of(line: Line) -> int:
-    """Return the width of a line in terminal cells."""
     return sum(cell_len(text) for text, _ in line)
 
 
 def content(lines: Sequence[Line]) -> Content:
-    """Convert lines to Textual content, without markup."""
+    """Convert lines to Textual content, without parsing markup."""
     parts: list[Span | str] = []
     for number, line in enumerate(lines):
         if number:
@@ -85,7 +84,6 @@ def justify(left: Line, right: Line, width: int) -> Line:
 
 
 def joined(parts: Iterable[Line], separator: Span = ("  ", "")) -> Line:
-    """Join the non-empty lines."""
     result: Line = []
     for part in parts:
         if part:
@@ -126,7 +124,6 @@ def key_hints(text: str) -> Line:
 
 
 def _head(text: str, cells: int) -> str:
-    """Return the longest prefix of a text that fits into `cells`."""
     while text and cell_len(text) > cells:
         text = text[:-1]
     return text

@@ -66,7 +66,6 @@ class DraftForm(Vertical):
             self.rows.focus_token()
 
     def toggle_by_text(self) -> None:
-        """Switch between a text and rows."""
         self._by_text = not self._by_text
         self._arrange()
         if self._by_text:

@@ -17,8 +17,6 @@ from distprompt_tui.tui.widgets.line_widget import LineWidget
 
 @dataclass(frozen=True)
 class RestData:
-    """The sum of the probabilities, and how to spread the rest of 1."""
-
     total: float = 0.0
     rest: Rest = "uniform"
 
@@ -37,7 +35,6 @@ class RestChoice(LineWidget[RestData]):
 
 
 def rest_lines(data: RestData, width: int) -> list[Line]:
-    """Return the sum with the rest of 1, and the ways to spread it."""
     from distprompt_tui.config.spec import SUM_TOLERANCE
 
     left = 1 - data.total

@@ -71,15 +71,10 @@ def unsaved_question() -> Question:
 
 
 async def save_under_a_name(app: App[Any], spec: RunSpec, name: str) -> RunSpec | None:
-    """Save a spec as a preset. Call it in a worker, because it shows dialogs.
+    """Save a spec as a preset, or return None if the user cancels. Call it in a worker, because it shows dialogs.
 
     Args:
-        app: shows the dialogs and the saved path.
-        spec: the spec to save; an empty title becomes the name.
-        name: the first suggestion.
-
-    Returns:
-        The spec as saved; None if the user cancelled.
+        name: the first suggestion; an empty title becomes the final name.
     """
     from distprompt_tui.tui.start.listings import preset_is_shipped, write_preset
 

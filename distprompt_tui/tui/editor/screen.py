@@ -176,7 +176,6 @@ class EditorScreen(AppScreen):
         return [("Editor  ", "heading"), (name, "strong"), (f"  for {sanitize(self._model.name)}", "quiet"), state]
 
     def _show_target(self) -> None:
-        """Show the latest target until the current one is built."""
         target = self._rows_wanted_of or self._report.target
         known = self._known(target)
         if known.target is not None:

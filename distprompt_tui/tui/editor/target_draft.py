@@ -38,8 +38,6 @@ _NOTHING_YET = "enter a token and its probability; most words begin with a space
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A token and its probability as typed."""
-
     token: str = ""
     mass: str = ""
 
@@ -50,14 +48,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Draft:
-    """The contents of the form.
+    """The contents of the form, as typed.
 
     Attributes:
-        rows: tokens and probabilities; empty rows are ignored.
         rest: how to spread the rest of 1 over the other tokens.
         by_text: the target is the model's distribution after `text`; rows are ignored.
-        text: as typed; with `rest = "model"`, an empty one means a newline.
-        entropy: only with `by_text`, in nats as typed; empty: unchanged.
+        text: with `rest = "model"`, an empty one means a newline.
+        entropy: only with `by_text`, nats; empty: unchanged.
     """
 
     rows: tuple[Row, ...] = ()
@@ -73,11 +70,9 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class RowValidation:
-    """Meaning of a row.
+    """Meaning of a row; `short` is an abbreviation of `sentence`, which may contain any character of the token.
 
     Attributes:
-        short: text beside the row.
-        sentence: the same as a sentence; may contain any character of the token.
         is_wrong: the row makes the target invalid.
         token_id: None if the row names no token.
         mass: None if missing or invalid.
@@ -94,10 +89,9 @@ class RowValidation:
 
 @dataclass(frozen=True)
 class DraftValidation:
-    """Meaning of a draft.
+    """Meaning of a draft, with one entry in `rows` for each row.
 
     Attributes:
-        rows: one for each row of the draft.
         total: sum of all valid probabilities.
         target: None if invalid; rows without a probability are omitted.
         problem: one sentence, why no search can start; empty if validation finds no problem.
@@ -140,11 +134,8 @@ def read_mass(text: str) -> float:
 
 
 def rows_of_tokens(tokens: Iterable[tuple[int, str, float]], vocabulary: Vocabulary) -> tuple[Row, ...]:
-    """Convert a target's tokens to rows. Probabilities are rounded down so that their sum does not grow.
-
-    Args:
-        tokens: (id, string, probability), most probable first.
-        vocabulary: the model's tokens.
+    """Convert tokens, (id, string, probability) by falling probability, to rows. Rounding down keeps the sum from
+    growing.
     """
     largest = [(token_id, mass) for token_id, _, mass in tokens if mass > 0][:TOP_ROWS]
     return tuple(Row(write_token(token_id, vocabulary), _rounded_down(mass)) for token_id, mass in largest)
@@ -169,7 +160,6 @@ def draft_of(target: spec.TargetSpec) -> Draft:
 
 
 def is_written_out(target: spec.TargetSpec) -> bool:
-    """Whether `draft_of` represents the whole target."""
     from distprompt_tui.config import spec
 
     return isinstance(target, spec.Explicit) and 0 < len(target.probabilities) <= MAX_ROWS
@@ -336,7 +326,6 @@ def _has_no_mass(report: RowValidation) -> bool:
 
 
 def _rounded_down(mass: float) -> str:
-    """Format with few digits, never above the probability itself."""
     rounded = Context(prec=_SHORT_DIGITS, rounding=ROUND_DOWN).create_decimal(Decimal(repr(mass)))
     return f"{float(rounded):g}"
 

@@ -20,8 +20,6 @@ from distprompt_tui.tui.widgets.visible_input import VisibleInput
 
 
 class RowNote(LineWidget[RowValidation]):
-    """What is wrong with a row, or its token."""
-
     def lines(self, width: int, height: int) -> list[Line]:
         return [note_line(self.data, width)]
 
@@ -93,7 +91,6 @@ class TargetRows(VerticalScroll, can_focus=False):
 
     @property
     def value(self) -> tuple[Row, ...]:
-        """Return all rows, including the empty one at the end."""
         return tuple(row.value for row in self._rows)
 
     @property

@@ -101,7 +101,6 @@ def _options(changes: dict[str, str]) -> list[str]:
 
 
 def _toml(value: object) -> str:
-    """Return a value as TOML, which is JSON for these types, in printable characters."""
     return "".join(
         char if char.isprintable() else f"\\u{ord(char):04x}" if ord(char) < 1 << 16 else f"\\U{ord(char):08x}"
         for char in json.dumps(value, ensure_ascii=False)

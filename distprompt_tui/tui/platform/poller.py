@@ -9,12 +9,7 @@ Value = TypeVar("Value")
 
 
 class Poller(Generic[Value]):
-    """Reads a value and shows it. A poll during another one starts no second read.
-
-    Args:
-        read: returns the value; blocking work in it runs in a thread.
-        show: draws the value.
-    """
+    """Reads a value and shows it. `read` must not block; a poll during another one starts no second read."""
 
     def __init__(self, read: Callable[[], Awaitable[Value]], show: Callable[[Value], object]) -> None:
         self._read = read
@@ -23,11 +18,7 @@ class Poller(Generic[Value]):
         self._read_again = False
 
     async def poll(self, *, again: bool = False) -> None:
-        """Read and show.
-
-        Args:
-            again: if a read is in progress, read once more after it, for later changes.
-        """
+        """Read and show. With `again`, if a read is in progress, read once more after it, for later changes."""
         if self._is_reading:
             self._read_again = self._read_again or again
             return

@@ -135,7 +135,6 @@ class ModelClient:
         raise DistPromptError(_last_line(self._errors) or f"{self.model} could not be loaded")
 
     async def _next_answer(self, process: asyncio.subprocess.Process) -> dict[str, Any]:
-        """Return the next answer to the latest question."""
         while (answer := await _read(process)) is not None:
             if answer.get("id") == self._asked:
                 self._has_open_question = not answer.get("done")
@@ -176,7 +175,6 @@ async def _command(*arguments: str, **environment: str) -> AsyncIterator[tuple[a
 
 
 async def _read(process: asyncio.subprocess.Process) -> dict[str, Any] | None:
-    """Return the next JSON object of a process; None at its end."""
     assert process.stdout is not None
     while line := await process.stdout.readline():
         with contextlib.suppress(ValueError):

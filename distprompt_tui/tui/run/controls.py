@@ -48,7 +48,6 @@ class RunControl:
 
     @property
     def stops_slowly(self) -> bool:
-        """Whether a stop has been pending long enough to offer to kill the worker."""
         return self._stopping_since is not None and time.monotonic() - self._stopping_since > _SLOW_STOP_SECONDS
 
     def toggle_pause(self, view: RunView) -> Awaitable[None]:

@@ -20,16 +20,7 @@ _TOKEN_CELLS = 12
 
 @dataclass(frozen=True)
 class DisplayState:
-    """The state that the panels show.
-
-    Attributes:
-        state: source of the numbers, the prompt and the tokens.
-        note: description of the state in the banner; empty for the latest one.
-        source: distribution of the tokens panel.
-        comparison_label: name of the distribution beside the target.
-        cursor_step: marked in the plot.
-        influence: of the prompt's positions on a token.
-    """
+    """The state that the panels show. `note` describes it in the banner, and is empty for the latest state."""
 
     state: RunState
     note: tuple[Span, ...] = ()
@@ -42,14 +33,7 @@ class DisplayState:
 def select_display_state(
     run: RunState, frozen_state: RunState | None, playback: Playback, queries: ModelQueries
 ) -> DisplayState:
-    """Select an answer of the model, else a recorded state, else a frozen one, else the latest.
-
-    Args:
-        run: the latest state.
-        frozen_state: the state when the view was frozen.
-        playback: may have a recorded state.
-        queries: may have an answer.
-    """
+    """Select an answer of the model, else a recorded state, else a frozen one, else the latest."""
     base = _base(run, frozen_state, playback, queries)
     if queries.status:
         return replace(base, note=(("◐ ", "warning"), (sanitize(queries.status), "")))

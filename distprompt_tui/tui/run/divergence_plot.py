@@ -32,12 +32,7 @@ INFINITE = "Reverse KL is infinite at every step: q > 0 for tokens with p = 0."
 
 @dataclass(frozen=True)
 class PlotData:
-    """Data of the plot; divergences in nats.
-
-    Attributes:
-        uniform_kl: uniform baseline by metric, if known.
-        cursor_step: the step on the other panels, if it is not the latest.
-    """
+    """Data of the plot; divergences in nats. `cursor_step` is the step on the other panels, if it is not the latest."""
 
     curve: tuple[Step, ...] = ()
     readings: tuple[Divergences, ...] = ()
@@ -50,8 +45,6 @@ class PlotData:
 
 
 class DivergencePlot(LineWidget[PlotData], can_focus=True):
-    """Log or linear; ← and → read single points."""
-
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "move(-1)", "Earlier step", show=False),
         Binding("right", "move(1)", "Later step", show=False),
@@ -74,7 +67,6 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
         self.redraw()
 
     def next_metric(self) -> None:
-        """Switch to the next metric and follow its latest point."""
         names = list(METRICS)
         self.metric = names[(names.index(self.metric) + 1) % len(names)]
         self._cursor = None
@@ -119,7 +111,6 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
         self.redraw()
 
     def _place(self, points: list[Point]) -> int | None:
-        """Return the point to read: at the step on the other panels, or at the user's cursor."""
         if not points or (self.data.cursor_step is None and self._cursor is None):
             return None
         if self.data.cursor_step is not None:
@@ -128,7 +119,6 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
         return min(self._cursor or 0, len(points) - 1)
 
     def _retitle(self) -> None:
-        """Show the metric and its scale on the border, or the point under the cursor."""
         points = series(self.data, self.metric)
         name, unit = METRICS[self.metric]
         place = self._place(points)
@@ -146,7 +136,6 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
 
 
 def series(data: PlotData, metric: Metric) -> list[Point]:
-    """Return steps and values of one metric; None if infinite."""
     if metric == "kl":
         return [(point.step, point.kl) for point in data.curve]
     return [(reading.step, getattr(reading, metric)) for reading in data.readings]

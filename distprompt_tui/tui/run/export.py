@@ -17,14 +17,7 @@ if TYPE_CHECKING:
 
 
 class RunExport:
-    """Writes parts of one run to the clipboard and to files.
-
-    Args:
-        screen: shows questions and messages.
-        run: the run.
-        state: returns the state on the screen.
-        read_only: write nothing into the run's folder.
-    """
+    """Writes parts of one run to the clipboard and to files; if `read_only`, nothing into the run's folder."""
 
     def __init__(self, screen: AppScreen, run: RunDirectory, state: Callable[[], RunState], *, read_only: bool) -> None:
         self._screen = screen
@@ -54,11 +47,7 @@ class RunExport:
         self._screen.notify(f"{len(text):,} characters {' and '.join(places)}.", markup=False)
 
     async def export(self, method: str) -> None:
-        """Ask for a format and write a file.
-
-        Args:
-            method: of the search; vectors are only offered for soft prompts.
-        """
+        """Ask for a format and write a file. Vectors are only offered if `method` has soft prompts."""
         from distprompt_tui.runs.export import export_run
 
         if (format_ := await self._screen.app.push_screen_wait(export_question(method))) is None:

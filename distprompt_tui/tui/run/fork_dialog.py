@@ -69,14 +69,12 @@ SHOWN = ("method", "length", "init", "lr", "width")
 
 
 def settings(spec: RunSpec) -> dict[str, str]:
-    """Return the settings that are changed most, by short name."""
     search: dict[str, object] = {**spec.search.model_dump()}
     values = {name: search[name] for name in SHOWN if name in search}
     return {name: str(value) for name, value in {**values, "steps": spec.budget.steps, "seed": spec.seed}.items()}
 
 
 def _hint(spec: RunSpec, name: str) -> str:
-    """Return the description of a setting from the spec."""
     if name == "method":
         return ", ".join(METHODS)
     fields = {**type(spec).model_fields, **type(spec.budget).model_fields, **type(spec.search).model_fields}

@@ -25,8 +25,6 @@ class EntropyData:
 
 
 class EntropyGauge(LineWidget[EntropyData]):
-    """Two bars on 0 … ln V."""
-
     BORDER_TITLE = "Entropy, nats"
 
     def show(self, data: EntropyData) -> None:
@@ -60,11 +58,7 @@ _NOTHING_YET = "The excess is available after the first step."
 
 @dataclass(frozen=True)
 class ExcessData:
-    """Data of the split of the divergence; nats.
-
-    `name` is the label of `best_kl`. `last_step`: the entropy belongs to the last step, not to the prompt called
-    `name`.
-    """
+    """The split of the divergence, nats; `name` labels `best_kl`. `last_step`: the entropy is that of the last step."""
 
     best_kl: float | None = None
     start_kl: float | None = None
@@ -94,8 +88,6 @@ class ExcessData:
 
 
 class ExcessGauge(LineWidget[ExcessData]):
-    """KL = head optimum + excess, as numbers and as a bar."""
-
     BORDER_TITLE = "Excess"
 
     def show(self, data: ExcessData) -> None:
@@ -103,19 +95,16 @@ class ExcessGauge(LineWidget[ExcessData]):
         label_border(self, subtitle=_closed(data))
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """Return one line if the widget has no border, else also the bar and the floor."""
         return one_line(self.data, width) if not self.styles.border_left[0] else excess_lines(self.data, width)
 
 
 def one_line(data: ExcessData, width: int) -> list[Line]:
-    """Return the split, the entropies and the gap closed, as far as they fit."""
     if data.best_kl is None:
         return wrapped(_NOTHING_YET, width, "quiet", max_lines=1)
     return [fit_parts([_split(data), _entropies(data), _closed(data)], width, ("   ", ""))]
 
 
 def excess_lines(data: ExcessData, width: int) -> list[Line]:
-    """Split the best divergence into head optimum and excess."""
     if data.best_kl is None:
         return wrapped(_NOTHING_YET, width, "quiet")
     lines = [truncate(_split(data), width)]
@@ -158,13 +147,11 @@ def _entropies(data: ExcessData) -> Line:
 
 
 def _split_bar(share: float, width: int) -> Line:
-    """Draw the head optimum's fraction of the best divergence, then the excess."""
     cells = round(min(max(share, 0.0), 1.0) * width)
     return [("█" * cells, "accent"), ("▒" * (width - cells), "strong")]
 
 
 def _explained(data: ExcessData, width: int) -> list[Line]:
-    """Return the state of the bounds: proven, measured, or why there is none."""
     bounds = data.bounds
     if bounds.why_no_floor:
         return wrapped(sanitize(f"No floor: {bounds.why_no_floor}"), width, "quiet", max_lines=2)

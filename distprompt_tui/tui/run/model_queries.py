@@ -19,13 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Influence:
-    """Contribution of each prompt position to a token's log-probability, nats.
+    """Contribution of each prompt position to a token's log-probability, nats, as of `state`.
 
     Attributes:
         token: the token's string, not sanitised.
         values: one for each position; above 0 if the position raises the token.
         of_best: whether the prompt is the run's best one; of soft prompts, only that one is stored.
-        state: the state shown at the time of the query.
     """
 
     token: str
@@ -40,9 +39,7 @@ class ModelQueries:
     Attributes:
         status: progress of the current query; empty without one.
         problem: why there is no answer.
-        text: the last text.
         substituted: the run's state with a text as the prompt.
-        influence: the attribution of a token.
     """
 
     def __init__(self, run: RunDirectory, changed: Callable[[], None]) -> None:
@@ -56,13 +53,7 @@ class ModelQueries:
         self._client: ModelClient | None = None
 
     async def try_text(self, text: str, model: str, state: RunState) -> None:
-        """Compute the distribution after a text instead of the prompt.
-
-        Args:
-            text: used in the run's context.
-            model: name of the run's model.
-            state: of the run.
-        """
+        """Compute the distribution after a text instead of the prompt, in the run's context."""
         self.text, self.substituted, self.influence = text, None, None
         answer = await self._ask(model, "instead", text=text)
         if (snapshot := read_snapshot(answer)) is not None:
@@ -100,7 +91,6 @@ class ModelQueries:
             await client.close()
 
     async def _ask(self, model: str, question: str, **fields: Any) -> dict[str, Any] | None:
-        """Return the answer; on failure set `problem` and return None."""
         if self._client is None:
             self._client = ModelClient(model, self._report)
         self.problem = ""

@@ -27,8 +27,6 @@ class RunView:
     """A run at one time, for its screen.
 
     Attributes:
-        title: from the spec.
-        state: reduced from the events.
         health: `crashed`: the run has not ended and no worker holds its lock.
         silent_seconds: whole seconds since a silent worker's last heartbeat.
         log_tail: last lines of the worker's output, for a crashed run.
@@ -42,7 +40,6 @@ class RunView:
 
     @property
     def is_live(self) -> bool:
-        """Whether a worker is running."""
         return self.health in ("alive", "silent")
 
 

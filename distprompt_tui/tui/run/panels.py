@@ -16,8 +16,6 @@ PANELS = ("plot", "gauges", "prompt", "tokens")
 
 
 class RunPanels(Container):
-    """Divergence, gauges and prompt in one column, tokens in the other."""
-
     def __init__(self) -> None:
         super().__init__(id="body")
         self.plot = DivergencePlot(id="plot", classes="panel")
@@ -41,9 +39,7 @@ class RunPanels(Container):
         """Draw a state. The tokens panel is updated separately.
 
         Args:
-            display: the state to draw.
             run: source of the curve.
-            method: of the search.
             uniform_kl: uniform baseline by metric, nats.
             is_last_step: whether the numbers belong to the last step, not to the best prompt.
         """
@@ -76,7 +72,6 @@ class RunPanels(Container):
             self.query_one("#side").set_class(all(hidden[other] for other in PANELS[:-1]), "-hidden")
 
     def toggle_zoom(self) -> None:
-        """Show the focused panel on the whole screen, or all panels again."""
         zoom = not self.screen.has_class("-zoomed")
         focused = [name for name in PANELS if self.query_one(f"#{name}").has_focus_within]
         chosen = focused[0] if focused else "tokens"

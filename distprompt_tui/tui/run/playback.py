@@ -18,11 +18,7 @@ PAGES = 10
 
 
 class Playback:
-    """A position in a run's recording, which may still grow.
-
-    Attributes:
-        current: the run's state at that position; None while following the run.
-    """
+    """A position in a run's recording, which may still grow. `current` is None while following the run."""
 
     def __init__(self, recording: EventLogReader) -> None:
         self.current: RunState | None = None
@@ -42,12 +38,7 @@ class Playback:
         return self._recording.places
 
     async def seek(self, index: int, run: RunState) -> None:
-        """Read a snapshot; an index out of range is clamped.
-
-        Args:
-            index: counted from 0.
-            run: the state of the whole run.
-        """
+        """Read the snapshot at `index`, from 0, clamped to the range. `run` is the state of the whole run."""
         places = self.places
         if not places:
             return
@@ -58,12 +49,10 @@ class Playback:
             self.current = state_at(run, snapshot)
 
     async def move(self, by: int, run: RunState) -> None:
-        """Stop the replay and read the snapshot `by` positions later."""
         self.is_playing = False
         await self.seek(self._index + by, run)
 
     def page(self) -> int:
-        """Return the number of snapshots that a page key moves by."""
         return max(len(self.places) // PAGES, 1)
 
     def close(self) -> None:

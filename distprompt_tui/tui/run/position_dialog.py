@@ -34,13 +34,8 @@ Complete = Callable[[str, int], Awaitable[list[tuple[int, str]]]]
 
 @dataclass(frozen=True)
 class PositionData:
-    """A position at the time it was opened, counted from 0.
-
-    Attributes:
-        position: the index.
-        token: the current token.
-        tried: candidates; None if not recorded.
-        why_not: why the token cannot be replaced; empty if it can.
+    """A position, counted from 0. `tried`: candidates, if recorded; `why_not`: why its token cannot be replaced, or
+    empty.
     """
 
     position: int
@@ -55,12 +50,7 @@ class PositionData:
 
 
 class PositionDialog(ModalScreen["int | None"]):
-    """Returns the selected token, or None.
-
-    Args:
-        data: the position.
-        complete: finds tokens for a typed prefix.
-    """
+    """Returns the selected token, or None. `complete` finds tokens for a typed prefix."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Back", show=False),

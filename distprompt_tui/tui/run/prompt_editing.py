@@ -19,14 +19,7 @@ class SendChange(Protocol):
 
 
 class PromptEditing:
-    """Edits one run's prompt, if possible.
-
-    Args:
-        screen: shows the dialog and messages.
-        send: sends a change.
-        complete: finds tokens by prefix.
-        why_not: returns why the prompt cannot be changed now; empty if it can.
-    """
+    """Edits one run's prompt. `why_not` returns why this is impossible now; empty if it is possible."""
 
     def __init__(self, screen: AppScreen, send: SendChange, complete: Complete, why_not: Callable[[], str]) -> None:
         self._screen = screen
@@ -38,7 +31,6 @@ class PromptEditing:
         self._change("lock" if locked else "unlock", position=position)
 
     async def open(self, snapshot: Snapshot | None, position: int) -> None:
-        """Show a prompt position; a token selected there replaces the current one."""
         from distprompt_tui.tui.run.position_dialog import PositionData, PositionDialog
 
         if snapshot is None or position >= len(snapshot.prompt):

@@ -29,11 +29,7 @@ _SURPRISING = "-surprising"
 
 @dataclass(frozen=True)
 class PromptData:
-    """The positions at one step, or the contribution of each to a token.
-
-    `chosen`: the position under the cursor. `surprising`: whether tokens are coloured by surprisal, on a scale that
-    depends on `vocab_size`.
-    """
+    """Positions at one step, or their contributions to a token. `surprising`: coloured by surprisal."""
 
     method: str = ""
     tokens: tuple[PromptToken, ...] = ()
@@ -58,15 +54,11 @@ class PromptView(ScrollLineWidget):
     ]
 
     class Opened(Message):
-        """Request to inspect a position."""
-
         def __init__(self, position: int) -> None:
             super().__init__()
             self.position = position
 
     class LockAsked(Message):
-        """Request to lock or unlock a position."""
-
         def __init__(self, position: int, *, locked: bool) -> None:
             super().__init__()
             self.position, self.locked = position, locked
@@ -148,7 +140,6 @@ class PromptView(ScrollLineWidget):
 
 
 def prompt_title(data: PromptData) -> str:
-    """Return the panel's content and the last change."""
     count = len(data.tokens)
     if not count:
         return "Prompt"
@@ -180,7 +171,6 @@ def prompt_note(data: PromptData) -> Line:
 
 
 def position_words(token: PromptToken) -> str:
-    """Return when a position last changed, and the improvement."""
     locked = "locked, " if token.locked else ""
     if token.improvement is None:
         return f"{locked}as at the start"
@@ -188,13 +178,7 @@ def position_words(token: PromptToken) -> str:
 
 
 def prompt_lines(data: PromptData, width: int, *, flowing: bool) -> tuple[list[Line], list[int]]:
-    """Return all rows, and the row of each position.
-
-    Args:
-        data: the prompt.
-        width: cells.
-        flowing: no columns, to save height.
-    """
+    """Return all rows, and the row of each position; `flowing` omits columns to save height."""
     if not data.tokens:
         return [[("The prompt appears with the first snapshot.", "quiet")]], []
     entry = _entry if data.influence is None else _moving_entry
@@ -206,7 +190,6 @@ def prompt_lines(data: PromptData, width: int, *, flowing: bool) -> tuple[list[L
 
 
 def _moving_entry(position: int, token: PromptToken, data: PromptData, *, padded: bool) -> Line:
-    """Return a position and its contribution; the largest one is highlighted."""
     assert data.influence is not None
     values = data.influence.values
     if position > len(values):

@@ -43,12 +43,7 @@ NO_SNAPSHOT = "Not available before the first snapshot of the prompt."
 
 
 class RunScreen(AppScreen):
-    """Follows one run. The run does not depend on the screen.
-
-    Args:
-        run: the run.
-        read_only: send nothing to its worker.
-    """
+    """Follows one run, which does not depend on the screen. With `read_only`, sends nothing to its worker."""
 
     AUTO_FOCUS = "#bars"
     flat_below = 21
@@ -157,7 +152,6 @@ class RunScreen(AppScreen):
             await self._table.update(display.state, asked=asked)
 
     def redraw(self) -> None:
-        """Draw the current state without reading its tokens."""
         if self.is_composed:
             self._show(self.display_state)
 
@@ -260,7 +254,6 @@ class RunScreen(AppScreen):
         return await in_thread(self._source.completions, prefix, limit)
 
     def _why_no_change(self) -> str:
-        """Return why the prompt cannot be changed now; empty if it can."""
         if self.read_only:
             return READ_ONLY
         if not self.view.is_live:

@@ -18,15 +18,7 @@ if TYPE_CHECKING:
 
 
 class SearchActions:
-    """Requests to one run's worker, and searches that start from its spec.
-
-    Args:
-        screen: shows questions and errors; the screen of a new search replaces it.
-        run: its spec is the base of a new search.
-        control: sends the requests.
-        redraw: draws the pending requests.
-        poll: reads the run.
-    """
+    """Requests to one run's worker, and new searches from its spec, whose screen replaces `screen`."""
 
     def __init__(
         self,
@@ -43,7 +35,6 @@ class SearchActions:
         self._poll = poll
 
     def request(self, sending: Awaitable[None]) -> None:
-        """Send a request and show that it is pending."""
         self._redraw()
         self._screen.run_worker(self._send(sending))
 
@@ -91,7 +82,6 @@ class SearchActions:
             self._screen.context.start_search(forked, replace=True)
 
     async def _spec(self) -> RunSpec | None:
-        """Return the run's spec; None and a message if it cannot be read."""
         try:
             return await in_thread(self._run.read_spec)
         except DistPromptError as error:

@@ -62,8 +62,6 @@ class StatusLine(LineWidget[StatusData]):
 
 
 class Banner(LineWidget[StatusData]):
-    """Empty if there is no message, else a few lines."""
-
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(StatusData(), id=id)
         self._lines: list[Line] = []
@@ -113,7 +111,6 @@ def status_line(data: StatusData, width: int) -> Line:
 
 
 def title_line(title: RunLabel) -> Line:
-    """Return `outlier › smollm2 › soft n=10`."""
     if not title.method:
         return [(sanitize(title.preset), "strong")]
     return [

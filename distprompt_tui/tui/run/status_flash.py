@@ -17,31 +17,18 @@ REST_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class StatusFlash:
-    """The last message.
-
-    Attributes:
-        text: of the message.
-        at: its time, seconds of a monotonic clock.
-        best_kl: the run's best at that time, nats; None before its first step.
-    """
+    """The last message; `at` is its time on a monotonic clock, `best_kl` the run's best at that time, nats."""
 
     text: tuple[Span, ...] = ()
     at: float = -math.inf
     best_kl: float | None = None
 
     def text_at(self, now: float) -> tuple[Span, ...]:
-        """Return the message on the status line."""
         return self.text if now - self.at < SHOWN_SECONDS else ()
 
 
 def next_flash(flash: StatusFlash, run: RunState, now: float) -> StatusFlash:
-    """Return the current message for a run.
-
-    Args:
-        flash: the last message.
-        run: its current state.
-        now: seconds of a monotonic clock.
-    """
+    """Return the current message for a run; `now` in seconds of a monotonic clock."""
     best = run.best_kl
     if run.phase != "searching" or best is None or now - flash.at < REST_SECONDS:
         return flash

@@ -23,12 +23,7 @@ VECTORS = "Vectors have no probability: only tokens have a surprisal."
 
 
 def grade(surprisal: float | None, vocab_size: int) -> Span:
-    """Return a token's symbol and role; a dash if it is the first one or not measured.
-
-    Args:
-        surprisal: −ln P, nats.
-        vocab_size: V; a uniformly drawn token has a surprisal of ln V.
-    """
+    """Return the symbol and role of a surprisal in nats; a dash if it is None. ln V is that of a uniform draw."""
     if surprisal is None:
         return "–", "faint"
     return GRADES[sum(surprisal >= limit for limit in _limits(vocab_size))]
@@ -40,14 +35,12 @@ def number(surprisal: float | None) -> str:
 
 
 def title(tokens: Sequence[PromptToken]) -> str:
-    """Return the panel's title while its tokens are coloured."""
     known = [token.surprisal for token in tokens if token.surprisal is not None]
     mean = f", mean {min(sum(known) / len(known), _LARGEST_SHOWN):.1f}" if known else ": not recorded"
     return f"Prompt  {len(tokens)} tokens, surprisal −ln P in nats{mean}"
 
 
 def words(surprisal: float | None) -> str:
-    """Return a token's surprisal and probability."""
     if surprisal is None:
         return "surprisal not measured"
     return f"surprisal {number(surprisal).strip()}, P {formatting.mass(math.exp(-surprisal))}"

@@ -11,8 +11,6 @@ from distprompt_tui.tui.widgets.visible_input import VisibleInput
 
 
 class TextPrompt(Horizontal):
-    """Visible only while open; posts the submitted text."""
-
     class Submitted(Message):
         def __init__(self, text: str) -> None:
             super().__init__()

@@ -25,8 +25,6 @@ class TokenList(LineTable):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,plus,equals_sign", "pin", "Pin the token", show=False)]
 
     class Pinned(Message):
-        """Request to pin or unpin a token."""
-
         def __init__(self, token: int) -> None:
             super().__init__()
             self.token = token
@@ -58,7 +56,6 @@ class TokenList(LineTable):
 
     @property
     def lines_per_row(self) -> int:
-        """Return 1, or 2 if the panel is narrow."""
         return columns_for(self.scrollable_content_region.width).lines_per_row
 
     def line(self, index: int, width: int) -> Line:
@@ -98,8 +95,6 @@ class TokenList(LineTable):
 
 
 class BarsHeader(LineWidget[tuple[TokenTable, bool]]):
-    """Fixed column names."""
-
     def lines(self, width: int, height: int) -> list[Line]:
         table, log = self.data
         return (
@@ -110,11 +105,7 @@ class BarsHeader(LineWidget[tuple[TokenTable, bool]]):
 
 
 class TokensPanel(Vertical):
-    """Header, rows and find field."""
-
     class FindChanged(Message):
-        """The filter changed."""
-
         def __init__(self, find: str) -> None:
             super().__init__()
             self.find = find

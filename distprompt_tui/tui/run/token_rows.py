@@ -27,8 +27,6 @@ _ONE_LINE_FROM = 74
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Column widths in cells."""
-
     width: int
     token: int
     bar: int
@@ -72,7 +70,6 @@ def header_line(columns: Columns, order: Order, largest: float, log: bool, compa
 
 
 def scale(largest: float, log: bool, width: int) -> str:
-    """Return the values at the ends of a bar."""
     right = formatting.mass(largest)
     left = formatting.mass(largest * 10**-LOG_DECADES) + " log" if log else "0"
     return left + right.rjust(width - len(left)) if width > len(left) + len(right) else ""

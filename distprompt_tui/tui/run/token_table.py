@@ -33,8 +33,6 @@ Column: TypeAlias = "Sequence[float] | NDArray[np.float64]"
 
 @dataclass(frozen=True, slots=True)
 class TableQuery:
-    """Order, filter, pinned tokens and distribution of a table."""
-
     order: Order = "mass"
     find: str = ""
     pins: frozenset[int] = frozenset()
@@ -107,7 +105,6 @@ class TokenTable:
         )
 
     def index_of(self, token: int) -> int | None:
-        """Return the position of a token; None if filtered out."""
         try:
             return self.ids.index(token)
         except ValueError:
@@ -215,11 +212,8 @@ class TokenSource:
         )
 
     def completions(self, prefix: str, limit: int) -> list[tuple[int, str]]:
-        """Return ids and strings of tokens with a prefix, after an optional space; shortest first.
-
-        Args:
-            prefix: start of a token, or `id:5231`.
-            limit: maximum number of tokens.
+        """Return ids and strings of tokens that start with `prefix` after an optional space, or match `id:5231`;
+        shortest first.
         """
         if self._vocabulary is None or not prefix:
             return []
@@ -233,7 +227,6 @@ class TokenSource:
         return [(i, texts[i]) for i in ranked[:limit]]
 
     def _all_texts(self) -> list[str]:
-        """Return every token's string in lower case."""
         assert self._vocabulary is not None
         if self._texts is None:
             self._texts = [self._vocabulary.text(token).casefold() for token in range(self._vocabulary.size)]
@@ -251,13 +244,7 @@ class TokenSource:
 
 
 def from_snapshot(snapshot: Snapshot, query: TableQuery, unrecorded: Sequence[TokenMass] = ()) -> TokenTable:
-    """Build a table of the tokens in a snapshot.
-
-    Args:
-        snapshot: one snapshot.
-        query: order and filter.
-        unrecorded: pinned tokens that the snapshot does not contain.
-    """
+    """Build a table of the tokens in a snapshot, and of the pinned tokens that it does not contain, `unrecorded`."""
     keys: dict[Order, Callable[[TokenMass], float]] = {
         "mass": lambda row: max(row.target, row.achieved),
         "contribution": lambda row: row.contribution,

@@ -18,8 +18,6 @@ MIN_SECONDS = 1.0
 
 
 class TokenTableUpdater:
-    """Builds tables in a thread and shows them in the event loop."""
-
     def __init__(self, source: TokenSource, show: Callable[[TokenTable], None]) -> None:
         self.query = TableQuery()
         self._source = source

@@ -47,8 +47,6 @@ class PlotData:
 
 
 class ComparedCurves(LineWidget[PlotData]):
-    """The best divergence so far of each run."""
-
     def lines(self, width: int, height: int) -> list[Line]:
         curves = [(run.number, _points(run.curve, self.data.by_seconds)) for run in self.data.runs]
         drawn = [Curve(points, f"series {number}") for number, points in curves]
@@ -58,8 +56,6 @@ class ComparedCurves(LineWidget[PlotData]):
 
 
 class Legend(LineWidget[Sequence[Compared]]):
-    """Each run's line, as in the list of runs."""
-
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return len(self.data) + 1
 
@@ -70,8 +66,6 @@ class Legend(LineWidget[Sequence[Compared]]):
 
 
 class Differences(ScrollLineWidget):
-    """The fields that differ, one column for each run."""
-
     def __init__(self, *, id: str, classes: str) -> None:
         super().__init__(id=id, classes=classes)
         self._numbers: list[int] = []
@@ -82,7 +76,6 @@ class Differences(ScrollLineWidget):
         self.set_line_count(len(self._fields) + 1)
 
     def line(self, index: int, width: int) -> Line:
-        """Return the digits, then one field a line."""
         if not self._fields:
             return [("The specs do not differ.", "quiet")] if index == 0 else []
         least, most = _FIELD_CELLS

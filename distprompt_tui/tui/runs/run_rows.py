@@ -51,8 +51,6 @@ _NARROW = {"state": 9, "prompt": 9, "step": 6, "when": 6}
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The columns that a width has room for, with their cells."""
-
     columns: tuple[tuple[Column, int], ...]
     gap: int
     roomy: bool
@@ -75,7 +73,6 @@ def layout_for(width: int) -> Layout:
 
 
 def header_line(layout: Layout, order: SortKey | None) -> Line:
-    """Return the column names with the sort key highlighted."""
     line: Line = [(" " * _MARK_CELLS, "")]
     for column, cells in layout.columns:
         name = "/of" if column.name == "of" else column.name
@@ -88,8 +85,6 @@ def run_line(summary: RunSummary, layout: Layout, *, here: bool, number: int | N
     """Return a run's line.
 
     Args:
-        summary: the run.
-        layout: of the table.
         here: whether the cursor is on it.
         number: of a marked run, else None.
         now: Unix seconds; None: the current time.
@@ -104,7 +99,6 @@ def run_line(summary: RunSummary, layout: Layout, *, here: bool, number: int | N
 
 
 def state_span(state: str) -> Span:
-    """Return the symbol of a state and its role, which are redundant."""
     return _SIGNS.get(state, ("■", "accent"))
 
 

@@ -28,16 +28,7 @@ ORDER_WORDS: dict[SortKey, str] = {
 
 @dataclass(frozen=True)
 class RunList:
-    """Data of the table.
-
-    Attributes:
-        runs: matching runs, sorted.
-        total: number of all runs.
-        order: sort key.
-        marked: the number of each marked run, by name.
-        now: Unix seconds.
-        empty: message if there are no rows.
-    """
+    """Matching runs, sorted; `total` counts all runs, `marked` numbers runs by name, `now` is in Unix seconds."""
 
     runs: Sequence[RunSummary] = ()
     total: int = 0
@@ -65,15 +56,11 @@ class RunTable(ListTable[RunSummary]):
 
 
 class RunsHeader(LineWidget[RunList]):
-    """Fixed column names."""
-
     def lines(self, width: int, height: int) -> list[Line]:
         return [header_line(layout_for(width), self.data.order)] if self.data.runs else []
 
 
 class RunsPanel(Vertical):
-    """Header, rows and find field."""
-
     def __init__(self, *, id: str, classes: str) -> None:
         super().__init__(id=id, classes=classes)
         self.table = RunTable(id="table")
@@ -94,7 +81,6 @@ class RunsPanel(Vertical):
         self._retitle()
 
     def _retitle(self) -> None:
-        """Show the order, the range of visible rows, and the current run's name on the border."""
         data, current = self.table.data, self.table.current
         first, last = self.table.visible_rows()
         of = f"{len(data.runs):,}" + (f" found in {data.total:,}" if len(data.runs) < data.total else "")

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 
 def read_models() -> list[ModelEntry]:
-    """List all usable models, prepared ones first."""
     from distprompt_tui.models.registry import list_models
 
     return sorted(list_models(), key=lambda entry: entry.status != "prepared")

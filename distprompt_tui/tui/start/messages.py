@@ -22,7 +22,6 @@ WELCOME: Line = [
 
 
 def notice_line(problem: str, model: ModelEntry | None, preparing: Preparing | None) -> Line:
-    """Return the line below the header: an invalid preset, or a model that is not prepared."""
     if problem:
         return [("! ", "error"), (sanitize(problem), "error")]
     if model is None:
@@ -46,7 +45,6 @@ def notice_line(problem: str, model: ModelEntry | None, preparing: Preparing | N
 
 
 def no_target_yet(model: ModelEntry | None, model_server_status: str) -> str:
-    """Return the message shown instead of a target."""
     if model is None:
         return "Select a model; the target depends on its tokens."
     if model.status != "prepared":

@@ -13,15 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Opening:
-    """Initial state of the editor.
-
-    Attributes:
-        model: a prepared model.
-        base: the spec that receives the edited target.
-        choice: method, length, steps and seed from the start screen.
-        maker: has already read the model's tokens, which takes seconds for large vocabularies.
-        preset: its name; empty for a new target.
-    """
+    """Initial state of the editor. `maker` has read the model's tokens; `preset` is empty for a new target."""
 
     model: ModelEntry
     base: spec.RunSpec

@@ -33,8 +33,6 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class PreviewState:
-    """Results for one model and target so far."""
-
     target: TargetPreview | None = None
     failure: str = ""
     bounds: FoundBounds = field(default_factory=FoundBounds)

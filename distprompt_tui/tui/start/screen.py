@@ -198,7 +198,7 @@ class StartScreen(AppScreen):
             self.query_one(SearchForm).say("length, steps and seed must be whole numbers")
             return
         pace = seconds_per_step(self.runs, RunLabel(model=model.name if model else "", method=choice.method))
-        known = f"about {formatting.duration(pace * (choice.steps or 0))}, at the last run's speed" if pace else ""
+        known = f"about {formatting.duration(pace * (choice.steps or 0))}, like the last run" if pace else ""
         self.query_one(SearchForm).say(known)
 
     def choose(self, list_name: str, value: str) -> None:
@@ -218,7 +218,6 @@ class StartScreen(AppScreen):
         self._show_estimate()
 
     def _look(self) -> None:
-        """Load the preview of the selection; cancel the previous one."""
         model, preset = self.model, self.preset
         self._show_choice()
         self._show_estimate()

@@ -18,16 +18,7 @@ _LABEL_CELLS = 14
 
 @dataclass(frozen=True)
 class PreviewData:
-    """Preview of the selection.
-
-    Attributes:
-        title: title and description of the preset.
-        target: None while it is built, or if that failed.
-        going_on: message shown instead of the target.
-        bounds: results so far.
-        bounds_going_on: text for a bound that is not known yet.
-        failed: `going_on` is an error.
-    """
+    """Preview of the selection. `target` is None while it is built or if that `failed`; then `going_on` is shown."""
 
     title: str = ""
     description: str = ""
@@ -46,7 +37,6 @@ class TargetView(LineWidget[PreviewData]):
 
 
 def preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: bool = False) -> list[Line]:
-    """Return the description, the numbers, and as many tokens as fit."""
     roomy = height >= 18
     lines: list[Line] = [truncate([(sanitize(data.title), "strong")], width)] if data.title else []
     lines += (

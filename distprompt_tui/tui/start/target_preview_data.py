@@ -31,8 +31,6 @@ class TargetPreview:
 
 @dataclass(frozen=True)
 class FoundBounds:
-    """Floor and head optimum of a target, as far as computed."""
-
     floor: float | None = None
     head_optimum: float | None = None
     why_no_floor: str | None = None
@@ -60,12 +58,8 @@ class TargetMaker:
             return self._vocabularies[folder]
 
     def make(self, folder: Path, vocab_size: int, target: spec.TargetSpec) -> TargetPreview:
-        """Build the preview of a target.
-
-        Args:
-            folder: of the prepared model, with its `tokenizer.json`.
-            vocab_size: V.
-            target: a family for which `needs_model` is false.
+        """Build the preview of a target of a family for which `needs_model` is false, with the `tokenizer.json` in
+        `folder`.
 
         Raises:
             DistPromptError: invalid target, or the tokens cannot be read.
@@ -81,7 +75,6 @@ class TargetMaker:
 
 
 def preview_of(answer: dict[str, Any]) -> TargetPreview:
-    """Convert the model server's answer to `target`."""
     return TargetPreview(
         recipe=str(answer["recipe"]),
         entropy=float(answer["entropy"]),

@@ -24,12 +24,7 @@ FOREIGN = "This sweep belongs to another user: it cannot be started or stopped."
 
 
 class SweepController:
-    """Actions on one sweep. Other users' sweeps, and all sweeps in a read-only app, cannot be changed.
-
-    Args:
-        screen: shows questions and messages.
-        directory: the sweep's folder.
-    """
+    """Actions on one sweep. Other users' sweeps, and all sweeps in a read-only app, cannot be changed."""
 
     def __init__(self, screen: AppScreen, directory: SweepDirectory) -> None:
         self._screen = screen

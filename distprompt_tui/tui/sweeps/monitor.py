@@ -20,14 +20,12 @@ MOST_SEARCHES = 100_000
 
 @dataclass(frozen=True)
 class SweepView:
-    """A sweep at one time, for its screen.
+    """A sweep at one time, for its screen. All fields are empty before the first read.
 
     Attributes:
-        progress: None before it was read.
-        report: None before it was read, or where it cannot be.
-        claim: what its findings are on; empty where it is of no finding.
-        seconds_left: by what the tasks that were done took; None where that is not known.
-        problem: why it cannot be read.
+        claim: the hypothesis of its findings; empty without one.
+        seconds_left: estimated from completed tasks; None if unknown.
+        problem: why the sweep cannot be read.
     """
 
     progress: SweepProgress | None = None
@@ -38,12 +36,7 @@ class SweepView:
 
 
 class SweepMonitor:
-    """Reads one sweep's folder. `poll` blocks on files and tests findings for new rows: call it in a thread.
-
-    Args:
-        directory: the sweep's folder, which may not exist yet.
-        sweep: the spec, if known.
-    """
+    """Reads a sweep's folder, if it exists. `poll` blocks on files and tests findings; call it in a thread."""
 
     def __init__(self, directory: SweepDirectory, sweep: Sweep | None) -> None:
         from distprompt_tui.sweeps.results_reader import SweepReader
@@ -85,7 +78,6 @@ class SweepMonitor:
         )
 
     def _report_of(self, sweep: Sweep, tasks: list[Task]) -> SweepReport:
-        """Summarise the rows, in the order of the grid."""
         from distprompt_tui.reports.sweep_report import make_report
         from distprompt_tui.sweeps.directory import filter_to_grid
 

@@ -100,7 +100,6 @@ class SweepScreen(AppScreen):
 
     @property
     def state(self) -> str:
-        """Return the sweep's state; empty if unknown."""
         return self._view.progress.state if self._view.progress else ""
 
     @property
@@ -163,14 +162,12 @@ class SweepScreen(AppScreen):
         label_border(table, subtitle=subtitle)
 
     def _title(self) -> str:
-        """Return the setting and the plot's axes; without results, the sweep's purpose."""
         if not self._panels:
             return sanitize(self._view.report.sweep.title) if self._view.report else ""
         over = f" over the targets' entropy, {'log' if self._log else 'linear'}" if len(self._entropies) > 1 else ""
         return f"{sanitize(str(self._panels[self._chosen].setting))}  KL(p‖q) in nats{over}"
 
     def _sentence(self) -> tuple[str, str]:
-        """Return the message instead of a plot, and its role."""
         if self._view.problem:
             problem = self._view.problem.replace(f"{self._monitor.directory.path}/", "")
             return f"The sweep cannot be read. {sanitize(problem)}", "error"
@@ -183,7 +180,6 @@ class SweepScreen(AppScreen):
 
     @property
     def _frame(self) -> int:
-        """Return the height of a panel's border: on a low screen, one rule."""
         return 1 if self.has_class("-low") else _FRAME_LINES
 
     def availability(self) -> Mapping[str, bool | None]:

@@ -44,7 +44,6 @@ def state_span(state: str) -> Span:
 
 
 def tally(progress: SweepProgress) -> Line:
-    """Return the number of completed searches and of those without a result."""
     parts: list[Line] = [[(f"{progress.done:,}", "strong"), (f" of {progress.total:,} searches", "quiet")]]
     if progress.failed:
         parts.append([(f"✕ {progress.failed:,} failed", "error")])
@@ -54,7 +53,6 @@ def tally(progress: SweepProgress) -> Line:
 
 
 def status_line(name: str, view: SweepView, width: int) -> Line:
-    """Return name, state, progress and remaining time."""
     left: Line = [("Sweep  ", "heading"), (sanitize(name), "strong")]
     if (progress := view.progress) is None:
         return left
@@ -67,8 +65,8 @@ def status_line(name: str, view: SweepView, width: int) -> Line:
 
 
 def settings_line(panels: Sequence[Panel], findings: Sequence[FindingResult], chosen: int, width: int) -> Line:
-    """Return all settings with symbols of their findings, the selected one highlighted; if space is short, only that
-    one.
+    """Return all settings with symbols of their findings, the selected one highlighted; only that one if space is
+    short.
     """
     several = len({panel.setting.length for panel in panels}) > 1
     shown = [_setting(panel.setting, findings, several, number == chosen) for number, panel in enumerate(panels)]
@@ -104,7 +102,6 @@ def finding_lines(findings: Sequence[FindingResult], width: int, *, whole: bool)
 
 
 def notes(report: SweepReport, width: int) -> list[Line]:
-    """Return the most frequent reasons for missing results, and the number of other ones."""
     reasons = wording.failure_lines(report)
     texts = reasons[:_MOST_NOTES]
     if len(reasons) > _MOST_NOTES:
@@ -113,6 +110,5 @@ def notes(report: SweepReport, width: int) -> list[Line]:
 
 
 def marked(curves: Sequence[Curve]) -> list[tuple[str, int, Curve]]:
-    """Return each curve with its letter and colour number."""
     numbers = (number % SERIES_ROLES + 1 for number in range(len(curves)))
     return list(zip(cycle(wording.MARKERS), numbers, curves))

@@ -32,13 +32,7 @@ _LEAST_BAR = 10
 
 @dataclass(frozen=True)
 class SweepPicture:
-    """Curves of a setting, or a message if there are none.
-
-    Attributes:
-        entropies: of the grid; they set the axis before all points exist. With at most one, bars are drawn.
-        sentence: the message.
-        role: of the message.
-    """
+    """Curves of a setting, or a message. `entropies`, from the grid, set the axis; with at most one, bars are drawn."""
 
     curves: Sequence[curves.Curve] = ()
     entropies: Sequence[float] = ()
@@ -48,8 +42,6 @@ class SweepPicture:
 
 
 class SweepPlot(LineWidget[SweepPicture]):
-    """Divergences with their head optima and floors."""
-
     def lines(self, width: int, height: int) -> list[Line]:
         curves = self.data.curves
         if not curves:
@@ -83,7 +75,6 @@ def curve_lines(
 
 
 def legend_lines(curves: Sequence[curves.Curve], width: int) -> list[Line]:
-    """Return the legend of letters on as many lines as needed."""
     parts: list[Line] = [
         [(letter, f"series {number}"), (f" {sanitize(curve.series)}", "")] for letter, number, curve in marked(curves)
     ]
@@ -138,7 +129,6 @@ def _places(curve: curves.Curve, measure: str) -> list[Place]:
 
 
 def _between(places: Sequence[Place], part: float) -> list[Place]:
-    """Return a position on each line between two points, to distinguish overlapping lines."""
     return [
         (x + part * (next_x - x), y + part * (next_y - y))
         for (x, y), (next_x, next_y) in pairwise(places)

@@ -73,8 +73,6 @@ class PointRows(ScrollLineWidget):
 
 
 class PointHeader(LineWidget[Sequence["Curve"]]):
-    """Fixed column names."""
-
     def lines(self, width: int, height: int) -> list[Line]:
         return point_lines(self.data, width)[:1]
 
@@ -95,6 +93,5 @@ class PointTable(Vertical):
 
 
 def _columns_in(width: int, cells: Sequence[int]) -> int:
-    """Return how many columns fit completely."""
     ends = accumulate(len(_GAP) + room for room in cells)
     return sum(end <= width for end in ends)

@@ -31,12 +31,7 @@ _MARK_CELLS, _GAP = 2, 2
 
 @dataclass(frozen=True)
 class SweepListing:
-    """Data of the table.
-
-    Attributes:
-        now: Unix seconds.
-        empty: message if there are no rows.
-    """
+    """Data of the table; `now` in Unix seconds."""
 
     entries: Sequence[SweepEntry] = ()
     now: float = 0.0
@@ -60,8 +55,6 @@ class SweepTable(ListTable["SweepEntry"]):
 
 
 class SweepsHeader(LineWidget[bool]):
-    """Fixed column names; hidden without rows."""
-
     def lines(self, width: int, height: int) -> list[Line]:
         names = {name: (name, "quiet") for name in ("state", "sweep", "size", "models", "searches", "when")}
         return [_row((" " * _MARK_CELLS, ""), names, width)] if self.data else []
@@ -86,8 +79,6 @@ class SweepsPanel(Vertical):
 
 
 class AboutSweep(LineWidget["SweepEntry | None"]):
-    """The sweep under the cursor: purpose, grid and folder."""
-
     def show(self, data: SweepEntry | None) -> None:
         super().show(data)
         title = sanitize(data.sweep.title or data.sweep.name) if data and data.sweep else "Damaged" if data else ""
@@ -141,7 +132,6 @@ def sweep_line(entry: SweepEntry, width: int, *, here: bool, now: float) -> Line
 
 
 def _row(mark: Span, cells: dict[str, Span], width: int) -> Line:
-    """Format cells in columns; `sweep` takes the remaining width."""
     kept = [name for name in cells if width >= _FROM.get(name, 0)]
     rest = width - _MARK_CELLS - sum(_CELLS.get(name, 0) + _GAP for name in kept)
     line: Line = [mark]

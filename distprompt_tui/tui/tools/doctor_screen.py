@@ -85,7 +85,6 @@ class DoctorScreen(AppScreen):
 
 
 def check_lines(checks: Sequence[Check], width: int) -> list[Line]:
-    """Wrap each check, with its advice below it."""
     lines: list[Line] = []
     for check in checks:
         sign = ("! ", "warning") if check.advice else ("  ", "")

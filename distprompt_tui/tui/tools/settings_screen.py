@@ -56,8 +56,6 @@ class About(LineWidget[str]):
 
 
 class SettingsScreen(AppScreen):
-    """A list of settings with a description of the selected one."""
-
     AUTO_FOCUS = "#settings"
     keys = SETTINGS_KEYS
 
@@ -82,7 +80,6 @@ class SettingsScreen(AppScreen):
         self.query_one("#place", OneLine).show(self._place())
 
     def _place(self) -> Line:
-        """Return the path of the settings file, or the problem with it."""
         if self.context.settings_problem:
             return [("! ", "error"), (sanitize(self.context.settings_problem), "error")]
         if self.context.settings_file is None:
@@ -114,7 +111,6 @@ class SettingsScreen(AppScreen):
 
 
 def setting_row(choice: Choice, value: str | float) -> Row:
-    """Return a row with the setting and its value; values that differ from the default are highlighted."""
     shown = f"{value:g}" if isinstance(value, float) else value
     role = "quiet" if value == getattr(Settings, choice.field) else "strong"
     text = truncate([(sanitize(shown), role)], _VALUE_CELLS)

@@ -20,8 +20,6 @@ MIN_COLUMNS, MIN_ROWS = 60, 16
 
 
 class TooSmall(Widget):
-    """Covers a screen on a terminal that is too small."""
-
     def render(self) -> str:
         size = self.app.size
         return f"This terminal is {size.width} x {size.height}.\ndistprompt needs {MIN_COLUMNS} x {MIN_ROWS}."
@@ -63,7 +61,6 @@ class AppScreen(Screen[None]):
         yield TooSmall()
 
     def compose_body(self) -> ComposeResult:
-        """Return the widgets above the key bar."""
         raise NotImplementedError
 
     def on_mount(self) -> None:
@@ -79,14 +76,11 @@ class AppScreen(Screen[None]):
 
     @property
     def is_foreground(self) -> bool:
-        """Whether it is the top screen apart from dialogs. Textual's `is_current` is also true for screens further
-        below.
-        """
+        """Whether it is the top screen apart from dialogs. Textual's `is_current` is also true for lower screens."""
         above = self.app.screen_stack[::-1]
         return self in above and all(isinstance(screen, ModalScreen) for screen in above[: above.index(self)])
 
     def tick(self) -> None:
-        """Poll, if the screen is in the foreground."""
         if self.is_foreground:
             self.run_worker(self.poller.poll())
 
@@ -96,8 +90,6 @@ class AppScreen(Screen[None]):
 
     def show_error(self, error: Exception, *, timeout: float | None = None) -> None:
         self.notify(sanitize(str(error)), severity="error", timeout=timeout, markup=False)
-
-    # Keys.
 
     def availability(self) -> Mapping[str, bool | None]:
         """Return which actions are available, by name without arguments; missing actions are available.
@@ -111,7 +103,6 @@ class AppScreen(Screen[None]):
         return {}
 
     def show_keys(self) -> None:
-        """Draw the key bar for the current state."""
         hidden = frozenset(action for action, is_available in self.availability().items() if not is_available)
         self.query_one(KeyBar).show(self.key_words(), hidden)
 

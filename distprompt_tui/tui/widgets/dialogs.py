@@ -20,8 +20,6 @@ _WIDTH = 60
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A choice: the result of the dialog, its key and its text."""
-
     value: str
     key: str
     words: str
@@ -88,7 +86,6 @@ def kill_question() -> Question:
 
 
 def stop_sweep_question(name: str) -> Question:
-    """Ask whether to stop the process that runs a sweep."""
     return Question(
         "Stop the sweep",
         f"{name}: running searches are discarded, finished ones are kept. The sweep can be resumed.",
@@ -105,7 +102,6 @@ def delete_question(name: str) -> Question:
 
 
 def export_question(method: str) -> Question:
-    """Ask what to export from a run."""
     vectors = [
         Answer("peft", "p", "the vectors as an adapter for peft"),
         Answer("safetensors", "s", "the vectors alone, .safetensors"),

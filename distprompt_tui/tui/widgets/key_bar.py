@@ -24,7 +24,6 @@ class KeyBar(Widget):
         self._hidden: frozenset[str] = frozenset()
 
     def show(self, words: Mapping[str, str], hidden: frozenset[str]) -> None:
-        """Draw other labels, and omit hidden actions; both by action name."""
         if (words, hidden) != (self._words, self._hidden):
             self._words, self._hidden = words, hidden
             self.refresh()
@@ -53,7 +52,6 @@ def fitting_keys(keys: Sequence[Key], words: Mapping[str, str], width: int) -> l
 
 
 def _namespaced(key: Key) -> str:
-    """Return the action for a click: of the app for keys that work on all screens, else of the screen."""
     owner = "app" if key.action in {own.action for own in APP_KEYS} else "screen"
     name, bracket, rest = key.action.partition("(")
     return f"{owner}.{name}{bracket}{rest}" if bracket else f"{owner}.{name}"

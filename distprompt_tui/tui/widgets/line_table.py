@@ -45,7 +45,6 @@ class LineTable(ScrollLineWidget):
         return 1
 
     def is_marked(self, index: int) -> bool:
-        """Whether a line belongs to the row under the cursor."""
         return self.row_count > 0 and index // self.lines_per_row == self.cursor
 
     def visible_rows(self) -> tuple[int, int]:
@@ -60,7 +59,6 @@ class LineTable(ScrollLineWidget):
         self.go_to(self.cursor + by)
 
     def action_page(self, by: int) -> None:
-        """Move by one page."""
         self.go_to(self.cursor + by * max(self.scrollable_content_region.height // self.lines_per_row - 1, 1))
 
     def action_top(self) -> None:

@@ -70,8 +70,6 @@ class LineWidget(Widget, Generic[Data]):
 
 
 class ScrollLineWidget(ScrollView, can_focus=True):
-    """A scrolling widget that draws its visible lines one at a time."""
-
     DEFAULT_CSS = "ScrollLineWidget { scrollbar-size-vertical: 1; overflow-x: hidden; }"
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
@@ -84,7 +82,6 @@ class ScrollLineWidget(ScrollView, can_focus=True):
         raise NotImplementedError
 
     def is_marked(self, index: int) -> bool:
-        """Whether a line is under the cursor."""
         return False
 
     def set_line_count(self, count: int) -> None:

@@ -22,8 +22,6 @@ _MAX_LINES = 400
 
 
 class LogScreen(ModalScreen[None]):
-    """Warnings of the run, then the last lines of `worker.log`."""
-
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,w,q,enter", "dismiss", "Close", show=False)]
 
     def __init__(self, path: Path, warnings: tuple[str, ...]) -> None:

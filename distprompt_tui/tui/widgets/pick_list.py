@@ -30,8 +30,6 @@ class Row:
 
 
 class PickList(OptionList):
-    """A list of rows that keeps its selection when the rows change."""
-
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down", "Down", show=False),
         Binding("k", "cursor_up", "Up", show=False),
@@ -59,7 +57,6 @@ class PickList(OptionList):
         return option.id if option else None
 
     def show(self, rows: Sequence[Row], empty: str = "") -> None:
-        """Show other rows, or the sentence `empty` if there are none."""
         self._rows, self._empty = rows, empty or self._empty
         self._draw()
 

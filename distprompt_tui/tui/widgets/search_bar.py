@@ -15,8 +15,6 @@ class SearchBar(Horizontal):
     """Hidden until opened. Enter returns to the table; closing shows all rows again."""
 
     class Changed(Message):
-        """The filter changed."""
-
         def __init__(self, find: str) -> None:
             super().__init__()
             self.find = find

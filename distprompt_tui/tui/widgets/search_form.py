@@ -69,8 +69,6 @@ class MethodField(Widget, can_focus=True):
 
 
 class SearchForm(Horizontal):
-    """Fields of a search; posts `Changed` when a value changes."""
-
     BORDER_TITLE = "Search"
 
     class Changed(Message):
@@ -103,7 +101,6 @@ class SearchForm(Horizontal):
         self._method.action_change(1)
 
     def change(self, name: str, by: int) -> None:
-        """Move a number to the next of its usual values."""
         usual = LENGTHS if name == "length" else STEPS
         field = self._inputs[name]
         now = int(field.value) if field.value.isdecimal() else usual[0]

@@ -50,7 +50,6 @@ class Field(Input):
         self._paste(self.app.clipboard)
 
     def pasted(self, text: str) -> str:
-        """Return the part of a pasted text that is inserted."""
         return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
     def _paste(self, text: str) -> None:
@@ -73,18 +72,11 @@ class VisibleInput(Field):
         super().__init__(value, placeholder=placeholder, highlighter=signs, id=id, compact=True)
 
     def pasted(self, text: str) -> str:
-        """Insert all lines; terminals send a carriage return for a line break."""
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def show_whitespace(text: str, *, space: str, all_spaces: bool) -> str:
-    """Replace each invisible character by a symbol.
-
-    Args:
-        text: any string.
-        space: the symbol for a space.
-        all_spaces: False keeps spaces between words, and marks only those at the ends.
-    """
+    """Replace each invisible character by a symbol. Without `all_spaces`, replace spaces only at the ends."""
     start, end = len(text) - len(text.lstrip(" ")), len(text.rstrip(" "))
     return "".join(
         space
