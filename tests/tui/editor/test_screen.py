@@ -235,7 +235,7 @@ async def test_saving_under_a_name(started: list[RunSpec], app_on: Make, tmp_pat
         await write(pilot, "<ctrl+s>")
         await until(pilot, lambda: isinstance(app.screen, NameDialog))
         await write(pilot, "mine", "<enter>")
-        await shown(pilot, "There is a preset mine already")
+        await shown(pilot, "The preset mine already exists")
         await write(pilot, "<r>")
         await until(pilot, lambda: isinstance(app.screen, EditorScreen))
         await write(pilot, "<escape>")
