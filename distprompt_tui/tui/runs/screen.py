@@ -173,7 +173,7 @@ class RunsScreen(AppScreen):
         from distprompt_tui.tui.runs.compare_screen import CompareScreen
 
         if len(self._marked) < 2:
-            self._warn(f"First mark two to {MOST_MARKED} runs with space.")
+            self._warn(f"Mark two to {MOST_MARKED} runs with space first.")
             return
         by_name = {summary.run.name: summary for summary in self._all}
         numbered = sorted((number, name) for name, number in self._marked.items())

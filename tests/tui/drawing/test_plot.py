@@ -43,7 +43,7 @@ def test_no_number_and_no_size_raises(
 
 
 @pytest.mark.parametrize("values", [[], [math.nan], [math.inf, None]])
-def test_nothing_to_draw_is_a_sentence(values: list[float | None]) -> None:
+def test_nothing_to_draw_shows_a_message(values: list[float | None]) -> None:
     lines = plot_lines(list(enumerate(values)), [], [], 70, 10, log=True)
     assert any("No step has been recorded yet" in plain_text(line) for line in lines)
 

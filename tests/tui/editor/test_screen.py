@@ -91,9 +91,7 @@ async def shown(pilot: Pilot[Any], text: str) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_a_newcomer_writes_a_target_and_starts(
-    started: list[RunSpec], app_on: Make, size: tuple[int, int]
-) -> None:
+async def test_new_target_is_entered_and_started(started: list[RunSpec], app_on: Make, size: tuple[int, int]) -> None:
     app = app_on()
     async with editor(app, size=size) as pilot:
         await write(pilot, " yes", "<tab>", "0.5", "<enter>", " no", "<tab>", "0.3")
@@ -113,7 +111,7 @@ async def test_a_newcomer_writes_a_target_and_starts(
         assert draft(app).rows == (Row(" yes", "0.5"), Row(" no", "0.3"))
 
 
-async def test_several_tokens_are_shown_and_enter_takes_the_first(started: list[RunSpec], app_on: Make) -> None:
+async def test_enter_replaces_several_tokens_by_the_first(started: list[RunSpec], app_on: Make) -> None:
     app = app_on()
     async with editor(app) as pilot:
         await write(pilot, " banana yes")
@@ -139,7 +137,7 @@ async def test_several_tokens_are_shown_and_enter_takes_the_first(started: list[
         ((), "Enter a token and its probability"),
     ],
 )
-async def test_mistakes_are_told_and_nothing_starts(
+async def test_errors_are_shown_and_nothing_starts(
     started: list[RunSpec], app_on: Make, parts: tuple[str, ...], sentence: str
 ) -> None:
     app = app_on()
@@ -152,7 +150,7 @@ async def test_mistakes_are_told_and_nothing_starts(
         assert isinstance(app.screen, EditorScreen)
 
 
-async def test_rows_are_rescaled_left_and_dropped(started: list[RunSpec], app_on: Make) -> None:
+async def test_rows_are_rescaled_and_deleted(started: list[RunSpec], app_on: Make) -> None:
     app = app_on()
     async with editor(app) as pilot:
         await write(pilot, " yes", "<tab>", "3", "<enter>", " no", "<tab>", "1")
@@ -169,7 +167,7 @@ async def test_rows_are_rescaled_left_and_dropped(started: list[RunSpec], app_on
         assert started[0].target == Explicit(probabilities={" no": 0.25}, rest="model", text="Once")
 
 
-async def test_a_written_preset_opens_with_its_rows(started: list[RunSpec], app_on: Make) -> None:
+async def test_explicit_preset_opens_with_its_rows(started: list[RunSpec], app_on: Make) -> None:
     app = app_on()
     async with editor(app, "coin") as pilot:
         await until(pilot, lambda: draft(app).rows == (Row(" yes", "0.5"), Row(" no", "0.5")))
@@ -198,7 +196,7 @@ async def test_other_presets_open_with_their_largest_tokens(
         await until(pilot, lambda: isinstance(app.screen, StartScreen))
 
 
-async def test_a_text_is_drawn_and_becomes_rows(started: list[RunSpec], app_on: Make) -> None:
+async def test_text_is_previewed_and_converted_to_rows(started: list[RunSpec], app_on: Make) -> None:
     app = app_on()
     async with editor(app) as pilot:
         await write(pilot, "<ctrl+t>", "My food is ")
@@ -215,7 +213,7 @@ async def test_a_text_is_drawn_and_becomes_rows(started: list[RunSpec], app_on: 
         assert started[0].target == Lm(text="My food is ", entropy=2.5)
 
 
-async def test_saving_under_a_name(started: list[RunSpec], app_on: Make, tmp_path: Path) -> None:
+async def test_saving_as_a_preset(started: list[RunSpec], app_on: Make, tmp_path: Path) -> None:
     app = app_on()
     async with editor(app) as pilot:
         await write(pilot, " yes", "<tab>", "0.5", "<ctrl+s>")
@@ -244,7 +242,7 @@ async def test_saving_under_a_name(started: list[RunSpec], app_on: Make, tmp_pat
 
 
 @pytest.mark.parametrize("key", ["<escape>", "<ctrl+q>"])
-async def test_unsaved_changes_are_asked_about(started: list[RunSpec], app_on: Make, key: str) -> None:
+async def test_unsaved_changes_are_confirmed(started: list[RunSpec], app_on: Make, key: str) -> None:
     app = app_on()
     async with editor(app) as pilot:
         await write(pilot, " yes", key)
@@ -278,7 +276,7 @@ async def test_every_key_is_in_the_help_and_the_palette(started: list[RunSpec], 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("ascii_only", [False, True])
-async def test_no_string_breaks_the_screen(
+async def test_any_string_can_be_entered(
     started: list[RunSpec], app_on: Make, size: tuple[int, int], ascii_only: bool
 ) -> None:
     app = app_on(ascii_only=ascii_only)
@@ -293,16 +291,14 @@ async def test_no_string_breaks_the_screen(
             assert all(char.isprintable() or char == "\n" for char in text)
 
 
-async def test_nothing_blinks(started: list[RunSpec], app_on: Make) -> None:
+async def test_cursor_does_not_blink(started: list[RunSpec], app_on: Make) -> None:
     app = app_on()
     async with editor(app) as pilot:
         await write(pilot, " yes", "<tab>", "0.5", "<enter>")
         assert all(not field.cursor_blink for field in app.screen.query(Input))
 
 
-async def test_a_floor_of_nothing_is_a_floor(
-    started: list[RunSpec], app_on: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_zero_floor_is_shown(started: list[RunSpec], app_on: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     async def ask(self: FakeModelClient, question: str, **fields: Any) -> AsyncIterator[dict[str, Any]]:
         yield {"floor": 0.0, "head_optimum": None, "why_no_floor": None}
         yield {"done": True}
@@ -318,7 +314,7 @@ async def test_a_floor_of_nothing_is_a_floor(
 
 
 @given(st.text(max_size=20), st.booleans())
-def test_signs_keep_every_position(text: str, all_spaces: bool) -> None:
+def test_symbols_keep_positions(text: str, all_spaces: bool) -> None:
     shown = show_whitespace(text, space="·", all_spaces=all_spaces)
     assert len(shown) == len(text)
     assert all(char.isprintable() for char in shown)
@@ -347,7 +343,7 @@ def test_the_rest_fits(total: float, width: int) -> None:
     assert width < 40 or ("too much" in plain_text(lines[0])) == (total > 1 + 1e-9)
 
 
-def test_a_note_is_the_sentence_where_it_fits() -> None:
+def test_note_is_the_full_sentence_if_it_fits() -> None:
     report = RowValidation("2 tokens", "it is two tokens", is_wrong=True)
     assert plain_text(note_line(report, 40)) == "✕ it is two tokens"
     assert plain_text(note_line(report, 12)) == "✕ 2 tokens"

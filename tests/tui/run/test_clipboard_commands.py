@@ -75,9 +75,7 @@ class Fields(App[None]):
         ("text", "a\x85b\u2028c", "a\x85b\u2028c", ""),
     ],
 )
-async def test_a_field_takes_what_is_pasted_or_says_what_it_left_out(
-    name: str, text: str, value: str, told: str
-) -> None:
+async def test_pasting_inserts_or_warns(name: str, text: str, value: str, told: str) -> None:
     app = Fields()
     async with app.run_test() as pilot:
         field = app.query_one(f"#{name}", Field)

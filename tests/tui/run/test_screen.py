@@ -81,7 +81,7 @@ async def test_a_terminal_that_is_too_small_says_so(tmp_path: Path, app_on: Make
         assert "distprompt needs 60 x 16" in screen_text(app)
 
 
-async def test_a_growing_run_is_followed(tmp_path: Path, app_on: Make) -> None:
+async def test_growing_run_is_followed(tmp_path: Path, app_on: Make) -> None:
     recorder = Recorder(tmp_path / "runs")
     async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
         await until(pilot, lambda: "Starting the worker" in screen_text(app))
@@ -98,7 +98,7 @@ async def test_a_growing_run_is_followed(tmp_path: Path, app_on: Make) -> None:
         assert "y copy the prompt" in screen_text(app)
 
 
-async def test_a_crash_is_told_with_the_workers_last_words(tmp_path: Path, app_on: Make) -> None:
+async def test_crash_is_shown_with_the_last_output(tmp_path: Path, app_on: Make) -> None:
     recorder = Recorder(tmp_path / "runs")
     recorder.start()
     recorder.run.log.write_text("Traceback\nMemoryError: [/] out of memory\n")
@@ -278,7 +278,7 @@ async def test_read_only_touches_nothing(tmp_path: Path, app_on: Make) -> None:
         assert app.return_value == 0
 
 
-async def test_quitting_asks_only_for_a_living_run(tmp_path: Path, app_on: Make) -> None:
+async def test_quitting_asks_only_for_a_live_run(tmp_path: Path, app_on: Make) -> None:
     recorder = Recorder(tmp_path / "runs")
     recorder.start()
     app = app_on(attach=recorder.run)
@@ -367,7 +367,7 @@ async def test_old_warnings_stay_in_the_log(tmp_path: Path, app_on: Make) -> Non
         await until(pilot, lambda: "an old [/] warning" in screen_text(app))
 
 
-async def test_the_plot_reads_off_single_steps(tmp_path: Path, app_on: Make) -> None:
+async def test_plot_reads_single_steps(tmp_path: Path, app_on: Make) -> None:
     app = app_on(attach=recorded(tmp_path / "runs"))
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: complete(app))
@@ -399,7 +399,7 @@ async def test_panels_hide_zoom_and_come_back(tmp_path: Path, app_on: Make) -> N
         assert "Divergence" in screen_text(app)
 
 
-async def test_copying_says_where_it_went(tmp_path: Path, app_on: Make) -> None:
+async def test_copying_reports_the_destination(tmp_path: Path, app_on: Make) -> None:
     run = recorded(tmp_path / "runs", "hard")
     app = app_on(attach=run)
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
@@ -422,7 +422,7 @@ async def test_again_takes_the_next_seed(tmp_path: Path, app_on: Make, small_wor
         assert small_world[0].seed == 1
 
 
-async def test_help_and_palette_know_the_keys(tmp_path: Path, app_on: Make) -> None:
+async def test_help_and_palette_list_the_keys(tmp_path: Path, app_on: Make) -> None:
     app = app_on(attach=recorded(tmp_path / "runs"))
     async with app.run_test(size=(120, 60)) as pilot:
         await until(pilot, lambda: complete(app))
@@ -435,6 +435,6 @@ async def test_help_and_palette_know_the_keys(tmp_path: Path, app_on: Make) -> N
         await until(pilot, lambda: "nats, linear" in screen_text(app))
 
 
-def test_a_command_that_is_on_its_way_has_a_word(tmp_path: Path) -> None:
+def test_pending_command_has_a_label(tmp_path: Path) -> None:
     waiting = controls.RunControl(Recorder(tmp_path).run)
     assert waiting.pending == ""

@@ -88,7 +88,7 @@ async def test_the_list_is_shown_at_every_size(
         await until(pilot, lambda: isinstance(app.screen, StartScreen))
 
 
-async def test_no_runs_is_a_sentence(app_on: Make, small_world: object) -> None:
+async def test_no_runs_shows_a_message(app_on: Make, small_world: object) -> None:
     app = app_on()
     async with app.run_test(size=(80, 24)) as pilot:
         await at_runs(app, pilot, 0)
@@ -112,7 +112,7 @@ async def test_searching_and_sorting(tmp_path: Path, app_on: Make, small_world: 
         await until(pilot, lambda: shown(app) == [soft])
         assert "1–1 of 1 found in 2" in screen_text(app)
         await pilot.press("x", "x")
-        await until(pilot, lambda: "No run has 'budget SOFTxx'" in screen_text(app))
+        await until(pilot, lambda: "No run matches 'budget SOFTxx'" in screen_text(app))
         await pilot.press("escape")
         await until(pilot, lambda: shown(app) == [hard, soft])
         assert isinstance(app.screen, RunsScreen)
@@ -161,7 +161,7 @@ async def test_deleting_asks_and_never_deletes_a_living_run(tmp_path: Path, app_
             assert list_runs(tmp_path / "runs") == [living.run]
 
 
-async def test_a_run_that_cannot_be_deleted_says_why(tmp_path: Path, app_on: Make, small_world: object) -> None:
+async def test_failed_deletion_shows_the_reason(tmp_path: Path, app_on: Make, small_world: object) -> None:
     run = recorded(tmp_path / "runs", steps=2)
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
@@ -173,7 +173,7 @@ async def test_a_run_that_cannot_be_deleted_says_why(tmp_path: Path, app_on: Mak
         assert run.spec_file.exists()
 
 
-async def test_only_what_ended_too_early_is_resumed(
+async def test_only_incomplete_runs_are_resumed(
     tmp_path: Path, app_on: Make, small_world: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resumed: list[RunDirectory] = []
@@ -252,7 +252,7 @@ async def test_marked_runs_are_compared(
             await until(pilot, lambda: isinstance(app.screen, RunsScreen))
 
 
-def test_each_curve_says_whose_it_is_without_colour(tmp_path: Path) -> None:
+def test_curves_are_labelled_without_colour(tmp_path: Path) -> None:
     run = recorded(tmp_path)
     curve = RunMonitor(run).poll().state.curve
     (summary,) = read_runs(tmp_path)
@@ -265,7 +265,7 @@ def test_each_curve_says_whose_it_is_without_colour(tmp_path: Path) -> None:
     assert text.count("head optimum 0.190") == 1
 
 
-def test_nothing_to_compare_yet_is_a_sentence(tmp_path: Path) -> None:
+def test_empty_comparison_shows_a_message(tmp_path: Path) -> None:
     recorded(tmp_path, steps=1)
     (summary,) = read_runs(tmp_path)
     plot = ComparedCurves(PlotData([Compared(1, summary), Compared(2, summary)]))

@@ -103,7 +103,7 @@ async def test_a_sweep_is_listed_and_shown_at_every_size(sweeps: Path, app_on: M
         await until(pilot, lambda: isinstance(app.screen, SweepsScreen))
 
 
-async def test_it_fills_while_it_is_watched(sweeps: Path, app_on: Make) -> None:
+async def test_points_appear_while_running(sweeps: Path, app_on: Make) -> None:
     directory = carried_out(example_sweep(methods=["soft"]), sweeps)
     lines = directory.rows_file.read_bytes().splitlines(keepends=True)
     directory.rows_file.write_bytes(b"")
@@ -121,7 +121,7 @@ async def test_it_fills_while_it_is_watched(sweeps: Path, app_on: Make) -> None:
         await until(pilot, lambda: "■ done" in screen_text(app))
 
 
-async def test_one_that_has_not_been_begun_says_what_it_would_do(sweeps: Path, app_on: Make) -> None:
+async def test_sweep_not_started_shows_its_size(sweeps: Path, app_on: Make) -> None:
     app = app_on()
     async with app.run_test(size=(80, 24)) as pilot:
         await at_sweep(app, pilot, "finding-entropy")
@@ -158,7 +158,7 @@ async def test_started_watched_and_stopped(
         await until(pilot, lambda: "stopped; the same command goes on from here" in log.read_text())
 
 
-async def test_what_cannot_be_started_says_why(sweeps: Path, app_on: Make) -> None:
+async def test_failed_sweep_start_shows_the_reason(sweeps: Path, app_on: Make) -> None:
     carried_out(example_sweep(name="unknown", models=["nothing"]), sweeps).rows_file.unlink()
     moved = carried_out(example_sweep(name="moved"), sweeps)
     moved.rows_file.unlink()
@@ -189,9 +189,7 @@ async def test_read_only_starts_and_stops_nothing(sweeps: Path, app_on: Make) ->
             assert list(sweeps.iterdir()) == [directory.path]
 
 
-async def test_another_persons_sweep_is_only_looked_at(
-    sweeps: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_sweep_of_another_user_is_read_only(sweeps: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = carried_out(example_sweep(), sweeps)
     monkeypatch.setattr("distprompt_tui.tui.sweeps.controller.is_owned_by_user", lambda path: path != directory.path)
     app = app_on()
@@ -205,7 +203,7 @@ async def test_another_persons_sweep_is_only_looked_at(
             assert "another user" in notices(app)
 
 
-async def test_a_grid_of_millions_is_not_counted_out(sweeps: Path, app_on: Make) -> None:
+async def test_huge_grid_is_not_expanded(sweeps: Path, app_on: Make) -> None:
     directory = carried_out(example_sweep(), sweeps)
     text = directory.sweep_file.read_text().replace("targets = 6", "targets = 1000")
     directory.sweep_file.write_text(text.replace("seeds = [\n    0,\n]", f"seeds = {list(range(1000))}"))
@@ -229,7 +227,7 @@ async def test_a_damaged_sweep_is_one_clear_line(sweeps: Path, app_on: Make) -> 
         assert isinstance(app.screen, SweepScreen)
 
 
-async def test_what_steers_a_terminal_or_is_no_row_is_data(sweeps: Path, app_on: Make) -> None:
+async def test_hostile_rows_are_sanitised(sweeps: Path, app_on: Make) -> None:
     series = [{"name": "vanilla [/", "target": {"family": "vanilla"}}]
     sweep = example_sweep(title=HOSTILE, description=HOSTILE, models=["[bold]model"], series=series)
     directory = carried_out(sweep, sweeps)

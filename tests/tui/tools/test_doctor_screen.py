@@ -45,7 +45,7 @@ def test_checks_are_wrapped_under_themselves(width: int) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 16)])
-async def test_checks_are_seen_and_copied(
+async def test_checks_are_shown_and_copied(
     tmp_path: Path, app_on: Make, small_world: object, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
     go_on, asked = asyncio.Event(), []
@@ -75,7 +75,7 @@ async def test_checks_are_seen_and_copied(
     assert asked == [size, size]
 
 
-async def test_a_doctor_that_cannot_look_says_why(
+async def test_failed_checks_show_the_reason(
     app_on: Make, small_world: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def examine(columns: int, rows: int) -> list[Check]:
