@@ -1,1 +1,1 @@
-"""The terminal app: it follows run directories, and starts runs. Never imports torch."""
+"""The terminal app: it follows run directories and starts runs. Never imports torch."""

@@ -1,4 +1,4 @@
-"""The terminal app: themes, screens, quitting and hanging up. `run_app` is its entry."""
+"""The terminal app: themes, screens, quitting, and loss of the terminal. The entry point is `run_app`."""
 
 from __future__ import annotations
 
@@ -42,15 +42,12 @@ if TYPE_CHECKING:
 
 
 def palette_commands() -> type[Provider]:
-    """Import the palette when it opens for the first time."""
     from distprompt_tui.tui.palette import AppCommands
 
     return AppCommands
 
 
 class DistPromptApp(App[int]):
-    """Start screen and live screens of one runs folder."""
-
     TITLE = "distprompt"
     CSS_PATH: ClassVar = [
         "app.tcss",
@@ -97,14 +94,13 @@ class DistPromptApp(App[int]):
         self.theme = self._first_theme = self._theme_to_start_with()
 
     def post_message(self, message: Message) -> bool:
-        """Queue the terminal's keys. A test's pilot waits between its keys, so headless keys pass at once."""
+        """Queue keys of the terminal. Headless keys pass at once: a test's pilot waits between its keys."""
         if isinstance(message, events.Key) and not message.is_forwarded and not self.is_headless:
             self._key_queue.enqueue(message)
             return True
         return super().post_message(message)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Add the semantic colours to every theme."""
         return semantic_variables(self.current_theme)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
@@ -112,8 +108,7 @@ class DistPromptApp(App[int]):
         return [*filters, self._ascii_filter] if self._ascii_filter else filters
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Textual's own commands that are not in the key tables."""
-        yield SystemCommand("Theme", "Other colours, light ones too", self.action_change_theme)
+        yield SystemCommand("Theme", "Change the colours; light themes too", self.action_change_theme)
         yield SystemCommand("Save a screenshot", "This screen as an SVG file", self.deliver_screenshot)
 
     def on_mount(self) -> None:
@@ -121,7 +116,7 @@ class DistPromptApp(App[int]):
             watch_terminal(self)
         self.theme_changed_signal.subscribe(self, self._remember_theme)
         if self.settings_problem:
-            message = f"{sanitize(self.settings_problem)}. The defaults hold."
+            message = f"{sanitize(self.settings_problem)}. The default settings are used."
             self.notify(message, severity="error", timeout=12, markup=False)
         if self._first_spec is not None:
             from distprompt_tui.tui.tools.launch_screen import LaunchScreen
@@ -133,10 +128,7 @@ class DistPromptApp(App[int]):
         else:
             self.push_screen(self._start_screen())
 
-    # Settings.
-
     def change_settings(self, **changes: Any) -> None:
-        """Use other settings from now on, and keep them."""
         self.settings = dataclasses.replace(self.settings, **changes)
         self.updates_per_second = changes.get("updates_per_second", self.updates_per_second)
         if self.settings_file is not None:
@@ -163,7 +155,7 @@ class DistPromptApp(App[int]):
             return Settings()
 
     def _theme_to_start_with(self) -> str:
-        """The one that is set; a terminal without colours of its own gets one that mixes none."""
+        """Return the configured theme, or one that mixes no colours for a terminal with 16 colours."""
         theme = self.available_themes.get(self.settings.theme)
         if theme is None:
             self.settings_problem = f"{self.settings_file}: there is no theme {self.settings.theme!r}"
@@ -177,10 +169,8 @@ class DistPromptApp(App[int]):
             self.change_settings(theme=theme.name)
         self._first_theme = ""
 
-    # Screens.
-
     def start_search(self, spec: RunSpec, *, replace: bool = False) -> None:
-        """Start a search and watch it; `replace`: in the place of the present screen."""
+        """Start a search and show it. With `replace`, it replaces the current screen."""
         self.run_worker(self._start_search(spec, replace))
 
     async def _start_search(self, spec: RunSpec, replace: bool) -> None:
@@ -201,7 +191,6 @@ class DistPromptApp(App[int]):
         self.watch_run(run, replace=replace)
 
     def watch_run(self, run: RunDirectory, *, replace: bool = False) -> None:
-        """Open a run's live screen."""
         screen = self._run_screen(run)
         if replace:
             self.switch_screen(screen)
@@ -209,7 +198,7 @@ class DistPromptApp(App[int]):
             self.push_screen(screen)
 
     async def read_runs(self) -> list[RunSummary]:
-        """All runs, the newest first; what was read before and has not changed is taken from memory."""
+        """Read all runs, newest first. Unchanged runs come from the cache."""
         try:
             self._runs = await in_thread(read_runs, self.runs_dir, self._runs)
         except DistPromptError as error:
@@ -218,7 +207,7 @@ class DistPromptApp(App[int]):
         return self._runs
 
     def go_home(self) -> None:
-        """Back to where the search was started; the start screen is made where the app began with a run."""
+        """Return to the screen that started the search. If the app began with a run, create the start screen."""
         from distprompt_tui.tui.widgets.app_screen import AppScreen
 
         if isinstance(self.screen_stack[-2], AppScreen):
@@ -243,14 +232,12 @@ class DistPromptApp(App[int]):
         self.push_screen(EditorScreen(opening, saved=saved))
 
     def _go_to(self, kind: type[Screen[None]], make: Callable[[], Screen[None]]) -> None:
-        """Open a screen; one that lies below comes up again instead."""
+        """Open a screen, or return to it if it is already below the current one."""
         below = next((screen for screen in self.screen_stack if type(screen) is kind), None)
         if below is None:
             self.push_screen(make())
         else:
             below.pop_until_active()
-
-    # What can be done anywhere.
 
     def action_runs(self) -> None:
         from distprompt_tui.tui.runs.screen import RunsScreen
@@ -268,7 +255,6 @@ class DistPromptApp(App[int]):
         self._go_to(SettingsScreen, SettingsScreen)
 
     def action_help(self) -> None:
-        """The help of the present screen."""
         from distprompt_tui.tui.tools.help_screen import HelpScreen
         from distprompt_tui.tui.widgets.app_screen import AppScreen
 
@@ -281,7 +267,7 @@ class DistPromptApp(App[int]):
         self._go_to(DoctorScreen, DoctorScreen)
 
     async def action_quit(self) -> None:
-        """Leave; asks first where a search is running or something is not saved."""
+        """Quit. Ask first if a search is running or the target has unsaved changes."""
         from distprompt_tui.tui.widgets.dialogs import Question, quit_question
 
         unsaved = next((screen for screen in self.screen_stack if getattr(screen, "has_changes", False)), None)
@@ -295,7 +281,6 @@ class DistPromptApp(App[int]):
             self.exit(0)
 
     def _watched(self) -> RunScreen | None:
-        """The live screen of a search that is running and that this app may stop."""
         from distprompt_tui.tui.run.screen import RunScreen
 
         for screen in self.screen_stack:
@@ -324,16 +309,16 @@ def run_app(
     updates_per_second: float | None = None,
     mouse: bool = True,
 ) -> int:
-    """Run the app until the user leaves it.
+    """Run the app until the user quits.
 
     Args:
-        spec: a search to start and watch at once; None opens the start screen.
+        spec: a search to start and watch; None opens the start screen.
         runs_dir: the folder of all runs.
         attach: a run to watch instead.
-        ascii_only: draw with ASCII only; also on where the locale is not UTF-8.
-        read_only: watch only: nothing can be paused or stopped.
-        updates_per_second: how often a living run is drawn; None: as the settings say.
-        mouse: listen to the mouse; without, the terminal selects text with it.
+        ascii_only: draw with ASCII only; always on if the locale is not UTF-8.
+        read_only: disable starting, pausing and stopping searches.
+        updates_per_second: refresh rate of a running search; None uses the settings.
+        mouse: enable the mouse; if disabled, the terminal selects text with it.
 
     Returns:
         The exit code.

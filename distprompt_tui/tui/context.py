@@ -1,4 +1,4 @@
-"""What screens and the palette use of the app."""
+"""The part of the app that screens and the palette use."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 
 class AppContext(Protocol):
-    """The part of the app that its screens may rely on."""
-
     settings: Settings
     settings_file: Path | None
     settings_problem: str
@@ -27,21 +25,21 @@ class AppContext(Protocol):
     runs_dir: Path
 
     def change_settings(self, **changes: Any) -> None:
-        """Apply settings and keep them for the next time."""
+        """Apply and save settings."""
 
     def start_search(self, spec: RunSpec, *, replace: bool = False) -> None:
-        """Start a search and show it; `replace` puts it in the place of the screen on top."""
+        """Start a search and show it; `replace` replaces the current screen."""
 
     def watch_run(self, run: RunDirectory, *, replace: bool = False) -> None:
         """Show a run; `replace` as in `start_search`."""
 
     async def read_runs(self) -> list[RunSummary]:
-        """All runs, read in a thread."""
+        """Read all runs in a thread."""
 
     def go_home(self) -> None:
-        """Back to the start screen."""
+        """Return to the start screen."""
 
 
 def is_ascii_only(widget: Widget) -> bool:
-    """Whether tokens are drawn in ASCII. The app's line filter would draw `?` where code points are wanted."""
+    """Whether tokens are drawn in ASCII. The app's line filter would draw `?` instead of code points."""
     return cast("AppContext", widget.app).ascii_only

@@ -1,4 +1,4 @@
-"""The command palette: every action of the screen below it, and every model, preset and run, by name."""
+"""The command palette: actions of the screen below it, and models, presets and runs."""
 
 from __future__ import annotations
 
@@ -20,26 +20,22 @@ from distprompt_tui.tui.run.status import title_line
 from distprompt_tui.tui.start.screen import StartScreen
 
 MAX_RUNS = 60
-"""More lines than anybody scrolls through; the runs screen has them all."""
+"""Limits the length of the palette; the runs screen lists all runs."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """One line of the palette."""
-
     name: str
     about: str
     run: Callable[[], Any]
 
     @property
     def help(self) -> str:
-        """`about` for Textual, which reads markup in it and has no escape that holds: `[` can stay no `[`."""
+        """Return `about` for Textual, which parses it as markup and has no reliable escape for `[`."""
         return self.about.replace("[", "(").replace("]", ")")
 
 
 class AppCommands(Provider):
-    """What the key tables and the start screen's lists offer."""
-
     async def startup(self) -> None:
         self._runs = sorted_runs(await self._context.read_runs(), "newest")[:MAX_RUNS]
 

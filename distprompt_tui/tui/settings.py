@@ -1,5 +1,4 @@
-"""What the app remembers of how a person likes it: a small TOML file in the user's config folder, read before the
-first paint."""
+"""The user's settings: a small TOML file in the config folder, read before the first paint."""
 
 from __future__ import annotations
 
@@ -26,20 +25,13 @@ Switch = Literal["off", "on"]
 SWITCHES: tuple[Switch, ...] = ("off", "on")
 
 SLOWEST, FASTEST = 0.5, 5.0
-"""Updates a second. Above, drawing costs more than a slow line or a busy machine has to give."""
+"""Updates a second. Faster drawing would overload a slow line or a busy machine."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Every setting with its default.
-
-    Attributes:
-        theme: a theme's name; one that is not known (any more) is not an error here: the app knows its themes.
-        updates_per_second: how often a living run is read and drawn.
-        token_order: what the tokens of a run are sorted by at first.
-        divergence_scale: of the plot at first.
-        bar_scale: of the tokens' bars at first.
-        bell: rung when a search that is watched ends.
+    """All settings and their defaults. The app checks whether the theme exists; the scales and the order are initial
+    values.
     """
 
     theme: str = DARK
@@ -51,10 +43,10 @@ class Settings:
 
 
 def read_settings(path: Path) -> Settings:
-    """The settings of a file; the defaults where there is none.
+    """Read the settings; return the defaults if there is no file.
 
     Raises:
-        UsageError: the file cannot be read or says something that is no setting; the text names it.
+        UsageError: the file cannot be read or contains an invalid setting; the message names it.
     """
     if not path.exists():
         return Settings()
@@ -63,10 +55,10 @@ def read_settings(path: Path) -> Settings:
 
 
 def write_settings(path: Path, settings: Settings) -> Path | None:
-    """Replace the file. One that cannot be understood is put aside, not lost.
+    """Replace the file. An invalid file is renamed, not deleted.
 
     Returns:
-        Where the damaged file went; None where there was none.
+        The new path of the invalid file, or None.
 
     Raises:
         UsageError: the file cannot be written.
@@ -74,13 +66,13 @@ def write_settings(path: Path, settings: Settings) -> Path | None:
     import tomli_w
 
     text = tomli_w.dumps(asdict(settings))
-    path = path.resolve()  # a link into somebody's dotfiles stays one
+    path = path.resolve()  # keep a link to a dotfile
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = _put_aside(path)
         write_atomically(path, lambda file: file.write(text.encode()))
     except OSError as error:
-        raise UsageError(f"the settings cannot be kept in {path}: {error.strerror}") from error
+        raise UsageError(f"the settings cannot be written to {path}: {error.strerror}") from error
     return aside
 
 

@@ -1,4 +1,4 @@
-"""The app's own themes, and the colours that mean something: each has one variable, used everywhere."""
+"""The app's themes and its semantic colours, one variable each."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from textual.theme import Theme
 DARK = "distprompt-dark"
 LIGHT = "distprompt-light"
 SIXTEEN_COLORS = "ansi-dark"
-"""Built into Textual: the terminal's own sixteen colours."""
+"""Textual's theme of the terminal's 16 colours."""
 
 MEANINGS_DARK = {"target": "#e6b450", "achieved": "#5fb0f0", "agreed": "#7f93a8"}
 MEANINGS_LIGHT = {"target": "#9a6200", "achieved": "#0a62c4", "agreed": "#6b7683"}
 MEANINGS_ANSI = {"target": "ansi_yellow", "achieved": "ansi_cyan", "agreed": "ansi_default"}
-"""Amber and blue are told apart by every kind of colour vision, and stay apart when rounded to 16 colours."""
+"""Amber and blue differ for all kinds of colour vision, also when rounded to 16 colours."""
 
 SERIES_DARK = ("#4fc3b0", "#e08fc0", "#b5cf5a", "#a99bf0", "#ef8a62", "#d0d7de")
 SERIES_LIGHT = ("#00796b", "#a8327f", "#5c7a00", "#5a4fc0", "#b3461c", "#3c444d")
 SERIES_ANSI = ("ansi_green", "ansi_magenta", "ansi_red", "ansi_bright_blue", "ansi_bright_green", "ansi_default")
-"""Of runs side by side, none of them target's or achieved's. Each has a digit too: colour only repeats it."""
+"""Colours of compared runs, different from target and achieved. A digit repeats the information."""
 
 THEMES = (
     Theme(
@@ -89,15 +89,15 @@ THEMES = (
 
 
 def semantic_variables(theme: Theme) -> dict[str, str]:
-    """The style variables that Textual's themes do not have.
+    """Return the style variables that Textual's themes lack.
 
     Args:
         theme: any theme, ours or a built-in one.
 
     Returns:
-        `target`, `achieved`, `agreed` (where both distributions reach), `quiet` (labels), `faint` (rules, scales),
-        `series-1` and on (runs side by side), and `row-cursor` under the row that is chosen: bars keep their colours
-        on it, so sixteen colours have none.
+        `target`, `achieved`, `agreed` (the part of a bar that both reach), `quiet` (labels), `faint` (rules, scales),
+            `series-1` to `series-6` (compared runs), and `row-cursor`, the background of the selected row. Bars keep
+            their colours on it, so it is empty with 16 colours.
     """
     if theme.ansi:
         plain = {"quiet": "ansi_default", "faint": "ansi_bright_black"}

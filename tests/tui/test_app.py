@@ -24,7 +24,7 @@ from tests.waiting import DEADLINE_SECONDS
 Make = Callable[..., DistPromptApp]
 
 
-def test_the_first_paint_waits_for_nothing_heavy() -> None:
+def test_first_paint_imports_nothing_heavy() -> None:
     code = (
         "import sys, distprompt_tui.tui.app, distprompt_tui.tui.run.screen, distprompt_tui.tui.start.screen,"
         "distprompt_tui.tui.sweeps.list_screen, distprompt_tui.tui.sweeps.screen;"
@@ -88,7 +88,7 @@ async def test_ascii_mode_is_ascii_everywhere(tmp_path: Path, app_on: Make, smal
             assert text.isascii(), {char for char in text if not char.isascii()}
 
 
-async def test_without_colour_the_signs_still_read(
+async def test_symbols_are_readable_without_colour(
     tmp_path: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
@@ -101,7 +101,7 @@ async def test_without_colour_the_signs_still_read(
         assert "▀" in screen_text(app)
 
 
-async def test_work_in_threads_never_holds_up_the_exit(app_on: Make, small_world: object) -> None:
+async def test_threads_do_not_delay_the_exit(app_on: Make, small_world: object) -> None:
     release, ended = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -119,7 +119,7 @@ async def test_work_in_threads_never_holds_up_the_exit(app_on: Make, small_world
     assert not held_up
 
 
-async def test_threads_hand_back_results_and_errors() -> None:
+async def test_threads_return_results_and_errors() -> None:
     assert await in_thread(lambda: 7) == 7
     with pytest.raises(ZeroDivisionError):
         await in_thread(lambda: 1 / 0)

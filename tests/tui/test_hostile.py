@@ -55,7 +55,7 @@ def assert_harmless(app: DistPromptApp) -> None:
         assert_visible(line)
 
 
-async def test_no_screen_passes_on_what_steers_a_terminal(tmp_path: Path, app_on: Make, small_world: object) -> None:
+async def test_no_screen_emits_control_sequences(tmp_path: Path, app_on: Make, small_world: object) -> None:
     runs = tmp_path / "runs"
     app = app_on(attach=foreign_run(runs, "a", "error"))
     foreign_run(runs, "b", HOSTILE)

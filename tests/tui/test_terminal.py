@@ -111,7 +111,7 @@ def searching(preset: str, runs: Path, **options: object) -> tuple[Terminal, Run
 
 
 @pytest.mark.parametrize("size", [(24, 80), (40, 120)])
-def test_a_search_is_seen_paused_and_left(preset: str, runs: Path, size: tuple[int, int]) -> None:
+def test_search_is_shown_paused_and_detached(preset: str, runs: Path, size: tuple[int, int]) -> None:
     terminal, run = searching(preset, runs, size=size)
     text = terminal.wait(lambda text: "yes" in text and "best" in text)
     for word in ("Divergence", "Tokens", "target", "achieved", "running"):
@@ -130,7 +130,7 @@ def test_a_search_is_seen_paused_and_left(preset: str, runs: Path, size: tuple[i
 def test_stopping_from_the_app(preset: str, runs: Path) -> None:
     terminal, run = searching(preset, runs)
     terminal.process.send("s")
-    terminal.wait(lambda text: "Stop it" in text)
+    terminal.wait(lambda text: "Stop the search" in text)
     terminal.process.send("s")
     wait_for(run, lambda state: state.phase == "ended")
     terminal.wait(lambda text: "stopped" in text)
@@ -185,7 +185,7 @@ def test_the_app_process_holds_no_torch(preset: str, runs: Path) -> None:
     terminal.process.kill(signal.SIGKILL)
 
 
-def test_without_colour_everything_is_said_in_characters(preset: str, runs: Path) -> None:
+def test_output_without_colour_uses_characters(preset: str, runs: Path) -> None:
     terminal, _ = searching(preset, runs, NO_COLOR="1")
     terminal.wait(lambda text: "yes" in text)
     colours = re.findall(r"\x1b\[[0-9;]*?(?:[34]8;[25]|[;\[]3[1-6](?=[;m])|[;\[]4[1-6](?=[;m]))", terminal.raw)
@@ -210,19 +210,19 @@ def test_the_start_screen_lists_the_presets_of_the_user(preset: str, runs: Path,
     assert terminal.wait_for_end() == 0
 
 
-def test_a_burst_of_keys_does_what_they_do_one_by_one(preset: str, runs: Path) -> None:
+def test_burst_of_keys_has_the_effect_of_single_keys(preset: str, runs: Path) -> None:
     """As a slow line brings them, in one piece: a field is opened, written and left, and the tokens are sorted."""
     terminal, _ = searching(preset, runs)
     terminal.process.send("/yes\ro")
-    terminal.wait(lambda text: "/ yes" in text and "by share of KL" in text)
+    terminal.wait(lambda text: "/ yes" in text and "by KL contribution" in text)
 
 
 @pytest.mark.real_model
-def test_a_target_of_ones_own_is_searched_for_in_four_keys(runs: Path, smollm2_folder: Path) -> None:
+def test_new_target_is_searched_in_four_keys(runs: Path, smollm2_folder: Path) -> None:
     """Each key is on the screen before it is pressed; what is written between them is the target."""
     terminal = Terminal("--runs-dir", str(runs))
-    terminal.wait(lambda text: "n writes one of your own" in text and "● smollm2" in text)
+    terminal.wait(lambda text: "n creates a new one" in text and "● smollm2" in text)
     terminal.process.send("n fish\r0.7")
-    terminal.wait(lambda text: "A search can be started on it: ^g" in text and "0.7000" in text)
+    terminal.wait(lambda text: "Valid target: ^g" in text and "0.7000" in text)
     terminal.process.send("\x07")
     terminal.wait(lambda text: "● running" in text and "·fish" in text)

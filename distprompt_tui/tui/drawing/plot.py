@@ -1,4 +1,4 @@
-"""The divergence over the steps as lines of text. Owns what plotext is given, so that no number can break a frame."""
+"""Plots of the divergence as lines of text. All values are checked before plotext draws them."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from distprompt_tui.text.ticks import ticks
 from distprompt_tui.tui.drawing.styled_text import wrapped
 
 Point = tuple[float, float | None]
-"""Step and divergence; None or a number that is not finite is a gap."""
+"""Step and divergence; None or a non-finite number is a gap."""
 
 _DOTS_ACROSS, _DOTS_DOWN = 2, 4
 _DECADES_BELOW_CURVE = 1.0
-"""A reference line further below the curve than this is clamped to the bottom row, so the curve keeps its room."""
+"""A reference line further below the curve is clamped to the bottom row, which leaves room for the curve."""
 
 _LARGEST = 1e15
-"""Far above any divergence. What is above it could overflow in arithmetic: a gap, like what is not finite."""
+"""Far above any divergence. Larger values could overflow and are drawn as gaps."""
 
 _MIN_PLOT_COLUMNS = 28
-"""With fewer columns left, the labels leave the plot: the panel names the lines elsewhere."""
+"""With fewer columns, the plot has no labels; the panel names the lines elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Points by rising step, and what they are drawn in."""
+    """Points by rising step, and their role."""
 
     points: Sequence[Point]
     role: str = "strong"
@@ -36,8 +36,6 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A horizontal line with a name: a bound, a limit, a scale."""
-
     label: str
     value: float
     role: str
@@ -46,8 +44,6 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A point on a curve; without a label it is only its sign."""
-
     label: str
     step: float
     value: float
@@ -57,7 +53,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """A linear range (of logarithms on a log scale) over cells, each of several dots of a Braille sign."""
+    """A linear range (of logarithms on a log scale) over cells of several Braille dots each."""
 
     low: float
     high: float
@@ -65,12 +61,12 @@ class _Axis:
     dots: int
 
     def cell(self, value: float) -> int:
-        """The cell in which plotext puts a value's dot, counted from the low end."""
+        """Return the cell of plotext's dot for a value, counted from the low end."""
         position = 0.5 + (self.cells * self.dots - 1) * (value - self.low) / (self.high - self.low)
         return min(max(math.floor(round(position, 8)) // self.dots, 0), self.cells - 1)
 
     def snapped(self, value: float) -> float:
-        """A value that plotext's ticks, which are placed by whole cells, show in the cell of `value`'s dot."""
+        """Return a value whose tick plotext shows in the cell of `value`'s dot; it places ticks by whole cells."""
         return self.low + self.cell(value) / max(self.cells - 1, 1) * (self.high - self.low)
 
 
@@ -88,22 +84,22 @@ def plot_curves(
     """Draw curves with reference lines and marks.
 
     Args:
-        curves: where two meet, the later one is seen.
+        curves: later ones cover earlier ones.
         references: drawn across, labelled at the right edge.
         marks: drawn on the curves, labelled at the right edge.
-        width: cells of the whole picture, labels included.
-        height: lines of the whole picture, axis included.
-        log: scale of the divergence; what is not above 0 is then a gap.
+        width: cells of the whole picture, including labels.
+        height: lines of the whole picture, including the axis.
+        log: whether the divergence has a log scale; values ≤ 0 are then gaps.
         cursor_step: a step to mark by a vertical line.
-        across: the ends of the axis; by default it goes from 0 to the last step.
+        across: the ends of the step axis; by default 0 and the last step.
 
     Returns:
-        `height` lines; a sentence where there is nothing to draw.
+        `height` lines; a sentence if there is nothing to draw.
     """
     drawn = [(curve.role, _segments(curve.points, log)) for curve in curves]
     segments = [segment for _, parts in drawn for segment in parts]
     if not segments:
-        return _sentence("Nothing to draw yet: the first step has not been reported.", width, height)
+        return _sentence("No step has been recorded yet.", width, height)
     if width < 12 or height < 4:
         return _sentence("No room for the plot.", width, height)
     low, high = _limits([y for segment in segments for _, y in segment], references, log)
@@ -136,7 +132,7 @@ def plot_curves(
 
 
 def plot_or_message(plot: Callable[[], list[Line]], width: int) -> list[Line]:
-    """The lines that `plot` returns; a message where the plotting library fails, which must not end the app."""
+    """Return the lines of `plot`, or a message if the plotting library fails; the app must not crash."""
     try:
         return plot()
     except Exception as error:
@@ -144,7 +140,7 @@ def plot_or_message(plot: Callable[[], list[Line]], width: int) -> list[Line]:
 
 
 def bucketed(points: Sequence[tuple[float, float]], columns: int) -> list[tuple[float, float]]:
-    """At most two points a column, its lowest and its highest, so that no spike is lost and no frame is slow."""
+    """Keep at most two points a column, its minimum and maximum, which preserves spikes and bounds the drawing time."""
     if len(points) <= 2 * columns or columns < 1:
         return list(points)
     first, span = points[0][0], points[-1][0] - points[0][0]
@@ -159,7 +155,7 @@ def bucketed(points: Sequence[tuple[float, float]], columns: int) -> list[tuple[
 
 
 def _segments(points: Sequence[Point], log: bool) -> list[list[tuple[float, float]]]:
-    """Runs of drawable points, already on the axis's scale; the gaps between them stay empty."""
+    """Split into runs of drawable points, on the axis's scale; gaps between them stay empty."""
     segments: list[list[tuple[float, float]]] = []
     broken = True
     for step, value in points:
@@ -183,7 +179,7 @@ def _scaled(value: float | None, log: bool) -> float | None:
 
 
 def _label(item: Reference | Mark, log: bool, low: float) -> tuple[str, float, str]:
-    """Text, level and role; what lies below the picture stands at its foot, with an arrow."""
+    """Return text, level and role; a label below the picture is drawn at its bottom with an arrow."""
     level = _scaled(item.value, log)
     if level is None or level < low:
         return f"{item.label} ↓", low, item.role
@@ -204,7 +200,6 @@ def _limits(levels: Sequence[float], references: Sequence[Reference], log: bool)
 
 
 def _value_ticks(low: float, high: float, rows: int, log: bool) -> list[tuple[float, str]]:
-    """Tick positions on the axis's scale, with their numbers."""
     wanted = max(min(rows // 3, 6), 2)
     if not log:
         return [(tick, f"{tick:.4g}") for tick in _nice_ticks(low, high, wanted)] or [(low, f"{low:.3g}")]
@@ -224,7 +219,7 @@ def _value_ticks(low: float, high: float, rows: int, log: bool) -> list[tuple[fl
 
 
 def _nice_ticks(low: float, high: float, wanted: int) -> list[float]:
-    """`ticks`, which rounds to twelve decimals, on a range of any size."""
+    """Return `ticks`, which rounds to twelve decimals, on a range of any size."""
     scale = 10.0 ** math.floor(math.log10(high - low)) if high > low else 1.0
     return [tick * scale for tick in ticks(low / scale, high / scale, wanted)]
 
@@ -242,7 +237,7 @@ def _draw(
     width: int,
     height: int,
 ) -> list[list[tuple[str, str]]]:
-    """Curves, as (role, segments), and axes as one (character, role) a cell."""
+    """Return one (character, role) a cell for curves, as (role, segments), and axes."""
     import plotext
 
     plotext.clear_figure()
@@ -261,7 +256,7 @@ def _draw(
             kept = bucketed(segment, steps.cells)
             plotext.plot([x for x, _ in kept], [y for _, y in kept], marker="braille", color=color)
     plotext.build()
-    matrix = plotext._core._figure.monitor.matrix  # its rows go upwards
+    matrix = plotext._core._figure.monitor.matrix  # rows from bottom to top
     plotext.clear_figure()
     roles = dict(enumerate((role for role, _ in curves), start=1))
     return [
@@ -271,7 +266,6 @@ def _draw(
 
 
 def _cell(char: str, role: str) -> tuple[str, str]:
-    """A character and its role: numbers of the axes are quiet."""
     return char, "quiet" if char.isalnum() or char in ".-" else role
 
 
@@ -289,7 +283,7 @@ def _overlay_column(canvas: list[list[tuple[str, str]]], column: int, rows: int)
 
 
 def _place(labels: list[tuple[int, float, str, str]], rows: int) -> dict[int, Line]:
-    """Labels (row, level, text, role) beside their rows, highest first, moved apart where two want the same row."""
+    """Place labels (row, level, text, role) near their rows, highest first, without overlap."""
     labels = sorted(labels, key=lambda label: (label[0], -label[1]))[:rows]
     taken: list[int] = []
     for row, *_ in labels:
@@ -300,7 +294,6 @@ def _place(labels: list[tuple[int, float, str, str]], rows: int) -> dict[int, Li
 
 
 def _merge(cells: list[tuple[str, str]]) -> Line:
-    """Neighbouring cells of one role as one span."""
     line: Line = []
     for char, role in cells:
         if line and line[-1][1] == role:

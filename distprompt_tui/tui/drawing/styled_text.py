@@ -1,4 +1,4 @@
-"""Lines of text with roles: what widgets draw, as plain values that tests can compare."""
+"""Lines of text with roles, as plain values that widgets draw and tests compare."""
 
 from __future__ import annotations
 
@@ -35,21 +35,19 @@ ROLES = {
     **{f"series {number}": f"bold $series-{number}" for number in range(1, 7)},
     **{f"dim series {number}": f"dim $series-{number}" for number in range(1, 7)},
 }
-"""A role's Textual style. Every colour is a theme variable, so that each theme and terminal stays readable."""
+"""Textual style of each role. All colours are theme variables, so every theme and terminal stays readable."""
 
 
 def plain_text(line: Line) -> str:
-    """The characters of a line."""
     return "".join(text for text, _ in line)
 
 
 def width_of(line: Line) -> int:
-    """Terminal cells that a line takes."""
     return sum(cell_len(text) for text, _ in line)
 
 
 def content(lines: Sequence[Line]) -> Content:
-    """Lines as Textual content. Nothing in them is read as markup."""
+    """Convert lines to Textual content, without parsing markup."""
     parts: list[Span | str] = []
     for number, line in enumerate(lines):
         if number:
@@ -59,7 +57,7 @@ def content(lines: Sequence[Line]) -> Content:
 
 
 def truncate(line: Line, width: int) -> Line:
-    """A line's first `width` cells, the last of them `…` where something was cut off."""
+    """Return the first `width` cells of a line, ending in `…` if it was longer."""
     if width_of(line) <= width:
         return line
     if width <= 0:
@@ -77,7 +75,7 @@ def truncate(line: Line, width: int) -> Line:
 
 
 def justify(left: Line, right: Line, width: int) -> Line:
-    """Two lines in one: `left` at the left edge, `right` at the right one. Where both do not fit, `left` is cut."""
+    """Put `left` at the left edge and `right` at the right edge. If both do not fit, truncate `left`."""
     room = width - width_of(right) - 1
     if room < 1:
         return truncate(right, width)
@@ -86,7 +84,6 @@ def justify(left: Line, right: Line, width: int) -> Line:
 
 
 def joined(parts: Iterable[Line], separator: Span = ("  ", "")) -> Line:
-    """Non-empty lines one after the other."""
     result: Line = []
     for part in parts:
         if part:
@@ -95,7 +92,7 @@ def joined(parts: Iterable[Line], separator: Span = ("  ", "")) -> Line:
 
 
 def fit_parts(parts: Sequence[Line], width: int, separator: Span = ("  ", "")) -> Line:
-    """As many of the parts, most important first, as fit into `width` cells."""
+    """Join as many parts, most important first, as fit into `width` cells."""
     for count in range(len(parts), 0, -1):
         line = joined(parts[:count], separator)
         if width_of(line) <= width:
@@ -104,7 +101,7 @@ def fit_parts(parts: Sequence[Line], width: int, separator: Span = ("  ", "")) -
 
 
 def wrapped(text: str, width: int, role: str = "", max_lines: int | None = None) -> list[Line]:
-    """A sentence on several lines; what does not fit on `max_lines` is cut."""
+    """Wrap a sentence; text beyond `max_lines` is cut."""
     lines: list[str] = [""]
     for word in text.split():
         candidate = f"{lines[-1]} {word}" if lines[-1] else word
@@ -118,7 +115,7 @@ def wrapped(text: str, width: int, role: str = "", max_lines: int | None = None)
 
 
 def key_hints(text: str) -> Line:
-    """Keys and what they do, out of `y copy   esc back`, each pair set apart from the next by three spaces."""
+    """Convert `y copy   esc back` to keys and labels; three spaces separate the pairs."""
     line: Line = []
     for part in text.split("   "):
         key, _, words = part.partition(" ")
@@ -127,7 +124,6 @@ def key_hints(text: str) -> Line:
 
 
 def _head(text: str, cells: int) -> str:
-    """The longest start of a text that takes at most `cells`."""
     while text and cell_len(text) > cells:
         text = text[:-1]
     return text

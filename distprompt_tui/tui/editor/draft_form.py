@@ -1,4 +1,4 @@
-"""What the person writes in the editor: rows, how the rest is spread, or a text in their place."""
+"""The editor's form: rows and how to spread the rest, or a text instead."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from distprompt_tui.tui.widgets.visible_input import VisibleInput
 
 
 class DraftForm(Vertical):
-    """Posts `Changed` when the draft may be another one."""
+    """Posts `Changed` when the draft may have changed."""
 
     class Changed(Message):
         """A field has another value."""
@@ -25,7 +25,7 @@ class DraftForm(Vertical):
         self.rows = TargetRows(id="rows")
         self._choice = RestChoice(RestData(), id="rest")
         self._text = VisibleInput(all_spaces=False, id="text")
-        self._entropy = VisibleInput(placeholder="nats; empty: as it is", id="entropy")
+        self._entropy = VisibleInput(placeholder="nats; empty: unchanged", id="entropy")
         self._rest: Rest = "uniform"
         self._by_text = False
 
@@ -57,7 +57,7 @@ class DraftForm(Vertical):
         self._choice.show(RestData(report.total, self._rest))
 
     def toggle_rest(self) -> None:
-        """Spread the rest the other way; the text that it needs then gets the focus."""
+        """Switch how the rest is spread; focus the text if it is needed."""
         self._rest = "model" if self._rest == "uniform" else "uniform"
         self._arrange()
         if self._rest == "model":
@@ -66,7 +66,6 @@ class DraftForm(Vertical):
             self.rows.focus_token()
 
     def toggle_by_text(self) -> None:
-        """A text in the place of the rows, or the rows again."""
         self._by_text = not self._by_text
         self._arrange()
         if self._by_text:
@@ -92,6 +91,6 @@ class DraftForm(Vertical):
     def _arrange(self) -> None:
         self.set_class(self._by_text, "-by-text")
         self.set_class(self._by_text or self._rest == "model", "-with-text")
-        self._text.placeholder = "a text" if self._by_text else "a text; empty: a new line"
-        label_border(self, title=[("The model's own, after a text" if self._by_text else "Token, mass", "border")])
+        self._text.placeholder = "a text" if self._by_text else "a text; empty: a newline"
+        label_border(self, title=[("Distribution after a text" if self._by_text else "Token, probability", "border")])
         self.post_message(self.Changed())

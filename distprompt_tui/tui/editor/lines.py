@@ -1,4 +1,4 @@
-"""The editor's own lines: its title, what is left of 1 and how it is spread, and what is wrong."""
+"""Lines of the editor: the sum of the probabilities, how to spread the rest, and problems."""
 
 from __future__ import annotations
 
@@ -17,14 +17,12 @@ from distprompt_tui.tui.widgets.line_widget import LineWidget
 
 @dataclass(frozen=True)
 class RestData:
-    """The sum of the masses, and how the rest of 1 is spread."""
-
     total: float = 0.0
     rest: Rest = "uniform"
 
 
 class RestChoice(LineWidget[RestData]):
-    """Two lines; a click chooses the other way."""
+    """Two lines; a click switches the choice."""
 
     class Clicked(Message):
         """The other way was asked for."""
@@ -37,7 +35,6 @@ class RestChoice(LineWidget[RestData]):
 
 
 def rest_lines(data: RestData, width: int) -> list[Line]:
-    """The sum with what is left of 1, then the ways to spread it."""
     from distprompt_tui.config.spec import SUM_TOLERANCE
 
     left = 1 - data.total
@@ -46,9 +43,9 @@ def rest_lines(data: RestData, width: int) -> list[Line]:
         over: Line = [(f"{formatting.mass(-left)} too much", "error")]
         return [justify(total, over, width), truncate(_ways(data.rest, "faint"), width)]
     if left <= SUM_TOLERANCE:
-        return [justify(total, [("nothing left", "quiet")], width), truncate(_ways(data.rest, "faint"), width)]
+        return [justify(total, [("no rest", "quiet")], width), truncate(_ways(data.rest, "faint"), width)]
     return [
-        justify(total, [("left ", "quiet"), (formatting.mass(left), "strong"), (" of 1", "quiet")], width),
+        justify(total, [("rest ", "quiet"), (formatting.mass(left), "strong"), (" of 1", "quiet")], width),
         truncate(_ways(data.rest, "strong"), width),
     ]
 
@@ -63,7 +60,7 @@ def _ways(rest: Rest, role: str) -> Line:
 
 @dataclass(frozen=True)
 class ValidationData:
-    """What keeps a search from being started (`is_wrong`: a mistake), and what the row in focus means."""
+    """What prevents a search (`is_wrong`: an error), and the meaning of the focused row."""
 
     problem: str = ""
     is_wrong: bool = False
@@ -71,16 +68,14 @@ class ValidationData:
 
 
 class ValidationBar(LineWidget[ValidationData]):
-    """Two lines across the screen."""
-
     def lines(self, width: int, height: int) -> list[Line]:
         return validation_lines(self.data, width, height)
 
 
 def validation_lines(data: ValidationData, width: int, height: int) -> list[Line]:
-    """The problem, or that there is none; then the row in focus, where the problem does not tell it already."""
+    """Return the problem or that there is none, then the focused row unless the problem covers it."""
     row = "" if data.row in data.problem else sanitize(data.row)
-    text = sanitize(data.problem[:1].upper() + data.problem[1:]) or "A search can be started on it: ^g"
+    text = sanitize(data.problem[:1].upper() + data.problem[1:]) or "Valid target: ^g starts a search"
     sign, role = ("✕ ", "error") if data.is_wrong else ("○ ", "quiet") if data.problem else ("● ", "good")
     words = wrapped(text, width - 2, "error" if data.is_wrong else "", max_lines=1 if row else height)
     lines: list[Line] = [[(sign if number == 0 else "  ", role), *line] for number, line in enumerate(words)]

@@ -1,4 +1,4 @@
-"""Saving a spec as a preset: asks for a name until one does, and before another preset goes."""
+"""Dialogs to save a spec as a preset: repeat until the name is valid, and confirm before replacing one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WIDTH = 58
 
 
 class NameDialog(ModalScreen[str | None]):
-    """Ends with what was written, or None where the person turns away."""
+    """Returns the entered name, or None if the user cancels."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back", show=False)]
 
@@ -37,12 +37,12 @@ class NameDialog(ModalScreen[str | None]):
         field = Field(self._first_name, placeholder="a name, such as yes-or-no", compact=True)
         with Vertical(classes="dialog") as box:
             box.border_title = "Save as a preset"
-            box.border_subtitle = "enter saves, esc goes back"
+            box.border_subtitle = "enter: save, esc: cancel"
             yield field
             if self._problem:
                 yield Static(content(wrapped(sanitize(self._problem), _WIDTH, "error")), markup=False)
             else:
-                words = "It stands in the list of targets after that, and on the command line as --preset."
+                words = "Listed with the targets, and available on the command line as --preset."
                 yield Static(content(wrapped(words, _WIDTH, "quiet")), markup=False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -51,35 +51,30 @@ class NameDialog(ModalScreen[str | None]):
 
 def replace_question(name: str, *, shipped: bool) -> Question:
     what = (
-        f"{sanitize(name)} comes with the program. Yours would take its place in the list; the file that ships stays."
+        f"{sanitize(name)} is a shipped preset. Yours replaces it in the list; the shipped file is kept."
         if shipped
-        else f"There is a preset {sanitize(name)} already. What it holds now would be lost."
+        else f"The preset {sanitize(name)} already exists and will be overwritten."
     )
-    return Question("Save", what, [Answer("replace", "r", "Take its place"), Answer("other", "x", "Another name")])
+    return Question("Save", what, [Answer("replace", "r", "Replace"), Answer("other", "x", "Another name")])
 
 
 def unsaved_question() -> Question:
     return Question(
-        "Leave the editor",
+        "Close the editor",
         "The target has changes that are not saved.",
         [
-            Answer("save", "s", "Save it as a preset"),
-            Answer("leave", "l", "Leave, the changes are lost"),
-            Answer("stay", "x", "Stay here"),
+            Answer("save", "s", "Save as a preset"),
+            Answer("leave", "l", "Discard the changes"),
+            Answer("stay", "x", "Cancel"),
         ],
     )
 
 
 async def save_under_a_name(app: App[Any], spec: RunSpec, name: str) -> RunSpec | None:
-    """Save a spec as a preset. Call it in a worker: it waits for the person.
+    """Save a spec as a preset, or return None if the user cancels. Call it in a worker, because it shows dialogs.
 
     Args:
-        app: shows the dialogs, and the path in the end.
-        spec: what to save; a spec without a title gets the name as one.
-        name: the first suggestion.
-
-    Returns:
-        The spec as saved; None where the person turned away.
+        name: the first suggestion; an empty title becomes the final name.
     """
     from distprompt_tui.tui.start.listings import preset_is_shipped, write_preset
 

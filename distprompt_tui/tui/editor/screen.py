@@ -1,4 +1,4 @@
-"""The target editor: tokens and masses by hand, or a text; what they mean is seen as they are written."""
+"""The target editor: tokens and probabilities, or a text, with a live preview."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class EditorScreen(AppScreen):
-    """What is written is checked at once; the target is made in a thread, its bounds are found after a short rest."""
+    """Input is checked at once; the target is built in a thread, and its bounds are computed after a short delay."""
 
     AUTO_FOCUS = "#rows Input"
     keys = EDITOR_KEYS
@@ -50,10 +50,10 @@ class EditorScreen(AppScreen):
         self._saved = saved
         self._previews = TargetPreviewService(self._on_preview_change, opening.maker)
         self._vocabulary: Vocabulary | None = None
-        self._report = DraftValidation(problem="the model's tokens are being read…")
+        self._report = DraftValidation(problem="reading the model's tokens…")
         self._last_made: TargetPreview | None = None
         self._rows_wanted_of: spec.TargetSpec | None = None
-        # What the draft was when it was opened or saved last, and the spec that says the same, where there is one.
+        # The draft when it was last opened or saved, and the equivalent spec, if any.
         self._kept = Draft()
         self._kept_spec: spec.RunSpec | None = None
 
@@ -73,18 +73,16 @@ class EditorScreen(AppScreen):
         self._open()
 
     def on_screen_resume(self) -> None:
-        """Look again for bounds whose computation `on_screen_suspend` ended."""
+        """Restart the bounds that `on_screen_suspend` cancelled."""
         self._look()
 
     async def on_screen_suspend(self) -> None:
-        """Leave the processor to a search."""
+        """Leave the CPU to a search."""
         if not isinstance(self.app.screen, ModalScreen):
             await self._previews.close()
 
     async def on_unmount(self) -> None:
         await self._previews.close()
-
-    # What is written.
 
     @property
     def form(self) -> DraftForm:
@@ -92,14 +90,13 @@ class EditorScreen(AppScreen):
 
     @property
     def has_changes(self) -> bool:
-        """Whether something would be lost."""
         return self._rows_wanted_of is None and self.form.draft.trimmed() != self._kept
 
     @work(group="open")
     async def _open(self) -> None:
         try:
             vocabulary = await self._previews.vocabulary(self._model)
-            # What is imported and tabulated on the first check must not hold up the first key.
+            # The first check imports modules and builds tables, which would delay the first key.
             await in_thread(target_draft.check, Draft(rows=(Row(" a", "1"),)), vocabulary)
         except DistPromptError as error:
             self._report = DraftValidation(problem=str(error), is_wrong=True)
@@ -114,7 +111,7 @@ class EditorScreen(AppScreen):
         self._check()
 
     def _write(self, draft: Draft, says_the_same: spec.RunSpec | None) -> None:
-        """Put a draft that is not the person's own into the form."""
+        """Load a draft that the user has not entered."""
         self._kept, self._kept_spec = draft.trimmed(), says_the_same
         self.form.write(draft)
 
@@ -134,10 +131,8 @@ class EditorScreen(AppScreen):
             self._look()
         self._show_all()
 
-    # What is found out.
-
     def _look(self) -> None:
-        """Make the target and find its bounds; what was looked for before is given up."""
+        """Build the target and compute its bounds; cancel the previous work."""
         target = self._rows_wanted_of or self._report.target
         if target is None:
             self.workers.cancel_group(self, "look")
@@ -160,13 +155,11 @@ class EditorScreen(AppScreen):
         return self._previews.known(self._model.name, target) if target is not None else PreviewState()
 
     def _take_rows(self, made: TargetPreview) -> None:
-        """The largest tokens of a target as rows, as what the editor opened with."""
+        """Use the most probable tokens of a target as rows, as the editor's initial state."""
         assert self._vocabulary is not None
         self._rows_wanted_of = None
         rows = target_draft.rows_of_tokens(made.tokens, self._vocabulary)
         self._write(replace(self.form.draft, rows=rows), None)
-
-    # What is shown.
 
     def _show_all(self) -> None:
         if not self.is_composed:
@@ -183,17 +176,16 @@ class EditorScreen(AppScreen):
         return [("Editor  ", "heading"), (name, "strong"), (f"  for {sanitize(self._model.name)}", "quiet"), state]
 
     def _show_target(self) -> None:
-        """The newest target that was made, until the present one is."""
         target = self._rows_wanted_of or self._report.target
         known = self._known(target)
         if known.target is not None:
             self._last_made = known.target
         made = self._last_made if target is not None and not known.failure else None
-        making = f"The target is being made: {self._previews.model_server_status or 'a moment'}."
+        making = f"Building the target: {self._previews.model_server_status or 'please wait'}."
         self.query_one("#target", TargetView).show(
             PreviewData(
                 target=made,
-                going_on=known.failure or (making if target is not None else "Its bars are drawn here."),
+                going_on=known.failure or (making if target is not None else "The preview appears here."),
                 bounds=known.bounds,
                 bounds_going_on=self._previews.model_server_status,
                 failed=bool(known.failure),
@@ -210,10 +202,7 @@ class EditorScreen(AppScreen):
     def on_descendant_focus(self) -> None:
         self._show_validation()
 
-    # What can be done.
-
     def availability(self) -> Mapping[str, bool | None]:
-        """Rows and text have actions of their own."""
         by_text = self.form.draft.by_text
         return {"rescale": not by_text, "rest": not by_text, "drop": not by_text, "as_rows": by_text}
 
@@ -236,7 +225,7 @@ class EditorScreen(AppScreen):
     def action_as_rows(self) -> None:
         made = self._known(self._report.target).target
         if made is None or self._vocabulary is None:
-            self.notify("There are no tokens yet: write a text and wait for its bars.", severity="warning")
+            self.notify("No tokens yet: enter a text and wait for its preview.", severity="warning")
             return
         rows = target_draft.rows_of_tokens(made.tokens, self._vocabulary)
         self.form.write(replace(self.form.draft, rows=rows, rest="uniform", by_text=False))
@@ -257,10 +246,10 @@ class EditorScreen(AppScreen):
             self.context.start_search(chosen)
 
     def _spec(self) -> spec.RunSpec:
-        """The run that the fields describe.
+        """Return the run that the fields describe.
 
         Raises:
-            UsageError: something is not written yet, or wrong.
+            UsageError: a field is missing or invalid.
         """
         from distprompt_tui.errors import UsageError
 
@@ -273,8 +262,6 @@ class EditorScreen(AppScreen):
             changes = {"target": target, "title": "", "description": target_draft.summary_of(target), "preset": ""}
             base = self._opening.base.model_copy(update=changes)
         return build_spec(base, self._model.name, self.query_one(SearchForm).choice)
-
-    # What is kept.
 
     @work(exclusive=True, group="save")
     async def action_save(self) -> None:
@@ -300,7 +287,7 @@ class EditorScreen(AppScreen):
 
     @work(exclusive=True, group="save")
     async def leave(self, go: Callable[[], object]) -> None:
-        """Go, after a question where something would be lost."""
+        """Call `go`; ask first if there are unsaved changes."""
         if self.has_changes:
             answer = await self.app.push_screen_wait(unsaved_question())
             if answer not in ("save", "leave") or (answer == "save" and not await self._save()):

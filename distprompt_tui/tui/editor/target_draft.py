@@ -1,7 +1,6 @@
-"""The target editor without its screen: what was typed, what it means in a model's tokens, and what is wrong with it.
+"""Logic of the target editor: parsing, validation and messages for the typed fields.
 
-A field holds one line. What cannot stand in one is written as in a program: `\\n` a new line, `\\t` a tab, `\\\\` a
-backslash; any token can be written by its id, `id:5231`.
+A field holds one line. It accepts the escapes `\\n`, `\\t` and `\\\\`, and `id:5231` for any token by its id.
 """
 
 from __future__ import annotations
@@ -24,23 +23,21 @@ if TYPE_CHECKING:
 Rest = Literal["uniform", "model"]
 
 TOP_ROWS = 12
-"""How many of a target's largest tokens become rows."""
+"""Number of a target's most probable tokens that become rows."""
 
 MAX_ROWS = 48
-"""A written target with more tokens opens with its largest ones: each row is three widgets."""
+"""A target with more tokens opens with the most probable ones, because each row takes three widgets."""
 
 _RESCALED_DIGITS = 10
-"""Rounding to these leaves the sum within 5e-10 of 1; `explicit` takes 1e-9 as nothing left."""
+"""Keeps the sum within 5e-10 of 1; `explicit` accepts 1e-9."""
 
 _SHORT_DIGITS = 4
 _MOST_PIECES = 4
-_NOTHING_YET = "write a token and its mass: most words begin with a space, shown as ·"
+_NOTHING_YET = "enter a token and its probability; most words begin with a space, shown as ·"
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A token and its mass as the fields hold them."""
-
     token: str = ""
     mass: str = ""
 
@@ -51,14 +48,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Draft:
-    """All that the person has written.
+    """The contents of the form, as typed.
 
     Attributes:
-        rows: the tokens and masses; empty rows count for nothing.
-        rest: how what is left of 1 is spread over the other tokens.
-        by_text: the target is the model's own distribution after `text`, the rows do not count.
-        text: as the field holds it; with `rest = "model"`, an empty one stands for a new line.
-        entropy: `by_text` only, in nats as the field holds it; empty: as the model gives it.
+        rest: how to spread the rest of 1 over the other tokens.
+        by_text: the target is the model's distribution after `text`; rows are ignored.
+        text: with `rest = "model"`, an empty one means a newline.
+        entropy: only with `by_text`, nats; empty: unchanged.
     """
 
     rows: tuple[Row, ...] = ()
@@ -68,21 +64,19 @@ class Draft:
     entropy: str = ""
 
     def trimmed(self) -> Draft:
-        """Without its empty rows: what decides whether two drafts are the same."""
+        """Drop empty rows, to compare drafts."""
         return replace(self, rows=tuple(row for row in self.rows if not row.is_empty))
 
 
 @dataclass(frozen=True, slots=True)
 class RowValidation:
-    """What a row means.
+    """Meaning of a row; `short` is an abbreviation of `sentence`, which may contain any character of the token.
 
     Attributes:
-        short: a few words, to stand beside the row.
-        sentence: the same as a whole sentence; may hold any character of the token.
-        is_wrong: the row keeps the target from being made.
-        token_id: None where the row names no token.
-        mass: None where it is not written, or no mass.
-        first_piece: of a string that is several tokens, the first one as a field holds it.
+        is_wrong: the row makes the target invalid.
+        token_id: None if the row names no token.
+        mass: None if missing or invalid.
+        first_piece: for a string of several tokens, the first one as typed in a field.
     """
 
     short: str = ""
@@ -95,14 +89,13 @@ class RowValidation:
 
 @dataclass(frozen=True)
 class DraftValidation:
-    """What a draft means.
+    """Meaning of a draft, with one entry in `rows` for each row.
 
     Attributes:
-        rows: a report for each row of the draft.
-        total: sum of all masses that can be read.
-        target: None where there is something wrong; rows that have no mass yet are left out.
-        problem: why no search can be started on it, one sentence; empty: nothing that can be seen without making it.
-        is_wrong: the problem is a mistake; False: something is only not written yet.
+        total: sum of all valid probabilities.
+        target: None if invalid; rows without a probability are omitted.
+        problem: one sentence, why no search can start; empty if validation finds no problem.
+        is_wrong: the problem is an error, not only missing input.
     """
 
     rows: tuple[RowValidation, ...] = ()
@@ -112,11 +105,8 @@ class DraftValidation:
     is_wrong: bool = False
 
 
-# Fields.
-
-
 def write_token(token_id: int, vocabulary: Vocabulary) -> str:
-    """How a field holds a token: its string where that is readable and means this token, else its id."""
+    """Return the text of a field for a token: its string if that is readable and unambiguous, else its id."""
     text = vocabulary.text(token_id)
     readable = all(char.isprintable() or char in ESCAPES for char in text) and not unicodedata.combining(
         text[:1] or " "
@@ -127,40 +117,34 @@ def write_token(token_id: int, vocabulary: Vocabulary) -> str:
 
 
 def read_mass(text: str) -> float:
-    """The mass in a field; it may be above 1, as a weight that is still to be rescaled.
+    """Parse the probability in a field; it may be above 1, as a weight to rescale.
 
     Raises:
-        TargetError: it is none.
+        TargetError: invalid number.
     """
     try:
         mass = float(text)
     except ValueError:
-        raise TargetError(f"{text.strip()!r} is not a number: write a mass like 0.25") from None
+        raise TargetError(f"{text.strip()!r} is not a number; enter a probability such as 0.25") from None
     if not math.isfinite(mass):
-        raise TargetError(f"{text.strip()} is not a mass: write a number from 0 to 1")
+        raise TargetError(f"{text.strip()} is not a probability; enter a number from 0 to 1")
     if mass < 0:
-        raise TargetError(f"the mass {text.strip()} is negative: write a number from 0 to 1")
+        raise TargetError(f"the probability {text.strip()} is negative; enter a number from 0 to 1")
     return abs(mass)  # -0.0
 
 
-# Starting points.
-
-
 def rows_of_tokens(tokens: Iterable[tuple[int, str, float]], vocabulary: Vocabulary) -> tuple[Row, ...]:
-    """The largest tokens of a target as rows, masses rounded down so that they never sum to more than the target's.
-
-    Args:
-        tokens: (id, string, mass), largest first.
-        vocabulary: writes the tokens.
+    """Convert tokens, (id, string, probability) by falling probability, to rows. Rounding down keeps the sum from
+    growing.
     """
     largest = [(token_id, mass) for token_id, _, mass in tokens if mass > 0][:TOP_ROWS]
     return tuple(Row(write_token(token_id, vocabulary), _rounded_down(mass)) for token_id, mass in largest)
 
 
 def draft_of(target: spec.TargetSpec) -> Draft:
-    """What a target opens as: a written one with its rows, an `lm` one with its text, any other blank.
+    """Return the initial draft of a target: rows of an `explicit` one, the text of an `lm` one, else empty.
 
-    A written target of more than `MAX_ROWS` tokens opens blank: `is_written_out` tells.
+    An `explicit` target of more than `MAX_ROWS` tokens gives an empty draft; see `is_written_out`.
     """
     from distprompt_tui.config import spec
 
@@ -176,52 +160,45 @@ def draft_of(target: spec.TargetSpec) -> Draft:
 
 
 def is_written_out(target: spec.TargetSpec) -> bool:
-    """Whether `draft_of` keeps all of a target in its rows."""
     from distprompt_tui.config import spec
 
     return isinstance(target, spec.Explicit) and 0 < len(target.probabilities) <= MAX_ROWS
 
 
-# Changes.
-
-
 def rescaled(rows: Sequence[Row]) -> tuple[Row, ...]:
-    """The rows with their masses divided by the sum of all.
+    """Divide the probabilities by their sum.
 
     Raises:
-        TargetError: a mass cannot be read, or they sum to nothing.
+        TargetError: a probability is invalid, or the sum is 0.
     """
     masses = [read_mass(row.mass) if row.mass.strip() else None for row in rows]
     total = sum(mass for mass in masses if mass is not None)
     if not 0 < total < math.inf:
-        raise TargetError("masses can be rescaled when they sum to more than nothing: write one first")
+        raise TargetError("the probabilities sum to 0 and cannot be rescaled: enter one first")
     return tuple(
         row if mass is None else replace(row, mass=f"{mass / total:.{_RESCALED_DIGITS}g}")
         for row, mass in zip(rows, masses, strict=True)
     )
 
 
-# Meaning.
-
-
 def check(draft: Draft, vocabulary: Vocabulary) -> DraftValidation:
-    """What a draft means in a model's tokens. Imports numpy and pydantic; takes microseconds a row after that."""
+    """Validate a draft for a model's tokens. Imports numpy and pydantic; then takes microseconds a row."""
     return _check_text(draft) if draft.by_text else _check_rows(draft, vocabulary)
 
 
 def summary_of(target: spec.TargetSpec) -> str:
-    """A sentence for the description of a preset that is made in the editor."""
+    """Return the description of a preset made in the editor."""
     from distprompt_tui.config import spec
 
     match target:
         case spec.Explicit():
             spread = "evenly" if target.rest == "uniform" else "like the model's own distribution"
-            return f"Masses of {_tokens(len(target.probabilities))} written by hand, the rest spread {spread}."
+            return f"Explicit probabilities of {_tokens(len(target.probabilities))}; the rest is spread {spread}."
         case spec.Lm():
-            scaled = "" if target.entropy is None else f", brought to {target.entropy:g} nats"
+            scaled = "" if target.entropy is None else f", rescaled to {target.entropy:g} nats"
             return f"The model's own distribution after “{target.text}”{scaled}."
         case _:
-            raise TypeError(f"the editor makes no {target.family} targets")
+            raise TypeError(f"the editor does not support {target.family} targets")
 
 
 def _check_text(draft: Draft) -> DraftValidation:
@@ -229,7 +206,7 @@ def _check_text(draft: Draft) -> DraftValidation:
 
     text = unescape(draft.text)
     if not text:
-        return DraftValidation(problem="write a text: the target is what the model expects after it")
+        return DraftValidation(problem="enter a text; the target is the model's distribution after it")
     try:
         entropy = _read_entropy(draft.entropy)
     except TargetError as error:
@@ -245,7 +222,7 @@ def _read_entropy(text: str) -> float | None:
     except ValueError:
         entropy = math.nan
     if not 0 <= entropy < math.inf:
-        raise TargetError(f"{text.strip()!r} is not an entropy: write a number of nats, or leave it empty")
+        raise TargetError(f"{text.strip()!r} is not an entropy; enter a number of nats, or leave it empty")
     return entropy
 
 
@@ -269,11 +246,11 @@ def _check_rows(draft: Draft, vocabulary: Vocabulary) -> DraftValidation:
         if report.mass is not None and report.token_id is not None
     }
     if not wrong and total > 1 + spec.SUM_TOLERANCE:
-        wrong = f"the masses sum to {total:.10g}, more than 1: lower one, or rescale them all"
+        wrong = f"the probabilities sum to {total:.10g}, more than 1: lower one, or rescale all"
     if wrong:
         return DraftValidation(tuple(rows), total, problem=wrong, is_wrong=True)
     waiting = next((number for number, report in enumerate(rows, start=1) if _has_no_mass(report)), None)
-    unfinished = f"row {waiting} has no mass yet" if waiting else ""
+    unfinished = f"row {waiting} has no probability yet" if waiting else ""
     if not masses:
         return DraftValidation(tuple(rows), total, problem=unfinished or _NOTHING_YET)
     text = unescape(draft.text) if draft.rest == "model" else ""
@@ -292,13 +269,13 @@ def _check_row(row: Row, vocabulary: Vocabulary) -> RowValidation:
     except TargetError as error:
         if report.is_wrong:
             return report
-        return replace(report, short="not a mass", sentence=str(error), is_wrong=True)
+        return replace(report, short="not a probability", sentence=str(error), is_wrong=True)
 
 
 def _check_token(written: str, vocabulary: Vocabulary) -> RowValidation:
     token = unescape(written)
     if not token:
-        return RowValidation("no token", "there is a mass but no token", is_wrong=True)
+        return RowValidation("no token", "a probability without a token", is_wrong=True)
     try:
         token_id = vocabulary.id_of(token)
     except (TargetError, ValueError) as error:  # ValueError: an id of thousands of digits
@@ -320,7 +297,7 @@ def _not_one_token(token: str, vocabulary: Vocabulary, why: str) -> RowValidatio
     more = " + …" if len(pieces) > _MOST_PIECES else ""
     sentence = f"{visible_token(token)} is {len(pieces)} tokens: {' + '.join(shown)}{more}; enter takes {shown[0]}"
     if token.isdecimal():
-        sentence += f", id:{token} means the token of that number"
+        sentence += f", id:{token} is the token with that id"
     return RowValidation(
         f"{len(pieces)} tokens", sentence, is_wrong=True, first_piece=write_token(pieces[0], vocabulary)
     )
@@ -341,7 +318,7 @@ def _id_of(text: str, vocabulary: Vocabulary) -> int | None:
 
 
 def _twice(report: RowValidation, earlier: int) -> str:
-    return f"this is token {report.token_id}, which row {earlier} has already: name it once"
+    return f"this is token {report.token_id}, which is already in row {earlier}"
 
 
 def _has_no_mass(report: RowValidation) -> bool:
@@ -349,7 +326,6 @@ def _has_no_mass(report: RowValidation) -> bool:
 
 
 def _rounded_down(mass: float) -> str:
-    """Few digits, never more than the mass itself."""
     rounded = Context(prec=_SHORT_DIGITS, rounding=ROUND_DOWN).create_decimal(Decimal(repr(mass)))
     return f"{float(rounded):g}"
 

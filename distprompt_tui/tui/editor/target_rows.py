@@ -1,4 +1,4 @@
-"""The editor's rows: a token, its mass, and a few words on what they mean. The last row is always an empty one."""
+"""Rows of the editor: a token, its probability and a note. The last row is always empty."""
 
 from __future__ import annotations
 
@@ -20,10 +20,7 @@ from distprompt_tui.tui.widgets.visible_input import VisibleInput
 
 
 class RowNote(LineWidget[RowValidation]):
-    """What is wrong with a row, or which token it is."""
-
     def lines(self, width: int, height: int) -> list[Line]:
-        """The sentence where it fits, else its few words."""
         return [note_line(self.data, width)]
 
 
@@ -35,8 +32,6 @@ def note_line(report: RowValidation, width: int) -> Line:
 
 
 class TargetRow(Horizontal):
-    """Two fields and a note."""
-
     class Done(Message):
         """Enter was pressed in the last field of a row."""
 
@@ -65,7 +60,7 @@ class TargetRow(Horizontal):
         self.token.value, self.mass.value = row.token, row.mass
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter takes the first of several tokens, then goes on."""
+        """On Enter, replace several tokens by the first; then move on."""
         event.stop()
         if event.input is self.mass:
             self.post_message(self.Done(self))
@@ -77,7 +72,7 @@ class TargetRow(Horizontal):
 
 
 class TargetRows(VerticalScroll, can_focus=False):
-    """Posts `Changed` when something is written."""
+    """Rows; posts `Changed` when a field changes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "move(-1)", "The row above", show=False),
@@ -96,7 +91,6 @@ class TargetRows(VerticalScroll, can_focus=False):
 
     @property
     def value(self) -> tuple[Row, ...]:
-        """What is written, the empty row at the end included."""
         return tuple(row.value for row in self._rows)
 
     @property
@@ -119,7 +113,6 @@ class TargetRows(VerticalScroll, can_focus=False):
             row.note.show(report)
 
     def drop_current(self) -> None:
-        """Take the row in focus away; those below move up."""
         if (index := self.current) is not None:
             kept = [row for number, row in enumerate(self.value) if number != index and not row.is_empty]
             self.write(kept)

@@ -10,8 +10,7 @@ from distprompt_tui.text.ascii import to_ascii
 
 
 class AsciiFilter(LineFilter):
-    """Applied by Textual to every line that it writes: borders, scrollbars and dialogs included."""
+    """Textual applies it to every line, including borders, scrollbars and dialogs."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """Replace each segment's text; styles stay."""
         return [Segment(to_ascii(text), style, control) for text, style, control in segments]

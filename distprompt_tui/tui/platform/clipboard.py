@@ -1,4 +1,4 @@
-"""What can be copied from a run, as text. OSC 52, which asks the terminal, is never answered: a file gets it too."""
+"""Texts to copy from a run. Terminals do not confirm OSC 52, so a file gets the text too."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
 
 MAX_TERMINAL_BYTES = 70_000
-"""Terminals and tmux drop longer OSC 52 sequences without a word."""
+"""Terminals and tmux silently drop longer OSC 52 sequences."""
 
 _OPTIONS = {
     "model.name": "--model",
@@ -24,11 +24,11 @@ _OPTIONS = {
     "budget.until": "--until",
     "seed": "--seed",
 }
-"""Fields that have an option of their own."""
+"""Fields with a command-line option."""
 
 
 def text_of(what: str, run: RunDirectory, state: RunState) -> str:
-    """The text of one of `copy_question`'s answers; empty where there is nothing yet."""
+    """Return the text of one of `copy_question`'s answers; empty if there is none yet."""
     if what == "path":
         return str(run.path)
     if what == "attach":
@@ -47,7 +47,7 @@ def text_of(what: str, run: RunDirectory, state: RunState) -> str:
 
 
 def keep(text: str, folder: Path) -> Path | None:
-    """Write the text into a folder; None where that cannot be done."""
+    """Write the text into a folder; return None if that fails."""
     path = folder / "last-copy.txt"
     try:
         write_atomically(path, lambda file: file.write(text.encode()))
@@ -57,7 +57,7 @@ def keep(text: str, folder: Path) -> Path | None:
 
 
 def headless_command(run: RunDirectory) -> str:
-    """What repeats a run on the command line: its preset and what was changed of it, or else its own spec.
+    """Return the command line that repeats a run: its preset with the changed fields, or its own spec.
 
     Raises:
         UsageError: the run's spec cannot be read.
@@ -75,14 +75,14 @@ def headless_command(run: RunDirectory) -> str:
         if is_by_name and same_target and override(base, [f"{at}={value}" for at, value in changes.items()]) == spec:
             method = ["--method", spec.search.method] if preset.search.method != spec.search.method else []
             return shlex.join(["distprompt-tui", "run", spec.preset, *method, *_options(changes)])
-    except DistPromptError:  # the preset is gone, or has changed into something else
+    except DistPromptError:  # the preset was deleted or changed
         pass
-    named = f"preset={_toml(spec.preset)}"  # a file's preset is called after the file
+    named = f"preset={_toml(spec.preset)}"  # presets are named after their files
     return shlex.join(["distprompt-tui", "run", str(run.spec_file), "--set", named])
 
 
 def _changes(old: dict[str, Any], new: dict[str, Any], under: str = "") -> dict[str, str]:
-    """Fields that have other values, by their path; the values as TOML, which for these is JSON."""
+    """Return fields with different values, by path; the values as TOML, which is JSON for these types."""
     found: dict[str, str] = {}
     for name, value in new.items():
         if isinstance(value, dict) and isinstance(old.get(name), dict):
@@ -95,13 +95,12 @@ def _changes(old: dict[str, Any], new: dict[str, Any], under: str = "") -> dict[
 def _options(changes: dict[str, str]) -> list[str]:
     options: list[str] = []
     for field, value in changes.items():
-        is_plain = field in _OPTIONS and "\\" not in value  # an option takes no escapes
+        is_plain = field in _OPTIONS and "\\" not in value  # options have no escapes
         options += [_OPTIONS[field], str(json.loads(value))] if is_plain else ["--set", f"{field}={value}"]
     return options
 
 
 def _toml(value: object) -> str:
-    """A value as TOML, which for these is JSON, in characters that a terminal shows and a shell takes."""
     return "".join(
         char if char.isprintable() else f"\\u{ord(char):04x}" if ord(char) < 1 << 16 else f"\\U{ord(char):08x}"
         for char in json.dumps(value, ensure_ascii=False)

@@ -1,7 +1,7 @@
-"""Keys in turn: what comes as one burst, over a slow line or from a fast hand, does what the same keys do one by one.
+"""Serialises keys, so that a burst of keys has the same effect as the same keys one by one.
 
-Textual gives a key to the widget in focus as soon as it arrives, while what the key before it moves is still on its way
-through the queues: of `/banana` the first letters would go to the table.
+Textual sends a key to the focused widget as soon as it arrives, even if the previous key's effect is still in the
+message queues: of `/banana`, the first letters would go to the table.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from textual.message_pump import MessagePump
 
 ROUNDS = 4
-"""The longest way of a key: its action, the message of a field, the message of the row around it, the focus."""
+"""The longest chain of a key: its action, the field's message, the row's message, the focus."""
 
 PATIENCE_SECONDS = 2.0
-"""The next key never waits longer, whatever a screen is busy with."""
+"""Maximum wait of the next key if a screen is busy."""
 
 
 class KeyQueue:
-    """Lets a key through when the one before it has been answered."""
+    """Passes each key on after the effects of the previous one."""
 
     def __init__(self, app: App[int], let_through: Callable[[Key], object]) -> None:
         self._app = app
@@ -36,7 +36,7 @@ class KeyQueue:
         self._answering: asyncio.Task[None] | None = None
 
     def enqueue(self, key: Key) -> None:
-        """Let a key through now if none is being answered, else in its turn."""
+        """Pass a key on now if no other is in progress, else queue it."""
         self._keys.append(key)
         if self._answering is None or self._answering.done():
             self._let_next_through()
@@ -52,7 +52,7 @@ class KeyQueue:
             self._let_next_through()
 
     def _let_next_through(self) -> None:
-        """A key; of letters that are written into a field, all that have come: they move nothing else."""
+        """Pass on one key, or all queued letters of a text field, which do not move the focus."""
         while True:
             key = self._keys.popleft()
             is_written = key.is_printable and isinstance(self._app.focused, Input)

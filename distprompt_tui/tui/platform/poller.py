@@ -1,4 +1,4 @@
-"""Reading again and again beside the interface, one reading at a time."""
+"""Repeated reading in the background, one read at a time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,7 @@ Value = TypeVar("Value")
 
 
 class Poller(Generic[Value]):
-    """Reads a value and shows it; a poll during another one starts no second reading.
-
-    Args:
-        read: returns the value; anything that blocks in it runs in a thread.
-        show: draws the value.
-    """
+    """Reads a value and shows it. `read` must not block; a poll during another one starts no second read."""
 
     def __init__(self, read: Callable[[], Awaitable[Value]], show: Callable[[Value], object]) -> None:
         self._read = read
@@ -23,11 +18,7 @@ class Poller(Generic[Value]):
         self._read_again = False
 
     async def poll(self, *, again: bool = False) -> None:
-        """Read and show.
-
-        Args:
-            again: where a reading is under way, read once more after it, for what has changed since it began.
-        """
+        """Read and show. With `again`, if a read is in progress, read once more after it, for later changes."""
         if self._is_reading:
             self._read_again = self._read_again or again
             return

@@ -1,4 +1,4 @@
-"""Helpers beside the app: to prepare a model, to examine the machine, to answer questions. They speak JSON lines."""
+"""Subprocesses that prepare a model, check the machine or run a model server. They exchange JSON lines."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from distprompt_tui.errors import DistPromptError
 from distprompt_tui.runs.isolation import isolated, python
 
 _LINE_LIMIT = 1 << 22
-"""Bytes of the longest answer: 200 tokens and a curve take some 20 kB."""
+"""Bytes of the longest answer: 200 tokens and a curve take about 20 kB."""
 
 _PATIENCE_SECONDS = 3.0
-"""About what loading the model again takes."""
+"""About the time to load the model again."""
 
 Report = Callable[[str, float | None], None]
 
 
 async def prepare_model(name: str, report: Report) -> None:
-    """Convert or download a model once; the files are kept for all later starts.
+    """Convert or download a model. The files are kept for later starts.
 
     Args:
-        name: as the registry knows it.
-        report: is handed what is going on, and how far in 0..1 where that is known.
+        name: the model's name in the registry.
+        report: receives the progress message, and the fraction in 0..1 if known.
 
     Raises:
-        DistPromptError: it did not work; the text is the reason.
+        DistPromptError: it failed; the message is the reason.
     """
     async with _command("models", "prepare", name) as (process, errors):
         while (answer := await _read(process)) is not None:
@@ -42,28 +42,28 @@ async def prepare_model(name: str, report: Report) -> None:
 
 
 async def examine_machine(columns: int, rows: int) -> list[Check]:
-    """What `distprompt-tui doctor` finds in this terminal. Takes seconds: torch is imported for it.
+    """Run the checks of `distprompt-tui doctor` for this terminal. Takes seconds because it imports torch.
 
     Args:
-        columns: of the terminal, which the process itself does not see.
+        columns: of the terminal, which the subprocess cannot detect.
         rows: of the terminal.
 
     Raises:
-        DistPromptError: it did not work; the text is the reason.
+        DistPromptError: it failed; the message is the reason.
     """
     async with _command("doctor", COLUMNS=str(columns), LINES=str(rows)) as (process, errors):
         answer = await _read(process)
         if answer is None or await process.wait() != 0:
-            raise DistPromptError(_last_line(errors) or "the doctor ended without a word")
+            raise DistPromptError(_last_line(errors) or "the doctor process ended without an error message")
         return [Check(**check) for check in answer["checks"]]
 
 
 class ModelClient:
-    """Sends questions to a model server, one at a time. The server is started and loads the model on the first one.
+    """Sends questions to a model server, one at a time. The first question starts the server and loads the model.
 
     Attributes:
-        model: its name. Where the first question is about a `run`, it is loaded as that run was begun with it.
-        device: where it is loaded; empty until it is.
+        model: its name. If the first question is about a `run`, the model is loaded as recorded in that run.
+        device: of the loaded model; empty until then.
     """
 
     def __init__(self, model: str, report: Callable[[str], None]) -> None:
@@ -72,16 +72,16 @@ class ModelClient:
         self._report = report
         self._process: asyncio.subprocess.Process | None = None
         self._loading: asyncio.Task[None] | None = None
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the client
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - open for the client's lifetime
         self._lock = asyncio.Lock()
         self._asked = 0
         self._has_open_question = False
 
     async def ask(self, question: str, **fields: Any) -> AsyncGenerator[dict[str, Any], None]:
-        """All answers to a question, the last one with `done`.
+        """Yield all answers to a question; the last one has `done`.
 
         Raises:
-            DistPromptError: the model cannot answer, or the process is gone; the text is the reason.
+            DistPromptError: the model server cannot answer or has ended; the message is the reason.
         """
         async with self._lock:
             await self._drain_open_question()
@@ -97,7 +97,7 @@ class ModelClient:
                 yield answer
 
     async def close(self) -> None:
-        """End the process; the next question starts another."""
+        """End the server; the next question starts another."""
         process, loading = self._process, self._loading
         self._process = self._loading = None
         self._has_open_question = False
@@ -107,7 +107,7 @@ class ModelClient:
             await _end(process)
 
     async def _ready(self, *run: str) -> asyncio.subprocess.Process:
-        """The process with the model loaded. Loading goes on when the question that began it is given up."""
+        """Return the server with the model loaded. Loading continues if the question is cancelled."""
         if self._process is None or self._process.returncode is not None:
             await self.close()
             self._process = await asyncio.create_subprocess_exec(
@@ -135,7 +135,6 @@ class ModelClient:
         raise DistPromptError(_last_line(self._errors) or f"{self.model} could not be loaded")
 
     async def _next_answer(self, process: asyncio.subprocess.Process) -> dict[str, Any]:
-        """The next answer to the newest question."""
         while (answer := await _read(process)) is not None:
             if answer.get("id") == self._asked:
                 self._has_open_question = not answer.get("done")
@@ -143,10 +142,10 @@ class ModelClient:
             if "progress" in answer:
                 self._report(str(answer["progress"]))
         await self.close()
-        raise DistPromptError(_last_line(self._errors) or "the process that answers questions about the model ended")
+        raise DistPromptError(_last_line(self._errors) or "the model server ended without an error message")
 
     async def _drain_open_question(self) -> None:
-        """Wait a little for the rest of an answer that nobody reads; a longer one costs more than loading again."""
+        """Wait briefly for the rest of a cancelled answer. A longer wait would cost more than loading again."""
         if not self._has_open_question or self._process is None:
             return
         try:
@@ -159,7 +158,7 @@ class ModelClient:
 
 @contextlib.asynccontextmanager
 async def _command(*arguments: str, **environment: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, IO[bytes]]]:
-    """`distprompt-tui … --json` as a process, and the file with what it writes to stderr. Ended on the way out."""
+    """Run `distprompt-tui … --json`; yield the process and its stderr file. The process is killed on exit."""
     with tempfile.TemporaryFile() as errors:
         process = await asyncio.create_subprocess_exec(
             *python("distprompt_tui", *arguments, "--json"),
@@ -176,7 +175,6 @@ async def _command(*arguments: str, **environment: str) -> AsyncIterator[tuple[a
 
 
 async def _read(process: asyncio.subprocess.Process) -> dict[str, Any] | None:
-    """The next JSON object of a process; None at its end."""
     assert process.stdout is not None
     while line := await process.stdout.readline():
         with contextlib.suppress(ValueError):
@@ -187,7 +185,7 @@ async def _read(process: asyncio.subprocess.Process) -> dict[str, Any] | None:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill a helper: it holds nothing that could be lost. Waits for the kernel to say so, which takes a moment."""
+    """Kill a subprocess, which has no data to lose, and wait until it has ended."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.kill()

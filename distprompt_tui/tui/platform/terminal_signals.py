@@ -1,4 +1,4 @@
-"""When the terminal goes away: a clean detach, and a process that really ends. The search is in another session."""
+"""Detach when the terminal disappears, and make sure that the process ends. The search runs in another session."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from textual.app import App
 
 GRACE_SECONDS = 1.0
-"""After a hang-up the process ends in this time: writing to a terminal that is gone can block for ever."""
+"""The process ends within this time of a hang-up: writing to a lost terminal can block forever."""
 
 CHECK_SECONDS = 5.0
-"""How often to look whether the terminal is still there, for links that drop without a signal."""
+"""Interval of checks for the terminal, because some connections drop without a signal."""
 
 
 def watch_terminal(app: App[int]) -> None:
-    """Leave on SIGHUP and SIGTERM, and when standard input is no terminal any more."""
+    """Quit on SIGHUP or SIGTERM, and when standard input is no longer a terminal."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGHUP, signal.SIGTERM):
         loop.add_signal_handler(number, _leave, app, 128 + number)

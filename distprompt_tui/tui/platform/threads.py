@@ -1,4 +1,4 @@
-"""Blocking work beside the interface, in threads that never hold up quitting."""
+"""Blocking work in threads that do not delay quitting."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ T = TypeVar("T")
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a function in a daemon thread and wait for what it returns or raises.
+    """Run a function in a daemon thread; return or raise its result.
 
-    `asyncio.to_thread` would do, but the event loop and the interpreter wait for its threads on the way out: one that
-    sleeps five seconds would hold the terminal for five seconds.
+    `asyncio.to_thread` is not used because the event loop and the interpreter wait for its threads on exit.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
@@ -35,7 +34,7 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
             result = function(*args, **kwargs)
         except Exception as error:
             failure = error
-        with contextlib.suppress(RuntimeError):  # the app is gone: nobody waits for this any more
+        with contextlib.suppress(RuntimeError):  # the app has ended
             loop.call_soon_threadsafe(finish, result, failure)
 
     threading.Thread(target=work, daemon=True, name=getattr(function, "__name__", "work")).start()

@@ -1,4 +1,4 @@
-"""What a person asks of a running search, and whether it has been answered."""
+"""Requests to a running search, and whether the worker has answered them."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from distprompt_tui.runs.process import Command
 
 _SLOW_STOP_SECONDS = 2.0
-"""After so long a stop, the screen offers to kill the worker."""
+"""After this time, a stop can be turned into a kill."""
 
 
 class RunControl:
-    """Sends requests to one run's worker and remembers those that it has not answered."""
+    """Sends requests to one run's worker and stores the unanswered ones."""
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
         self._pending: dict[str, tuple[str, float]] = {}
-        """By the request's id: what is going on, and since when."""
+        """Request id → label, and time of the request."""
         self._stopping_since: float | None = None
         self._force = threading.Event()
         self._send_lock = asyncio.Lock()
 
     @property
     def pending(self) -> str:
-        """`pausing…`, `resuming…`, `stopping… (2 s)`; empty where nothing is on its way."""
+        """Return `pausing…`, `resuming…`, `stopping… (2 s)`; empty without a pending request."""
         if self._stopping_since is not None:
             word, since = "stopping", self._stopping_since
         elif self._pending:
@@ -48,28 +48,27 @@ class RunControl:
 
     @property
     def stops_slowly(self) -> bool:
-        """Whether a stop has been on its way for so long that somebody may want to kill the worker."""
         return self._stopping_since is not None and time.monotonic() - self._stopping_since > _SLOW_STOP_SECONDS
 
     def toggle_pause(self, view: RunView) -> Awaitable[None]:
-        """Ask for a pause, or for the search to go on: the opposite of what was asked last.
+        """Request a pause, or resume: the opposite of the last request.
 
         Returns:
-            What sends the request; a UsageError where it cannot be written.
+            An awaitable that sends the request; it raises UsageError if the request cannot be written.
         """
         asked = [word for word, _ in self._pending.values() if word in ("pausing", "resuming")]
         resume = asked[-1] == "pausing" if asked else view.state.phase == "paused"
         return self._ask("resuming", "resume") if resume else self._ask("pausing", "pause")
 
     def change(self, command: Command, **fields: int) -> Awaitable[None]:
-        """Ask for another prompt; the fields are those of the command. Returns what sends the request."""
+        """Return an awaitable that requests a change of the prompt; `fields` belong to the command."""
         return self._ask("changing", command, **fields)
 
     async def stop(self) -> bool:
-        """End the search. Returns whether it ended without being killed.
+        """Stop the search. Return whether it ended without being killed.
 
         Raises:
-            UsageError: it is another user's.
+            UsageError: the search belongs to another user.
         """
         from distprompt_tui.runs.process import stop
 
@@ -81,11 +80,11 @@ class RunControl:
             self._stopping_since = None
 
     def kill(self) -> None:
-        """Let a stop that is on its way wait no longer."""
+        """End the wait of a pending stop."""
         self._force.set()
 
     def acknowledge(self, view: RunView) -> None:
-        """Drop the requests that the run has answered, or cannot answer any more."""
+        """Drop requests that the run has answered, or can no longer answer."""
         for request in list(self._pending):
             if request in view.state.answered or not view.is_live:
                 del self._pending[request]
@@ -101,7 +100,7 @@ class RunControl:
         from distprompt_tui.runs.process import send
 
         try:
-            async with self._send_lock:  # in the order in which they were asked
+            async with self._send_lock:  # keeps the order of requests
                 await in_thread(send, self.run, command, request, **fields)
         except BaseException:
             self._pending.pop(request, None)

@@ -1,4 +1,4 @@
-"""Selects the state that a run's screen shows: the newest, a recorded one, or one with a text as the prompt."""
+"""Selects the state on a run's screen: the latest, a recorded one, or one with a text as the prompt."""
 
 from __future__ import annotations
 
@@ -20,16 +20,7 @@ _TOKEN_CELLS = 12
 
 @dataclass(frozen=True)
 class DisplayState:
-    """The state that the panels are drawn from.
-
-    Attributes:
-        state: source of the numbers, the prompt and the tokens.
-        note: names the state in the banner; empty while the run is followed.
-        source: distribution of the tokens panel.
-        comparison_label: name of the distribution beside the target.
-        cursor_step: marked in the plot.
-        influence: of the prompt's positions on a token.
-    """
+    """The state that the panels show. `note` describes it in the banner, and is empty for the latest state."""
 
     state: RunState
     note: tuple[Span, ...] = ()
@@ -42,14 +33,7 @@ class DisplayState:
 def select_display_state(
     run: RunState, frozen_state: RunState | None, playback: Playback, queries: ModelQueries
 ) -> DisplayState:
-    """The state to show: an answer of the model, else a recorded state, else a frozen one, else the newest.
-
-    Args:
-        run: the newest state.
-        frozen_state: the state when the view was paused.
-        playback: with a recorded state, or without.
-        queries: with an answer, or without.
-    """
+    """Select an answer of the model, else a recorded state, else a frozen one, else the latest."""
     base = _base(run, frozen_state, playback, queries)
     if queries.status:
         return replace(base, note=(("◐ ", "warning"), (sanitize(queries.status), "")))
@@ -69,7 +53,7 @@ def _base(run: RunState, frozen_state: RunState | None, playback: Playback, quer
     if frozen_state is not None:
         behind = (f", +{run.step - frozen_state.step:,} steps", "")
         return DisplayState(
-            frozen_state, (("‖ ", "warning"), ("view paused", "strong"), behind, *_hints("f go on")), "frozen"
+            frozen_state, (("‖ ", "warning"), ("view frozen", "strong"), behind, *_hints("f unfreeze")), "frozen"
         )
     return DisplayState(run)
 
@@ -79,7 +63,7 @@ def _history_note(playback: Playback, recorded: RunState, run: RunState) -> tupl
     back = "esc back to live" if run.phase != "ended" else "esc back to the end"
     if playback.is_playing:
         speed = (f"replay {playback.speed}x", "strong")
-        return (("▶ ", "accent"), *where, speed, *_hints("p stand still   < > speed   esc back"))
+        return (("▶ ", "accent"), *where, speed, *_hints("p pause   < > speed   esc back"))
     return (("‖ ", "accent"), *where, ("history", "strong"), *_hints(f"{back}   p replay"))
 
 
@@ -99,7 +83,7 @@ def _text_note(text: str, state: RunState) -> tuple[Span, ...]:
 
 
 def _about(influence: Influence) -> tuple[Span, ...]:
-    whose = "; best prompt" if influence.of_best else ""
+    whose = " (best prompt)" if influence.of_best else ""
     return (
         ("+ raises, − lowers ", "quiet"),
         (fit_to(visible_token(influence.token), _TOKEN_CELLS), "strong"),

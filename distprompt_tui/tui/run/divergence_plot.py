@@ -1,4 +1,4 @@
-"""The divergence over the steps, with what can be reached and what has been."""
+"""The plot of the divergence over the steps, with bounds and the best step."""
 
 from __future__ import annotations
 
@@ -25,19 +25,14 @@ METRICS: dict[Metric, tuple[str, str]] = {
     "js": ("Jensen–Shannon", "nats, "),
     "tv": ("total variation", ""),
 }
-"""Names and units. KL is known at each reported step, the others at each snapshot."""
+"""Names and units. KL is recorded at each reported step, the others at each snapshot."""
 
-INFINITE = "Reverse KL is infinite at every step: the prompt gives mass to tokens that the target gives none."
+INFINITE = "Reverse KL is infinite at every step: q > 0 for tokens with p = 0."
 
 
 @dataclass(frozen=True)
 class PlotData:
-    """What the plot shows; divergences in nats.
-
-    Attributes:
-        uniform_kl: the divergence of the uniform distribution, by metric, where it is known.
-        cursor_step: the moment that the other panels show, where it is not the newest.
-    """
+    """Data of the plot; divergences in nats. `cursor_step` is the step on the other panels, if it is not the latest."""
 
     curve: tuple[Step, ...] = ()
     readings: tuple[Divergences, ...] = ()
@@ -46,17 +41,15 @@ class PlotData:
     best_kl: float | None = None
     best_step: int | None = None
     cursor_step: int | None = None
-    empty: str = "The curve starts with the first step."
+    empty: str = "The plot starts with the first step."
 
 
 class DivergencePlot(LineWidget[PlotData], can_focus=True):
-    """Log or linear; ← and → read single points off the curve."""
-
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "move(-1)", "Earlier step", show=False),
         Binding("right", "move(1)", "Later step", show=False),
         Binding("home", "move(-1000000)", "First step", show=False),
-        Binding("end", "leave", "Follow the newest step", show=False),
+        Binding("end", "leave", "Follow the latest step", show=False),
     ]
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
@@ -74,7 +67,6 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
         self.redraw()
 
     def next_metric(self) -> None:
-        """Change to the next divergence; its newest point is followed."""
         names = list(METRICS)
         self.metric = names[(names.index(self.metric) + 1) % len(names)]
         self._cursor = None
@@ -119,7 +111,6 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
         self.redraw()
 
     def _place(self, points: list[Point]) -> int | None:
-        """The point that is read off: at the moment that all panels show, or where the person moved to."""
         if not points or (self.data.cursor_step is None and self._cursor is None):
             return None
         if self.data.cursor_step is not None:
@@ -128,7 +119,6 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
         return min(self._cursor or 0, len(points) - 1)
 
     def _retitle(self) -> None:
-        """The border tells the divergence and its scale, or the point under the cursor."""
         points = series(self.data, self.metric)
         name, unit = METRICS[self.metric]
         place = self._place(points)
@@ -146,14 +136,13 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
 
 
 def series(data: PlotData, metric: Metric) -> list[Point]:
-    """Steps and values of one divergence; None where it is infinite."""
     if metric == "kl":
         return [(point.step, point.kl) for point in data.curve]
     return [(reading.step, getattr(reading, metric)) for reading in data.readings]
 
 
 def references(data: PlotData, metric: Metric) -> list[Reference]:
-    """The lines that are known by now. Floor and head optimum are of the forward KL only."""
+    """Return the known reference lines. Floor and head optimum apply to forward KL only."""
     known = [("uniform", data.uniform_kl.get(metric), "faint", "╌")]
     if metric == "kl":
         known += [("head optimum", data.bounds.head_optimum, "accent", "╌"), ("floor", data.bounds.floor, "quiet", "─")]

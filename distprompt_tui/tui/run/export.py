@@ -1,5 +1,3 @@
-"""Copies and exports of the run on the screen."""
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -19,14 +17,7 @@ if TYPE_CHECKING:
 
 
 class RunExport:
-    """Writes parts of one run to the clipboard and to files.
-
-    Args:
-        screen: shows questions and messages.
-        run: the run.
-        state: returns the state on the screen.
-        read_only: nothing is written into the run's folder.
-    """
+    """Writes parts of one run to the clipboard and to files; if `read_only`, nothing into the run's folder."""
 
     def __init__(self, screen: AppScreen, run: RunDirectory, state: Callable[[], RunState], *, read_only: bool) -> None:
         self._screen = screen
@@ -43,24 +34,20 @@ class RunExport:
             self._screen.show_error(error)
             return
         if not text:
-            message = "There is nothing to copy yet: it comes with the first best prompt."
+            message = "Nothing to copy yet: the run has no best prompt."
             self._screen.notify(message, severity="warning")
             return
         kept = None if self._read_only else clipboard.keep(text, self._run.path)
         places = [f"in {sanitize(str(kept))}"] if kept else []
         if len(text.encode()) <= clipboard.MAX_TERMINAL_BYTES:
             self._screen.app.copy_to_clipboard(text)
-            places.insert(0, "sent to the terminal's clipboard (OSC 52)")
+            places.insert(0, "copied to the terminal's clipboard (OSC 52)")
         else:
-            places.append("too many for the terminal's clipboard")
+            places.append("too long for the terminal's clipboard")
         self._screen.notify(f"{len(text):,} characters {' and '.join(places)}.", markup=False)
 
     async def export(self, method: str) -> None:
-        """Ask for a format, and write a file of it.
-
-        Args:
-            method: of the search; vectors are offered of soft prompts only.
-        """
+        """Ask for a format and write a file. Vectors are only offered if `method` has soft prompts."""
         from distprompt_tui.runs.export import export_run
 
         if (format_ := await self._screen.app.push_screen_wait(export_question(method))) is None:

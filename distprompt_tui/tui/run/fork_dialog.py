@@ -1,4 +1,4 @@
-"""A new search out of an old one: its settings in a few fields, of which a person changes one."""
+"""Starts a new search from an old one with one setting changed."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _WIDTH = 58
 
 
 class ForkDialog(ModalScreen["RunSpec | None"]):
-    """Ends with the new spec, or None where the person turns away."""
+    """Returns the new spec, or None if the user cancels."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Back", show=False),
-        Binding("up", "app.focus_previous", "The field above", show=False),
-        Binding("down", "app.focus_next", "The field below", show=False),
+        Binding("up", "app.focus_previous", "Previous field", show=False),
+        Binding("down", "app.focus_next", "Next field", show=False),
     ]
 
     def __init__(self, spec: RunSpec) -> None:
@@ -42,7 +42,7 @@ class ForkDialog(ModalScreen["RunSpec | None"]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as box:
             box.border_title = "A new search from this one"
-            box.border_subtitle = "enter starts it, esc goes back"
+            box.border_subtitle = "enter: start, esc: cancel"
             for name, field in self._fields.items():
                 with Horizontal(classes="field"):
                     yield Label(name)
@@ -51,7 +51,7 @@ class ForkDialog(ModalScreen["RunSpec | None"]):
             yield self._message
 
     def on_mount(self) -> None:
-        self._show_message([[("Change one value; all else stays as it is.", "quiet")]])
+        self._show_message([[("Change one value; the others stay the same.", "quiet")]])
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         changed = {name: field.value.strip() for name, field in self._fields.items()}
@@ -65,18 +65,16 @@ class ForkDialog(ModalScreen["RunSpec | None"]):
 
 
 SHOWN = ("method", "length", "init", "lr", "width")
-"""Of a search's settings, as far as its method has them."""
+"""Settings of the search to show, if its method has them."""
 
 
 def settings(spec: RunSpec) -> dict[str, str]:
-    """The settings that a person changes most, by their short names."""
     search: dict[str, object] = {**spec.search.model_dump()}
     values = {name: search[name] for name in SHOWN if name in search}
     return {name: str(value) for name, value in {**values, "steps": spec.budget.steps, "seed": spec.seed}.items()}
 
 
 def _hint(spec: RunSpec, name: str) -> str:
-    """The description of a setting in the spec."""
     if name == "method":
         return ", ".join(METHODS)
     fields = {**type(spec).model_fields, **type(spec.budget).model_fields, **type(spec.search).model_fields}
@@ -84,24 +82,22 @@ def _hint(spec: RunSpec, name: str) -> str:
 
 
 def forked(spec: RunSpec, values: dict[str, str]) -> RunSpec:
-    """The spec with one of its settings changed.
+    """Return the spec with one setting changed.
 
     Args:
         spec: of the old search.
-        values: all of `settings`, one of them another.
+        values: all of `settings`, one of them changed.
 
     Raises:
-        UsageError: none or several are changed, or the value does not fit; the text says what would.
+        UsageError: not exactly one setting is changed, or its value is invalid; the message explains it.
     """
     from distprompt_tui.config.presets import override, with_method
 
     changed = [name for name, value in settings(spec).items() if values[name] != value]
     if not changed:
-        raise UsageError("nothing is changed yet")
+        raise UsageError("change one value first")
     if len(changed) > 1:
-        raise UsageError(
-            f"one setting at a time, so that it can be told what it did: {' and '.join(changed)} are changed"
-        )
+        raise UsageError(f"change one setting at a time, to see its effect: {' and '.join(changed)} are changed")
     (name,) = changed
     if name == "method":
         return with_method(spec, values[name])

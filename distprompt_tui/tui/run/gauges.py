@@ -1,4 +1,4 @@
-"""The entropies of both distributions on one scale, and the excess divergence."""
+"""Entropies of both distributions on one scale, and the excess."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 
 @dataclass(frozen=True)
 class EntropyData:
-    """Entropies in nats; `vocab_size` sets the end of the scale, `comparison_label` names the second one."""
+    """Entropies in nats; `vocab_size` sets the end of the scale, `comparison_label` is the second one's name."""
 
     target: float | None = None
     achieved: float | None = None
@@ -25,8 +25,6 @@ class EntropyData:
 
 
 class EntropyGauge(LineWidget[EntropyData]):
-    """Two bars on 0 … ln V."""
-
     BORDER_TITLE = "Entropy, nats"
 
     def show(self, data: EntropyData) -> None:
@@ -40,9 +38,8 @@ class EntropyGauge(LineWidget[EntropyData]):
 
 
 def entropy_lines(data: EntropyData, width: int) -> list[Line]:
-    """A line for the target, one for the achieved distribution."""
     if data.target is None or data.vocab_size < 2:
-        return wrapped("Known when the target has been made.", width, "quiet")
+        return wrapped("Available once the target is built.", width, "quiet")
     top = math.log(data.vocab_size)
     return [
         _gauge("target", data.target, top, width, "target"),
@@ -56,15 +53,12 @@ def _gauge(name: str, value: float | None, top: float, width: int, role: str) ->
     return [*label, (formatting.bar(value / top, room) if value is not None else "", role)]
 
 
-_NOTHING_YET = "What is still to gain is known after the first step."
+_NOTHING_YET = "The excess is available after the first step."
 
 
 @dataclass(frozen=True)
 class ExcessData:
-    """What the split of the divergence is made from; nats.
-
-    `name`: what `best_kl` is called. `last_step`: the entropy is of the last step, not of what `name` says.
-    """
+    """The split of the divergence, nats; `name` labels `best_kl`. `last_step`: the entropy is that of the last step."""
 
     best_kl: float | None = None
     start_kl: float | None = None
@@ -94,8 +88,6 @@ class ExcessData:
 
 
 class ExcessGauge(LineWidget[ExcessData]):
-    """KL = head optimum + excess, as numbers and as a bar."""
-
     BORDER_TITLE = "Excess"
 
     def show(self, data: ExcessData) -> None:
@@ -103,19 +95,16 @@ class ExcessGauge(LineWidget[ExcessData]):
         label_border(self, subtitle=_closed(data))
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """All in one line where there is no box around it, else the bar and the floor below it."""
         return one_line(self.data, width) if not self.styles.border_left[0] else excess_lines(self.data, width)
 
 
 def one_line(data: ExcessData, width: int) -> list[Line]:
-    """The split, the entropies and the gap closed, as far as they fit."""
     if data.best_kl is None:
         return wrapped(_NOTHING_YET, width, "quiet", max_lines=1)
     return [fit_parts([_split(data), _entropies(data), _closed(data)], width, ("   ", ""))]
 
 
 def excess_lines(data: ExcessData, width: int) -> list[Line]:
-    """The split of the best divergence into the output layer's part and the prompt's."""
     if data.best_kl is None:
         return wrapped(_NOTHING_YET, width, "quiet")
     lines = [truncate(_split(data), width)]
@@ -158,21 +147,19 @@ def _entropies(data: ExcessData) -> Line:
 
 
 def _split_bar(share: float, width: int) -> Line:
-    """The output layer's share of the best divergence, then the prompt's."""
     cells = round(min(max(share, 0.0), 1.0) * width)
     return [("█" * cells, "accent"), ("▒" * (width - cells), "strong")]
 
 
 def _explained(data: ExcessData, width: int) -> list[Line]:
-    """Where the bounds stand: proven, measured, or why not."""
     bounds = data.bounds
     if bounds.why_no_floor:
         return wrapped(sanitize(f"No floor: {bounds.why_no_floor}"), width, "quiet", max_lines=2)
     if bounds.floor is None and bounds.head_optimum is None:
         expected = "Floor and head optimum are being computed."
-        return wrapped(expected if data.bounds_expected else "No bounds were found.", width, "quiet", max_lines=2)
+        return wrapped(expected if data.bounds_expected else "No bounds available.", width, "quiet", max_lines=2)
     if bounds.head_optimum is None:
-        text = f"floor {formatting.nats(bounds.floor)}: proven, no prompt is below it; head optimum: not yet"
+        text = f"floor {formatting.nats(bounds.floor)}: proven for any prompt; head optimum: not yet"
         return wrapped(text, width, "quiet", max_lines=2)
     floor = f"floor {formatting.nats(bounds.floor)} proven" if bounds.floor is not None else "no floor"
     measured = "measured" if bounds.agreement is None else f"{formatting.percent(bounds.agreement)} of starts agree"

@@ -1,4 +1,4 @@
-"""Queries to the run's model: the distribution after a text, and a token's attribution to the prompt's positions."""
+"""Queries to the run's model: the distribution after a text, and a token's attribution to prompt positions."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Influence:
-    """What each position of a prompt gives to a token's log-probability, nats.
+    """Contribution of each prompt position to a token's log-probability, nats, as of `state`.
 
     Attributes:
-        token: the token's string, not yet safe for a terminal.
-        values: one for each position; above 0 where the position raises the token.
-        of_best: whether the prompt is the run's best one: of soft prompts, no other is kept.
-        state: what was shown when it was asked.
+        token: the token's string, not sanitised.
+        values: one for each position; above 0 if the position raises the token.
+        of_best: whether the prompt is the run's best one; of soft prompts, only that one is stored.
     """
 
     token: str
@@ -35,14 +34,12 @@ class Influence:
 
 
 class ModelQueries:
-    """Queries about one run. Its model is loaded on the first one, in a process of its own.
+    """Queries about one run. The first one loads the model in a separate process.
 
     Attributes:
-        status: progress of the present query; empty while there is none.
+        status: progress of the current query; empty without one.
         problem: why there is no answer.
-        text: the text that was tried last.
-        substituted: the run with a text in the place of its prompt.
-        influence: the attribution of a token.
+        substituted: the run's state with a text as the prompt.
     """
 
     def __init__(self, run: RunDirectory, changed: Callable[[], None]) -> None:
@@ -56,13 +53,7 @@ class ModelQueries:
         self._client: ModelClient | None = None
 
     async def try_text(self, text: str, model: str, state: RunState) -> None:
-        """Measure a text as the prompt.
-
-        Args:
-            text: in the run's context.
-            model: the run's, by name.
-            state: of the run.
-        """
+        """Compute the distribution after a text instead of the prompt, in the run's context."""
         self.text, self.substituted, self.influence = text, None, None
         answer = await self._ask(model, "instead", text=text)
         if (snapshot := read_snapshot(answer)) is not None:
@@ -70,7 +61,7 @@ class ModelQueries:
             self.substituted = replace(measured, best_kl=measured.kl, best_step=None)
 
     async def attribute(self, token: int, text: str, model: str, state: RunState) -> None:
-        """Measure how much each position of the prompt adds to a token's log-probability."""
+        """Compute how much each prompt position adds to a token's log-probability."""
         self.influence = None
         is_soft = state.snapshot is not None and any(part.cosine is not None for part in state.snapshot.prompt)
         ids = None if is_soft or state.snapshot is None else [part.id for part in state.snapshot.prompt]
@@ -79,11 +70,11 @@ class ModelQueries:
             self.influence = Influence(text, tuple(answer["influence"]), is_soft, state)
 
     def reset(self) -> None:
-        """Drop all answers, because another prompt is shown."""
+        """Drop all answers, because the prompt on the screen has changed."""
         self.problem, self.influence, self.substituted = "", None, None
 
     def dismiss(self) -> bool:
-        """Drop the newest answer. Returns whether there was one."""
+        """Drop the latest answer. Return whether there was one."""
         if self.status or self.problem:
             self.status = self.problem = ""
         elif self.influence is not None:
@@ -100,11 +91,10 @@ class ModelQueries:
             await client.close()
 
     async def _ask(self, model: str, question: str, **fields: Any) -> dict[str, Any] | None:
-        """The answer; None and `problem` where there is none."""
         if self._client is None:
             self._client = ModelClient(model, self._report)
         self.problem = ""
-        self._report("asking the model")
+        self._report("querying the model")
         try:
             async with aclosing(self._client.ask(question, run=str(self._run.path), **fields)) as answers:
                 return await anext(answers)

@@ -1,4 +1,4 @@
-"""Following a run: its files become one frozen view, read in a thread at the pace of the interface."""
+"""Follows a run: reads its files, in a thread, into one frozen view."""
 
 from __future__ import annotations
 
@@ -17,21 +17,19 @@ if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
 
 SILENT_AFTER_SECONDS = 15
-"""A worker touches its heartbeat several times in this time; later, a viewer says that it hears nothing."""
+"""A worker touches its heartbeat several times in this interval; after it, viewers show a warning."""
 
 Health = Literal["alive", "silent", "crashed", "ended"]
 
 
 @dataclass(frozen=True)
 class RunView:
-    """A run at one moment, as the live screen shows it.
+    """A run at one time, for its screen.
 
     Attributes:
-        title: from the spec.
-        state: what the events add up to.
-        health: `crashed` is a run that has not ended and that no worker holds.
-        silent_seconds: since the last sign of life of a silent worker, whole seconds.
-        log_tail: last lines of the worker's output, for a run that crashed.
+        health: `crashed`: the run has not ended and no worker holds its lock.
+        silent_seconds: whole seconds since a silent worker's last heartbeat.
+        log_tail: last lines of the worker's output, for a crashed run.
     """
 
     title: RunLabel = field(default_factory=RunLabel)
@@ -42,12 +40,11 @@ class RunView:
 
     @property
     def is_live(self) -> bool:
-        """Whether a worker is at work on it."""
         return self.health in ("alive", "silent")
 
 
 class RunMonitor:
-    """Reads one run's directory. Each `poll` blocks on files only: call it in a thread, one at a time."""
+    """Reads one run's directory. `poll` blocks on files: call it in a thread, one call at a time."""
 
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
@@ -66,7 +63,7 @@ class RunMonitor:
 
         if self._title is None:
             self._title = title_of(read_spec_fields(self.run.spec_file), self.run.name)
-        # Before the events: a worker that ends in between has written its `ended` first.
+        # Before the events: a worker that ends in between writes `ended` first.
         alive = worker_pid(self.run) is not None
         self._state = reduce_all(self.recording.read(), self._state)
         view = partial(RunView, self._title, self._state)
@@ -80,7 +77,7 @@ class RunMonitor:
         return view("alive")
 
     def _seconds_since_a_sign(self) -> float:
-        """How long the worker has been silent. Somebody may set the clock: only at first sight is it asked."""
+        """Return the worker's silence in seconds. The clock may change, so only the first read uses it."""
         signs = [self._state.updated_at or 0.0]
         for path in (self.run.heartbeat, self.run.lock):
             try:

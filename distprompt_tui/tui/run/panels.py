@@ -1,4 +1,4 @@
-"""The panels of a run's screen: drawn from one state; hidden, shown again, or one of them on the whole screen."""
+"""The panels of a run's screen, which can be hidden or zoomed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ PANELS = ("plot", "gauges", "prompt", "tokens")
 
 
 class RunPanels(Container):
-    """Divergence, gauges and prompt in one column, the tokens in another."""
-
     def __init__(self) -> None:
         super().__init__(id="body")
         self.plot = DivergencePlot(id="plot", classes="panel")
@@ -38,14 +36,12 @@ class RunPanels(Container):
     def show(
         self, display: DisplayState, run: RunState, method: str, uniform_kl: dict[str, float], *, is_last_step: bool
     ) -> None:
-        """Draw a state; the tokens have a table of their own.
+        """Draw a state. The tokens panel is updated separately.
 
         Args:
-            display: the state to draw.
-            run: of the curve.
-            method: of the search.
-            uniform_kl: the divergence of the uniform distribution, by metric, nats.
-            is_last_step: whether the numbers are of the last step, not of the best prompt.
+            run: source of the curve.
+            uniform_kl: uniform baseline by metric, nats.
+            is_last_step: whether the numbers belong to the last step, not to the best prompt.
         """
         state, snapshot, is_text = display.state, display.state.snapshot, display.comparison_label == "text"
         if run.uniform_kl is not None:
@@ -68,7 +64,7 @@ class RunPanels(Container):
             )
 
     def toggle_panel(self, name: str) -> None:
-        """Show or hide a panel; the last one stays."""
+        """Show or hide a panel, except the last one."""
         hidden = {other: self.query_one(f"#{other}").has_class("-hidden") for other in PANELS}
         if hidden[name] or list(hidden.values()).count(False) > 1:
             self.query_one(f"#{name}").toggle_class("-hidden")
@@ -76,7 +72,6 @@ class RunPanels(Container):
             self.query_one("#side").set_class(all(hidden[other] for other in PANELS[:-1]), "-hidden")
 
     def toggle_zoom(self) -> None:
-        """The panel in focus on the whole screen, and back."""
         zoom = not self.screen.has_class("-zoomed")
         focused = [name for name in PANELS if self.query_one(f"#{name}").has_focus_within]
         chosen = focused[0] if focused else "tokens"
@@ -86,7 +81,6 @@ class RunPanels(Container):
         self.screen.set_class(zoom, "-zoomed")
 
     def reset(self) -> None:
-        """Show all panels, none of them zoomed."""
         if self.screen.has_class("-zoomed"):
             self.toggle_zoom()
         for name in (*PANELS, "side"):

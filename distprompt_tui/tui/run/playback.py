@@ -1,4 +1,4 @@
-"""Playback of a run's recorded snapshots: one at a time, or as a replay at several speeds."""
+"""Playback of a run's snapshots, one at a time or as a replay at several speeds."""
 
 from __future__ import annotations
 
@@ -14,15 +14,11 @@ SPEEDS = (1, 4, 16, 64)
 """Speed of a replay relative to the search."""
 
 PAGES = 10
-"""A page key moves by one part of this many."""
+"""A page key moves by this fraction of the snapshots."""
 
 
 class Playback:
-    """A position in a run's recording, which may still grow.
-
-    Attributes:
-        current: the run as it was then; None while the run itself is followed.
-    """
+    """A position in a run's recording, which may still grow. `current` is None while following the run."""
 
     def __init__(self, recording: EventLogReader) -> None:
         self.current: RunState | None = None
@@ -42,12 +38,7 @@ class Playback:
         return self._recording.places
 
     async def seek(self, index: int, run: RunState) -> None:
-        """Read a snapshot; an index out of range is clamped.
-
-        Args:
-            index: counted from 0.
-            run: the state of the whole run.
-        """
+        """Read the snapshot at `index`, from 0, clamped to the range. `run` is the state of the whole run."""
         places = self.places
         if not places:
             return
@@ -58,32 +49,29 @@ class Playback:
             self.current = state_at(run, snapshot)
 
     async def move(self, by: int, run: RunState) -> None:
-        """Stop the replay and read the snapshot `by` positions later."""
         self.is_playing = False
         await self.seek(self._index + by, run)
 
     def page(self) -> int:
-        """Number of snapshots that a page key moves by."""
         return max(len(self.places) // PAGES, 1)
 
     def close(self) -> None:
-        """Follow the run again; a snapshot that is being read is dropped."""
+        """Follow the run again and drop any pending read."""
         self.current, self.is_playing = None, False
         self._visit += 1
 
     def toggle_playing(self, run: RunState) -> None:
-        """Start or stop the replay. At the end, it starts over."""
+        """Start or stop the replay. At the end, restart it."""
         self.is_playing = not self.is_playing
         if self._index >= len(self.places) - 1:
             self._index = 0
         self._clock = _seconds(run.curve, self.places[self._index].step)
 
     def change_speed(self, by: int) -> None:
-        """Take the next speed, or the one before."""
         self.speed = SPEEDS[min(max(SPEEDS.index(self.speed) + by, 0), len(SPEEDS) - 1)]
 
     async def play_on(self, seconds: float, run: RunState) -> None:
-        """Advance the replay by `seconds` of real time; it stops at the last snapshot."""
+        """Advance the replay by `seconds` of real time; stop at the last snapshot."""
         self._clock += seconds * self.speed
         places, index = self.places, self._index
         while index + 1 < len(places) and _seconds(run.curve, places[index + 1].step) <= self._clock:

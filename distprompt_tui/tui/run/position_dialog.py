@@ -1,4 +1,4 @@
-"""One position of the prompt: what was tried there, and another token put in by hand."""
+"""One prompt position: its tried candidates, and manual replacement of its token."""
 
 from __future__ import annotations
 
@@ -27,20 +27,15 @@ from distprompt_tui.tui.widgets.visible_input import VisibleInput
 _WIDTH = 58
 _TOKEN_CELLS = 24
 _MOST = 8
-"""As many completions as tried candidates."""
+"""Maximum number of completions, equal to that of tried candidates."""
 
 Complete = Callable[[str, int], Awaitable[list[tuple[int, str]]]]
 
 
 @dataclass(frozen=True)
 class PositionData:
-    """A position, counted from 0, as it was when it was looked into.
-
-    Attributes:
-        position: which.
-        token: what stands there.
-        tried: what was tried there; None where nothing is recorded.
-        why_not: why no other token can be put there; empty where one can.
+    """A position, counted from 0. `tried`: candidates, if recorded; `why_not`: why its token cannot be replaced, or
+    empty.
     """
 
     position: int
@@ -55,12 +50,7 @@ class PositionData:
 
 
 class PositionDialog(ModalScreen["int | None"]):
-    """Ends with the token that the person wants there, or None.
-
-    Args:
-        data: the position.
-        complete: finds tokens for what was written.
-    """
+    """Returns the selected token, or None. `complete` finds tokens for a typed prefix."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Back", show=False),
@@ -72,7 +62,7 @@ class PositionDialog(ModalScreen["int | None"]):
         self._data = data
         self._complete = complete
         self._offered: list[int] = []
-        self._field = VisibleInput(placeholder="another token: how it begins, or id:5231", id="token")
+        self._field = VisibleInput(placeholder="start of another token, or id:5231", id="token")
         self._list = OptionList(id="candidates")
         self._message = Static(markup=False)
 
@@ -81,7 +71,7 @@ class PositionDialog(ModalScreen["int | None"]):
         text = fit_to(visible_token(data.token.text, ascii_only=is_ascii_only(self)), _TOKEN_CELLS)
         with Vertical(classes="dialog") as box:
             box.border_title = content([[(f"Position {data.position + 1}: {text}", "")]])
-            box.border_subtitle = "esc goes back" if data.why_not else "enter puts a token in, esc goes back"
+            box.border_subtitle = "esc: close" if data.why_not else "enter: replace the token, esc: cancel"
             yield Static(content([[(_sentence(data.token), "quiet")]]), markup=False)
             if not data.why_not:
                 yield self._field
@@ -102,11 +92,10 @@ class PositionDialog(ModalScreen["int | None"]):
     @work(exclusive=True, group="complete")
     async def _offer_completions(self, prefix: str) -> None:
         found = await self._complete(prefix, _MOST)
-        self._show_message(f"Tokens that begin so, the shortest first{'' if found else ': none'}")
+        self._show_message(f"Tokens with this prefix, shortest first{'' if found else ': none'}")
         self._offer(found)
 
     def on_input_submitted(self) -> None:
-        """Enter takes the first token of the list."""
         self._choose(self._list.highlighted or 0)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
@@ -119,10 +108,10 @@ class PositionDialog(ModalScreen["int | None"]):
     def _offer_tried(self) -> None:
         tried = self._data.tried
         if tried is None:
-            self._show_message("Nothing was tried here yet.")
+            self._show_message("No candidates tried here yet.")
             self._offer([])
             return
-        self._show_message(f"The best tried, up to step {tried.step:,}: nats, change from {formatting.nats(tried.kl)}")
+        self._show_message(f"Best candidates up to step {tried.step:,}: nats, change from {formatting.nats(tried.kl)}")
         self._offer([(token.id, token.text) for token in tried.tokens])
 
     def _show_message(self, text: str) -> None:

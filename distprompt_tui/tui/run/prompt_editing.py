@@ -1,4 +1,4 @@
-"""Editing the prompt under search: positions are locked, and get other tokens."""
+"""Manual edits of the prompt under search: lock or replace tokens."""
 
 from __future__ import annotations
 
@@ -13,20 +13,13 @@ if TYPE_CHECKING:
 
 
 class SendChange(Protocol):
-    """Sends a change of the prompt to the worker; the fields are those of the command."""
+    """Sends a change of the prompt to the worker; `fields` belong to the command."""
 
     def __call__(self, command: EditCommand, **fields: int) -> None: ...
 
 
 class PromptEditing:
-    """Changes of one run's prompt, where they are possible.
-
-    Args:
-        screen: shows the dialog and messages.
-        send: sends a change.
-        complete: finds tokens by their first characters.
-        why_not: why the prompt cannot be changed now; empty where it can.
-    """
+    """Edits one run's prompt. `why_not` returns why this is impossible now; empty if it is possible."""
 
     def __init__(self, screen: AppScreen, send: SendChange, complete: Complete, why_not: Callable[[], str]) -> None:
         self._screen = screen
@@ -38,7 +31,6 @@ class PromptEditing:
         self._change("lock" if locked else "unlock", position=position)
 
     async def open(self, snapshot: Snapshot | None, position: int) -> None:
-        """Show a position of a prompt; a token that is chosen there replaces its own."""
         from distprompt_tui.tui.run.position_dialog import PositionData, PositionDialog
 
         if snapshot is None or position >= len(snapshot.prompt):

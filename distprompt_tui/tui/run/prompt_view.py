@@ -1,7 +1,4 @@
-"""The prompt under search: tokens in a grid, with what changed last, or vectors with their nearest tokens.
-
-Of tokens one position is chosen: it can be looked into, locked, and given another token.
-"""
+"""The prompt under search: a grid of tokens with a selectable position, or vectors with their nearest tokens."""
 
 from __future__ import annotations
 
@@ -27,16 +24,12 @@ from distprompt_tui.tui.widgets.line_widget import ScrollLineWidget, label_borde
 _TOKEN_CELLS = 12
 
 _SURPRISING = "-surprising"
-"""The class of a view that shows how surprising its tokens are: the legend takes a line more."""
+"""Class of a view that shows surprisals: the legend needs one more line."""
 
 
 @dataclass(frozen=True)
 class PromptData:
-    """The positions at one step, or what each of them gives to a token.
-
-    `chosen`: the position under the cursor; `surprising`: coloured by how surprising the model finds each token, of
-    `vocab_size` that it could be.
-    """
+    """Positions at one step, or their contributions to a token. `surprising`: coloured by surprisal."""
 
     method: str = ""
     tokens: tuple[PromptToken, ...] = ()
@@ -49,27 +42,23 @@ class PromptData:
 
 
 class PromptView(ScrollLineWidget):
-    """Scrolls where the prompt is longer than the panel. Tokens have a cursor while the panel is in focus."""
+    """Scrolls if the prompt is longer than the panel. Tokens have a cursor while the panel has the focus."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,left_square_bracket", "move(-1)", "The position before", show=False),
-        Binding("right,right_square_bracket", "move(1)", "The next position", show=False),
+        Binding("left,left_square_bracket", "move(-1)", "Previous position", show=False),
+        Binding("right,right_square_bracket", "move(1)", "Next position", show=False),
         Binding("up,k", "move_row(-1)", "Up", show=False),
         Binding("down,j", "move_row(1)", "Down", show=False),
-        Binding("enter", "open", "Look into the position", show=False),
-        Binding("x", "lock", "Lock the position, or let it go", show=False),
+        Binding("enter", "open", "Inspect the position", show=False),
+        Binding("x", "lock", "Lock or unlock the position", show=False),
     ]
 
     class Opened(Message):
-        """A position is to be looked into."""
-
         def __init__(self, position: int) -> None:
             super().__init__()
             self.position = position
 
     class LockAsked(Message):
-        """A position is to be left alone, or let go."""
-
         def __init__(self, position: int, *, locked: bool) -> None:
             super().__init__()
             self.position, self.locked = position, locked
@@ -104,7 +93,7 @@ class PromptView(ScrollLineWidget):
         self._lay_out()
 
     def toggle_surprisal(self) -> bool:
-        """Colour the tokens by how surprising they are, or no more; whether there are tokens to colour."""
+        """Switch colouring by surprisal; return whether there are tokens to colour."""
         if self._data.method == "soft":
             return False
         self.toggle_class(_SURPRISING)
@@ -151,13 +140,12 @@ class PromptView(ScrollLineWidget):
 
 
 def prompt_title(data: PromptData) -> str:
-    """What the panel shows, and what changed last."""
     count = len(data.tokens)
     if not count:
         return "Prompt"
     if data.influence is not None:
         token = fit_to(visible_token(data.influence.token, ascii_only=data.ascii_only), _TOKEN_CELLS)
-        return f"Prompt  nats that each position gives to {token}"
+        return f"Prompt  each position's contribution to {token}, nats"
     if data.surprising:
         return surprisal.title(data.tokens)
     if data.method == "soft":
@@ -170,12 +158,12 @@ def prompt_title(data: PromptData) -> str:
 
 
 def prompt_note(data: PromptData) -> Line:
-    """What is lost where vectors are replaced by their nearest tokens; of tokens, what the chosen one is about."""
+    """Return the KL of the nearest tokens for vectors, or a note on the selected token."""
     if data.chosen is not None:
         token = data.tokens[data.chosen]
-        other_way = "x free" if token.locked else "x lock"
+        other_way = "x unlock" if token.locked else "x lock"
         about = surprisal.words(token.surprisal) if data.surprising else position_words(token)
-        return [(f"{data.chosen + 1} {about}  ", "border"), *key_hints(f"enter more   {other_way}")]
+        return [(f"{data.chosen + 1} {about}  ", "border"), *key_hints(f"enter inspect   {other_way}")]
     if data.projection is None:
         return []
     projected = f"as tokens KL {formatting.nats(data.projection.kl)}, {data.projection.median_distance:.2g} norms away"
@@ -183,7 +171,6 @@ def prompt_note(data: PromptData) -> Line:
 
 
 def position_words(token: PromptToken) -> str:
-    """When a position changed last, and what that gained."""
     locked = "locked, " if token.locked else ""
     if token.improvement is None:
         return f"{locked}as at the start"
@@ -191,13 +178,7 @@ def position_words(token: PromptToken) -> str:
 
 
 def prompt_lines(data: PromptData, width: int, *, flowing: bool) -> tuple[list[Line], list[int]]:
-    """All rows, and in which of them each position is.
-
-    Args:
-        data: the prompt.
-        width: cells.
-        flowing: one entry after the other with no columns, where there is hardly any height.
-    """
+    """Return all rows, and the row of each position; `flowing` omits columns to save height."""
     if not data.tokens:
         return [[("The prompt appears with the first snapshot.", "quiet")]], []
     entry = _entry if data.influence is None else _moving_entry
@@ -209,7 +190,6 @@ def prompt_lines(data: PromptData, width: int, *, flowing: bool) -> tuple[list[L
 
 
 def _moving_entry(position: int, token: PromptToken, data: PromptData, *, padded: bool) -> Line:
-    """A position and what it gives to the token; the one that gives most stands out."""
     assert data.influence is not None
     values = data.influence.values
     if position > len(values):
@@ -235,7 +215,7 @@ def _entry(position: int, token: PromptToken, data: PromptData, *, padded: bool)
 
 
 def _start(position: int, token: PromptToken, data: PromptData, *, padded: bool) -> Line:
-    """Number and token; a sign where it changed last, and one where it is locked; brackets around the chosen one."""
+    """Return number and token, with symbols for the last change and for a lock, and brackets if selected."""
     changed = _changed_last(token, data.tokens)
     text = visible_token(token.text, ascii_only=data.ascii_only) or "(nothing)"
     text = fit_to(text, _TOKEN_CELLS)
@@ -270,7 +250,7 @@ def _changed_last(token: PromptToken, tokens: tuple[PromptToken, ...]) -> bool:
 
 
 def _short(cosine: float) -> str:
-    """A cosine in 3 or 4 cells: `.41`, `-.07`, `1.0`."""
+    """Format a cosine in 3 or 4 cells: `.41`, `-.07`, `1.0`."""
     text = f"{cosine:.2f}"
     return "1.0" if text == "1.00" else text.replace("0.", ".", 1)
 
@@ -291,7 +271,7 @@ def _flow(entries: list[Line], width: int) -> tuple[list[Line], list[int]]:
     rows: list[Line] = [[]]
     places: list[int] = []
     for entry in entries:
-        gap = " " if plain_text(rows[-1]).endswith((" ", "]")) else "  "  # the place of a bracket is part of it
+        gap = " " if plain_text(rows[-1]).endswith((" ", "]")) else "  "  # the gap includes the cell of a bracket
         longer = joined([rows[-1], entry], separator=(gap, ""))
         if rows[-1] and width_of(longer) > width:
             rows.append(entry)

@@ -1,4 +1,4 @@
-"""The screen of one run, running or ended: its panels are read from the run's files at the app's update rate."""
+"""The screen of one run, updated from the run's files at the app's refresh rate."""
 
 from __future__ import annotations
 
@@ -39,16 +39,11 @@ if TYPE_CHECKING:
     from distprompt_tui.runs.process import EditCommand
     from distprompt_tui.runs.state import RunState
 
-NO_SNAPSHOT = "That comes with the first snapshot of the prompt."
+NO_SNAPSHOT = "Not available before the first snapshot of the prompt."
 
 
 class RunScreen(AppScreen):
-    """Follows one run until the user leaves. The run itself does not depend on the screen.
-
-    Args:
-        run: the run.
-        read_only: nothing is sent to its worker.
-    """
+    """Follows one run, which does not depend on the screen. With `read_only`, sends nothing to its worker."""
 
     AUTO_FOCUS = "#bars"
     flat_below = 21
@@ -102,14 +97,12 @@ class RunScreen(AppScreen):
         if self.is_composed:
             self.query_one(Banner).show(self._status(self.display_state))
 
-    # Reading.
-
     def tick(self) -> None:
-        """Poll, whatever screen is on top: the end of the run is told on any."""
+        """Poll even if another screen is on top, to notify of the run's end."""
         self.run_worker(self.poller.poll())
 
     async def _read(self) -> tuple[RunView, bool]:
-        """The run now, and whether a replay was advanced."""
+        """Return the current run, and whether a replay advanced."""
         is_first = not self._monitor.has_read
         view = await in_thread(self._monitor.poll)
         now, before = time.monotonic(), self._read_at
@@ -133,7 +126,7 @@ class RunScreen(AppScreen):
             self.run_worker(self.update_panels(asked=was_playing))
 
     def _notify_end(self) -> None:
-        """Ring the bell if it is set; notify if another screen covers this one."""
+        """Ring the bell if enabled; notify if another screen covers this one."""
         if self.context.settings.bell == "on":
             self.app.bell()
         if not self.is_foreground:
@@ -141,20 +134,17 @@ class RunScreen(AppScreen):
             self.notify(message, severity="error" if is_failure else "information", timeout=10, markup=False)
 
     def _notify_warnings(self, warnings: tuple[str, ...]) -> None:
-        """Notify of new warnings; those from before the screen was opened are in the log."""
+        """Notify of new warnings; warnings from before the screen was opened are only in the log."""
         for warning in warnings[self._warning_count :] if self._warning_count is not None else ():
             self.notify(sanitize(warning), severity="warning", markup=False)
         self._warning_count = len(warnings) if self._monitor.has_read else None
 
-    # Drawing.
-
     @property
     def display_state(self) -> DisplayState:
-        """The state that the panels are drawn from."""
         return select_display_state(self.view.state, self.frozen_state, self._playback, self._queries)
 
     async def update_panels(self, *, asked: bool = False) -> None:
-        """Draw the present state; `asked`: the user waits for its tokens."""
+        """Draw the current state; `asked`: the user waits for its tokens."""
         display = self.display_state
         self._show(display)
         self._table.set_query(pins=self._pins, source=display.source, comparison_label=display.comparison_label)
@@ -162,7 +152,6 @@ class RunScreen(AppScreen):
             await self._table.update(display.state, asked=asked)
 
     def redraw(self) -> None:
-        """Draw the present state without reading its tokens."""
         if self.is_composed:
             self._show(self.display_state)
 
@@ -170,7 +159,7 @@ class RunScreen(AppScreen):
         status = self._status(display)
         self.query_one(StatusLine).show(status)
         self.query_one(Banner).show(status)
-        # Without a result, the best prompt of an ended run was not measured: the numbers are of its last step.
+        # Without a result, the best prompt of an ended run was not measured: the numbers belong to its last step.
         state = self.view.state
         is_over = self.view.health == "crashed" or (state.phase == "ended" and not state.result)
         run, method, is_last_step = self.frozen_state or state, self.view.title.method, is_over and not display.note
@@ -185,7 +174,7 @@ class RunScreen(AppScreen):
 
     def _show_table(self, table: TokenTable) -> None:
         if self.is_composed:
-            empty = f"No token holds {sanitize(table.find)!r}: esc shows all of them." if table.find else ""
+            empty = f"No token contains {sanitize(table.find)!r}. Press esc to show all tokens." if table.find else ""
             self.panels.tokens.show(table, empty or "The tokens appear with the first snapshot.")
 
     def availability(self) -> Mapping[str, bool | None]:
@@ -208,13 +197,11 @@ class RunScreen(AppScreen):
             "detach": "back" if self.display_state.note or not self.view.is_live else "detach",
             "freeze": "follow" if self.frozen_state else "freeze",
             "history": "live" if self._playback.is_open else "history",
-            "replay": "stand still" if self._playback.is_playing else "replay",
+            "replay": "pause" if self._playback.is_playing else "replay",
         }
 
-    # The search.
-
     def deny_if_read_only(self) -> bool:
-        """Whether the app is read-only; if so, the user is told."""
+        """Whether the app is read-only; if so, notify the user."""
         if self.read_only:
             self.notify(READ_ONLY, severity="warning")
         return self.read_only
@@ -236,7 +223,7 @@ class RunScreen(AppScreen):
             self.run_worker(self.search.fork())
 
     async def action_detach(self) -> None:
-        """Close what was opened last: a field, an answer, history, a frozen view, a zoom; at last, the screen."""
+        """Close what was opened last: a field, an answer, history, a frozen view, a zoom, or else the screen."""
         if self.panels.tokens.close_find():
             return
         if self.query_one(TextPrompt).close():
@@ -254,8 +241,6 @@ class RunScreen(AppScreen):
         else:
             self.context.go_home()
 
-    # The prompt.
-
     def on_prompt_view_lock_asked(self, event: PromptView.LockAsked) -> None:
         self._editing.lock(event.position, locked=event.locked)
 
@@ -269,15 +254,12 @@ class RunScreen(AppScreen):
         return await in_thread(self._source.completions, prefix, limit)
 
     def _why_no_change(self) -> str:
-        """Why the prompt cannot be changed now; empty where it can."""
         if self.read_only:
             return READ_ONLY
         if not self.view.is_live:
-            return "The search has ended: n starts a new one from its settings."
-        elsewhere = "Another moment is shown: esc goes back to the run, whose prompt can be changed."
+            return "The search has ended. Press n to start a new one with its settings."
+        elsewhere = "This is not the current prompt. Press esc to return to the run and edit it."
         return elsewhere if self.display_state.note else ""
-
-    # History.
 
     async def action_history(self) -> None:
         playback = self._playback
@@ -316,8 +298,6 @@ class RunScreen(AppScreen):
         self.frozen_state = None if self.frozen_state is not None else self.view.state
         await self.update_panels(asked=True)
 
-    # Queries to the model.
-
     def action_try_text(self) -> None:
         if self._has_snapshot():
             self.query_one(TextPrompt).open()
@@ -334,7 +314,7 @@ class RunScreen(AppScreen):
             self._ask(self._queries.attribute(token, bars.table.text(token), self.view.state.model, state))
 
     def _has_snapshot(self) -> bool:
-        """Whether the run has a snapshot of its prompt; if not, the user is told."""
+        """Whether the run has a snapshot of its prompt; if not, notify the user."""
         if self.view.state.snapshot is None:
             self.notify(NO_SNAPSHOT)
         return self.view.state.snapshot is not None
@@ -346,8 +326,6 @@ class RunScreen(AppScreen):
         await query
         if self.is_composed:
             await self.update_panels(asked=True)
-
-    # The panels.
 
     async def action_order(self) -> None:
         self._table.next_order()
@@ -386,8 +364,6 @@ class RunScreen(AppScreen):
 
     def action_reset(self) -> None:
         self.panels.reset()
-
-    # Output.
 
     def action_copy(self) -> None:
         self.run_worker(self._export.copy())

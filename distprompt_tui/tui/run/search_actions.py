@@ -1,4 +1,4 @@
-"""What a user does to the search on the screen: pause it, stop it, start another one from it."""
+"""Actions of the user on a search: pause, stop, start another one from it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,7 @@ if TYPE_CHECKING:
 
 
 class SearchActions:
-    """Requests to one run's worker, and searches that start from its spec.
-
-    Args:
-        screen: shows questions and errors, and is replaced by the screen of a new search.
-        run: its spec is the base of a new search.
-        control: sends the requests.
-        redraw: draws the pending requests.
-        poll: reads the run.
-    """
+    """Requests to one run's worker, and new searches from its spec, whose screen replaces `screen`."""
 
     def __init__(
         self,
@@ -43,7 +35,6 @@ class SearchActions:
         self._poll = poll
 
     def request(self, sending: Awaitable[None]) -> None:
-        """Show a pending request, and send it."""
         self._redraw()
         self._screen.run_worker(self._send(sending))
 
@@ -55,7 +46,7 @@ class SearchActions:
             self._redraw()
 
     def ask_to_stop(self) -> None:
-        """Stop the search after a question; while a stop is pending, kill it after another one."""
+        """Ask whether to stop the search; if a stop is pending, ask whether to kill it."""
         question = kill_question() if self._control.is_stopping else stop_question()
         self._screen.app.push_screen(question, self._on_answer)
 
@@ -64,12 +55,12 @@ class SearchActions:
             self._screen.run_worker(self.stop())
 
     async def stop(self) -> None:
-        """Stop the search and wait for its end; while a stop is pending, kill it."""
+        """Stop the search and wait for its end; if a stop is pending, kill the worker."""
         if self._control.is_stopping:
             self._control.kill()
             return
         stopping = asyncio.create_task(self._control.stop())
-        await asyncio.sleep(0)  # the request becomes pending, so that "stopping…" is shown at once
+        await asyncio.sleep(0)  # the request becomes pending, so "stopping…" appears at once
         self._redraw()
         try:
             if not await stopping:
@@ -91,7 +82,6 @@ class SearchActions:
             self._screen.context.start_search(forked, replace=True)
 
     async def _spec(self) -> RunSpec | None:
-        """The run's spec; None and a message where it cannot be read."""
         try:
             return await in_thread(self._run.read_spec)
         except DistPromptError as error:

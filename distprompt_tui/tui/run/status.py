@@ -1,4 +1,4 @@
-"""The top line and the notice below it: how far the search is, what is going on, and what to do about it."""
+"""The status line and the banner below it: progress, problems, and available actions."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ REASONS = {
     "budget": "budget spent",
     "stopped": "stopped",
     FORCED: FORCED,
-    "plateau": "no more gain",
+    "plateau": "plateau",
     "error": "failed",
 }
-"""A run's reasons to end, in the words of the screen."""
+"""Displayed reasons for the end of a run."""
 
 _GAP = 2
 _METER_FROM = 110
@@ -43,9 +43,9 @@ _METER_CELLS = 12
 
 @dataclass(frozen=True)
 class StatusData:
-    """A run, what was asked of it and not answered yet (`pausing…`), what is shown instead of it, and what is new.
+    """A run, its pending request (`pausing…`), the note of another state on the screen, and news.
 
-    `stops_slowly`: a stop has been on its way for a while.
+    `stops_slowly`: a stop has been pending for some time.
     """
 
     view: RunView = field(default_factory=RunView)
@@ -57,22 +57,18 @@ class StatusData:
 
 
 class StatusLine(LineWidget[StatusData]):
-    """One line."""
-
     def lines(self, width: int, height: int) -> list[Line]:
         return [status_line(self.data, width)]
 
 
 class Banner(LineWidget[StatusData]):
-    """Nothing while all goes well, a few lines otherwise."""
-
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(StatusData(), id=id)
         self._lines: list[Line] = []
         self.display = False
 
     def show(self, data: StatusData) -> None:
-        """Draw another state; takes no room when there is nothing to say."""
+        """Draw another state; without a message, the widget has no height."""
         self.data = data
         lines = notice_lines(data, max(self.screen.size.width - 2, 20))
         if lines != self._lines:
@@ -86,7 +82,7 @@ class Banner(LineWidget[StatusData]):
 
 
 def status_line(data: StatusData, width: int) -> Line:
-    """Preset › model › method at the left; phase, step, speed and time left at the right."""
+    """Return preset › model › method at the left; phase, step, speed and time left at the right."""
     state = data.view.state
     phase: Line = [_phase(data)]
     right = [phase, list(data.flash)] if data.flash else [phase]
@@ -115,7 +111,6 @@ def status_line(data: StatusData, width: int) -> Line:
 
 
 def title_line(title: RunLabel) -> Line:
-    """`outlier › smollm2 › soft n=10`."""
     if not title.method:
         return [(sanitize(title.preset), "strong")]
     return [
@@ -128,18 +123,18 @@ def title_line(title: RunLabel) -> Line:
 
 
 def end_message(view: RunView) -> tuple[str, bool]:
-    """How a run ended, in a sentence for somebody who looks at something else, and whether it failed."""
+    """Return a sentence on how a run ended, for use on other screens, and whether it failed."""
     state = view.state
     name = plain_text(title_line(view.title))
     if view.health == "crashed":
         return f"{name} crashed", True
     if state.reason == "error":
-        return f"{name} failed: {sanitize(state.error or 'no reason was given')}", True
+        return f"{name} failed: {sanitize(state.error or 'unknown error')}", True
     return f"{name}: {REASONS.get(state.reason or '', 'ended')}, best KL {formatting.nats(state.best_kl)}", False
 
 
 def notice_lines(data: StatusData, width: int) -> list[Line]:
-    """What is going on where it is not plain searching, and what to do; none otherwise."""
+    """Return messages for all phases but searching, with available actions."""
     view, state = data.view, data.view.state
     if data.note:
         return [truncate(list(data.note), width)]
@@ -149,13 +144,11 @@ def notice_lines(data: StatusData, width: int) -> list[Line]:
         return _ended(state, width)
     if data.stops_slowly:
         return [
-            truncate(
-                [("The search ends after the step that it is in.   ", "quiet"), *key_hints("s kill it now")], width
-            )
+            truncate([("The search will stop after the current step.   ", "quiet"), *key_hints("s kill now")], width)
         ]
     if view.health == "silent":
-        text = f"Nothing heard from the worker for {view.silent_seconds} s: it may be in a long step."
-        return [truncate([(f"{text}   ", "warning"), *key_hints("w its output   s stop")], width)]
+        text = f"No heartbeat from the worker for {view.silent_seconds} s; it may be in a long step."
+        return [truncate([(f"{text}   ", "warning"), *key_hints("w worker output   s stop")], width)]
     if state.phase in ("starting", "preparing"):
         return [_preparing(state, width)]
     if state.progress is not None:
@@ -173,7 +166,7 @@ def _phase(data: StatusData) -> Span:
         words = REASONS.get(state.reason or "", sanitize(state.reason or ""))
         return (f"✕ {words}", "strong error") if state.reason == "error" else (f"■ {words}", "accent")
     if view.health == "silent":
-        return f"● no news for {view.silent_seconds} s", "warning"
+        return f"● no heartbeat for {view.silent_seconds} s", "warning"
     return {
         "starting": ("○ starting", "quiet"),
         "preparing": ("◐ preparing", "quiet"),
@@ -189,9 +182,7 @@ def _progress(fraction: float) -> Line:
 
 def _preparing(state: RunState, width: int) -> Line:
     if state.progress is None:
-        return truncate(
-            [("The worker is starting: Python and the model's libraries take a few seconds.", "quiet")], width
-        )
+        return truncate([("Starting the worker: importing Python libraries takes a few seconds.", "quiet")], width)
     text = sanitize(state.progress.text or state.progress.stage)
     line: Line = [(text, "quiet")]
     if state.progress.fraction is not None:
@@ -201,8 +192,8 @@ def _preparing(state: RunState, width: int) -> Line:
 
 def _ended(state: RunState, width: int) -> list[Line]:
     if state.reason == "error":
-        text = f"The search failed: {sanitize(state.error or 'no reason was given')}"
-        steps = truncate(key_hints("w its output   r again   esc start screen"), width)
+        text = f"The search failed: {sanitize(state.error or 'unknown error')}"
+        steps = truncate(key_hints("w worker output   r again   esc start screen"), width)
         return [*wrapped(text, width, "error", max_lines=2), steps]
     parts: Line = [("Best ", "quiet"), (formatting.nats(state.best_kl), "strong"), (" nats", "quiet")]
     if state.best_step is not None:
@@ -220,9 +211,9 @@ def _ended(state: RunState, width: int) -> list[Line]:
 
 
 def _crashed(view: RunView, width: int) -> list[Line]:
-    text = "The worker is gone without saying why: it was killed, or it crashed. Its last words:"
+    text = "The worker was killed or crashed, without an error message. Its last output:"
     last = [truncate([(f"  {sanitize(line)}", "")], width) for line in view.log_tail[-2:]] or [[("  (none)", "quiet")]]
-    steps = key_hints("w all its output   r start again   esc start screen")
+    steps = key_hints("w all output   r start again   esc start screen")
     return [truncate([(text, "error")], width), *last, truncate(steps, width)]
 
 

@@ -1,4 +1,4 @@
-"""A word on what has just happened in a run, on its status line for a moment: it has begun, or it has a new best."""
+"""A temporary message on the status line: the search has started, or has a new best."""
 
 from __future__ import annotations
 
@@ -12,41 +12,28 @@ from distprompt_tui.text.formatting import Span
 SHOWN_SECONDS = 4.0
 
 REST_SECONDS = 10.0
-"""At least so much lies between two words: a search that falls at every step would never be silent."""
+"""Minimum interval between messages, for searches that improve at every step."""
 
 
 @dataclass(frozen=True)
 class StatusFlash:
-    """What was told last.
-
-    Attributes:
-        text: of the message.
-        at: when, seconds of a monotonic clock.
-        best_kl: the run's best then, nats; None before its first step.
-    """
+    """The last message; `at` is its time on a monotonic clock, `best_kl` the run's best at that time, nats."""
 
     text: tuple[Span, ...] = ()
     at: float = -math.inf
     best_kl: float | None = None
 
     def text_at(self, now: float) -> tuple[Span, ...]:
-        """What stands on the status line."""
         return self.text if now - self.at < SHOWN_SECONDS else ()
 
 
 def next_flash(flash: StatusFlash, run: RunState, now: float) -> StatusFlash:
-    """What is told of a run now.
-
-    Args:
-        flash: what was told last.
-        run: as it is.
-        now: seconds of a monotonic clock.
-    """
+    """Return the current message for a run; `now` in seconds of a monotonic clock."""
     best = run.best_kl
     if run.phase != "searching" or best is None or now - flash.at < REST_SECONDS:
         return flash
     if flash.best_kl is None:
-        return StatusFlash((("begun at ", "good"), (formatting.nats(run.start_kl), "strong")), now, best)
+        return StatusFlash((("started at ", "good"), (formatting.nats(run.start_kl), "strong")), now, best)
     if best >= flash.best_kl:
         return flash
     gain = formatting.nats(flash.best_kl - best)

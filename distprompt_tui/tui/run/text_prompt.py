@@ -1,4 +1,4 @@
-"""The line at the foot of the live screen in which a person writes a text for the model."""
+"""The field at the bottom of a run's screen for a text to evaluate."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ from distprompt_tui.tui.widgets.visible_input import VisibleInput
 
 
 class TextPrompt(Horizontal):
-    """There only while something is written; posts what was."""
-
     class Submitted(Message):
-        """Enter was pressed."""
-
         def __init__(self, text: str) -> None:
             super().__init__()
             self.text = text
@@ -23,7 +19,7 @@ class TextPrompt(Horizontal):
     def __init__(self) -> None:
         super().__init__(id="text_line")
         self._field = VisibleInput(
-            all_spaces=False, placeholder="a text in the prompt's place; enter asks the model, esc goes back"
+            all_spaces=False, placeholder="a text instead of the prompt; enter: query the model, esc: close"
         )
         self.display = False
 
@@ -36,7 +32,7 @@ class TextPrompt(Horizontal):
         self._field.focus()
 
     def close(self) -> bool:
-        """Put it away; the text stays for the next time. Returns whether it was open."""
+        """Close the field and keep its text. Return whether it was open."""
         was_open, self.display = bool(self.display), False
         return was_open
 

@@ -1,4 +1,4 @@
-"""The tokens panel: the whole vocabulary, scrollable, target and achieved as one bar a token."""
+"""The tokens panel: the whole vocabulary, with target and achieved in one bar for each token."""
 
 from __future__ import annotations
 
@@ -20,13 +20,11 @@ from distprompt_tui.tui.widgets.search_bar import SearchBar
 
 
 class TokenList(LineTable):
-    """The rows. The cursor stays on its token when the order changes; at the top, it stays at the top."""
+    """The rows. When the order changes, the cursor stays on its token, or at the top."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,plus,equals_sign", "pin", "Pin the token", show=False)]
 
     class Pinned(Message):
-        """A token is to stay at the top, or to go back to its place."""
-
         def __init__(self, token: int) -> None:
             super().__init__()
             self.token = token
@@ -39,7 +37,7 @@ class TokenList(LineTable):
         self._rows: dict[tuple[int, int], list[Line]] = {}
 
     def show(self, table: TokenTable, empty: str) -> None:
-        """Draw another table. Where a pin moved the rows, the cursor stays on its row: the next pin is near."""
+        """Draw another table. If a pin moved the rows, the cursor stays on its row, near the next token to pin."""
         token = self.current_token if self.cursor and table.pinned == self.table.pinned else None
         self.table, self.empty = table, empty
         kept = table.index_of(token) if token is not None else None
@@ -58,7 +56,6 @@ class TokenList(LineTable):
 
     @property
     def lines_per_row(self) -> int:
-        """One line, or two where the panel is narrow."""
         return columns_for(self.scrollable_content_region.width).lines_per_row
 
     def line(self, index: int, width: int) -> Line:
@@ -98,8 +95,6 @@ class TokenList(LineTable):
 
 
 class BarsHeader(LineWidget[tuple[TokenTable, bool]]):
-    """The columns' names, which do not scroll."""
-
     def lines(self, width: int, height: int) -> list[Line]:
         table, log = self.data
         return (
@@ -110,11 +105,7 @@ class BarsHeader(LineWidget[tuple[TokenTable, bool]]):
 
 
 class TokensPanel(Vertical):
-    """Header, rows and the field to search them with."""
-
     class FindChanged(Message):
-        """Other tokens are asked for."""
-
         def __init__(self, find: str) -> None:
             super().__init__()
             self.find = find
@@ -123,7 +114,7 @@ class TokensPanel(Vertical):
         super().__init__(id=id, classes=classes)
         self.bars = TokenList(id="bars")
         self._header = BarsHeader((TokenTable(), False))
-        self._finder = SearchBar("part of a token, or its id; esc shows all", self.bars)
+        self._finder = SearchBar("part of a token, or its id; esc: show all", self.bars)
 
     def compose(self) -> ComposeResult:
         yield self._header
@@ -147,7 +138,7 @@ class TokensPanel(Vertical):
         self._finder.open()
 
     def close_find(self) -> bool:
-        """Show all tokens again. Returns whether the field was open."""
+        """Show all tokens again. Return whether the field was open."""
         return self._finder.close()
 
     def on_search_bar_changed(self, event: SearchBar.Changed) -> None:
@@ -164,7 +155,7 @@ class TokensPanel(Vertical):
         if table.total:
             first, last = self.bars.visible_rows()
             by = {
-                "mass": "by the larger mass",
+                "mass": "by the larger probability",
                 "contribution": "by KL contribution",
                 "target": "by target",
                 "achieved": f"by {table.comparison_label}",

@@ -1,4 +1,4 @@
-"""One token as one or two lines: its numbers, and one bar for both distributions. Pure functions."""
+"""A token as one or two lines: its numbers, and one bar for both distributions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from distprompt_tui.tui.run.token_table import TokenRow
 from distprompt_tui.tui.settings import Order
 
 LOG_DECADES = 6
-"""A bar on a log scale spans this many powers of ten below the largest mass."""
+"""A logarithmic bar spans this many powers of ten below the largest probability."""
 
 _ID_WIDTH = 6
 _ACHIEVED_WIDTH = 8
@@ -22,13 +22,11 @@ _NUMBERS = (
 _ID = 1 + _ID_WIDTH
 _MARK = 2
 _ONE_LINE_FROM = 74
-"""From this width on, the bar stands beside the numbers; below, on a line of its own."""
+"""Minimum width for a bar beside the numbers; otherwise it has its own line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """How a panel's width is divided, in cells."""
-
     width: int
     token: int
     bar: int
@@ -47,7 +45,7 @@ def columns_for(width: int) -> Columns:
 
 
 def header_line(columns: Columns, order: Order, largest: float, log: bool, comparison_label: str = "achieved") -> Line:
-    """The columns' names; the sort key stands out. `comparison_label` names the distribution beside the target."""
+    """Return the column names with the sort key highlighted. `comparison_label` names the second distribution."""
 
     def name(text: str, width: int, key: str = "") -> tuple[str, str]:
         own = key if key in ("target", "achieved") else "quiet"
@@ -72,7 +70,6 @@ def header_line(columns: Columns, order: Order, largest: float, log: bool, compa
 
 
 def scale(largest: float, log: bool, width: int) -> str:
-    """What the two ends of a bar stand for, written over it."""
     right = formatting.mass(largest)
     left = formatting.mass(largest * 10**-LOG_DECADES) + " log" if log else "0"
     return left + right.rjust(width - len(left)) if width > len(left) + len(right) else ""
@@ -81,7 +78,6 @@ def scale(largest: float, log: bool, width: int) -> str:
 def row_lines(
     row: TokenRow, columns: Columns, largest: float, *, log: bool, marked: bool, ascii_only: bool
 ) -> list[Line]:
-    """A token's line, or two."""
     text = visible_token(row.text, ascii_only=ascii_only) or "(no token)"
     sign = ("›" if marked else " ") + ("*" if row.is_pinned else " ")
     start: Line = [(sign, "key"), (fit(text, columns.token), "strong")]

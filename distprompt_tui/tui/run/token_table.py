@@ -1,6 +1,6 @@
-"""The tokens panel's rows: the whole vocabulary from the run's arrays, or the snapshot's tokens without them.
+"""Rows of the tokens panel: the whole vocabulary from the run's arrays, or only the snapshot's tokens.
 
-numpy and the tokenizer are imported inside the functions, which run in a thread after the first paint.
+Functions import numpy and the tokenizer locally; they run in a thread after the first paint.
 """
 
 from __future__ import annotations
@@ -23,18 +23,16 @@ if TYPE_CHECKING:
     from distprompt_tui.models.vocabulary import Vocabulary
     from distprompt_tui.runs.directory import RunDirectory
 
-"""`mass` is the larger of target and achieved: what either of them holds much of comes first."""
+"""`mass` is the maximum of target and achieved."""
 
 DataSource = Literal["newest", "frozen", "snapshot"]
-"""The distribution on disk; the one that was read from there last; the tokens of a snapshot."""
+"""The latest distribution on disk; the last one read; the tokens of a snapshot."""
 
 Column: TypeAlias = "Sequence[float] | NDArray[np.float64]"
 
 
 @dataclass(frozen=True, slots=True)
 class TableQuery:
-    """Order, filter, pinned tokens and distribution of a table."""
-
     order: Order = "mass"
     find: str = ""
     pins: frozenset[int] = frozenset()
@@ -44,7 +42,7 @@ class TableQuery:
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """One token: masses, achieved − target, and its part of the divergence as a fraction of the whole."""
+    """A token's probabilities, achieved − target, and its fraction of the divergence."""
 
     id: int
     text: str
@@ -60,20 +58,20 @@ class TokenRow:
 
 @dataclass(frozen=True, eq=False)
 class TokenTable:
-    """Tokens in the order asked for.
+    """Sorted and filtered tokens.
 
     Attributes:
-        ids: token ids, sorted and filtered; each other column is indexed by the same position.
+        ids: token ids; the other columns have the same positions.
         target: p of each.
         achieved: q of each.
-        contributions: of the divergence, of each in nats (`kl_terms.kl_contributions`).
-        kl: the divergence that the tokens contribute to, nats.
-        text: the string of an id, not yet safe for a terminal.
-        total: tokens before the filter.
-        largest: the largest mass of any token in either distribution: the length of a full bar.
-        order: what the rows are sorted by, largest first; by size where there are signs, ties by the gap.
-        pinned: so many rows at the top stand there in every order and with every filter.
-        complete: whether this is the whole vocabulary; False: the snapshot's tokens only.
+        contributions: to the divergence, nats (`kl_terms.kl_contributions`).
+        kl: sum of the contributions of all tokens, nats.
+        text: returns the string of an id, not sanitised.
+        total: number of tokens before the filter.
+        largest: largest probability in either distribution: the length of a full bar.
+        order: sort key, descending; signed values by magnitude, ties by the gap.
+        pinned: number of rows at the top that ignore order and filter.
+        complete: whether this is the whole vocabulary, not only the snapshot's tokens.
         comparison_label: name of the distribution beside the target.
     """
 
@@ -107,7 +105,6 @@ class TokenTable:
         )
 
     def index_of(self, token: int) -> int | None:
-        """The position of a token, None where the filter left it out."""
         try:
             return self.ids.index(token)
         except ValueError:
@@ -118,8 +115,8 @@ class TokenSource:
     """Builds token tables of one run. Not thread-safe: one `build` at a time, in a thread.
 
     Attributes:
-        uniform_kl: divergences of the uniform distribution, known as soon as the target is.
-        why_incomplete: why only the snapshot's tokens are in a table; empty where the whole vocabulary is.
+        uniform_kl: uniform baseline by metric, available with the target.
+        why_incomplete: why tables contain only the snapshot's tokens; empty for the whole vocabulary.
     """
 
     def __init__(self, run: RunDirectory) -> None:
@@ -132,7 +129,7 @@ class TokenSource:
         self.uniform_kl: dict[str, float] = {}
 
     def version(self) -> object:
-        """Changes when the newest distribution on disk does."""
+        """Return a value that changes with the latest distribution on disk."""
         try:
             status = self.run.achieved.stat()
         except OSError:
@@ -140,7 +137,7 @@ class TokenSource:
         return status.st_mtime_ns, status.st_ino
 
     def build(self, state: RunState, query: TableQuery) -> TokenTable:
-        """The table of the newest distribution on disk, or of the state's snapshot where a file is missing."""
+        """Build the table of the latest distribution on disk, or of the state's snapshot if a file is missing."""
         arrays = self._arrays(state, reread=query.source == "newest")
         if query.source != "snapshot" and arrays is not None and self._vocabulary is not None:
             return self._whole(*arrays, query)
@@ -163,16 +160,16 @@ class TokenSource:
             if self._achieved is None or reread:
                 self._achieved = read_row(self.run.achieved).astype(np.float32)
         except (OSError, ValueError, EOFError) as error:
-            self.why_incomplete = f"only the largest tokens: {_reason(error)}"
+            self.why_incomplete = f"only the most probable tokens: {_reason(error)}"
             return None
         if self._target.shape != self._achieved.shape:
-            self.why_incomplete = "only the largest tokens: target.npy and achieved.npy do not belong together"
+            self.why_incomplete = "only the most probable tokens: target.npy and achieved.npy do not match"
             return None
         self.why_incomplete = ""
         return self._target, self._achieved
 
     def _unrecorded(self, snapshot: Snapshot, pins: Collection[int]) -> list[TokenMass]:
-        """Pinned tokens that a snapshot does not name: how much was achieved on them is not known."""
+        """Return pinned tokens that the snapshot does not contain; their achieved probability is unknown."""
         missing = set(pins) - {row.id for row in snapshot.tokens}
         if self._vocabulary is None or self._target is None:
             return []
@@ -215,11 +212,8 @@ class TokenSource:
         )
 
     def completions(self, prefix: str, limit: int) -> list[tuple[int, str]]:
-        """Ids and strings of tokens that begin with a prefix, after an optional space; the shortest first.
-
-        Args:
-            prefix: a token's beginning, or `id:5231`.
-            limit: the largest number of tokens.
+        """Return ids and strings of tokens that start with `prefix` after an optional space, or match `id:5231`;
+        shortest first.
         """
         if self._vocabulary is None or not prefix:
             return []
@@ -233,14 +227,13 @@ class TokenSource:
         return [(i, texts[i]) for i in ranked[:limit]]
 
     def _all_texts(self) -> list[str]:
-        """Every token's string, without its capitals."""
         assert self._vocabulary is not None
         if self._texts is None:
             self._texts = [self._vocabulary.text(token).casefold() for token in range(self._vocabulary.size)]
         return self._texts
 
     def _matches(self, find: str) -> NDArray[np.bool_]:
-        """(V,): whether a token's text holds the words sought, or its id is the number."""
+        """(V,): whether a token's text contains the searched text, or its id is the number."""
         import numpy as np
 
         texts, sought = self._all_texts(), find.casefold()
@@ -251,13 +244,7 @@ class TokenSource:
 
 
 def from_snapshot(snapshot: Snapshot, query: TableQuery, unrecorded: Sequence[TokenMass] = ()) -> TokenTable:
-    """A table of the tokens that a snapshot names.
-
-    Args:
-        snapshot: of one moment.
-        query: how to sort and filter them.
-        unrecorded: pinned tokens that it does not name.
-    """
+    """Build a table of the tokens in a snapshot, and of the pinned tokens that it does not contain, `unrecorded`."""
     keys: dict[Order, Callable[[TokenMass], float]] = {
         "mass": lambda row: max(row.target, row.achieved),
         "contribution": lambda row: row.contribution,
@@ -291,7 +278,7 @@ def _is_sought(row: TokenMass, find: str) -> bool:
 
 
 def _text(vocabulary: Vocabulary, token: int) -> str:
-    """A token's string; one that is a piece of a character is written as its bytes, to be told from the others."""
+    """Return a token's string; part of a character is written as its bytes, to distinguish it from others."""
     text = vocabulary.text(token)
     raw = vocabulary.token_bytes(token) if "\ufffd" in text else None
     return raw.decode("utf-8", errors="backslashreplace") if raw else text
@@ -302,7 +289,7 @@ def _load(tokenizer_file: str, size: int) -> Vocabulary:
     from distprompt_tui.models.vocabulary import load_vocabulary
 
     if not tokenizer_file:
-        raise FileNotFoundError(2, "the run has not said yet where its tokenizer is", "tokenizer.json")
+        raise FileNotFoundError(2, "the run has not recorded its tokenizer's path yet", "tokenizer.json")
     path = Path(tokenizer_file)
     try:
         return load_vocabulary(path.parent if path.name == "tokenizer.json" else path, size)
@@ -312,5 +299,5 @@ def _load(tokenizer_file: str, size: int) -> Vocabulary:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
-        return f"{Path(str(error.filename)).name} is not there yet"
+        return f"{Path(str(error.filename)).name} does not exist yet"
     return str(error).splitlines()[0] if str(error) else type(error).__name__

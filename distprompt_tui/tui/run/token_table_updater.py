@@ -1,4 +1,4 @@
-"""Keeps the tokens panel up to date: one table is built at a time, for the newest query."""
+"""Keeps the tokens panel up to date: builds one table at a time, for the latest query."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from distprompt_tui.tui.run.token_table import TableQuery, TokenSource, TokenTab
 from distprompt_tui.tui.settings import ORDERS
 
 MIN_SECONDS = 1.0
-"""The worker replaces achieved.npy at most this often."""
+"""Minimum interval in which the worker replaces achieved.npy."""
 
 
 class TokenTableUpdater:
-    """Builds tables in a thread and shows them in the event loop."""
-
     def __init__(self, source: TokenSource, show: Callable[[TokenTable], None]) -> None:
         self.query = TableQuery()
         self._source = source

@@ -1,4 +1,4 @@
-"""Two to six runs on one plot, living ones as they go on, and how their specs differ."""
+"""Compares two to six runs: one plot, updated while runs are live, and the differences of their specs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_DIFFERENCES = 10
 
 
 class CompareScreen(AppScreen):
-    """Each run keeps the digit that it was marked with."""
+    """Each run keeps the digit of its mark."""
 
     AUTO_FOCUS = "#differences"
     flat_below = 20
@@ -47,12 +47,12 @@ class CompareScreen(AppScreen):
     def on_mount(self) -> None:
         self._log = self.context.settings.divergence_scale == "log"
         self.query_one("#legend").border_title = "Runs"
-        self.query_one("#differences").border_title = "What is different in their specs"
+        self.query_one("#differences").border_title = "Differences of the specs"
         self.set_interval(1 / self.context.updates_per_second, self.tick)
         self.call_after_refresh(self.tick)
 
     def tick(self) -> None:
-        """Poll while a run is live; runs that have ended are read once."""
+        """Poll while a run is live; finished runs are read once."""
         if any(run.summary.is_live or not run.curve for run in self._runs):
             super().tick()
 
@@ -62,7 +62,6 @@ class CompareScreen(AppScreen):
             self._show()
 
     def _read_runs(self) -> list[Compared]:
-        """Blocks on files."""
         return [
             replace(
                 run,

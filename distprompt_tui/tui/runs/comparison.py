@@ -1,4 +1,4 @@
-"""Runs side by side: curves, a legend, and what is different in their specs. Each run has a digit and a colour."""
+"""Curves, legend and spec differences of several runs. Each run has a digit and a colour."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from distprompt_tui.tui.runs.run_rows import header_line, layout_for, run_line
 from distprompt_tui.tui.widgets.line_widget import LineWidget, ScrollLineWidget
 
 DIGITS_A_CURVE = 4
-"""A curve says this often whose it is, and once more at its end."""
+"""Number of digits along a curve, besides the one at its end."""
 
 _FIELD_CELLS = (14, 30)
 _SAME_LIMIT = 1e-4
-"""Nats. The same target on the same model has the same head optimum up to what the solver leaves."""
+"""Nats. Head optima of the same target on the same model differ only by the solver's tolerance."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,6 @@ class PlotData:
 
 
 class ComparedCurves(LineWidget[PlotData]):
-    """The best divergence so far of each run."""
-
     def lines(self, width: int, height: int) -> list[Line]:
         curves = [(run.number, _points(run.curve, self.data.by_seconds)) for run in self.data.runs]
         drawn = [Curve(points, f"series {number}") for number, points in curves]
@@ -58,8 +56,6 @@ class ComparedCurves(LineWidget[PlotData]):
 
 
 class Legend(LineWidget[Sequence[Compared]]):
-    """Each run's line, as the list of runs has it."""
-
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return len(self.data) + 1
 
@@ -70,8 +66,6 @@ class Legend(LineWidget[Sequence[Compared]]):
 
 
 class Differences(ScrollLineWidget):
-    """The fields in which the specs differ, a column a run."""
-
     def __init__(self, *, id: str, classes: str) -> None:
         super().__init__(id=id, classes=classes)
         self._numbers: list[int] = []
@@ -82,7 +76,6 @@ class Differences(ScrollLineWidget):
         self.set_line_count(len(self._fields) + 1)
 
     def line(self, index: int, width: int) -> Line:
-        """The digits, then a field a line."""
         if not self._fields:
             return [("The specs do not differ.", "quiet")] if index == 0 else []
         least, most = _FIELD_CELLS
@@ -101,7 +94,7 @@ def _points(curve: Sequence[Step], by_seconds: bool) -> list[tuple[float, float 
 
 
 def _limit(runs: Sequence[Compared]) -> list[Reference]:
-    """The head optimum where all have the same; otherwise each run's excess is in the legend."""
+    """Return the head optimum if all runs share it; otherwise the legend shows each run's excess."""
     limits = [run.summary.head_optimum for run in runs]
     known = [limit for limit in limits if limit is not None]
     if not known or len(known) < len(limits) or max(known) - min(known) > _SAME_LIMIT:
@@ -110,7 +103,7 @@ def _limit(runs: Sequence[Compared]) -> list[Reference]:
 
 
 def _digits(curves: Sequence[tuple[int, list[tuple[float, float | None]]]]) -> list[Mark]:
-    """Each curve's digit along it, never two in one column, and with its last value at its end."""
+    """Place each curve's digit along it, at most one in a column, and with its last value at its end."""
     longest = max((points[-1][0] for _, points in curves if points), default=0.0)
     marks = []
     for place, (number, points) in enumerate(curves):

@@ -1,4 +1,4 @@
-"""A run as one line of a table: which columns a width has room for, and what stands in them. Pure functions."""
+"""A run as one line of a table with columns that fit the width. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from distprompt_tui.text.terminal_text import fit, sanitize
 from distprompt_tui.tui.run.status import REASONS
 
 _ROOMY_FROM = 112
-"""From this width on, states are written out and the columns stand two cells apart."""
+"""From this width on, states are written in full and columns are two cells apart."""
 
 _MARK_CELLS = 3
 _STRETCHED = {"target": (10, 30), "model": (8, 24)}
-"""Least and most cells of the columns that share what is left over."""
+"""Minimum and maximum cells of the columns that share the remaining width."""
 
-_SHORT_WORDS = {"target reached": "reached", "budget": "budget", "plateau": "no gain"}
+_SHORT_WORDS = {"target reached": "reached", "budget": "budget", "plateau": "plateau"}
 _SIGNS = {"running": ("●", "good"), "paused": ("‖", "warning"), "crashed": ("✕", "error"), "error": ("✕", "error")}
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column; `order`: what sorts by it, `rank`: the higher, the sooner it goes where room is short."""
+    """One column; `order`: its sort key; `rank`: columns with higher ranks are dropped first."""
 
     name: str
     cells: int
@@ -51,15 +51,13 @@ _NARROW = {"state": 9, "prompt": 9, "step": 6, "when": 6}
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The columns that a width has room for, with their cells."""
-
     columns: tuple[tuple[Column, int], ...]
     gap: int
     roomy: bool
 
 
 def layout_for(width: int) -> Layout:
-    """Give up columns until the rest fits, then let target and model share what is over."""
+    """Drop columns until the rest fits, then divide the remaining width between target and model."""
     roomy = width >= _ROOMY_FROM
     gap = 2 if roomy else 1
     cells = {column.name: column.cells if roomy else _NARROW.get(column.name, column.cells) for column in COLUMNS}
@@ -75,7 +73,6 @@ def layout_for(width: int) -> Layout:
 
 
 def header_line(layout: Layout, order: SortKey | None) -> Line:
-    """The columns' names; the one that the rows are sorted by stands out."""
     line: Line = [(" " * _MARK_CELLS, "")]
     for column, cells in layout.columns:
         name = "/of" if column.name == "of" else column.name
@@ -85,14 +82,12 @@ def header_line(layout: Layout, order: SortKey | None) -> Line:
 
 
 def run_line(summary: RunSummary, layout: Layout, *, here: bool, number: int | None, now: float | None) -> Line:
-    """A run's line.
+    """Return a run's line.
 
     Args:
-        summary: the run.
-        layout: of the table.
         here: whether the cursor is on it.
-        number: of a run that is marked; None: it is not.
-        now: Unix seconds; None: the present.
+        number: of a marked run, else None.
+        now: Unix seconds; None: the current time.
     """
     marked = (str(number), f"series {number}") if number is not None else (" ", "")
     line: Line = [("›" if here else " ", "key"), marked, (" ", "")]
@@ -104,12 +99,11 @@ def run_line(summary: RunSummary, layout: Layout, *, here: bool, number: int | N
 
 
 def state_span(state: str) -> Span:
-    """The sign of a state, and its role; both say the same."""
     return _SIGNS.get(state, ("■", "accent"))
 
 
 def _space(layout: Layout, column: Column) -> Span:
-    """Step and budget are one number in two parts."""
+    """Return the gap before a column; step and budget are one number in two parts."""
     joined = column.name == "step" and any(other.name == "of" for other, _ in layout.columns)
     return ("" if joined else " " * layout.gap, "")
 

@@ -1,4 +1,4 @@
-"""All runs as a table: chosen with the arrows, marked, searched."""
+"""The table of all runs, with marks and a find field."""
 
 from __future__ import annotations
 
@@ -28,28 +28,17 @@ ORDER_WORDS: dict[SortKey, str] = {
 
 @dataclass(frozen=True)
 class RunList:
-    """What the table shows.
-
-    Attributes:
-        runs: in their order, those that were found.
-        total: how many there are.
-        order: what they are sorted by.
-        marked: the number of each marked run, by its name.
-        now: Unix seconds.
-        empty: the sentence where there are none.
-    """
+    """Matching runs, sorted; `total` counts all runs, `marked` numbers runs by name, `now` is in Unix seconds."""
 
     runs: Sequence[RunSummary] = ()
     total: int = 0
     order: SortKey = "newest"
     marked: Mapping[str, int] = field(default_factory=dict)
     now: float = 0.0
-    empty: str = "Reading the runs…"
+    empty: str = "Reading runs…"
 
 
 class RunTable(ListTable[RunSummary]):
-    """The rows."""
-
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.data = RunList()
@@ -67,19 +56,15 @@ class RunTable(ListTable[RunSummary]):
 
 
 class RunsHeader(LineWidget[RunList]):
-    """The columns' names, which do not scroll."""
-
     def lines(self, width: int, height: int) -> list[Line]:
         return [header_line(layout_for(width), self.data.order)] if self.data.runs else []
 
 
 class RunsPanel(Vertical):
-    """Header, rows and the field to search them with."""
-
     def __init__(self, *, id: str, classes: str) -> None:
         super().__init__(id=id, classes=classes)
         self.table = RunTable(id="table")
-        self.finder = SearchBar("words of state, target, model, method or name; esc shows all", self.table)
+        self.finder = SearchBar("state, target, model, method or name; esc: show all", self.table)
         self._header = RunsHeader(RunList())
 
     def compose(self) -> ComposeResult:
@@ -96,7 +81,6 @@ class RunsPanel(Vertical):
         self._retitle()
 
     def _retitle(self) -> None:
-        """The border tells the order, how many runs are in sight, and the name of the one under the cursor."""
         data, current = self.table.data, self.table.current
         first, last = self.table.visible_rows()
         of = f"{len(data.runs):,}" + (f" found in {data.total:,}" if len(data.runs) < data.total else "")

@@ -1,4 +1,4 @@
-"""All runs: found, sorted, opened, taken up again, deleted, and marked to be compared."""
+"""The runs screen: find, sort, open, resume, delete and compare runs."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 REFRESH_SECONDS = 3.0
 
 MOST_MARKED = 6
-"""More curves than this cannot be told apart."""
+"""The eye cannot distinguish more curves."""
 
-NO_RUNS = "No runs yet: a search that you start is kept here, and goes on when you leave. Press esc and start one."
+NO_RUNS = "No runs yet. Searches are listed here and continue after you quit. Press esc to start one."
 
 
 class RunsScreen(AppScreen):
-    """The list is read in a thread every three seconds; what has not changed is not read again."""
+    """The list is read in a thread every three seconds; unchanged runs are not read again."""
 
     AUTO_FOCUS = "#table"
     keys = RUNS_KEYS
@@ -66,15 +66,13 @@ class RunsScreen(AppScreen):
         self._marked = {name: number for name, number in self._marked.items() if name in there}
         self._show()
 
-    # What is shown.
-
     def _show(self) -> None:
         if not self.is_composed:
             return
         found = sorted_runs(matching_runs(self._all, self._find), self._order)
-        empty = "Reading the runs…" if not self._has_read else NO_RUNS
+        empty = "Reading runs…" if not self._has_read else NO_RUNS
         if self._all:
-            empty = f"No run has {sanitize(self._find)!r} in its state, target, model, method or name: esc shows all."
+            empty = f"No run matches {sanitize(self._find)!r}. Press esc to show all runs."
         self.query_one("#header", OneLine).show(self._headline())
         self.query_one(RunsPanel).show(RunList(found, len(self._all), self._order, self._marked, time.time(), empty))
         self.show_keys()
@@ -105,8 +103,6 @@ class RunsScreen(AppScreen):
     def _current(self) -> RunSummary | None:
         return self.query_one(RunTable).current if self.is_composed else None
 
-    # The list.
-
     def action_order(self) -> None:
         self._order = ORDERS[(ORDERS.index(self._order) + 1) % len(ORDERS)]
         self._show()
@@ -131,12 +127,10 @@ class RunsScreen(AppScreen):
         elif free:
             self._marked = {**self._marked, name: min(free)}
         else:
-            self._warn(f"{MOST_MARKED} runs are marked: that is as many as one plot holds.")
+            self._warn(f"{MOST_MARKED} runs are marked, which is the maximum for one plot.")
             return
         self.query_one(RunTable).action_move(1)
         self._show()
-
-    # One run.
 
     def action_open(self) -> None:
         assert self._current is not None
@@ -147,15 +141,15 @@ class RunsScreen(AppScreen):
 
         assert self._current is not None
         if not self._current.is_resumable:
-            self._warn("Only a run that was stopped, failed or crashed can go on. From its own screen, r repeats it.")
+            self._warn("Only a stopped, failed or crashed run can be resumed. On a run's screen, r repeats it.")
             return
-        self._change(start_worker, self._current.run, "goes on from its last checkpoint: enter watches it.")
+        self._change(start_worker, self._current.run, "resumed from its last checkpoint. Press enter to open it.")
 
     def action_delete(self) -> None:
         assert self._current is not None
         run = self._current.run
         if self._current.is_live:
-            self._warn("It is running: enter opens it, s stops it there.")
+            self._warn("The run is running. Press enter to open it, then s to stop it.")
             return
         self.app.push_screen(delete_question(sanitize(run.name)), lambda answer: self._delete(answer, run))
 
@@ -163,7 +157,7 @@ class RunsScreen(AppScreen):
         from distprompt_tui.runs.process import delete_run
 
         if answer == "delete":
-            self._change(delete_run, run, "is deleted.")
+            self._change(delete_run, run, "was deleted.")
 
     @work(group="change")
     async def _change(self, change: Callable[[RunDirectory], None], run: RunDirectory, done: str) -> None:
@@ -174,8 +168,6 @@ class RunsScreen(AppScreen):
         else:
             self.notify(f"{sanitize(run.name)} {done}", markup=False)
         await self.poller.poll(again=True)
-
-    # Several runs.
 
     def action_compare(self) -> None:
         from distprompt_tui.tui.runs.compare_screen import CompareScreen

@@ -1,4 +1,4 @@
-"""Models and presets on disk, as the screens need them. Slow to import (pydantic), so only ever called in a thread."""
+"""Models and presets on disk. Importing pydantic is slow, so call these functions in a thread."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ if TYPE_CHECKING:
 
 
 def read_models() -> list[ModelEntry]:
-    """All models that can be used, the ready ones first."""
     from distprompt_tui.models.registry import list_models
 
     return sorted(list_models(), key=lambda entry: entry.status != "prepared")
 
 
 def read_problems() -> list[str]:
-    """A sentence for each preset and model that is left out because something is wrong with it; it names the file."""
+    """Return a message for each invalid preset and model, with its file."""
     from distprompt_tui.config.presets import list_presets
     from distprompt_tui.models.registry import list_models
 
@@ -37,7 +36,7 @@ def read_presets() -> list[Preset]:
 
 
 def preset_is_shipped(name: str) -> bool | None:
-    """Whether a preset of this name ships with the program; None where there is none of this name."""
+    """Whether the preset is shipped with the program; None if it does not exist."""
     from distprompt_tui.config import paths
 
     for folder, shipped in ((paths.user_presets_dir(), False), (paths.shipped_presets_dir(), True)):
@@ -50,7 +49,7 @@ def write_preset(name: str, spec: RunSpec) -> Path:
     """Save a spec as the user's preset.
 
     Raises:
-        UsageError: the name cannot be a file's name, or the file cannot be written.
+        UsageError: the name is not a valid file name, or the file cannot be written.
     """
     from distprompt_tui.config.presets import save_preset
     from distprompt_tui.errors import UsageError
@@ -58,4 +57,4 @@ def write_preset(name: str, spec: RunSpec) -> Path:
     try:
         return save_preset(name, spec)
     except OSError as error:
-        raise UsageError(f"the preset cannot be written: {error.strerror}") from error
+        raise UsageError(f"the preset cannot be saved: {error.strerror}") from error

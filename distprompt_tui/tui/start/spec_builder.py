@@ -1,5 +1,3 @@
-"""From what a person chose on the screen to the spec of a search."""
-
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -11,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def build_spec(base: spec.RunSpec, model: str, choice: SearchChoice) -> spec.RunSpec:
-    """A preset's spec with what the person chose in its place.
+    """Return a preset's spec with the values selected on the screen.
 
     Raises:
         UsageError: a field is empty or out of its range.

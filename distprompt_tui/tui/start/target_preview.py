@@ -1,4 +1,4 @@
-"""The chosen target before anything runs: what it is, how far it is from known things, its first tokens."""
+"""Preview of the selected target before a search: description, bounds and most probable tokens."""
 
 from __future__ import annotations
 
@@ -18,16 +18,7 @@ _LABEL_CELLS = 14
 
 @dataclass(frozen=True)
 class PreviewData:
-    """What is known of the choice.
-
-    Attributes:
-        title: of the preset, with its description.
-        target: None while it is being made, or when it cannot be.
-        going_on: a sentence in the target's place.
-        bounds: as far as found.
-        bounds_going_on: a few words in the place of a bound that is not known yet.
-        failed: `going_on` says why there is no target.
-    """
+    """Preview of the selection. `target` is None while it is built or if that `failed`; then `going_on` is shown."""
 
     title: str = ""
     description: str = ""
@@ -39,8 +30,6 @@ class PreviewData:
 
 
 class TargetView(LineWidget[PreviewData]):
-    """Drawn anew when something of it becomes known."""
-
     BORDER_TITLE = "Target"
 
     def lines(self, width: int, height: int) -> list[Line]:
@@ -48,7 +37,6 @@ class TargetView(LineWidget[PreviewData]):
 
 
 def preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: bool = False) -> list[Line]:
-    """Description, numbers, then as many tokens as there is room for."""
     roomy = height >= 18
     lines: list[Line] = [truncate([(sanitize(data.title), "strong")], width)] if data.title else []
     lines += (
@@ -62,8 +50,8 @@ def preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: boo
     lines += [
         _number("entropy", formatting.nats(target.entropy), "target", "nats", width),
         _number("uniform", formatting.nats(target.uniform_kl), "", "KL of the uniform distribution", width),
-        _bound("head optimum", data.bounds.head_optimum, "accent", "the lowest found for this model", data, width),
-        _bound("floor", data.bounds.floor, "", "proven: no prompt is below it", data, width),
+        _bound("head optimum", data.bounds.head_optimum, "accent", "lowest KL found for this model", data, width),
+        _bound("floor", data.bounds.floor, "", "certified bound for any prompt", data, width),
     ]
     if roomy:
         lines += [[], *wrapped(sanitize(target.recipe), width, "quiet", max_lines=3), []]

@@ -1,4 +1,4 @@
-"""A target before anything runs: made in a thread where numpy can, by the model server where a model must."""
+"""Target previews: built in a thread with numpy, or by the model server if the family needs a model."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TargetPreview:
-    """A target, as far as the start screen shows it; entropies in nats.
+    """A target for display; entropies in nats.
 
     Attributes:
         uniform_kl: ln V − H, the uniform baseline.
-        tokens: (id, string, mass) of the largest, largest first; strings not yet safe for a terminal.
-        by_rank: masses at ranks evenly spaced in the logarithm.
+        tokens: (id, string, probability), most probable first; strings are not sanitised.
+        by_rank: probabilities at ranks evenly spaced on a log scale.
     """
 
     recipe: str
@@ -31,8 +31,6 @@ class TargetPreview:
 
 @dataclass(frozen=True)
 class FoundBounds:
-    """Floor and head optimum of a target, as far as they have been found."""
-
     floor: float | None = None
     head_optimum: float | None = None
     why_no_floor: str | None = None
@@ -40,14 +38,14 @@ class FoundBounds:
 
 
 class TargetMaker:
-    """Makes previews of targets that need no model; keeps each model's tokens. Thread-safe."""
+    """Builds previews of targets that need no model; caches each model's tokens. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._vocabularies: dict[Path, Vocabulary] = {}
 
     def vocabulary(self, folder: Path, vocab_size: int) -> Vocabulary:
-        """The tokens of a prepared model.
+        """Return the tokens of a prepared model.
 
         Raises:
             ModelError: they cannot be read.
@@ -60,15 +58,11 @@ class TargetMaker:
             return self._vocabularies[folder]
 
     def make(self, folder: Path, vocab_size: int, target: spec.TargetSpec) -> TargetPreview:
-        """The preview of one target.
-
-        Args:
-            folder: of the prepared model, holds its `tokenizer.json`.
-            vocab_size: V.
-            target: a family for which `needs_model` is false.
+        """Build the preview of a target of a family for which `needs_model` is false, with the `tokenizer.json` in
+        `folder`.
 
         Raises:
-            DistPromptError: the target cannot be made as asked, or the tokens cannot be read.
+            DistPromptError: invalid target, or the tokens cannot be read.
         """
         from distprompt_tui.targets import build_target
         from distprompt_tui.targets.description import describe
@@ -81,7 +75,6 @@ class TargetMaker:
 
 
 def preview_of(answer: dict[str, Any]) -> TargetPreview:
-    """A preview out of the model server's answer to `target`."""
     return TargetPreview(
         recipe=str(answer["recipe"]),
         entropy=float(answer["entropy"]),
@@ -92,7 +85,7 @@ def preview_of(answer: dict[str, Any]) -> TargetPreview:
 
 
 def target_needs_model(target: spec.TargetSpec) -> bool:
-    """Whether only the model server can make it. Imports numpy: call it in a thread."""
+    """Whether the target needs the model server. Imports numpy: call it in a thread."""
     from distprompt_tui.targets import needs_model
 
     return needs_model(target)

@@ -1,4 +1,4 @@
-"""Starting and stopping a sweep: what the list of sweeps and a sweep's own screen can do to one."""
+"""Starts and stops a sweep, for the list of sweeps and a sweep's screen."""
 
 from __future__ import annotations
 
@@ -20,47 +20,42 @@ if TYPE_CHECKING:
 _STARTABLE = ("not begun", "stopped", "failed")
 _GROUP = "sweep"
 
-FOREIGN = "This sweep is somebody else's: it is looked at, and neither started nor stopped."
+FOREIGN = "This sweep belongs to another user: it cannot be started or stopped."
 
 
 class SweepController:
-    """What a person does to one sweep. Somebody else's sweep is only looked at, as all are in a read-only app.
-
-    Args:
-        screen: shows questions and messages.
-        directory: the sweep's folder.
-    """
+    """Actions on one sweep. Other users' sweeps, and all sweeps in a read-only app, cannot be changed."""
 
     def __init__(self, screen: AppScreen, directory: SweepDirectory) -> None:
         self._screen = screen
         self._directory = directory
 
     def availability(self, state: str) -> dict[str, bool | None]:
-        """Which actions are available in a state of the sweep; see `AppScreen.availability`."""
+        """Return which actions are available in a state of the sweep; see `AppScreen.availability`."""
         if self._screen.context.read_only:
             return {"run": False, "stop": False}
         is_own = is_owned_by_user(self._directory.path)
         return {"run": (is_own and state in _STARTABLE) or None, "stop": (is_own and state == "running") or None}
 
     def start(self, sweep: Sweep | None, state: str, then: Callable[[], object]) -> None:
-        """Start it, or go on with it; `then` is called when it runs."""
+        """Start or resume the sweep; call `then` when it runs."""
         from distprompt_tui.sweeps.process import start_sweep
 
         if (why_not := self._why_not()) is not None:
             self._warn(why_not)
         elif sweep is None or state not in _STARTABLE:
-            self._warn("It is running already." if state == "running" else "There is nothing left to do.")
+            self._warn("The sweep is already running." if state == "running" else "The sweep is already complete.")
         else:
-            self._screen.notify("The sweep is being started…", timeout=3)
-            message = "The sweep runs in a process of its own, and goes on when you leave."
+            self._screen.notify("Starting the sweep…", timeout=3)
+            message = "The sweep runs in a separate process and continues after you quit."
             self._run(partial(start_sweep, sweep, self._directory), message, then)
 
     def stop(self, state: str, then: Callable[[], object]) -> None:
-        """Stop it, after a question; `then` is called when it has ended."""
+        """Stop the sweep after a question; call `then` when it has ended."""
         if (why_not := self._why_not()) is not None:
             self._warn(why_not)
         elif state != "running":
-            self._warn("It is not running.")
+            self._warn("The sweep is not running.")
         else:
             question = stop_sweep_question(sanitize(self._directory.name))
             self._screen.app.push_screen(question, lambda answer: self._stop(answer, then))
@@ -70,13 +65,13 @@ class SweepController:
 
         if answer == "stop":
             self._screen.notify("Stopping…", timeout=3)
-            self._run(partial(stop_sweep, self._directory), "The sweep is stopped; r goes on with it.", then)
+            self._run(partial(stop_sweep, self._directory), "The sweep was stopped. Press r to resume it.", then)
 
     def _why_not(self) -> str | None:
         if not is_owned_by_user(self._directory.path):
             return FOREIGN
         is_busy = any(worker.group == _GROUP and not worker.is_finished for worker in self._screen.workers)
-        return "A sweep is being started or stopped: a moment." if is_busy else None
+        return "A sweep is starting or stopping. Please wait." if is_busy else None
 
     def _run(self, change: Callable[[], object], message: str, then: Callable[[], object]) -> None:
         self._screen.run_worker(self._change(change, message, then), group=_GROUP)

@@ -1,4 +1,4 @@
-"""All sweeps: those that were begun, and those that could be; opened, started, stopped."""
+"""The list of sweeps, started or not."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REFRESH_SECONDS = 3.0
 
 
 class SweepsScreen(AppScreen):
-    """The folders are read in a thread every three seconds, and of each only what is new."""
+    """Folders are read in a thread every three seconds; unchanged sweeps are not read again."""
 
     AUTO_FOCUS = "#table"
     flat_below = 20
@@ -43,7 +43,7 @@ class SweepsScreen(AppScreen):
         yield AboutSweep(None, id="about", classes="panel")
 
     def on_mount(self) -> None:
-        self._show("Looking for sweeps…")
+        self._show("Reading sweeps…")
         self.set_interval(REFRESH_SECONDS, self.tick)
 
     def on_screen_resume(self) -> None:
@@ -54,17 +54,14 @@ class SweepsScreen(AppScreen):
 
     def _show_entries(self, entries: list[SweepEntry]) -> None:
         self._entries = entries
-        self._show("No sweeps: a sweep is a TOML file, and none is there.")
+        self._show("No sweeps found. A sweep is defined by a TOML file.")
 
     def _read(self) -> list[SweepEntry]:
-        """Blocks on files, and on what reading them needs."""
         from distprompt_tui.config.paths import sweeps_dir
         from distprompt_tui.sweeps.index import SweepList
 
         self._sweeps = self._sweeps or SweepList(sweeps_dir())
         return self._sweeps.read()
-
-    # What is shown.
 
     def _show(self, empty: str) -> None:
         if not self.is_composed:
@@ -92,7 +89,7 @@ class SweepsScreen(AppScreen):
 
     def key_words(self) -> Mapping[str, str]:
         is_begun = self._current is not None and self._current.progress.state != "not begun"
-        return {"run": "go on" if is_begun else "start"}
+        return {"run": "resume" if is_begun else "start"}
 
     def on_line_table_cursor_moved(self, event: SweepTable.CursorMoved) -> None:
         self._show_current()
@@ -103,8 +100,6 @@ class SweepsScreen(AppScreen):
 
     def _controller(self, entry: SweepEntry) -> SweepController:
         return SweepController(self, entry.directory)
-
-    # One sweep.
 
     def action_open(self) -> None:
         from distprompt_tui.tui.sweeps.screen import SweepScreen

@@ -1,4 +1,4 @@
-"""Following a sweep: its folder becomes one frozen view, read in a thread at the pace of the interface."""
+"""Follows a sweep: reads its folder, in a thread, into one frozen view."""
 
 from __future__ import annotations
 
@@ -15,19 +15,17 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps.tasks import Task
 
 MOST_SEARCHES = 100_000
-"""Some seconds of reading, and far more than was ever done; a foreign grid can be of billions."""
+"""Takes some seconds to read, and is far above any sweep run so far; a grid may have billions."""
 
 
 @dataclass(frozen=True)
 class SweepView:
-    """A sweep at one moment, as its screen shows it.
+    """A sweep at one time, for its screen. All fields are empty before the first read.
 
     Attributes:
-        progress: None before it was read.
-        report: None before it was read, or where it cannot be.
-        claim: what its findings are on; empty where it is of no finding.
-        seconds_left: by what the tasks that were done took; None where that is not known.
-        problem: why it cannot be read.
+        claim: the hypothesis of its findings; empty without one.
+        seconds_left: estimated from completed tasks; None if unknown.
+        problem: why the sweep cannot be read.
     """
 
     progress: SweepProgress | None = None
@@ -38,12 +36,7 @@ class SweepView:
 
 
 class SweepMonitor:
-    """Reads one sweep's folder. Each `poll` blocks on files, and judges where rows are new: call it in a thread.
-
-    Args:
-        directory: the sweep's folder; it need not be there yet.
-        sweep: what was asked, where that is known.
-    """
+    """Reads a sweep's folder, if it exists. `poll` blocks on files and tests findings; call it in a thread."""
 
     def __init__(self, directory: SweepDirectory, sweep: Sweep | None) -> None:
         from distprompt_tui.sweeps.results_reader import SweepReader
@@ -69,7 +62,7 @@ class SweepMonitor:
 
         sweep = self.sweep = self.sweep or self.directory.read_sweep()
         if (count := sweep.search_count) > MOST_SEARCHES:
-            raise UsageError(f"its grid has {count:,} searches; up to {MOST_SEARCHES:,} are shown")
+            raise UsageError(f"its grid has {count:,} searches; the maximum is {MOST_SEARCHES:,}")
         self._tasks = self._tasks or plan_tasks(sweep)
         pid = runner_pid(self.directory)
         has_new_rows = self._reader.read()
@@ -85,7 +78,6 @@ class SweepMonitor:
         )
 
     def _report_of(self, sweep: Sweep, tasks: list[Task]) -> SweepReport:
-        """What the rows come to, in the order of the grid."""
         from distprompt_tui.reports.sweep_report import make_report
         from distprompt_tui.sweeps.directory import filter_to_grid
 
@@ -94,7 +86,7 @@ class SweepMonitor:
         return make_report(self.directory.name, sweep, rows, reader.failures, reader.costs)
 
     def _seconds_left(self, tasks: list[Task], pid: int) -> float | None:
-        """Of the tasks without all their rows, by as many workers as are seen at work here; None: not known."""
+        """Estimate the time for tasks with missing rows from the number of local workers; None if unknown."""
         from distprompt_tui.sweeps.costs import seconds_left
         from distprompt_tui.sweeps.process import worker_count
 

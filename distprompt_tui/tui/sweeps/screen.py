@@ -1,4 +1,4 @@
-"""One sweep, living or ended: how far it is, its findings, its curves and its points, as they fill."""
+"""The screen of one sweep: progress, findings, curves and points."""
 
 from __future__ import annotations
 
@@ -31,37 +31,37 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps.sweep_spec import Sweep
 
 _WHOLE_FROM_ROWS = 34
-"""From this height on, all is said of the findings at first where it has room, not their effects alone."""
+"""From this height on, findings are shown in full if there is room, not only their effects."""
 
 _FLAT_BELOW_ROWS = 20
-"""Below this height, the points give their room to the picture."""
+"""Below this height, the table of points is hidden."""
 
 _MOST_VERDICT_ROWS, _MOST_POINT_ROWS = 0.2, 0.28
-"""Of the screen: the curves have the rest."""
+"""Maximum fractions of the screen; the curves have the rest."""
 
 _BESIDE_BARS = 0.35
-"""What the findings may have where there are bars, which need less room than curves."""
+"""The findings' maximum fraction beside bars, which need less room than curves."""
 
 _FRAME_LINES = 2
 
 _LEAST_PICTURE_ROWS = 8
-"""With fewer, the picture gives way to findings that the person wants whole."""
+"""With fewer rows, the plot is hidden if the user shows findings in full."""
 
 _LINES_AROUND = 4
-"""Status, settings, keys and the picture's rule, on a low screen."""
+"""Status, settings, keys and the plot's rule, on a low screen."""
 
 _SENTENCES = {
-    "not begun": "Not begun. r starts its {total:,} searches, in a process of its own that goes on when you leave.",
-    "running": "The first searches are at work: a point is drawn as soon as one of its searches has ended.",
-    "stopped": "It was stopped before a search had ended. r goes on with it; w shows what its processes printed.",
-    "failed": "No search has a result: all failed. w shows what the processes printed; r tries again.",
-    "done": "No search has a result: every target was invalid.",
+    "not begun": "Not started. Press r to start its {total:,} searches; they continue after you quit.",
+    "running": "The first searches are running. A point appears when one of its searches has ended.",
+    "stopped": "Stopped before a search ended. r: resume, w: output of the processes.",
+    "failed": "All searches failed. w: output of the processes, r: retry.",
+    "done": "No results: all targets were invalid.",
 }
-"""In the place of a picture, by the sweep's state."""
+"""Message instead of a plot, by the sweep's state."""
 
 
 class SweepScreen(AppScreen):
-    """Reads on at the app's pace; judges in a thread, and only where a row is new."""
+    """Polls at the app's refresh rate; tests findings in a thread, only if there are new rows."""
 
     AUTO_FOCUS = "#rows"
     keys = SWEEP_KEYS
@@ -82,7 +82,7 @@ class SweepScreen(AppScreen):
         yield OneLine([], id="header")
         yield OneLine([], id="settings")
         yield Findings([], id="findings", classes="panel")
-        yield SweepPlot(SweepPicture(sentence="Reading the sweep…"), id="picture", classes="panel")
+        yield SweepPlot(SweepPicture(sentence="Reading sweep…"), id="picture", classes="panel")
         yield PointTable(id="points", classes="panel")
 
     def on_mount(self) -> None:
@@ -100,7 +100,6 @@ class SweepScreen(AppScreen):
 
     @property
     def state(self) -> str:
-        """Of the sweep; empty while it is not known."""
         return self._view.progress.state if self._view.progress else ""
 
     @property
@@ -111,8 +110,6 @@ class SweepScreen(AppScreen):
     def _entropies(self) -> tuple[float, ...]:
         report = self._view.report
         return (report.sweep.entropies if report else None) or ()
-
-    # What is shown.
 
     def _show(self) -> None:
         if not self.is_composed:
@@ -139,7 +136,7 @@ class SweepScreen(AppScreen):
             self._is_whole = has_room if self._whole is None else self._whole
             lines = whole if self._is_whole else finding_lines(own, width, whole=False)
         if self._view.claim and not lines:
-            lines = [[("Not tested: there are no results to test it on yet.", "quiet")]]
+            lines = [[("Not tested: no results yet.", "quiet")]]
         lines += notes(report, width) if report is not None else []
         box.display = bool(lines)
         box.styles.height = len(lines) + self._frame
@@ -165,19 +162,17 @@ class SweepScreen(AppScreen):
         label_border(table, subtitle=subtitle)
 
     def _title(self) -> str:
-        """The setting and what is drawn of it; of a sweep without results, what it is for."""
         if not self._panels:
             return sanitize(self._view.report.sweep.title) if self._view.report else ""
         over = f" over the targets' entropy, {'log' if self._log else 'linear'}" if len(self._entropies) > 1 else ""
         return f"{sanitize(str(self._panels[self._chosen].setting))}  KL(p‖q) in nats{over}"
 
     def _sentence(self) -> tuple[str, str]:
-        """What stands in the place of the picture, and its role."""
         if self._view.problem:
             problem = self._view.problem.replace(f"{self._monitor.directory.path}/", "")
             return f"The sweep cannot be read. {sanitize(problem)}", "error"
         if (progress := self._view.progress) is None:
-            return "Reading the sweep…", "quiet"
+            return "Reading sweep…", "quiet"
         return _SENTENCES[progress.state].format(total=progress.total), "quiet"
 
     def _rows(self, part: float) -> int:
@@ -185,10 +180,7 @@ class SweepScreen(AppScreen):
 
     @property
     def _frame(self) -> int:
-        """Lines that a panel's border takes: on a low screen it is a rule above it."""
         return 1 if self.has_class("-low") else _FRAME_LINES
-
-    # Actions.
 
     def availability(self) -> Mapping[str, bool | None]:
         return {
@@ -203,7 +195,7 @@ class SweepScreen(AppScreen):
         return {
             "scale": "linear" if self._log else "log",
             "findings": "effects" if self._is_whole else "findings",
-            "run": "start" if self.state == "not begun" else "go on",
+            "run": "start" if self.state == "not begun" else "resume",
         }
 
     def action_setting(self, by: int) -> None:
@@ -232,7 +224,5 @@ class SweepScreen(AppScreen):
 
 
 class Findings(LineWidget[list[Line]]):
-    """Lines as they are given."""
-
     def lines(self, width: int, height: int) -> list[Line]:
         return [truncate(line, width) for line in self.data]

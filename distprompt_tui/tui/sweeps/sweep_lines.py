@@ -1,4 +1,4 @@
-"""What is said of a sweep in lines: how far it is, its settings, its findings. Pure functions."""
+"""Lines for a sweep's progress, settings and findings. Pure functions."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 OUTCOME_ROLES = {"supported": "good", "not supported": "error", "inconclusive": "warning", "not tested": "quiet"}
 
 SERIES_ROLES = 6
-"""Colours before they begin anew, as the markers do."""
+"""Number of colours before they repeat; markers repeat likewise."""
 
 _STATES: dict[str, Span] = {
     "running": ("● running", "good"),
     "done": ("■ done", "accent"),
     "stopped": ("■ stopped", "quiet"),
     "failed": ("✕ failed", "error"),
-    "not begun": ("○ not begun", "quiet"),
+    "not begun": ("○ not started", "quiet"),
     "damaged": ("✕ damaged", "error"),
 }
 _METER_CELLS = 12
@@ -40,12 +40,10 @@ _MOST_NOTES = 2
 
 
 def state_span(state: str) -> Span:
-    """A sweep's state, its sign before the word."""
     return _STATES[state]
 
 
 def tally(progress: SweepProgress) -> Line:
-    """Searches of all, and those without a result."""
     parts: list[Line] = [[(f"{progress.done:,}", "strong"), (f" of {progress.total:,} searches", "quiet")]]
     if progress.failed:
         parts.append([(f"✕ {progress.failed:,} failed", "error")])
@@ -55,7 +53,6 @@ def tally(progress: SweepProgress) -> Line:
 
 
 def status_line(name: str, view: SweepView, width: int) -> Line:
-    """Name, state, how far, how long still."""
     left: Line = [("Sweep  ", "heading"), (sanitize(name), "strong")]
     if (progress := view.progress) is None:
         return left
@@ -68,7 +65,9 @@ def status_line(name: str, view: SweepView, width: int) -> Line:
 
 
 def settings_line(panels: Sequence[Panel], findings: Sequence[FindingResult], chosen: int, width: int) -> Line:
-    """All settings, the chosen one set off, each with the signs of its findings; where room is short, one alone."""
+    """Return all settings with symbols of their findings, the selected one highlighted; only that one if space is
+    short.
+    """
     several = len({panel.setting.length for panel in panels}) > 1
     shown = [_setting(panel.setting, findings, several, number == chosen) for number, panel in enumerate(panels)]
     line = joined(shown)
@@ -87,7 +86,7 @@ def _setting(setting: SearchConfig, findings: Sequence[FindingResult], with_leng
 
 
 def finding_lines(findings: Sequence[FindingResult], width: int, *, whole: bool) -> list[Line]:
-    """The word on each series with its effect; `whole`: all that is said of it."""
+    """Return the result and effect for each series; `whole`: with all details."""
     lines: list[Line] = []
     for result in findings:
         word = (f"{wording.SIGNS[result.outcome]} {result.word}", f"strong {OUTCOME_ROLES[result.outcome]}")
@@ -103,7 +102,6 @@ def finding_lines(findings: Sequence[FindingResult], width: int, *, whole: bool)
 
 
 def notes(report: SweepReport, width: int) -> list[Line]:
-    """Why searches have no result: the most frequent reasons, and how many there are beside them."""
     reasons = wording.failure_lines(report)
     texts = reasons[:_MOST_NOTES]
     if len(reasons) > _MOST_NOTES:
@@ -112,6 +110,5 @@ def notes(report: SweepReport, width: int) -> list[Line]:
 
 
 def marked(curves: Sequence[Curve]) -> list[tuple[str, int, Curve]]:
-    """Each curve with the letter and the number of the colour that it has everywhere."""
     numbers = (number % SERIES_ROLES + 1 for number in range(len(curves)))
     return list(zip(cycle(wording.MARKERS), numbers, curves))

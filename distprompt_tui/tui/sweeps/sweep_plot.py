@@ -1,4 +1,4 @@
-"""A setting of a sweep as a picture: curves over the entropies, or bars where there is one entropy only."""
+"""Plot of a sweep's setting: curves over the entropies, or bars for a single entropy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LIMIT_SIGN, FLOOR_SIGN = "·", "▁"
 
 _MARGIN = 0.03
-"""Of the axis, beside the first and the last point."""
+"""Fraction of the axis beside the first and the last point."""
 
 _NAME_CELLS = (8, 26)
 _LEAST_BAR = 10
@@ -32,13 +32,7 @@ _LEAST_BAR = 10
 
 @dataclass(frozen=True)
 class SweepPicture:
-    """A setting's curves; without any, the sentence in their place.
-
-    Attributes:
-        entropies: of the grid: the axis is there before its points are. Of one or none, bars are drawn.
-        sentence: what to do, what is going on, or what is wrong.
-        role: of the sentence.
-    """
+    """Curves of a setting, or a message. `entropies`, from the grid, set the axis; with at most one, bars are drawn."""
 
     curves: Sequence[curves.Curve] = ()
     entropies: Sequence[float] = ()
@@ -48,8 +42,6 @@ class SweepPicture:
 
 
 class SweepPlot(LineWidget[SweepPicture]):
-    """Divergences with their head optima and floors beneath."""
-
     def lines(self, width: int, height: int) -> list[Line]:
         curves = self.data.curves
         if not curves:
@@ -64,7 +56,7 @@ class SweepPlot(LineWidget[SweepPicture]):
 def curve_lines(
     curves: Sequence[curves.Curve], grid: Sequence[float], width: int, height: int, *, log: bool
 ) -> list[Line]:
-    """Mean divergence by the entropy of the targets as made; a letter a series at its points and between them."""
+    """Draw mean divergence over the entropy of the targets as built; letters on points and lines mark the series."""
     drawn: list[Curve] = []
     floors, limits, letters = list[Mark](), list[Mark](), list[Mark]()
     for place, (letter, number, curve) in enumerate(marked(curves)):
@@ -78,12 +70,11 @@ def curve_lines(
     entropies = [*grid, *(point.entropy for curve in curves for point in curve.points)]
     margin = _MARGIN * (max(entropies) - min(entropies))
     across = min(entropies) - margin, max(entropies) + margin
-    zero = [] if log else [Reference("", 0.0, "", " ")]  # the axis begins there
+    zero = [] if log else [Reference("", 0.0, "", " ")]  # start of the axis
     return plot_curves(drawn, zero, [*floors, *limits, *letters], width, height, log=log, across=across)
 
 
 def legend_lines(curves: Sequence[curves.Curve], width: int) -> list[Line]:
-    """Whose a letter is, on as many lines as it takes."""
     parts: list[Line] = [
         [(letter, f"series {number}"), (f" {sanitize(curve.series)}", "")] for letter, number, curve in marked(curves)
     ]
@@ -103,7 +94,7 @@ def legend_lines(curves: Sequence[curves.Curve], width: int) -> list[Line]:
 
 
 def bar_lines(curves: Sequence[curves.Curve], width: int, height: int) -> list[Line]:
-    """Each series at its one entropy: a bar up to the head optimum, and the excess above it."""
+    """Draw each series at its single entropy: a bar up to the head optimum, and the excess."""
     rows = [(letter, number, curve.series, curve.points[0]) for letter, number, curve in marked(curves) if curve.points]
     longest = max(point.kl.value for *_, point in rows)
     least, most = _NAME_CELLS
@@ -138,7 +129,6 @@ def _places(curve: curves.Curve, measure: str) -> list[Place]:
 
 
 def _between(places: Sequence[Place], part: float) -> list[Place]:
-    """A place on each line between two points, so that of lines that lie on one another each can be told."""
     return [
         (x + part * (next_x - x), y + part * (next_y - y))
         for (x, y), (next_x, next_y) in pairwise(places)

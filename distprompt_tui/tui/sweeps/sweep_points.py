@@ -1,4 +1,4 @@
-"""The points of a setting as a table: what each series came to at each entropy."""
+"""Table of a setting's points: each series at each entropy."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps.curves import Curve
 
 WIDE_FROM = 104
-"""From here on the excess has its interval, and each series its name."""
+"""From this width on, the excess has an interval and series have names."""
 
 _GAP = "  "
 _NAME_CELLS = 22
 _ROLES = ("", "quiet", "strong", "", "", "quiet", "quiet")
-"""Of `words.COLUMNS`; the last ones are given up first where room is short."""
+"""Of `words.COLUMNS`; the last columns are dropped first if space is short."""
 
 
 def point_lines(curves: Sequence[Curve], width: int) -> list[Line]:
-    """The columns' names, then a line a point; none without points."""
+    """Return the column names and one line a point; empty without points."""
     is_wide = width >= WIDE_FROM
     rows = [
         (letter, number, curve.series, wording.point_cells(point, narrow=not is_wide))
@@ -56,8 +56,6 @@ def point_lines(curves: Sequence[Curve], width: int) -> list[Line]:
 
 
 class PointRows(ScrollLineWidget):
-    """The rows; they scroll."""
-
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._curves: Sequence[Curve] = ()
@@ -75,15 +73,11 @@ class PointRows(ScrollLineWidget):
 
 
 class PointHeader(LineWidget[Sequence["Curve"]]):
-    """The columns' names, which do not scroll."""
-
     def lines(self, width: int, height: int) -> list[Line]:
         return point_lines(self.data, width)[:1]
 
 
 class PointTable(Vertical):
-    """Header and rows."""
-
     def __init__(self, *, id: str, classes: str) -> None:
         super().__init__(id=id, classes=classes)
         self._header = PointHeader(())
@@ -99,6 +93,5 @@ class PointTable(Vertical):
 
 
 def _columns_in(width: int, cells: Sequence[int]) -> int:
-    """How many columns have room, whole."""
     ends = accumulate(len(_GAP) + room for room in cells)
     return sum(end <= width for end in ends)

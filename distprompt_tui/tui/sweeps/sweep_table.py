@@ -1,4 +1,4 @@
-"""All sweeps as a table, and what the one under the cursor is about."""
+"""The table of all sweeps, and a description of the current one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps.sweep_spec import Sweep
 
 _FROM = {"models": 96, "when": 66}
-"""The least width of the whole row with which a column is shown."""
+"""Minimum row width for each column."""
 
 _CELLS = {"state": 13, "size": 6, "models": 26, "searches": 11, "when": 10}
 _MARK_CELLS, _GAP = 2, 2
@@ -31,12 +31,7 @@ _MARK_CELLS, _GAP = 2, 2
 
 @dataclass(frozen=True)
 class SweepListing:
-    """What the table shows.
-
-    Attributes:
-        now: Unix seconds.
-        empty: the sentence where there are none.
-    """
+    """Data of the table; `now` in Unix seconds."""
 
     entries: Sequence[SweepEntry] = ()
     now: float = 0.0
@@ -44,8 +39,6 @@ class SweepListing:
 
 
 class SweepTable(ListTable["SweepEntry"]):
-    """The rows."""
-
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.data = SweepListing()
@@ -62,16 +55,12 @@ class SweepTable(ListTable["SweepEntry"]):
 
 
 class SweepsHeader(LineWidget[bool]):
-    """The columns' names, which do not scroll; shown where there are rows."""
-
     def lines(self, width: int, height: int) -> list[Line]:
         names = {name: (name, "quiet") for name in ("state", "sweep", "size", "models", "searches", "when")}
         return [_row((" " * _MARK_CELLS, ""), names, width)] if self.data else []
 
 
 class SweepsPanel(Vertical):
-    """Header and rows."""
-
     def __init__(self, *, id: str, classes: str) -> None:
         super().__init__(id=id, classes=classes)
         self._table = SweepTable(id="table")
@@ -90,8 +79,6 @@ class SweepsPanel(Vertical):
 
 
 class AboutSweep(LineWidget["SweepEntry | None"]):
-    """The sweep under the cursor: what it is for, what it asks, where it lies."""
-
     def show(self, data: SweepEntry | None) -> None:
         super().show(data)
         title = sanitize(data.sweep.title or data.sweep.name) if data and data.sweep else "Damaged" if data else ""
@@ -145,7 +132,6 @@ def sweep_line(entry: SweepEntry, width: int, *, here: bool, now: float) -> Line
 
 
 def _row(mark: Span, cells: dict[str, Span], width: int) -> Line:
-    """Cells in columns; `sweep` takes what the others leave."""
     kept = [name for name in cells if width >= _FROM.get(name, 0)]
     rest = width - _MARK_CELLS - sum(_CELLS.get(name, 0) + _GAP for name in kept)
     line: Line = [mark]

@@ -1,4 +1,4 @@
-"""What `distprompt-tui doctor` says, looked at from inside the app."""
+"""The checks of `distprompt-tui doctor` in the app."""
 
 from __future__ import annotations
 
@@ -21,14 +21,12 @@ from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.widgets.app_screen import AppScreen
 from distprompt_tui.tui.widgets.one_line import OneLine
 
-_LOOKING = (
-    "Looking at terminal, devices, disk, models and versions. It takes a few seconds: torch is asked about devices."
-)
+_LOOKING = "Checking terminal, devices, disk, models and versions. This takes a few seconds because it imports torch."
 _MARGIN = 6
 
 
 class DoctorScreen(AppScreen):
-    """Asks a process of its own, again only when the person wants it."""
+    """Runs the checks in a subprocess, again only on request."""
 
     AUTO_FOCUS = "#checks"
     keys = DOCTOR_KEYS
@@ -68,7 +66,7 @@ class DoctorScreen(AppScreen):
             return
         width = max(self.app.size.width - _MARGIN, 20)
         if self._failure:
-            lines = wrapped(f"The doctor could not look: {sanitize(self._failure)}", width, "error")
+            lines = wrapped(f"The checks failed: {sanitize(self._failure)}", width, "error")
         else:
             lines = check_lines(self._checks, width) or wrapped(_LOOKING, width, "quiet")
         self.query_one("#text", Static).update(content(lines))
@@ -83,11 +81,10 @@ class DoctorScreen(AppScreen):
         self.app.copy_to_clipboard(text)
         kept = await in_thread(clipboard.keep, text, self.context.runs_dir)
         where = f" and in {sanitize(str(kept))}" if kept is not None else ""
-        self.notify(f"Sent to the terminal's clipboard (OSC 52){where}.", markup=False)
+        self.notify(f"Copied to the terminal's clipboard (OSC 52){where}.", markup=False)
 
 
 def check_lines(checks: Sequence[Check], width: int) -> list[Line]:
-    """Each check on as many lines as it needs, its advice below it."""
     lines: list[Line] = []
     for check in checks:
         sign = ("! ", "warning") if check.advice else ("  ", "")
@@ -100,7 +97,7 @@ def check_lines(checks: Sequence[Check], width: int) -> list[Line]:
 
 def _headline(checks: Sequence[Check]) -> Line:
     advised = sum(bool(check.advice) for check in checks)
-    words: Line = [("what this terminal and this machine can do", "quiet")]
+    words: Line = [("checks of this terminal and this machine", "quiet")]
     if checks:
-        words = [(f"! {advised} to look at", "warning")] if advised else [("all is well", "good")]
+        words = [(f"! {advised} to look at", "warning")] if advised else [("no problems found", "good")]
     return [("Doctor  ", "heading"), *words]

@@ -1,4 +1,4 @@
-"""The help: every key from the same table as the bindings, and what words and bars mean."""
+"""The help: all keys, from the table of the bindings, and the terms and bars."""
 
 from __future__ import annotations
 
@@ -19,30 +19,28 @@ _WIDTH = 72
 _KEY_CELLS = 10
 
 BARS: list[Line] = [
-    [("  ██████", "agreed"), ("▀▀▀▀", "target"), ("  the target puts more on this token than the prompt achieves", "")],
-    [("  ██████", "agreed"), ("▄▄▄▄", "achieved"), ("  the prompt puts more on this token than the target asks", "")],
-    [("  ██████", "agreed"), ("      both put as much", "")],
-    [("  ▏", "target"), ("           more than nothing, less than a cell", "")],
+    [("  ██████", "agreed"), ("▀▀▀▀", "target"), ("  the target's probability is higher than the achieved one", "")],
+    [("  ██████", "agreed"), ("▄▄▄▄", "achieved"), ("  the achieved probability is higher than the target's", "")],
+    [("  ██████", "agreed"), ("      both probabilities are equal", "")],
+    [("  ▏", "target"), ("           above 0, but less than one cell", "")],
 ]
 
 WORDS = (
-    ("target, p", "the next-token distribution that is asked for"),
-    ("achieved, q", "what the model gives after the prompt"),
-    ("divergence", "KL(p‖q) in nats: what the search makes small; 0 would be a perfect match"),
-    ("uniform", "the baseline: the divergence of the uniform distribution"),
-    ("floor", "a proven bound: no prompt of any kind or length comes below it on this model"),
-    ("head optimum", "the lowest divergence found over all inputs of the output layer; measured, not proven"),
-    ("excess", "divergence minus head optimum: what a better prompt could still gain"),
-    ("gap closed", "the share of the way from the first prompt to the head optimum that is done"),
+    ("target, p", "the requested next-token distribution"),
+    ("achieved, q", "the model's next-token distribution after the prompt"),
+    ("divergence", "KL(p‖q) in nats, which the search minimises; 0 is a perfect match"),
+    ("uniform", "baseline: the divergence of the uniform distribution"),
+    ("floor", "certified lower bound on the divergence of any prompt on this model"),
+    ("head optimum", "lowest divergence found over all inputs of the output layer; not a proven bound"),
+    ("excess", "divergence minus head optimum: possible gain of a better prompt"),
+    ("gap closed", "fraction of the gap from the initial prompt to the head optimum that is closed"),
     ("gap", "achieved minus target, for one token"),
-    ("KL contribution", "a token's part of the divergence, p·log(p/q) − p + q: never negative, and they sum to it"),
-    ("cosine, × norm", "soft prompts: how near a vector is to a token, and its length against the vocabulary's mean"),
+    ("KL contribution", "a token's part of the divergence: p·log(p/q) − p + q ≥ 0; they sum to it"),
+    ("cosine, × norm", "soft prompts: similarity to the token, and norm relative to the vocabulary's mean"),
 )
 
 
 class HelpScreen(ModalScreen[None]):
-    """Scrolls; any of its keys closes it."""
-
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,question_mark,f1,q,enter", "dismiss", "Close", show=False)]
 
     def __init__(self, keys: Sequence[Key]) -> None:
@@ -61,7 +59,7 @@ def help_lines(keys: Sequence[Key], width: int) -> list[Line]:
     for group, members in grouped(keys).items():
         lines += [[], [(group, "heading")]]
         lines += [[(f"  {key.display:<{_KEY_CELLS}}", "key"), (key.help, "")] for key in members]
-    lines += [[], [("One bar, two distributions", "heading")], *BARS, [], [("Words", "heading")]]
+    lines += [[], [("One bar, two distributions", "heading")], *BARS, [], [("Terms", "heading")]]
     for word, meaning in WORDS:
         first, *others = wrapped(meaning, width - 18)
         lines.append([(f"  {word:<16}", "strong"), *first])

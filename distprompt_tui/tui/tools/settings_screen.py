@@ -1,4 +1,4 @@
-"""The settings: each with its values, changed with the arrows, at work at once and kept."""
+"""The settings screen. Changes are applied and saved at once."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from distprompt_tui.tui.widgets.one_line import OneLine
 from distprompt_tui.tui.widgets.pick_list import PickList, Row
 
 SPEEDS = (0.5, 1.0, 2.0, 3.0, 5.0)
-"""What the keys go through; the file takes any number between the ends."""
+"""Values that the keys step through; the file accepts any number between the limits."""
 
 _VALUE_CELLS = 22
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One setting: its field in `Settings`, its words, what it does, and its values; none: the app's themes."""
+    """One setting: its field in `Settings`, label, description and values (empty: the app's themes)."""
 
     field: str
     words: str
@@ -35,36 +35,32 @@ class Choice:
 
 
 CHOICES = (
-    Choice("theme", "Theme", "The app's colours. NO_COLOR and terminals of sixteen colours have one of their own."),
+    Choice("theme", "Theme", "The app's colours. NO_COLOR and 16-colour terminals have their own default."),
     Choice(
         "updates_per_second",
         "Updates a second",
-        "How often a running search is read and drawn. Fewer are kinder to a slow line; the search itself does not "
-        "notice. Holds for the next run that is opened.",
+        "Refresh rate of a running search. Lower rates suit a slow line; the speed of the search does not change. "
+        "Applies to the next run that you open.",
         SPEEDS,
     ),
-    Choice("token_order", "Tokens sorted by", "What a run's screen begins with; o changes it there.", ORDERS),
-    Choice("divergence_scale", "Divergence", "The plot's scale at first; l changes it there.", SCALES),
-    Choice("bar_scale", "Bars", "The scale of the tokens' bars at first; b changes it there.", SCALES),
-    Choice("bell", "Bell", "Rung when a search that is on the screen ends.", SWITCHES),
+    Choice("token_order", "Tokens sorted by", "Initial order on a run's screen; o changes it there.", ORDERS),
+    Choice("divergence_scale", "Divergence", "Initial scale of the plot; l changes it there.", SCALES),
+    Choice("bar_scale", "Bars", "Initial scale of the tokens' bars; b changes it there.", SCALES),
+    Choice("bell", "Bell", "Ring when a search on the screen ends.", SWITCHES),
 )
 
 
 class About(LineWidget[str]):
-    """A few sentences."""
-
     def lines(self, width: int, height: int) -> list[Line]:
         return wrapped(self.data, width, "quiet", max_lines=height)
 
 
 class SettingsScreen(AppScreen):
-    """A list of settings and what the chosen one does."""
-
     AUTO_FOCUS = "#settings"
     keys = SETTINGS_KEYS
 
     def compose_body(self) -> ComposeResult:
-        yield OneLine([("Settings  ", "heading"), ("They hold at once, and the next time too.", "quiet")], id="header")
+        yield OneLine([("Settings  ", "heading"), ("Changes are applied and saved at once.", "quiet")], id="header")
         with Vertical(id="body"):
             yield PickList("", id="settings", classes="panel")
             yield About("", id="about")
@@ -84,12 +80,11 @@ class SettingsScreen(AppScreen):
         self.query_one("#place", OneLine).show(self._place())
 
     def _place(self) -> Line:
-        """Where they are kept, or what is wrong with what is kept there."""
         if self.context.settings_problem:
             return [("! ", "error"), (sanitize(self.context.settings_problem), "error")]
         if self.context.settings_file is None:
             return []
-        return [("Kept in ", "faint"), (sanitize(str(self.context.settings_file)), "quiet")]
+        return [("Saved in ", "faint"), (sanitize(str(self.context.settings_file)), "quiet")]
 
     def _value(self, choice: Choice) -> str | float:
         value: str | float = getattr(self.context.settings, choice.field)
@@ -116,7 +111,6 @@ class SettingsScreen(AppScreen):
 
 
 def setting_row(choice: Choice, value: str | float) -> Row:
-    """A setting and its value; what differs from the default stands out."""
     shown = f"{value:g}" if isinstance(value, float) else value
     role = "quiet" if value == getattr(Settings, choice.field) else "strong"
     text = truncate([(sanitize(shown), role)], _VALUE_CELLS)
@@ -124,6 +118,6 @@ def setting_row(choice: Choice, value: str | float) -> Row:
 
 
 def next_of(values: Sequence[str | float], now: str | float, by: int) -> str | float:
-    """The value before or after one, around the ends; after one that is not among them comes the first."""
+    """Return the previous or next value, cyclically; the first value if `now` is not among them."""
     index = values.index(now) if now in values else -min(by, 0) - 1
     return values[(index + by) % len(values)]

@@ -1,1 +1,1 @@
-"""The parts of the screens: each draws one thing from a frozen value that it is shown."""
+"""Parts that several screens share. Each draws a frozen value."""

@@ -1,4 +1,4 @@
-"""What all full screens share: key bar, available actions, layout breakpoints, the note on a terminal too small."""
+"""Base of the full screens: key bar, available actions, breakpoints, and a message if the terminal is too small."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ MIN_COLUMNS, MIN_ROWS = 60, 16
 
 
 class TooSmall(Widget):
-    """Covers a screen that has no room to be drawn."""
-
     def render(self) -> str:
         size = self.app.size
         return f"This terminal is {size.width} x {size.height}.\ndistprompt needs {MIN_COLUMNS} x {MIN_ROWS}."
@@ -31,9 +29,9 @@ class AppScreen(Screen[None]):
     """A full screen of the app.
 
     Attributes:
-        keys: the screen's own keys; its bindings and its key bar are made from them.
-        app_keys: the app's keys that work on it.
-        flat_below: the height, in rows, below which the screen has the class `-flat`.
+        keys: the screen's keys, for its bindings and its key bar.
+        app_keys: the app's keys that are enabled on it.
+        flat_below: height in rows below which the screen has the class `-flat`.
         poller: reads and shows the screen's data, on screens that `tick`.
     """
 
@@ -63,7 +61,6 @@ class AppScreen(Screen[None]):
         yield TooSmall()
 
     def compose_body(self) -> ComposeResult:
-        """The widgets above the key bar."""
         raise NotImplementedError
 
     def on_mount(self) -> None:
@@ -74,17 +71,16 @@ class AppScreen(Screen[None]):
 
     @property
     def is_composed(self) -> bool:
-        """Whether its widgets are there: on the way out they go, one by one, before the screen does."""
+        """Whether the widgets exist; on exit they are removed before the screen."""
         return self.is_attached and len(self.children) >= self._composed
 
     @property
     def is_foreground(self) -> bool:
-        """Whether it is on top, or under dialogs only. Textual's `is_current` holds for any screen below too."""
+        """Whether it is the top screen apart from dialogs. Textual's `is_current` is also true for lower screens."""
         above = self.app.screen_stack[::-1]
         return self in above and all(isinstance(screen, ModalScreen) for screen in above[: above.index(self)])
 
     def tick(self) -> None:
-        """Poll, if the screen is seen."""
         if self.is_foreground:
             self.run_worker(self.poller.poll())
 
@@ -93,24 +89,20 @@ class AppScreen(Screen[None]):
         return cast("AppContext", self.app)
 
     def show_error(self, error: Exception, *, timeout: float | None = None) -> None:
-        """Notify of an error; `timeout` in seconds."""
         self.notify(sanitize(str(error)), severity="error", timeout=timeout, markup=False)
 
-    # Keys.
-
     def availability(self) -> Mapping[str, bool | None]:
-        """Which actions are available now, by name without arguments; actions that are not in it are.
+        """Return which actions are available, by name without arguments; missing actions are available.
 
-        False: the key does nothing. None: the key is not in the key bar; pressed, it tells why it has no effect.
+        False disables the key. None hides it from the key bar; the action then explains why it has no effect.
         """
         return {}
 
     def key_words(self) -> Mapping[str, str]:
-        """Words of the key bar that depend on the state, by the action's name."""
+        """Return labels of the key bar that depend on the state, by action name."""
         return {}
 
     def show_keys(self) -> None:
-        """Draw the key bar for the present state."""
         hidden = frozenset(action for action, is_available in self.availability().items() if not is_available)
         self.query_one(KeyBar).show(self.key_words(), hidden)
 

@@ -1,4 +1,4 @@
-"""Small questions over a screen: a sentence, a few answers, each with its key."""
+"""Dialogs that ask a question with a few answers, each with a key."""
 
 from __future__ import annotations
 
@@ -20,15 +20,13 @@ _WIDTH = 60
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A choice: the value that the dialog ends with, the key that chooses it, and its words."""
-
     value: str
     key: str
     words: str
 
 
 class Question(ModalScreen[str | None]):
-    """Asks; ends with an answer's value, or None where the person turns away."""
+    """A question. The result is an answer's value, or None if the user cancels."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back", show=False)]
 
@@ -61,10 +59,10 @@ class Question(ModalScreen[str | None]):
 def quit_question() -> Question:
     return Question(
         "Leave",
-        "The search is running in a process of its own.",
+        "The search runs in a separate process.",
         [
-            Answer("detach", "d", "Detach: leave, the search goes on"),
-            Answer("stop", "s", "Stop: end the search, then leave"),
+            Answer("detach", "d", "Detach: quit, the search continues"),
+            Answer("stop", "s", "Stop: stop the search, then quit"),
             Answer("stay", "x", "Stay here"),
         ],
     )
@@ -73,46 +71,44 @@ def quit_question() -> Question:
 def stop_question() -> Question:
     return Question(
         "Stop the search",
-        "It ends after this step. The best prompt so far is kept.",
-        [Answer("stop", "s", "Stop it"), Answer("stay", "x", "Let it go on")],
+        "It stops after this step. The best prompt so far is kept.",
+        [Answer("stop", "s", "Stop"), Answer("stay", "x", "Cancel")],
     )
 
 
 def kill_question() -> Question:
     return Question(
         "Kill the search",
-        "It has been asked to stop and ends after the step that it is in. Killed now, it loses that step and the last "
-        "seconds before it.",
-        [Answer("kill", "k", "Kill it now"), Answer("stay", "x", "Wait for the step")],
+        "The search will stop after the current step. If you kill it now, that step and the last seconds before it are "
+        "lost.",
+        [Answer("kill", "k", "Kill now"), Answer("stay", "x", "Wait for the step")],
     )
 
 
 def stop_sweep_question(name: str) -> Question:
-    """Whether to end the process that carries a sweep out."""
     return Question(
         "Stop the sweep",
-        f"{name}: the searches at work are given up, all that have ended are kept. It can go on from there.",
-        [Answer("stop", "s", "Stop it"), Answer("stay", "x", "Let it go on")],
+        f"{name}: running searches are discarded, finished ones are kept. The sweep can be resumed.",
+        [Answer("stop", "s", "Stop"), Answer("stay", "x", "Cancel")],
     )
 
 
 def delete_question(name: str) -> Question:
     return Question(
         "Delete a run",
-        f"{name}: its events, its best prompt and its checkpoint are deleted for good.",
-        [Answer("delete", "d", "Delete it"), Answer("keep", "x", "Keep it")],
+        f"{name}: this permanently deletes its events, best prompt and checkpoint.",
+        [Answer("delete", "d", "Delete"), Answer("keep", "x", "Keep")],
     )
 
 
 def export_question(method: str) -> Question:
-    """What to write of a run."""
     vectors = [
         Answer("peft", "p", "the vectors as an adapter for peft"),
         Answer("safetensors", "s", "the vectors alone, .safetensors"),
     ]
     return Question(
         "Export",
-        "Into the run's folder; 'distprompt-tui runs export' writes elsewhere.",
+        "Written to the run's folder; for other folders use 'distprompt-tui runs export'.",
         [
             *(vectors if method == "soft" else []),
             Answer("json", "j", "spec, result and prompt, JSON"),
@@ -124,12 +120,12 @@ def export_question(method: str) -> Question:
 def copy_question() -> Question:
     return Question(
         "Copy",
-        "To the clipboard of this terminal (OSC 52), and into last-copy.txt of the run.",
+        "Copies to the terminal's clipboard (OSC 52) and to last-copy.txt in the run.",
         [
             Answer("text", "t", "the prompt as text (soft: its nearest tokens)"),
             Answer("ids", "i", "the prompt as token ids"),
             Answer("result", "j", "the best result as JSON"),
-            Answer("command", "c", "the command that repeats this run without the app"),
+            Answer("command", "c", "the command that repeats this run headless"),
             Answer("attach", "a", "the command that watches this run"),
             Answer("path", "p", "the path of the run"),
         ],

@@ -1,4 +1,4 @@
-"""The bottom line: the keys that do something now, the most needed first where room is short. They can be clicked."""
+"""The bottom line with the available keys, by priority if space is short. Keys can be clicked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GAP = 2
 
 
 class KeyBar(Widget):
-    """Made from the tables in `keys`; words can change with the state of a screen (pause, resume)."""
+    """Labels may depend on the state of a screen (pause, resume)."""
 
     def __init__(self, keys: Sequence[Key]) -> None:
         super().__init__()
@@ -24,7 +24,6 @@ class KeyBar(Widget):
         self._hidden: frozenset[str] = frozenset()
 
     def show(self, words: Mapping[str, str], hidden: frozenset[str]) -> None:
-        """Draw other words, and leave out the keys of the hidden actions; both by the action's name."""
         if (words, hidden) != (self._words, self._hidden):
             self._words, self._hidden = words, hidden
             self.refresh()
@@ -41,7 +40,7 @@ class KeyBar(Widget):
 
 
 def fitting_keys(keys: Sequence[Key], words: Mapping[str, str], width: int) -> list[Key]:
-    """The most needed keys that fit, in the order of the table with the app's own keys last."""
+    """Return the keys with the highest priority that fit, in table order, the app's own keys last."""
     chosen: list[Key] = []
     left = width + _GAP
     for key in sorted(keys, key=lambda key: key.footer_rank or 0):
@@ -53,7 +52,6 @@ def fitting_keys(keys: Sequence[Key], words: Mapping[str, str], width: int) -> l
 
 
 def _namespaced(key: Key) -> str:
-    """The action as a click calls it: on the screen, or on the app for the keys that work anywhere."""
     owner = "app" if key.action in {own.action for own in APP_KEYS} else "screen"
     name, bracket, rest = key.action.partition("(")
     return f"{owner}.{name}{bracket}{rest}" if bracket else f"{owner}.{name}"

@@ -1,4 +1,4 @@
-"""A scrolling table of painted rows, one of them under the cursor: what the tokens and the runs share."""
+"""A scrolling table of styled rows with a cursor; base of the token and run tables."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Entry = TypeVar("Entry")
 
 
 class LineTable(ScrollLineWidget):
-    """Arrows, pages, j, k and the mouse move the cursor; it is always in sight."""
+    """The cursor moves with arrows, page keys, j, k and the mouse, and stays visible."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
@@ -30,7 +30,7 @@ class LineTable(ScrollLineWidget):
     ]
 
     class CursorMoved(Message):
-        """Other rows came into sight, or the cursor moved."""
+        """The cursor moved or the visible rows changed."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -45,11 +45,10 @@ class LineTable(ScrollLineWidget):
         return 1
 
     def is_marked(self, index: int) -> bool:
-        """Whether a line belongs to the row under the cursor."""
         return self.row_count > 0 and index // self.lines_per_row == self.cursor
 
     def visible_rows(self) -> tuple[int, int]:
-        """The first and the last row in sight, counted from 1; (0, 0) without rows."""
+        """Return the first and the last visible row, counted from 1; (0, 0) without rows."""
         if not self.row_count:
             return 0, 0
         first = self.scroll_offset.y // self.lines_per_row
@@ -60,18 +59,16 @@ class LineTable(ScrollLineWidget):
         self.go_to(self.cursor + by)
 
     def action_page(self, by: int) -> None:
-        """Go a screenful on."""
         self.go_to(self.cursor + by * max(self.scrollable_content_region.height // self.lines_per_row - 1, 1))
 
     def action_top(self) -> None:
-        """Go to the first row, and stay there whatever that is."""
+        """Move to the first row, and stay at the top when rows change."""
         self.go_to(0)
 
     def action_bottom(self) -> None:
         self.go_to(self.row_count - 1)
 
     def on_click(self, event: events.Click) -> None:
-        """Put the cursor where the mouse was pressed."""
         self.go_to((event.y + self.scroll_offset.y) // self.lines_per_row)
 
     def on_resize(self, event: events.Resize) -> None:
@@ -83,7 +80,7 @@ class LineTable(ScrollLineWidget):
             self.post_message(self.CursorMoved())
 
     def go_to(self, row: int) -> None:
-        """Put the cursor on a row, or on the nearest one that there is."""
+        """Move the cursor to a row, clamped to the last one."""
         self.cursor = min(max(row, 0), max(self.row_count - 1, 0))
         self.reveal()
         self.redraw()
@@ -99,7 +96,7 @@ class LineTable(ScrollLineWidget):
 
 
 class ListTable(LineTable, Generic[Entry]):
-    """A table of a sequence. The cursor stays on its entry when the sequence changes; at the top, it stays there."""
+    """A table of a sequence. When the sequence changes, the cursor stays on its entry, or at the top."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -112,11 +109,10 @@ class ListTable(LineTable, Generic[Entry]):
 
     @property
     def current(self) -> Entry | None:
-        """The entry under the cursor."""
         return self.entries[self.cursor] if self.cursor < len(self.entries) else None
 
     def show_entries(self, entries: Sequence[Entry], empty: str) -> None:
-        """Draw other entries; `empty` is the sentence where there are none."""
+        """Show other entries, or the sentence `empty` if there are none."""
         current = self.current
         self.entries, self._empty = entries, empty
         if self.cursor > 0:
@@ -127,11 +123,11 @@ class ListTable(LineTable, Generic[Entry]):
         self.redraw_all()
 
     def key_of(self, entry: Entry) -> object:
-        """What tells an entry from the others."""
+        """Return the identity of an entry."""
         raise NotImplementedError
 
     def entry_line(self, entry: Entry, width: int, *, here: bool) -> Line:
-        """The line of an entry; `here`: the cursor is on it."""
+        """Return the line of an entry; `here`: the cursor is on it."""
         raise NotImplementedError
 
     def line(self, index: int, width: int) -> Line:

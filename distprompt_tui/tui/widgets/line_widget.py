@@ -1,4 +1,4 @@
-"""Bases of the widgets that draw lines of spans: a fixed one and a scrolling one. Only lines that changed are sent."""
+"""Base widgets that draw lines of spans, fixed or scrolling. Only changed lines are sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Data = TypeVar("Data")
 
 
 def label_border(widget: Widget, *, title: Line | None = None, subtitle: Line | None = None) -> None:
-    """Write on a widget's border. Setting a title repaints the whole widget, so an unchanged one is left alone."""
+    """Set a widget's border titles. Setting a title repaints the widget, so unchanged ones are skipped."""
     for name, line in (("border_title", title), ("border_subtitle", subtitle)):
         text = content([line]) if line is not None else None
         if text is not None and getattr(widget, name) != text.markup:
@@ -28,7 +28,7 @@ def label_border(widget: Widget, *, title: Line | None = None, subtitle: Line | 
 
 
 def is_in_sight(widget: Widget) -> bool:
-    """Whether a widget is shown, and all that it lies in: what is hidden is not drawn, and costs nothing."""
+    """Whether a widget and its ancestors are shown. Hidden widgets are not drawn."""
     return all(node.display for node in widget.ancestors_with_self if isinstance(node, Widget))
 
 
@@ -46,9 +46,9 @@ class LineWidget(Widget, Generic[Data]):
             self.redraw()
 
     def redraw(self) -> None:
-        """Draw the lines that are not what they were."""
+        """Draw the lines that have changed."""
         if not is_in_sight(self):
-            self.refresh()  # all of it, when it is shown again
+            self.refresh()  # draws everything when the widget is shown again
             return
         width, height = self.content_size
         lines = self.lines(width, height)[:height] if width > 0 and height > 0 else []
@@ -60,7 +60,7 @@ class LineWidget(Widget, Generic[Data]):
             self.refresh(*(Region(0, row, width, 1) for row in changed))
 
     def lines(self, width: int, height: int) -> list[Line]:
-        """The lines to draw on `width` cells; those beyond `height` are not drawn."""
+        """Return lines of `width` cells; those beyond `height` are not drawn."""
         raise NotImplementedError
 
     def render(self) -> Content:
@@ -70,8 +70,6 @@ class LineWidget(Widget, Generic[Data]):
 
 
 class ScrollLineWidget(ScrollView, can_focus=True):
-    """A scrolling widget that draws the lines in sight, one at a time."""
-
     DEFAULT_CSS = "ScrollLineWidget { scrollbar-size-vertical: 1; overflow-x: hidden; }"
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
@@ -80,15 +78,14 @@ class ScrollLineWidget(ScrollView, can_focus=True):
         self._drawn: dict[int, tuple[Line, bool]] = {}
 
     def line(self, index: int, width: int) -> Line:
-        """The content's line at `index`, 0 the first."""
+        """Return the line at `index`, from 0."""
         raise NotImplementedError
 
     def is_marked(self, index: int) -> bool:
-        """Whether a line is under the cursor."""
         return False
 
     def set_line_count(self, count: int) -> None:
-        """Say how many lines the content has now, and draw the ones in sight that are not what they were."""
+        """Set the number of lines, and draw the visible lines that have changed."""
         size = Size(self.scrollable_content_region.width, count)
         if size != self.virtual_size:
             self.virtual_size = size
@@ -97,7 +94,7 @@ class ScrollLineWidget(ScrollView, can_focus=True):
         self.redraw()
 
     def redraw(self) -> None:
-        """Draw the lines in sight that are not what they were."""
+        """Draw the visible lines that have changed."""
         if not is_in_sight(self):
             self.refresh()
             return

@@ -1,4 +1,4 @@
-"""The worker's own output, as it grows."""
+"""The output of a worker, updated as it grows."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ _MAX_LINES = 400
 
 
 class LogScreen(ModalScreen[None]):
-    """Warnings of the run on top, then the last lines of `worker.log`."""
-
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,w,q,enter", "dismiss", "Close", show=False)]
 
     def __init__(self, path: Path, warnings: tuple[str, ...]) -> None:
@@ -34,7 +32,7 @@ class LogScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog") as box:
-            box.border_title = content([[("The worker's output  ", ""), (sanitize(str(self._path)), "quiet")]])
+            box.border_title = content([[("Worker output  ", ""), (sanitize(str(self._path)), "quiet")]])
             box.border_subtitle = "esc closes"
             yield Static(id="text", markup=False)
 
@@ -51,6 +49,6 @@ class LogScreen(ModalScreen[None]):
         lines += [[(sanitize(line), "")] for line in text[-_MAX_LINES:]]
         box = self.query_one(VerticalScroll)
         follows = box.is_vertical_scroll_end
-        self.query_one("#text", Static).update(content(lines or [[("The worker has written nothing.", "quiet")]]))
+        self.query_one("#text", Static).update(content(lines or [[("No output yet.", "quiet")]]))
         if follows:
             box.scroll_end(animate=False)

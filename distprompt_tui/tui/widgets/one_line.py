@@ -8,7 +8,5 @@ from distprompt_tui.tui.widgets.line_widget import LineWidget
 
 
 class OneLine(LineWidget[Line]):
-    """A line of text."""
-
     def lines(self, width: int, height: int) -> list[Line]:
         return [truncate(self.data, width)]

@@ -1,4 +1,4 @@
-"""A list of rows of fixed columns, chosen with the arrows or the mouse."""
+"""A list of rows with fixed columns."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from distprompt_tui.tui.drawing.styled_text import content, fit_parts, justify, 
 
 @dataclass(frozen=True)
 class Row:
-    """One line: `value` names what it stands for; None makes it a heading that cannot be chosen.
+    """One line. `value` identifies it; None makes it a heading, which cannot be selected.
 
-    The columns at the right are the same in all rows, the most needed first where room is short.
+    All rows have the same columns at the right, most important first for when space is short.
     """
 
     value: str | None
@@ -30,8 +30,6 @@ class Row:
 
 
 class PickList(OptionList):
-    """A list of rows; keeps its choice when the rows change."""
-
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down", "Down", show=False),
         Binding("k", "cursor_up", "Up", show=False),
@@ -39,7 +37,7 @@ class PickList(OptionList):
     ]
 
     class Picked(Message):
-        """Enter was pressed on a row; a click only moves the cursor."""
+        """Enter was pressed on a row. A click only moves the cursor."""
 
         def __init__(self, pick_list: PickList, value: str) -> None:
             super().__init__()
@@ -59,7 +57,6 @@ class PickList(OptionList):
         return option.id if option else None
 
     def show(self, rows: Sequence[Row], empty: str = "") -> None:
-        """Show other rows; `empty` is the sentence for when there are none."""
         self._rows, self._empty = rows, empty or self._empty
         self._draw()
 

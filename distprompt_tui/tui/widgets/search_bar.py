@@ -1,4 +1,4 @@
-"""The field at the foot of a table: what is typed there is all that the table shows."""
+"""The field below a table that filters its rows."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from distprompt_tui.tui.widgets.visible_input import Field
 
 
 class SearchBar(Horizontal):
-    """Hidden until it is opened. Enter goes back to the table, closing shows all rows again."""
+    """Hidden until opened. Enter returns to the table; closing shows all rows again."""
 
     class Changed(Message):
-        """Other rows are asked for."""
-
         def __init__(self, find: str) -> None:
             super().__init__()
             self.find = find
@@ -36,7 +34,7 @@ class SearchBar(Horizontal):
         self._field.focus()
 
     def close(self) -> bool:
-        """Show all rows again. Returns whether the field was open."""
+        """Show all rows again. Return whether the field was open."""
         if not self.display:
             return False
         self.display = False

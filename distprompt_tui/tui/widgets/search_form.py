@@ -1,4 +1,4 @@
-"""How to search: method, length, steps and seed, in one line of fields."""
+"""The search form: method, length, steps and seed in one line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from distprompt_tui.tui.widgets.visible_input import Field
 
 LENGTHS = (1, 2, 3, 5, 8, 10, 15, 20, 30, 50, 100)
 STEPS = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
-"""What the keys go through; the fields take any number."""
+"""Values that the keys step through; the fields accept any number."""
 
 
 _METHOD_CELLS = max(map(len, METHODS))
@@ -29,7 +29,7 @@ _METHOD_CELLS = max(map(len, METHODS))
 
 @dataclass(frozen=True)
 class SearchChoice:
-    """The fields' values; a field that is empty is None."""
+    """Values of the fields; None for an empty field."""
 
     method: Method = "soft"
     length: int | None = 10
@@ -38,7 +38,7 @@ class SearchChoice:
 
 
 class MethodField(Widget, can_focus=True):
-    """One of all methods: →, space or a click goes to the next one, ← to the one before."""
+    """A method field: →, space or a click selects the next method, ← the previous one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("right,space,l", "change(1)", "The next", show=False),
@@ -46,7 +46,7 @@ class MethodField(Widget, can_focus=True):
     ]
 
     class Changed(Message):
-        """Another method was chosen."""
+        """The method changed."""
 
     def __init__(self) -> None:
         super().__init__(id="method")
@@ -69,12 +69,10 @@ class MethodField(Widget, can_focus=True):
 
 
 class SearchForm(Horizontal):
-    """Posts `Changed` when a value does."""
-
     BORDER_TITLE = "Search"
 
     class Changed(Message):
-        """A field has another value."""
+        """A value changed."""
 
     def __init__(self, *, id: str, classes: str) -> None:
         super().__init__(id=id, classes=classes)
@@ -103,14 +101,13 @@ class SearchForm(Horizontal):
         self._method.action_change(1)
 
     def change(self, name: str, by: int) -> None:
-        """Go to the next usual value of a number."""
         usual = LENGTHS if name == "length" else STEPS
         field = self._inputs[name]
         now = int(field.value) if field.value.isdecimal() else usual[0]
         field.value = str(next_value(usual, now, by))
 
     def say(self, text: str) -> None:
-        """A few words on the border: how long it takes, or what is wrong."""
+        """Show the estimated time or an error on the border."""
         label_border(self, subtitle=[(text, "border")])
 
     def on_method_field_changed(self, event: MethodField.Changed) -> None:
@@ -126,7 +123,7 @@ _NUMBERS = ("length", "steps", "seed")
 
 
 def next_value(usual: tuple[int, ...], now: int, by: int) -> int:
-    """The next larger or smaller of the usual values; the ends stay."""
+    """Return the next larger or smaller of the usual values, clamped at the ends."""
     if by > 0:
         return next((value for value in usual if value > now), max(now, usual[-1]))
     return next((value for value in reversed(usual) if value < now), min(now, usual[0]))

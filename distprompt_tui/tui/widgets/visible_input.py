@@ -1,4 +1,4 @@
-"""A field for tokens and texts: what is invisible is drawn as a sign of the same width, the value stays as it is."""
+"""Text fields that draw invisible characters as symbols of the same width. The value does not change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _UNPRINTABLE = "▯"
 
 
 class _Signs(Highlighter):
-    """Textual draws what this returns in the place of the value, so each character keeps its position."""
+    """Textual draws the returned text instead of the value; each character keeps its position."""
 
     def __init__(self, field: Widget, *, all_spaces: bool) -> None:
         self._field = field
@@ -30,11 +30,11 @@ class _Signs(Highlighter):
         return Text(shown, no_wrap=True, overflow="ignore", end="")
 
     def highlight(self, text: Text) -> None:
-        """Not used: `__call__` does it all."""
+        """Unused: `__call__` replaces it."""
 
 
 class Field(Input):
-    """One line of plain text. Of what is pasted it takes the first line, and says where there was more."""
+    """One line of plain text. Pasting inserts only the first line, with a warning."""
 
     def __init__(self, *args: Any, **how: Any) -> None:
         super().__init__(*args, **how)
@@ -50,7 +50,6 @@ class Field(Input):
         self._paste(self.app.clipboard)
 
     def pasted(self, text: str) -> str:
-        """What is taken of a pasted text."""
         return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
     def _paste(self, text: str) -> None:
@@ -58,13 +57,13 @@ class Field(Input):
         before, expected = self.value, self.value[:start] + wanted + self.value[end:]
         self.replace(wanted, start, end)
         if self.value == before != expected:
-            self.notify("The pasted text does not fit into this field: nothing was taken.", severity="warning")
+            self.notify("The pasted text does not fit this field; nothing was inserted.", severity="warning")
         elif wanted != text and (left := len(text.split()) - len(wanted.split())) > 0:
-            self.notify(f"Only the first line was taken; {left} words were left out.", severity="warning")
+            self.notify(f"Only the first line was inserted; {left} words were omitted.", severity="warning")
 
 
 class VisibleInput(Field):
-    """A field for tokens and texts. It takes all of what is pasted, line breaks included."""
+    """A field for tokens and texts. Pasting inserts all lines."""
 
     def __init__(
         self, value: str = "", *, all_spaces: bool = True, placeholder: str = "", id: str | None = None
@@ -73,18 +72,11 @@ class VisibleInput(Field):
         super().__init__(value, placeholder=placeholder, highlighter=signs, id=id, compact=True)
 
     def pasted(self, text: str) -> str:
-        """All of it; terminals send a carriage return for a line break."""
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def show_whitespace(text: str, *, space: str, all_spaces: bool) -> str:
-    """A text, a sign for each invisible character.
-
-    Args:
-        text: any string.
-        space: the sign of a space.
-        all_spaces: False leaves the spaces between words as they are, and marks those at the ends.
-    """
+    """Replace each invisible character by a symbol. Without `all_spaces`, replace spaces only at the ends."""
     start, end = len(text) - len(text.lstrip(" ")), len(text.rstrip(" "))
     return "".join(
         space

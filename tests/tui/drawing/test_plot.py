@@ -43,9 +43,9 @@ def test_no_number_and_no_size_raises(
 
 
 @pytest.mark.parametrize("values", [[], [math.nan], [math.inf, None]])
-def test_nothing_to_draw_is_a_sentence(values: list[float | None]) -> None:
+def test_nothing_to_draw_shows_a_message(values: list[float | None]) -> None:
     lines = plot_lines(list(enumerate(values)), [], [], 70, 10, log=True)
-    assert any("Nothing to draw yet" in plain_text(line) for line in lines)
+    assert any("No step has been recorded yet" in plain_text(line) for line in lines)
 
 
 @pytest.mark.parametrize("log", [True, False])

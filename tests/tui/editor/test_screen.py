@@ -68,7 +68,7 @@ async def editor(app: DistPromptApp, preset: str = "", size: tuple[int, int] = (
             app.screen.choose("presets", preset)  # type: ignore[attr-defined]
             await pilot.pause()
         await pilot.press("e" if preset else "n")
-        await until(pilot, lambda: isinstance(app.screen, EditorScreen) and "are being read" not in screen_text(app))
+        await until(pilot, lambda: isinstance(app.screen, EditorScreen) and "reading the model" not in screen_text(app))
         yield pilot
 
 
@@ -91,16 +91,14 @@ async def shown(pilot: Pilot[Any], text: str) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_a_newcomer_writes_a_target_and_starts(
-    started: list[RunSpec], app_on: Make, size: tuple[int, int]
-) -> None:
+async def test_new_target_is_entered_and_started(started: list[RunSpec], app_on: Make, size: tuple[int, int]) -> None:
     app = app_on()
     async with editor(app, size=size) as pilot:
         await write(pilot, " yes", "<tab>", "0.5", "<enter>", " no", "<tab>", "0.3")
         text = screen_text(app)
         assert "·yes" in text
         assert "0.2000 of 1" in text
-        await shown(pilot, "A search can be started on it")
+        await shown(pilot, "Valid target")
         await shown(pilot, "0.250")
         assert "entropy" in screen_text(app)
         await write(pilot, "<ctrl+g>")
@@ -113,7 +111,7 @@ async def test_a_newcomer_writes_a_target_and_starts(
         assert draft(app).rows == (Row(" yes", "0.5"), Row(" no", "0.3"))
 
 
-async def test_several_tokens_are_shown_and_enter_takes_the_first(started: list[RunSpec], app_on: Make) -> None:
+async def test_enter_replaces_several_tokens_by_the_first(started: list[RunSpec], app_on: Make) -> None:
     app = app_on()
     async with editor(app) as pilot:
         await write(pilot, " banana yes")
@@ -130,16 +128,16 @@ async def test_several_tokens_are_shown_and_enter_takes_the_first(started: list[
 @pytest.mark.parametrize(
     ("parts", "sentence"),
     [
-        ((" yes", "<tab>", "-1"), "Row 1: the mass -1 is negative"),
-        ((" yes", "<tab>", "nan"), "Row 1: nan is not a mass"),
-        ((" yes", "<tab>", "0.9", "<enter>", " no", "<tab>", "0.2"), "The masses sum to 1.1, more than 1"),
-        ((" yes", "<tab>", "0.1", "<enter>", " yes", "<tab>", "0.2"), "which row 1 has already"),
+        ((" yes", "<tab>", "-1"), "Row 1: the probability -1 is negative"),
+        ((" yes", "<tab>", "nan"), "Row 1: nan is not a probability"),
+        ((" yes", "<tab>", "0.9", "<enter>", " no", "<tab>", "0.2"), "The probabilities sum to 1.1, more than 1"),
+        ((" yes", "<tab>", "0.1", "<enter>", " yes", "<tab>", "0.2"), "already in row 1"),
         (("id:9999", "<tab>", "0.2"), "Row 1: token id 9999 is outside this vocabulary"),
-        ((" yes",), "Row 1 has no mass yet"),
-        ((), "Write a token and its mass"),
+        ((" yes",), "Row 1 has no probability yet"),
+        ((), "Enter a token and its probability"),
     ],
 )
-async def test_mistakes_are_told_and_nothing_starts(
+async def test_errors_are_shown_and_nothing_starts(
     started: list[RunSpec], app_on: Make, parts: tuple[str, ...], sentence: str
 ) -> None:
     app = app_on()
@@ -152,14 +150,14 @@ async def test_mistakes_are_told_and_nothing_starts(
         assert isinstance(app.screen, EditorScreen)
 
 
-async def test_rows_are_rescaled_left_and_dropped(started: list[RunSpec], app_on: Make) -> None:
+async def test_rows_are_rescaled_and_deleted(started: list[RunSpec], app_on: Make) -> None:
     app = app_on()
     async with editor(app) as pilot:
         await write(pilot, " yes", "<tab>", "3", "<enter>", " no", "<tab>", "1")
         await shown(pilot, "3.0000 too much")
         await write(pilot, "<ctrl+n>")
         assert draft(app).rows == (Row(" yes", "0.75"), Row(" no", "0.25"))
-        await shown(pilot, "nothing left")
+        await shown(pilot, "no rest")
         await write(pilot, "<up>", "<ctrl+l>")
         assert draft(app).rows == (Row(" no", "0.25"),)
         await write(pilot, "<ctrl+r>")
@@ -169,7 +167,7 @@ async def test_rows_are_rescaled_left_and_dropped(started: list[RunSpec], app_on
         assert started[0].target == Explicit(probabilities={" no": 0.25}, rest="model", text="Once")
 
 
-async def test_a_written_preset_opens_with_its_rows(started: list[RunSpec], app_on: Make) -> None:
+async def test_explicit_preset_opens_with_its_rows(started: list[RunSpec], app_on: Make) -> None:
     app = app_on()
     async with editor(app, "coin") as pilot:
         await until(pilot, lambda: draft(app).rows == (Row(" yes", "0.5"), Row(" no", "0.5")))
@@ -191,14 +189,14 @@ async def test_other_presets_open_with_their_largest_tokens(
     app = app_on()
     async with editor(app, preset) as pilot:
         await until(pilot, lambda: len(draft(app).rows) == count)
-        await shown(pilot, "A search can be started")
+        await shown(pilot, "Valid target")
         assert draft(app).rest == "uniform"
         assert draft(app).text == ("Once" if preset == "echo" else "")
         await write(pilot, "<escape>")
         await until(pilot, lambda: isinstance(app.screen, StartScreen))
 
 
-async def test_a_text_is_drawn_and_becomes_rows(started: list[RunSpec], app_on: Make) -> None:
+async def test_text_is_previewed_and_converted_to_rows(started: list[RunSpec], app_on: Make) -> None:
     app = app_on()
     async with editor(app) as pilot:
         await write(pilot, "<ctrl+t>", "My food is ")
@@ -215,7 +213,7 @@ async def test_a_text_is_drawn_and_becomes_rows(started: list[RunSpec], app_on: 
         assert started[0].target == Lm(text="My food is ", entropy=2.5)
 
 
-async def test_saving_under_a_name(started: list[RunSpec], app_on: Make, tmp_path: Path) -> None:
+async def test_saving_as_a_preset(started: list[RunSpec], app_on: Make, tmp_path: Path) -> None:
     app = app_on()
     async with editor(app) as pilot:
         await write(pilot, " yes", "<tab>", "0.5", "<ctrl+s>")
@@ -223,7 +221,7 @@ async def test_saving_under_a_name(started: list[RunSpec], app_on: Make, tmp_pat
         await write(pilot, "no/name", "<enter>")
         await shown(pilot, "'no/name' cannot be a preset's name")
         await write(pilot, "<end>", "<ctrl+u>", "die", "<enter>")
-        await shown(pilot, "die comes with the program")
+        await shown(pilot, "die is a shipped preset")
         await write(pilot, "<x>")
         await until(pilot, lambda: isinstance(app.screen, NameDialog))
         await write(pilot, "<end>", "<ctrl+u>", "mine", "<enter>")
@@ -235,7 +233,7 @@ async def test_saving_under_a_name(started: list[RunSpec], app_on: Make, tmp_pat
         await write(pilot, "<ctrl+s>")
         await until(pilot, lambda: isinstance(app.screen, NameDialog))
         await write(pilot, "mine", "<enter>")
-        await shown(pilot, "There is a preset mine already")
+        await shown(pilot, "The preset mine already exists")
         await write(pilot, "<r>")
         await until(pilot, lambda: isinstance(app.screen, EditorScreen))
         await write(pilot, "<escape>")
@@ -244,7 +242,7 @@ async def test_saving_under_a_name(started: list[RunSpec], app_on: Make, tmp_pat
 
 
 @pytest.mark.parametrize("key", ["<escape>", "<ctrl+q>"])
-async def test_unsaved_changes_are_asked_about(started: list[RunSpec], app_on: Make, key: str) -> None:
+async def test_unsaved_changes_are_confirmed(started: list[RunSpec], app_on: Make, key: str) -> None:
     app = app_on()
     async with editor(app) as pilot:
         await write(pilot, " yes", key)
@@ -273,12 +271,12 @@ async def test_every_key_is_in_the_help_and_the_palette(started: list[RunSpec], 
             if key.action and key.action != "as_rows":
                 assert key.help in names
         await write(pilot, "<f1>")
-        await shown(pilot, "Rescale the masses")
+        await shown(pilot, "Rescale the probabilities")
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("ascii_only", [False, True])
-async def test_no_string_breaks_the_screen(
+async def test_any_string_can_be_entered(
     started: list[RunSpec], app_on: Make, size: tuple[int, int], ascii_only: bool
 ) -> None:
     app = app_on(ascii_only=ascii_only)
@@ -293,16 +291,14 @@ async def test_no_string_breaks_the_screen(
             assert all(char.isprintable() or char == "\n" for char in text)
 
 
-async def test_nothing_blinks(started: list[RunSpec], app_on: Make) -> None:
+async def test_cursor_does_not_blink(started: list[RunSpec], app_on: Make) -> None:
     app = app_on()
     async with editor(app) as pilot:
         await write(pilot, " yes", "<tab>", "0.5", "<enter>")
         assert all(not field.cursor_blink for field in app.screen.query(Input))
 
 
-async def test_a_floor_of_nothing_is_a_floor(
-    started: list[RunSpec], app_on: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_zero_floor_is_shown(started: list[RunSpec], app_on: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     async def ask(self: FakeModelClient, question: str, **fields: Any) -> AsyncIterator[dict[str, Any]]:
         yield {"floor": 0.0, "head_optimum": None, "why_no_floor": None}
         yield {"done": True}
@@ -318,7 +314,7 @@ async def test_a_floor_of_nothing_is_a_floor(
 
 
 @given(st.text(max_size=20), st.booleans())
-def test_signs_keep_every_position(text: str, all_spaces: bool) -> None:
+def test_symbols_keep_positions(text: str, all_spaces: bool) -> None:
     shown = show_whitespace(text, space="·", all_spaces=all_spaces)
     assert len(shown) == len(text)
     assert all(char.isprintable() for char in shown)
@@ -347,7 +343,7 @@ def test_the_rest_fits(total: float, width: int) -> None:
     assert width < 40 or ("too much" in plain_text(lines[0])) == (total > 1 + 1e-9)
 
 
-def test_a_note_is_the_sentence_where_it_fits() -> None:
+def test_note_is_the_full_sentence_if_it_fits() -> None:
     report = RowValidation("2 tokens", "it is two tokens", is_wrong=True)
     assert plain_text(note_line(report, 40)) == "✕ it is two tokens"
     assert plain_text(note_line(report, 12)) == "✕ 2 tokens"

@@ -47,13 +47,13 @@ def rows(*pairs: tuple[str, str]) -> Draft:
 
 
 @given(anything)
-def test_a_field_gives_back_what_was_written(text: str) -> None:
+def test_field_round_trip(text: str) -> None:
     written = escape_field(text)
     assert unescape(written) == text
     assert not {"\n", "\t"} & set(written)
 
 
-def test_every_token_can_be_written_and_read(vocabulary: Vocabulary) -> None:
+def test_token_round_trip(vocabulary: Vocabulary) -> None:
     for token_id in range(vocabulary.size):
         written = write_token(token_id, vocabulary)
         assert vocabulary.id_of(unescape(written)) == token_id
@@ -61,7 +61,7 @@ def test_every_token_can_be_written_and_read(vocabulary: Vocabulary) -> None:
 
 
 @given(st.floats(0, 1e9))
-def test_masses_are_read_as_written(mass: float) -> None:
+def test_probability_round_trip(mass: float) -> None:
     assert read_mass(f" {mass!r} ") == mass
 
 
@@ -69,13 +69,13 @@ def test_masses_are_read_as_written(mass: float) -> None:
     ("written", "expected"),
     [
         ("half", "'half' is not a number"),
-        ("0,5", "'0,5' is not a number: write a mass like 0.25"),
-        ("nan", "nan is not a mass: write a number from 0 to 1"),
-        ("-inf", "-inf is not a mass"),
-        ("-0.1", "the mass -0.1 is negative"),
+        ("0,5", "'0,5' is not a number; enter a probability such as 0.25"),
+        ("nan", "nan is not a probability; enter a number from 0 to 1"),
+        ("-inf", "-inf is not a probability"),
+        ("-0.1", "the probability -0.1 is negative"),
     ],
 )
-def test_what_is_no_mass_is_told(written: str, expected: str) -> None:
+def test_invalid_probabilities_raise(written: str, expected: str) -> None:
     with pytest.raises(TargetError, match=expected):
         read_mass(written)
 
@@ -93,7 +93,7 @@ def test_rows_become_a_target(vocabulary: Vocabulary) -> None:
     assert made.probabilities[vocabulary.id_of(" no")] == 0.3
 
 
-def test_the_rest_follows_a_text_only_where_it_is_asked_to(vocabulary: Vocabulary) -> None:
+def test_rest_uses_the_text_only_if_selected(vocabulary: Vocabulary) -> None:
     by_hand = Draft(rows=(Row(" yes", "0.5"),), text="Well\\n")
     assert check(by_hand, vocabulary).target == Explicit(probabilities={" yes": 0.5})
     model = Draft(rows=by_hand.rows, rest="model", text="Well\\n")
@@ -112,10 +112,10 @@ def test_several_tokens_offer_the_first(vocabulary: Vocabulary) -> None:
 
 
 def test_a_number_that_is_several_tokens_may_be_an_id(vocabulary: Vocabulary) -> None:
-    assert "id:5231 means the token of that number" in check(rows(("5231", "1")), vocabulary).problem
+    assert "id:5231 is the token with that id" in check(rows(("5231", "1")), vocabulary).problem
 
 
-def test_a_word_without_its_space_is_told_apart(vocabulary: Vocabulary) -> None:
+def test_word_without_space_is_noted(vocabulary: Vocabulary) -> None:
     with_space = vocabulary.id_of(" yes")
     report = check(rows(("yes", "1"), (" yes", "0")), vocabulary)
     assert not report.problem
@@ -126,17 +126,17 @@ def test_a_word_without_its_space_is_told_apart(vocabulary: Vocabulary) -> None:
 @pytest.mark.parametrize(
     ("pairs", "expected"),
     [
-        ([(" yes", "-1")], "row 1: the mass -1 is negative"),
-        ([(" yes", "0.5"), (" no", "nan")], "row 2: nan is not a mass"),
-        ([(" yes", "0.7"), (" no", "0.7")], "the masses sum to 1.4, more than 1"),
-        ([(" yes", "7")], "the masses sum to 7, more than 1"),
-        ([(" yes", "1e308"), (" no", "1e308")], "the masses sum to inf, more than 1"),
-        ([("", "0.5")], "row 1: there is a mass but no token"),
+        ([(" yes", "-1")], "row 1: the probability -1 is negative"),
+        ([(" yes", "0.5"), (" no", "nan")], "row 2: nan is not a probability"),
+        ([(" yes", "0.7"), (" no", "0.7")], "the probabilities sum to 1.4, more than 1"),
+        ([(" yes", "7")], "the probabilities sum to 7, more than 1"),
+        ([(" yes", "1e308"), (" no", "1e308")], "the probabilities sum to inf, more than 1"),
+        ([("", "0.5")], "row 1: a probability without a token"),
         ([("id:99999", "0.5")], "row 1: token id 99999 is outside this vocabulary"),
         ([(f"id:{'9' * 5000}", "0.5")], "row 1: "),
     ],
 )
-def test_mistakes_are_told_and_no_target_is_made(
+def test_invalid_rows_give_a_problem_and_no_target(
     vocabulary: Vocabulary, pairs: list[tuple[str, str]], expected: str
 ) -> None:
     report = check(rows(*pairs), vocabulary)
@@ -145,23 +145,23 @@ def test_mistakes_are_told_and_no_target_is_made(
     assert report.target is None
 
 
-def test_a_token_and_its_id_are_the_same(vocabulary: Vocabulary) -> None:
+def test_duplicate_by_id_is_an_error(vocabulary: Vocabulary) -> None:
     token_id = vocabulary.id_of(" yes")
     report = check(rows((" yes", "0.5"), (f"id:{token_id}", "0.1")), vocabulary)
-    assert report.problem == f"row 2: this is token {token_id}, which row 1 has already: name it once"
+    assert report.problem == f"row 2: this is token {token_id}, which is already in row 1"
     assert report.target is None
 
 
-def test_a_row_that_has_no_mass_yet_is_left_out(vocabulary: Vocabulary) -> None:
+def test_row_without_probability_is_omitted(vocabulary: Vocabulary) -> None:
     report = check(rows((" yes", "0.5"), (" no", "")), vocabulary)
     assert report.target == Explicit(probabilities={" yes": 0.5})
-    assert report.problem == "row 2 has no mass yet"
+    assert report.problem == "row 2 has no probability yet"
     assert not report.is_wrong
-    assert check(rows(("", "")), vocabulary).problem.startswith("write a token")
+    assert check(rows(("", "")), vocabulary).problem.startswith("enter a token")
 
 
 @given(st.lists(st.tuples(st.one_of(anything, st.sampled_from(HOSTILE)), anything), max_size=4))
-def test_no_text_breaks_it(vocabulary: Vocabulary, pairs: list[tuple[str, str]]) -> None:
+def test_check_accepts_any_text(vocabulary: Vocabulary, pairs: list[tuple[str, str]]) -> None:
     report = check(rows(*pairs), vocabulary)
     assert len(report.rows) == len(pairs)
     if report.target is not None:
@@ -174,7 +174,7 @@ def test_no_text_breaks_it(vocabulary: Vocabulary, pairs: list[tuple[str, str]])
 
 
 @given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=MAX_ROWS))
-def test_rescaled_masses_leave_nothing_to_spread(vocabulary: Vocabulary, masses: list[float]) -> None:
+def test_rescaled_probabilities_leave_no_rest(vocabulary: Vocabulary, masses: list[float]) -> None:
     written = rescaled([Row(f"id:{number}", f"{mass!r}") for number, mass in enumerate(masses)])
     report = check(Draft(rows=written), vocabulary)
     assert report.problem == ""
@@ -185,7 +185,7 @@ def test_rescaled_masses_leave_nothing_to_spread(vocabulary: Vocabulary, masses:
         assert made.probabilities[number] == pytest.approx(mass / math.fsum(masses), rel=1e-8)
 
 
-def test_rescaling_leaves_unfinished_rows_alone() -> None:
+def test_rescaling_keeps_incomplete_rows() -> None:
     assert rescaled([Row(" yes", "1"), Row(" no"), Row("", "3")]) == (
         Row(" yes", "0.25"),
         Row(" no"),
@@ -194,7 +194,7 @@ def test_rescaling_leaves_unfinished_rows_alone() -> None:
 
 
 @pytest.mark.parametrize("masses", [[], ["0"], ["", ""], ["1", "x"], ["-1"], ["1e308", "1e308"]])
-def test_what_cannot_be_rescaled_is_told(masses: list[str]) -> None:
+def test_invalid_rescaling_raises(masses: list[str]) -> None:
     with pytest.raises(TargetError):
         rescaled([Row(" yes", mass) for mass in masses])
 
@@ -202,7 +202,7 @@ def test_what_cannot_be_rescaled_is_told(masses: list[str]) -> None:
 # Starting points.
 
 
-def test_a_written_target_opens_as_it_is(vocabulary: Vocabulary) -> None:
+def test_explicit_target_round_trip(vocabulary: Vocabulary) -> None:
     target = Explicit(probabilities={" yes": 1 / 6, "\n": 0.5}, rest="model", text="a\\b\n")
     draft = draft_of(target)
     assert draft.rows == (Row(" yes", "0.16666666666666666"), Row("\\n", "0.5"))
@@ -231,10 +231,10 @@ def test_rows_of_a_target_never_sum_to_more(vocabulary: Vocabulary, weights: lis
 # A text.
 
 
-def test_a_text_becomes_the_models_own(vocabulary: Vocabulary) -> None:
+def test_text_becomes_an_lm_target(vocabulary: Vocabulary) -> None:
     draft = Draft(rows=(Row("nonsense row", "-1"),), by_text=True, text="Once \\n", entropy=" 2.5 ")
     assert check(draft, vocabulary).target == Lm(text="Once \n", entropy=2.5)
-    assert check(Draft(by_text=True), vocabulary).problem.startswith("write a text")
+    assert check(Draft(by_text=True), vocabulary).problem.startswith("enter a text")
     for entropy in ("-1", "nan", "much", "inf"):
         wrong = check(Draft(by_text=True, text="a", entropy=entropy), vocabulary)
         assert wrong.is_wrong
@@ -244,6 +244,6 @@ def test_a_text_becomes_the_models_own(vocabulary: Vocabulary) -> None:
 def test_summaries() -> None:
     assert (
         summary_of(Explicit(probabilities={" a": 1.0}))
-        == "Masses of one token written by hand, the rest spread evenly."
+        == "Explicit probabilities of one token; the rest is spread evenly."
     )
-    assert summary_of(Lm(text="Hi", entropy=3)).endswith("after “Hi”, brought to 3 nats.")
+    assert summary_of(Lm(text="Hi", entropy=3)).endswith("after “Hi”, rescaled to 3 nats.")

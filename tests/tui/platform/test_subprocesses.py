@@ -61,14 +61,14 @@ async def test_questions_are_answered_by_one_process(program: Path) -> None:
     await client.close()
 
 
-async def test_two_questions_at_once_take_turns(program: Path) -> None:
+async def test_simultaneous_questions_are_serialised(program: Path) -> None:
     client = ModelClient("tiny", lambda text: None)
     both = await asyncio.gather(*(answers(client.ask("distribution", text=text)) for text in "ab"))
     assert both == [[1, 2], [1, 2]]
     await client.close()
 
 
-async def test_an_error_is_an_answer(program: Path) -> None:
+async def test_error_answer_raises(program: Path) -> None:
     client = ModelClient("tiny", lambda text: None)
     with pytest.raises(DistPromptError, match="no such token"):
         await answers(client.ask("distribution", text="error"))
@@ -76,7 +76,7 @@ async def test_an_error_is_an_answer(program: Path) -> None:
     await client.close()
 
 
-async def test_a_process_that_dies_says_why_and_is_started_again(program: Path) -> None:
+async def test_crashed_server_reports_the_error_and_restarts(program: Path) -> None:
     client = ModelClient("tiny", lambda text: None)
     with pytest.raises(DistPromptError, match="it broke"):
         await answers(client.ask("distribution", text="die"))
@@ -84,7 +84,7 @@ async def test_a_process_that_dies_says_why_and_is_started_again(program: Path) 
     await client.close()
 
 
-async def test_a_long_answer_that_nobody_waits_for_is_given_up(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_long_cancelled_answer_is_dropped(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subprocesses, "_PATIENCE_SECONDS", 0.1)
     client = ModelClient("tiny", lambda text: None)
     async for _ in client.ask("distribution", text="slow"):

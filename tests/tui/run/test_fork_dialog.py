@@ -31,7 +31,7 @@ def with_one(spec: RunSpec, **changes: str) -> RunSpec:
     return forked(spec, settings(spec) | changes)
 
 
-def test_one_setting_is_another() -> None:
+def test_one_setting_is_changed() -> None:
     assert with_one(SOFT, length="9").search == Soft(length=9, lr=0.3)
     assert with_one(SOFT, lr="2").search == Soft(length=7, lr=2.0)
     assert with_one(SOFT, init="random").search == Soft(length=7, lr=0.3, init="random")
@@ -44,7 +44,7 @@ def test_one_setting_is_another() -> None:
 @pytest.mark.parametrize(
     ("spec", "changes", "words"),
     [
-        (SOFT, {}, "nothing is changed"),
+        (SOFT, {}, "change one value first"),
         (SOFT, {"seed": "1", "length": "3"}, "length and seed are changed"),
         (SOFT, {"length": "0"}, "search.length: it should be greater"),
         (SOFT, {"length": "many"}, "search.length: it should be a valid integer"),
@@ -56,7 +56,7 @@ def test_one_setting_is_another() -> None:
         (HARD, {"seed": "-1"}, "seed: it should be greater"),
     ],
 )
-def test_what_does_not_fit_is_told(spec: RunSpec, changes: dict[str, str], words: str) -> None:
+def test_invalid_changes_raise(spec: RunSpec, changes: dict[str, str], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         with_one(spec, **changes)
 
@@ -81,7 +81,7 @@ async def test_forking_starts_the_new_search_and_shows_it(
         assert [spec.search for spec in small_world] == [Hard(length=12)]
 
 
-async def test_turning_away_starts_nothing(tmp_path: Path, app_on: Make, small_world: list[RunSpec]) -> None:
+async def test_cancelling_starts_nothing(tmp_path: Path, app_on: Make, small_world: list[RunSpec]) -> None:
     app = app_on(attach=recorded(tmp_path / "runs"))
     async with app.run_test(size=(100, 30)) as pilot:
         await until(pilot, lambda: complete(app))
@@ -93,7 +93,7 @@ async def test_turning_away_starts_nothing(tmp_path: Path, app_on: Make, small_w
 
 
 @pytest.mark.parametrize("key", ["space", "s", "n"])
-async def test_a_read_only_app_refuses_in_one_line(tmp_path: Path, app_on: Make, key: str) -> None:
+async def test_read_only_app_shows_one_message(tmp_path: Path, app_on: Make, key: str) -> None:
     recorder = Recorder(tmp_path / "runs")
     recorder.start()
     app = app_on(attach=recorder.run, read_only=True)

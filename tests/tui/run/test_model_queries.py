@@ -64,7 +64,7 @@ def complete(app: DistPromptApp) -> bool:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_a_text_takes_the_prompts_place(tmp_path: Path, app_on: Make, size: tuple[int, int]) -> None:
+async def test_text_replaces_the_prompt(tmp_path: Path, app_on: Make, size: tuple[int, int]) -> None:
     run = recorded(tmp_path / "runs")
     app = app_on(attach=run)
     async with app.run_test(size=size) as pilot:
@@ -86,7 +86,7 @@ async def test_a_text_takes_the_prompts_place(tmp_path: Path, app_on: Make, size
         assert isinstance(app.screen, RunScreen)
 
 
-async def test_a_text_that_has_no_answer_is_told(tmp_path: Path, app_on: Make) -> None:
+async def test_failed_query_is_reported(tmp_path: Path, app_on: Make) -> None:
     app = app_on(attach=recorded(tmp_path / "runs"))
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: complete(app))
@@ -96,7 +96,7 @@ async def test_a_text_that_has_no_answer_is_told(tmp_path: Path, app_on: Make) -
         await until(pilot, lambda: "budget spent" in screen_text(app) and "✕" not in screen_text(app))
 
 
-async def test_waiting_for_the_model_can_be_given_up(tmp_path: Path, app_on: Make) -> None:
+async def test_query_can_be_cancelled(tmp_path: Path, app_on: Make) -> None:
     Answers.let.clear()
     app = app_on(attach=recorded(tmp_path / "runs"))
     async with app.run_test(size=(120, 40)) as pilot:
@@ -127,7 +127,7 @@ async def test_positions_are_explained(tmp_path: Path, app_on: Make, method: str
         await until(pilot, lambda: "−1.00" not in screen_text(app))
 
 
-async def test_a_living_prompt_is_held_while_it_is_explained(tmp_path: Path, app_on: Make) -> None:
+async def test_live_prompt_is_frozen_during_attribution(tmp_path: Path, app_on: Make) -> None:
     recorder = searching(tmp_path / "runs", "hard", steps=4)
     async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
         await until(pilot, lambda: complete(app))
@@ -142,7 +142,7 @@ async def test_a_living_prompt_is_held_while_it_is_explained(tmp_path: Path, app
         assert "+3.50" not in screen_text(app)
 
 
-async def test_a_moment_of_the_past_and_a_text_can_be_explained(tmp_path: Path, app_on: Make) -> None:
+async def test_attribution_of_history_and_text(tmp_path: Path, app_on: Make) -> None:
     app = app_on(attach=recorded(tmp_path / "runs", "hard"))
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: complete(app))
@@ -159,7 +159,7 @@ async def test_a_moment_of_the_past_and_a_text_can_be_explained(tmp_path: Path, 
         assert Answers.questions[2]["ids"] == [5, 6]
 
 
-async def test_nothing_is_asked_before_the_first_snapshot(tmp_path: Path, app_on: Make) -> None:
+async def test_no_query_before_the_first_snapshot(tmp_path: Path, app_on: Make) -> None:
     recorder = Recorder(tmp_path / "runs")
     recorder.start()
     app = app_on(attach=recorder.run)
@@ -167,5 +167,5 @@ async def test_nothing_is_asked_before_the_first_snapshot(tmp_path: Path, app_on
         async with app.run_test(size=(100, 30), notifications=True) as pilot:
             await until(pilot, lambda: "running" in screen_text(app))
             await pilot.press("a", "t")
-            await until(pilot, lambda: "That comes with the first" in screen_text(app))
+            await until(pilot, lambda: "before the first snapshot" in screen_text(app))
             assert Answers.questions == []

@@ -56,12 +56,12 @@ def test_the_split_adds_up_in_words() -> None:
     [
         (ExcessData(), "after the first step"),
         (ExcessData(best_kl=0.5), "being computed"),
-        (ExcessData(best_kl=0.5, bounds_expected=False), "No bounds were found"),
+        (ExcessData(best_kl=0.5, bounds_expected=False), "No bounds available"),
         (ExcessData(best_kl=0.5, bounds=Bounds(why_no_floor="soft-capping")), "No floor: soft-capping"),
         (ExcessData(best_kl=0.5, bounds=Bounds(floor=0.1)), "head optimum: not yet"),
     ],
 )
-def test_what_is_not_known_is_said(data: ExcessData, words: str) -> None:
+def test_unknown_values_have_messages(data: ExcessData, words: str) -> None:
     assert words in text(excess_lines(data, 80))
 
 
@@ -69,7 +69,7 @@ def hard(changed: list[int]) -> PromptData:
     return PromptData("hard", tuple(PromptToken(i, f" t{i}", changed=step) for i, step in enumerate(changed)))
 
 
-def test_the_change_that_was_last_stands_out() -> None:
+def test_last_change_is_highlighted() -> None:
     data = hard([0, 7, 3])
     assert prompt_title(data) == "Prompt  3 tokens, position 2 changed at step 7"
     lines, _ = prompt_lines(data, 60, flowing=False)
@@ -95,7 +95,7 @@ def test_prompts_fit_and_show_every_position(texts: list[str], width: int, flowi
     assert text(lines).count(".41") == len(texts)
 
 
-def test_the_key_bar_keeps_what_is_needed_most() -> None:
+def test_key_bar_keeps_keys_by_priority() -> None:
     table = (*keymap.LIVE_KEYS, *keymap.APP_KEYS)
     shown = [key for key in table if key.footer_rank is not None]
     narrow = fitting_keys(shown, {}, 30)
@@ -157,12 +157,12 @@ def test_a_preview_shows_numbers_and_tokens(height: int) -> None:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (PreviewData(going_on="The target is being made…"), "being made"),
+        (PreviewData(going_on="Building the target…"), "Building the target"),
         (PreviewData(going_on="no such token", failed=True), "no such token"),
         (PreviewData(target=TARGET), "not yet"),
         (PreviewData(target=TARGET, bounds_going_on="loading smollm2"), "loading smollm2"),
         (PreviewData(target=TARGET, bounds=FoundBounds(why_no_floor="soft-capping", done=True)), "none: soft-capping"),
     ],
 )
-def test_a_preview_says_what_is_missing(data: PreviewData, words: str) -> None:
+def test_preview_shows_what_is_missing(data: PreviewData, words: str) -> None:
     assert words in text(preview_lines(data, 70, 20))

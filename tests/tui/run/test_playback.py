@@ -42,7 +42,7 @@ def pinned(app: DistPromptApp) -> list[int]:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_history_goes_through_all_that_was_recorded(tmp_path: Path, app_on: Make, size: tuple[int, int]) -> None:
+async def test_history_browses_all_snapshots(tmp_path: Path, app_on: Make, size: tuple[int, int]) -> None:
     app = app_on(attach=recorded(tmp_path / "runs", "hard", steps=40))
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: complete(app))
@@ -68,7 +68,7 @@ async def test_history_goes_through_all_that_was_recorded(tmp_path: Path, app_on
         assert "budget spent" in screen_text(app)
 
 
-async def test_a_living_run_goes_on_behind_its_history(tmp_path: Path, app_on: Make) -> None:
+async def test_live_run_continues_during_history(tmp_path: Path, app_on: Make) -> None:
     recorder = searching(tmp_path / "runs", steps=5)
     async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
         await until(pilot, lambda: complete(app))
@@ -83,7 +83,7 @@ async def test_a_living_run_goes_on_behind_its_history(tmp_path: Path, app_on: M
         await until(pilot, lambda: complete(app) and "history   esc" not in screen_text(app))
 
 
-async def test_there_is_no_history_before_the_first_snapshot(tmp_path: Path, app_on: Make) -> None:
+async def test_no_history_before_the_first_snapshot(tmp_path: Path, app_on: Make) -> None:
     recorder = Recorder(tmp_path / "runs")
     recorder.start()
     app = app_on(attach=recorder.run)
@@ -91,7 +91,7 @@ async def test_there_is_no_history_before_the_first_snapshot(tmp_path: Path, app
         async with app.run_test(size=(100, 30), notifications=True) as pilot:
             await until(pilot, lambda: "running" in screen_text(app))
             await pilot.press("h")
-            await until(pilot, lambda: "That comes with the first" in screen_text(app))
+            await until(pilot, lambda: "before the first snapshot" in screen_text(app))
             assert "step" not in screen_text(app).split("\n")[1]
 
 
@@ -147,15 +147,15 @@ async def test_history_keys_do_nothing_outside_it(tmp_path: Path, app_on: Make) 
         assert bars(app).current_token == bars(app).table.ids[-1]
 
 
-async def test_a_held_view_says_how_far_the_run_went_on(tmp_path: Path, app_on: Make) -> None:
+async def test_frozen_view_shows_the_steps_since(tmp_path: Path, app_on: Make) -> None:
     recorder = searching(tmp_path / "runs", steps=4)
     async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
         await until(pilot, lambda: complete(app))
         await pilot.press("f")
-        await until(pilot, lambda: "view paused, +0 steps" in screen_text(app))
+        await until(pilot, lambda: "view frozen, +0 steps" in screen_text(app))
         before = bars(app).table.row(0).achieved
         recorder.steps(12)
-        await until(pilot, lambda: "view paused, +12 steps" in screen_text(app))
+        await until(pilot, lambda: "view frozen, +12 steps" in screen_text(app))
         await pilot.press("o")  # sorting does not let the newer distribution in
         await until(pilot, lambda: bars(app).table.order == "contribution")
         row = bars(app).table.index_of(0)
@@ -163,7 +163,7 @@ async def test_a_held_view_says_how_far_the_run_went_on(tmp_path: Path, app_on: 
         assert bars(app).table.row(row).achieved == before
         await pilot.press("f")
         await until(pilot, lambda: bars(app).table.row(bars(app).table.index_of(0) or 0).achieved > before)
-        assert "view paused" not in screen_text(app)
+        assert "view frozen" not in screen_text(app)
 
 
 async def test_the_plot_shows_other_divergences(tmp_path: Path, app_on: Make) -> None:
@@ -223,7 +223,7 @@ async def test_pinned_tokens_stay_on_top(tmp_path: Path, app_on: Make) -> None:
         assert len(bars(app).table) == SIZE
 
 
-async def test_leaving_goes_one_thing_at_a_time(tmp_path: Path, app_on: Make, small_world: object) -> None:
+async def test_escape_closes_one_thing_at_a_time(tmp_path: Path, app_on: Make, small_world: object) -> None:
     app = app_on(attach=recorded(tmp_path / "runs"))
     async with app.run_test(size=(100, 30)) as pilot:
         await until(pilot, lambda: complete(app))

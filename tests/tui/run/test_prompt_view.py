@@ -43,7 +43,7 @@ async def chosen(app: DistPromptApp, pilot: Any, position: int) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_a_position_shows_what_was_tried_and_takes_another_token(
+async def test_position_shows_candidates_and_accepts_a_token(
     tmp_path: Path, app_on: Make, size: tuple[int, int]
 ) -> None:
     recorder = searching(tmp_path / "runs", "hard")
@@ -51,7 +51,7 @@ async def test_a_position_shows_what_was_tried_and_takes_another_token(
         await chosen(app, pilot, 3)
         if size == (120, 40):
             await until(pilot, lambda: "position 4 changed at step 2" in screen_text(app))
-            await until(pilot, lambda: "4 changed at step 2, KL −0.25  enter more   x lock" in screen_text(app))
+            await until(pilot, lambda: "4 changed at step 2, KL −0.25  enter inspect   x lock" in screen_text(app))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, PositionDialog))
         await until(pilot, lambda: "·word20" in screen_text(app))
@@ -61,7 +61,7 @@ async def test_a_position_shows_what_was_tried_and_takes_another_token(
         assert " 1.502    −0.50" in text.replace("│", "")
         assert "≈2.252    +0.25" in text.replace("│", "")
         await pilot.press(*"word3")
-        await until(pilot, lambda: all(part in screen_text(app) for part in ("·word30", "Tokens that begin so")))
+        await until(pilot, lambda: all(part in screen_text(app) for part in ("·word30", "Tokens with this prefix")))
         await pilot.press("down", "down", "enter")
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
         await until(pilot, lambda: "changing…" in screen_text(app))
@@ -88,18 +88,18 @@ async def test_a_tried_token_is_taken_with_enter(tmp_path: Path, app_on: Make) -
         await until(pilot, lambda: asked(recorder.run)[1:] == [{"command": "edit", "position": 3, "token": 63}])
 
 
-async def test_locks_are_asked_for_and_seen(tmp_path: Path, app_on: Make) -> None:
+async def test_locks_are_requested_and_shown(tmp_path: Path, app_on: Make) -> None:
     recorder = searching(tmp_path / "runs", "hard", steps=1)
     async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
         await chosen(app, pilot, 5)
-        await until(pilot, lambda: " 6*" in screen_text(app) and "x free" in screen_text(app))
+        await until(pilot, lambda: " 6*" in screen_text(app) and "x unlock" in screen_text(app))
         await pilot.press("x", "left", "x")
         await until(pilot, lambda: len(asked(recorder.run)) == 2)
         expected = [{"command": "unlock", "position": 5}, {"command": "lock", "position": 4}]
         assert asked(recorder.run) == expected
 
 
-async def test_a_read_only_app_looks_and_asks_for_nothing(tmp_path: Path, app_on: Make) -> None:
+async def test_read_only_app_sends_no_edits(tmp_path: Path, app_on: Make) -> None:
     recorder = searching(tmp_path / "runs", "hard", steps=1)
     app = app_on(attach=recorder.run, read_only=True)
     with recorder.living_worker():
@@ -113,7 +113,7 @@ async def test_a_read_only_app_looks_and_asks_for_nothing(tmp_path: Path, app_on
             assert asked(recorder.run) == []
 
 
-async def test_the_past_of_the_prompt_is_looked_into_and_not_changed(tmp_path: Path, app_on: Make) -> None:
+async def test_history_positions_cannot_be_edited(tmp_path: Path, app_on: Make) -> None:
     run = recorded(tmp_path / "runs", "hard", steps=9)
     app = app_on(attach=run)
     async with app.run_test(size=(120, 40)) as pilot:
@@ -135,11 +135,11 @@ async def test_vectors_have_no_cursor(tmp_path: Path, app_on: Make) -> None:
         await chosen(app, pilot, 3)
         await pilot.press("enter", "x", "down")
         assert isinstance(app.screen, RunScreen)
-        assert "enter more" not in screen_text(app)
+        assert "enter inspect" not in screen_text(app)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_tokens_take_the_colour_of_their_surprise(tmp_path: Path, app_on: Make, size: tuple[int, int]) -> None:
+async def test_tokens_are_coloured_by_surprisal(tmp_path: Path, app_on: Make, size: tuple[int, int]) -> None:
     app = app_on(attach=recorded(tmp_path / "runs", "hard"))
     async with app.run_test(size=size) as pilot:
         await chosen(app, pilot, 2)
@@ -154,7 +154,7 @@ async def test_tokens_take_the_colour_of_their_surprise(tmp_path: Path, app_on: 
         await until(pilot, lambda: screen_text(app) == before)
 
 
-async def test_vectors_have_no_surprise(tmp_path: Path, app_on: Make) -> None:
+async def test_vectors_have_no_surprisal(tmp_path: Path, app_on: Make) -> None:
     app = app_on(attach=recorded(tmp_path / "runs"))
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await chosen(app, pilot, 0)
@@ -180,7 +180,7 @@ async def test_the_panel_in_focus_is_seen_without_colour(
         await until(pilot, lambda: f"{rule}Tokens" in screen_text(app))
 
 
-def test_a_surprise_is_a_sign_a_colour_and_a_number() -> None:
+def test_surprisal_has_symbol_colour_and_number() -> None:
     values = (None, 0.5, 3.0, 8.0, 11.0)
     prompt = tuple(PromptToken(i, f" t{i}", surprisal=value) for i, value in enumerate(values))
     data = PromptData("hard", prompt, vocab_size=49_152, surprising=True)
@@ -204,13 +204,13 @@ def tokens(*improvement: float | None) -> tuple[PromptToken, ...]:
     )
 
 
-def test_gains_stand_beside_the_tokens() -> None:
+def test_improvements_are_beside_the_tokens() -> None:
     data = PromptData("hard", tokens(None, 0.5, -1.25), chosen=2)
     lines, places = prompt_lines(data, 30, flowing=False)
     assert places == [0, 1, 2]
     assert [plain_text(line).split()[-1] for line in lines] == ["·t0", "−0.50", "+1.25"]
     assert prompt_title(data) == "Prompt  3 tokens, 2 positions changed at step 7"
-    assert plain_text(prompt_note(data)) == "3 changed at step 7, KL +1.25  enter more   x lock   "
+    assert plain_text(prompt_note(data)) == "3 changed at step 7, KL +1.25  enter inspect   x lock   "
     flow, places = prompt_lines(data, 14, flowing=True)
     assert [plain_text(line) for line in flow] == ["1 ·t0  ›2 ·t1 ", "›3[·t2]"]
     assert places == [0, 0, 1]

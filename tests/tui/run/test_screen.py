@@ -46,7 +46,7 @@ async def test_a_run_is_shown_at_every_size(tmp_path: Path, app_on: Make, method
         assert "budget spent" in text
         assert "head optimum 0.190" in text
         assert "·banana" in text
-        assert "Tokens  by the larger mass" in text
+        assert "Tokens  by the larger probability" in text
         assert "█" in text
 
 
@@ -81,10 +81,10 @@ async def test_a_terminal_that_is_too_small_says_so(tmp_path: Path, app_on: Make
         assert "distprompt needs 60 x 16" in screen_text(app)
 
 
-async def test_a_growing_run_is_followed(tmp_path: Path, app_on: Make) -> None:
+async def test_growing_run_is_followed(tmp_path: Path, app_on: Make) -> None:
     recorder = Recorder(tmp_path / "runs")
     async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
-        await until(pilot, lambda: "The worker is starting" in screen_text(app))
+        await until(pilot, lambda: "Starting the worker" in screen_text(app))
         recorder.start()
         await until(pilot, lambda: "running" in screen_text(app))
         recorder.steps(3)
@@ -98,7 +98,7 @@ async def test_a_growing_run_is_followed(tmp_path: Path, app_on: Make) -> None:
         assert "y copy the prompt" in screen_text(app)
 
 
-async def test_a_crash_is_told_with_the_workers_last_words(tmp_path: Path, app_on: Make) -> None:
+async def test_crash_is_shown_with_the_last_output(tmp_path: Path, app_on: Make) -> None:
     recorder = Recorder(tmp_path / "runs")
     recorder.start()
     recorder.run.log.write_text("Traceback\nMemoryError: [/] out of memory\n")
@@ -107,7 +107,7 @@ async def test_a_crash_is_told_with_the_workers_last_words(tmp_path: Path, app_o
         await until(pilot, lambda: "crashed" in screen_text(app))
         assert "MemoryError: [/] out of memory" in screen_text(app)
         await pilot.press("w")
-        await until(pilot, lambda: "The worker's output" in screen_text(app))
+        await until(pilot, lambda: "Worker output" in screen_text(app))
         await pilot.press("escape")
         assert isinstance(app.screen, RunScreen)
 
@@ -209,10 +209,10 @@ async def test_a_slow_stop_offers_to_kill(tmp_path: Path, app_on: Make, monkeypa
     async with watched(recorder, app_on, size=(120, 40), notifications=True) as (app, pilot):
         await until(pilot, lambda: "running" in screen_text(app))
         await pilot.press("s", "s")
-        await until(pilot, lambda: "s kill it now" in screen_text(app))
+        await until(pilot, lambda: "s kill now" in screen_text(app))
         assert "stopping…" in screen_text(app)
         await pilot.press("s")
-        await until(pilot, lambda: "Kill it now" in screen_text(app))
+        await until(pilot, lambda: "Kill now" in screen_text(app))
         await pilot.press("k")
         await until(pilot, lambda: "stopped (forced)" in screen_text(app))
 
@@ -278,7 +278,7 @@ async def test_read_only_touches_nothing(tmp_path: Path, app_on: Make) -> None:
         assert app.return_value == 0
 
 
-async def test_quitting_asks_only_for_a_living_run(tmp_path: Path, app_on: Make) -> None:
+async def test_quitting_asks_only_for_a_live_run(tmp_path: Path, app_on: Make) -> None:
     recorder = Recorder(tmp_path / "runs")
     recorder.start()
     app = app_on(attach=recorder.run)
@@ -286,7 +286,7 @@ async def test_quitting_asks_only_for_a_living_run(tmp_path: Path, app_on: Make)
         async with app.run_test(size=(100, 30)) as pilot:
             await until(pilot, lambda: "running" in screen_text(app))
             await pilot.press("q")
-            assert "the search goes on" in screen_text(app)
+            assert "the search continues" in screen_text(app)
             await pilot.press("x")
             assert isinstance(app.screen, RunScreen)
             await pilot.press("q", "d")
@@ -324,7 +324,7 @@ async def test_sorting_finding_and_moving(tmp_path: Path, app_on: Make) -> None:
         await until(pilot, lambda: bars(app).table.find == "word4")
         assert "10 found" in screen_text(app)
         await pilot.press(*"zzz")
-        await until(pilot, lambda: "No token holds" in screen_text(app))
+        await until(pilot, lambda: "No token contains" in screen_text(app))
         await pilot.press("escape")
         await until(pilot, lambda: len(bars(app).table) == 64)
         await pilot.press("end")
@@ -351,7 +351,7 @@ async def test_the_key_bar_can_be_clicked(tmp_path: Path, app_on: Make) -> None:
         await pilot.click(KeyBar, offset=(column, 0))
         await until(pilot, lambda: "nats, linear" in screen_text(app))
         await pilot.click(KeyBar, offset=(screen_text(app).split("\n")[-1].index("? help"), 0))
-        await until(pilot, lambda: "Pause the search, or let it go on" in screen_text(app))
+        await until(pilot, lambda: "Pause or resume the search" in screen_text(app))
 
 
 async def test_old_warnings_stay_in_the_log(tmp_path: Path, app_on: Make) -> None:
@@ -367,7 +367,7 @@ async def test_old_warnings_stay_in_the_log(tmp_path: Path, app_on: Make) -> Non
         await until(pilot, lambda: "an old [/] warning" in screen_text(app))
 
 
-async def test_the_plot_reads_off_single_steps(tmp_path: Path, app_on: Make) -> None:
+async def test_plot_reads_single_steps(tmp_path: Path, app_on: Make) -> None:
     app = app_on(attach=recorded(tmp_path / "runs"))
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: complete(app))
@@ -399,7 +399,7 @@ async def test_panels_hide_zoom_and_come_back(tmp_path: Path, app_on: Make) -> N
         assert "Divergence" in screen_text(app)
 
 
-async def test_copying_says_where_it_went(tmp_path: Path, app_on: Make) -> None:
+async def test_copying_reports_the_destination(tmp_path: Path, app_on: Make) -> None:
     run = recorded(tmp_path / "runs", "hard")
     app = app_on(attach=run)
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
@@ -410,7 +410,7 @@ async def test_copying_says_where_it_went(tmp_path: Path, app_on: Make) -> None:
         assert (run.path / "last-copy.txt").read_text() == app.clipboard
         await until(pilot, lambda: "OSC 52" in screen_text(app))
         await pilot.press("y", "j")
-        await until(pilot, lambda: "nothing to copy yet" in screen_text(app))
+        await until(pilot, lambda: "Nothing to copy yet" in screen_text(app))
 
 
 async def test_again_takes_the_next_seed(tmp_path: Path, app_on: Make, small_world: list) -> None:
@@ -422,19 +422,19 @@ async def test_again_takes_the_next_seed(tmp_path: Path, app_on: Make, small_wor
         assert small_world[0].seed == 1
 
 
-async def test_help_and_palette_know_the_keys(tmp_path: Path, app_on: Make) -> None:
+async def test_help_and_palette_list_the_keys(tmp_path: Path, app_on: Make) -> None:
     app = app_on(attach=recorded(tmp_path / "runs"))
     async with app.run_test(size=(120, 60)) as pilot:
         await until(pilot, lambda: complete(app))
         await pilot.press("question_mark")
-        await until(pilot, lambda: "Pause the search, or let it go on" in screen_text(app))
+        await until(pilot, lambda: "Pause or resume the search" in screen_text(app))
         await pilot.press("escape", "ctrl+p")
-        await until(pilot, lambda: "Sort tokens by mass" in screen_text(app))
-        assert "Pause the search" not in screen_text(app)  # the run has ended
+        await until(pilot, lambda: "Sort tokens by probability" in screen_text(app))
+        assert "Pause or resume" not in screen_text(app)  # the run has ended
         await pilot.press(*"logarithmic or", "enter")
         await until(pilot, lambda: "nats, linear" in screen_text(app))
 
 
-def test_a_command_that_is_on_its_way_has_a_word(tmp_path: Path) -> None:
+def test_pending_command_has_a_label(tmp_path: Path) -> None:
     waiting = controls.RunControl(Recorder(tmp_path).run)
     assert waiting.pending == ""

@@ -25,19 +25,19 @@ VIEWS = {
     "preparing": RunView(TITLE, RunState(phase="preparing", progress=Progress("model", "loading smollm2", 0.4))),
     "running": RunView(TITLE, SEARCHING),
     "paused": RunView(TITLE, replace(SEARCHING, phase="paused")),
-    "no news": RunView(TITLE, SEARCHING, "silent", 21),
+    "no heartbeat": RunView(TITLE, SEARCHING, "silent", 21),
     "crashed": RunView(TITLE, SEARCHING, "crashed", None, ("Traceback", "MemoryError")),
     "budget spent": RunView(TITLE, replace(SEARCHING, phase="ended", reason="budget"), "ended"),
     "target reached": RunView(TITLE, replace(SEARCHING, phase="ended", reason="target reached"), "ended"),
     "stopped": RunView(TITLE, replace(SEARCHING, phase="ended", reason="stopped"), "ended"),
-    "no more gain": RunView(TITLE, replace(SEARCHING, phase="ended", reason="plateau"), "ended"),
+    "plateau": RunView(TITLE, replace(SEARCHING, phase="ended", reason="plateau"), "ended"),
     "failed": RunView(TITLE, replace(SEARCHING, phase="ended", reason="error", error="out of memory"), "ended"),
 }
 
 
 @pytest.mark.parametrize("word", VIEWS)
 @pytest.mark.parametrize("width", [60, 78, 118, 200])
-def test_every_state_says_its_word(word: str, width: int) -> None:
+def test_every_state_is_named(word: str, width: int) -> None:
     line = status_line(StatusData(VIEWS[word]), width)
     assert word in plain_text(line)
     assert width_of(line) <= width
@@ -59,14 +59,14 @@ def test_eighty_columns_hold_the_essentials() -> None:
     assert "eta 2:38" in text
 
 
-def test_the_device_says_what_it_holds_and_how_busy_it_is() -> None:
+def test_device_memory_and_utilisation() -> None:
     state = replace(SEARCHING, device="cuda:0", memory=3 << 30, utilization=97.0)
     assert "cuda:0 97 % 3.0 GiB" in plain_text(status_line(StatusData(RunView(TITLE, state)), 118))
     older = replace(state, utilization=None)
     assert "cuda:0 3.0 GiB" in plain_text(status_line(StatusData(RunView(TITLE, older)), 118))
 
 
-def test_plain_searching_needs_no_notice() -> None:
+def test_no_banner_while_searching() -> None:
     assert notice_lines(StatusData(VIEWS["running"]), 100) == []
     assert notice_lines(StatusData(VIEWS["paused"]), 100) == []
 
@@ -76,20 +76,20 @@ def test_all_other_states_are_explained(word: str) -> None:
     assert notice_lines(StatusData(VIEWS[word]), 100)
 
 
-def test_a_crash_shows_the_workers_last_words() -> None:
+def test_crash_shows_the_last_output() -> None:
     text = " ".join(plain_text(line) for line in notice_lines(StatusData(VIEWS["crashed"]), 100))
     assert "MemoryError" in text
     assert "r start again" in text
 
 
-def test_what_a_worker_says_cannot_reach_the_terminal_raw() -> None:
+def test_worker_output_is_sanitised() -> None:
     state = replace(SEARCHING, phase="ended", reason="error", error="\x1b]0;owned\x07 boom")
     view = RunView(replace(TITLE, preset="\x1b[2J"), state, "ended", None)
     lines = [status_line(StatusData(view), 100), *notice_lines(StatusData(view), 100)]
     assert all(char.isprintable() for line in lines for char in plain_text(line))
 
 
-def test_the_result_names_what_is_left() -> None:
+def test_result_shows_the_excess() -> None:
     state = replace(
         SEARCHING, phase="ended", reason="budget", start_kl=5.0, bounds=Bounds(floor=0.04, head_optimum=0.19)
     )
@@ -97,5 +97,5 @@ def test_the_result_names_what_is_left() -> None:
     assert text == "Best 0.231 nats at step 40, 0.041 above the head optimum"
 
 
-def test_a_pending_command_is_seen_at_once() -> None:
+def test_pending_command_is_shown_at_once() -> None:
     assert "pausing…" in plain_text(status_line(StatusData(VIEWS["running"], "pausing…"), 100))

@@ -28,11 +28,11 @@ def words(news: StatusFlash, now: float) -> str:
     return plain_text(list(news.text_at(now)))
 
 
-def test_the_start_and_a_new_best_are_told_for_a_moment() -> None:
+def test_start_and_new_best_are_shown_temporarily() -> None:
     news = next_flash(StatusFlash(), state_at(None), 0.0)
     assert words(news, 0.0) == ""
     news = next_flash(news, state_at(4.8), 1.0)
-    assert words(news, 1.0) == "begun at 4.800"
+    assert words(news, 1.0) == "started at 4.800"
     assert words(news, 1.0 + SHOWN_SECONDS) == ""
     assert next_flash(news, state_at(4.8), 100.0) == news
     news = next_flash(news, state_at(0.412), 100.0)
@@ -40,7 +40,7 @@ def test_the_start_and_a_new_best_are_told_for_a_moment() -> None:
     assert next_flash(news, RunState(phase="paused", best_kl=0.1), 200.0) == news
 
 
-def test_a_search_that_falls_at_every_step_is_told_of_now_and_then() -> None:
+def test_frequent_improvements_are_shown_at_intervals() -> None:
     news, told = StatusFlash(best_kl=100.0), []
     for second in range(100):
         after = next_flash(news, state_at(100.0 - second), float(second))
@@ -51,16 +51,14 @@ def test_a_search_that_falls_at_every_step_is_told_of_now_and_then() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 78, 118])
-def test_news_stand_beside_the_state_and_fit(width: int) -> None:
+def test_flash_fits_beside_the_state(width: int) -> None:
     view = RunView(RunLabel("outlier", "smollm2", "hard", 10), state_at(0.4))
     line = status_line(StatusData(view, flash=(("◆ new best ", "good"), ("0.412", "strong"))), width)
     assert "● running  ◆ new best 0.412" in plain_text(line)
     assert width_of(line) <= width
 
 
-async def test_the_status_line_tells_of_a_best_that_is_found_while_it_is_looked_at(
-    tmp_path: Path, app_on: Make
-) -> None:
+async def test_status_line_shows_a_new_best(tmp_path: Path, app_on: Make) -> None:
     recorder = searching(tmp_path / "runs", "hard", steps=3)
     async with watched(recorder, app_on, size=(80, 24)) as (app, pilot):
         await until(pilot, lambda: "step 3" in screen_text(app))

@@ -48,13 +48,13 @@ def test_every_token_of_the_real_vocabularies_keeps_its_column(which: str, reque
 @pytest.mark.parametrize(
     "text", ["क\u093e", "\u2764\ufe0f", "\U0001f64f\U0001f3fb", "\U0001f1f7\U0001f1fa", "\u1100\u1161"]
 )
-def test_what_terminals_do_not_agree_on_is_written_out(text: str) -> None:
+def test_ambiguous_characters_are_escaped(text: str) -> None:
     assert visible_token(text).endswith(f"‹{ord(text[-1]):X}›")
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("width", [56, 120])
-def test_hostile_tokens_are_told_apart_by_their_id(text: str, width: int) -> None:
+def test_hostile_tokens_show_their_id(text: str, width: int) -> None:
     lines = row_lines(
         TokenRow(777, text, 0.4, 0.2, 0.5), columns_for(width), 0.4, log=False, marked=False, ascii_only=False
     )
@@ -80,7 +80,7 @@ def test_a_small_mass_is_longer_on_a_log_scale() -> None:
     assert reach(log=True) > 5
 
 
-def test_gaps_wear_the_colour_of_what_is_more() -> None:
+def test_gap_has_the_colour_of_the_larger_value() -> None:
     def gap_role(target: float, achieved: float) -> str:
         (line,) = row_lines(
             TokenRow(1, "a", target, achieved, 0.0), columns_for(100), 1.0, log=False, marked=False, ascii_only=False

@@ -91,7 +91,7 @@ def test_damaged_files_are_not_fatal(source: TokenSource, state: RunState) -> No
     source.run.achieved.write_bytes(b"")
     assert not source.build(state, TableQuery("contribution", "")).complete
     np.save(source.run.achieved, np.zeros(3, dtype=np.float32))
-    assert "belong together" in (source.build(state, TableQuery("contribution", "")) and source.why_incomplete)
+    assert "do not match" in (source.build(state, TableQuery("contribution", "")) and source.why_incomplete)
 
 
 def test_before_the_first_snapshot_there_are_no_rows(tmp_path: Path) -> None:

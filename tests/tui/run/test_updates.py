@@ -19,7 +19,7 @@ from tests.tui.recording import recorded, searching
 Make = Callable[..., DistPromptApp]
 
 
-async def test_what_is_hidden_costs_nothing(tmp_path: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hidden_widgets_are_not_drawn(tmp_path: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a hidden panel nor a screen under another one is drawn while the run goes on."""
     recorder = searching(tmp_path / "runs", steps=3)
     drawn: list[str] = []
@@ -50,7 +50,7 @@ async def test_what_is_hidden_costs_nothing(tmp_path: Path, app_on: Make, monkey
         await until(pilot, lambda: f"step {recorder.step}/100" in screen_text(app) and "tokens" in drawn)
 
 
-async def test_an_end_is_told_on_another_screen(tmp_path: Path, app_on: Make) -> None:
+async def test_end_is_reported_on_another_screen(tmp_path: Path, app_on: Make) -> None:
     recorder = searching(tmp_path / "runs", steps=3)
     async with watched(recorder, app_on, size=(100, 30), notifications=True) as (app, pilot):
         await until(pilot, lambda: "running" in screen_text(app))
@@ -59,9 +59,7 @@ async def test_an_end_is_told_on_another_screen(tmp_path: Path, app_on: Make) ->
         await until(pilot, lambda: "reached," in screen_text(app))
 
 
-async def test_a_run_of_somebody_else_is_only_looked_at(
-    tmp_path: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_run_of_another_user_is_read_only(tmp_path: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
     app = app_on(attach=recorded(tmp_path / "runs"))
     async with app.run_test(size=(100, 30)) as pilot:

@@ -66,7 +66,7 @@ def test_every_width_keeps_the_columns_that_matter_most(width: int) -> None:
         assert "0.200" in plain_text(line)
     if width >= 112:
         assert len(names) == len(COLUMNS)
-        assert "no more gain" in plain_text(line)
+        assert "plateau" in plain_text(line)
         assert "1 h ago" in plain_text(line)
 
 
@@ -88,7 +88,7 @@ async def test_the_list_is_shown_at_every_size(
         await until(pilot, lambda: isinstance(app.screen, StartScreen))
 
 
-async def test_no_runs_is_a_sentence(app_on: Make, small_world: object) -> None:
+async def test_no_runs_shows_a_message(app_on: Make, small_world: object) -> None:
     app = app_on()
     async with app.run_test(size=(80, 24)) as pilot:
         await at_runs(app, pilot, 0)
@@ -112,7 +112,7 @@ async def test_searching_and_sorting(tmp_path: Path, app_on: Make, small_world: 
         await until(pilot, lambda: shown(app) == [soft])
         assert "1–1 of 1 found in 2" in screen_text(app)
         await pilot.press("x", "x")
-        await until(pilot, lambda: "No run has 'budget SOFTxx'" in screen_text(app))
+        await until(pilot, lambda: "No run matches 'budget SOFTxx'" in screen_text(app))
         await pilot.press("escape")
         await until(pilot, lambda: shown(app) == [hard, soft])
         assert isinstance(app.screen, RunsScreen)
@@ -150,8 +150,8 @@ async def test_deleting_asks_and_never_deletes_a_living_run(tmp_path: Path, app_
             assert "● 1 running" in screen_text(app)
             await pilot.press("x", "r")
             assert isinstance(app.screen, RunsScreen)
-            assert any("It is running: enter opens it" in notice.message for notice in app._notifications)
-            assert any("Only a run that was stopped" in notice.message for notice in app._notifications)
+            assert any("The run is running. Press enter" in notice.message for notice in app._notifications)
+            assert any("Only a stopped, failed or crashed run" in notice.message for notice in app._notifications)
             await pilot.press("down", "x")
             await until(pilot, lambda: isinstance(app.screen, Question))
             await pilot.press("escape")
@@ -161,7 +161,7 @@ async def test_deleting_asks_and_never_deletes_a_living_run(tmp_path: Path, app_
             assert list_runs(tmp_path / "runs") == [living.run]
 
 
-async def test_a_run_that_cannot_be_deleted_says_why(tmp_path: Path, app_on: Make, small_world: object) -> None:
+async def test_failed_deletion_shows_the_reason(tmp_path: Path, app_on: Make, small_world: object) -> None:
     run = recorded(tmp_path / "runs", steps=2)
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
@@ -173,7 +173,7 @@ async def test_a_run_that_cannot_be_deleted_says_why(tmp_path: Path, app_on: Mak
         assert run.spec_file.exists()
 
 
-async def test_only_what_ended_too_early_is_resumed(
+async def test_only_incomplete_runs_are_resumed(
     tmp_path: Path, app_on: Make, small_world: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resumed: list[RunDirectory] = []
@@ -215,7 +215,7 @@ async def test_marks_keep_their_numbers_and_end_with_six(tmp_path: Path, app_on:
         await pilot.press(*["space"] * (MOST_MARKED + 1))
         numbers = table(app).data.marked
         assert [numbers.get(name) for name in shown(app)] == [1, 2, 3, 4, 5, 6, None]
-        assert any("as many as one plot holds" in notice.message for notice in app._notifications)
+        assert any("the maximum for one plot" in notice.message for notice in app._notifications)
         await pilot.press("home", "space")
         assert first not in table(app).data.marked
         await pilot.press("end", "space")
@@ -252,7 +252,7 @@ async def test_marked_runs_are_compared(
             await until(pilot, lambda: isinstance(app.screen, RunsScreen))
 
 
-def test_each_curve_says_whose_it_is_without_colour(tmp_path: Path) -> None:
+def test_curves_are_labelled_without_colour(tmp_path: Path) -> None:
     run = recorded(tmp_path)
     curve = RunMonitor(run).poll().state.curve
     (summary,) = read_runs(tmp_path)
@@ -265,11 +265,11 @@ def test_each_curve_says_whose_it_is_without_colour(tmp_path: Path) -> None:
     assert text.count("head optimum 0.190") == 1
 
 
-def test_nothing_to_compare_yet_is_a_sentence(tmp_path: Path) -> None:
+def test_empty_comparison_shows_a_message(tmp_path: Path) -> None:
     recorded(tmp_path, steps=1)
     (summary,) = read_runs(tmp_path)
     plot = ComparedCurves(PlotData([Compared(1, summary), Compared(2, summary)]))
-    assert "Nothing to draw yet" in "\n".join(plain_text(line) for line in plot.lines(80, 10))
+    assert "No step has been recorded yet" in "\n".join(plain_text(line) for line in plot.lines(80, 10))
 
 
 async def test_without_colour_and_in_ascii(
@@ -297,6 +297,6 @@ async def test_the_palette_leads_to_the_runs(tmp_path: Path, app_on: Make) -> No
         await pilot.press("ctrl+p")
         await pilot.pause()
         await pilot.press(*"All runs")
-        await until(pilot, lambda: "All runs: search" in screen_text(app))
+        await until(pilot, lambda: "All runs: find" in screen_text(app))
         await pilot.press("down", "enter")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))

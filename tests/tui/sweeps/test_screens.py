@@ -77,7 +77,7 @@ async def test_a_sweep_is_listed_and_shown_at_every_size(sweeps: Path, app_on: M
         shown = screen_text(app)
         assert "■ done" in shown
         assert "60/60" in shown
-        assert "○ not begun" in shown
+        assert "○ not started" in shown
         if size[1] >= 24:
             assert directory.name in shown  # of the one under the cursor
         assert "finding-entropy" in shown
@@ -103,7 +103,7 @@ async def test_a_sweep_is_listed_and_shown_at_every_size(sweeps: Path, app_on: M
         await until(pilot, lambda: isinstance(app.screen, SweepsScreen))
 
 
-async def test_it_fills_while_it_is_watched(sweeps: Path, app_on: Make) -> None:
+async def test_points_appear_while_running(sweeps: Path, app_on: Make) -> None:
     directory = carried_out(example_sweep(methods=["soft"]), sweeps)
     lines = directory.rows_file.read_bytes().splitlines(keepends=True)
     directory.rows_file.write_bytes(b"")
@@ -112,7 +112,7 @@ async def test_it_fills_while_it_is_watched(sweeps: Path, app_on: Make) -> None:
         with directory.locked():
             await at_sweep(app, pilot, "made-up")
             await until(pilot, lambda: "● running   0 of 30 searches" in screen_text(app))
-            assert "The first searches are at work" in screen_text(app)
+            assert "The first searches are running" in screen_text(app)
             assert "not tested: needs results at three entropies" not in screen_text(app)
             for count, words in [(3, "not tested"), (25, "supported"), (30, "supported")]:
                 directory.rows_file.write_bytes(b"".join(lines[:count]) + lines[0][:40])
@@ -121,11 +121,11 @@ async def test_it_fills_while_it_is_watched(sweeps: Path, app_on: Make) -> None:
         await until(pilot, lambda: "■ done" in screen_text(app))
 
 
-async def test_one_that_has_not_been_begun_says_what_it_would_do(sweeps: Path, app_on: Make) -> None:
+async def test_sweep_not_started_shows_its_size(sweeps: Path, app_on: Make) -> None:
     app = app_on()
     async with app.run_test(size=(80, 24)) as pilot:
         await at_sweep(app, pilot, "finding-entropy")
-        assert "Not begun. r starts its 240 searches" in screen_text(app)
+        assert "Not started. Press r to start its 240 searches" in screen_text(app)
         await pilot.press("right", "l", "v", "s", "w")
         assert not sweeps.exists()
 
@@ -142,23 +142,23 @@ async def test_started_watched_and_stopped(
     async with app.run_test(size=(120, 40)) as pilot:
         await at_sweep(app, pilot, "tiny")
         await pilot.press("r", "r")
-        assert "being started or stopped" in notices(app)
+        assert "starting or stopping" in notices(app)
         await until(pilot, lambda: "● running" in screen_text(app))
         (path,) = sweeps.iterdir()
         await until(pilot, lambda: "s left" in screen_text(app))  # a task was measured, its worker is seen
         await pilot.press("r")
-        assert "It is running already" in notices(app)
+        assert "already running" in notices(app)
         await pilot.press("s")
         await until(pilot, lambda: isinstance(app.screen, Question))
         await pilot.press("s")
         await until(pilot, lambda: "■ stopped" in screen_text(app))
         assert runner_pid(SweepDirectory(path)) is None
-        assert "go on" in screen_text(app)
+        assert "resume" in screen_text(app)
         log = path / "worker.log"  # the process lets go of the sweep, then says how it ended
         await until(pilot, lambda: "stopped; repeat the command to continue" in log.read_text())
 
 
-async def test_what_cannot_be_started_says_why(sweeps: Path, app_on: Make) -> None:
+async def test_failed_sweep_start_shows_the_reason(sweeps: Path, app_on: Make) -> None:
     carried_out(example_sweep(name="unknown", models=["nothing"]), sweeps).rows_file.unlink()
     moved = carried_out(example_sweep(name="moved"), sweeps)
     moved.rows_file.unlink()
@@ -168,7 +168,7 @@ async def test_what_cannot_be_started_says_why(sweeps: Path, app_on: Make) -> No
         app = app_on()
         async with app.run_test(size=(120, 40)) as pilot:
             await at_sweep(app, pilot, name)
-            assert "It was stopped before a search had ended" in screen_text(app)
+            assert "Stopped before a search ended" in screen_text(app)
             await pilot.press("r")
             await until(pilot, lambda app=app, why=why: why in notices(app))
 
@@ -189,9 +189,7 @@ async def test_read_only_starts_and_stops_nothing(sweeps: Path, app_on: Make) ->
             assert list(sweeps.iterdir()) == [directory.path]
 
 
-async def test_another_persons_sweep_is_only_looked_at(
-    sweeps: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_sweep_of_another_user_is_read_only(sweeps: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = carried_out(example_sweep(), sweeps)
     monkeypatch.setattr("distprompt_tui.tui.sweeps.controller.is_owned_by_user", lambda path: path != directory.path)
     app = app_on()
@@ -202,17 +200,17 @@ async def test_another_persons_sweep_is_only_looked_at(
             await pilot.press("s")
             assert isinstance(app.screen, SweepScreen)
             assert "s stop" not in screen_text(app)
-            assert "somebody else's" in notices(app)
+            assert "another user" in notices(app)
 
 
-async def test_a_grid_of_millions_is_not_counted_out(sweeps: Path, app_on: Make) -> None:
+async def test_huge_grid_is_not_expanded(sweeps: Path, app_on: Make) -> None:
     directory = carried_out(example_sweep(), sweeps)
     text = directory.sweep_file.read_text().replace("targets = 6", "targets = 1000")
     directory.sweep_file.write_text(text.replace("seeds = [\n    0,\n]", f"seeds = {list(range(1000))}"))
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await at_sweep(app, pilot, "made-up")
-        assert "its grid has 10,000,000 searches; up to 100,000 are shown" in screen_text(app)
+        assert "its grid has 10,000,000 searches; the maximum is 100,000" in screen_text(app)
 
 
 async def test_a_damaged_sweep_is_one_clear_line(sweeps: Path, app_on: Make) -> None:
@@ -229,7 +227,7 @@ async def test_a_damaged_sweep_is_one_clear_line(sweeps: Path, app_on: Make) -> 
         assert isinstance(app.screen, SweepScreen)
 
 
-async def test_what_steers_a_terminal_or_is_no_row_is_data(sweeps: Path, app_on: Make) -> None:
+async def test_hostile_rows_are_sanitised(sweeps: Path, app_on: Make) -> None:
     series = [{"name": "vanilla [/", "target": {"family": "vanilla"}}]
     sweep = example_sweep(title=HOSTILE, description=HOSTILE, models=["[bold]model"], series=series)
     directory = carried_out(sweep, sweeps)
@@ -246,7 +244,7 @@ async def test_what_steers_a_terminal_or_is_no_row_is_data(sweeps: Path, app_on:
     app = app_on()
     async with app.run_test(size=(140, 50)) as pilot:
         await at_sweep(app, pilot, "made-up")
-        await until(pilot, lambda: "60 of 60 searches  ✕ 1 given up" in screen_text(app))
+        await until(pilot, lambda: "60 of 60 searches  ✕ 1 failed" in screen_text(app))
         for key in ("right", "v", "l", "w", "escape", "r", "escape"):
             assert_harmless(app)
             await pilot.press(key)

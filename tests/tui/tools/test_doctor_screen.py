@@ -45,7 +45,7 @@ def test_checks_are_wrapped_under_themselves(width: int) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 16)])
-async def test_checks_are_seen_and_copied(
+async def test_checks_are_shown_and_copied(
     tmp_path: Path, app_on: Make, small_world: object, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
     go_on, asked = asyncio.Event(), []
@@ -61,7 +61,7 @@ async def test_checks_are_seen_and_copied(
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: isinstance(app.screen, StartScreen))
         await pilot.press("D")
-        await until(pilot, lambda: isinstance(app.screen, DoctorScreen) and "Looking at terminal" in screen_text(app))
+        await until(pilot, lambda: isinstance(app.screen, DoctorScreen) and "Checking terminal" in screen_text(app))
         await pilot.press("y")
         assert app.clipboard == ""
         go_on.set()
@@ -75,7 +75,7 @@ async def test_checks_are_seen_and_copied(
     assert asked == [size, size]
 
 
-async def test_a_doctor_that_cannot_look_says_why(
+async def test_failed_checks_show_the_reason(
     app_on: Make, small_world: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def examine(columns: int, rows: int) -> list[Check]:
@@ -86,7 +86,7 @@ async def test_a_doctor_that_cannot_look_says_why(
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: isinstance(app.screen, StartScreen))
         await pilot.press("D")
-        await until(pilot, lambda: "could not look: ImportError: no torch [/" in screen_text(app))
+        await until(pilot, lambda: "The checks failed: ImportError: no torch [/" in screen_text(app))
 
 
 async def test_the_process_is_told_the_size_of_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,7 @@ def test_the_values_go_around() -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 16)])
-async def test_a_change_holds_at_once_and_the_next_time(
+async def test_changes_apply_at_once_and_are_saved(
     tmp_path: Path, app_on: Make, small_world: object, size: tuple[int, int]
 ) -> None:
     file = tmp_path / "settings.toml"
@@ -100,7 +100,7 @@ async def test_a_change_holds_at_once_and_the_next_time(
         await pilot.press("comma")
         await until(pilot, lambda: isinstance(app.screen, SettingsScreen) and app.theme in screen_text(app))
         theme = next_of(sorted(app.available_themes), app.theme, 1)
-        assert "Kept in" in screen_text(app)
+        assert "Saved in" in screen_text(app)
         await pilot.press("right", "down", "left", "down", "right")
         await until(pilot, lambda: file.exists() and read_settings(file).token_order == "contribution")
         assert app.theme == theme
@@ -162,14 +162,14 @@ async def test_a_run_begins_as_set(tmp_path: Path, app_on: Make) -> None:
 
 
 @pytest.mark.parametrize("text", ["theme = 3", "theme = 'no such'"])
-async def test_a_damaged_file_never_keeps_the_app_from_starting(
-    tmp_path: Path, app_on: Make, small_world: object, text: str
-) -> None:
+async def test_app_starts_with_a_damaged_file(tmp_path: Path, app_on: Make, small_world: object, text: str) -> None:
     file = tmp_path / "settings.toml"
     file.write_text(text)
     app = app_on(settings_file=file)
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
-        await until(pilot, lambda: any("The defaults hold." in notice.message for notice in app._notifications))
+        await until(
+            pilot, lambda: any("The default settings are used." in notice.message for notice in app._notifications)
+        )
         assert app.theme in (DARK, SIXTEEN_COLORS)
         assert file.read_text() == text
         await pilot.press("comma")
