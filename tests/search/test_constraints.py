@@ -88,11 +88,11 @@ def test_locked_positions_stay(name: str, tiny_models: dict[str, LanguageModel])
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"locked": (1,)}, "go with init"),
-        ({"locked": (7,), "init": "text", "init_text": "yes", "length": 4}, "not in a prompt of 4"),
-        ({"locked": (0, 1), "init": "text", "init_text": "yes", "length": 2}, "every position is locked"),
-        ({"allow_regex": "("}, "no regular expression"),
-        ({"init": "prompt"}, "goes with an 'init_prompt'"),
+        ({"locked": (1,)}, "require init"),
+        ({"locked": (7,), "init": "text", "init_text": "yes", "length": 4}, "outside a prompt of length 4"),
+        ({"locked": (0, 1), "init": "text", "init_text": "yes", "length": 2}, "all positions are locked"),
+        ({"allow_regex": "("}, "invalid regular expression"),
+        ({"init": "prompt"}, "'init_prompt' .* require each other"),
     ],
 )
 def test_what_does_not_go_together_is_refused(fields: dict[str, Any], message: str) -> None:

@@ -221,7 +221,7 @@ async def test_saving_under_a_name(started: list[RunSpec], app_on: Make, tmp_pat
         await write(pilot, " yes", "<tab>", "0.5", "<ctrl+s>")
         await until(pilot, lambda: isinstance(app.screen, NameDialog))
         await write(pilot, "no/name", "<enter>")
-        await shown(pilot, "'no/name' cannot be a preset's name")
+        await shown(pilot, "invalid preset name 'no/name'")
         await write(pilot, "<end>", "<ctrl+u>", "die", "<enter>")
         await shown(pilot, "die comes with the program")
         await write(pilot, "<x>")
