@@ -136,13 +136,13 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_vectors_and_masses_are_numbers(bad: float, tmp_path: Path) -> None:
     save_file({"prompt_embeddings": np.full((2, 3), bad, np.float32)}, tmp_path / "prompt.safetensors")
-    with pytest.raises(UsageError, match="infinite or none"):
+    with pytest.raises(UsageError, match="not finite"):
         read_prompt(tmp_path / "prompt.safetensors")
     np.save(tmp_path / "target.npy", np.array([0.5, bad]))
-    with pytest.raises(UsageError, match="negative or not numbers"):
+    with pytest.raises(UsageError, match="negative or non-finite"):
         read_target(tmp_path / "target.npy")
     np.save(tmp_path / "target.npy", np.array([1.5, -0.5]))
-    with pytest.raises(UsageError, match="negative or not numbers"):
+    with pytest.raises(UsageError, match="negative or non-finite"):
         read_target(tmp_path / "target.npy")
 
 

@@ -165,7 +165,7 @@ def test_wrong_files_are_refused(
 
 def test_a_file_that_is_not_there(vocabulary: Vocabulary, tmp_path: Path) -> None:
     for file in (str(tmp_path / "p.csv"), str(tmp_path), "~nobody-of-this-name/p.csv", "\0"):
-        with pytest.raises(NotFoundError, match=r"there is no file|is not there|is no path"):
+        with pytest.raises(NotFoundError, match=r"there is no file|not found|invalid path"):
             build_target(Explicit(file=file), vocabulary)
 
 
