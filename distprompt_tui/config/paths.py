@@ -15,11 +15,7 @@ _APP = "distprompt-tui"
 
 
 def _home(kind: str, folder: Callable[[str], str]) -> Path:
-    """Return a path in `DISTPROMPT_HOME` if set, else in the user's own data folder.
-
-    Raises:
-        UsageError: HOME is not set and the user has no entry in the password file.
-    """
+    """Return a path in `DISTPROMPT_HOME` if set, else in a folder of the user, if HOME or the password file has one."""
     if base := os.environ.get("DISTPROMPT_HOME"):
         return user_path(base).absolute() / kind
     try:
@@ -45,7 +41,6 @@ def models_dir() -> Path:
 
 
 def bounds_dir() -> Path:
-    """Cached floors and head optima."""
     return _home("bounds", platformdirs.user_cache_dir)
 
 

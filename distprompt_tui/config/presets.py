@@ -77,7 +77,6 @@ def update(spec: RunSpec, changes: Mapping[str, object]) -> RunSpec:
     """Return a copy of a spec with some fields replaced by typed values.
 
     Args:
-        spec: the original spec.
         changes: value by field path, such as `{"search.length": 5}`. Relative paths start at the working directory.
 
     Raises:
@@ -93,7 +92,6 @@ def override(spec: RunSpec, changes: Sequence[str]) -> RunSpec:
     """Return a copy of a spec with some fields replaced by values in text form.
 
     Args:
-        spec: the original spec.
         changes: `field.path=value`. A value is parsed as TOML if the result is of the field's type; otherwise it is the
             string itself, quotes included. Relative paths start at the working directory.
 

@@ -16,20 +16,17 @@ from distprompt_tui.storage.legacy import with_new_spec_names
 SpecToken = Annotated[str | int, Field(union_mode="left_to_right")]
 """A token: a string that is exactly one token (`" banana"`), or an id (`5231`; as a key: `"id:5231"`)."""
 
-Entropy = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-"""In nats."""
+Entropy = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # in nats
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
-MAX_COUNT = 2**31 - 1
-"""Maximum of every count: the largest tensor size on every device."""
+MAX_COUNT = 2**31 - 1  # maximum of every count: the largest tensor size on every device
 
 Length = Annotated[int, Field(ge=1, le=4096, description="positions of the prompt")]
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 CountFromZero = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
-LONGEST_REGEX = 1000
-"""In characters. Python's matching of longer expressions may never end."""
+LONGEST_REGEX = 1000  # in characters; matching longer expressions may take forever
 
 
 class StrictModel(BaseModel):
@@ -147,8 +144,6 @@ class Uniform(StrictModel):
 
 
 class OneHot(StrictModel):
-    """Probability 1 for one token."""
-
     family: Literal["one_hot"] = "one_hot"
     token: SpecToken
 
@@ -168,8 +163,7 @@ class Zipf(StrictModel):
         return self
 
 
-DEEPEST_MIXTURE = 8
-"""Mixtures are processed recursively; every nested mixture is equivalent to a flat one."""
+DEEPEST_MIXTURE = 8  # mixtures are processed recursively; every nested mixture is equivalent to a flat one
 
 
 class MixturePart(StrictModel):
@@ -238,8 +232,7 @@ class Context(StrictModel):
         return fields
 
 
-SOFT_LR = {"ggt": 0.2, "adam": 1.5}
-"""Default of the soft search's `lr` by optimizer."""
+SOFT_LR = {"ggt": 0.2, "adam": 1.5}  # default of the soft search's `lr` by optimizer
 
 
 class Soft(StrictModel):

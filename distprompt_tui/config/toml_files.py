@@ -10,20 +10,14 @@ from typing import Any
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
 from distprompt_tui.storage.safe_io import found_in, is_file, read_text, user_path
 
-MAX_TOML_BYTES = 1 << 20
-"""Far above the size of a manually written file."""
+MAX_TOML_BYTES = 1 << 20  # far above the size of a manually written file
 
 
 def find_toml(name: str, what: str, folders: Sequence[Path]) -> Path:
     """Find a TOML file by its path, or by its name without extension in the first folder that contains it.
 
-    Args:
-        name: path or name.
-        what: kind of file, such as "preset", for the error message.
-        folders: where to search for names.
-
     Raises:
-        NotFoundError: there is no such file; the message lists near matches.
+        NotFoundError: there is no such file; the message contains `what`, such as "preset", and near matches.
     """
     if name.endswith(".toml") or "/" in name:
         path = user_path(name)

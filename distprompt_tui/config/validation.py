@@ -15,17 +15,11 @@ from distprompt_tui.errors import UsageError, near_matches
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-TAGS = ("family", "method")
-"""Discriminators of unions."""
+TAGS = ("family", "method")  # discriminators of unions
 
 
 def read_checked(path: Path, kind: type[ModelT], context: dict[str, Any] | None = None) -> ModelT:
     """Read a model from a TOML file.
-
-    Args:
-        path: the file.
-        kind: class of the model.
-        context: validation context.
 
     Raises:
         UsageError: the file cannot be read or is invalid; the message gives file, line and field.
@@ -121,7 +115,6 @@ def location_of(first: ErrorDetails, fields: dict[str, Any]) -> list[str]:
 
 
 def _siblings(where: list[str], fields: dict[str, Any], kind: type[BaseModel]) -> list[str]:
-    """Return the valid field names in the table of an unknown one."""
     kinds = [kind]
     value: Any = fields
     for part in where[:-1]:
@@ -136,7 +129,6 @@ def _siblings(where: list[str], fields: dict[str, Any], kind: type[BaseModel]) -
 
 
 def _models_in(kind: type[BaseModel], field: str) -> list[type[BaseModel]]:
-    """Return all models in a field's type, including those in unions and lists."""
     found: list[type[BaseModel]] = []
     waiting: list[Any] = [kind.model_fields[field].annotation]
     while waiting:

@@ -15,11 +15,9 @@ from distprompt_tui.storage.legacy import rename_fields
 
 T = TypeVar("T")
 
-LARGEST = 2**53
-"""Largest integer up to which float64 is exact; far above every measured value."""
+LARGEST = 2**53  # largest integer up to which float64 is exact; far above every measured value
 
-ROUNDING = 1e-6
-"""Tolerance of probabilities summed in float32."""
+ROUNDING = 1e-6  # tolerance of probabilities summed in float32
 
 Finite = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
 NonNegative = Annotated[float, Meta(ge=0, le=LARGEST)]

@@ -28,11 +28,7 @@ def append_lines(descriptor: int, values: Sequence[dict[str, Any]]) -> None:
 
 
 def end_torn_line(descriptor: int) -> None:
-    """Terminate an incomplete last line of a killed writer, so that the next line is valid.
-
-    Args:
-        descriptor: the file, open for reading and appending.
-    """
+    """Terminate an incomplete last line of a killed writer. The file must be open for reading and appending."""
     size = os.fstat(descriptor).st_size
     if size and os.pread(descriptor, 1, size - 1) != b"\n":
         os.write(descriptor, b"\n")

@@ -29,8 +29,7 @@ SPEC_NAMES = {
 }
 """Current names of renamed fields of specs, presets and sweeps; "bank" is also a renamed value of `init`."""
 
-SETTING_VALUES = {"share": "contribution"}
-"""Current names of renamed values of settings."""
+SETTING_VALUES = {"share": "contribution"}  # current names of renamed values of settings
 
 _OLD_SPEC_NAMES = {new: old for old, new in SPEC_NAMES.items()}
 
@@ -45,7 +44,6 @@ def rename_fields(data: bytes) -> bytes:
 
 
 def with_new_names(fields: dict[str, Any]) -> dict[str, Any]:
-    """Rename the top-level fields of a JSON object."""
     return {NEW_NAMES.get(name, name): value for name, value in fields.items()}
 
 

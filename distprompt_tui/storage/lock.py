@@ -15,12 +15,8 @@ LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 5, 0.02
 def take_lock(descriptor: int, path: Path, *, wait: bool = False) -> None:
     """Lock an open file or folder until its descriptor is closed.
 
-    Repeats failed attempts, since `lock_holder` takes the lock for some microseconds.
-
-    Args:
-        descriptor: the file or folder.
-        path: its path, for messages.
-        wait: wait without a limit until the other process releases the lock.
+    Repeats failed attempts, since `lock_holder` takes the lock for some microseconds. With `wait`, waits without a
+    limit until the other process releases the lock.
 
     Raises:
         BlockingIOError: another process holds the lock at the last attempt.
@@ -42,7 +38,6 @@ def take_lock(descriptor: int, path: Path, *, wait: bool = False) -> None:
 
 
 def write_holder(descriptor: int, pid: int) -> None:
-    """Write the id of the process that holds a lock into the lock file."""
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(pid).encode(), 0)
 

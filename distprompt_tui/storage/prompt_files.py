@@ -15,17 +15,13 @@ from safetensors.numpy import save
 from distprompt_tui.errors import UsageError, first_line
 from distprompt_tui.storage.safe_io import read_json, read_limited, write_atomically
 
-VECTORS = "prompt_embeddings"
-"""Name of the only tensor, (n, d) float32, in files of runs and of PEFT."""
+VECTORS = "prompt_embeddings"  # name of the only tensor, (n, d) float32, in files of runs and of PEFT
 
-MAX_BYTES = 1 << 28
-"""4,096 vectors of width 16,384 in float32: the longest prompts of the widest models."""
+MAX_BYTES = 1 << 28  # 4,096 vectors of width 16,384 in float32: the longest prompts of the widest models
 
-LARGEST_ID = 1 << 31
-"""Far above every vocabulary size, and within the range of a tensor of ids."""
+LARGEST_ID = 1 << 31  # far above every vocabulary size, and within the range of a tensor of ids
 
-_NUMPY_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
-"""Supported dtypes by their names in safetensors."""
+_NUMPY_DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}  # supported dtypes by their names in safetensors
 
 _PICKLED = ("adapter_model.bin", "pytorch_model.bin")
 
@@ -40,16 +36,12 @@ def write_vectors(path: Path, vectors: NDArray[np.float32]) -> None:
 
 
 def prompt_sha256(prompt: NDArray[np.float32] | list[int]) -> str:
-    """Compute the SHA-256 of vectors, (n, d), or ids."""
     data = json.dumps(prompt) if isinstance(prompt, list) else prompt.astype("<f4").tobytes()
     return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
 
 
 def read_prompt(path: Path) -> NDArray[np.float32] | list[int]:
-    """Read the prompt of a run directory, an adapter's folder, a .safetensors file or a prompt.json.
-
-    Returns:
-        Vectors, (n, d), or token ids.
+    """Read vectors, (n, d), or token ids from a run directory, an adapter's folder, a .safetensors or a prompt.json.
 
     Raises:
         UsageError: there is no valid prompt.
@@ -76,13 +68,7 @@ def read_prompt(path: Path) -> NDArray[np.float32] | list[int]:
 
 
 def _read_vectors(file: Path) -> NDArray[np.generic]:
-    """Read the tensor of a .safetensors file, of any floating dtype wider than a byte.
-
-    Raises:
-        OSError: the file cannot be read.
-        SafetensorError: the file is not a .safetensors file.
-        ValueError: the tensor is missing or of another dtype.
-    """
+    """Read the tensor of a .safetensors file, of any floating dtype wider than a byte."""
     tensors = dict(deserialize(read_limited(file, MAX_BYTES)))
     if VECTORS not in tensors:
         raise ValueError(f"no tensor {VECTORS}")

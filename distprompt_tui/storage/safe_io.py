@@ -39,8 +39,7 @@ _NOT_REPLACED = (errno.EACCES, errno.EPERM, errno.EBUSY, errno.EROFS)
 _NOT_PLAIN = re.compile("[\x7f-\x9f\ud800-\udfff]")
 """Characters that JSON does not escape, but that control a terminal or are not UTF-8: DEL, C1 controls, surrogates."""
 
-_PERHAPS_HALF = re.compile(r"\\u[dD][89a-fA-F]")
-"""Escape of a surrogate in JSON, alone or in a pair."""
+_PERHAPS_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # escape of a surrogate in JSON, alone or in a pair
 
 
 def user_path(name: str | Path) -> Path:
@@ -64,14 +63,9 @@ def user_path(name: str | Path) -> Path:
 
 
 def absolute(name: str, folder: Path) -> str:
-    """Make a path entered by the user independent of the working directory.
+    """Make a path entered by the user absolute, without `..` and `~`; relative ones start at `folder`.
 
-    Args:
-        name: path relative to `folder`, absolute, or with `~`.
-        folder: start of relative paths.
-
-    Returns:
-        The absolute path without `..`; `name` itself if it is not a valid path.
+    An invalid path is returned unchanged.
     """
     try:
         path = folder.absolute() / user_path(name)
@@ -171,8 +165,6 @@ def _own_stream(there: os.stat_result) -> int | None:
 
 
 def _replace(path: Path, data: bytes, mode: int) -> None:
-    """Replace a file, or overwrite it if it cannot be replaced."""
-
     def write(file: BinaryIO) -> None:
         os.fchmod(file.fileno(), mode)
         file.write(data)
@@ -209,20 +201,14 @@ def is_owned_by_user(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """An entry of a folder that cannot be read.
-
-    Attributes:
-        why: the system's error message.
-    """
+    """An entry of a folder that cannot be read; `why` is the system's error message."""
 
     path: Path
     why: str
 
 
 def list_folders(folder: Path, name: str) -> tuple[list[tuple[Path, os.stat_result]], list[Unreadable]]:
-    """List the subfolders that contain a file `name`, with the status of this file, and the unreadable entries.
-
-    Both lists are sorted by name.
+    """List the subfolders with a file `name` and the status of this file, and the unreadable entries, both sorted.
 
     Raises:
         UsageError: the folder itself cannot be read.
@@ -267,7 +253,6 @@ def why_unreadable(error: OSError) -> str:
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Write an array to a `.npy` file, which is replaced atomically."""
     from numpy import save
 
     data = io.BytesIO()  # numpy's errors of writing to a real file do not contain the reason
@@ -366,9 +351,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def parse_json(text: str, *, pairs: bool = False) -> Any:
     """Parse standard JSON: without NaN, infinity and unpaired surrogates.
 
-    Args:
-        text: the JSON.
-        pairs: return an object as a list of its pairs, including repeated keys.
+    With `pairs`, objects are returned as lists of pairs, including repeated keys.
 
     Raises:
         ValueError: the text is not JSON, or is nested too deeply.
