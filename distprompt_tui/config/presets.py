@@ -57,11 +57,7 @@ def load_preset(name: str) -> Preset:
 
 
 def save_preset(name: str, spec: RunSpec) -> Path:
-    """Write a spec as the user's preset `name`.
-
-    Raises:
-        UsageError: the name is invalid.
-    """
+    """Write a spec as the user's preset `name`. Raises UsageError if the name is invalid."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
         raise UsageError(f"invalid preset name {name!r}: use letters, digits, '.', '_' and '-'")
     folder = paths.user_presets_dir()

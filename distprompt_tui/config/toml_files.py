@@ -49,11 +49,7 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Parse TOML.
-
-    Raises:
-        ValueError: the text is not TOML, contains a number of thousands of digits, or is nested too deeply.
-    """
+    """Parse TOML. Raises ValueError also for numbers of thousands of digits and for deep nesting."""
     try:
         return tomllib.loads(text)
     except RecursionError:

@@ -26,11 +26,7 @@ def read_row(path: Path) -> NDArray[np.float64]:
 
 
 def read_target(path: Path) -> NDArray[np.float64]:
-    """Read a run's target, (V,).
-
-    Raises:
-        UsageError: the file cannot be read; the message gives the reason.
-    """
+    """Read a run's target, (V,). Raises UsageError if this fails."""
     try:
         return read_row(path)
     except (OSError, ValueError) as error:

@@ -30,7 +30,6 @@ PLACES = ("best/prompt.safetensors", "prompt.safetensors", "adapter_model.safete
 
 
 def write_vectors(path: Path, vectors: NDArray[np.float32]) -> None:
-    """Write vectors, (n, d), to a .safetensors file, which is replaced atomically."""
     data = save({VECTORS: np.ascontiguousarray(vectors)})
     write_atomically(path, lambda file: file.write(data))
 

@@ -289,11 +289,7 @@ def open_private(path: Path, flags: int) -> int:
 
 
 def open_regular(path: Path) -> io.BufferedReader:
-    """Open a regular file for reading.
-
-    Raises:
-        OSError: the file cannot be opened, or is a pipe or device, which may block or never end.
-    """
+    """Open a regular file for reading; pipes and devices, which may block or never end, raise OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -302,11 +298,7 @@ def open_regular(path: Path) -> io.BufferedReader:
 
 
 def read_limited(path: Path, most: int) -> bytes:
-    """Read a file of at most `most` bytes.
-
-    Raises:
-        OSError: the file cannot be read, is not a regular file or is larger.
-    """
+    """Read a regular file of at most `most` bytes; larger files raise OSError."""
     with open_regular(path) as file:
         data = file.read(most + 1)
     if len(data) > most:

@@ -33,11 +33,7 @@ def log_softmax(logits: FloatArray) -> FloatArray:
 
 
 def check_entropy_range(requested: float, low: float, high: float) -> None:
-    """Check that an entropy is between `low` and `high` nats.
-
-    Raises:
-        TargetError: the entropy is outside by more than `ENTROPY_TOLERANCE`.
-    """
+    """Raise TargetError if an entropy is outside `low` to `high` nats by more than `ENTROPY_TOLERANCE`."""
     if not low - ENTROPY_TOLERANCE <= requested <= high + ENTROPY_TOLERANCE:
         raise TargetError(
             f"impossible entropy of {requested:g} nats: this target can have {low:.4f} to {high:.4f} nats"
@@ -45,11 +41,7 @@ def check_entropy_range(requested: float, low: float, high: float) -> None:
 
 
 def check_entropy(probabilities: FloatArray, requested: float) -> None:
-    """Check that a distribution has the requested entropy h.
-
-    Raises:
-        TargetError: |H - h| > `ENTROPY_TOLERANCE`.
-    """
+    """Raise TargetError if a distribution's entropy differs from the requested one by over `ENTROPY_TOLERANCE`."""
     achieved = entropy(probabilities)
     if not abs(achieved - requested) <= ENTROPY_TOLERANCE:
         raise TargetError(

@@ -72,7 +72,6 @@ def _from_masses(
     vocabulary: Vocabulary,
     model: DistributionSource | None,
 ) -> Target:
-    """Use the probabilities of the named tokens, and distribute the remainder to 1 over the other tokens."""
     for token, mass in masses:
         if not 0 <= mass <= 1 + SUM_TOLERANCE:
             raise TargetError(f"{where}: the probability of {token!r} is {mass}, it must be a number from 0 to 1")
@@ -96,7 +95,6 @@ def _from_masses(
 
 
 def _rest(ids: list[int], spec: Explicit, vocabulary: Vocabulary, model: DistributionSource | None) -> FloatArray:
-    """Return the distribution of the remainder over the tokens that are not named, (V,)."""
     if spec.rest == "model":
         source = require_model(model, "the remainder of an explicit")
         shares, _ = mask_to_tokens(source.next_token_probabilities(spec.text), vocabulary)
@@ -111,7 +109,6 @@ def _rest(ids: list[int], spec: Explicit, vocabulary: Vocabulary, model: Distrib
 
 
 def _json_masses(path: Path) -> list[tuple[str, float]]:
-    """Read the pairs of a JSON object, including repeated keys."""
     try:
         pairs = parse_json(read_text(path, MAX_FILE_BYTES), pairs=True)
     except ValueError as error:

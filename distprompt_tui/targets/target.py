@@ -38,7 +38,6 @@ class Target:
 
     @property
     def entropy(self) -> float:
-        """H(p) in nats."""
         return entropy(self.probabilities)
 
     def uniform_kl(self, vocabulary: Vocabulary) -> float:
@@ -71,14 +70,12 @@ def require_model(model: DistributionSource | None, what: str) -> DistributionSo
 
 
 def scatter_to_vocab(probabilities: FloatArray, vocabulary: Vocabulary) -> FloatArray:
-    """Expand a distribution over the rows with a token, (n,), to all V rows."""
     rows = np.zeros(vocabulary.size)
     rows[vocabulary.allowed] = probabilities
     return rows
 
 
 def token_count(vocabulary: Vocabulary) -> int:
-    """Return the number of rows with a token."""
     return int(vocabulary.allowed.sum())
 
 
