@@ -266,7 +266,7 @@ def test_a_model_that_gives_no_numbers_any_more_ends_the_run_with_its_best(run: 
     state = seen(run)
     assert worker.exitcode == 1
     assert_one_clear_line(state.error, "no finite divergence", "20 times in a row", "is kept")
-    assert any("steps back" in warning for warning in state.warnings)
+    assert any("goes back" in warning for warning in state.warnings)
     assert (run.best / "prompt.safetensors").exists()
     start_faulty(run).join()
     assert seen(run).reason == "budget"
@@ -278,7 +278,7 @@ def test_a_model_without_numbers_now_and_then_reaches_the_end(run: RunDirectory)
     state = seen(run)
     assert (state.reason, state.step) == ("budget", 60)
     assert np.isfinite(np.fromfile(run.trace, "<f4")).all()
-    assert any("steps back" in warning for warning in state.warnings)
+    assert any("goes back" in warning for warning in state.warnings)
 
 
 def test_two_viewers_see_the_same_and_both_are_heard(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
