@@ -1,4 +1,4 @@
-"""Models with a short name, and the rule that separates model names from paths."""
+"""Models with a short name, and the distinction between model names and paths."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ GGUF = ".gguf"
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A model that has a short name.
+    """A model with a short name.
 
     Attributes:
-        package: a Python package that carries its GGUF.
-        gguf: the file's name in that package; None where the package assembles it from parts.
-        hub: its name on the model hub, used when the package is not installed.
+        package: Python package that contains the model's GGUF file.
+        gguf: file name in the package; None if the package assembles the file from parts.
+        hub: name on the model hub, used if the package is not installed.
     """
 
     name: str
@@ -52,16 +52,12 @@ KNOWN = (
 
 
 def is_path(name: str) -> bool:
-    """Whether a model's name can only be a path, be something there or not."""
+    """Whether a model's name can only be a path; the path need not exist."""
     return name in (".", "..") or name.startswith(("/", "./", "../", "~")) or name.lower().endswith(GGUF)
 
 
 def absolute_name(name: str, folder: Path) -> str:
-    """A model's name, made absolute where it is a path: what is there is a path, and what can be nothing else.
-
-    Args:
-        folder: what relative paths start from.
-    """
+    """Make a model's name absolute if it is a path: if it exists in `folder`, or can only be a path."""
     if not name.strip() or name in [model.name for model in KNOWN]:
         return name
     path = absolute(name, folder)

@@ -1,6 +1,6 @@
-"""Names of the search methods, free of imports: command line and app list them before pydantic is loaded.
+"""Names of the search methods, without imports: command line and app list them before pydantic is loaded.
 
-`config.spec` has the settings of each, `search.registry` its search.
+Settings of each method: `config.spec`; implementation: `search.registry`.
 """
 
 from __future__ import annotations

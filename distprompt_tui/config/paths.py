@@ -1,4 +1,4 @@
-"""Where things live on a user's machine. `DISTPROMPT_HOME` moves all of it under one folder."""
+"""Folders of the program's data. `DISTPROMPT_HOME` moves all of them into one folder."""
 
 from __future__ import annotations
 
@@ -15,11 +15,7 @@ _APP = "distprompt-tui"
 
 
 def _home(kind: str, folder: Callable[[str], str]) -> Path:
-    """A place under `DISTPROMPT_HOME`, or under one of the user's folders where that is not set.
-
-    Raises:
-        UsageError: no folder of the user is known: HOME is not set and the user has no entry in the password file.
-    """
+    """Return a path in `DISTPROMPT_HOME` if set, else in a folder of the user, if HOME or the password file has one."""
     if base := os.environ.get("DISTPROMPT_HOME"):
         return user_path(base).absolute() / kind
     try:
@@ -27,7 +23,7 @@ def _home(kind: str, folder: Callable[[str], str]) -> Path:
     except (RuntimeError, KeyError):
         path = Path()
     if not path.is_absolute():
-        raise UsageError("no home folder is known: DISTPROMPT_HOME names a folder for all that is kept")
+        raise UsageError("no home folder found: set DISTPROMPT_HOME to a folder for all data")
     return path / kind
 
 
@@ -45,27 +41,23 @@ def models_dir() -> Path:
 
 
 def bounds_dir() -> Path:
-    """Floors and head optima that were computed before."""
     return _home("bounds", platformdirs.user_cache_dir)
 
 
 def targets_dir() -> Path:
-    """Targets that were made before."""
     return _home("targets", platformdirs.user_cache_dir)
 
 
 def user_presets_dir() -> Path:
-    """Presets that the user saved."""
     return _home("presets", platformdirs.user_config_dir)
 
 
 def settings_file() -> Path:
-    """What the app remembers of how the user likes it."""
     return _home("settings.toml", platformdirs.user_config_dir)
 
 
 def shipped_presets_dir() -> Path:
-    """The presets that come with the program: beside the package in a checkout, inside it when installed."""
+    """Return the folder of the shipped presets: beside the package in a checkout, inside it if installed."""
     package = Path(__file__).parents[1]
     installed = package / "presets_shipped"
     return installed if installed.is_dir() else package.parent / "presets"

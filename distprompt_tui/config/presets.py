@@ -23,8 +23,6 @@ from distprompt_tui.storage.safe_io import absolute, found_in, write_atomically
 
 @dataclass(frozen=True)
 class Preset:
-    """A named spec and the file that it stands in."""
-
     name: str
     path: Path
     spec: RunSpec
@@ -32,10 +30,10 @@ class Preset:
 
 
 def list_presets(problems: list[str] | None = None) -> list[Preset]:
-    """Shipped presets, then the user's; one of the user's with a shipped name takes its place.
+    """List the shipped presets, then the user's. A user's preset replaces a shipped one of the same name.
 
     Args:
-        problems: gets a sentence for each file that is left out because it is wrong; it names file, line and field.
+        problems: receives an error message, with file, line and field, for each invalid file.
     """
     presets: dict[str, Preset] = {}
     for folder in (paths.shipped_presets_dir(), paths.user_presets_dir()):
@@ -49,23 +47,19 @@ def list_presets(problems: list[str] | None = None) -> list[Preset]:
 
 
 def load_preset(name: str) -> Preset:
-    """A preset by its name or by the path of its file.
+    """Load a preset by name or file path.
 
     Raises:
-        NotFoundError: there is none; the near matches are named.
-        UsageError: it is wrong; the text names file, line and field.
+        NotFoundError: there is no such preset; the message lists near matches.
+        UsageError: the file is invalid; the message gives file, line and field.
     """
     return _read(find_toml(name, "preset", (paths.user_presets_dir(), paths.shipped_presets_dir())))
 
 
 def save_preset(name: str, spec: RunSpec) -> Path:
-    """Write a spec as the user's preset `name`.
-
-    Raises:
-        UsageError: the name cannot be a file's name.
-    """
+    """Write a spec as the user's preset `name`. Raises UsageError if the name is invalid."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-        raise UsageError(f"{name!r} cannot be a preset's name: use letters, digits, '.', '_' and '-'")
+        raise UsageError(f"invalid preset name {name!r}: use letters, digits, '.', '_' and '-'")
     folder = paths.user_presets_dir()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.toml"
@@ -76,14 +70,13 @@ def save_preset(name: str, spec: RunSpec) -> Path:
 
 
 def update(spec: RunSpec, changes: Mapping[str, object]) -> RunSpec:
-    """A spec with fields replaced by typed values.
+    """Return a copy of a spec with some fields replaced by typed values.
 
     Args:
-        spec: what to start from.
-        changes: value by field path, such as `{"search.length": 5}`. Relative paths are of the working directory.
+        changes: value by field path, such as `{"search.length": 5}`. Relative paths start at the working directory.
 
     Raises:
-        UsageError: no such field, or a value that does not fit.
+        UsageError: unknown field or invalid value.
     """
     fields = _changeable(spec)
     for path, value in changes.items():
@@ -92,21 +85,20 @@ def update(spec: RunSpec, changes: Mapping[str, object]) -> RunSpec:
 
 
 def override(spec: RunSpec, changes: Sequence[str]) -> RunSpec:
-    """A spec with fields replaced by values that are written as text.
+    """Return a copy of a spec with some fields replaced by values in text form.
 
     Args:
-        spec: what to start from.
-        changes: `field.path=value`. A value is TOML where that is of a type that the field takes, else it is the string
-            itself, its quotes included. Relative paths in it are of the working directory.
+        changes: `field.path=value`. A value is parsed as TOML if the result is of the field's type; otherwise it is the
+            string itself, quotes included. Relative paths start at the working directory.
 
     Raises:
-        UsageError: no such field, or a value that does not fit; the text says which and what would.
+        UsageError: unknown field or invalid value; the message gives the field and the expected value.
     """
     fields = _changeable(spec)
     for change in changes:
         path, equals, value = change.partition("=")
         if not equals or not path:
-            raise UsageError(f"{change!r} is not of the form field=value, such as search.lr=0.2")
+            raise UsageError(f"{change!r} does not have the form field=value, such as search.lr=0.2")
         _set_value(fields, path.strip().split("."), value)
     return anchored(checked(fields, RunSpec), Path())
 
@@ -114,16 +106,12 @@ def override(spec: RunSpec, changes: Sequence[str]) -> RunSpec:
 def _changeable(spec: RunSpec) -> dict[str, Any]:
     fields = spec.model_dump(mode="json", exclude_none=True)
     if "lr" not in spec.search.model_fields_set:
-        fields["search"].pop("lr", None)  # its default follows from the optimizer, which may be what changes
+        fields["search"].pop("lr", None)  # its default depends on the optimizer, which may change
     return fields
 
 
 def anchored(spec: RunSpec, folder: Path) -> RunSpec:
-    """A spec that means the same from any working directory: its paths are absolute.
-
-    Args:
-        folder: what relative paths start from.
-    """
+    """Return a copy of a spec with absolute paths; relative ones start at `folder`."""
     search = spec.search
     prompt = getattr(search, "init_prompt", None)
     if prompt is not None:
@@ -149,7 +137,7 @@ def _anchored_target(target: specs.TargetSpec, folder: Path) -> specs.TargetSpec
 
 
 def with_method(spec: RunSpec, method: str) -> RunSpec:
-    """A spec with another search method; the prompt's length stays, what belongs to the old method goes."""
+    """Return a copy of a spec with another search method and its default settings; only the prompt length is kept."""
     if method == spec.search.method:
         return spec
     fields = spec.model_dump(mode="json", exclude_none=True)
@@ -158,7 +146,7 @@ def with_method(spec: RunSpec, method: str) -> RunSpec:
 
 
 def _with_tags(fields: dict[str, Any], spec: RunSpec) -> dict[str, Any]:
-    """Put back the names of family and method, which are defaults of their classes but decide how a file is read."""
+    """Add family and method. They are defaults of their classes, but select the class when the file is read."""
 
     def tag(values: dict[str, Any], part: BaseModel) -> dict[str, Any]:
         tags = {key: getattr(part, key) for key in ("family", "method") if key in type(part).model_fields}
@@ -176,7 +164,7 @@ def _read(path: Path) -> Preset:
 
 
 def _set_value(fields: dict[str, Any], path: list[str], text: str) -> None:
-    """Set a field to what a text says as TOML, or to the text where only a string fits the field."""
+    """Set a field to a text parsed as TOML, or to the text itself if the field accepts strings only."""
     try:
         value = parse_toml(f"value = {text}")
     except ValueError:
@@ -187,11 +175,11 @@ def _set_value(fields: dict[str, Any], path: list[str], text: str) -> None:
         as_toml = value["value"]
         _set(fields, path, text)
         if _is_wrong(fields, path):
-            _set(fields, path, as_toml)  # whose mistake is the one to tell
+            _set(fields, path, as_toml)  # its error message is the more useful one
 
 
 def _is_wrong(fields: dict[str, Any], path: list[str]) -> bool:
-    """Whether a field's value is not of its type; what else is wrong in the spec is not looked at."""
+    """Whether a field's value is invalid; errors of other fields are ignored."""
     try:
         RunSpec.model_validate(fields)
     except ValidationError as error:
@@ -203,5 +191,5 @@ def _set(fields: dict[str, Any], path: list[str], value: Any) -> None:
     for key in path[:-1]:
         fields = fields.setdefault(key, {})
         if not isinstance(fields, dict):
-            raise UsageError(f"{'.'.join(path)}: {key} is a value, it has no fields")
+            raise UsageError(f"{'.'.join(path)}: {key} is a value and has no fields")
     fields[path[-1]] = value

@@ -1,7 +1,7 @@
-"""The full description of one run, strictly validated. A preset is a TOML file of it.
+"""The complete, strictly validated description of a run. A preset is a TOML file of it.
 
-Everything that decides a result stands here, with its default written out, so that a run can be repeated from its
-`spec.toml` alone. This module imports nothing heavier than pydantic.
+It contains every setting that affects a result, so a run can be repeated from its `spec.toml` alone. This module
+imports nothing heavier than pydantic.
 """
 
 from __future__ import annotations
@@ -14,28 +14,25 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from distprompt_tui.storage.legacy import with_new_spec_names
 
 SpecToken = Annotated[str | int, Field(union_mode="left_to_right")]
-"""A token: a string that is exactly one token (`" banana"`), or its id (`5231`; as a key: `"id:5231"`)."""
+"""A token: a string that is exactly one token (`" banana"`), or an id (`5231`; as a key: `"id:5231"`)."""
 
-Entropy = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-"""Entropy in nats."""
+Entropy = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # in nats
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
-MAX_COUNT = 2**31 - 1
-"""Of anything that is counted: what a tensor's size can be on every device."""
+MAX_COUNT = 2**31 - 1  # maximum of every count: the largest tensor size on every device
 
 Length = Annotated[int, Field(ge=1, le=4096, description="positions of the prompt")]
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 CountFromZero = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
-LONGEST_REGEX = 1000
-"""Characters; a longer expression is a program, and Python's matching of one can take for ever."""
+LONGEST_REGEX = 1000  # in characters; matching longer expressions may take forever
 
 
 class StrictModel(BaseModel):
-    """Base of every part: unknown fields are errors, values are of the field's type and cannot change after validation.
+    """Base of all parts of a spec: immutable; rejects unknown fields and values of another type.
 
-    A whole number is a number too; nothing else is taken for what it is not. An array may be a list.
+    The only conversions are from integer to float and from list to tuple.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -49,11 +46,11 @@ class StrictModel(BaseModel):
         return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
-# Targets: one class a family. The recipes are in `distprompt_tui.targets`.
+# One class for each target family; the recipes are in `distprompt_tui.targets`.
 
 
 class Vanilla(StrictModel):
-    """The paper's random target: normal logits, then gradient descent until the entropy is reached."""
+    """The paper's random target: normal logits, moved by gradient descent to the requested entropy."""
 
     family: Literal["vanilla"] = "vanilla"
     entropy: Entropy
@@ -61,7 +58,7 @@ class Vanilla(StrictModel):
 
 
 class Temperature(StrictModel):
-    """Normal logits scaled until the entropy is reached."""
+    """Normal logits, scaled to the requested entropy."""
 
     family: Literal["temperature"] = "temperature"
     entropy: Entropy
@@ -69,9 +66,9 @@ class Temperature(StrictModel):
 
 
 class Outlier(StrictModel):
-    """A few tokens carry (nearly) the largest mass that the entropy allows; the rest is spread by the vanilla recipe.
+    """Outlier tokens with (nearly) the largest mass that the entropy allows; the others follow the vanilla recipe.
 
-    Either `tokens` names them, or `count` of them are drawn from the seed.
+    The outliers are `tokens`, or `count` random tokens.
     """
 
     family: Literal["outlier"] = "outlier"
@@ -84,15 +81,15 @@ class Outlier(StrictModel):
     @model_validator(mode="after")
     def _tokens_or_count(self) -> Outlier:
         if bool(self.tokens) == (self.count is not None):
-            raise ValueError("name the outliers by 'tokens' or give their 'count', one of the two")
+            raise ValueError("give either 'tokens' (the outliers) or 'count' (their number)")
         return self
 
 
 class Lm(StrictModel):
-    """A language model's own next-token distribution after a text.
+    """A language model's next-token distribution after a text.
 
-    `model` names another model than the run's (its distribution goes through a vocabulary transfer); `entropy`
-    rescales the distribution by temperature.
+    `model`: a model other than the run's; its distribution is transferred to the run's vocabulary. `entropy`: rescale
+    the distribution by temperature to this entropy.
     """
 
     family: Literal["lm"] = "lm"
@@ -102,7 +99,7 @@ class Lm(StrictModel):
 
 
 class Shuffled(StrictModel):
-    """An `lm` target whose probabilities are dealt to other tokens: same shape and entropy, no meaning."""
+    """An `lm` target with probabilities permuted over the tokens: same shape and entropy, no meaning."""
 
     family: Literal["shuffled"] = "shuffled"
     text: Annotated[str, Field(min_length=1)]
@@ -112,7 +109,7 @@ class Shuffled(StrictModel):
 
 
 class Reachable(StrictModel):
-    """What a random soft prompt of the model gives: its floor is 0 and it can be reached. Controls the optimiser."""
+    """The distribution after a random soft prompt: a reachable target with floor 0, to test the optimiser."""
 
     family: Literal["reachable"] = "reachable"
     length: Length = 10
@@ -120,13 +117,13 @@ class Reachable(StrictModel):
 
 
 SUM_TOLERANCE = 1e-9
-"""Relative, of probabilities that a person writes: what rounding leaves of sixths and thirds."""
+"""Relative tolerance of the sum of manually written probabilities, such as rounded thirds and sixths."""
 
 
 class Explicit(StrictModel):
-    """Tokens with their probabilities, or a file with the whole distribution; `rest` spreads the remaining mass.
+    """Probabilities of some tokens, or a file with the distribution.
 
-    `rest = "model"` spreads it in proportion to the model's own distribution after `text`.
+    `rest` distributes the remaining probability mass: uniformly, or as the model's distribution after `text`.
     """
 
     family: Literal["explicit"] = "explicit"
@@ -138,25 +135,21 @@ class Explicit(StrictModel):
     @model_validator(mode="after")
     def _probabilities_or_file(self) -> Explicit:
         if bool(self.probabilities) == (self.file is not None):
-            raise ValueError("give 'probabilities' or a 'file', one of the two")
+            raise ValueError("give either 'probabilities' or a 'file'")
         return self
 
 
 class Uniform(StrictModel):
-    """Every token alike."""
-
     family: Literal["uniform"] = "uniform"
 
 
 class OneHot(StrictModel):
-    """All the mass on one token."""
-
     family: Literal["one_hot"] = "one_hot"
     token: SpecToken
 
 
 class Zipf(StrictModel):
-    """Mass falls as a power of the rank, ranks dealt to tokens from the seed; the exponent is fitted to an entropy."""
+    """Probabilities proportional to rank^-exponent, with random ranks; `entropy` determines the exponent."""
 
     family: Literal["zipf"] = "zipf"
     exponent: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
@@ -166,36 +159,33 @@ class Zipf(StrictModel):
     @model_validator(mode="after")
     def _exponent_or_entropy(self) -> Zipf:
         if (self.exponent is None) == (self.entropy is None):
-            raise ValueError("give an 'exponent' or an 'entropy', one of the two")
+            raise ValueError("give either an 'exponent' or an 'entropy'")
         return self
 
 
-DEEPEST_MIXTURE = 8
-"""A deeper one says nothing that a flat one does not, and every reader of it recurses."""
+DEEPEST_MIXTURE = 8  # mixtures are processed recursively; every nested mixture is equivalent to a flat one
 
 
 class MixturePart(StrictModel):
-    """One component of a mixture."""
-
     weight: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     target: TargetSpec
 
 
 class Mixture(StrictModel):
-    """A weighted sum of other targets; the weights are normalised."""
+    """A weighted sum of other targets, with normalised weights."""
 
     family: Literal["mixture"] = "mixture"
     parts: Annotated[tuple[MixturePart, ...], Field(min_length=1)]
 
     @property
     def depth(self) -> int:
-        """Mixtures in each other, this one included."""
+        """Number of nested mixtures, including this one."""
         return 1 + max((part.target.depth for part in self.parts if isinstance(part.target, Mixture)), default=0)
 
     @model_validator(mode="after")
     def _is_not_too_deep(self) -> Mixture:
         if self.depth > DEEPEST_MIXTURE:
-            raise ValueError(f"mixtures of mixtures go {DEEPEST_MIXTURE} deep")
+            raise ValueError(f"mixtures may be nested at most {DEEPEST_MIXTURE} deep")
         return self
 
 
@@ -207,15 +197,12 @@ MixturePart.model_rebuild()
 Mixture.model_rebuild()
 
 
-# The rest of a run.
-
-
 LEGACY_CONTEXT = {"recorded": True}
-"""Validation context of what a version of this program has written down: fields that are gone since are left out."""
+"""Validation context of recorded runs: fields removed since they were recorded are ignored."""
 
 
 class ModelSpec(StrictModel):
-    """Which model, and how it is run. `name`: a registry name, hub name, local folder or GGUF file."""
+    """The model, its device and its dtype. `name`: registry name, hub name, local folder or GGUF file."""
 
     name: Annotated[str, Field(min_length=1)] = "smollm2"
     revision: str | None = None
@@ -227,10 +214,10 @@ BosSetting = Literal["auto"] | bool
 
 
 class Context(StrictModel):
-    """Fixed text around the prompt. Special tokens may be written out (`<|im_start|>user\\n`).
+    """Fixed text around the prompt. It may contain special tokens (`<|im_start|>user\\n`).
 
-    `bos`: what stands before every text, prompts and the texts of targets alike. "auto": what the model's own tokenizer
-    adds; true: the BOS token; false: nothing.
+    `bos`: ids added before every text, in prompts and targets. "auto": those that the model's tokenizer adds; true: the
+    BOS token; false: none.
     """
 
     prefix: str = ""
@@ -241,22 +228,21 @@ class Context(StrictModel):
     @classmethod
     def _without_bos_where_there_was_no_choice(cls, fields: Any, info: ValidationInfo) -> Any:
         if info.context == LEGACY_CONTEXT and isinstance(fields, dict):
-            return {"bos": False} | fields  # versions that recorded no choice put nothing before a prompt
+            return {"bos": False} | fields  # versions without this field added nothing
         return fields
 
 
-SOFT_LR = {"ggt": 0.2, "adam": 1.5}
-"""Where the soft search's `lr` is left out."""
+SOFT_LR = {"ggt": 0.2, "adam": 1.5}  # default of the soft search's `lr` by optimizer
 
 
 class Soft(StrictModel):
     """Gradient search over `length` vectors in embedding space.
 
-    `optimizer`: "ggt" whitens the gradient by the last `memory` ones, "adam" scales each coordinate by itself. `lr` is
-    in units of the embeddings' standard deviation, so that it means the same on every model: GGT's every step has
-    that root mean square, Adam's no coordinate moves further. Left out, it is the optimizer's own.
-    `restarts`: so many prompts start in one batch, and the one that is furthest behind is given up again and again,
-    until one is left after a fifth of the steps.
+    `optimizer`: "ggt" whitens the gradient by the last `memory` gradients, "adam" scales each coordinate separately.
+    `lr`: in standard deviations of the embeddings, so it is comparable across models. It is the root mean square of a
+    GGT step and the largest change of a coordinate in an Adam step; the default depends on the optimizer.
+    `restarts`: initial prompts in one batch. The worst is dropped repeatedly, until one remains after a fifth of the
+    steps.
     """
 
     method: Literal["soft"] = "soft"
@@ -284,9 +270,11 @@ class Soft(StrictModel):
 
 def _check_init(init: str, init_text: str | None, init_prompt: str | None) -> None:
     if (init == "text") != (init_text is not None):
-        raise ValueError("init = 'text' goes with an 'init_text'")
+        raise ValueError("init = 'text' and 'init_text' require each other")
     if (init == "prompt") != (init_prompt is not None):
-        raise ValueError("init = 'prompt' goes with an 'init_prompt': a run's folder, an adapter's, or a file")
+        raise ValueError(
+            "init = 'prompt' and 'init_prompt' (a run directory, an adapter's folder or a file) require each other"
+        )
 
 
 Width = Annotated[Count, Field(description="candidates measured in a step")]
@@ -294,11 +282,11 @@ SwapsInit = Annotated[Literal["initial_pool", "random", "text", "prompt"], Field
 
 
 class TokenSearchConfig(StrictModel):
-    """What all searches over tokens have in common.
+    """Settings of all searches over tokens.
 
-    A token may be put into the prompt where `allowed` holds it ("usable": stands for bytes; "printable": ASCII letters,
-    digits, punctuation and space only), its whole text matches `allow_regex` and `allow_tokens` names it, as far as
-    these are given. A step measures up to `width` candidates.
+    A prompt may contain the tokens in `allowed` ("usable": decode to bytes; "printable": ASCII letters, digits,
+    punctuation and space only) that fully match `allow_regex` and are in `allow_tokens`, if given. A step measures up
+    to `width` candidates.
     """
 
     method: str
@@ -314,19 +302,18 @@ class TokenSearchConfig(StrictModel):
         try:
             re.compile(value or "")
         except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError(f"no regular expression: {error}") from None
+            raise ValueError(f"invalid regular expression: {error}") from None
         return value
 
 
 class SwapSearchConfig(TokenSearchConfig):
-    """What the searches that go from prompt to prompt have in common.
+    """Settings of all searches that change tokens of a current prompt.
 
-    `init`: "initial_pool" starts from the best of `initial_pool` prompts made of the target's tokens and random ones;
-    "prompt" starts from a prompt that was found before, a soft one by its nearest tokens. `locked` positions, counted
-    from 0, never change. `fluency_weight`: the objective is the divergence minus `fluency_weight` times the mean
-    log-likelihood of the prompt's tokens under the model; a token with nothing before it does not count. `prune`: after
-    the search, tokens are dropped from the best prompt, the least important first, while its divergence rises by at
-    most `prune` nats in total.
+    `init`: "initial_pool" starts from the best of `initial_pool` prompts of target tokens and random tokens; "prompt"
+    starts from an existing prompt, or the nearest tokens of a soft one. `locked`: positions, counted from 0, that never
+    change. `fluency_weight`: the objective is the divergence minus `fluency_weight` times the mean log-likelihood of
+    the prompt's tokens under the model, without a token that has no context. `prune`: after the search, drop tokens
+    from the best prompt, least important first, while its divergence rises by at most `prune` nats in total.
     """
 
     init: SwapsInit = "random"
@@ -341,11 +328,11 @@ class SwapSearchConfig(TokenSearchConfig):
     def _init_and_locks(self) -> Self:
         _check_init(self.init, self.init_text, self.init_prompt)
         if self.locked and self.init not in ("text", "prompt"):
-            raise ValueError("'locked' positions go with init = 'text' or 'prompt': there is nothing to keep otherwise")
+            raise ValueError("'locked' positions require init = 'text' or 'prompt'")
         if self.locked and max(self.locked) >= self.length:
-            raise ValueError(f"the locked position {max(self.locked)} is not in a prompt of {self.length}")
+            raise ValueError(f"the locked position {max(self.locked)} is outside a prompt of length {self.length}")
         if len(set(self.locked)) == self.length:
-            raise ValueError("every position is locked: there is nothing to search")
+            raise ValueError("all positions are locked: nothing to search")
         return self
 
 
@@ -353,14 +340,14 @@ REMOVED_HARD_FIELDS = frozenset({"top_k", "merge", "pairs"})
 
 
 class Hard(SwapSearchConfig):
-    """Token swaps ranked by a surrogate model, accepted only where they lower the objective.
+    """Token swaps ranked by a surrogate model, accepted only if they lower the objective.
 
-    A step measures swaps at one position: as many as `width` swaps at an average position cost, since swaps near the
-    end re-run less of the model. A fraction `explore` of them are tokens of the target and random ones; the others are
-    the best of `pool` random ones by a Gaussian process on the last `memory` swaps there. After `patience` steps
-    without improvement, one step measures `width` variants of the best prompt with `perturbation` positions changed,
-    and continues from the best of them. With `draft`, prompts are pre-scored in bfloat16 where the processor is faster
-    with it, and the model rescores the best.
+    A step measures swaps at one position, for the cost of `width` swaps at an average position: swaps near the end
+    re-run less of the model. A fraction `explore` are random tokens and tokens of the target; the others are the best
+    of `pool` random tokens by a Gaussian process on the last `memory` swaps at the position. After `patience` steps
+    without improvement, a step measures `width` variants of the best prompt with `perturbation` changed positions, and
+    the search continues from the best of them. With `draft`, prompts are pre-scored in bfloat16 if that is faster on
+    this processor, and the model rescores the best.
     """
 
     method: Literal["hard"] = "hard"
@@ -383,9 +370,9 @@ class Hard(SwapSearchConfig):
 
 
 class Gcg(SwapSearchConfig):
-    """Greedy coordinate gradient by the rules of nanoGCG.
+    """Greedy coordinate gradient as in nanoGCG.
 
-    A candidate has `n_replace` random positions replaced by random ones of their `top_k` best-ranked tokens.
+    A candidate replaces `n_replace` random positions by random tokens from the `top_k` best-ranked ones there.
     """
 
     method: Literal["gcg"] = "gcg"
@@ -395,20 +382,20 @@ class Gcg(SwapSearchConfig):
 
 
 class Hotflip(SwapSearchConfig):
-    """The swaps that the gradient ranks first, from the `beam` best prompts."""
+    """The swaps ranked best by the gradient, from the `beam` best prompts."""
 
     method: Literal["hotflip"] = "hotflip"
     beam: Count = 4
 
 
 class RandomSwaps(SwapSearchConfig):
-    """Random single swaps, taken where they help."""
+    """Random single swaps, accepted if they lower the objective."""
 
     method: Literal["random"] = "random"
 
 
 class Exhaustive(TokenSearchConfig):
-    """Every prompt of one token; with more tokens, the `beam` best of the length before and every token behind them."""
+    """All prompts of one token; longer ones extend the `beam` best shorter prompts by every token."""
 
     method: Literal["exhaustive"] = "exhaustive"
     length: Length = 1
@@ -420,7 +407,7 @@ SearchSpec = Annotated[Soft | Hard | Gcg | Hotflip | RandomSwaps | Exhaustive, F
 
 
 class Budget(StrictModel):
-    """When a search ends. `until`: a divergence in nats that is good enough."""
+    """Limits of a search. `until`: stop at this divergence, in nats."""
 
     steps: Annotated[CountFromZero, Field(description="the budget")] = 1000
     seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -428,8 +415,6 @@ class Budget(StrictModel):
 
 
 class RunSpec(StrictModel):
-    """One search: what is asked of which model, how it is searched for, and when it ends."""
-
     title: str = ""
     description: str = ""
     preset: str = ""

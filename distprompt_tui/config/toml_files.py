@@ -1,4 +1,4 @@
-"""TOML files, whose authors are not trusted: presets, sweeps, specs of runs, settings."""
+"""TOML files from untrusted sources: presets, sweeps, specs of runs, settings."""
 
 from __future__ import annotations
 
@@ -10,18 +10,14 @@ from typing import Any
 from distprompt_tui.errors import NotFoundError, UsageError, near_matches
 from distprompt_tui.storage.safe_io import found_in, is_file, read_text, user_path
 
-MAX_TOML_BYTES = 1 << 20
-"""Such a file is written by hand, or holds as much; a larger one is something else."""
+MAX_TOML_BYTES = 1 << 20  # far above the size of a manually written file
 
 
 def find_toml(name: str, what: str, folders: Sequence[Path]) -> Path:
-    """A file by its path, or by its name without the ending in the first of the folders that has it.
-
-    Args:
-        what: a word for it, for the error's text.
+    """Find a TOML file by its path, or by its name without extension in the first folder that contains it.
 
     Raises:
-        NotFoundError: there is none; the near matches are named.
+        NotFoundError: there is no such file; the message contains `what`, such as "preset", and near matches.
     """
     if name.endswith(".toml") or "/" in name:
         path = user_path(name)
@@ -36,10 +32,10 @@ def find_toml(name: str, what: str, folders: Sequence[Path]) -> Path:
 
 
 def read_toml(path: Path) -> tuple[dict[str, Any], str]:
-    """What a TOML file says, and its text.
+    """Read a TOML file; return its tables and its text.
 
     Raises:
-        UsageError: it cannot be read, is too large or no TOML; the text names it.
+        UsageError: the file cannot be read, is too large or is not TOML; the message gives its path.
     """
     try:
         text = read_text(path, MAX_TOML_BYTES)
@@ -53,11 +49,7 @@ def read_toml(path: Path) -> tuple[dict[str, Any], str]:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """The tables of a TOML text.
-
-    Raises:
-        ValueError: it is no TOML, holds a number of thousands of digits, or is nested too deeply.
-    """
+    """Parse TOML. Raises ValueError also for numbers of thousands of digits and for deep nesting."""
     try:
         return tomllib.loads(text)
     except RecursionError:

@@ -1,4 +1,4 @@
-"""TOML files of a pydantic model: read, checked, and their mistakes told by file, line and field."""
+"""Read and validate TOML files of a pydantic model, and report errors by file, line and field."""
 
 from __future__ import annotations
 
@@ -15,20 +15,14 @@ from distprompt_tui.errors import UsageError, near_matches
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
-TAGS = ("family", "method")
-"""Fields that say which model of a union a table is."""
+TAGS = ("family", "method")  # discriminators of unions
 
 
 def read_checked(path: Path, kind: type[ModelT], context: dict[str, Any] | None = None) -> ModelT:
-    """What stands in a file.
-
-    Args:
-        path: of the file.
-        kind: what it holds.
-        context: for validators that ask for one.
+    """Read a model from a TOML file.
 
     Raises:
-        UsageError: it cannot be read or is wrong; the text names file, line and field.
+        UsageError: the file cannot be read or is invalid; the message gives file, line and field.
     """
     fields, text = read_toml(path)
     try:
@@ -38,10 +32,10 @@ def read_checked(path: Path, kind: type[ModelT], context: dict[str, Any] | None 
 
 
 def all_mistakes(path: Path, kind: type[ModelT]) -> list[str]:
-    """A sentence for each mistake in a file; it names file, line and field.
+    """Return a message, with file, line and field, for each error in a file.
 
     Raises:
-        UsageError: the file cannot be read or is no TOML.
+        UsageError: the file cannot be read or is not TOML.
     """
     fields, text = read_toml(path)
     try:
@@ -59,10 +53,10 @@ def _placed(path: Path, text: str, mistake: ErrorDetails, fields: dict[str, Any]
 
 
 def checked(fields: dict[str, Any], kind: type[ModelT]) -> ModelT:
-    """Fields as a model.
+    """Validate fields.
 
     Raises:
-        UsageError: the first mistake, in one sentence.
+        UsageError: a field is invalid; the message describes the first error in one sentence.
     """
     try:
         return kind.model_validate(fields)
@@ -71,7 +65,7 @@ def checked(fields: dict[str, Any], kind: type[ModelT]) -> ModelT:
 
 
 def describe_error(error: ValidationError, fields: dict[str, Any], kind: type[BaseModel]) -> str:
-    """One sentence for the first mistake: the field, what is wrong, and the near matches of an unknown name."""
+    """Describe the first error in one sentence: the field, the problem, and near matches of an unknown name."""
     return _describe(error.errors(include_url=False)[0], fields, kind)
 
 
@@ -84,7 +78,7 @@ def _describe(first: ErrorDetails, fields: dict[str, Any], kind: type[BaseModel]
         return f"{name} is missing{_misspelled(where, fields, kind)}"
     if first["type"] == "union_tag_invalid":
         known = re.findall(r"'([^']+)'", first["ctx"]["expected_tags"])
-        return f"{name}: there is no {first['ctx']['tag']!r}; {near_matches(first['ctx']['tag'], known)}"
+        return f"{name}: unknown value {first['ctx']['tag']!r}; {near_matches(first['ctx']['tag'], known)}"
     message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     given = first.get("input")
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
@@ -92,18 +86,18 @@ def _describe(first: ErrorDetails, fields: dict[str, Any], kind: type[BaseModel]
 
 
 def _misspelled(where: list[str], fields: dict[str, Any], kind: type[BaseModel]) -> str:
-    """Half a sentence: which field beside a missing one may be meant for it."""
+    """Suggest an unknown field of the same table as the misspelling of a missing one."""
     value: Any = fields
     for part in where[:-1]:
         value = value[int(part)] if isinstance(value, list | tuple) else value.get(part, {})
     known = _siblings(where, fields, kind)
     unknown = [name for name in value if name not in known] if isinstance(value, dict) else []
     close = difflib.get_close_matches(where[-1], unknown, n=1)
-    return f"; is {close[0]!r} meant for it?" if close else ""
+    return f"; is {close[0]!r} a misspelling of it?" if close else ""
 
 
 def location_of(first: ErrorDetails, fields: dict[str, Any]) -> list[str]:
-    """The path of a wrong field, without the tags that pydantic puts in for unions."""
+    """Return the path of an invalid field, without the tags that pydantic adds for unions."""
     path: list[str] = []
     value: Any = fields
     for index, part in enumerate(first["loc"]):
@@ -121,7 +115,6 @@ def location_of(first: ErrorDetails, fields: dict[str, Any]) -> list[str]:
 
 
 def _siblings(where: list[str], fields: dict[str, Any], kind: type[BaseModel]) -> list[str]:
-    """The names that would be known where an unknown one stands."""
     kinds = [kind]
     value: Any = fields
     for part in where[:-1]:
@@ -136,7 +129,6 @@ def _siblings(where: list[str], fields: dict[str, Any], kind: type[BaseModel]) -
 
 
 def _models_in(kind: type[BaseModel], field: str) -> list[type[BaseModel]]:
-    """The models that a field's type names, however deep in unions and lists."""
     found: list[type[BaseModel]] = []
     waiting: list[Any] = [kind.model_fields[field].annotation]
     while waiting:
@@ -154,14 +146,14 @@ def _has_tag_of(kind: type[BaseModel], value: dict[str, Any]) -> bool:
 
 
 def _line_of(text: str, where: list[str]) -> int | None:
-    """The line of a field in a TOML text: the key inside its table, else the table, else nothing."""
+    """Return the line number of a field in a TOML text: of its key, else of its table, else None."""
     table: list[str] = []
     table_line = None
     seen: dict[str, int] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if header := re.match(r"\s*(\[+)\s*([^\]]+?)\s*\]+", line):
             table = [part.strip(" \"'") for part in header[2].split(".")]
-            if header[1] == "[[":  # one of several tables of that name, which pydantic counts
+            if header[1] == "[[":  # pydantic's path contains the index of the table
                 seen[header[2]] = seen.get(header[2], -1) + 1
                 table.append(str(seen[header[2]]))
             if table == where:

@@ -1,4 +1,4 @@
-"""Searches for prompts: soft (vectors) and hard (tokens)."""
+"""Searches for soft prompts (vectors) and hard prompts (tokens)."""
 
 from distprompt_tui.search.registry import make_search
 

@@ -1,4 +1,4 @@
-"""What a search does about a device without memory and a model that gives no numbers."""
+"""Batch sizes that adapt to the device's memory, and warnings about non-finite divergences."""
 
 from __future__ import annotations
 
@@ -9,26 +9,23 @@ import torch
 
 Result = TypeVar("Result")
 
-GROW_AFTER = 64
-"""Batches that fit before one of twice the size is tried again, where one did not fit before."""
+GROW_AFTER = 64  # successful batches after which a reduced batch size is doubled
 
 _OUT_OF_MEMORY = ("MPS backend out of memory", "DefaultCPUAllocator: ")
-"""How the errors begin, or what they contain, of devices that have no type of error for it."""
+"""Parts of the error messages of devices without an error type for lack of memory."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device had no room: CUDA says so by a type, the others in a RuntimeError's text."""
+    """Whether a device ran out of memory: CUDA has an error type, other devices only a message of RuntimeError."""
     if isinstance(error, torch.OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
 
 
 class AdaptiveBatchSize:
-    """How many prompts run at once: halved when memory runs out, remembered, and grown back.
+    """Number of prompts in a batch: halved when memory runs out, and doubled again after `GROW_AFTER` batches.
 
-    Attributes:
-        size: prompts at once.
-        successes: batches of this size that memory was enough for.
+    `successes` counts the batches of the current `size`.
     """
 
     def __init__(self, largest: int) -> None:
@@ -37,15 +34,12 @@ class AdaptiveBatchSize:
         self.successes = 0
 
     def run(self, count: int, measure: Callable[[slice], Result], most: int | None = None) -> list[Result]:
-        """Measure `count` prompts, so many at once as fit.
+        """Measure `count` prompts in batches of at most `most`.
 
-        Args:
-            count: of the prompts.
-            measure: is handed the rows to do; those that did not fit, it is handed again in smaller parts.
-            most: prompts at once, whatever would fit; None for no such limit.
+        `measure` measures a slice of rows; if memory runs out, it is called again with smaller slices.
 
         Raises:
-            RuntimeError: one prompt alone does not fit.
+            RuntimeError: a batch of one prompt does not fit.
         """
         parts: list[Result] = []
         done = 0
@@ -63,25 +57,19 @@ class AdaptiveBatchSize:
         return parts
 
     def _grow(self) -> None:
-        """Count a batch that fitted; after enough of them, try larger ones again."""
         self.successes += 1
         if self.size < self._largest and self.successes >= GROW_AFTER:
             self.size, self.successes = min(2 * self.size, self._largest), 0
 
 
 class NonFiniteWarnings:
-    """Counts the prompts for which a model gave no number, and tells of them ever more seldom.
-
-    Args:
-        warn: told at the first, and whenever there are twice as many.
-    """
+    """Count prompts with non-finite divergences; warn at the first and each time that their number has doubled."""
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         self._warn = warn
         self._count = 0
 
     def add(self, count: int, what: str) -> None:
-        """So many more; `what` says what was done about them."""
         before, self._count = self._count, self._count + count
         if self._count.bit_length() > before.bit_length():
-            self._warn(f"the model gave no finite divergence, {self._count} times so far: {what}")
+            self._warn(f"non-finite divergence, {self._count} times so far: {what}")

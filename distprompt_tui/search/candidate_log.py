@@ -1,4 +1,4 @@
-"""Which tokens were tried at each position of a prompt, and what they gave: for whoever looks on."""
+"""Log of the tokens tried at each position of a prompt and their divergences, for display."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from torch import Tensor
 
 from distprompt_tui.search.protocol import PositionCandidates
 
-MOST_EACH = 8
-"""Candidates that are kept for a position."""
+MOST_EACH = 8  # maximum number of candidates for a position
 
-MOST_IN_ALL = 512
-"""Of a prompt so long that these do not go round, each position keeps its best one."""
+MOST_IN_ALL = 512  # maximum number for all positions, but at least one for each
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """What was tried at a position, and the other tokens that stood around it."""
+    """Candidates of a position, and the prompt's tokens at the other positions."""
 
     rest: tuple[int, ...]
     tried: PositionCandidates
@@ -26,23 +24,23 @@ class _Kept:
 class CandidateLog:
     """The best candidates of each position.
 
-    Divergences can be compared while the other positions stay as they are, whatever stands at this one. Candidates of
-    another surrounding take the place of those before.
+    Divergences are comparable only for equal tokens at all other positions. Candidates for other tokens there replace
+    the previous candidates.
     """
 
     def __init__(self) -> None:
         self._kept: dict[int, _Kept] = {}
 
     def note(self, ids: Tensor, kl: float, step: int, prompts: Tensor, kls: Tensor, exact: Tensor) -> None:
-        """Take in what a step measured; prompts that differ at several positions tell nothing of one.
+        """Add the measurements of a step; prompts that differ at several positions are ignored.
 
         Args:
-            ids: the prompt that they were made from, (n,); where it is of another length, the first of them.
+            ids: the prompt before the step; if its length is not n, `prompts[0]` is used instead.
             kl: its divergence, nats.
-            step: the number of the step.
+            step: number of the step.
             prompts: (count, n).
             kls: their divergences, (count,) on the CPU.
-            exact: which of these the model itself measured, (count,) bool on the CPU.
+            exact: which of them the model itself measured, (count,) bool on the CPU.
         """
         if not len(prompts):
             return
@@ -58,7 +56,6 @@ class CandidateLog:
             self._keep(position, ids.tolist(), kl, step, found)
 
     def at(self, position: int) -> PositionCandidates | None:
-        """What was tried at a position, counted from 0; None where nothing was."""
         kept = self._kept.get(position)
         return None if kept is None else kept.tried
 

@@ -1,4 +1,4 @@
-"""Pure pieces of searches over tokens: which swaps promise most, the prompts that they make, and what these share."""
+"""Pure functions for token searches: scores of swaps, candidate prompts, and their shared prefixes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from torch import Tensor
 def swap_scores(
     gradient: Tensor, ids: Tensor, matrix: Tensor, forbidden: Tensor, surprisal: Tensor | None = None
 ) -> Tensor:
-    """First-order change of the objective for putting token v at position i: (E_v − E_current) · gradient.
+    """Compute the first-order change of the objective for token v at position i: (E_v − E_current) · gradient.
 
     Args:
-        gradient: of the objective by the prompt's embeddings, (n, d).
+        gradient: of the objective with respect to the prompt's embeddings, (n, d).
         ids: the prompt, (n,).
         matrix: embeddings, (V, d).
-        forbidden: what may not be put where, (n, V) bool, or one that broadcasts to it.
-        surprisal: what the objective holds for the tokens' own unlikeliness, (n, V): it changes by the difference.
+        forbidden: forbidden swaps, (n, V) bool or broadcastable to it.
+        surprisal: the objective's fluency term by position and token, (n, V); its difference is added.
 
     Returns:
-        (n, V); barred swaps, and those that change nothing, are infinitely bad.
+        (n, V); infinite for forbidden swaps and current tokens.
     """
     scores = gradient @ matrix.T - (gradient * matrix[ids]).sum(-1, keepdim=True)
     if surprisal is not None:
@@ -33,7 +33,7 @@ def swap_scores(
 
 
 def best_overall(scores: Tensor, count: int) -> Tensor:
-    """The `count` best-ranked swaps of all that are not infinitely bad, the best first, (at most count, 2)."""
+    """Return the `count` swaps with the lowest finite scores, best first, (at most count, 2)."""
     values, places = scores.flatten().topk(min(count, scores.numel()), largest=False)
     places = places[torch.isfinite(values)]
     return torch.stack([places // scores.shape[1], places % scores.shape[1]], dim=1)
@@ -42,18 +42,12 @@ def best_overall(scores: Tensor, count: int) -> Tensor:
 def random_replacements(
     ids: Tensor, free: Tensor, tokens: Tensor, width: int, n_replace: int, generator: torch.Generator
 ) -> Tensor:
-    """A prompt with `n_replace` random positions replaced by a random one of each position's tokens, `width` times.
+    """Make variants of a prompt, (n,), each with random tokens at `n_replace` random positions; return (width, n).
 
     Args:
-        ids: the prompt, (n,).
         free: positions that may change, (count,).
-        tokens: what may be put at each position, (n, k).
-        width: prompts to make.
-        n_replace: positions to change in each.
+        tokens: allowed tokens of each position, (n, k).
         generator: on the CPU.
-
-    Returns:
-        (width, n).
     """
     order = torch.rand(width, len(free), generator=generator).argsort(dim=1)[:, :n_replace]
     columns = torch.randint(tokens.shape[1], order.shape, generator=generator).to(ids.device)
@@ -62,24 +56,22 @@ def random_replacements(
 
 
 def swapped(ids: Tensor, swaps: Tensor) -> Tensor:
-    """A prompt, (n,), with each of the swaps, (count, 2) of position and token, made; (count, n)."""
+    """Apply each swap, (count, 2) of position and token, to a prompt, (n,); return (count, n)."""
     prompts = ids.repeat(len(swaps), 1)
     prompts[torch.arange(len(swaps)), swaps[:, 0]] = swaps[:, 1]
     return prompts
 
 
 def prompt_hashes(prompts: Tensor) -> list[int]:
-    """A number of 64 bits for each prompt of (count, n): the same on every machine, two alike only by great chance."""
+    """Return a 64-bit hash of each prompt of (count, n), equal on every machine."""
     rows = prompts.cpu().numpy().astype("<i4")
     return [int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest(), "little", signed=True) for row in rows]
 
 
 def first_changes(base: Tensor, prompts: Tensor) -> Tensor:
-    """The first position where each prompt differs from a base prompt, (count,); the shorter one's end where none does.
+    """Return the first position at which each prompt, (count, n), differs from a base prompt, (m,); (count,).
 
-    Args:
-        base: ids, (m,).
-        prompts: ids, (count, n).
+    If there is no difference, this is the length of the shorter one.
     """
     common = min(len(base), prompts.shape[1])
     differs = prompts[:, :common] != base[:common]
@@ -87,22 +79,22 @@ def first_changes(base: Tensor, prompts: Tensor) -> Tensor:
 
 
 def bucket_starts(firsts: NDArray[np.integer] | Sequence[int], length: int, cost: Callable[[int], float]) -> list[int]:
-    """Where to cut prompts that share a beginning, so that measuring them costs least.
+    """Divide prompts into buckets with a shared prefix, such that measuring them costs the least.
 
-    A bucket takes the prompts that change first at its start or later, up to the next bucket's start; all of them run
-    from its start to their end. It costs as many positions as that is, and what its start costs. One may start at 0,
-    whether or not a prompt changes there.
+    A bucket contains the prompts whose first change is between its start and the next bucket's start; they run from its
+    start to their end. It costs these positions and an overhead. A bucket may start at 0 even if no prompt changes
+    there.
 
     Args:
-        firsts: the first position at which each prompt differs.
-        length: positions of a whole prompt, with what stands around it.
-        cost: of a bucket besides that, by its start, in positions.
+        firsts: first changed position of each prompt.
+        length: positions of a whole prompt in its context.
+        cost: start of a bucket → overhead, in positions.
 
     Returns:
-        The buckets' starts, rising.
+        The starts of the buckets, ascending.
     """
     positions, counts = np.unique(np.append(firsts, 0), return_counts=True)
-    counts[0] -= 1  # the one that was appended
+    counts[0] -= 1  # the appended 0
     below = np.concatenate([[0], counts.cumsum()])
     overheads = np.array([cost(int(position)) for position in positions])
     cheapest = np.zeros(len(positions) + 1)

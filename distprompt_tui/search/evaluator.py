@@ -1,4 +1,4 @@
-"""Exact divergences of many hard prompts: none twice, in batches that fit, and what they share only once."""
+"""Measure divergences of many hard prompts with caching, adaptive batches and shared prefixes."""
 
 from __future__ import annotations
 
@@ -20,56 +20,49 @@ from distprompt_tui.search.initialization import random_ids
 from distprompt_tui.search.retokenization import is_retokenization_stable
 
 MAX_LOGITS = 1 << 25
-"""Logits that are alive at once: 128 MiB in float32. A vocabulary of 262,144 is measured 128 prompts at a time."""
+"""Maximum number of logits at a time: 128 MiB in float32, 128 prompts with a vocabulary of 262,144."""
 
 CALL_COSTS = {"cpu": 48}
 OTHER_CALL_COST = 4096
-"""What a call costs besides its positions, in positions. On two cores a call of SmolLM2 takes as long as some 30, and
-small ones use the cores less well; on a GPU it is the launches that cost."""
+"""Overhead of a call by device, in positions. On two cores, a call of SmolLM2 takes as long as about 30 positions, and
+small calls use the cores less efficiently. On a GPU, kernel launches dominate."""
 
 WAYS = {"cpu": (Sharing.KEYS, Sharing.STEPS, Sharing.STATES)}
 OTHER_WAYS = (Sharing.KEYS, Sharing.STATES, Sharing.STEPS)
-"""Ways of sharing, the fastest first. On a CPU, transformers fills up several positions behind a state to a chunk of 64
-to 256; by steps, a Mamba-2 takes a twentieth of the time. On a GPU it is the calls that cost."""
+"""Ways of sharing a prefix by device, fastest first. On a CPU, transformers pads positions after a state to a chunk of
+64 to 256; single steps take a twentieth of this time with Mamba-2. On a GPU, the number of calls dominates."""
 
-MAX_CACHED = 1 << 18
-"""Prompts whose divergence is remembered; beyond, the oldest are forgotten first. Some 40 MiB."""
+MAX_CACHED = 1 << 18  # maximum number of cached divergences, about 40 MiB; the oldest are removed first
 
-DRAFT_ONLY = math.nan
-"""Marks prompts scored by the draft model only: they are not new, and are rescored on demand."""
+DRAFT_ONLY = math.nan  # marks prompts scored by the draft model only: they are not new, and are rescored on demand
 
-RESCORE_TOP_K = 2
-"""So many of the draft model's best are measured at once."""
+RESCORE_TOP_K = 2  # number of the draft model's best prompts that the model measures at a time
 
 RESCORE_MARGIN_NATS = 1e-3
-"""What the draft model finds worse than the base prompt by more than this is not measured; nats."""
+"""Prompts that the draft model scores worse than the base prompt by more than this are not measured."""
 
 MAX_STATES = 1 << 31
-"""Bytes of recurrent states that are alive at once: 2 GiB. Every prompt in a batch has its own."""
+"""Maximum size of the recurrent states of a batch, in bytes: 2 GiB. Each prompt has its own state."""
 
-AS_EXACT = 10
-"""So many times less exact than another way of sharing the one that is used may be,"""
+AS_EXACT = 10  # largest ratio between the error of the way of sharing in use and that of the most exact one
 
-SAME_DIGITS = 8
-"""where differences of so many units in the last place count as none."""
+SAME_DIGITS = 8  # errors up to this many units in the last place count as equal
 
-PROBES = 4
-"""Beginnings on which it is tried out whether sharing changes anything."""
+PROBES = 4  # number of prefixes in the test of a way of sharing
 
 
 @dataclass(frozen=True)
 class BasePrompt:
-    """A prompt that others are made from.
+    """A prompt from which candidates are made.
 
     Attributes:
         ids: (n,).
         logits: (V,).
-        prefix_cache: None where it is not shared.
-        draft_prefix_cache: the draft model's.
-        gradient: of the objective by its embeddings, (n, d); None where nobody asked.
-        kl: its divergence, nats.
-        surprisal: what the objective rises by for a token's own unlikeliness, by position and token, (n, V); None where
-            fluency does not count.
+        prefix_cache: None if prefixes are not shared.
+        draft_prefix_cache: the draft model's prefix cache.
+        gradient: of the objective with respect to the embeddings, (n, d); None if not requested.
+        kl: divergence, nats.
+        surprisal: the objective's fluency term by position and token, (n, V); None without a fluency weight.
     """
 
     ids: Tensor
@@ -87,25 +80,21 @@ class Evaluator:
     The objective is the divergence minus `fluency_weight` times the prompt's mean log-likelihood. With a fluency weight
     every candidate is run whole, since the logits of all positions are needed.
 
-    With a draft model, which is faster and less exact, prompts go through it first. Those that it finds best, and
-    better than their base prompt, are measured: the lowest value that a call returns is exact wherever it is below
-    that of the base prompt.
+    With a draft model, which is faster and less exact, prompts are scored by it first. The model measures the best of
+    them that score better than their base prompt: the lowest value that a call returns is exact if it is below that of
+    the base prompt.
 
     Each way of sharing a prefix is tested once on this model, until one leaves the logits unchanged. If none does,
     every prompt is run whole and a warning gives the reason.
 
     Args:
-        model: frozen.
         target: p, (V,), probabilities.
-        length: of the prompts to come.
-        warn: told why nothing is shared.
-        fluency_weight: weight of the prompt's log-likelihood.
-        draft_model: the same model in fewer digits; used where beginnings are shared.
+        length: length of the prompts.
+        draft_model: the same model in lower precision; used only if prefixes are shared.
 
     Attributes:
-        positions: work so far, in token positions through the backbone, the draft model's as well; a backward pass
-            counts as two.
-        batch: prompts that are run at once.
+        positions: work so far, in token positions through the backbones of both models; a backward pass counts as two.
+        batch: batch size.
     """
 
     def __init__(
@@ -118,7 +107,7 @@ class Evaluator:
         draft_model: LanguageModel | None = None,
     ) -> None:
         self._model = model
-        self._draft_model: LanguageModel | None = None  # not before it is known whether beginnings are shared
+        self._draft_model: LanguageModel | None = None  # set below, if prefixes are shared
         self._fluency_weight = fluency_weight
         self._length = length
         self._entropy = float(entropy(target.double()))
@@ -133,9 +122,9 @@ class Evaluator:
         self._root = self._prefix_alone()
 
     def is_new(self, prompts: Tensor) -> Tensor:
-        """Which prompts' text gives their ids again and are not known yet, nor stand twice in these; (count,) bool.
+        """Return which prompts are stable under retokenization, not cached and not repeated, (count,) bool.
 
-        Those whose text gives others are known from then on: as infinitely bad.
+        Unstable prompts are cached with an infinite objective.
         """
         hashes = prompt_hashes(prompts)
         new = {value: row for row, value in reversed(list(enumerate(hashes))) if value not in self._cache}
@@ -147,14 +136,9 @@ class Evaluator:
         return is_new.to(prompts.device)
 
     def measure(self, prompts: Tensor, base: BasePrompt | None = None) -> Tensor:
-        """The objective of each prompt; those that were measured, and the second of two alike, cost nothing.
+        """Compute the objective of prompts, (count, n), unless cached; nats, (count,) float32 on the CPU.
 
-        Args:
-            prompts: ids, (count, n).
-            base: what they were made from; they may be longer than it.
-
-        Returns:
-            Nats, (count,) float32 on the CPU.
+        `base` is the prompt that they were made from. It may be shorter.
         """
         hashes = prompt_hashes(prompts)
         found = {value: self._cache[value] for value in hashes if self._is_measured(value)}
@@ -167,11 +151,11 @@ class Evaluator:
         return torch.tensor([found[value] for value in hashes], dtype=torch.float32)
 
     def measured(self, prompts: Tensor) -> Tensor:
-        """Which prompts the model itself has measured, (count,) bool on the CPU: not only the draft model."""
+        """Return which prompts were measured by the model, not only by the draft model; (count,) bool on the CPU."""
         return torch.tensor([self._is_measured(value) for value in prompt_hashes(prompts)])
 
     def base_prompt(self, ids: Tensor, *, with_gradient: bool) -> BasePrompt:
-        """Run one prompt to make others from it, with what they will share and which way is down."""
+        """Run a prompt; return it with its prefix caches and, if requested, the gradient."""
         prompt = self._model.embedding(ids)[None].requires_grad_() if with_gradient else ids[None]
         with torch.set_grad_enabled(with_gradient):
             logits, prefix_cache, likelihood, log_q = self._run_one(prompt, ids)
@@ -193,7 +177,7 @@ class Evaluator:
         )
 
     def candidates_within_budget(self, width: int, position: int) -> int:
-        """How many candidates may be measured at a position for what `width` cost at an average one."""
+        """Return the number of candidates at a position that cost as much as `width` at an average position."""
         if self._sharing is None:
             return width
         behind = len(self._model.suffix_ids)
@@ -201,12 +185,11 @@ class Evaluator:
         return max(1, round(width * average / (self._length - position + behind)))
 
     def cached(self) -> tuple[Tensor, Tensor]:
-        """What is remembered: hashes, (count,) int64, and nats, (count,) float32."""
+        """Return the cached hashes, (count,) int64, and objectives in nats, (count,) float32."""
         values = list(self._cache.values())
         return torch.tensor(list(self._cache), dtype=torch.long), torch.tensor(values, dtype=torch.float32)
 
     def load_cache(self, hashes: Tensor, kls: Tensor) -> None:
-        """Take up what `known` gave."""
         self._cache = dict(zip(hashes.tolist(), kls.tolist(), strict=True))
 
     @property
@@ -222,7 +205,7 @@ class Evaluator:
             del self._cache[oldest]
 
     def _run_one(self, prompt: Tensor, ids: Tensor) -> tuple[Tensor, PrefixCache | None, Tensor | float, Tensor | None]:
-        """Logits, (1, V), prefix cache where shared, and where fluency counts likelihood, (1,), and (n, V) of it."""
+        """Return logits, (1, V), prefix cache if shared; with a fluency weight, likelihood, (1,), and log q, (n, V)."""
         if self._fluency_weight:
             logits, likelihood, log_q = self._model.logits_and_likelihood(prompt, ids[None])
             return logits, None, likelihood, log_q[0]
@@ -238,7 +221,7 @@ class Evaluator:
         return self._draft_model.logits_and_prefix_cache(ids[None])[1]
 
     def _measure_new(self, prompts: Tensor, base: BasePrompt | None) -> tuple[Tensor, Tensor]:
-        """Objectives of prompts, (count,) float32 on the CPU, and which of them are exact, (count,) bool."""
+        """Compute objectives, (count,) float32 on the CPU, and which of them are exact, (count,) bool."""
         good_enough = math.inf if base is None else base.kl + RESCORE_MARGIN_NATS
         base = base or self._root
         if self._draft_model is None or len(prompts) <= RESCORE_TOP_K:
@@ -253,13 +236,7 @@ class Evaluator:
         return kls, exact
 
     def _run(self, model: LanguageModel, prompts: Tensor, base: BasePrompt | None) -> Tensor:
-        """Objectives of prompts by a model, (count,) float32 on the CPU, in buckets by where they begin to differ.
-
-        Args:
-            model: ours, or the draft model.
-            prompts: ids, (count, n).
-            base: what they were made from.
-        """
+        """Compute objectives of prompts, (count, n), in buckets by their first change; (count,) float32 on the CPU."""
         if base is None:
             return self._in_batches(model, prompts, None)
         prefix_cache = base.draft_prefix_cache if model is self._draft_model else base.prefix_cache
@@ -279,13 +256,13 @@ class Evaluator:
         return kls
 
     def _last_start(self, prefix_cache: PrefixCache, total: int) -> int:
-        """The longest beginning that inputs of `total` positions may share; 0 if they must be run whole."""
+        """Return the length of the longest prefix that inputs of `total` positions can share; 0 if there is none."""
         last = total - prefix_cache.least
         return last if last >= len(self._model.prefix_ids) else 0
 
     @torch.no_grad()
     def _behind(self, model: LanguageModel, prompts: Tensor, prefix_cache: PrefixCache, start: int) -> Tensor:
-        """Objectives of prompts that share the first `start` positions, the fixed prefix included; (count,)."""
+        """Compute objectives, (count,), of prompts that share `start` positions, including the fixed prefix."""
         if not start:
             return self._in_batches(model, prompts, None)
         self.positions += prefix_cache.to_run(start)
@@ -293,10 +270,7 @@ class Evaluator:
 
     @torch.no_grad()
     def _in_batches(self, model: LanguageModel, prompts: Tensor, prefix_cache: Beginning | None) -> Tensor:
-        """Objectives of prompts, or of what is left of them behind a prefix cache; as many at once as fit the memory.
-
-        What is no number is infinitely bad.
-        """
+        """Compute objectives of prompts, or of their parts after a prefix cache, in batches; infinite if not finite."""
         around = self._around - (len(self._model.prefix_ids) if prefix_cache else 0)
 
         def measure(rows: slice) -> Tensor:
@@ -308,45 +282,43 @@ class Evaluator:
         most = max(1, MAX_STATES // prefix_cache.size) if prefix_cache is not None and prefix_cache.size else None
         found = torch.cat(self.batch.run(len(prompts), measure, most))
         if lost := int((~found.isfinite()).sum()):
-            self._nonfinite_warnings.add(lost, "such prompts are rejected")
+            self._nonfinite_warnings.add(lost, "these prompts are rejected")
         return found.nan_to_num(torch.inf, torch.inf, torch.inf)
 
     def _objective(self, model: LanguageModel, prompts: Tensor, prefix_cache: Beginning | None) -> Tensor:
-        """Of prompts that fit the memory, (count, n), or of what is left of them behind a prefix cache."""
         if not self._fluency_weight:
             return logits_kl(self._target, model.next_token_logits(prompts, prefix_cache), self._entropy)
         logits, likelihood, _ = model.logits_and_likelihood(prompts, prompts)
         return logits_kl(self._target, logits, self._entropy) - self._fluency_weight * likelihood
 
     def _prefix_alone(self) -> BasePrompt | None:
-        """What prompts without a base prompt share: the fixed prefix."""
         if self._sharing is None or not self._model.prefix_ids:
             return None
         return self.base_prompt(torch.zeros(0, dtype=torch.long, device=self._model.device), with_gradient=False)
 
     def _way_of_sharing(self, warn: Callable[[str], None]) -> Sharing | None:
-        """The fastest way of sharing that changes nothing but the last digits; none, and a warning, if all do.
+        """Return the fastest way of sharing that changes only the last digits; warn and return None if there is none.
 
-        Half of the dtype's digits must agree: other shapes of the same products differ in the others. A layer that
-        ignores its state may change no more than that in a model that remembers little, so a way must also be about as
+        Half of the dtype's digits must agree: products of other shapes differ in the other half. In a model with a weak
+        dependence on its state, a layer that ignores the state may pass this test, so the way must also be about as
         exact as the others.
         """
-        why = "this kind of model cannot continue the beginning of a prompt from what it keeps of it"
+        why = "this kind of model cannot continue from a cached prefix"
         eps = torch.finfo(self._model.dtype).eps
         exact: dict[Sharing, float] = {}
         ways = WAYS.get(self._model.device.type, OTHER_WAYS)
         for self._sharing in ways:
             try:
                 off, size, scale = self._trial()
-            except Exception as error:  # a model that is used in a way that it was not made for raises anything
+            except Exception as error:  # unsupported use of a model raises errors of any type
                 if is_out_of_memory(error):
                     raise
                 continue
             if size > MAX_STATES:
-                why = f"its state takes {size / 2**30:.3g} GiB for each, more than {MAX_STATES / 2**30:.3g} GiB in all"
+                why = f"its state takes {size / 2**30:.3g} GiB per prompt, the limit is {MAX_STATES / 2**30:.3g} GiB"
             elif off > eps**0.5 * scale:
                 why = (
-                    f"with a shared beginning its divergences are off by {off:.2g} nats, "
+                    f"with a shared prefix, its divergences have an error of {off:.2g} nats, "
                     f"more than {eps**0.5 * scale:.2g}"
                 )
             else:
@@ -359,13 +331,11 @@ class Evaluator:
         return None
 
     def _trial(self) -> tuple[float, int, float]:
-        """Whether sharing changes anything: a few random prompts, measured both ways.
+        """Measure random prompts with and without sharing; return the largest difference, nats, bytes of state of a
+        prompt, and the largest divergence, at least 1 nat.
 
-        They are measured behind a shared beginning twice, in a batch: a model that keeps its state elsewhere than in
-        the cache that it gives may be right once.
-
-        Returns:
-            The largest difference, nats; bytes of state for each prompt; nats that are large here, 1 at least.
+        Those with a shared prefix are measured twice, in a batch: a model with a state outside its cache may be correct
+        the first time only.
         """
         generator = torch.Generator().manual_seed(0)
         ids, *others = random_ids(self._model, (2 * PROBES + 1, self._length), generator)

@@ -1,4 +1,4 @@
-"""Every token there is, measured: exact for prompts of one token, a beam for longer ones."""
+"""Exhaustive search over prompts of one token, and beam search over longer ones."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from distprompt_tui.search.token_search import TokenSearch
 
 
 class ExhaustiveSearch(TokenSearch[Exhaustive]):
-    """All prompts of one token, a step for each chunk of them; see `TokenSearch`.
+    """All prompts of one token, in chunks of one step each; see `TokenSearch`.
 
-    Longer prompts are the `beam` best of the length before with every token behind them. The best prompt may be a
-    shorter one.
+    Longer prompts extend the `beam` best shorter ones by every token. The best prompt may be shorter than `length`.
     """
 
     with_gradient = False
@@ -27,7 +26,7 @@ class ExhaustiveSearch(TokenSearch[Exhaustive]):
         self._forget()
         prompts = self._propose()
         if not len(prompts):
-            raise UsageError("no single token survives being written as text and read again in this context")
+            raise UsageError("in this context, the text of every single token is tokenised to other ids")
         self._accept(prompts)
 
     def _extra_state(self) -> dict[str, Tensor]:
@@ -46,11 +45,9 @@ class ExhaustiveSearch(TokenSearch[Exhaustive]):
 
     @property
     def _chunks(self) -> int:
-        """Chunks to measure for each stem."""
         return -(-len(self._allowed) // self._settings.width)
 
     def _forget(self) -> None:
-        """No prompt of the present length was measured yet."""
         self._longest = self._stems.new_empty(0, self._stems.shape[1] + 1)
         self._longest_kls = torch.empty(0)
 
@@ -59,7 +56,7 @@ class ExhaustiveSearch(TokenSearch[Exhaustive]):
         self._stem = self._evaluator.base_prompt(stem, with_gradient=False) if len(stem) else None
 
     def _propose(self) -> Tensor:
-        """The next chunk of a stem's continuations, or of the first stem of the next length."""
+        """Return the next chunk of a stem's continuations, or of the first stem of the next length."""
         while True:
             if self._chunk == len(self._stems) * self._chunks:
                 if self._stems.shape[1] + 1 == self._settings.length or not len(self._longest):

@@ -1,4 +1,4 @@
-"""Greedy coordinate gradient (Zou et al. 2023) by the rules of nanoGCG: what other searches are measured against."""
+"""Greedy coordinate gradient (Zou et al. 2023) as in nanoGCG: the baseline for the other searches."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from distprompt_tui.search.candidates import random_replacements
 from distprompt_tui.search.retokenization import is_retokenization_stable
 from distprompt_tui.search.token_search import SwapSearch
 
-DRAWS = 8
-"""How often candidates are drawn again where the text of none gives its ids again."""
+DRAWS = 8  # maximum number of draws if no candidate is stable under retokenization
 
 
 class GcgSearch(SwapSearch[Gcg]):
-    """Random swaps out of each position's `top_k` by the gradient; see `TokenSearch`.
+    """Random swaps from each position's `top_k` by the gradient; see `TokenSearch`.
 
-    Every step goes to the best of them, also where it is worse; the best prompt of all is kept beside.
+    Every step moves to the best of them, even if it is worse than the current prompt.
     """
 
     def _propose(self) -> Tensor:

@@ -1,10 +1,10 @@
-"""Full-matrix Adam on a handful of vectors: every direction that the last gradients span has a step size of its own.
+"""Full-matrix Adam for a few vectors, with a separate step size for each direction spanned by the last gradients.
 
 GGT (Agarwal et al. 2019, "Efficient full-matrix adaptive regularization", arXiv 1806.02958). Adam scales each
-coordinate by what its own gradients were; here the gradient is whitened by the whole covariance of the last few, which
-a prompt of some thousand coordinates can afford: the covariance has the rank of the memory, so only a matrix of memory
-x memory is ever inverted. A prompt's divergence is badly conditioned along directions that are no coordinates, so this
-needs a fraction of Adam's steps (measured in `tests/benchmarks/soft.py`).
+coordinate by its own past gradients; GGT whitens the gradient by the full covariance of the last gradients. This is
+affordable for a prompt of some thousand coordinates: the covariance has the rank of the memory, so only a matrix of
+memory x memory is inverted. A prompt's divergence is badly conditioned along directions other than the coordinates, so
+GGT needs a fraction of Adam's steps (measured in `tests/benchmarks/soft.py`).
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ import torch
 from torch import Tensor
 
 DAMPING = 1e-6
-"""Part of the covariance's norm that is added to its diagonal: directions whose gradients are a thousandth of the
-largest are not amplified further."""
+"""Fraction of the covariance's norm added to its diagonal; limits the amplification of directions with gradients below
+a thousandth of the largest."""
 
 ROOT_ITERATIONS = 22
-"""Newton–Schulz steps. Each multiplies a small eigenvalue by 2.25, up from the damping's 1e-6, and near 1 they converge
-quadratically: 21 give float32's accuracy over the whole spectrum, 22 float64's."""
+"""Newton–Schulz steps. Each multiplies a small eigenvalue by 2.25, starting at the damping's 1e-6; near 1, convergence
+is quadratic: over the whole spectrum, 21 steps give the accuracy of float32, and 22 that of float64."""
 
 
 class GGT(torch.optim.Optimizer):
-    """Moves each of a batch of independent parameters by exactly `lr` (root mean square) against its whitened momentum.
+    """Move each problem of a batch by exactly `lr` (root mean square) against its whitened momentum.
 
-    Matrix products only: no decomposition that a device may lack, and nothing that makes the host wait for it.
+    Uses matrix products only: no decompositions that a device may lack, and no synchronisation with the host.
 
     Args:
-        params: tensors whose first axis counts independent problems, (batch, ...).
-        lr: length of a step, root mean square over the coordinates of one problem.
-        momentum: decay of the weight of past gradients in the direction, a step.
-        covariance_decay: the same in the covariance.
-        memory: gradients that are remembered.
+        params: tensors, (batch, ...), with independent problems along the first axis.
+        lr: step length, root mean square over the coordinates of a problem.
+        momentum: decay of past gradients in the direction, per step.
+        covariance_decay: decay of past gradients in the covariance, per step.
+        memory: number of stored gradients.
     """
 
     def __init__(
@@ -77,9 +77,9 @@ class GGT(torch.optim.Optimizer):
 
 
 def whitened(rows: Tensor, weights: Tensor) -> Tensor:
-    """C^(−1/2) m, with covariance C = rowsᵀ rows (damped) and m = rowsᵀ weights.
+    """Compute C^(−1/2) m, with the damped covariance C = rowsᵀ rows and m = rowsᵀ weights.
 
-    By the push-through identity that is rowsᵀ (rows rowsᵀ)^(−1/2) weights: only memory x memory is inverted.
+    By the push-through identity, this is rowsᵀ (rows rowsᵀ)^(−1/2) weights: only memory x memory is inverted.
 
     Args:
         rows: (batch, memory, N).
@@ -93,9 +93,9 @@ def whitened(rows: Tensor, weights: Tensor) -> Tensor:
 
 
 def inverse_square_root(matrices: Tensor) -> Tensor:
-    """(M + δ‖M‖ I)^(−1/2) of symmetric non-negative matrices by the coupled Newton–Schulz iteration.
+    """Compute (M + δ‖M‖ I)^(−1/2) of positive semidefinite matrices by the coupled Newton–Schulz iteration.
 
-    Higham, Functions of Matrices (2008), §6.7 (its equation 6.35).
+    Higham, Functions of Matrices (2008), §6.7, equation 6.35.
 
     Args:
         matrices: (..., r, r); a zero matrix gives a finite result.

@@ -1,8 +1,8 @@
-"""Hard prompts: token swaps ranked by what was learned from those before, measured exactly, taken where they help.
+"""Hard prompts: token swaps ranked by a surrogate model, measured exactly, and accepted if they lower the objective.
 
-A coordinate search as ARCA's (Jones et al. 2023) and AutoPrompt's (Shin et al. 2020), with three differences: swaps are
-ranked by a regression on all that were measured at their position, not by the gradient; a position gets candidates by
-what they cost there; and it starts from a bank of prompts made of the target's own tokens.
+A coordinate search like ARCA (Jones et al. 2023) and AutoPrompt (Shin et al. 2020), with three differences: swaps are
+ranked by a regression on all measured swaps at their position, not by the gradient; the number of candidates at a
+position is inversely proportional to their cost; and the search starts from a pool of prompts with target tokens.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ from distprompt_tui.search.initialization import DRAWS, mix_target_tokens, sampl
 from distprompt_tui.search.surrogate import NO_OBSERVATIONS, Observations, posterior_mean
 from distprompt_tui.search.token_search import SwapSearch
 
-MIN_OBSERVATIONS = 16
-"""Fewer measured swaps than these teach nothing: tokens are drawn from the target and at random."""
+MIN_OBSERVATIONS = 16  # with fewer measured swaps, candidates are drawn from the target and at random
 
 
 class HardSearch(SwapSearch[Hard]):
-    """One position's swaps a step, position by position in random order; see `TokenSearch`.
+    """Swaps at one position in each step, with the positions in random order; see `TokenSearch`.
 
-    The prompt changes for a better one. After `patience` steps that do not help, one goes on from the best of many
-    variants of the best prompt, worse or not. What was learned of a position is kept throughout.
+    A step moves to a better prompt only. After `patience` steps without improvement, a step moves to the best of many
+    variants of the best prompt, even if it is worse. The observations of all positions are kept throughout.
     """
 
     with_gradient = False
@@ -43,7 +42,7 @@ class HardSearch(SwapSearch[Hard]):
         positions = self._settings.length
         self._measured = [NO_OBSERVATIONS] * positions
         self._steps_without_improvement = 0
-        self._order = list(range(positions))  # the last one first: its candidates cost least
+        self._order = list(range(positions))  # starts at the last position, where candidates cost least
         super()._start()
 
     def _move_to(self, ids: Tensor, objective: float, base: BasePrompt | None = None) -> None:
@@ -56,7 +55,6 @@ class HardSearch(SwapSearch[Hard]):
         self._reset_tried()
 
     def _reset_tried(self) -> None:
-        """No swap of the current prompt was tried yet."""
         self._untried = ~self._forbidden.scatter(1, self._current.ids[:, None], True)
         self._tried: list[Tensor] = []
 
@@ -75,8 +73,8 @@ class HardSearch(SwapSearch[Hard]):
     def _load_extra_state(self, own: dict[str, Tensor]) -> None:
         if "order" not in own:
             raise UsageError(
-                "this run's hard search was begun by an earlier version and cannot be gone on with: "
-                "start a new one from its prompt, with search.init=prompt and search.init_prompt=RUN"
+                "the hard search of an earlier version cannot be resumed: "
+                "start a new run from its prompt with search.init=prompt and search.init_prompt=RUN"
             )
         counts = own["measured.counts"].tolist()
         parts = (own[f"measured.{name}"].split(counts) for name in ("tokens", "changes", "steps"))
@@ -86,17 +84,16 @@ class HardSearch(SwapSearch[Hard]):
         self._mark_tried(own["tried"].to(self._model.device))
 
     def _mark_tried(self, swaps: Tensor) -> None:
-        """These swaps of the current prompt, (count, 2), are done with."""
         self._untried[swaps[:, 0], swaps[:, 1]] = False
         self._tried.append(swaps.cpu())
 
     def _propose(self) -> Tensor:
         free = self._free.tolist()
-        patience = self._settings.patience if len(free) > 1 else 0  # of one position, swaps are all there is
+        patience = self._settings.patience if len(free) > 1 else 0  # with one position, swaps cover all prompts
         self._position: int | None = None
         if patience and self._steps_without_improvement >= patience:
             return self._propose_perturbations()
-        for _ in range(2 * len(free)):  # whatever is left of an order, and a whole one
+        for _ in range(2 * len(free)):  # the rest of an order, and a whole one
             position = self._next_position(free)
             if len(prompts := self._propose_swaps(position)):
                 self._position = position
@@ -123,7 +120,6 @@ class HardSearch(SwapSearch[Hard]):
             self._steps_without_improvement += 1
 
     def _propose_swaps(self, position: int) -> Tensor:
-        """Swaps at a position that were not tried on this prompt: some at random, the rest the best-ranked."""
         settings, generator = self._settings, self._generator
         wanted = self._evaluator.candidates_within_budget(settings.width, position)
         learned = len(self._measured[position].tokens) >= MIN_OBSERVATIONS
@@ -141,20 +137,20 @@ class HardSearch(SwapSearch[Hard]):
         return torch.cat(found)
 
     def _new_swaps(self, position: int, tokens: Tensor) -> Tensor:
-        """Prompts with these tokens put in, (at most count, n): those that are new and can be pasted."""
+        """Swap tokens in; return the new prompts that are stable under retokenization, (at most count, n)."""
         swaps = torch.stack([torch.full_like(tokens, position), tokens], dim=1)
         self._mark_tried(swaps)
         prompts = swapped(self._current.ids, swaps)
         return prompts[self._evaluator.is_new(prompts)]
 
     def _expected_changes(self, position: int, pool: Tensor) -> Tensor:
-        """What tokens would probably change at a position, (count,), the lowest the best."""
+        """Return the expected change of the objective by each token at a position, (count,)."""
         assert self._base is not None
         surprisal = None if self._base.surprisal is None else self._base.surprisal[position]
         return posterior_mean(self._measured[position], pool, token_features(self._model), self._step, surprisal)
 
     def _propose_perturbations(self) -> Tensor:
-        """The best prompt, with what is locked now, and `perturbation` random positions changed, `width` times."""
+        """Return `width` variants of the best prompt, with the locked tokens and `perturbation` random changes."""
         settings, generator, free = self._settings, self._generator, self._free
         best = self._current.ids.scatter(0, free, self._best.ids[free]).repeat(settings.width, 1)
         for _ in range(DRAWS):

@@ -1,4 +1,4 @@
-"""HotFlip (Ebrahimi et al. 2018): the swaps that the gradient ranks first, from a beam of the best prompts."""
+"""HotFlip (Ebrahimi et al. 2018): the swaps ranked best by the gradient, from a beam of the best prompts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from distprompt_tui.search.token_search import SwapSearch
 
 @dataclass(frozen=True)
 class Member:
-    """A prompt of the beam and its divergence in nats."""
-
     kl: float
     base: BasePrompt
 
@@ -24,7 +22,7 @@ class Member:
 class HotflipSearch(SwapSearch[Hotflip]):
     """The best-ranked swaps of every prompt in the beam; see `TokenSearch`.
 
-    The beam holds the `beam` best prompts that were measured. One that stays in it is asked for its next swaps.
+    The beam contains the `beam` best measured prompts. A prompt that remains in it proposes its next swaps.
     """
 
     def _start(self) -> None:
@@ -55,7 +53,7 @@ class HotflipSearch(SwapSearch[Hotflip]):
         return torch.cat(self._children)
 
     def _best_new(self, base: BasePrompt, wanted: int) -> Tensor:
-        """The best-ranked new swaps of a base prompt that survive being written as text, (at most wanted, n)."""
+        """Return the best-ranked new swaps that are stable under retokenization, (at most wanted, n)."""
         scores = self._scored(base)
         looked_at = wanted
         while True:

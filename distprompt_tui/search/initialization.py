@@ -1,4 +1,4 @@
-"""Where searches start: random tokens, texts, and prompts that were found before."""
+"""Initial prompts of searches: random tokens, texts and existing prompts."""
 
 from __future__ import annotations
 
@@ -17,34 +17,33 @@ from distprompt_tui.search.retokenization import is_retokenization_stable
 from distprompt_tui.storage.prompt_files import read_prompt
 
 PRINTABLE = frozenset(f"{string.ascii_letters}{string.digits}{string.punctuation} ".encode())
-"""The bytes of "printable" tokens."""
+"""Bytes of "printable" tokens."""
 
 TARGET_TOKEN_SHARE = 0.5
-"""Chance that a position of a bank prompt is drawn from the target instead of from the whole vocabulary."""
+"""Probability of drawing a position of a pool prompt from the target instead of the whole vocabulary."""
 
 LEAST_DRAWN = 64
 DRAWS = 8
-"""So many prompts at least, and so often, are drawn to find enough whose text gives the same ids."""
+"""Minimum number of prompts in a draw, and maximum number of draws, to find enough that are stable under
+retokenization."""
 
-GROWN_CHOICES = 1024
-"""So many tokens are tried at each position where no whole prompt that was drawn survives being written."""
+GROWN_CHOICES = 1024  # number of tokens tried at each position if no drawn prompt is stable under retokenization
 
-NEAREST = 64
-"""So many of the nearest tokens are tried for a vector before one that does not survive being written is taken."""
+NEAREST = 64  # number of nearest tokens tried for a vector before an unstable one is used
 
 
 def usable_ids(model: LanguageModel) -> Tensor:
-    """Ids that a prompt may hold: tokens that stand for bytes, so no control tokens and no padding rows; (count,)."""
+    """Return the ids of tokens with bytes, without control tokens and padding rows, (count,)."""
     usable = torch.from_numpy(model.vocabulary.allowed.copy())
     usable[list(model.vocabulary.special_ids)] = False
     return usable.nonzero()[:, 0].to(model.device)
 
 
 def allowed_ids(model: LanguageModel, settings: TokenSearchConfig) -> Tensor:
-    """Ids that a search's settings let into a prompt, rising, (count,).
+    """Return the ids that a search's settings allow in a prompt, ascending, (count,).
 
     Raises:
-        UsageError: there is none, or a token that is named may not stand in any prompt.
+        UsageError: no token is allowed, or `allow_tokens` contains an unusable token.
     """
     vocabulary = model.vocabulary
     usable = usable_ids(model).tolist()
@@ -59,34 +58,28 @@ def allowed_ids(model: LanguageModel, settings: TokenSearchConfig) -> Tensor:
         pattern = re.compile(settings.allow_regex)
         usable = [i for i in usable if pattern.fullmatch(vocabulary.text(i))]
     if not usable:
-        raise UsageError("search.allowed, allow_regex and allow_tokens leave no token to put into the prompt")
+        raise UsageError("search.allowed, allow_regex and allow_tokens exclude every token")
     return torch.tensor(usable, device=model.device)
 
 
 def sample(choices: Tensor, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Uniformly drawn choices of the given shape. Drawn on the CPU: the same on every device."""
+    """Draw uniformly from choices. The draw is on the CPU, so it is equal on every device."""
     return choices[torch.randint(len(choices), shape, generator=generator).to(choices.device)]
 
 
 def random_ids(model: LanguageModel, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Uniformly drawn usable ids of the given shape."""
     return sample(usable_ids(model), shape, generator)
 
 
 def initial_prompts(
     model: LanguageModel, settings: SwapSearchConfig, allowed: Tensor, target: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Hard prompts to start from, (count, n): one, or in a bank many whose text gives the same ids.
+    """Return initial hard prompts, (count, n): one, or an initial pool of prompts stable under retokenization.
 
-    Args:
-        model: gives tokens and embeddings.
-        settings: `init` and what goes with it.
-        allowed: ids that may be drawn, (count,).
-        target: p, (V,), where half of a bank's tokens come from.
-        generator: for the random ones.
+    Random tokens are drawn from `allowed`, (count,), and for half of a pool's tokens from the target p, (V,).
 
     Raises:
-        UsageError: the text has no tokens, or the prompt does not fit the model and the length.
+        UsageError: the text has no tokens, or the prompt does not fit the model or the length.
     """
     if settings.init_text is not None:
         return text_ids(model, settings.init_text, settings.length)[None]
@@ -106,7 +99,7 @@ def initial_prompts(
 
 
 def mix_target_tokens(drawn: Tensor, allowed: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
-    """Prompts with about half of their tokens drawn from the target, where it has any that are allowed."""
+    """Replace about half of the drawn tokens by draws from the target's allowed tokens, if there are any."""
     masses = target[allowed].cpu()
     if not masses.any() or not drawn.numel():
         return drawn
@@ -116,7 +109,7 @@ def mix_target_tokens(drawn: Tensor, allowed: Tensor, target: Tensor, generator:
 
 
 def text_ids(model: LanguageModel, text: str, length: int) -> Tensor:
-    """The ids of a text, repeated or cut to `length`, (length,).
+    """Tokenise a text, and repeat or cut the ids to (length,).
 
     Raises:
         UsageError: the text has no tokens.
@@ -129,7 +122,7 @@ def text_ids(model: LanguageModel, text: str, length: int) -> Tensor:
 
 
 def prompt_vectors(model: LanguageModel, path: Path, length: int) -> Tensor:
-    """The vectors of a prompt in a file or folder, (length, d) float32; a hard prompt's are its tokens' embeddings.
+    """Read the vectors of a soft prompt, or the embeddings of a hard one, (length, d) float32.
 
     Raises:
         UsageError: there is no prompt, or it does not fit the model or the length.
@@ -139,7 +132,7 @@ def prompt_vectors(model: LanguageModel, path: Path, length: int) -> Tensor:
 
 
 def prompt_ids(model: LanguageModel, path: Path, length: int, allowed: Tensor) -> Tensor:
-    """The ids of a prompt in a file or folder, (length,); a soft prompt's are the nearest allowed tokens.
+    """Read the ids of a hard prompt, or the nearest allowed tokens of a soft one, (length,).
 
     Raises:
         UsageError: there is no prompt, or it does not fit the model or the length.
@@ -149,28 +142,23 @@ def prompt_ids(model: LanguageModel, path: Path, length: int, allowed: Tensor) -
 
 
 def nearest_ids(model: LanguageModel, vectors: Tensor, allowed: Tensor) -> Tensor:
-    """Allowed tokens for vectors, by cosine, (n,): from left to right the nearest with which the text gives the ids
-    again, or the nearest of all where none does.
+    """Find the allowed tokens, (count,), nearest to vectors, (n, d), by cosine; (n,).
 
-    Args:
-        model: gives embeddings and tokenizer.
-        vectors: (n, d).
-        allowed: ids, (count,).
+    From left to right, choose the nearest token that keeps the prompt stable under retokenization, else the nearest.
     """
     matrix = torch.nn.functional.normalize(model.embedding_matrix[allowed], dim=1)
-    nearest = (vectors @ matrix.T).topk(min(NEAREST, len(allowed))).indices  # a vector's own length ranks nothing
+    nearest = (vectors @ matrix.T).topk(min(NEAREST, len(allowed))).indices  # norms of vectors do not affect the order
     return _first_surviving(model, allowed[nearest])
 
 
 def _grown(model: LanguageModel, allowed: Tensor, length: int, generator: torch.Generator) -> Tensor:
-    """A random prompt, (length,), whose text gives its ids again where one can be found from left to right."""
+    """Build a random prompt, (length,), from left to right, stable under retokenization if possible."""
     orders = [torch.randperm(len(allowed), generator=generator)[:GROWN_CHOICES] for _ in range(length)]
     return _first_surviving(model, allowed[torch.stack(orders).to(allowed.device)])
 
 
 def _first_surviving(model: LanguageModel, choices_by_position: Tensor) -> Tensor:
-    """Of choices for each position, (n, count), from left to right the first with which the text gives the ids again,
-    or the first of all where none does; (n,)."""
+    """For each position, select the first choice, (n, count), stable under retokenization, else the first; (n,)."""
     ids: list[int] = []
     unfinished = replace(model, suffix_ids=(), added=(model.added[0], 0))
     for position, choices in enumerate(choices_by_position.tolist()):
@@ -181,15 +169,14 @@ def _first_surviving(model: LanguageModel, choices_by_position: Tensor) -> Tenso
 
 
 def _read_fitting(model: LanguageModel, path: Path, length: int) -> Tensor:
-    """Vectors, (length, d) float32, or ids, (length,)."""
     read = read_prompt(path)
     found = torch.tensor(read) if isinstance(read, list) else torch.from_numpy(read)
     if not found.is_floating_point():
         if int(found.max()) >= len(model.embedding_matrix):
-            raise UsageError(f"{path} holds the token {int(found.max())}, which {model.name} does not have")
+            raise UsageError(f"{path} contains the token id {int(found.max())}, which {model.name} does not have")
     elif found.shape[1] != model.hidden_size:
-        raise UsageError(f"{path} holds vectors of width {found.shape[1]}; {model.name} has {model.hidden_size}")
+        raise UsageError(f"{path} contains vectors of width {found.shape[1]}; {model.name} has {model.hidden_size}")
     if len(found) != length:
         kind = "vectors" if found.is_floating_point() else "tokens"
-        raise UsageError(f"{path} holds {len(found)} {kind}, not {length}: set search.length={len(found)}")
+        raise UsageError(f"{path} contains {len(found)} {kind}, not {length}: set search.length={len(found)}")
     return found.to(model.device)

@@ -1,4 +1,4 @@
-"""What every search is to the worker that drives it."""
+"""Interface between searches and the worker."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SoftPrompt:
-    """Vectors in the model's input-embedding space, (n, d) float32."""
-
-    vectors: Tensor
+    vectors: Tensor  # (n, d) float32, input embeddings
 
 
 @dataclass(frozen=True)
 class PositionCandidates:
-    """Tokens that were tried at one position of a prompt.
+    """Tokens tried at one position of a prompt.
 
     Attributes:
-        step: when the newest of them was measured.
-        kl: divergence of the prompt then, nats; with a fluency weight, its objective.
-        tokens: each with the divergence of the prompt that has it there, the best first; the prompt's own among them.
-        draft_only: those of which only a draft model has given a divergence, a tenth of a nat off or so.
+        step: step of the newest measurement.
+        kl: divergence of the prompt at that step, nats; with a fluency weight, its objective.
+        tokens: pairs of a token and the divergence of the prompt with it, best first, including the prompt's own token.
+        draft_only: tokens measured by the draft model only, with an error of about a tenth of a nat.
     """
 
     step: int
@@ -39,11 +37,11 @@ class HardPrompt:
 
     Attributes:
         ids: (n,).
-        changed: the step that changed each position last.
-        improvement: by how many nats the divergence fell at that step; None for a token of the initial prompt.
-            Positions that changed together have the same improvement.
+        changed: last step that changed each position.
+        improvement: decrease of the divergence at that step, nats; None for a token of the initial prompt. Positions
+            that changed together have the same improvement.
         locked: positions that must not change, counted from 0.
-        tried: what was tried at each position; empty where nobody kept it.
+        tried: candidates of each position; empty if they are not recorded.
     """
 
     ids: Tensor
@@ -61,9 +59,9 @@ class Step:
     """One report of a search.
 
     Attributes:
-        index: how many updates the current prompt has seen; 0 is the initial prompt.
-        kls: divergence in nats of every prompt since the previous report, the current one last. A search on a GPU
-            reports several updates at once, since each report makes the host wait.
+        index: number of updates; 0 for the initial prompt.
+        kls: divergences in nats of all prompts since the previous report, the current one last. A search on a GPU
+            reports several updates at once, since each report synchronises with the host.
         positions: work so far, in token positions through the backbone; a backward pass counts as two.
     """
 
@@ -74,27 +72,29 @@ class Step:
 
 @dataclass(frozen=True)
 class Best:
-    """The lowest divergence so far, in nats, the prompt that gave it and the step at which it was found."""
-
-    kl: float
+    kl: float  # lowest divergence so far, nats
     prompt: Prompt
     step: int
 
 
 @dataclass(frozen=True)
 class SearchState:
-    """All that a search needs to go on exactly as if it had not stopped: tensors by name, and plain numbers."""
+    """The complete state of a search: tensors by name, and plain numbers."""
 
     tensors: dict[str, Tensor]
     numbers: dict[str, Any] = field(default_factory=dict)
 
 
 class Search(Protocol):
-    """Built from a language model, a target, its settings and a seed; the seed decides everything."""
+    """A search; deterministic for a given language model, target, settings and seed."""
 
     def steps(self) -> Iterator[Step]:
-        """Run. The first report is step 0, or in a restored search the first one after the state's. The last report is
-        the last planned step, or the step after which the search has nothing left to try."""
+        """Run the search.
+
+        Yields:
+            A report for step 0, or for the first step after a restored state, up to the last planned step or the step
+            without further candidates.
+        """
 
     @property
     def current(self) -> tuple[Prompt, Tensor]:
@@ -102,10 +102,10 @@ class Search(Protocol):
 
     @property
     def best(self) -> Best:
-        """The best prompt so far; its divergence never rises."""
+        """The best prompt so far; its divergence never increases."""
 
     def state_dict(self) -> SearchState:
-        """To be restored later; asked between two steps."""
+        """Return the state between two steps; the restored search continues exactly as without a stop."""
 
     def load_state_dict(self, state: SearchState) -> None:
-        """Take up a state of a search with the same model, target and settings."""
+        """Restore the state of a search with the same model, target and settings."""

@@ -1,4 +1,4 @@
-"""A shorter prompt that does nearly as well: tokens are dropped one by one, those that are missed least first."""
+"""Shorten a prompt: drop tokens one by one, the least important first."""
 
 from __future__ import annotations
 
@@ -15,14 +15,8 @@ from distprompt_tui.search.retokenization import is_retokenization_stable
 
 @dataclass(frozen=True)
 class PrunedPrompt:
-    """What is left of a prompt.
-
-    Attributes:
-        ids: (m,).
-        positions: where each of them stood before, rising.
-        kl: of what is left, nats.
-        work: token positions through the backbone that it took.
-    """
+    """A shortened prompt, (m,), with its positions in the original, ascending, its divergence in nats, and the work of
+    finding it in token positions through the backbone."""
 
     ids: Tensor
     positions: tuple[int, ...]
@@ -38,15 +32,10 @@ def prune(
     locked: frozenset[int] = frozenset(),
     asked_to_stop: Callable[[], bool] = lambda: False,
 ) -> PrunedPrompt:
-    """Drop tokens while the divergence rises by at most `within` nats in all, and the text gives the ids again.
+    """Drop tokens of a prompt, (n,), while the divergence from p, (V,), rises by at most `within` nats in total.
 
-    Args:
-        model: in the prompt's context.
-        target: p, (V,), probabilities.
-        ids: the prompt, (n,).
-        within: nats.
-        locked: positions that stay, counted from 0.
-        asked_to_stop: whether to be content with what is dropped so far; asked before each token.
+    All shortened prompts are stable under retokenization. `locked` positions, counted from 0, are kept.
+    `asked_to_stop` is called before each token; if it returns True, the current result is returned.
     """
     evaluator = Evaluator(model, target, len(ids), lambda text: None)
     positions = list(range(len(ids)))

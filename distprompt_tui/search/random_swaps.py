@@ -1,4 +1,4 @@
-"""Random single swaps, taken where they help: what a gradient has to beat."""
+"""Random single swaps, accepted if they lower the objective: a baseline without gradients."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from distprompt_tui.search.candidates import swapped
 from distprompt_tui.search.initialization import sample
 from distprompt_tui.search.token_search import SwapSearch
 
-DRAWS = 8
-"""How often candidates are drawn again to find enough that are new and survive being written as text."""
+DRAWS = 8  # maximum number of draws to find enough new candidates that are stable under retokenization
 
 
 class RandomSearch(SwapSearch[RandomSwaps]):
-    """Any token at any position; see `TokenSearch`."""
-
     with_gradient = False
 
     def _propose(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""The search of each method."""
+"""Registry of search methods."""
 
 from __future__ import annotations
 
@@ -30,19 +30,15 @@ SEARCHES: dict[Method, type[SoftSearch] | type[TokenSearch[Any]]] = {
 
 
 def make_search(model: LanguageModel, target: Tensor, spec: RunSpec, warn: Callable[[str], None]) -> Search:
-    """The search of a spec.
+    """Create the search of a spec for a model in the spec's context and a target p, (V,).
 
-    Args:
-        model: already in the spec's context.
-        target: p, (V,), probabilities.
-        spec: of the run.
-        warn: receives messages for the user.
+    `warn` receives messages for the user.
 
     Raises:
-        DistPromptError: the settings do not fit the model, or the method needs what the model does not offer.
+        DistPromptError: the settings do not fit the model, or the model does not support the method.
     """
     search = SEARCHES[spec.search.method]
-    settings: Any = spec.search  # of the class that this search takes
+    settings: Any = spec.search  # of the search's own class
     if search.with_gradient:
         model.check_takes_vectors(f"the method {settings.method!r}")
     return search(model, target, settings, spec.budget.steps, spec.seed, warn)

@@ -1,4 +1,4 @@
-"""Whether token ids survive being written as text and read again: a prompt that does not cannot be pasted."""
+"""Stability of token ids under retokenization of their text; only the text of stable prompts can be pasted."""
 
 from __future__ import annotations
 
@@ -8,15 +8,7 @@ from distprompt_tui.models.language_model import LanguageModel
 
 
 def is_retokenization_stable(model: LanguageModel, prompts: Sequence[Sequence[int]]) -> list[bool]:
-    """Which prompts' text, in the model's context, is tokenised to the same ids again.
-
-    Args:
-        model: gives tokenizer and context.
-        prompts: ids, one sequence a prompt.
-
-    Returns:
-        One bool a prompt.
-    """
+    """Return for each prompt whether its text, in the model's context, is tokenised to the same ids."""
     tokenizer = model.vocabulary.tokenizer
     whole = [model.text_ids(ids) for ids in prompts]
     texts = tokenizer.decode_batch(whole, skip_special_tokens=False)

@@ -19,46 +19,43 @@ from distprompt_tui.search.initialization import prompt_vectors, random_ids, tex
 from distprompt_tui.search.protocol import Best, SearchState, SoftPrompt, Step
 
 BETAS = (0.9, 0.99)
-"""Adam's decay rates; with 0.999 the second moment is still warming up when a short search ends."""
+"""Adam's decay rates; with 0.999, the second moment has not converged at the end of a short search."""
 
-UPDATES_PER_REPORT_ON_GPU = 8
-"""A report reads the divergence back, which makes the host wait for the GPU."""
+UPDATES_PER_REPORT_ON_GPU = 8  # a report copies the divergence to the host, which waits for the GPU
 
 SPIKE_NATS = 2.0
-"""A prompt whose divergence is so many nats above its lowest has jumped to a plateau: without going back, one
-search in twenty spends the rest of its steps there."""
+"""A prompt with a divergence this far above its lowest has jumped to a plateau. Without a roll-back, one search in
+twenty spends the remaining steps there."""
 
 LR_BACKOFF, LR_RECOVERY = 0.25, 1.1
-"""After a spike, steps are so much shorter; then each is so much longer than the one before, up to the usual."""
+"""Factor on the step length after a spike, and its growth per step until the full length."""
 
 ELIMINATION_FRACTION = 0.2
-"""Restarts are down to one after this share of the steps: who leads then mostly leads at the end."""
+"""Fraction of the steps after which one restart remains: the best one then is mostly the best at the end."""
 
 
 class SoftBatch:
-    """Prompts that descend together in one forward pass, each towards a target of its own.
+    """A batch of prompts optimised together, each for its own target.
 
-    Nothing here makes the host wait for the device, but running out of its memory: then fewer run at once.
+    Nothing synchronises the host with the device, unless the batch size must be reduced for lack of memory.
 
     Args:
-        model: frozen.
-        targets: p of each prompt, (b, V), probabilities; or (1, V), of all of them.
-        prompts: where they start, (b, n, d).
-        settings: from the spec.
-        total_steps: updates that the schedule is laid out for.
+        targets: p of each prompt, (b, V), probabilities; or (1, V) for a common target.
+        prompts: initial prompts, (b, n, d).
+        total_steps: number of updates in the schedule.
 
     Attributes:
-        step: updates made.
+        step: number of updates so far.
         positions: work so far, in token positions through the backbone; a backward pass counts as two.
-        batch: prompts that run at once.
-        prompts: the present ones, (b, n, d) float32.
-        kls: of the newest measurement, nats, (b,).
-        logits: of the newest measurement, (b, V).
-        best_kls: lowest divergence of each so far, nats, (b,).
-        best_prompts: what gave them, (b, n, d).
-        best_gradients: of the divergence there, (b, n, d).
-        best_steps: when, (b,).
-        lr_scale: share of a whole step that each makes, (b,); below one after a spike.
+        batch: batch size.
+        prompts: current prompts, (b, n, d) float32.
+        kls: newest divergences, nats, (b,).
+        logits: newest logits, (b, V).
+        best_kls: lowest divergence of each prompt, nats, (b,).
+        best_prompts: the corresponding prompts, (b, n, d).
+        best_gradients: gradients of the divergence there, (b, n, d).
+        best_steps: the corresponding steps, (b,).
+        lr_scale: factor on the step length, (b,); below 1 after a spike.
     """
 
     def __init__(
@@ -85,7 +82,7 @@ class SoftBatch:
         self.lr_scale = torch.ones(len(prompts), device=model.device)
 
     def measure(self) -> None:
-        """Measure the present prompts, and which way is down; keeps the best."""
+        """Compute divergences and gradients of the current prompts; update the best ones."""
         parts = self.batch.run(len(self.prompts), self._measure)
         self.kls, self.logits, self.prompts.grad = (torch.cat(part) for part in zip(*parts, strict=True))
         better = self.kls < self.best_kls
@@ -95,10 +92,9 @@ class SoftBatch:
         self.best_gradients = torch.where(better[:, None, None], self.prompts.grad, self.best_gradients)
 
     def _measure(self, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
-        """Divergences, logits and gradients of some of the prompts."""
         prompts = self.prompts.detach()[rows].requires_grad_()
         of_targets = rows if len(self._targets) > 1 else slice(None)
-        copies = math.ceil(MIN_GEMM_ROWS / prompts[..., 0].numel())  # so that the backbone, too, sees so many positions
+        copies = math.ceil(MIN_GEMM_ROWS / prompts[..., 0].numel())  # the minimum of rows also for the backbone
         logits = self._model.next_token_logits(prompts.repeat(copies, 1, 1))[: len(prompts)]
         kls = logits_kl(self._targets[of_targets], logits, self._entropies[of_targets])
         (gradient,) = torch.autograd.grad(kls.sum(), prompts)
@@ -106,8 +102,8 @@ class SoftBatch:
 
     @torch.no_grad()
     def update(self) -> None:
-        """One step down from what `measure` gave, or from the best prompt where the divergence has spiked."""
-        self.roll_back(~(self.kls <= self.best_kls + SPIKE_NATS))  # what is no number, too
+        """Update the prompts with the gradients of `measure`; after a spike, continue from the best prompt."""
+        self.roll_back(~(self.kls <= self.best_kls + SPIKE_NATS))  # includes NaN
         before = self.prompts.clone()
         self._optimizer.param_groups[0]["lr"] = self._lr * schedule(self.step, self._total, self._settings)
         self._optimizer.step()
@@ -119,18 +115,14 @@ class SoftBatch:
 
     @torch.no_grad()
     def roll_back(self, lost: Tensor) -> None:
-        """Some prompts, (b,) bool, go back to their best, and make shorter steps from there."""
+        """Reset some prompts, (b,) bool, to their best, and shorten their steps."""
         assert self.prompts.grad is not None
         self.prompts.copy_(torch.where(lost[:, None, None], self.best_prompts, self.prompts))
         self.prompts.grad = torch.where(lost[:, None, None], self.best_gradients, self.prompts.grad)
         self.lr_scale = torch.where(lost, LR_BACKOFF * self.lr_scale, self.lr_scale)
 
     def select(self, rows: Tensor) -> None:
-        """Go on with some of the prompts only.
-
-        Args:
-            rows: which, (fewer,).
-        """
+        """Keep only some of the prompts, by index, (fewer,)."""
         state = self.state_dict()
         kept = {name: tensor[rows] if tensor.ndim else tensor for name, tensor in state.tensors.items()}
         self.load_state_dict(SearchState(kept, state.numbers))
@@ -166,7 +158,7 @@ class SoftBatch:
             "best_gradients": torch.zeros_like(state.tensors["best_prompts"]),
             "pace": torch.ones(len(state.tensors["best_prompts"])),
         }
-        tensors = initial_values | state.tensors  # an earlier version wrote neither
+        tensors = initial_values | state.tensors  # earlier versions wrote neither
         self.best_prompts, self.best_gradients, self.best_kls, self.best_steps, self.lr_scale = (
             tensors[name].to(device) for name in ("best_prompts", "best_gradients", "best_kls", "best_steps", "pace")
         )
@@ -180,15 +172,10 @@ class SoftBatch:
 
 
 class SoftSearch:
-    """Descent on `length` vectors, with warm-up and decay; see `search.protocol.Search`.
+    """Gradient descent on `length` vectors towards p, (V,), with warm-up and decay; see `search.protocol.Search`.
 
-    Args:
-        model: frozen.
-        target: p, (V,), probabilities.
-        settings: from the spec.
-        total_steps: updates that the schedule is laid out for.
-        seed: decides the initial prompts, and so everything.
-        warn: told what the person should know.
+    `total_steps` is the number of updates in the schedule. `seed` is for the initial prompts; everything else is
+    deterministic. `warn` receives messages for the user.
     """
 
     with_gradient = True
@@ -225,9 +212,9 @@ class SoftSearch:
                 batch.select(batch.best_kls.argsort()[: self._eliminations[batch.step]])
 
     def _checked(self, kls: list[float]) -> tuple[float, ...]:
-        """The divergences to report. Where one is no number the search steps back, and reports where it stands then."""
+        """Return the divergences to report; if one is not finite, go back to the best prompt and measure again."""
         if lost := sum(not math.isfinite(kl) for kl in kls):
-            self._nonfinite_warnings.add(lost, "the search steps back to the best prompt")
+            self._nonfinite_warnings.add(lost, "the search goes back to the best prompt")
             self._batch.roll_back(~self._batch.kls.isfinite())
             self._batch.measure()
             kls[-1] = float(self._batch.kls.min())
@@ -259,7 +246,7 @@ def _optimizer(settings: Soft, prompts: Tensor, lr: float) -> torch.optim.Optimi
 
 
 def elimination_schedule(restarts: int, total: int) -> dict[int, int]:
-    """After which steps how many prompts go on, so that one is left at `ELIMINATION_FRACTION`."""
+    """Return the number of remaining prompts by step, with one left at `ELIMINATION_FRACTION` of the steps."""
     return {
         max(1, round(ELIMINATION_FRACTION * total * rank / (restarts - 1))): restarts - rank
         for rank in range(1, restarts)
@@ -267,7 +254,7 @@ def elimination_schedule(restarts: int, total: int) -> dict[int, int]:
 
 
 def schedule(step: int, total: int, settings: Soft) -> float:
-    """The factor on the learning rate for the update after `step`: linear warm-up, then cosine decay to zero."""
+    """Return the learning-rate factor of the update after `step`: linear warm-up, then cosine decay to zero."""
     warmup = min((step + 1) / (settings.warmup + 1), 1.0)
     if settings.decay == "none":
         return warmup
@@ -275,16 +262,14 @@ def schedule(step: int, total: int, settings: Soft) -> float:
 
 
 def initial_vectors(model: LanguageModel, settings: Soft, seed: int) -> Tensor:
-    """The prompt to start from, (n, d) float32, at the scale of the model's embeddings.
+    """Return the initial prompt, (n, d) float32, at the scale of the model's embeddings.
 
-    Args:
-        model: gives the embeddings.
-        settings: `init` is "vocabulary" (random tokens), "text" (repeated or cut to length), "random" (normal, with
-            the embeddings' mean and deviation) or "prompt" (one that was found before, soft or hard).
-        seed: for the random ones. Drawn on the CPU, so that every device starts from the same prompt.
+    `settings.init` is "vocabulary" (random tokens), "text" (repeated or cut to length), "random" (normal, with the
+    embeddings' mean and deviation) or "prompt" (an existing soft or hard prompt). Random draws are on the CPU, so that
+    the initial prompt is equal on every device.
 
     Raises:
-        UsageError: the text has no tokens, or the prompt does not fit the model and the length.
+        UsageError: the text has no tokens, or the prompt does not fit the model or the length.
     """
     generator = torch.Generator().manual_seed(seed)
     if settings.init == "random":

@@ -1,8 +1,8 @@
-"""What swaps will probably change, learned from those that were measured: a Gaussian process over tokens.
+"""Surrogate model of swaps: a Gaussian process over tokens, fitted to measured swaps.
 
-The gradient at a token says little of other tokens: at single positions of SmolLM2, its rank correlation with the
-measured changes is 0.05, and that of a process on 400 measured swaps 0.6. The changes are learned across prompts: what
-a token does at a position holds on, by and large, when others have changed.
+The gradient at a token is a poor predictor for other tokens: at single positions of SmolLM2, its rank correlation with
+measured changes is 0.05, and that of a process on 400 measured swaps is 0.6. Observations of earlier prompts are
+included: the effect of a token at a position remains similar when other positions change.
 """
 
 from __future__ import annotations
@@ -12,33 +12,25 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-LENGTH_SCALE = 0.9
-"""Of the kernel, in distances between features, which have length one."""
+LENGTH_SCALE = 0.9  # of the kernel, for features of norm 1
 
 NOISE = 0.3
 NOISE_PER_STEP = 0.02
-"""Variance of a measured change, by that of all of them, and what each step since then adds: the prompt has changed."""
+"""Variance of a measured change relative to that of all changes, and its growth per step, since the prompt changes."""
 
-CEILING = 0.75
-"""Changes are clipped at this quantile: the size of large losses is uninformative."""
+CEILING = 0.75  # quantile at which changes are clipped: the size of large losses is uninformative
 
 
 @dataclass(frozen=True)
 class Observations:
-    """Swaps that were measured at one position.
-
-    Attributes:
-        tokens: that were put in, (count,).
-        changes: of the objective by each, nats, (count,).
-        steps: at which they were measured, (count,).
-    """
+    """Swaps measured at one position: tokens, changes of the objective in nats, and steps, (count,) each."""
 
     tokens: Tensor
     changes: Tensor
     steps: Tensor
 
     def with_more(self, tokens: Tensor, changes: Tensor, step: int, most: int) -> Observations:
-        """These and newer ones, of which the last `most` are kept; what is infinite tells nothing."""
+        """Append newer observations, without infinite changes, and keep the last `most`."""
         finite = changes.isfinite()
         now = torch.full((int(finite.sum()),), step)
         oldest = max(len(self.tokens) + len(now) - most, 0)
@@ -55,17 +47,16 @@ NO_OBSERVATIONS = Observations(torch.zeros(0, dtype=torch.long), torch.zeros(0),
 def posterior_mean(
     measured: Observations, pool: Tensor, features: Tensor, step: int, known: Tensor | None = None
 ) -> Tensor:
-    """Posterior means of what tokens would change, nats.
+    """Compute the posterior mean of the change of the objective by each token, nats.
 
     Args:
-        measured: at the same position; tokens on the CPU.
-        pool: tokens to judge, (count,).
-        features: of all tokens, of length one, (V, d).
-        step: the present one.
-        known: what each token changes besides, nats, (V,): that is not learned, but added.
+        measured: observations at the same position; tokens on the CPU.
+        pool: tokens to predict, (count,).
+        features: features of all tokens, with norm 1, (V, d).
+        known: exactly known part of the change by each token, nats, (V,); added to the prediction.
 
     Returns:
-        (count,), the lowest the best.
+        (count,).
     """
     tokens = measured.tokens.to(pool.device)
     changes = measured.changes.double()

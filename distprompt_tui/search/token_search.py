@@ -1,4 +1,4 @@
-"""What all searches over tokens share: from candidates to reports, the best kept, and a state to go on from."""
+"""Common part of all token searches: steps, reports, best prompt, saved state, locks and manual edits."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ SwapSettings = TypeVar("SwapSettings", bound=SwapSearchConfig)
 
 @dataclass(frozen=True)
 class ScoredPrompt:
-    """A prompt, its divergence and its objective in nats (the same where fluency does not count), the step that came to
-    it, and `changed` and `improvement` of `HardPrompt`."""
+    """A prompt with its divergence and objective in nats (equal without a fluency weight), its step, and `changed` and
+    `improvement` of `HardPrompt`."""
 
     ids: Tensor
     kl: float
@@ -40,19 +40,11 @@ class ScoredPrompt:
 class TokenSearch(ABC, Generic[Settings]):
     """A search over tokens; see `search.protocol.Search`.
 
-    A method says which prompts a step measures, and where it goes from what they gave.
-
-    Args:
-        model: frozen.
-        target: p, (V,), probabilities.
-        settings: from the spec.
-        total_steps: after which the search ends.
-        seed: decides everything.
-        warn: told what the person should know.
+    Subclasses propose the prompts of a step and select the next prompt from the results. `target` is p, (V,);
+    `total_steps` is the maximum number of steps; `warn` receives messages for the user.
     """
 
-    with_gradient: ClassVar[bool] = True
-    """Whether candidates are ranked by the gradient at the prompt that they are made from."""
+    with_gradient: ClassVar[bool] = True  # whether candidates are ranked by the gradient at their base prompt
 
     def __init__(
         self,
@@ -82,25 +74,23 @@ class TokenSearch(ABC, Generic[Settings]):
 
     @property
     def _fluency_weight(self) -> float:
-        """Weight of the prompt's own log-likelihood."""
         return 0.0
 
     @property
     def _draft_model(self) -> LanguageModel | None:
-        """What candidates go through before the model itself, if anything."""
         return None
 
     @abstractmethod
     def _start(self) -> None:
-        """Go to the first prompt."""
+        """Move to the initial prompt."""
 
     @abstractmethod
     def _propose(self) -> Tensor:
-        """The prompts that the next step measures, (count, n); none where nothing is left to try."""
+        """Return the prompts for the next step to measure, (count, n); none to end the search."""
 
     @abstractmethod
     def _accept(self, prompts: Tensor) -> None:
-        """Measure them, and go where the method goes from there."""
+        """Measure the proposed prompts, and move to the next prompt of the method."""
 
     def steps(self) -> Iterator[Step]:
         if self._base is None:
@@ -173,17 +163,15 @@ class TokenSearch(ABC, Generic[Settings]):
         self._evaluator.load_cache(state.tensors["known_hashes"], state.tensors["known_kls"])
         self._base = self._evaluator.base_prompt(self._current.ids, with_gradient=self.with_gradient)
         self._load_extra_state(state.tensors)
-        self._evaluator.positions = state.numbers["positions"]  # what was worked again is in the count already
+        self._evaluator.positions = state.numbers["positions"]  # without repeated work
 
     def _extra_state(self) -> dict[str, Tensor]:
-        """What the method itself has to remember, by name."""
         return {}
 
     def _load_extra_state(self, own: dict[str, Tensor]) -> None:
-        """Go on from what `_extra_state` gave; the current prompt and its base prompt are there already."""
+        """Restore `_extra_state`, after the current prompt and its base prompt."""
 
     def report(self) -> Step:
-        """Where the search is."""
         return Step(self._step, (self._current.kl,), self._evaluator.positions)
 
     def _as_prompt(self, at: ScoredPrompt) -> HardPrompt:
@@ -191,20 +179,13 @@ class TokenSearch(ABC, Generic[Settings]):
         return HardPrompt(at.ids, at.changed, at.improvement, self._locked, tried)
 
     def _measure(self, prompts: Tensor, base: BasePrompt | None) -> Tensor:
-        """As `Evaluator.measure`, kept for whoever looks on."""
         kls = self._evaluator.measure(prompts, base)
         exact = self._evaluator.measured(prompts)
         self._candidate_log.note(self._current.ids, self._current.objective, self._step, prompts, kls, exact)
         return kls
 
     def _move_to(self, ids: Tensor, objective: float, base: BasePrompt | None = None) -> None:
-        """Make a measured prompt the current one, and the best one if it is.
-
-        Args:
-            ids: (n,).
-            objective: as it was measured.
-            base: where it was run already.
-        """
+        """Move to a measured prompt, (n,), and update the best one; `base` avoids another run if it is given."""
         old = self._current
         self._base = base or self._evaluator.base_prompt(ids, with_gradient=self.with_gradient)
         kl = self._base.kl if self._fluency_weight else objective
@@ -219,15 +200,14 @@ class TokenSearch(ABC, Generic[Settings]):
             self._best, self._best_survives = self._current, len(old.ids) > 0 or self._survives(ids)
 
     def _survives(self, ids: Tensor) -> bool:
-        """Whether a prompt, (n,), is read again from its text; searches move to such prompts only."""
         return all(is_retokenization_stable(self._model, [ids.tolist()]))
 
 
 class SwapSearch(TokenSearch[SwapSettings]):
-    """A search that goes from prompt to prompt of the same length.
+    """A search that moves between prompts of the same length.
 
-    A person may lock positions and put tokens in by hand, between two steps. The best prompt stays the best of all,
-    whatever is locked since.
+    Between two steps, the user can lock positions and change tokens. The best prompt remains the best of all prompts,
+    regardless of later locks.
     """
 
     @property
@@ -235,43 +215,43 @@ class SwapSearch(TokenSearch[SwapSettings]):
         return self._settings.fluency_weight
 
     def lock(self, position: int, *, locked: bool) -> Step:
-        """Leave a position alone from now on, or let it change again.
+        """Lock or unlock a position, counted from 0.
 
         Raises:
-            UsageError: there is no such position, or nothing would be left to search.
+            UsageError: there is no such position, or all positions would be locked.
         """
         self._check_position(position)
         now = self._locked | {position} if locked else self._locked - {position}
         if len(now) == self._settings.length:
-            raise UsageError("every other position is locked: there would be nothing left to search")
+            raise UsageError("all other positions are locked: one position must stay unlocked")
         self._locked = now
         self._on_manual_edit()
         return self.report()
 
     def edit(self, position: int, token: int) -> Step:
-        """Put a token in and go on from there, better or worse.
+        """Change a token, and continue from the result even if it is worse.
 
         Raises:
-            UsageError: there is no such position or token, or the prompt could not be pasted any more.
+            UsageError: there is no such position or token, or the prompt would not be stable under retokenization.
         """
         self._check_position(position)
         if token not in usable_ids(self._model).tolist():
-            raise UsageError(f"token {token} cannot stand in a prompt: it is a control token, or there is none")
+            raise UsageError(f"invalid token {token}: it is a control token, or does not exist")
         ids = self._current.ids.clone()
         ids[position] = token
         if not self._survives(ids):
             text = self._model.vocabulary.text(token)
-            raise UsageError(f"with {text!r} there, the prompt's text would be read as other tokens: try another")
+            raise UsageError(f"with {text!r} there, the prompt's text is tokenised differently: choose another token")
         self._move_to(ids, float(self._measure(ids[None], self._base)))
         self._on_manual_edit()
         return self.report()
 
     def _check_position(self, position: int) -> None:
         if not 0 <= position < self._settings.length:
-            raise UsageError(f"there is no position {position + 1} in a prompt of {self._settings.length}")
+            raise UsageError(f"there is no position {position + 1} in a prompt of length {self._settings.length}")
 
     def _on_manual_edit(self) -> None:
-        """Go on from the current prompt alone, with its locks: somebody has set it."""
+        """Reset the method's state to the current prompt and locks."""
 
     def _start(self) -> None:
         self._locked = frozenset(self._settings.locked)
@@ -279,18 +259,17 @@ class SwapSearch(TokenSearch[SwapSettings]):
         kls = self._evaluator.measure(prompts)
         ids = prompts[int(kls.argmin())]
         if not self._survives(ids):
-            self._warn("the prompt that the search starts from does not survive being written as text and read again")
+            self._warn("the text of the initial prompt is tokenised to other ids")
         self._move_to(ids, float(kls.min()))
 
     @property
     def _free(self) -> Tensor:
-        """Positions that may change, rising, (count,)."""
         free = sorted(set(range(self._settings.length)) - self._locked)
         return torch.tensor(free, device=self._model.device)
 
     @property
     def _forbidden(self) -> Tensor:
-        """Which token may not be put where, (n, V) bool."""
+        """Forbidden tokens by position, (n, V) bool."""
         forbidden = torch.ones(
             self._settings.length, self._model.vocab_size, dtype=torch.bool, device=self._model.device
         )
@@ -298,6 +277,5 @@ class SwapSearch(TokenSearch[SwapSettings]):
         return forbidden
 
     def _scored(self, base: BasePrompt) -> Tensor:
-        """First-order change of the objective for every swap of a base prompt, (n, V); see `swap_scores`."""
         assert base.gradient is not None
         return swap_scores(base.gradient, base.ids, self._model.embedding_matrix, self._forbidden, base.surprisal)

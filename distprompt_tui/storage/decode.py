@@ -1,6 +1,6 @@
-"""Types of the fields of JSON that another program may have written, for structs and dataclasses that msgspec decodes.
+"""Field types for msgspec structs and dataclasses that are decoded from untrusted JSON.
 
-A field outside its type's range is an error, so that later arithmetic stays finite.
+Their ranges keep later arithmetic finite; a value outside is an error.
 """
 
 from __future__ import annotations
@@ -15,11 +15,9 @@ from distprompt_tui.storage.legacy import rename_fields
 
 T = TypeVar("T")
 
-LARGEST = 2**53
-"""Integers up to here are exact in float64, and no measured value comes near."""
+LARGEST = 2**53  # largest integer up to which float64 is exact; far above every measured value
 
-ROUNDING = 1e-6
-"""Tolerance of a probability that was summed in float32."""
+ROUNDING = 1e-6  # tolerance of probabilities summed in float32
 
 Finite = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
 NonNegative = Annotated[float, Meta(ge=0, le=LARGEST)]
@@ -28,7 +26,7 @@ Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 
 
 def read_field(kind: Any, fields: Mapping[str, Any], name: str) -> Any:
-    """A field of a type such as `str` or `Count`; None where it is missing or of another type."""
+    """Return a field of a type such as `str` or `Count`; None if it is missing or of another type."""
     try:
         return convert(fields.get(name), kind)
     except ValueError:
@@ -36,9 +34,9 @@ def read_field(kind: Any, fields: Mapping[str, Any], name: str) -> Any:
 
 
 def decoder_of(kind: type[T]) -> Callable[[bytes], T]:
-    """A function that decodes a JSON object, under today's or earlier names, into a struct or dataclass.
+    """Return a function that decodes a JSON object, with current or earlier field names, into a struct or dataclass.
 
-    It raises ValueError where the JSON is damaged, or a field is missing or invalid. Unknown fields are ignored.
+    It raises ValueError if the JSON is damaged or a field is missing or invalid. It ignores unknown fields.
     """
     decode = Decoder(kind).decode
     return lambda data: decode(rename_fields(data))

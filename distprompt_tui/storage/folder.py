@@ -1,4 +1,4 @@
-"""Folders whose files have names of their own."""
+"""Paths of files with fixed names in a folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class _Folder(Protocol):
 
 
 class FileIn:
-    """A class attribute: the path of a file in the folder `path` of each instance."""
+    """A descriptor: the path of a file in the folder `path` of each instance."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -1,4 +1,4 @@
-"""Fields that earlier versions wrote under other names."""
+"""Field names of earlier versions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEW_NAMES = {
     "fluency": "fluency_weight",
     "shortening_positions": "pruning_positions",
 }
-"""Today's name of each renamed field of events, results and rows."""
+"""Current names of renamed fields of events, results and rows."""
 
 SPEC_NAMES = {
     "masses": "probabilities",
@@ -27,10 +27,9 @@ SPEC_NAMES = {
     "screen": "draft",
     "shorten": "prune",
 }
-"""Today's name of each renamed field of specs, presets and sweeps; of `init`, also of its value."""
+"""Current names of renamed fields of specs, presets and sweeps; "bank" is also a renamed value of `init`."""
 
-SETTING_VALUES = {"share": "contribution"}
-"""Today's name of each renamed value of a setting."""
+SETTING_VALUES = {"share": "contribution"}  # current names of renamed values of settings
 
 _OLD_SPEC_NAMES = {new: old for old, new in SPEC_NAMES.items()}
 
@@ -38,19 +37,18 @@ _KEYS = [(f'"{old}":'.encode(), f'"{new}":'.encode()) for old, new in NEW_NAMES.
 
 
 def rename_fields(data: bytes) -> bytes:
-    """JSON with today's names of fields, at any depth. A quotation mark inside a string is escaped: only keys match."""
+    """Rename the fields of JSON at any depth. Quotation marks in strings are escaped, so only keys match."""
     for old, new in _KEYS:
         data = data.replace(old, new)
     return data
 
 
 def with_new_names(fields: dict[str, Any]) -> dict[str, Any]:
-    """A JSON object with today's names of its own fields."""
     return {NEW_NAMES.get(name, name): value for name, value in fields.items()}
 
 
 def with_new_spec_names(fields: dict[str, Any], known: Container[str]) -> dict[str, Any]:
-    """The fields of one table of a spec under today's names, where `known` has them."""
+    """Rename the top-level fields of a table of a spec if `known` contains the new name."""
     renamed = {new if (new := SPEC_NAMES.get(name, name)) in known else name: value for name, value in fields.items()}
     if renamed.get("init") == "bank":
         renamed["init"] = SPEC_NAMES["bank"]
@@ -58,12 +56,12 @@ def with_new_spec_names(fields: dict[str, Any], known: Container[str]) -> dict[s
 
 
 def with_old_spec_names(fields: dict[str, Any]) -> dict[str, Any]:
-    """A spec's fields, at any depth, under the names that digests of specs are made from: these never change."""
+    """Give a spec's fields, at any depth, their first names; digests of specs use these and so never change."""
     old: dict[str, Any] = {}
     for name, value in fields.items():
         if name == "init":
             value = _OLD_SPEC_NAMES.get(value, value)
-        elif isinstance(value, dict) and name != "probabilities":  # the names in it are tokens
+        elif isinstance(value, dict) and name != "probabilities":  # its keys are tokens
             value = with_old_spec_names(value)
         elif isinstance(value, list):
             value = [with_old_spec_names(item) if isinstance(item, dict) else item for item in value]

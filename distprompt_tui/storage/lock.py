@@ -1,4 +1,4 @@
-"""Locks between processes (flock). A lock ends with its process, whatever ended it."""
+"""Locks between processes (flock). The system releases a lock when its process ends."""
 
 from __future__ import annotations
 
@@ -15,16 +15,12 @@ LOCK_ATTEMPTS, LOCK_PAUSE_SECONDS = 5, 0.02
 def take_lock(descriptor: int, path: Path, *, wait: bool = False) -> None:
     """Lock an open file or folder until its descriptor is closed.
 
-    `lock_holder` holds a lock for some microseconds, so a lock that is held is tried again.
-
-    Args:
-        descriptor: to lock.
-        path: of the file, for messages.
-        wait: until the other process ends, however long that takes.
+    Repeats failed attempts, since `lock_holder` takes the lock for some microseconds. With `wait`, waits without a
+    limit until the other process releases the lock.
 
     Raises:
-        BlockingIOError: another process holds it after the last attempt too.
-        UsageError: its file system has no locks.
+        BlockingIOError: another process holds the lock at the last attempt.
+        UsageError: the file system does not support locks.
     """
     for attempt in range(LOCK_ATTEMPTS):
         try:
@@ -34,28 +30,26 @@ def take_lock(descriptor: int, path: Path, *, wait: bool = False) -> None:
                 raise
         except OSError as error:
             raise UsageError(
-                f"{path} cannot be locked: {error.strerror}. A file system with locks (flock) is needed: "
-                "choose another folder by --runs-dir or DISTPROMPT_HOME"
+                f"{path} cannot be locked: {error.strerror}. A file system with locks (flock) is required: "
+                "choose another folder with --runs-dir or DISTPROMPT_HOME"
             ) from error
         time.sleep(LOCK_PAUSE_SECONDS)
     return None
 
 
 def write_holder(descriptor: int, pid: int) -> None:
-    """Write the id of the process that holds a lock into its file."""
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(pid).encode(), 0)
 
 
 def lock_holder(lock: Path) -> int | None:
-    """The process that holds a lock file and has written its id into it; None where none does.
+    """Return the id of the process that holds a lock file; None if it is free or the file contains no id.
 
-    A number that was given to another process since is never mistaken for the holder. Where the file system has no
-    locks, nothing could have been started, and none is held.
+    An id that the system has reused is never returned. On a file system without locks, no process can hold the lock.
     """
     try:
         descriptor = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-    except OSError:  # there is none, or none that a process of ours could hold
+    except OSError:  # missing, or not a lock file of this program
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

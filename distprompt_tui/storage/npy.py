@@ -1,4 +1,4 @@
-"""Distributions in .npy files, which may come from anybody."""
+"""Read distributions from untrusted .npy files."""
 
 from __future__ import annotations
 
@@ -12,25 +12,21 @@ from distprompt_tui.errors import UsageError, first_line
 
 
 def read_row(path: Path) -> NDArray[np.float64]:
-    """One row of masses.
+    """Read one row of probabilities as float64.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it holds something else, or numbers that are negative, infinite or none.
+        ValueError: the file is not a row of numbers, or has a number that is negative or not finite.
     """
     stored = open_row(path)
     row = np.array(stored, dtype=np.float64)
     if not (np.isfinite(row).all() and row.min(initial=0) >= 0):
-        raise ValueError(f"{path.name} has masses that are negative or not numbers")
+        raise ValueError(f"{path.name} has negative or non-finite probabilities")
     return row
 
 
 def read_target(path: Path) -> NDArray[np.float64]:
-    """A run's target, (V,).
-
-    Raises:
-        UsageError: it cannot be read; the text says why.
-    """
+    """Read a run's target, (V,). Raises UsageError if this fails."""
     try:
         return read_row(path)
     except (OSError, ValueError) as error:
@@ -38,21 +34,21 @@ def read_target(path: Path) -> NDArray[np.float64]:
 
 
 def open_row(path: Path) -> NDArray[np.generic]:
-    """One row of real numbers, mapped: nothing is unpickled, and nothing is read before its size is known.
+    """Map one row of real numbers into memory, without unpickling and without reading data before checking the size.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it holds something else.
+        ValueError: the file is not a row of real numbers.
     """
     if not path.is_file():
-        raise FileNotFoundError(2, "there is no such file", str(path))  # or a pipe, which would block
+        raise FileNotFoundError(2, "no such file", str(path))  # or a pipe, which would block
     try:
-        with warnings.catch_warnings(action="ignore"):  # what numpy thinks of a file's age
+        with warnings.catch_warnings(action="ignore"):  # about old file formats
             stored = np.lib.format.open_memmap(path, mode="r")
     except OSError:
         raise
-    except Exception as error:  # numpy's header is Python that is parsed: it fails in a dozen ways
+    except Exception as error:  # parsing the header, a Python literal, raises many types of errors
         raise ValueError(f"{path.name} is not a .npy file of numbers: {first_line(error)}") from error
     if stored.ndim != 1 or stored.dtype.kind not in "fiu":
-        raise ValueError(f"{path.name} must hold one row of real numbers, not {stored.dtype} of shape {stored.shape}")
+        raise ValueError(f"{path.name} must be one row of real numbers, not {stored.dtype} of shape {stored.shape}")
     return stored

@@ -1,4 +1,4 @@
-"""Files: written so that a reader sees the old one or the new one, read so that a foreign one can do no harm."""
+"""Atomic writing of files, and safe reading of untrusted ones."""
 
 from __future__ import annotations
 
@@ -25,62 +25,59 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MAX_JSON_BYTES = 1 << 24
-"""Of a JSON or TOML file that is read whole; the largest, a result with the text of 4,096 tokens, takes some 100 kB."""
+"""Limit of JSON and TOML files; the largest, a result with the text of 4,096 tokens, has about 100 kB."""
 
 _OWNER_ONLY = 0o600
 _BY_UMASK = 0o666
 
 _TEMPORARY_CHARACTERS = 40
-"""Of a file's name in that of its temporary file, which then is short enough wherever the name itself is."""
+"""Characters of a file's name in the name of its temporary file, so that this is not too long."""
 
 _NOT_REPLACED = (errno.EACCES, errno.EPERM, errno.EBUSY, errno.EROFS)
-"""Why no file can take another's place although that one can be written: its folder is read-only, it is a mount."""
+"""Errors of replacing a file that can still be overwritten: the folder is read-only, or the file is a mount."""
 
 _NOT_PLAIN = re.compile("[\x7f-\x9f\ud800-\udfff]")
-"""What JSON leaves as it is and a terminal or UTF-8 does not: DEL, C1 controls, halves of characters."""
+"""Characters that JSON does not escape, but that control a terminal or are not UTF-8: DEL, C1 controls, surrogates."""
 
-_PERHAPS_HALF = re.compile(r"\\u[dD][89a-fA-F]")
-"""How half a character is written in JSON; a whole one of two halves begins so too."""
+_PERHAPS_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # escape of a surrogate in JSON, alone or in a pair
 
 
 def user_path(name: str | Path) -> Path:
-    """A path as a person writes it, with `~` replaced by a home folder.
+    """Expand `~` in a path entered by the user.
 
     Raises:
-        NotFoundError: no file can have this path; the text says why.
+        NotFoundError: the path is invalid; the message gives the reason.
     """
     if "\0" in str(name):
-        raise NotFoundError(f"{str(name)!r} is no path: it has a null character")
+        raise NotFoundError(f"invalid path {str(name)!r}: it contains a null character")
     try:
         path = Path(name).expanduser()
         os.fsencode(path)
     except RuntimeError:
-        raise NotFoundError(f"{name} is not there: no home folder is known for its '~'") from None
+        raise NotFoundError(f"{name} not found: no home folder found for '~'") from None
     except UnicodeEncodeError:
-        raise NotFoundError(f"{str(name)!r} is no path: it has characters that no file's name can have here") from None
+        raise NotFoundError(
+            f"invalid path {str(name)!r}: it contains characters that file names cannot contain on this system"
+        ) from None
     return path
 
 
 def absolute(name: str, folder: Path) -> str:
-    """A path as a person writes it, as one that means the same from any working directory.
+    """Make a path entered by the user absolute, without `..` and `~`; relative ones start at `folder`.
 
-    Args:
-        name: relative to `folder`, absolute, or with `~`.
-
-    Returns:
-        The path without `..`; the name itself where no file can have it.
+    An invalid path is returned unchanged.
     """
     try:
         path = folder.absolute() / user_path(name)
     except NotFoundError:
         return name
-    if ".." in path.parts:  # behind a link it is not what stands before it
+    if ".." in path.parts:  # after a link, `..` is the parent of the link's destination
         path = Path(os.path.realpath(path if path.name == ".." else path.parent)) / path.name.replace("..", "")
     return str(path)
 
 
 def found_in(folder: Path, pattern: str) -> list[Path]:
-    """The files or folders that fit a pattern, sorted; none where the folder cannot be read."""
+    """Return the sorted files and folders that match a glob pattern; none if the folder cannot be read."""
     try:
         return sorted(folder.glob(pattern))
     except OSError:
@@ -88,12 +85,12 @@ def found_in(folder: Path, pattern: str) -> list[Path]:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file is there; not, where its path is too long or a folder on the way cannot be entered."""
+    """Whether a file exists; False if its path is too long or a parent folder cannot be entered."""
     return os.path.isfile(path)  # noqa: PTH113  `Path.is_file` raises for these
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder is there; not, where its path is too long or a folder on the way cannot be entered."""
+    """Whether a folder exists; False if its path is too long or a parent folder cannot be entered."""
     return os.path.isdir(path)  # noqa: PTH112  `Path.is_dir` raises for these
 
 
@@ -108,10 +105,10 @@ def write_atomically(
 
     Args:
         path: the file to replace. A symbolic link is replaced, not followed.
-        write: is handed the open temporary file.
-        keep: where the file that is replaced goes, once the new one is safe.
-        durable: wait until it is on the disk, so that it outlives a power failure.
-        mode: of the file, as far as the umask lets it be; its owner's only by default.
+        write: writes the content to the open temporary file.
+        keep: new path of the replaced file, once the new one is complete.
+        durable: wait until the file is on the disk, so that it survives a power failure.
+        mode: permissions, restricted by the umask; by default, only the owner has access.
     """
     temporary = path.with_name(f".{path.name[:_TEMPORARY_CHARACTERS]}.{secrets.token_hex(6)}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
@@ -130,13 +127,13 @@ def write_atomically(
 
 
 def write_out(path: Path, data: bytes) -> None:
-    """Write to a place that a person named, whatever it is, as a shell's `>` would.
+    """Write to a path given by the user, like a shell's `>`.
 
-    A file is replaced as a whole or left as it was, and keeps its permissions; a new one gets those of the umask. Links
-    are followed. Standard output, pipes and devices are written into.
+    A file is replaced atomically and keeps its permissions; a new one gets those of the umask. Links are followed.
+    Standard output, pipes and devices are written directly.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the data cannot be written.
     """
     try:
         there = path.stat()
@@ -157,7 +154,7 @@ def write_out(path: Path, data: bytes) -> None:
 
 
 def _own_stream(there: os.stat_result) -> int | None:
-    """The descriptor of standard output or error, where that is this file: to open it anew would write over it."""
+    """Return the descriptor of standard output or error if it is this file: opening it again would overwrite it."""
     for descriptor, stream in ((1, sys.stdout), (2, sys.stderr)):
         with suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), there):
@@ -168,8 +165,6 @@ def _own_stream(there: os.stat_result) -> int | None:
 
 
 def _replace(path: Path, data: bytes, mode: int) -> None:
-    """Replace a file, or write into it where it cannot be replaced."""
-
     def write(file: BinaryIO) -> None:
         os.fchmod(file.fileno(), mode)
         file.write(data)
@@ -197,7 +192,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 
 
 def is_owned_by_user(path: Path) -> bool:
-    """Whether a file or folder belongs to the person who asks; what is not there is taken for it."""
+    """Whether the user owns a file or folder; True if it does not exist."""
     try:
         return path.stat().st_uid == os.geteuid()
     except OSError:
@@ -206,20 +201,14 @@ def is_owned_by_user(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """An entry of a folder of which nobody can tell what it is.
-
-    Attributes:
-        why: in the system's words.
-    """
+    """An entry of a folder that cannot be read; `why` is the system's error message."""
 
     path: Path
     why: str
 
 
 def list_folders(folder: Path, name: str) -> tuple[list[tuple[Path, os.stat_result]], list[Unreadable]]:
-    """The folders inside a folder that hold a file of this name, with its status, and what cannot be looked at.
-
-    One entry that cannot be read costs only itself. Both lists are sorted by name.
+    """List the subfolders with a file `name` and the status of this file, and the unreadable entries, both sorted.
 
     Raises:
         UsageError: the folder itself cannot be read.
@@ -241,10 +230,10 @@ def list_folders(folder: Path, name: str) -> tuple[list[tuple[Path, os.stat_resu
 
 
 def stat_inside(folder: Path, name: str) -> os.stat_result | None:
-    """The status of a regular file inside a folder; None where there is none.
+    """Return the status of a regular file inside a folder; None if there is no such file.
 
     Raises:
-        OSError: nobody can tell: no permission, a link to nothing or to itself.
+        OSError: no permission, a broken link or a link to itself.
     """
     try:
         status = (folder / name).stat()
@@ -258,39 +247,37 @@ def stat_inside(folder: Path, name: str) -> os.stat_result | None:
 
 
 def why_unreadable(error: OSError) -> str:
-    """Why something cannot be looked at, in a few words."""
     if error.errno == errno.ENOENT:
-        return "it is a link to something that is not there"
+        return "it is a broken link"
     return error.strerror or type(error).__name__
 
 
 def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Replace `path` by an array as `.npy`."""
     from numpy import save
 
-    data = io.BytesIO()  # into a real file numpy would write by itself, and not say why it failed
+    data = io.BytesIO()  # numpy's errors of writing to a real file do not contain the reason
     save(data, array)
     write_atomically(path, lambda file: file.write(data.getvalue()))
 
 
 def write_json(path: Path, value: Any, durable: bool = True) -> None:
-    """Replace `path` by `value` as JSON. JSON has no NaN: one is a `ValueError` here, not a broken file."""
+    """Write `value` to a JSON file, which is replaced atomically. Raises ValueError for NaN, which JSON lacks."""
     data = as_json(value)
     write_atomically(path, lambda file: file.write(data), durable=durable)
 
 
 def as_json(value: Any) -> bytes:
-    """A JSON file's content. JSON has no NaN: one is a `ValueError`."""
+    """Encode the content of a JSON file. Raises ValueError for NaN, which JSON lacks."""
     return (terminal_safe_json(value, indent=1) + "\n").encode()
 
 
 def open_private(path: Path, flags: int) -> int:
-    """Open a file of a run for writing, made for its owner only where it is missing; a file descriptor above 2.
+    """Open a file of a run for writing; return a descriptor above 2. A new file is accessible to its owner only.
 
-    A child process has its standard streams on 0 to 2: a lock that is handed to it on one of those would be lost.
+    A child process has its standard streams on 0 to 2, so it would lose a lock on one of these descriptors.
 
     Raises:
-        OSError: it cannot be opened, or is a symbolic link: what is written would land elsewhere.
+        OSError: the file cannot be opened, or is a symbolic link, which could redirect the writes.
     """
     descriptor = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, _OWNER_ONLY)
     if descriptor > 2:
@@ -302,11 +289,7 @@ def open_private(path: Path, flags: int) -> int:
 
 
 def open_regular(path: Path) -> io.BufferedReader:
-    """Open a file for reading.
-
-    Raises:
-        OSError: it cannot be opened, or is a pipe or a device, which would block or never end.
-    """
+    """Open a regular file for reading; pipes and devices, which may block or never end, raise OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -315,11 +298,7 @@ def open_regular(path: Path) -> io.BufferedReader:
 
 
 def read_limited(path: Path, most: int) -> bytes:
-    """A file of at most `most` bytes.
-
-    Raises:
-        OSError: it cannot be read, is no regular file or is larger.
-    """
+    """Read a regular file of at most `most` bytes; larger files raise OSError."""
     with open_regular(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
@@ -328,15 +307,15 @@ def read_limited(path: Path, most: int) -> bytes:
 
 
 def read_text(path: Path, most: int) -> str:
-    """A text file in UTF-8, with or without a byte order mark.
+    """Read a text file in UTF-8, with or without a byte order mark.
 
     Raises:
-        OSError: it cannot be read, is no regular file or is larger than `most` bytes.
-        ValueError: it is in another encoding; the text says at which byte that shows.
+        OSError: the file cannot be read, is not a regular file or is larger than `most` bytes.
+        ValueError: another encoding; the message gives the first invalid byte.
     """
     data = read_limited(path, most)
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise ValueError("it begins as UTF-16 does and is not UTF-8; save it as UTF-8")
+        raise ValueError("it is UTF-16, not UTF-8; save it as UTF-8")
     try:
         return data.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
@@ -345,10 +324,10 @@ def read_text(path: Path, most: int) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Read a JSON object from a file.
 
     Raises:
-        UsageError: there is none; the text names the file.
+        UsageError: the file cannot be read or is not a JSON object; the message gives its path.
     """
     try:
         value = parse_json(read_text(path, MAX_JSON_BYTES))
@@ -357,37 +336,35 @@ def read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise UsageError(f"{path} is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise UsageError(f"{path} holds no JSON object")
+        raise UsageError(f"{path} is not a JSON object")
     return value
 
 
 def parse_json(text: str, *, pairs: bool = False) -> Any:
-    """JSON as it is defined: without NaN and infinity, without halves of characters.
+    """Parse standard JSON: without NaN, infinity and unpaired surrogates.
 
-    Args:
-        text: the JSON.
-        pairs: give an object as a list of its pairs, repeated keys included.
+    With `pairs`, objects are returned as lists of pairs, including repeated keys.
 
     Raises:
-        ValueError: it is something else, or nested too deeply.
+        ValueError: the text is not JSON, or is nested too deeply.
     """
     try:
         value = (_PAIRS_DECODER if pairs else _DECODER).decode(text)
         if _PERHAPS_HALF.search(text):
-            json.dumps(value, ensure_ascii=False).encode()  # a `ValueError` where a half stands alone
+            json.dumps(value, ensure_ascii=False).encode()  # raises ValueError for an unpaired surrogate
     except RecursionError:
         raise ValueError("nested too deeply") from None
     return value
 
 
 def terminal_safe_json(value: Any, **how: Any) -> str:
-    """JSON in which every character is UTF-8 and none steers a terminal that the file is printed to."""
+    """Encode JSON as valid UTF-8 without control characters, so that printing it cannot control a terminal."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, **how)
     return _NOT_PLAIN.sub(_plain, text)
 
 
 def _plain(found: re.Match[str]) -> str:
-    """The escape of a character; half of one, which JSON cannot hold, as the text of its escape."""
+    """Escape a character; for a surrogate, which is invalid in JSON, also escape the backslash."""
     escape = f"\\u{ord(found[0]):04x}"
     return f"\\{escape}" if found[0] >= "\ud800" else escape
 

@@ -1,4 +1,4 @@
-"""Target distributions: a file a family, float64 numpy."""
+"""Target distributions in float64 NumPy, one module for each family."""
 
 from distprompt_tui.targets.factory import build_target, needs_model
 from distprompt_tui.targets.save import save_target

@@ -1,7 +1,6 @@
-"""Targets on disk, by what they are made from, so that app, model server, worker and sweeps make each one once.
+"""Cache of targets on disk by recipe and vocabulary, shared by app, model server, worker and sweeps.
 
-Only families that take time and need no model are kept. A cache that cannot be read or written costs time, nothing
-else.
+It contains only the slow families that need no model. Errors of reading or writing the cache are ignored.
 """
 
 from __future__ import annotations
@@ -22,18 +21,17 @@ from distprompt_tui.storage.safe_io import read_json, write_array, write_json
 from distprompt_tui.targets.entropy import FloatArray
 from distprompt_tui.targets.target import Metadata, Target, unique_ids
 
-TARGET_VERSION = 1
-"""Part of every key: raised when a change of a recipe changes the numbers."""
+TARGET_VERSION = 1  # part of every key; incremented when a change of a recipe changes its results
 
 MAX_CACHE_BYTES = 1 << 28
-"""Of all targets together, about 100 of the largest vocabularies; the oldest are removed first."""
+"""Limit of the whole cache: about 100 targets for the largest vocabularies. The oldest are removed first."""
 
 
 def cache_key(spec: specs.TargetSpec, vocabulary: Vocabulary) -> str | None:
-    """SHA-256 of all that a target depends on; None where it is not kept.
+    """Return the SHA-256 of all data that affects a target; None if it is not cached.
 
     Raises:
-        TargetError: a token that the spec names is unknown.
+        TargetError: the spec contains an unknown token.
     """
     if not vocabulary.digest or not isinstance(spec, specs.Vanilla | specs.Temperature | specs.Outlier | specs.Zipf):
         return None
@@ -44,7 +42,7 @@ def cache_key(spec: specs.TargetSpec, vocabulary: Vocabulary) -> str | None:
 
 
 def recall_target(key: str, family: str, vocab_size: int) -> Target | None:
-    """The target kept under a key; None where there is none, or it is damaged."""
+    """Read a cached target; None if there is none or it is damaged."""
     try:
         fields = read_json(_file(key, "json"))
         stored = open_row(_file(key, "npy"))
@@ -60,7 +58,6 @@ def recall_target(key: str, family: str, vocab_size: int) -> Target | None:
 
 
 def keep_target(key: str, target: Target) -> None:
-    """Write a target to the cache, where that can be done."""
     with suppress(OSError, UsageError, ValueError):
         file = _file(key, "json")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +73,6 @@ def _fields(key: str, recipe: str, notes: Metadata, probabilities: FloatArray) -
 
 
 def _remove_oldest(folder: Path) -> None:
-    """Remove targets until the rest takes at most `MAX_CACHE_BYTES`."""
     stats = {path: path.stat() for path in folder.glob("*.npy")}
     total = sum(stat.st_size for stat in stats.values())
     for path in sorted(stats, key=lambda path: stats[path].st_mtime_ns):

@@ -1,4 +1,4 @@
-"""A distribution in few numbers, for drawing it."""
+"""Summary of a distribution for plots."""
 
 from __future__ import annotations
 
@@ -10,19 +10,13 @@ from numpy.typing import NDArray
 from distprompt_tui.models.vocabulary import Vocabulary
 
 TOP_TOKENS = 200
-RANKS = 64
-"""Points of the curve of mass by rank; ranks are spaced evenly in the logarithm."""
+RANKS = 64  # points of the curve of probability by rank, at logarithmically spaced ranks
 
 
 def describe(probabilities: NDArray[np.float64], vocabulary: Vocabulary) -> dict[str, Any]:
-    """A distribution's largest tokens and its masses by rank, as JSON holds them.
+    """Summarise probabilities, (V,), as a JSON object.
 
-    Args:
-        probabilities: (V,).
-        vocabulary: names the tokens.
-
-    Returns:
-        `top`: rows of id, text and mass; `by_rank`: at most `RANKS` masses, falling.
+    `top`: rows of id, text and probability; `by_rank`: at most `RANKS` probabilities, descending.
     """
     order = np.argsort(-probabilities, kind="stable")
     top = [[int(i), vocabulary.text(int(i)), float(probabilities[i])] for i in order[:TOP_TOKENS]]

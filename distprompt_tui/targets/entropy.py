@@ -1,4 +1,4 @@
-"""Entropy in nats, and distributions brought to an entropy by temperature. Shared by the families."""
+"""Entropy in nats, and scaling of distributions to a requested entropy by temperature."""
 
 from __future__ import annotations
 
@@ -13,54 +13,45 @@ from distprompt_tui.errors import TargetError
 FloatArray = NDArray[np.float64]
 
 ENTROPY_TOLERANCE = 1e-3
-"""Nats by which a target's entropy may differ from the one that was asked for (design, section 7)."""
+"""Largest difference between a target's entropy and the requested one, in nats (design, section 7)."""
 
-_LOG_RANGE = 50.0  # inverse temperatures e^-50 to e^50: past both ends, float64 logits give uniform and argmax exactly
-_BISECTIONS = 60  # halvings that bring any range here down to the resolution of float64
+_LOG_RANGE = 50.0  # inverse temperatures e^-50 to e^50: at the ends, float64 logits give uniform and argmax exactly
+_BISECTIONS = 60  # enough to reduce every range here to the resolution of float64
 
 
 def entropy(probabilities: FloatArray) -> float:
-    """H(p) = -sum p log p in nats, with 0 log 0 = 0."""
+    """Compute H(p) = -sum p log p in nats, with 0 log 0 = 0."""
     held = probabilities[probabilities > 0]
-    total = float((held * np.log(held)).sum())  # not `@`: idle BLAS threads spin, slow beside other work
-    return max(0.0, -total)  # one token: rounding may give -0.0 or -2e-16
+    total = float((held * np.log(held)).sum())  # not `@`: idle BLAS threads slow down other work
+    return max(0.0, -total)  # for one token, rounding may give -0.0 or -2e-16
 
 
 def log_softmax(logits: FloatArray) -> FloatArray:
-    """Normalised log-probabilities, shape kept."""
     shifted: FloatArray = logits - logits.max()
     shifted -= log(np.exp(shifted).sum())
     return shifted
 
 
 def check_entropy_range(requested: float, low: float, high: float) -> None:
-    """Refuse an entropy outside of `low` to `high` nats; a rounded end is accepted.
-
-    Raises:
-        TargetError: the entropy is further than `ENTROPY_TOLERANCE` outside.
-    """
+    """Raise TargetError if an entropy is outside `low` to `high` nats by more than `ENTROPY_TOLERANCE`."""
     if not low - ENTROPY_TOLERANCE <= requested <= high + ENTROPY_TOLERANCE:
         raise TargetError(
-            f"an entropy of {requested:g} nats is out of reach: this target can have {low:.4f} to {high:.4f} nats"
+            f"impossible entropy of {requested:g} nats: this target can have {low:.4f} to {high:.4f} nats"
         )
 
 
 def check_entropy(probabilities: FloatArray, requested: float) -> None:
-    """Refuse a distribution that missed the entropy that was asked for.
-
-    Raises:
-        TargetError: |H - h| > `ENTROPY_TOLERANCE`.
-    """
+    """Raise TargetError if a distribution's entropy differs from the requested one by over `ENTROPY_TOLERANCE`."""
     achieved = entropy(probabilities)
     if not abs(achieved - requested) <= ENTROPY_TOLERANCE:
         raise TargetError(
-            f"the target came out with {achieved:.6f} nats of entropy where {requested:g} were asked for: "
-            f"more than {ENTROPY_TOLERANCE:g} apart"
+            f"invalid target: its entropy is {achieved:.6f} nats instead of {requested:g}, "
+            f"a difference of more than {ENTROPY_TOLERANCE:g}"
         )
 
 
 def solve_decreasing(function: Callable[[float], float], value: float, low: float, high: float) -> float:
-    """The x in [low, high] where a decreasing function falls to a value; the nearer end where it does not."""
+    """Solve f(x) = value in [low, high] for a decreasing f; return the nearer end if there is no solution."""
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         if function(middle) > value:
@@ -71,11 +62,11 @@ def solve_decreasing(function: Callable[[float], float], value: float, low: floa
 
 
 def scale_to_entropy(logits: FloatArray, requested: float) -> tuple[FloatArray, float]:
-    """softmax(b * logits) with the entropy that was asked for, by bisection on log b.
+    """Compute softmax(b * logits) with a requested entropy, by bisection on log b.
 
     Args:
         logits: (n,), finite.
-        requested: h, nats. From ln(number of largest logits) to ln n can be reached; at the ends the limits are given.
+        requested: h, nats, from ln(number of largest logits) to ln n. At the ends, the result is the limit.
 
     Returns:
         The distribution, (n,), and the inverse temperature b.
@@ -94,17 +85,10 @@ def scale_to_entropy(logits: FloatArray, requested: float) -> tuple[FloatArray, 
 
 
 def rescale(probabilities: FloatArray, requested: float) -> tuple[FloatArray, float]:
-    """A distribution brought to an entropy by temperature; what has no probability keeps none.
-
-    Args:
-        probabilities: (n,), sums to 1.
-        requested: h, nats.
-
-    Returns:
-        The distribution, (n,), and the inverse temperature.
+    """Scale a distribution, (n,), to an entropy in nats; return it and the inverse temperature. Zeros stay zero.
 
     Raises:
-        TargetError: no temperature gives this entropy (ties at the top, or too few tokens with any probability).
+        TargetError: no temperature gives this entropy (ties at the top, or too few tokens with nonzero probability).
     """
     held = probabilities > 0
     scaled = np.zeros_like(probabilities)

@@ -1,7 +1,7 @@
-"""`explicit`: tokens and masses written by hand, or read from a file.
+"""`explicit`: probabilities of tokens from the spec or a file.
 
-Files: JSON, an object of token: mass; CSV, lines of token,mass (a first line `token,mass` is skipped); .npy, all V
-probabilities. A token is written as in the spec: `" yes"`, which must be one token, or `"id:5231"`.
+Files: JSON, an object token: probability; CSV, lines token,probability (a first line `token,mass` is skipped); .npy,
+all V probabilities. Tokens have the form of the spec: `" yes"`, which must be one token, or `"id:5231"`.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from distprompt_tui.targets.entropy import FloatArray
 from distprompt_tui.targets.lm import mask_to_tokens
 from distprompt_tui.targets.target import DistributionSource, Target, require_model, unique_ids
 
-FILE_SUM_TOLERANCE = 1e-6  # a (V,) file may come from float32
+FILE_SUM_TOLERANCE = 1e-6  # a (V,) file may contain converted float32 values
 
 MAX_FILE_BYTES = 1 << 26
-"""Of a JSON or CSV file; one with every token of the largest vocabularies takes a fifth of it."""
+"""Limit of JSON and CSV files: five times the size for all tokens of the largest vocabularies."""
 
 
 def explicit(spec: Explicit, vocabulary: Vocabulary, model: DistributionSource | None) -> Target:
     """Make an `explicit` target.
 
     Raises:
-        TargetError: masses that are negative, not numbers or above 1 in sum; tokens that are unknown or named twice;
-            a file that cannot be understood or is for another vocabulary.
-        NotFoundError: there is no such file.
+        TargetError: a probability is invalid, or the sum exceeds 1; a token is unknown or repeated; the file is invalid
+            or for another vocabulary.
+        NotFoundError: the file does not exist.
     """
     if spec.file is None:
         return _from_masses(list(spec.probabilities.items()), "probabilities", spec, vocabulary, model)
@@ -72,60 +72,56 @@ def _from_masses(
     vocabulary: Vocabulary,
     model: DistributionSource | None,
 ) -> Target:
-    """The named tokens hold their masses; the others share what is left of 1."""
     for token, mass in masses:
         if not 0 <= mass <= 1 + SUM_TOLERANCE:
-            raise TargetError(f"{where}: the mass of {token!r} is {mass}, it must be a number from 0 to 1")
+            raise TargetError(f"{where}: the probability of {token!r} is {mass}, it must be a number from 0 to 1")
     ids = unique_ids([token for token, _ in masses], vocabulary)
     total = fsum(mass for _, mass in masses)
     if total > 1 + SUM_TOLERANCE:
-        raise TargetError(f"{where}: the masses sum to {total:.10g}, more than 1")
+        raise TargetError(f"{where}: the probabilities sum to {total:.10g}, more than 1")
     probabilities = np.zeros(vocabulary.size)
     probabilities[ids] = [mass for _, mass in masses]
     left = 1 - total
     if left <= SUM_TOLERANCE:
-        spread = "nothing left to spread"
+        spread = "no remainder"
         probabilities /= total
     else:
-        how = "all alike" if spec.rest == "uniform" else f"in proportion to the model's own after {spec.text!r}"
-        spread = f"the remaining {left:.4g} spread over the other tokens, {how}"
+        how = "uniformly" if spec.rest == "uniform" else f"as the model's distribution after {spec.text!r}"
+        spread = f"the remaining {left:.4g} distributed over the other tokens, {how}"
         probabilities += left * _rest(ids, spec, vocabulary, model)
-    who = "The mass of 1 token" if len(ids) == 1 else f"The masses of {len(ids)} tokens"
-    recipe = f"{who} as written, exactly; {spread}."
+    who = "The probability of 1 token" if len(ids) == 1 else f"The probabilities of {len(ids)} tokens"
+    recipe = f"{who} exactly as given; {spread}."
     return Target(probabilities, spec.family, recipe, {"named_mass": min(total, 1.0), "named_tokens": len(ids)})
 
 
 def _rest(ids: list[int], spec: Explicit, vocabulary: Vocabulary, model: DistributionSource | None) -> FloatArray:
-    """The distribution of the tokens that are not named, (V,)."""
     if spec.rest == "model":
-        source = require_model(model, "the rest of an explicit")
+        source = require_model(model, "the remainder of an explicit")
         shares, _ = mask_to_tokens(source.next_token_probabilities(spec.text), vocabulary)
     else:
         shares = vocabulary.allowed.astype(np.float64)
     shares[ids] = 0.0
     whole = shares.sum()
     if whole <= 0:
-        raise TargetError("the masses sum to less than 1 and no other token can hold the rest: let them sum to 1")
+        raise TargetError("the probabilities must sum to 1, since no other token can take the remainder")
     shares /= whole
     return shares
 
 
 def _json_masses(path: Path) -> list[tuple[str, float]]:
-    """The pairs of a JSON object, repeated keys included."""
     try:
         pairs = parse_json(read_text(path, MAX_FILE_BYTES), pairs=True)
     except ValueError as error:
         raise TargetError(f"{path.name} is not JSON: {error}") from error
     if not isinstance(pairs, list) or not pairs or not all(isinstance(pair, tuple) for pair in pairs):
-        raise TargetError(f'{path.name} must be one JSON object of tokens and masses: {{" yes": 0.7, " no": 0.3}}')
+        raise TargetError(f'{path.name} must be one JSON object, such as {{" yes": 0.7, " no": 0.3}}')
     for token, mass in pairs:
         if isinstance(mass, bool) or not isinstance(mass, int | float):
-            raise TargetError(f"{path.name}: the mass of {token!r} must be a number")
+            raise TargetError(f"{path.name}: the probability of {token!r} must be a number")
     return pairs
 
 
 def _csv_masses(path: Path) -> list[tuple[str, float]]:
-    """The pairs of a CSV file, without its header."""
     masses = []
     try:
         text = read_text(path, MAX_FILE_BYTES)
@@ -139,9 +135,9 @@ def _csv_masses(path: Path) -> list[tuple[str, float]]:
             token, mass = row
             masses.append((token, float(mass)))
         except ValueError as error:
-            raise TargetError(f"{path.name}: {','.join(row)!r} is not a line of token,mass") from error
+            raise TargetError(f"{path.name}: {','.join(row)!r} does not have the form token,probability") from error
     if not masses:
-        raise TargetError(f"{path.name} has no line of token,mass")
+        raise TargetError(f"{path.name} has no line of the form token,probability")
     return masses
 
 
@@ -156,16 +152,16 @@ def _from_array(path: Path, spec: Explicit, vocabulary: Vocabulary) -> Target:
         )
     probabilities = np.array(stored, dtype=np.float64)
     if not (np.isfinite(probabilities).all() and probabilities.min() >= 0):
-        raise TargetError(f"{path.name} has masses that are negative or not numbers")
+        raise TargetError(f"{path.name} has negative or non-finite probabilities")
     total = float(probabilities.sum())
     if abs(total - 1) > FILE_SUM_TOLERANCE:
-        raise TargetError(f"{path.name} sums to {total:.8g}, it must be 1 within {FILE_SUM_TOLERANCE:g}")
+        raise TargetError(f"{path.name} sums to {total:.8g}; the sum must be 1 within {FILE_SUM_TOLERANCE:g}")
     dropped = float(probabilities[~vocabulary.allowed].sum())
     if dropped > FILE_SUM_TOLERANCE:
-        raise TargetError(f"{path.name} gives {dropped:.3g} to rows that stand for no token of this model")
+        raise TargetError(f"{path.name} has probability mass {dropped:.3g} on rows without a token of this model")
     probabilities[~vocabulary.allowed] = 0.0
     recipe = (
-        f"All {stored.size:,} probabilities from {path.name}, renormalised; invalid if their sum is more than "
-        f"{FILE_SUM_TOLERANCE:g} from 1."
+        f"All {stored.size:,} probabilities from {path.name}, renormalised; invalid if their sum differs from 1 by "
+        f"more than {FILE_SUM_TOLERANCE:g}."
     )
     return Target(probabilities / probabilities.sum(), spec.family, recipe, {"file_sum": total})

@@ -1,4 +1,4 @@
-"""From a spec to a target: which family makes it, and what every target must hold to."""
+"""Build targets from specs: dispatch to the family, cache the result and check its entropy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from distprompt_tui.targets.vanilla import vanilla
 
 
 def needs_model(spec: specs.TargetSpec) -> bool:
-    """Whether a target can only be made with a language model at hand."""
     match spec:
         case specs.Lm() | specs.Shuffled() | specs.Reachable():
             return True
@@ -30,16 +29,13 @@ def needs_model(spec: specs.TargetSpec) -> bool:
 
 
 def build_target(spec: specs.TargetSpec, vocabulary: Vocabulary, model: DistributionSource | None = None) -> Target:
-    """Make the target that a spec describes, or read it from the cache.
+    """Build the target of a spec, or read it from the cache.
 
-    Args:
-        spec: the family and its settings.
-        vocabulary: the tokens of the model that shall be prompted.
-        model: that model; only some families need it, see `needs_model`.
+    `vocabulary` and `model` are those of the prompted model. Some families require `model`, see `needs_model`.
 
     Raises:
-        TargetError: the target cannot be made as asked; the text says why.
-        NotFoundError: the spec names a file that is not there.
+        TargetError: invalid target; the message gives the reason.
+        NotFoundError: a file of the spec does not exist.
     """
     if token_count(vocabulary) == 0:
         raise TargetError("this model's vocabulary has no tokens")

@@ -1,4 +1,4 @@
-"""What of a target no model can have, found without loading one."""
+"""Find impossible targets without loading a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from distprompt_tui.models.registry import find_model
 
 
 def impossible(spec: RunSpec) -> list[str]:
-    """A sentence for each part of a target that no model, or not the spec's, can have; without loading it."""
+    """Return a message for each part of a target that is impossible for every model, or for the spec's model."""
     try:
         rows = find_model(spec.model.name).vocab_size
     except DistPromptError as error:

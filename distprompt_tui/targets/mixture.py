@@ -11,14 +11,9 @@ from distprompt_tui.targets.target import Metadata, Target
 
 
 def mixture(spec: Mixture, parts: Sequence[Target]) -> Target:
-    """Add up targets.
-
-    Args:
-        spec: has the weights, which are normalised.
-        parts: the targets of the spec's parts, in order.
-    """
+    """Make a `mixture` target from the targets of the spec's parts, in order."""
     weights = np.array([part.weight for part in spec.parts])
-    weights /= weights.max()  # first: the sum of huge weights would overflow
+    weights /= weights.max()  # prevents an overflow of the sum
     weights /= weights.sum()
     probabilities = weights @ np.stack([part.probabilities for part in parts])
     sentences = " ".join(f"{weight:.4g}: {part.recipe}" for weight, part in zip(weights, parts, strict=True))
@@ -26,4 +21,4 @@ def mixture(spec: Mixture, parts: Sequence[Target]) -> Target:
     for number, (weight, part) in enumerate(zip(weights, parts, strict=True), start=1):
         notes[f"part_{number}_weight"] = float(weight)
         notes |= {f"part_{number}_{key}": value for key, value in part.notes.items()}
-    return Target(probabilities, spec.family, f"The weighted sum, exactly, of {sentences}", notes)
+    return Target(probabilities, spec.family, f"The exact weighted sum of {sentences}", notes)

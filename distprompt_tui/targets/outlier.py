@@ -1,11 +1,11 @@
-"""`outlier`: a few tokens chosen in advance carry (nearly) all the mass that the entropy allows them.
+"""`outlier`: outlier tokens with (nearly) the largest mass that the entropy allows.
 
-The paper minimises a * (H - h)^2 - b * (mass of the outliers) and accepts what has mass >= m - delta. That descent
-often fails to use the outliers at all and misses the entropy, so this is our own construction of the same acceptance:
+The paper minimises a * (H - h)^2 - b * (mass of the outliers) and accepts results with mass >= m - delta. This descent
+often leaves the outliers without mass and misses the entropy. We construct targets with the same criterion directly:
 the k outliers share a mass M in [m - delta, m] equally, and the other tokens share 1 - M by the vanilla recipe, at the
-entropy that makes the whole come out at h. M is the middle of the masses in that interval which leave the others an
-entropy between 0 and ln(n - k): m - delta/2, except close to h = ln k and h = ln n. Below ln k, equal outliers hold
-too much entropy: there the outliers have everything (m = 1), in geometric masses by the order in which they are named.
+entropy that gives a total of h. M is the centre of the masses in the interval for which the other tokens' entropy is
+between 0 and ln(n - k): m - delta/2, except close to h = ln k and h = ln n. Below ln k, equal outliers have too much
+entropy: there they have all the mass (m = 1), in geometric proportions by the order in the spec.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def outlier(spec: Outlier, vocabulary: Vocabulary) -> Target:
     """Make an `outlier` target.
 
     Raises:
-        TargetError: the entropy is out of reach, a token is unknown or named twice, or there are too few tokens.
+        TargetError: the entropy is impossible, a token is unknown or repeated, or there are too few tokens.
     """
     generator = Generator(PCG64(spec.seed))
     size = token_count(vocabulary)
@@ -53,10 +53,10 @@ def outlier(spec: Outlier, vocabulary: Vocabulary) -> Target:
     else:
         probabilities[ids], _ = scale_to_entropy(-np.arange(len(ids), dtype=np.float64), requested)
 
-    shares = f"equal shares, the others the rest by the vanilla recipe (seed {spec.seed})"
-    who = "1 outlier token holds" if len(ids) == 1 else f"{len(ids)} outlier tokens hold"
+    shares = f"equal parts, the other tokens share the remainder by the vanilla recipe (seed {spec.seed})"
+    who = "1 outlier token has mass" if len(ids) == 1 else f"{len(ids)} outlier tokens have mass"
     recipe = (
-        f"{who} {mass:.4f} in {shares if mass < 1 else 'geometric shares'}; invalid below "
+        f"{who} {mass:.4f} in {shares if mass < 1 else 'geometric proportions'}; invalid below "
         f"{bound:.4f} - {spec.delta:g}, where {bound:.4f} is the largest mass that {spec.entropy:g} nats allow, or if "
         f"the entropy is more than {ENTROPY_TOLERANCE:g} nats off."
     )
@@ -69,9 +69,9 @@ def outlier(spec: Outlier, vocabulary: Vocabulary) -> Target:
 
 
 def largest_mass(requested: float, count: int, size: int) -> float:
-    """m, the largest mass that `count` of `size` tokens can hold at an entropy of `requested` nats.
+    """Compute m, the largest mass of `count` of `size` tokens at an entropy of `requested` nats.
 
-    Source: the root above k/n of -m ln(m/k) - (1-m) ln((1-m)/(n-k)) = h; 1 where h <= ln k.
+    This is the root above k/n of -m ln(m/k) - (1-m) ln((1-m)/(n-k)) = h; 1 if h <= ln k.
     """
     if requested <= log(count) or count == size:
         return 1.0
@@ -79,41 +79,36 @@ def largest_mass(requested: float, count: int, size: int) -> float:
 
 
 def outlier_mass(requested: float, count: int, size: int, delta: float) -> float:
-    """M, what the outliers hold together: between m - delta and m, with an entropy that the other tokens can have."""
+    """Compute M, the total mass of the outliers: between m - delta and m, with a possible entropy of the others."""
     bound = largest_mass(requested, count, size)
-    # With one other token, which has no entropy of its own, the bound is where the others' entropy falls to 0.
+    # The entropy of a single other token is 0: its bound is the mass at which the others' entropy falls to 0.
     enough = largest_mass(requested, count, count + 1) if requested < log(count + 1) else 0.0
     return (max(bound - delta, enough, count / size) + bound) / 2
 
 
 def check_mass(mass: float, bound: float, delta: float) -> None:
-    """Refuse outliers that hold too little.
-
-    Raises:
-        TargetError: mass < m - delta.
-    """
+    """Raise TargetError if mass < m - delta."""
     if not mass >= bound - delta:
-        raise TargetError(f"the outliers hold {mass:.4f}, less than {bound:.4f} - {delta:g}: a larger delta would do")
+        raise TargetError(f"the outliers' mass {mass:.4f} is less than {bound:.4f} - {delta:g}: increase delta")
 
 
 def _rest(requested: float, mass: float, count: int, size: int, generator: Generator) -> FloatArray:
-    """A vanilla distribution of the tokens that are not outliers, (n - k,), which brings the whole to h nats."""
+    """Draw a vanilla distribution of the other tokens, (n - k,), that gives a total entropy of h nats."""
     entropy = (requested - _two_level_entropy(mass, count, count + 1)) / (1 - mass)
     return draw(generator, size - count, min(max(entropy, 0.0), log(size - count)))[0]
 
 
 def _two_level_entropy(mass: float, count: int, size: int) -> float:
-    """Entropy in nats where `count` tokens share `mass` equally and `size - count` others share the rest equally."""
+    """Entropy, nats, if `count` tokens share `mass` equally and the other `size - count` share the rest equally."""
     held = mass * log(mass / count)
     left = (1 - mass) * (log1p(-mass) - log(size - count)) if mass < 1 else 0.0
     return -held - left
 
 
 def _outlier_ids(spec: Outlier, vocabulary: Vocabulary, generator: Generator) -> list[int]:
-    """The ids of the named tokens, or of `count` drawn ones; control tokens are not drawn."""
     if spec.count is None:
         return unique_ids(list(spec.tokens), vocabulary)
     drawable = np.setdiff1d(np.flatnonzero(vocabulary.allowed), list(vocabulary.special_ids))
     if spec.count > drawable.size:
-        raise TargetError(f"{spec.count:,} outliers cannot be drawn from {drawable.size:,} tokens: ask for fewer")
+        raise TargetError(f"{spec.count:,} outliers cannot be drawn from {drawable.size:,} tokens: reduce 'count'")
     return [int(token_id) for token_id in generator.choice(drawable, spec.count, replace=False)]

@@ -1,4 +1,4 @@
-"""Write a target as a file that `--target` reads again."""
+"""Write targets to files that `--target` can read."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ FORMS = (".npy", ".json", ".csv")
 
 
 def save_target(target: Target, path: Path) -> None:
-    """Write a target: `.npy` holds all of it, `.json` and `.csv` the tokens that have mass, by id.
+    """Write a target: all probabilities to `.npy`, the nonzero ones by token id to `.json` and `.csv`.
 
-    Into a pipe or a device without such an ending goes JSON.
+    A pipe or device without one of these extensions receives JSON.
 
     Raises:
-        UsageError: another ending, or the file cannot be written.
+        UsageError: another extension, or the file cannot be written.
     """
     path = user_path(path)
     is_stream = os.path.exists(path) and not (is_file(path) or is_folder(path))  # noqa: PTH110
     form = ".json" if is_stream and path.suffix not in FORMS else path.suffix
     if form not in FORMS:
-        raise UsageError(f"a target is saved as .npy, .json or .csv, not as {form or 'a file without ending'}")
+        raise UsageError(f"a target is saved as .npy, .json or .csv, not as {form or 'a file without extension'}")
     try:
         write_out(path, _content(target, form))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The families that are one formula: `temperature`, `uniform`, `one_hot` and `zipf`."""
+"""Families with a simple formula: `temperature`, `uniform`, `one_hot` and `zipf`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from distprompt_tui.targets.target import Target, scatter_to_vocab, token_count
 
 
 def temperature(spec: Temperature, vocabulary: Vocabulary) -> Target:
-    """Normal logits, scaled.
+    """Make a `temperature` target: scaled normal logits.
 
     Raises:
         TargetError: the entropy is above ln(number of tokens).
@@ -30,32 +30,34 @@ def uniform(spec: Uniform, vocabulary: Vocabulary) -> Target:
     size = token_count(vocabulary)
     probabilities = np.full(size, 1 / size)
     return Target(
-        scatter_to_vocab(probabilities, vocabulary), spec.family, f"Each of the {size:,} tokens alike, exactly."
+        scatter_to_vocab(probabilities, vocabulary),
+        spec.family,
+        f"Exactly equal probabilities of {size:,} tokens.",
     )
 
 
 def one_hot(spec: OneHot, vocabulary: Vocabulary) -> Target:
-    """All the mass on one token.
+    """Make a `one_hot` target: probability 1 for one token.
 
     Raises:
-        TargetError: there is no such token.
+        TargetError: the token is unknown.
     """
     token_id = vocabulary.id_of(spec.token)
     probabilities = np.zeros(vocabulary.size)
     probabilities[token_id] = 1.0
     return Target(
-        probabilities, spec.family, f"All the mass on {vocabulary.text(token_id)!r} (id {token_id}), exactly."
+        probabilities, spec.family, f"Probability 1 for {vocabulary.text(token_id)!r} (id {token_id}), exactly."
     )
 
 
 def zipf(spec: Zipf, vocabulary: Vocabulary) -> Target:
-    """Mass rank^-exponent, with the ranks dealt to tokens from the seed; temperature is what fits the exponent.
+    """Make a `zipf` target: rank^-exponent with random ranks. A requested entropy determines the exponent.
 
     Raises:
         TargetError: the entropy is above ln(number of tokens).
     """
     size = token_count(vocabulary)
-    logits = -np.log(Generator(PCG64(spec.seed)).permutation(size) + 1.0)  # of exponent 1
+    logits = -np.log(Generator(PCG64(spec.seed)).permutation(size) + 1.0)  # for exponent 1
     if spec.exponent is not None:
         exponent, fitted = spec.exponent, "as given"
         probabilities = np.exp(log_softmax(exponent * logits))
@@ -63,5 +65,5 @@ def zipf(spec: Zipf, vocabulary: Vocabulary) -> Target:
         assert spec.entropy is not None  # the spec has one of the two
         probabilities, exponent = scale_to_entropy(logits, spec.entropy)
         fitted = f"fitted to {spec.entropy:g} nats; invalid if the entropy is more than {ENTROPY_TOLERANCE:g} nats off"
-    recipe = f"Mass as rank^-{exponent:.4g}, ranks dealt to tokens (seed {spec.seed}), the exponent {fitted}."
+    recipe = f"Probability ∝ rank^-{exponent:.4g} with random ranks (seed {spec.seed}), the exponent {fitted}."
     return Target(scatter_to_vocab(probabilities, vocabulary), spec.family, recipe, {"exponent": exponent})

@@ -1,9 +1,9 @@
-"""A distribution over one model's tokens becomes one over another's, by the bytes that tokens stand for.
+"""Transfer of a distribution between the vocabularies of two models, by the bytes of tokens.
 
-Each token's mass goes to the token of the destination with the same bytes (matched), else to the longest one whose
-bytes begin it (prefix: the destination's first token on the way to the same text). What has no place is lost: control
-tokens such as end-of-text, which stand for no bytes and mean different things to different models, and bytes that the
-destination cannot begin. The remaining mass is renormalised.
+The probability of each token is transferred to the destination's token with the same bytes (matched), else to the
+longest token that is a prefix of these bytes (prefix: the destination's first token of the same text). Other
+probability is lost: that of control tokens such as end-of-text, which have no bytes and no common meaning across
+models, and of bytes without a prefix in the destination. The remainder is renormalised.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from distprompt_tui.targets.entropy import FloatArray
 
 @dataclass(frozen=True, eq=False)
 class Transferred:
-    """A distribution over the destination's tokens, and how its mass got there.
+    """A distribution over the destination's tokens.
 
     Attributes:
         probabilities: (V of the destination,), sums to 1.
-        matched: share of the source's mass that went to tokens with the same bytes.
-        prefix: share that went to the longest token that begins the bytes.
-        lost: share that had no place; matched + prefix + lost = 1.
+        matched: fraction of the source's mass transferred to tokens with the same bytes.
+        prefix: fraction transferred to the longest prefix.
+        lost: remaining fraction; matched + prefix + lost = 1.
     """
 
     probabilities: FloatArray
@@ -35,15 +35,10 @@ class Transferred:
 
 
 def transfer(probabilities: FloatArray, source: Vocabulary, destination: Vocabulary) -> Transferred:
-    """Carry a distribution over to another vocabulary.
-
-    Args:
-        probabilities: (V of the source,), sums to 1.
-        source: the tokens that it is over.
-        destination: the tokens that it shall be over.
+    """Transfer a distribution, (V of the source,), to another vocabulary.
 
     Raises:
-        TargetError: none of the mass has a place there.
+        TargetError: the whole distribution is lost.
     """
     ids = _ids_by_bytes(destination)
     longest = max(map(len, ids), default=0)
@@ -67,7 +62,7 @@ def transfer(probabilities: FloatArray, source: Vocabulary, destination: Vocabul
 
 
 def _ids_by_bytes(vocabulary: Vocabulary) -> dict[bytes, int]:
-    """Each token's id by its bytes. Of twins (`A` and the byte token `<0x41>`) the one that encoding gives."""
+    """Map bytes to token ids. Of tokens with equal bytes (`A` and `<0x41>`), use the one that encoding returns."""
     ids: dict[bytes, int] = {}
     duplicates: set[bytes] = set()
     for token_id in range(vocabulary.size):
@@ -87,7 +82,7 @@ def _ids_by_bytes(vocabulary: Vocabulary) -> dict[bytes, int]:
 def _same_bytes(
     token_id: int, raw: bytes, source: Vocabulary, destination: Vocabulary, ids: dict[bytes, int]
 ) -> int | None:
-    """The destination's token with these bytes, if there is one; of twins the one that is written as in the source."""
+    """Find the destination's token with these bytes; of several, prefer the one with the same name as in the source."""
     piece = source.tokenizer.id_to_token(token_id)
     twin = destination.tokenizer.token_to_id(piece) if piece is not None else None
     if twin is not None and twin < destination.size and destination.token_bytes(twin) == raw:
@@ -96,7 +91,6 @@ def _same_bytes(
 
 
 def _longest_prefix(raw: bytes, ids: dict[bytes, int], longest: int) -> int | None:
-    """The id of the longest token that begins `raw`, if any does."""
     for length in range(min(len(raw) - 1, longest), 0, -1):
         if (token_id := ids.get(raw[:length])) is not None:
             return token_id

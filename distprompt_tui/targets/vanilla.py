@@ -1,15 +1,15 @@
-"""`vanilla`: the paper's random targets (arXiv 2505.12244), and the recipe behind them, which `outlier` shares.
+"""`vanilla`: the paper's random targets (arXiv 2505.12244); `outlier` uses the same recipe.
 
 Logits are drawn from N(0, 1) and moved by gradient descent on (H(softmax z) - h)^2. Optimiser, rate and tolerance are
-those of the public reproduction: Adam, 0.1, |H - h| <= 1e-4. They decide the shape: Adam acts like sign descent, so
-the tokens part into two bumps, one that rises and one that falls, which no temperature gives.
+those of the public reproduction: Adam, 0.1, |H - h| <= 1e-4. They determine the shape: Adam acts like sign descent, so
+the logits split into two modes, one rising and one falling. Temperature alone cannot give this shape.
 
-What we add, so that every entropy from 0 to ln V is reached, and fast:
-- the rate is halved each time H crosses h, which ends the oscillation around it;
-- the descent ends after `MAX_STEPS`. That happens where the gradient vanishes: below 0.3 nats, with H at most 0.08 nats
+Our additions reach every entropy from 0 to ln V, and fast:
+- the rate is halved each time H crosses h, which stops the oscillation;
+- the descent ends after `MAX_STEPS`. This happens where the gradient vanishes: below 0.3 nats, with H at most 0.08 nats
   from h, and within 0.01 nats of ln V, with H at most 0.005 nats from h (measured for V = 2 to 262,144);
-- temperature makes up for what the descent left, 1e-4 nats or less elsewhere. At its limits it gives all the mass to
-  the largest logit (h = 0), or the same to every token (h = ln V).
+- temperature corrects the remaining error, elsewhere at most 1e-4 nats. In its limits, the largest logit has
+  probability 1 (h = 0), or the distribution is uniform (h = ln V).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from distprompt_tui.targets.target import Target, scatter_to_vocab, token_count
 
 RATE = 0.1  # the public reproduction's
 DESCENT_TOLERANCE = 1e-4  # nats; the public reproduction's
-MAX_STEPS = 400  # a second or two for 262,144 tokens
+MAX_STEPS = 400  # one or two seconds for 262,144 tokens
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's usual values
 
 
@@ -47,25 +47,20 @@ def vanilla(spec: Vanilla, vocabulary: Vocabulary) -> Target:
     probabilities, left = draw(generator, token_count(vocabulary), spec.entropy)
     recipe = (
         f"Normal logits (seed {spec.seed}), then Adam (rate {RATE:g}, halved at each crossing, at most {MAX_STEPS} "
-        f"steps) on (H - {spec.entropy:g})^2 until |H - {spec.entropy:g}| <= {DESCENT_TOLERANCE:g} nats, the rest "
+        f"steps) on (H - {spec.entropy:g})^2 until |H - {spec.entropy:g}| <= {DESCENT_TOLERANCE:g} nats, the remainder "
         f"({left:.2g} nats) by temperature; invalid if the entropy is more than {ENTROPY_TOLERANCE:g} nats off."
     )
     return Target(scatter_to_vocab(probabilities, vocabulary), spec.family, recipe, {"entropy_by_temperature": left})
 
 
 def draw(generator: Generator, size: int, requested: float) -> tuple[FloatArray, float]:
-    """A random distribution by the vanilla recipe.
-
-    Args:
-        generator: decides the logits.
-        size: n, the number of tokens.
-        requested: h, nats, 0 to ln n.
+    """Draw a random distribution over `size` tokens with an entropy of `requested` nats by the vanilla recipe.
 
     Returns:
-        The distribution, (n,), and by how many nats temperature had to finish the descent.
+        The distribution, (size,), and the error of the descent that temperature corrected, in nats.
 
     Raises:
-        TargetError: the entropy is above ln n.
+        TargetError: the entropy is above ln(size).
     """
     check_entropy_range(requested, 0.0, log(size))
     logits = descend(generator.standard_normal(size), requested)
@@ -75,10 +70,10 @@ def draw(generator: Generator, size: int, requested: float) -> tuple[FloatArray,
 
 
 def descend(logits: FloatArray, requested: float) -> FloatArray:
-    """Adam on (H(softmax z) - h)^2, from logits z, (n,), to the entropy h = `requested` in nats or to `MAX_STEPS`."""
+    """Minimise (H(softmax z) - h)^2 by Adam from logits z, (n,), to `DESCENT_TOLERANCE` or for `MAX_STEPS` steps."""
     logits = logits.copy()
     mean, square = np.zeros_like(logits), np.zeros_like(logits)
-    p, log_p, scratch = (np.empty_like(logits) for _ in range(3))  # reused: fresh pages cost more than the arithmetic
+    p, log_p, scratch = (np.empty_like(logits) for _ in range(3))  # reused: new pages cost more than the arithmetic
     rate, last_error = RATE, 0.0
     for step in range(1, MAX_STEPS + 1):
         np.subtract(logits, logits.max(), out=log_p)
@@ -103,7 +98,7 @@ def descend(logits: FloatArray, requested: float) -> FloatArray:
 def _adam_step(
     logits: FloatArray, gradient: FloatArray, mean: FloatArray, square: FloatArray, rate: float, step: int
 ) -> None:
-    """One update of the logits and of Adam's two moments, all (n,) and in place; the gradient is used up."""
+    """Update the logits and Adam's two moments, all (n,), in place; overwrites the gradient."""
     mean *= _BETA1
     mean += (1 - _BETA1) * gradient
     gradient *= gradient

@@ -140,7 +140,7 @@ def test_distprompt_home_replaces_an_unknown_home(tmp_path: Path) -> None:
     assert "~" not in found.stdout
     found = distprompt_of_nobody("paths")
     assert found.returncode == 2
-    assert found.stderr.startswith("distprompt-tui: no home folder is known: DISTPROMPT_HOME")
+    assert found.stderr.startswith("distprompt-tui: no home folder found: set DISTPROMPT_HOME")
 
 
 def unusable_homes(folder: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Values of the wrong type, values of `--set`, text files in other encodings, and names that are paths."""
+"""Values of the wrong type, values of `--set`, encodings of text files, model names and paths."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ LM: dict[str, Any] = {"target": {"family": "lm", "text": "x"}}
         ("target.entropy", "3"),
     ],
 )
-def test_a_value_of_another_type_is_refused_with_its_field(field: str, value: Any) -> None:
+def test_value_of_wrong_type_is_rejected_with_its_field(field: str, value: Any) -> None:
     fields: dict[str, Any] = {"target": dict(LM["target"])}
     *tables, name = field.split(".")
     table = fields
@@ -63,7 +63,7 @@ def test_a_value_of_another_type_is_refused_with_its_field(field: str, value: An
         checked(fields, RunSpec)
 
 
-def test_tokens_masses_and_grids_are_strict_as_well_and_whole_numbers_are_numbers() -> None:
+def test_strict_types_of_targets_and_sweeps_accept_integers_as_floats() -> None:
     for target in (
         {"family": "one_hot", "token": True},
         {"family": "one_hot", "token": 1.0},
@@ -83,7 +83,7 @@ def test_tokens_masses_and_grids_are_strict_as_well_and_whole_numbers_are_number
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=20))
-def test_a_text_field_takes_any_text_that_is_no_toml_string(text: str) -> None:
+def test_text_field_accepts_any_text_that_is_not_a_toml_string(text: str) -> None:
     spec = checked(LM, RunSpec)
     found = override(spec, [f"target.text={text}"]).target.text  # type: ignore[union-attr]
     try:
@@ -94,7 +94,7 @@ def test_a_text_field_takes_any_text_that_is_no_toml_string(text: str) -> None:
     assert found == (written if isinstance(written, str) and written else text)
 
 
-def test_set_takes_a_value_as_the_field_wants_it() -> None:
+def test_set_parses_a_value_by_the_type_of_the_field() -> None:
     spec = checked(LM, RunSpec)
     for text in ("2024", "1.5", "true", "1979-05-27", "inf", "0x10", "Yes", "it's", "a=b", "[x", "x # y"):
         assert override(spec, [f"target.text={text}"]).target.text == text  # type: ignore[union-attr]
@@ -109,7 +109,7 @@ def test_set_takes_a_value_as_the_field_wants_it() -> None:
 MARKED = {"BOM": b"\xef\xbb\xbf%s", "plain": b"%s"}
 
 
-def test_text_files_may_begin_with_a_mark_and_end_lines_as_windows_does(tmp_path: Path) -> None:
+def test_text_files_may_have_a_byte_order_mark_and_crlf(tmp_path: Path) -> None:
     for form in MARKED.values():
         (tmp_path / "a.toml").write_bytes(form % b'title = "x"\r\n[target]\r\nfamily = "uniform"\r\n')
         assert load_preset(str(tmp_path / "a.toml")).spec.title == "x"
@@ -118,7 +118,7 @@ def test_text_files_may_begin_with_a_mark_and_end_lines_as_windows_does(tmp_path
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "latin-1", "cp1252"])
-def test_another_encoding_is_named_with_file_and_byte(encoding: str, tmp_path: Path) -> None:
+def test_wrong_encoding_is_reported_with_the_file(encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "a.toml"
     path.write_bytes('title = "café"\n[target]\nfamily = "uniform"\n'.encode(encoding))
     with pytest.raises(UsageError, match=r"a\.toml.*(UTF-8|TOML)") as told:
@@ -155,7 +155,7 @@ def test_paths_in_a_spec_are_absolute(
     assert absolute_name("~/m", Path("/x")) == str(Path("~/m").expanduser())
 
 
-def test_a_sweeps_paths_are_of_its_file(
+def test_paths_in_a_sweep_are_relative_to_its_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folders: dict[str, Path]
 ) -> None:
     (tmp_path / "llama").symlink_to(tiny_folders["llama"])
@@ -174,18 +174,18 @@ def test_a_sweeps_paths_are_of_its_file(
     "name",
     ["a b/c", "a/../b", "a:b/c", "-a/b", "a\\b/c", f"a/{'b' * 97}", "größe/x", "a/b/c", "", " ", "a--b/c", "a/b.git"],
 )
-def test_a_name_that_no_model_of_the_hub_has_is_not_asked_for(name: str) -> None:
+def test_invalid_hub_name_is_rejected(name: str) -> None:
     with pytest.raises(NotFoundError, match="no model"):
         find_model(name)
     assert find_model("Owner-1/model_2.b").status == "hub"
 
 
-def test_an_unknown_model_is_told_in_whole_sentences() -> None:
+def test_unknown_model_lists_available_models() -> None:
     with pytest.raises(NotFoundError, match=r"available: gemma3-270m, smollm2\. A hub name"):
         find_model("xyzzy")
 
 
-def test_a_file_that_is_wrong_costs_only_itself_and_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_file_is_reported_and_does_not_affect_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path))
     presets = tmp_path / "presets"
     presets.mkdir()
@@ -209,7 +209,7 @@ def test_a_file_that_is_wrong_costs_only_itself_and_is_named(tmp_path: Path, mon
     assert find_model("smollm2").name == "smollm2"
 
 
-def test_all_mistakes_of_a_file_are_told_with_their_lines(tmp_path: Path) -> None:
+def test_all_errors_of_a_file_have_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "p.toml"
     path.write_text('seeed = 1\n[target]\nfamily = "vanilla"\nentropie = 3\n[search]\nlength = "4"\nstep = 3\n')
     found = all_mistakes(path, RunSpec)
@@ -217,10 +217,10 @@ def test_all_mistakes_of_a_file_are_told_with_their_lines(tmp_path: Path) -> Non
     for line, word in ((1, "seeed is not a field; did you mean 'seed'"), (4, "entropie"), (6, "search.length")):
         assert any(f"p.toml:{line}: " in mistake and word in mistake for mistake in found), found
     path.write_text('[target]\nfamilly = "vanilla"\nentropy = 3\n')
-    assert all_mistakes(path, RunSpec)[0].endswith("target.family is missing; is 'familly' meant for it?")
+    assert all_mistakes(path, RunSpec)[0].endswith("target.family is missing; is 'familly' a misspelling of it?")
 
 
-def test_presets_check_tells_what_no_target_can_be(tmp_path: Path) -> None:
+def test_presets_check_reports_impossible_targets(tmp_path: Path) -> None:
     path = tmp_path / "p.toml"
     for target, why in (
         (
@@ -239,7 +239,7 @@ def test_presets_check_tells_what_no_target_can_be(tmp_path: Path) -> None:
     assert CliRunner().invoke(app, ["presets", "check", str(path)]).exit_code == 0
 
 
-def test_nothing_is_printed_as_nothing_without_a_sign(tiny_models: dict[str, LanguageModel]) -> None:
+def test_zero_is_printed_without_a_sign(tiny_models: dict[str, LanguageModel]) -> None:
     assert nats(-0.0) == "0.000"
     for vocabulary in (model.vocabulary for model in tiny_models.values()):
         whole = build_target(Uniform(), vocabulary)

@@ -1,7 +1,7 @@
-"""`python -m tests.fuzz.atheris_readers KIND [SECONDS]`: inputs that reach new code of a reader, found by atheris.
+"""`python -m tests.fuzz.atheris_readers KIND [SECONDS]`: find inputs that reach new code of a reader with atheris.
 
-Needs atheris, which the suite does not. It starts from the valid inputs of the kind and ends at the first that does
-harm.
+Requires atheris, which is not a dependency of the test suite. It starts from the valid inputs of the kind and stops at
+the first harmful input.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Inputs that nobody should write: valid ones of each kind, and what is done to them."""
+"""Fuzzing inputs: valid ones of each kind, and random edits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from distprompt_tui.sweeps.directory import Failure
 from tests.reports.factories import example_sweep, outcomes
 
 HOSTILE = "\x1b]0;owned\x07\x9b31m\u202e\u2028\ufeff\x7f\r\n"
-"""Steers a terminal that it reaches: an escape, a C1 control, an override of direction."""
+"""Controls a terminal: an escape, a C1 control, an override of the text direction."""
 
 ODD: tuple[Any, ...] = (
     None, True, False, -1, 0, 1, 2**31, 2**63, 10**30, 10**400, -0.0, 0.5, -2.5, 1e-320, 3.8e-05, 1e308,
@@ -31,24 +31,24 @@ ODD: tuple[Any, ...] = (
     "../../../../etc/passwd", "/dev/zero", "~nobody/x", "(", "(a+)+$", "a{99999999999}", "(" * 300 + ")" * 300,
     [], {}, [1], [None], [[]], [HOSTILE], {HOSTILE: HOSTILE}, {"family": "uniform"}, {"method": "gcg"},
 )  # fmt: skip
-"""Values that a field may hold in a file from somebody else."""
+"""Possible values of fields in an untrusted file."""
 
 PIECES = (
     b"\x00", b"\xff\xfe", b"\xc3", b"\x1b[2J", "\u202e\x9b".encode(), b"\n", b"\n\n", b'"', b"'", b"{", b"}", b"[",
     b"]", b"[" * 3000, b'{"a":' * 3000, b"=", b"[[", b"#", b",", b"NaN", b"-Infinity", b"1e999", b"9" * 5000, b"\\",
     b"\\ud800", b"\\u001b", b"nan", b"inf", b"0x", b"1979-05-27T07:32:00Z", b"a" * 5000, b"null", b"true",
 )  # fmt: skip
-"""Bytes that are put into a file anywhere."""
+"""Bytes to insert anywhere in a file."""
 
 
 @dataclass(frozen=True)
 class Edit:
-    """One thing that is done to a file.
+    """An edit of a file.
 
     Attributes:
-        how: "set", "drop", "add" (of values, while the file is still structured), "insert", "cut", "flip", "double".
-        where: from 0 to below 1, of the file's values or bytes.
-        what: index into `ODD` or `PIECES`; the cut's length.
+        how: "set", "drop", "add" (of values, before encoding), "insert", "cut", "flip", "double" (of bytes).
+        where: position as a fraction of the file's values or bytes, in [0, 1).
+        what: index into `ODD` or `PIECES`; length of a cut.
     """
 
     how: str
@@ -67,12 +67,12 @@ def draw_edits(chance: random.Random) -> list[Edit]:
 
 
 def edited(kind: str, seed: int, edits: list[Edit]) -> bytes:
-    """One of a kind's valid inputs with edits made: those of values first, then those of bytes.
+    """Apply edits, of values first, then of bytes, to a valid input.
 
     Args:
         kind: a key of `SEEDS`.
-        seed: which of the valid inputs, modulo their number.
-        edits: what is done to it.
+        seed: index of the valid input, modulo their number.
+        edits: the edits.
     """
     start = SEEDS[kind][seed % len(SEEDS[kind])]
     data = start if isinstance(start, bytes) else _write(kind, _with_values(start, edits))
@@ -103,7 +103,7 @@ def _with_values(start: Any, edits: list[Edit]) -> Any:
 
 
 def _places(value: Any) -> Any:
-    """Every field and element, with what holds it."""
+    """Yield every field and element, with its container."""
     for key, item in value.items() if isinstance(value, dict) else enumerate(value):
         yield value, key
         if isinstance(item, dict | list):
@@ -209,7 +209,7 @@ EVENTS: list[dict[str, Any]] = [
     {"v": 1, "seq": 12, "t": 1e9, "type": "ended", "reason": "error", "error": "out of memory", "exit_code": 1,
      "result": {"kl": 2.0, "steps": 11, "head_optimum": 1.0, "entropy_achieved": 1.5}},
 ]  # fmt: skip
-"""One of each type, as a worker writes them."""
+"""One event of each type, as written by a worker."""
 
 
 def _tokenizer() -> dict[str, Any]:
@@ -248,4 +248,4 @@ SEEDS: dict[str, list[Any]] = {
     "index.json": [{"metadata": {}, "weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}],
     "tokenizer.json": [_tokenizer()],
 }
-"""Valid inputs of each kind: values where they are structured, bytes where they are not."""
+"""Valid inputs of each kind: values if they are structured, else bytes."""

@@ -1,6 +1,6 @@
-"""`python -m tests.fuzz.many [KIND…] [--count N] [--seed N]`: so many edited inputs of each kind, and how long it took.
+"""`python -m tests.fuzz.many [KIND…] [--count N] [--seed N]`: test N edited inputs of each kind.
 
-An input that does harm is printed with its number: the same seed and number make it again.
+A harmful input is printed with its number; the same seed and number reproduce it.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from tests.fuzz.inputs import HOSTILE, SEEDS, draw_edits, edited
 from tests.fuzz.readers import READERS, token_string
 
 HANGS_AFTER_SECONDS = 10.0
-"""Of processor time, for one input."""
+"""Limit of the processor time of an input."""
 
 KINDS = (*READERS, "token")
 RAW_SHARE = 0.1
-"""Of the inputs, those that are bytes without any form."""
+"""Fraction of inputs that are random bytes."""
 
 
 def main() -> int:
-    """The exit code says whether every input was harmless."""
+    """Return 0 if every input was harmless, else 1."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kinds", nargs="*", default=KINDS)
     parser.add_argument("--count", type=int, default=100_000)

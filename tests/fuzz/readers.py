@@ -1,6 +1,6 @@
-"""What reads each kind of input, and what must hold of it whatever the input is.
+"""Readers of each kind of input, with checks for arbitrary input.
 
-Nothing but the program's own errors, each one line; and nothing of what would be drawn or printed is invisible.
+Readers may raise only the program's own errors, in one line, and must not output invisible characters.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ from distprompt_tui.worker.control import Control
 from tests.fuzz.inputs import OUTCOMES, SMALL_SWEEP, edited
 
 WIDTH = 100
-"""Cells that lines are drawn for; another width divides them otherwise, not by other functions."""
+"""Width of drawn lines; other widths use the same functions."""
 
 INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
@@ -73,29 +73,29 @@ VOCABULARY_SIZE = 7
 
 
 def assert_visible(text: str) -> None:
-    """Nothing in a text steers a terminal, or hides."""
-    if text.isprintable():  # the quick way: no character of those categories is
+    """Check that a text has no invisible characters and none that control a terminal."""
+    if text.isprintable():  # the fast path: these categories are not printable
         return
     for char in text:
         assert unicodedata.category(char) not in INVISIBLE, f"{char!r} in {text!r}"
 
 
 def assert_error(error: DistPromptError) -> None:
-    """An error of the program: a sentence, which the command line prints as one line, and an exit code."""
+    """Check an error of the program: its message is one line on the command line, with an exit code."""
     assert str(error)
     assert_visible(sanitize(str(error)))
     assert error.exit_code in (1, 2, 3)
 
 
 def assert_drawn(lines: Iterable[Line]) -> None:
-    """Lines as widgets draw them: visible, and no wider than they may be."""
+    """Check that lines of widgets are visible and not too wide."""
     for line in lines:
         assert_visible(plain_text(line))
         assert width_of(line) <= WIDTH, plain_text(line)
 
 
 def invalid(read: Callable[[], Any]) -> Any:
-    """What a reader gives, or None where it refuses in the program's own way."""
+    """Return the result of a reader, or None if it raises an error of the program."""
     try:
         return read()
     except DistPromptError as error:
@@ -104,7 +104,7 @@ def invalid(read: Callable[[], Any]) -> Any:
 
 
 def preset(data: bytes, folder: Path) -> None:
-    """A preset file: checked, listed, changed, saved and read again."""
+    """A preset file: validated, listed, changed, saved and read again."""
     path = folder / "mine.toml"
     path.write_bytes(data)
     found = invalid(lambda: load_preset(str(path)))
@@ -121,12 +121,12 @@ def preset(data: bytes, folder: Path) -> None:
     invalid(lambda: with_method(spec, "gcg"))
     saved = save_preset("again", spec)
     again = load_preset(str(saved)).spec
-    saved.unlink()  # other tests list what is there
+    saved.unlink()  # other tests list the presets
     assert again.model_copy(update={"preset": spec.preset}) == spec
 
 
 def run_spec(data: bytes, folder: Path) -> None:
-    """A run's spec: read strictly by its worker, and tolerantly by those who list it."""
+    """A run's spec: read strictly by its worker, and tolerantly in lists."""
     run = RunDirectory(folder)
     run.spec_file.write_bytes(data)
     found = invalid(run.read_spec)
@@ -157,7 +157,7 @@ def events(data: bytes, folder: Path) -> None:
         if (snapshot := recording.snapshot(place)) is not None:
             _draw(state_at(state, snapshot))
     _draw(state)
-    if len(data) % 16 == 0:  # it takes ten times as long as all else
+    if len(data) % 16 == 0:  # ten times slower than the rest
         _plot(state)
     summary = summarise(run)
     assert_drawn([run_line(summary, layout_for(WIDTH), here=True, number=1, now=2e9)])
@@ -208,7 +208,7 @@ def _plot(state: RunState) -> None:
 
 
 def latest(data: bytes, folder: Path) -> None:
-    """What a long run says beside its events."""
+    """Events of a long run in a separate file."""
     run = RunDirectory(folder)
     run.events.write_bytes(edited("events", 1, []))
     run.latest.write_bytes(data)
@@ -217,7 +217,7 @@ def latest(data: bytes, folder: Path) -> None:
 
 
 def sweep(data: bytes, folder: Path) -> None:
-    """A sweep's file: checked, made quick, written out and read again."""
+    """A sweep's file: validated, with and without quick overrides, written and read again."""
     path = folder / "grid.toml"
     path.write_bytes(data)
     found = invalid(lambda: load_sweep(str(path)))
@@ -231,7 +231,7 @@ def sweep(data: bytes, folder: Path) -> None:
 
 
 def rows(data: bytes, folder: Path) -> None:
-    """A sweep's rows: tabled, judged, printed, and made into a page."""
+    """A sweep's rows: in tables, findings, printed reports and pages."""
     directory = SweepDirectory(folder)
     directory.sweep_file.write_text(SMALL_SWEEP.resolved())
     for file in (directory.rows_file, directory.failures_file, directory.tasks_file):
@@ -240,7 +240,7 @@ def rows(data: bytes, folder: Path) -> None:
     directory.write_table()
     console = Console(file=io.StringIO(), width=WIDTH)
     print_findings(console, report)
-    if len(data) % 64 == 0:  # it takes a hundred times as long as all else
+    if len(data) % 64 == 0:  # a hundred times slower than the rest
         print_sweep_report(console, report)
         sweep_page(report, directory.read_result)
     for line in console.file.getvalue().splitlines():  # type: ignore[attr-defined]
@@ -248,7 +248,7 @@ def rows(data: bytes, folder: Path) -> None:
 
 
 def sweep_result(data: bytes, folder: Path) -> None:
-    """What a sweep keeps of a search: on its page."""
+    """Result of a search in a sweep: on its page."""
     directory = SweepDirectory(folder)
     directory.results.mkdir(exist_ok=True)
     rows = [outcome.row for outcome in OUTCOMES if outcome.row is not None]
@@ -258,7 +258,7 @@ def sweep_result(data: bytes, folder: Path) -> None:
 
 
 def control(data: bytes, folder: Path) -> None:
-    """What viewers ask of a worker: each line that is one gets its answer, no other does."""
+    """Requests of viewers to a worker: each valid line has one answer."""
     run = RunDirectory(folder)
     run.control.write_bytes(b"")
     run.events.write_bytes(b"")
@@ -295,12 +295,12 @@ def _prompt(data: bytes, path: Path) -> None:
 
 
 def target_json(data: bytes, folder: Path) -> None:
-    """Masses as JSON."""
+    """Probabilities as JSON."""
     _target(data, folder / "target.json")
 
 
 def target_csv(data: bytes, folder: Path) -> None:
-    """Masses as CSV."""
+    """Probabilities as CSV."""
     _target(data, folder / "target.csv")
 
 
@@ -322,7 +322,7 @@ def _target(data: bytes, path: Path) -> Path:
 
 
 def result_json(data: bytes, folder: Path) -> None:
-    """A run's result, exported with what else the run has."""
+    """A run's result, exported with the other files of the run."""
     run = RunDirectory(folder)
     run.best.mkdir(exist_ok=True)
     run.result.write_bytes(data)
@@ -338,7 +338,7 @@ def result_json(data: bytes, folder: Path) -> None:
 
 
 def append_to(path: Path, value: dict[str, Any]) -> None:
-    """A file of one line."""
+    """A one-line file."""
     with path.open("wb") as file:
         append_line(file.fileno(), value)
 
@@ -366,7 +366,7 @@ def _model(folder: Path, name: str, data: bytes) -> None:
 
 
 def tokenizer_json(data: bytes, folder: Path) -> None:
-    """A tokenizer: every token of it can be shown, and asked for by its id."""
+    """A tokenizer: every token can be displayed, and found by its id."""
     (folder / "tokenizer.json").write_bytes(data)
     found = invalid(lambda: load_vocabulary(folder, VOCABULARY_SIZE))
     if found is None:
@@ -378,7 +378,7 @@ def tokenizer_json(data: bytes, folder: Path) -> None:
 
 
 def token_string(text: str) -> None:
-    """A token's string: visible, and exactly as wide as it is asked to be."""
+    """A token's string: visible, and of exactly the requested width."""
     for ascii_only in (False, True):
         shown = visible_token(text, ascii_only=ascii_only)
         assert_visible(shown)
@@ -395,7 +395,7 @@ _known: dict[str, Vocabulary] = {}
 
 
 def _vocabulary() -> Vocabulary:
-    """Of the tokenizer that is the seed of its kind."""
+    """Vocabulary of the seed tokenizer."""
     from tokenizers import Tokenizer
 
     from tests.fuzz.inputs import SEEDS
@@ -426,4 +426,4 @@ READERS: dict[str, Callable[[bytes, Path], None]] = {
     "index.json": index_json,
     "tokenizer.json": tokenizer_json,
 }
-"""By the kinds of `inputs.SEEDS`; each is handed the input and a folder of its own."""
+"""Readers by the kinds of `inputs.SEEDS`; each is called with the input and a folder."""

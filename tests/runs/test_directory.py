@@ -190,10 +190,10 @@ def test_unreadable_entries_are_listed_with_the_reason(mixed: Path) -> None:
     code = "for each in read_runs(Path('runs')): print(each.run.name, each.state, each.problem, sep='|')"
     assert _without_permissions(code, mixed.parent).splitlines() == [
         "good|crashed|",
-        "dangling|unreadable|it is a link to something that is not there",
+        "dangling|unreadable|it is a broken link",
         "locked|unreadable|Permission denied",
         "loop|unreadable|Too many levels of symbolic links",
-        "spec-elsewhere|unreadable|it is a link to something that is not there",
+        "spec-elsewhere|unreadable|it is a broken link",
     ]
 
 
@@ -222,7 +222,7 @@ for name in sys.argv[1:]:
         "3 runs/locked cannot be read: Permission denied",
         "3 runs/locked cannot be read: Permission denied",
         "3 runs/loop cannot be read: Too many levels of symbolic links",
-        "3 runs/dangling cannot be read: it is a link to something that is not there",
+        "3 runs/dangling cannot be read: it is a broken link",
     ]
     assert len(said) == len(wanted)
 

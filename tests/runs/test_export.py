@@ -133,7 +133,7 @@ def test_export_and_import_errors_are_reported(tiny_folders: dict[str, Path], tm
     save_file({"prompt_embeddings": np.zeros(3, np.float32)}, flat)
     save_file({"weights": np.zeros((3, 4), np.float32)}, other)
     bad.write_text('{"ids": [1, -2]}')
-    for path, words in ((flat, "shape"), (other, "holds no prompt"), (bad, "no list"), (tmp_path, "holds no prompt")):
+    for path, words in ((flat, "shape"), (other, "contains no"), (bad, "not a list"), (tmp_path, "contains no")):
         with pytest.raises(UsageError, match=words):
             read_prompt(path)
 

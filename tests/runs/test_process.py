@@ -291,7 +291,7 @@ def test_manual_edits_while_paused(spec: RunSpec, tmp_path: Path) -> None:
     wait_for(run, lambda state: state.snapshot is not None and state.snapshot.prompt[2].locked)
     send(run, "edit", position=9, token=token)
     refused = wait_for(run, lambda state: bool(state.warnings))
-    assert refused.warnings == ("there is no position 10 in a prompt of 4",)
+    assert refused.warnings == ("there is no position 10 in a prompt of length 4",)
     assert refused.phase == "paused"
     assert summarise(run).state == "paused"
     send(run, "resume")

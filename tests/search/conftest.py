@@ -1,4 +1,4 @@
-"""What the tests of all searches share."""
+"""Fixtures of all tests of searches."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _processor_gains_from_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Screening is tested on every machine."""
+    """Test the draft model on every machine."""
     monkeypatch.setattr("distprompt_tui.search.hard.gains_from_half_precision", lambda model: True)

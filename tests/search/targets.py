@@ -8,7 +8,7 @@ from distprompt_tui.models.language_model import LanguageModel
 
 
 def outlier_target(model: LanguageModel, token: int = 70, mass: float = 0.6) -> Tensor:
-    """One token holds `mass`, the others share the rest; (V,) float64, nothing on rows without a token."""
+    """One token has `mass`, the others share the rest; (V,) float64, 0 on rows without a token."""
     p = model.head.allowed.double()
     p[token] = 0
     p *= (1 - mass) / p.sum()

@@ -1,4 +1,4 @@
-"""Which tokens a search may use, which positions it must leave alone, and what it starts from."""
+"""Allowed tokens, locked positions and initial prompts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_only_allowed_tokens_are_used(name: str, tiny_models: dict[str, Language
         assert allowed.issuperset(token for ids in prompts for token in ids)
 
 
-def test_allowed_tokens_are_what_they_say(tiny_model: LanguageModel) -> None:
+def test_allowed_ids(tiny_model: LanguageModel) -> None:
     text, token_bytes = tiny_model.vocabulary.text, tiny_model.vocabulary.token_bytes
     usable = allowed_ids(tiny_model, specs.Hard()).tolist()
     printable = allowed_ids(tiny_model, specs.Hard(allowed="printable")).tolist()
@@ -64,9 +64,9 @@ def test_allowed_tokens_are_what_they_say(tiny_model: LanguageModel) -> None:
     assert sorted(map(text, both)) == ["b", "c"]
 
 
-def test_constraints_that_leave_nothing_are_refused(tiny_models: dict[str, LanguageModel]) -> None:
+def test_constraints_without_allowed_tokens_are_rejected(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
-    with pytest.raises(UsageError, match="leave no token"):
+    with pytest.raises(UsageError, match="exclude every token"):
         search(model, specs.Hard(allow_regex="no token is like this"))
     with pytest.raises(UsageError, match="control token"):
         search(model, specs.Hard(allow_tokens=("<|end|>",)))
@@ -88,19 +88,19 @@ def test_locked_positions_stay(name: str, tiny_models: dict[str, LanguageModel])
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"locked": (1,)}, "go with init"),
-        ({"locked": (7,), "init": "text", "init_text": "yes", "length": 4}, "not in a prompt of 4"),
-        ({"locked": (0, 1), "init": "text", "init_text": "yes", "length": 2}, "every position is locked"),
-        ({"allow_regex": "("}, "no regular expression"),
-        ({"init": "prompt"}, "goes with an 'init_prompt'"),
+        ({"locked": (1,)}, "require init"),
+        ({"locked": (7,), "init": "text", "init_text": "yes", "length": 4}, "outside a prompt of length 4"),
+        ({"locked": (0, 1), "init": "text", "init_text": "yes", "length": 2}, "all positions are locked"),
+        ({"allow_regex": "("}, "invalid regular expression"),
+        ({"init": "prompt"}, "'init_prompt' .* require each other"),
     ],
 )
-def test_what_does_not_go_together_is_refused(fields: dict[str, Any], message: str) -> None:
+def test_inconsistent_settings_are_rejected(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         specs.Gcg(**fields)
 
 
-def test_starts_from_a_hard_prompt_of_before(tiny_models: dict[str, LanguageModel], tmp_path: Path) -> None:
+def test_starts_from_an_existing_hard_prompt(tiny_models: dict[str, LanguageModel], tmp_path: Path) -> None:
     model = tiny_models["gpt2"]
     ids = model.vocabulary.encode("heads or tails")
     file = tmp_path / "prompt.json"
@@ -111,7 +111,7 @@ def test_starts_from_a_hard_prompt_of_before(tiny_models: dict[str, LanguageMode
         prompts_of(model, settings.model_copy(update={"length": 30}))
 
 
-def test_a_start_that_cannot_be_pasted_is_told_of(tiny_models: dict[str, LanguageModel], tmp_path: Path) -> None:
+def test_unstable_initial_prompt_gives_a_warning(tiny_models: dict[str, LanguageModel], tmp_path: Path) -> None:
     model = tiny_models["gpt2"]
     ids = [model.vocabulary.id_of(char) for char in "the"]
     assert model.vocabulary.encode("the") != ids
@@ -121,7 +121,7 @@ def test_a_start_that_cannot_be_pasted_is_told_of(tiny_models: dict[str, Languag
     settings = specs.Hard(length=3, init="prompt", init_prompt=str(file))
     found = HardSearch(model, outlier_target(model), settings, 0, 0, told.append)
     list(found.steps())
-    assert told == ["the prompt that the search starts from does not survive being written as text and read again"]
+    assert told == ["the text of the initial prompt is tokenised to other ids"]
 
 
 def test_starts_from_the_nearest_tokens_of_a_soft_prompt(tiny_model: LanguageModel, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_starts_from_the_nearest_tokens_of_a_soft_prompt(tiny_model: LanguageMod
     assert prompts_of(tiny_model, settings)[0] == ids.tolist()
 
 
-def test_nearest_tokens_survive_being_written(tiny_model: LanguageModel, generator: torch.Generator) -> None:
+def test_nearest_tokens_are_stable_under_retokenization(tiny_model: LanguageModel, generator: torch.Generator) -> None:
     inside = tiny_model.in_context("The quick ", " dog")
     allowed = allowed_ids(inside, specs.Hard(allowed="printable"))
     vectors = torch.randn(6, inside.hidden_size, generator=generator)
@@ -144,27 +144,27 @@ def test_nearest_tokens_survive_being_written(tiny_model: LanguageModel, generat
 
 
 def half_a_character(model: LanguageModel) -> int:
-    """A token of bytes that are no UTF-8: its text is read again as something else."""
+    """A token with bytes that are not UTF-8, so that its text is tokenised to other ids."""
     return next(
         token for token in allowed_ids(model, specs.Hard()).tolist() if model.vocabulary.text(token) == "\ufffd"
     )
 
 
-def test_where_no_text_gives_the_tokens_again_a_search_says_so_or_stays(tiny_models: dict[str, LanguageModel]) -> None:
+def test_without_stable_prompts_a_search_warns_or_does_not_move(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["gpt2"]
     token = half_a_character(model)
     only = (f"id:{token}",)
-    with pytest.raises(UsageError, match="no single token survives being written as text"):
+    with pytest.raises(UsageError, match="every single token is tokenised to other ids"):
         prompts_of(model, specs.Exhaustive(allow_tokens=only))
     told: list[str] = []
     settings = specs.Gcg(length=2, width=4, allow_tokens=only)
     found = GcgSearch(model, outlier_target(model), settings, 3, 0, told.append)
     list(found.steps())
     assert found.best.prompt.ids.tolist() == [token, token]
-    assert told == ["the prompt that the search starts from does not survive being written as text and read again"]
+    assert told == ["the text of the initial prompt is tokenised to other ids"]
 
 
-def test_a_bank_without_any_of_the_targets_tokens_is_drawn_from_all(
+def test_initial_pool_without_allowed_target_tokens(
     tiny_models: dict[str, LanguageModel], generator: torch.Generator
 ) -> None:
     model = tiny_models["gpt2"]
@@ -174,11 +174,11 @@ def test_a_bank_without_any_of_the_targets_tokens_is_drawn_from_all(
     assert torch.equal(mix_target_tokens(drawn, allowed, target, generator), drawn)
 
 
-def test_starts_that_do_not_fit_are_told(tiny_models: dict[str, LanguageModel], tmp_path: Path) -> None:
+def test_invalid_initial_prompts_are_rejected(tiny_models: dict[str, LanguageModel], tmp_path: Path) -> None:
     model = tiny_models["gpt2"]
     with pytest.raises(UsageError, match="init_text '' has no tokens"):
         prompts_of(model, specs.Hard(length=2, init="text", init_text=""))
     (tmp_path / "prompt.json").write_text(json.dumps({"ids": [1, 10**6]}))
     settings = specs.Hard(length=2, init="prompt", init_prompt=str(tmp_path / "prompt.json"))
-    with pytest.raises(UsageError, match="holds the token 1000000, which gpt2 does not have"):
+    with pytest.raises(UsageError, match="contains the token id 1000000, which gpt2 does not have"):
         prompts_of(model, settings)

@@ -1,4 +1,4 @@
-"""Measuring candidates: shared beginnings change nothing, no prompt runs twice, memory may run out."""
+"""Shared prefixes, caching, the draft model and batch sizes of the evaluator."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from tests.search.work import Work
 
 
 def new_evaluator(model: LanguageModel, length: int) -> Evaluator:
-    """One that must not warn."""
+    """An evaluator that must not warn."""
     return Evaluator(model, outlier_target(model), length, pytest.fail)
 
 
 def relatives(model: LanguageModel, ids: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Prompts that differ from one at random positions and behind."""
+    """Prompts that differ from another after random positions."""
     starts = torch.randint(len(ids) + 1, (count, 1), generator=generator)
     select = torch.rand(count, len(ids), generator=generator) < 0.5
     select |= torch.arange(len(ids)) < starts
@@ -38,7 +38,7 @@ def relatives(model: LanguageModel, ids: Tensor, count: int, generator: torch.Ge
 
 
 def plain(model: LanguageModel, prompts: Tensor) -> Tensor:
-    """Divergences without any of the machinery."""
+    """Divergences without caching and sharing."""
     with torch.no_grad():
         return forward_kl(outlier_target(model), model.next_token_logits(prompts))
 
@@ -46,7 +46,7 @@ def plain(model: LanguageModel, prompts: Tensor) -> Tensor:
 @pytest.mark.parametrize("around", [("", ""), ("The quick ", ""), ("", " dog"), ("The quick ", " dog")])
 @pytest.mark.parametrize("call_cost", [0, 96])
 @pytest.mark.parametrize("length", [1, 6, 40])  # 40 is beyond the sliding window
-def test_what_is_shared_changes_no_divergence(
+def test_sharing_prefixes_changes_no_divergence(
     tiny_model: LanguageModel,
     around: tuple[str, str],
     call_cost: int,
@@ -68,10 +68,10 @@ def test_what_is_shared_changes_no_divergence(
 
 @pytest.mark.parametrize("around", [("", ""), ("The quick ", " dog")])
 @pytest.mark.parametrize("with_parent", [True, False])
-def test_the_lowest_of_what_is_screened_is_exact(
+def test_lowest_draft_score_is_exact(
     tiny_model: LanguageModel, around: tuple[str, str], with_parent: bool, generator: torch.Generator
 ) -> None:
-    """If it is better than the parent; the others are about right, are not new, and are measured for who asks."""
+    """If it is below the base prompt's; the others are approximate, not new, and measured on demand."""
     model = tiny_model.in_context(*around)
     ids = random_ids(model, (6,), generator)
     prompts = relatives(model, ids, 40, generator).unique(dim=0)
@@ -92,10 +92,10 @@ def test_the_lowest_of_what_is_screened_is_exact(
     assert found.measured(prompts).all()
 
 
-def test_a_screener_that_is_wrong_costs_work_and_nothing_else(
+def test_wrong_draft_model_does_not_affect_results(
     tiny_models: dict[str, LanguageModel], generator: torch.Generator
 ) -> None:
-    """Another model as the screener: what it calls best is measured, and is not believed."""
+    """Uses another model as the draft model: the model measures its best prompts."""
     model = tiny_models["llama"]
     wrong = replace(model, backbone=in_half_precision(tiny_models["qwen2"]).backbone)
     prompts = random_ids(model, (40, 6), generator)
@@ -106,7 +106,7 @@ def test_a_screener_that_is_wrong_costs_work_and_nothing_else(
     assert float(kls[best]) == pytest.approx(float(plain(model, prompts[best][None])), abs=1e-4)
 
 
-def test_a_longer_prompt_runs_only_what_its_parent_lacks(tiny_model: LanguageModel, generator: torch.Generator) -> None:
+def test_longer_prompt_shares_its_base_prompt(tiny_model: LanguageModel, generator: torch.Generator) -> None:
     ids = random_ids(tiny_model, (5,), generator)
     found = new_evaluator(tiny_model, 5)
     base = found.base_prompt(ids[:4], with_gradient=False)
@@ -116,7 +116,7 @@ def test_a_longer_prompt_runs_only_what_its_parent_lacks(tiny_model: LanguageMod
     assert found.positions == before + len(longer)
 
 
-def test_a_prefix_runs_once_for_all_prompts(tiny_models: dict[str, LanguageModel], generator: torch.Generator) -> None:
+def test_fixed_prefix_runs_once(tiny_models: dict[str, LanguageModel], generator: torch.Generator) -> None:
     model = tiny_models["llama"].in_context("The quick brown fox jumps over ", "")
     found = new_evaluator(model, 3)
     before = found.positions
@@ -125,7 +125,7 @@ def test_a_prefix_runs_once_for_all_prompts(tiny_models: dict[str, LanguageModel
     assert found.positions == before + 30
 
 
-def test_nothing_is_run_twice(tiny_models: dict[str, LanguageModel], generator: torch.Generator) -> None:
+def test_cached_prompts_are_not_run_again(tiny_models: dict[str, LanguageModel], generator: torch.Generator) -> None:
     model = tiny_models["gpt2"]
     found = new_evaluator(model, 3)
     prompts = random_ids(model, (8, 3), generator)
@@ -142,7 +142,7 @@ def test_nothing_is_run_twice(tiny_models: dict[str, LanguageModel], generator: 
     assert other.positions == before
 
 
-def test_the_oldest_are_forgotten_first(
+def test_oldest_cache_entries_are_removed_first(
     tiny_models: dict[str, LanguageModel], generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluator, "MAX_CACHED", 5)
@@ -153,11 +153,11 @@ def test_the_oldest_are_forgotten_first(
     assert found.cached()[0].tolist() == prompt_hashes(prompts[3:])
 
 
-def test_fresh_prompts_are_distinct_and_survive_being_read_again(tiny_models: dict[str, LanguageModel]) -> None:
+def test_new_prompts_are_distinct_and_stable(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["gpt2"]
     vocabulary = model.vocabulary
     good = vocabulary.encode("yes")
-    spelt = [vocabulary.id_of(char) for char in "yes"]  # reads as the tokens of "yes"
+    spelt = [vocabulary.id_of(char) for char in "yes"]  # its text is tokenised to "yes"
     bad = spelt[: len(good)] if len(good) < 3 else spelt
     length = max(len(good), len(bad))
     assert length == len(good) == len(bad)
@@ -166,7 +166,7 @@ def test_fresh_prompts_are_distinct_and_survive_being_read_again(tiny_models: di
     assert found.is_new(prompts).tolist() == [True, vocabulary.encode(vocabulary.decode(bad)) == bad, False]
 
 
-def test_batches_are_halved_when_memory_runs_out_and_grow_back(
+def test_batch_size_adapts_to_memory(
     tiny_models: dict[str, LanguageModel], generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tiny_models["llama"]
@@ -194,26 +194,24 @@ def test_batches_are_halved_when_memory_runs_out_and_grow_back(
         found.measure(random_ids(model, (4, 3), generator))
 
 
-def test_a_model_whose_past_misleads_shares_nothing_and_tells(
-    tiny_models: dict[str, LanguageModel], generator: torch.Generator
-) -> None:
+def test_wrong_caches_are_not_shared(tiny_models: dict[str, LanguageModel], generator: torch.Generator) -> None:
     model = tiny_models["llama"]
 
     class Forgetful(torch.nn.Module):
-        """Takes a cache, and does not look at it."""
+        """Ignores its cache."""
 
         def forward(self, inputs_embeds: Tensor, use_cache: bool, cache: Any = None) -> Any:
             looks = cache is not None and not cache.get_seq_length()
             return model.backbone(inputs_embeds=inputs_embeds, use_cache=looks, cache=cache if looks else None)
 
     class Uncached(torch.nn.Module):
-        """Leaves nothing in the cache."""
+        """Returns an empty cache."""
 
         def forward(self, inputs_embeds: Tensor, use_cache: bool, cache: Any = None) -> Any:
             return model.backbone(inputs_embeds=inputs_embeds, use_cache=False)
 
     prompts = random_ids(model, (8, 6), generator)
-    for backbone, word in ((Forgetful(), "off by"), (Uncached(), "cannot continue")):
+    for backbone, word in ((Forgetful(), "have an error of"), (Uncached(), "cannot continue")):
         wrong = replace(model, backbone=backbone)
         wrong.backbone.register_parameter("weight", torch.nn.Parameter(torch.zeros(1)))
         told: list[str] = []
@@ -227,7 +225,7 @@ def test_a_model_whose_past_misleads_shares_nothing_and_tells(
 
 
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=30), st.integers(0, 3), st.sampled_from([0.0, 1.0, 7.0, 50.0]))
-def test_buckets_cost_least_of_all(firsts: list[int], suffix: int, call_cost: float) -> None:
+def test_bucket_starts_minimise_the_cost(firsts: list[int], suffix: int, call_cost: float) -> None:
     length = 7 + suffix
 
     def cost(starts: tuple[int, ...]) -> float:

@@ -1,4 +1,4 @@
-"""Searches on models that run out of memory or give no numbers: they go on, and what they keep is true."""
+"""Searches continue correctly when a model runs out of memory or returns NaN."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def search(model: LanguageModel, name: str, warnings: list[str]) -> Search:
 
 
 def true_kl(model: LanguageModel, found: Search) -> float:
-    """The best prompt's divergence, measured anew."""
+    """The best prompt's divergence, measured again."""
     prompt = found.best.prompt
     given = prompt.vectors if isinstance(prompt, SoftPrompt) else prompt.ids
     with torch.no_grad():
@@ -38,7 +38,7 @@ def true_kl(model: LanguageModel, found: Search) -> float:
 @pytest.mark.parametrize(
     ("name", "value"), [*((name, math.nan) for name in SEARCHES), ("hard", math.inf), ("soft, restarts", math.inf)]
 )
-def test_no_numbers_now_and_then_are_rejected_told_and_searched_past(
+def test_prompts_with_nan_are_rejected(
     name: str, value: float, tiny_models: dict[str, LanguageModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, warnings = tiny_models["llama"], []
@@ -49,11 +49,11 @@ def test_no_numbers_now_and_then_are_rejected_told_and_searched_past(
     assert all(math.isfinite(step.kls[-1]) for step in steps)
     assert found.best.kl < steps[0].kls[-1]
     assert found.best.kl == pytest.approx(true_kl(model, found), abs=1e-4)
-    assert any("no finite divergence" in warning for warning in warnings)
+    assert any("non-finite divergence" in warning for warning in warnings)
     assert len(warnings) < 12
 
 
-def test_a_soft_search_steps_back_to_its_best_and_goes_down_from_there(tiny_models: dict[str, LanguageModel]) -> None:
+def test_soft_search_recovers_from_nan(tiny_models: dict[str, LanguageModel]) -> None:
     model, warnings = tiny_models["llama"], []
     found = search(model, "soft", warnings)
     assert isinstance(found, SoftSearch)
@@ -61,7 +61,7 @@ def test_a_soft_search_steps_back_to_its_best_and_goes_down_from_there(tiny_mode
     for step in found.steps():
         kls.append(step.kls[-1])
         if step.index == 20:
-            found._batch.prompts.data.fill_(math.nan)  # as after a gradient without numbers
+            found._batch.prompts.data.fill_(math.nan)  # as after a NaN gradient
             lowest = min(kls)
     assert all(map(math.isfinite, kls))
     assert kls[21] == pytest.approx(lowest, abs=1e-5)
@@ -73,17 +73,19 @@ def test_a_soft_search_steps_back_to_its_best_and_goes_down_from_there(tiny_mode
     ("name", "device"),
     [*((name, "cuda") for name in SEARCHES), ("hard", "mps"), ("hard", "cpu"), ("soft, restarts", "mps")],
 )
-def test_memory_that_runs_out_changes_nothing_but_the_batches(
+def test_lack_of_memory_changes_only_the_batch_size(
     name: str, device: str, tiny_models: dict[str, LanguageModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tiny_models["llama"]
     whole = [step.kls[-1] for step in search(model, name, []).steps()]
     monkeypatch.setattr(LanguageModel, "_logits", FaultyModel(fits=2, device=device).around(LanguageModel._logits))
     halved = [step.kls[-1] for step in search(model, name, []).steps()]
-    assert halved[:3] == pytest.approx(whole[:3], abs=1e-4)  # the last digits of other batches lead elsewhere later
+    assert halved[:3] == pytest.approx(
+        whole[:3], abs=1e-4
+    )  # other batches differ in the last digits, which changes later steps
 
 
-def test_soft_batches_are_halved_remembered_and_grow_back(
+def test_soft_batch_size_adapts_to_memory(
     tiny_models: dict[str, LanguageModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batching, "GROW_AFTER", 10)
@@ -102,7 +104,7 @@ def test_soft_batches_are_halved_remembered_and_grow_back(
     assert found._batch.batch.size > 2
 
 
-def test_one_prompt_that_does_not_fit_is_an_error(
+def test_single_prompt_that_does_not_fit_raises(
     tiny_models: dict[str, LanguageModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = search(tiny_models["llama"], "soft, restarts", [])
@@ -111,7 +113,7 @@ def test_one_prompt_that_does_not_fit_is_an_error(
         list(found.steps())
 
 
-def test_rows_are_done_once_each_and_in_order_whatever_fits() -> None:
+def test_rows_are_measured_once_and_in_order() -> None:
     for fits in range(1, 12):
         batch = AdaptiveBatchSize(11)
 
@@ -124,7 +126,7 @@ def test_rows_are_done_once_each_and_in_order_whatever_fits() -> None:
         assert batch.size <= fits
 
 
-def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
+def test_other_errors_are_not_out_of_memory() -> None:
     def broken(rows: slice) -> None:
         raise RuntimeError("expected scalar type Float but found Half")
 
@@ -133,7 +135,7 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
     assert not is_out_of_memory(MemoryError())
 
 
-def test_rejections_are_told_ever_more_seldom() -> None:
+def test_warnings_are_logarithmic_in_the_rejections() -> None:
     told: list[str] = []
     rejections = NonFiniteWarnings(told.append)
     for _ in range(1000):

@@ -1,4 +1,4 @@
-"""The prompt's own likelihood in what is searched for: exact, in the gradient, and beside the divergence."""
+"""The prompt's log-likelihood in the objective and its gradient."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def model(request: pytest.FixtureRequest, tiny_model: LanguageModel) -> Language
 
 
 def mean_log_likelihood(model: LanguageModel, ids: list[int]) -> float:
-    """Token by token, a forward pass each."""
+    """Computed by one forward pass for each token."""
     before = list(model.prefix_ids)
     terms = []
     for token in ids:
@@ -50,15 +50,15 @@ def kl_of(model: LanguageModel, ids: Tensor) -> float:
 
 @torch.no_grad()
 @pytest.mark.parametrize("length", [1, 2, 6])
-def test_the_objective_is_that_of_a_plain_loop(model: LanguageModel, length: int, generator: torch.Generator) -> None:
+def test_objective_agrees_with_a_plain_loop(model: LanguageModel, length: int, generator: torch.Generator) -> None:
     prompts = random_ids(model, (5, length), generator)
     measured = Evaluator(model, outlier_target(model), length, pytest.fail, WEIGHT).measure(prompts)
     expected = [kl_of(model, ids) - WEIGHT * mean_log_likelihood(model, ids.tolist()) for ids in prompts]
     assert measured.tolist() == pytest.approx(expected, abs=1e-3)
 
 
-def test_scores_are_the_derivative_of_the_objective(model: LanguageModel, generator: torch.Generator) -> None:
-    """By one-hot rows that stand for the tokens both where they are read and where they are expected."""
+def test_scores_are_derivatives_of_the_objective(model: LanguageModel, generator: torch.Generator) -> None:
+    """Uses one-hot rows for the tokens as inputs and as predictions."""
     found: Any = search(model, FLUENT["hotflip"], steps=0)
     list(found.steps())
     ids = found._current.ids
@@ -77,9 +77,7 @@ def test_scores_are_the_derivative_of_the_objective(model: LanguageModel, genera
 
 
 @pytest.mark.parametrize("name", FLUENT)
-def test_the_best_is_by_the_objective_and_its_divergence_is_pure(
-    name: str, tiny_models: dict[str, LanguageModel]
-) -> None:
+def test_best_is_selected_by_the_objective(name: str, tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["gpt2"]
     found = search(model, FLUENT[name])
     objectives = []
@@ -99,7 +97,7 @@ def test_the_best_is_by_the_objective_and_its_divergence_is_pure(
     assert objectives[0] > min(objectives)
 
 
-def test_a_fluent_search_is_resumed_bit_for_bit(tiny_models: dict[str, LanguageModel]) -> None:
+def test_resumed_search_with_fluency_is_identical(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     for settings in FLUENT.values():
         whole = search(model, settings)

@@ -1,4 +1,4 @@
-"""GGT against the definition of full-matrix Adam, written out on the whole covariance."""
+"""GGT against the definition of full-matrix Adam with the full covariance."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def random(seed: int, *shape: int) -> Tensor:
-    """Normal numbers in float64."""
+    """Normal random numbers in float64."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def power(matrix: Tensor, exponent: float) -> Tensor:
-    """A symmetric positive matrix's power, by its eigenvalues."""
+    """Power of a symmetric positive matrix, by its eigenvalues."""
     values, vectors = torch.linalg.eigh(matrix)
     return vectors * values**exponent @ vectors.T
 
 
 @settings(max_examples=50)
 @given(seeds, st.integers(1, 12), st.floats(-4, 4))
-def test_inverse_square_root_is_that_of_the_eigenvalues(seed: int, size: int, log_scale: float) -> None:
+def test_inverse_square_root_agrees_with_eigenvalues(seed: int, size: int, log_scale: float) -> None:
     rows = random(seed, size, size + 3) * 10**log_scale
     matrix = rows @ rows.T
     damped = matrix + DAMPING * matrix.norm() * torch.eye(size, dtype=torch.float64)
@@ -36,21 +36,21 @@ def test_inverse_square_root_is_that_of_the_eigenvalues(seed: int, size: int, lo
     torch.testing.assert_close(found, power(damped, -0.5), rtol=1e-6, atol=1e-6 * float(found.abs().max()))
 
 
-def test_inverse_square_root_of_nothing_is_finite() -> None:
+def test_inverse_square_root_of_zero_is_finite() -> None:
     assert inverse_square_root(torch.zeros(2, 3, 3)).isfinite().all()
 
 
 @given(seeds, st.integers(1, 5), st.integers(1, 8))
-def test_whitening_is_by_the_whole_covariance(seed: int, memory: int, size: int) -> None:
+def test_whitening_uses_the_full_covariance(seed: int, memory: int, size: int) -> None:
     rows, weights = random(seed, memory, size), random(seed + 1, memory)
     gram = rows @ rows.T
-    # C^(-1/2) on the span of the rows, where C = rowsᵀ rows; damped as the small matrix is
+    # C^(-1/2) on the span of the rows, where C = rowsᵀ rows, with the damping of the small matrix
     covariance = rows.T @ rows + DAMPING * gram.norm() * torch.eye(size, dtype=torch.float64)
     expected = power(covariance, -0.5) @ (rows.T @ weights)
     torch.testing.assert_close(whitened(rows[None], weights)[0], expected, rtol=1e-5, atol=1e-8)
 
 
-def test_every_step_has_the_length_asked_for_and_problems_do_not_touch() -> None:
+def test_step_length_and_independence_of_problems() -> None:
     both = random(0, 2, 3, 5).requires_grad_()
     alone = both.detach()[:1].clone().requires_grad_()
     scales = torch.tensor([1.0, 1e3], dtype=torch.float64)
@@ -67,7 +67,7 @@ def test_every_step_has_the_length_asked_for_and_problems_do_not_touch() -> None
     torch.testing.assert_close(both[:1], alone)
 
 
-def test_a_badly_conditioned_valley_off_the_axes_takes_far_fewer_steps_than_adam() -> None:
+def test_ggt_needs_far_fewer_steps_than_adam() -> None:
     turn = torch.linalg.qr(random(0, 30, 30))[0]
     curvatures = torch.logspace(0, -4, 30, dtype=torch.float64)
 
@@ -85,7 +85,7 @@ def test_a_badly_conditioned_valley_off_the_axes_takes_far_fewer_steps_than_adam
     assert end(GGT, 0.05) < 0.2 * min(end(torch.optim.Adam, lr) for lr in (0.02, 0.05, 0.1))
 
 
-def test_no_gradient_no_move() -> None:
+def test_zero_gradient_gives_no_update() -> None:
     x = torch.ones(1, 4, requires_grad=True)
     optimizer = GGT([x], lr=0.1)
     (0 * x).sum().backward()

@@ -1,4 +1,4 @@
-"""The hard search: which swaps a step tries, and what it does where none helps."""
+"""The hard search: proposed swaps, perturbations and observations."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def current(found: HardSearch) -> torch.Tensor:
     return prompt.ids
 
 
-def test_without_patience_the_prompt_only_changes_for_a_better_one(tiny_model: LanguageModel) -> None:
+def test_without_patience_the_objective_decreases(tiny_model: LanguageModel) -> None:
     found = search(tiny_model, SETTINGS.model_copy(update={"patience": 0}), steps=20)
     kls = [step.kls[-1] for step in found.steps()]
     assert kls == sorted(kls, reverse=True)
     assert kls[-1] < kls[0]
 
 
-def test_a_step_swaps_at_one_position_and_all_have_their_turn(tiny_model: LanguageModel) -> None:
-    """What an average position is given, the last one may spend on more candidates."""
+def test_step_swaps_at_one_position_in_turn(tiny_model: LanguageModel) -> None:
+    """The last position has more candidates than an average one for the same cost."""
     settings = SETTINGS.model_copy(update={"patience": 0})
     found = search(tiny_model, settings, steps=0)
     list(found.steps())
@@ -53,7 +53,7 @@ def test_a_step_swaps_at_one_position_and_all_have_their_turn(tiny_model: Langua
     assert counts == {3: 40, 2: 20, 1: 13, 0: 10}
 
 
-def test_all_of_few_prompts_are_tried_and_then_it_ends(tiny_models: dict[str, LanguageModel]) -> None:
+def test_search_ends_after_all_prompts(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     found = search(model, Hard(length=1, width=512, initial_pool=4), steps=100)
     steps = list(found.steps())
@@ -65,7 +65,7 @@ def test_all_of_few_prompts_are_tried_and_then_it_ends(tiny_models: dict[str, La
     assert found.best.kl == pytest.approx(kls.min().item(), abs=1e-6)
 
 
-def test_where_no_swap_helps_it_goes_on_from_variants_of_the_best(tiny_model: LanguageModel) -> None:
+def test_perturbations_after_patience(tiny_model: LanguageModel) -> None:
     settings = SETTINGS.model_copy(update={"patience": 3, "perturbation": 3})
     found = search(tiny_model, settings, steps=60)
     steps = found.steps()
@@ -85,8 +85,8 @@ def test_where_no_swap_helps_it_goes_on_from_variants_of_the_best(tiny_model: La
     assert kicks
 
 
-def test_what_was_learned_of_a_position_outlives_the_prompt(tiny_model: LanguageModel) -> None:
-    """Changes are those that were measured, from the prompt that they were measured on; few are remembered."""
+def test_observations_are_kept_across_prompts(tiny_model: LanguageModel) -> None:
+    """Changes are relative to the prompt at the time of the measurement; only the last ones are kept."""
     settings = SETTINGS.model_copy(update={"memory": 30})
     found = search(tiny_model, settings, steps=0)
     list(found.steps())
@@ -121,7 +121,7 @@ def test_what_was_learned_of_a_position_outlives_the_prompt(tiny_model: Language
     ],
     ids=str,
 )
-def test_every_setting_may_be_at_its_end(changes: dict[str, float], tiny_model: LanguageModel) -> None:
+def test_extreme_settings(changes: dict[str, float], tiny_model: LanguageModel) -> None:
     found = search(tiny_model, SETTINGS.model_copy(update={"patience": 2, **changes}), steps=12)
     kls = [step.kls[-1] for step in found.steps()]
     assert len(kls) == 13
@@ -131,7 +131,7 @@ def test_every_setting_may_be_at_its_end(changes: dict[str, float], tiny_model: 
     assert found.best.kl == pytest.approx(min(kls), abs=1e-6)
 
 
-def test_what_an_earlier_version_left_cannot_be_gone_on_with(tiny_model: LanguageModel) -> None:
+def test_state_of_an_earlier_version_is_rejected(tiny_model: LanguageModel) -> None:
     found = search(tiny_model, steps=1)
     list(found.steps())
     state = found.state_dict()
@@ -140,7 +140,7 @@ def test_what_an_earlier_version_left_cannot_be_gone_on_with(tiny_model: Languag
         search(tiny_model).load_state_dict(state)
 
 
-def test_starting_text_is_kept(tiny_models: dict[str, LanguageModel]) -> None:
+def test_initial_text_is_kept(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     found = search(model, Hard(length=3, init="text", init_text="yes or no"), steps=0)
     list(found.steps())

@@ -1,4 +1,4 @@
-"""A person's hand in a search: positions locked and let go, tokens put in, and what was tried where."""
+"""Locks, manual edits and the log of candidates."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SWAPS = [name for name, settings in SETTINGS.items() if isinstance(settings, spe
 
 
 def started(model: LanguageModel, name: str, steps: int = 30) -> tuple[SwapSearch[Any], Any]:
-    """A search after three steps, and the rest of its steps."""
+    """A search after three steps, and its remaining steps."""
     found = search(model, SETTINGS[name], steps=steps)
     assert isinstance(found, SwapSearch)
     reports = found.steps()
@@ -34,14 +34,14 @@ def started(model: LanguageModel, name: str, steps: int = 30) -> tuple[SwapSearc
 
 
 def current(found: SwapSearch[Any]) -> HardPrompt:
-    """The prompt as a viewer sees it."""
+    """The current prompt as reported."""
     prompt, _ = found.current
     assert isinstance(prompt, HardPrompt)
     return prompt
 
 
 def another_token(model: LanguageModel, ids: list[int], position: int) -> int:
-    """One that can be pasted there."""
+    """A token that keeps the prompt stable under retokenization."""
     for token in range(60, 200):
         changed = [*ids[:position], token, *ids[position + 1 :]]
         if token != ids[position] and is_retokenization_stable(model, [changed]) == [True]:
@@ -50,7 +50,7 @@ def another_token(model: LanguageModel, ids: list[int], position: int) -> int:
 
 
 @pytest.mark.parametrize("name", SWAPS)
-def test_a_lock_holds_from_the_next_step_until_it_is_lifted(name: str, tiny_models: dict[str, LanguageModel]) -> None:
+def test_lock_applies_until_it_is_released(name: str, tiny_models: dict[str, LanguageModel]) -> None:
     found, reports = started(tiny_models["llama"], name, steps=60)
     locked = (0, 3)
     kept = [int(current(found).ids[position]) for position in locked]
@@ -64,7 +64,7 @@ def test_a_lock_holds_from_the_next_step_until_it_is_lifted(name: str, tiny_mode
         assert [prompts[-1][position] for position in locked] == kept
     assert len({tuple(ids) for ids in prompts}) > 1
     found.lock(1, locked=True)
-    with pytest.raises(UsageError, match="nothing left to search"):
+    with pytest.raises(UsageError, match="one position must stay unlocked"):
         found.lock(2, locked=True)
     for position in (*locked, 1):
         found.lock(position, locked=False)
@@ -73,14 +73,14 @@ def test_a_lock_holds_from_the_next_step_until_it_is_lifted(name: str, tiny_mode
 
 
 @pytest.mark.parametrize("name", SWAPS)
-def test_the_search_goes_on_from_what_was_put_in(name: str, tiny_models: dict[str, LanguageModel]) -> None:
+def test_search_continues_from_an_edit(name: str, tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     found, reports = started(model, name)
     best = found.best.kl
     before = current(found).ids.tolist()
     token = another_token(model, before, 1)
     found.lock(1, locked=True)
-    report = found.edit(1, token)  # a lock holds the search back, not the person
+    report = found.edit(1, token)  # the user may edit locked positions
     prompt = current(found)
     assert prompt.ids.tolist() == [before[0], token, *before[2:]]
     _, logits = found.current
@@ -93,7 +93,7 @@ def test_the_search_goes_on_from_what_was_put_in(name: str, tiny_models: dict[st
         assert is_retokenization_stable(model, [current(found).ids.tolist()]) == [True]
 
 
-def test_an_edit_and_its_lock_are_resumed(tiny_models: dict[str, LanguageModel]) -> None:
+def test_edits_and_locks_are_restored(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["gpt2"]
     for name in SWAPS:
         first, reports = started(model, name)
@@ -105,27 +105,27 @@ def test_an_edit_and_its_lock_are_resumed(tiny_models: dict[str, LanguageModel])
         assert first.state_dict().numbers == second.state_dict().numbers
 
 
-def test_what_cannot_be_put_in_is_refused_and_changes_nothing(tiny_models: dict[str, LanguageModel]) -> None:
+def test_invalid_edit_is_rejected_without_effect(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["gpt2"]
     found, _ = started(model, "hard")
     ids = current(found).ids.tolist()
     spelt = model.vocabulary.encode("The")
     for position, token, words in [
-        (4, 70, "no position 5 in a prompt of 4"),
+        (4, 70, "no position 5 in a prompt of length 4"),
         (-1, 70, "no position 0"),
-        (0, min(model.vocabulary.special_ids), "cannot stand in a prompt"),
-        (0, model.vocab_size + 7, "cannot stand in a prompt"),
+        (0, min(model.vocabulary.special_ids), "invalid token"),
+        (0, model.vocab_size + 7, "invalid token"),
     ]:
         with pytest.raises(UsageError, match=words):
             found.edit(position, token)
     found.edit(0, model.vocabulary.id_of("T"))
     assert len(spelt) < 3
-    with pytest.raises(UsageError, match="read as other tokens"):
+    with pytest.raises(UsageError, match="tokenised differently"):
         found.edit(1, model.vocabulary.id_of("he"))
     assert current(found).ids.tolist()[1:] == ids[1:]
 
 
-def test_a_wish_is_answered_with_what_it_did(tiny_models: dict[str, LanguageModel]) -> None:
+def test_request_is_answered_with_its_effect(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     found, _ = started(model, "hard")
     token = another_token(model, current(found).ids.tolist(), 0)
@@ -143,8 +143,8 @@ def test_a_wish_is_answered_with_what_it_did(tiny_models: dict[str, LanguageMode
 
 
 @pytest.mark.parametrize("name", [name for name in SETTINGS if name != "gcg, two at once"])
-def test_scores_of_what_was_tried_are_exact(name: str, tiny_models: dict[str, LanguageModel]) -> None:
-    """A step's scores are those of the prompt before it with the token at that position; in bfloat16 almost."""
+def test_scores_of_candidates_are_exact(name: str, tiny_models: dict[str, LanguageModel]) -> None:
+    """Scores are divergences of the prompt before the step with the token; approximate in bfloat16."""
     model = tiny_models["gpt2"]
     found = search(model, SETTINGS[name])
     seen, before = 0, torch.zeros(0)
@@ -167,7 +167,7 @@ def test_scores_of_what_was_tried_are_exact(name: str, tiny_models: dict[str, La
     assert seen > 10
 
 
-def test_the_best_few_are_kept_while_the_rest_stays() -> None:
+def test_best_candidates_are_kept_for_equal_other_tokens() -> None:
     tried = CandidateLog()
     ids = torch.tensor([1, 2, 3])
     prompts = torch.tensor([[1, 9, 3], [1, 8, 3], [1, 7, 4], [5, 2, 3]])
@@ -189,15 +189,15 @@ def test_the_best_few_are_kept_while_the_rest_stays() -> None:
     assert again.step == 7
     assert len(again.tokens) == MOST_EACH
     assert again.tokens[:4] == ((20, 0.0), (21, 0.25), (9, 0.5), (22, 0.5))
-    assert again.draft_only == {20}  # the 9 stands there now: it was measured
-    assert tried.at(0) == first  # what was tried there was tried beside the 2
+    assert again.draft_only == {20}  # 9 is the current token and was measured
+    assert tried.at(0) == first  # measured with the 2
     tried.note(moved, 0.5, 8, torch.tensor([[6, 9, 3]]), torch.tensor([4.0]), torch.tensor([True]))
     newest = tried.at(0)
     assert newest is not None
     assert newest.tokens == ((1, 0.5), (6, 4.0))
 
 
-def test_a_long_prompt_keeps_little_of_each_position() -> None:
+def test_long_prompt_keeps_few_candidates_per_position() -> None:
     tried = CandidateLog()
     ids = torch.zeros(MOST_IN_ALL, dtype=torch.long)
     prompts = ids.repeat(MOST_IN_ALL, 1) + torch.eye(MOST_IN_ALL, dtype=torch.long)

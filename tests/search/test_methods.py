@@ -1,4 +1,4 @@
-"""What holds for every search over tokens, and what each of them promises."""
+"""Properties of all token searches, and of each method."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def ids_of(found: TokenSearch[Any]) -> torch.Tensor:
 
 @pytest.fixture(params=list(SETTINGS))
 def settings(request: pytest.FixtureRequest) -> specs.TokenSearchConfig:
-    """Each method in turn."""
+    """Each method."""
     return SETTINGS[request.param]
 
 
@@ -70,7 +70,7 @@ def model(request: pytest.FixtureRequest, tiny_models: dict[str, LanguageModel])
     return tiny_models["llama"].in_context(request.param, "")
 
 
-def test_the_best_is_kept_is_true_and_survives(tiny_model: LanguageModel, settings: specs.TokenSearchConfig) -> None:
+def test_best_prompt_is_correct_and_stable(tiny_model: LanguageModel, settings: specs.TokenSearchConfig) -> None:
     for inside in (tiny_model, tiny_model.in_context("The quick ", " dog")):
         found = search(inside, settings)
         reported: list[float] = []
@@ -84,10 +84,10 @@ def test_the_best_is_kept_is_true_and_survives(tiny_model: LanguageModel, settin
         assert found.best.kl == pytest.approx(again, abs=1e-4)
 
 
-def test_the_work_is_counted_truly_and_nothing_is_measured_twice(
+def test_work_is_counted_and_nothing_is_measured_twice(
     model: LanguageModel, settings: specs.TokenSearchConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a screener sees, too."""
+    """Includes the draft model."""
     measured: list[tuple[int, ...]] = []
     measure = Evaluator._measure_new
 
@@ -119,7 +119,7 @@ def test_resumed_equals_uninterrupted_on_every_architecture(tiny_model: Language
 
 
 def check_resuming(model: LanguageModel, settings: specs.TokenSearchConfig, stop_at: int) -> None:
-    """A search that is taken up from its state goes on as if nothing had been."""
+    """A search restored from its state continues identically."""
     whole = search(model, settings)
     expected = list(whole.steps())
     first = search(model, settings)
@@ -134,7 +134,7 @@ def check_resuming(model: LanguageModel, settings: specs.TokenSearchConfig, stop
     assert second.state_dict().numbers == whole.state_dict().numbers
 
 
-def test_the_seed_decides_everything(model: LanguageModel, settings: specs.TokenSearchConfig) -> None:
+def test_search_is_deterministic_given_the_seed(model: LanguageModel, settings: specs.TokenSearchConfig) -> None:
     runs = [[step.kls for step in search(model, settings, seed).steps()] for seed in (3, 3, 4)]
     assert runs[0] == runs[1]
     assert (runs[0] != runs[2]) == (settings.method != "exhaustive")  # type: ignore[attr-defined]
@@ -148,7 +148,7 @@ def walk(found: TokenSearch[Any]) -> Iterator[tuple[list[int], float]]:
         yield prompt.ids.tolist(), step.kls[-1]
 
 
-def test_gcg_changes_one_position_a_step_and_goes_uphill_too(tiny_models: dict[str, LanguageModel]) -> None:
+def test_gcg_changes_one_position_per_step_and_accepts_increases(tiny_models: dict[str, LanguageModel]) -> None:
     found = search(tiny_models["gpt2"], specs.Gcg(length=4, width=12, top_k=32), steps=40)
     places = list(walk(found))
     for (before, _), (after, _) in pairwise(places):
@@ -157,7 +157,7 @@ def test_gcg_changes_one_position_a_step_and_goes_uphill_too(tiny_models: dict[s
     assert kls != sorted(kls, reverse=True)
 
 
-def test_gcg_candidates_are_each_positions_best_ranked(tiny_models: dict[str, LanguageModel]) -> None:
+def test_gcg_candidates_are_the_best_ranked_of_each_position(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["gpt2"]
     found = search(model, specs.Gcg(length=4, width=400, top_k=5), steps=0)
     list(found.steps())
@@ -172,8 +172,8 @@ def test_gcg_candidates_are_each_positions_best_ranked(tiny_models: dict[str, La
             assert int(prompt[position]) in best[position].tolist()
 
 
-def test_scores_are_the_derivative_by_one_hot_rows(tiny_model: LanguageModel) -> None:
-    """(E_v − E_current) · gradient, against autograd through an explicit one-hot matrix."""
+def test_scores_are_derivatives_by_one_hot_rows(tiny_model: LanguageModel) -> None:
+    """Compares (E_v − E_current) · gradient with autograd through an explicit one-hot matrix."""
     found = search(tiny_model, SETTINGS["hotflip"], steps=0)
     list(found.steps())
     ids = ids_of(found)
@@ -187,7 +187,7 @@ def test_scores_are_the_derivative_by_one_hot_rows(tiny_model: LanguageModel) ->
     scores = found._scored(found._base)
     finite = torch.isfinite(scores)
     torch.testing.assert_close(scores[finite], expected[finite], rtol=1e-3, atol=1e-4)
-    assert not finite.gather(1, ids[:, None]).any()  # what stands there already is no swap
+    assert not finite.gather(1, ids[:, None]).any()  # the current token is not a swap
     assert not finite[:, ~tiny_model.head.allowed].any()
     assert not finite[:, list(tiny_model.vocabulary.special_ids)].any()
 
@@ -199,7 +199,7 @@ def test_hotflip_measures_the_best_ranked_first(tiny_models: dict[str, LanguageM
     assert found._base is not None
     scores = found._scored(found._base)
     first, second = found._propose(), found._propose()
-    assert torch.equal(first, second)  # proposed is not measured yet
+    assert torch.equal(first, second)  # proposals are not cached
 
     def scores_of(prompts: torch.Tensor) -> torch.Tensor:
         rows, positions = (prompts != found._current.ids).nonzero(as_tuple=True)
@@ -212,20 +212,20 @@ def test_hotflip_measures_the_best_ranked_first(tiny_models: dict[str, LanguageM
         assert scores_of(found._propose()).min() >= ranked.max()
 
 
-def test_random_only_takes_what_helps(tiny_models: dict[str, LanguageModel]) -> None:
+def test_random_accepts_only_improvements(tiny_models: dict[str, LanguageModel]) -> None:
     kls = [kl for _, kl in walk(search(tiny_models["qwen2"], SETTINGS["random"], steps=30))]
     assert kls == sorted(kls, reverse=True)
 
 
 def every_token(model: LanguageModel, found: TokenSearch[Any], stem: list[int]) -> tuple[list[list[int]], torch.Tensor]:
-    """All prompts of one more token that survive, and their divergences."""
+    """All stable prompts of one more token, and their divergences."""
     prompts = [[*stem, token] for token in found._allowed.tolist()]
     prompts = [ids for ids, good in zip(prompts, is_retokenization_stable(model, prompts), strict=True) if good]
     with torch.no_grad():
         return prompts, forward_kl(outlier_target(model), model.next_token_logits(torch.tensor(prompts)))
 
 
-def test_exhaustive_is_exact_for_one_token_and_a_step_is_a_chunk(tiny_model: LanguageModel) -> None:
+def test_exhaustive_is_exact_for_one_token(tiny_model: LanguageModel) -> None:
     found = search(tiny_model, specs.Exhaustive(width=64), steps=1000)
     steps = list(found.steps())
     prompts, kls = every_token(tiny_model, found, [])
@@ -233,7 +233,7 @@ def test_exhaustive_is_exact_for_one_token_and_a_step_is_a_chunk(tiny_model: Lan
     assert found.best.kl == pytest.approx(kls.min().item(), abs=1e-5)
 
 
-def test_exhaustive_extends_the_best_exactly(tiny_models: dict[str, LanguageModel]) -> None:
+def test_exhaustive_extends_the_best_prompts(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     found = search(model, specs.Exhaustive(length=2, width=64, beam=3), steps=1000)
     list(found.steps())
@@ -243,6 +243,6 @@ def test_exhaustive_extends_the_best_exactly(tiny_models: dict[str, LanguageMode
     assert found.best.kl == pytest.approx(min(lowest, kls.min().item()), abs=1e-5)
 
 
-def test_each_method_has_a_name_settings_and_a_search() -> None:
+def test_registry_is_complete() -> None:
     settings = get_args(get_args(specs.SearchSpec)[0])
     assert tuple(SEARCHES) == METHODS == tuple(each.model_fields["method"].default for each in settings)

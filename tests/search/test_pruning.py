@@ -1,4 +1,4 @@
-"""Dropping tokens: greedily, within what is allowed, and so that the text gives the ids again."""
+"""Pruning: greedy, within the limit, stable under retokenization."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def kl_of(model: LanguageModel, ids: Tensor) -> float:
 
 
 def plainly(model: LanguageModel, ids: list[int], within: float, kept: list[int]) -> list[int]:
-    """The same by a loop; `kept` are tokens' places that must stay."""
+    """The same by a plain loop; `kept` are positions to keep."""
     highest = kl_of(model, torch.tensor(ids)) + within
     places = list(range(len(ids)))
     while len(places) > 1:
@@ -34,9 +34,7 @@ def plainly(model: LanguageModel, ids: list[int], within: float, kept: list[int]
 
 @pytest.mark.parametrize("within", [0.0, 0.3, 100.0])
 @pytest.mark.parametrize("locked", [[], [0, 2]])
-def test_tokens_are_dropped_as_a_plain_loop_drops_them(
-    tiny_model: LanguageModel, within: float, locked: list[int]
-) -> None:
+def test_pruning_agrees_with_a_plain_loop(tiny_model: LanguageModel, within: float, locked: list[int]) -> None:
     model = tiny_model.in_context("The quick ", "")
     ids = model.vocabulary.encode(" yes or no, heads or tails")[:7]
     found = prune(model, outlier_target(model), torch.tensor(ids), within, frozenset(locked))
@@ -49,7 +47,7 @@ def test_tokens_are_dropped_as_a_plain_loop_drops_them(
         assert len(found.ids) < 4
 
 
-def test_who_is_in_a_hurry_gets_what_there_is(tiny_models: dict[str, LanguageModel]) -> None:
+def test_pruning_stops_on_request(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     ids = torch.tensor(model.vocabulary.encode("yes or no, heads")[:5])
     answers = iter([False, False, True])

@@ -1,4 +1,4 @@
-"""Models with states that cannot be cut share beginnings as others do, and change no divergence by it."""
+"""Recurrent models share prefixes without changes of the divergences."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from tests.search.targets import outlier_target
 from tests.search.test_evaluator import new_evaluator, plain, relatives
 
 ONLY_BY_STEPS = {"mamba", "falcon_mamba", "jamba", "minimax"}
-"""Those that ignore their state where several positions follow it at once."""
+"""Models that ignore their state if several positions follow at once."""
 
 NOT_BY_STEPS = {"rwkv"}
-"""Those that are wrong where a single position follows."""
+"""Models that are wrong if a single position follows."""
 
 
 @pytest.fixture(scope="module")
 def models(tiny_models: dict[str, LanguageModel]) -> dict[str, LanguageModel]:
-    """All kinds, with a tokenizer that they share."""
+    """All kinds, with a common tokenizer."""
     return {kind: recurrent_model(kind, tiny_models["gpt2"].vocabulary) for kind in KINDS}
 
 
 class Watched:
-    """What a model's backbone is given, by a hook."""
+    """Positions through a model's backbone, counted by a hook."""
 
     def __init__(self, model: LanguageModel) -> None:
         self.positions = 0
@@ -43,7 +43,7 @@ class Watched:
         self._hook = model.backbone.register_forward_pre_hook(self._watch, with_kwargs=True)
 
     def stop(self) -> int:
-        """Watch no more; the positions."""
+        """Remove the hook; return the positions."""
         self._hook.remove()
         return self.positions
 
@@ -56,7 +56,7 @@ class Watched:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("around", [("", ""), ("The quick ", " dog")])
 @pytest.mark.parametrize("first", [Sharing.STEPS, Sharing.STATES])
-def test_states_change_no_divergence_and_save_positions(
+def test_sharing_states_changes_no_divergence_and_saves_positions(
     models: dict[str, LanguageModel],
     kind: str,
     around: tuple[str, str],
@@ -66,7 +66,7 @@ def test_states_change_no_divergence_and_save_positions(
 ) -> None:
     ways = sorted((Sharing.STEPS, Sharing.STATES), key=lambda way: way is not first)
     monkeypatch.setitem(evaluator.WAYS, "cpu", (Sharing.KEYS, *ways))
-    monkeypatch.setitem(evaluator.CALL_COSTS, "cpu", 0)  # so that every beginning that there is is shared
+    monkeypatch.setitem(evaluator.CALL_COSTS, "cpu", 0)  # so that every prefix is shared
     model, length = models[kind].in_context(*around), 9
     found = new_evaluator(model, length)
     by_steps = kind in ONLY_BY_STEPS or (first is Sharing.STEPS and kind not in NOT_BY_STEPS)
@@ -83,7 +83,7 @@ def test_states_change_no_divergence_and_save_positions(
 
 
 @pytest.mark.parametrize("kind", ["mamba2", "jamba"])
-def test_a_search_takes_the_same_way_as_with_whole_runs_and_when_resumed(
+def test_search_with_states_equals_whole_runs_and_resumed_runs(
     models: dict[str, LanguageModel], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = models[kind]
@@ -116,7 +116,7 @@ def test_a_search_takes_the_same_way_as_with_whole_runs_and_when_resumed(
     assert torch.equal(ids, ids_whole)
 
 
-def test_few_candidates_run_whole_where_states_cost_more(
+def test_few_candidates_run_whole_if_states_cost_more(
     models: dict[str, LanguageModel], generator: torch.Generator
 ) -> None:
     model = models["mamba"]
@@ -132,7 +132,7 @@ def test_few_candidates_run_whole_where_states_cost_more(
         assert (found.positions - before < len(prompts) * 10) == share
 
 
-def test_states_take_no_more_memory_than_they_may(
+def test_states_respect_the_memory_limit(
     models: dict[str, LanguageModel], generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = models["mamba2"]
@@ -155,10 +155,8 @@ def test_states_take_no_more_memory_than_they_may(
     assert "every candidate is run whole, which is slower: its state takes" in told[0]
 
 
-def test_a_state_that_stays_in_the_model_is_not_shared_and_that_is_told_in_words(
-    models: dict[str, LanguageModel], generator: torch.Generator
-) -> None:
-    """It continues the latest input, whichever that was: right once, and wrong from then on."""
+def test_state_inside_the_model_is_not_shared(models: dict[str, LanguageModel], generator: torch.Generator) -> None:
+    """The model continues its latest input: correct the first time only."""
     model = models["mamba2"]
 
     class Within(torch.nn.Module):
@@ -178,8 +176,7 @@ def test_a_state_that_stays_in_the_model_is_not_shared_and_that_is_told_in_words
     found = Evaluator(wrong, outlier_target(model), 6, told.append)
     assert len(told) == 1
     assert told[0] == (
-        "every candidate is run whole, which is slower: "
-        "this kind of model cannot continue the beginning of a prompt from what it keeps of it"
+        "every candidate is run whole, which is slower: this kind of model cannot continue from a cached prefix"
     )
     prompts = random_ids(model, (8, 6), generator)
     kls = found.measure(prompts, found.base_prompt(prompts[0], with_gradient=False))

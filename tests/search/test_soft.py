@@ -1,4 +1,4 @@
-"""Soft search: it descends, keeps its best, and does not depend on when it was stopped."""
+"""Soft search: descent, best prompt, resuming, spikes, restarts and schedule."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def search(model: LanguageModel, seed: int = 0, settings: Soft = SETTINGS, steps
 
 
 def divergence_of(model: LanguageModel, prompt: SoftPrompt) -> float:
-    """Measured anew."""
+    """The divergence, measured again."""
     with torch.no_grad():
         return forward_kl(outlier_target(model), model.next_token_logits(prompt.vectors[None])).item()
 
 
 def resumed(first: SoftSearch, second: SoftSearch, stop: int, *gone: str) -> list[tuple[float, ...]]:
-    """What the second reports after taking up where the first was at a step; of the state, what is gone is left out."""
+    """Reports of the second search after restoring the first one's state at a step, without the fields `gone`."""
     next(step for step in first.steps() if step.index == stop)
     state = first.state_dict()
     for name in gone:
@@ -58,8 +58,8 @@ def test_descends_on_every_architecture(tiny_model: LanguageModel) -> None:
     assert found.best.kl < 0.5 * kls[0]
 
 
-def test_best_is_monotone_and_is_what_its_prompt_gives(tiny_model: LanguageModel) -> None:
-    found = search(tiny_model, settings=Soft(length=4, lr=20, decay="none"))  # a rate at which it jumps about
+def test_best_is_monotone_and_correct(tiny_model: LanguageModel) -> None:
+    found = search(tiny_model, settings=Soft(length=4, lr=20, decay="none"))  # a rate with many jumps
     bests = []
     for step in found.steps():
         bests.append(found.best.kl)
@@ -69,7 +69,7 @@ def test_best_is_monotone_and_is_what_its_prompt_gives(tiny_model: LanguageModel
     assert divergence_of(tiny_model, found.best.prompt) == pytest.approx(found.best.kl, abs=1e-5)
 
 
-def test_the_seed_decides_everything(tiny_models: dict[str, LanguageModel]) -> None:
+def test_search_is_deterministic_given_the_seed(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     runs = [[step.kls for step in search(model, seed).steps()] for seed in (3, 3, 4)]
     assert runs[0] == runs[1]
@@ -79,7 +79,7 @@ def test_the_seed_decides_everything(tiny_models: dict[str, LanguageModel]) -> N
 def test_resumed_equals_uninterrupted_bit_for_bit(tiny_model: LanguageModel) -> None:
     whole = search(tiny_model)
     expected = [step.kls for step in whole.steps()]
-    second = search(tiny_model, seed=99)  # nothing of the seed may be left after restoring
+    second = search(tiny_model, seed=99)  # the seed has no effect after restoring
     assert resumed(search(tiny_model), second, STEPS // 3) == expected[STEPS // 3 :]
     assert second.best.kl == whole.best.kl
     assert torch.equal(second.best.prompt.vectors, whole.best.prompt.vectors)  # type: ignore[union-attr]
@@ -88,7 +88,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(tiny_model: LanguageModel) -> 
 def ends(
     model: LanguageModel, targets: Tensor, prompts: Tensor, settings: Soft, rows: int, steps: int = 15
 ) -> tuple[Tensor, Tensor]:
-    """Divergences and prompts after some of 15 steps of so many rows at once."""
+    """Divergences and prompts after some of 15 steps of a batch."""
     kls, found = [], []
     for of_targets, of_prompts in zip(targets.split(rows), prompts.split(rows), strict=True):
         batch = SoftBatch(model, of_targets, of_prompts, settings, 15)
@@ -102,9 +102,7 @@ def ends(
 
 
 @pytest.mark.parametrize("optimizer", ["ggt", "adam"])
-def test_a_batch_gives_each_target_what_it_gets_alone(
-    optimizer: Literal["ggt", "adam"], tiny_models: dict[str, LanguageModel]
-) -> None:
+def test_batch_equals_single_searches(optimizer: Literal["ggt", "adam"], tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     settings = Soft(length=4, optimizer=optimizer)
     targets = torch.stack([outlier_target(model, token) for token in (70, 75, 80)])
@@ -115,9 +113,9 @@ def test_a_batch_gives_each_target_what_it_gets_alone(
 
 @pytest.mark.real_model
 @pytest.mark.parametrize("length", [1, 10])
-def test_a_batch_gives_each_target_what_it_gets_alone_to_the_last_bit(length: int, smollm2: LanguageModel) -> None:
-    """To the last bit where this machine's products allow it; elsewhere the first step still agrees to 1e-4, and what
-    follows does not, since the first steps amplify rounding."""
+def test_batch_equals_single_searches_to_the_last_bit(length: int, smollm2: LanguageModel) -> None:
+    """To the last bit if this machine's products allow it; otherwise only the first step agrees, to 1e-4, since the
+    first steps amplify rounding."""
     settings = Soft(length=length)
     targets = torch.stack([outlier_target(smollm2, token) for token in (300, 400, 500)])
     prompts = torch.stack([initial_vectors(smollm2, settings, seed) for seed in range(3)])
@@ -132,7 +130,7 @@ def test_a_batch_gives_each_target_what_it_gets_alone_to_the_last_bit(length: in
 
 
 def leapt(model: LanguageModel, away: float) -> SoftBatch:
-    """Two prompts, of which the second was thrown far away after three steps and then measured."""
+    """Two prompts; the second is moved far away after three steps and then measured."""
     prompts = torch.stack([initial_vectors(model, SETTINGS, seed) for seed in range(2)])
     batch = SoftBatch(model, outlier_target(model)[None], prompts, SETTINGS, STEPS)
     for _ in range(3):
@@ -146,9 +144,7 @@ def leapt(model: LanguageModel, away: float) -> SoftBatch:
 
 
 @pytest.mark.parametrize("away", [5.0, float("nan")])
-def test_a_prompt_that_leapt_away_goes_on_from_its_best_in_shorter_steps(
-    away: float, tiny_models: dict[str, LanguageModel]
-) -> None:
+def test_spike_resets_to_the_best_with_shorter_steps(away: float, tiny_models: dict[str, LanguageModel]) -> None:
     batch = leapt(tiny_models["llama"], away)
     batch.kls[1] = torch.nan if math.isnan(away) else batch.best_kls[1] + 2.01
     before = batch.prompts.detach()[0].clone()
@@ -164,17 +160,19 @@ def test_a_prompt_that_leapt_away_goes_on_from_its_best_in_shorter_steps(
     assert batch.lr_scale[1] > 2 * LR_BACKOFF
 
 
-def test_a_prompt_that_is_only_a_little_worse_goes_on_from_where_it_is(tiny_models: dict[str, LanguageModel]) -> None:
+def test_small_increase_does_not_reset(tiny_models: dict[str, LanguageModel]) -> None:
     batch = leapt(tiny_models["llama"], 0.0)
     batch.kls[1] = batch.best_kls[1] + 1.99
     batch.update()
     assert batch.lr_scale.tolist() == [1, 1]
 
 
-def test_a_search_that_leapt_resumes_bit_for_bit(
+def test_search_with_spike_resumes_bit_for_bit(
     tiny_models: dict[str, LanguageModel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("distprompt_tui.search.soft.SPIKE_NATS", -1e-3)  # whatever is not much better counts as a leap
+    monkeypatch.setattr(
+        "distprompt_tui.search.soft.SPIKE_NATS", -1e-3
+    )  # everything except a large improvement is a spike
     model = tiny_models["llama"]
     whole = search(model)
     expected = [step.kls for step in whole.steps()]
@@ -183,13 +181,13 @@ def test_a_search_that_leapt_resumes_bit_for_bit(
         assert resumed(search(model), search(model, seed=99), stop) == expected[stop:]
 
 
-def test_a_search_that_an_earlier_version_began_goes_on(tiny_models: dict[str, LanguageModel]) -> None:
+def test_state_of_an_earlier_version_is_resumed(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     expected = [step.kls for step in search(model).steps()]
     assert resumed(search(model), search(model, seed=99), 10, "pace", "best_gradients") == expected[10:]
 
 
-def test_the_rows_that_are_kept_keep_their_targets(tiny_models: dict[str, LanguageModel]) -> None:
+def test_selected_rows_keep_their_targets(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     targets = torch.stack([outlier_target(model, token) for token in (70, 75, 80)])
     prompts = torch.stack([initial_vectors(model, SETTINGS, seed) for seed in range(3)])
@@ -201,8 +199,8 @@ def test_the_rows_that_are_kept_keep_their_targets(tiny_models: dict[str, Langua
     torch.testing.assert_close(batch.kls, before[[2, 0]], rtol=1e-5, atol=1e-6)
 
 
-def test_every_update_is_reported_however_many_at_once(tiny_models: dict[str, LanguageModel]) -> None:
-    """A GPU is asked for its divergences only now and then."""
+def test_every_update_is_reported(tiny_models: dict[str, LanguageModel]) -> None:
+    """A GPU reports several updates at once."""
     model = tiny_models["llama"]
     alone, together = (search(model, steps=10) for _ in range(2))
     together._updates_per_report = 4
@@ -211,7 +209,7 @@ def test_every_update_is_reported_however_many_at_once(tiny_models: dict[str, La
     assert [kl for report in reports for kl in report.kls] == [kl for report in alone.steps() for kl in report.kls]
 
 
-def test_of_many_restarts_the_one_that_leads_goes_on(tiny_models: dict[str, LanguageModel]) -> None:
+def test_restarts_are_eliminated(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     settings = Soft(length=4, restarts=4)
     assert elimination_schedule(4, 60) == {4: 3, 8: 2, 12: 1}
@@ -223,10 +221,10 @@ def test_of_many_restarts_the_one_that_leads_goes_on(tiny_models: dict[str, Lang
     assert steps[-1].positions == 3 * 4 * (4 * 4 + 4 * 3 + 4 * 2 + 48)
     assert divergence_of(model, found.best.prompt) == pytest.approx(found.best.kl, abs=1e-5)  # type: ignore[arg-type]
     ends = [run[-1].kls[-1] for run in alone]
-    assert any(steps[-1].kls[0] == pytest.approx(end, rel=1e-2) for end in ends)  # as if the others had not been
+    assert any(steps[-1].kls[0] == pytest.approx(end, rel=1e-2) for end in ends)  # as without the others
 
 
-def test_a_race_resumed_equals_one_uninterrupted(tiny_models: dict[str, LanguageModel]) -> None:
+def test_resumed_restarts_equal_uninterrupted(tiny_models: dict[str, LanguageModel]) -> None:
     settings = Soft(length=4, restarts=3)
     whole = search(tiny_models["llama"], settings=settings)
     expected = [step.kls for step in whole.steps()]
@@ -235,13 +233,13 @@ def test_a_race_resumed_equals_one_uninterrupted(tiny_models: dict[str, Language
         assert resumed(first, second, stop) == expected[stop:]
 
 
-def test_no_gradient_is_kept_for_weights(tiny_models: dict[str, LanguageModel]) -> None:
+def test_weights_have_no_gradients(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     list(search(model, steps=3).steps())
     assert all(weight.grad is None for weight in model.backbone.parameters())
 
 
-def test_no_steps_measure_the_initial_prompt(tiny_models: dict[str, LanguageModel]) -> None:
+def test_zero_steps_measure_the_initial_prompt(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     found = search(model, steps=0)
     (step,) = found.steps()
@@ -261,7 +259,7 @@ def test_inits(tiny_models: dict[str, LanguageModel]) -> None:
     assert many.std().item() == pytest.approx(matrix.std().item(), rel=0.1)
 
 
-def test_schedule_warms_up_and_decays_to_nothing() -> None:
+def test_schedule_warms_up_and_decays_to_zero() -> None:
     rates = [schedule(step, 100, Soft(warmup=10)) for step in range(101)]
     assert rates[0] == pytest.approx(1 / 11)
     assert max(rates) > 0.95

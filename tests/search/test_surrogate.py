@@ -1,4 +1,4 @@
-"""Learning what swaps change: the formula, and that it ranks."""
+"""The surrogate model: formula, ranking and observations."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def unit_features(count: int, width: int, generator: torch.Generator) -> torch.T
     return torch.nn.functional.normalize(torch.randn(count, width, generator=generator), dim=1)
 
 
-def test_expected_changes_are_a_gaussian_process_written_out(generator: torch.Generator) -> None:
-    """Element by element, in float64."""
+def test_posterior_mean_agrees_with_the_formula(generator: torch.Generator) -> None:
+    """Computed element by element in float64."""
     features, known = unit_features(40, 6, generator), torch.randn(40, generator=generator)
     measured = Observations(torch.tensor([3, 9, 3, 21, 8]), torch.tensor([0.4, -0.2, 0.1, 2.5, -0.6]), torch.arange(5))
     pool, step = torch.tensor([5, 3, 30]), 7
@@ -44,8 +44,8 @@ def test_expected_changes_are_a_gaussian_process_written_out(generator: torch.Ge
     assert found.tolist() == pytest.approx((expected + known[pool].double().numpy()).tolist(), rel=1e-4, abs=1e-5)
 
 
-def test_it_ranks_what_was_never_measured(generator: torch.Generator) -> None:
-    """A smooth function of the features, with noise: ranks go along with the truth."""
+def test_unmeasured_tokens_are_ranked(generator: torch.Generator) -> None:
+    """For a smooth function of the features with noise, predictions correlate with the true values."""
     features = unit_features(400, 5, generator)
     truth = torch.sin(2 * features[:, 0]) + features[:, 1] * features[:, 2]
     tokens = torch.randperm(400, generator=generator)
@@ -58,13 +58,13 @@ def test_it_ranks_what_was_never_measured(generator: torch.Generator) -> None:
 
 
 @pytest.mark.parametrize("changes", [[0.5, 0.5, 0.5], [0.0, 1e-30, 1e30]])
-def test_no_changes_are_too_alike_or_too_far_apart(changes: list[float], generator: torch.Generator) -> None:
+def test_extreme_changes_give_finite_predictions(changes: list[float], generator: torch.Generator) -> None:
     features = unit_features(9, 4, generator)
     measured = Observations(torch.tensor([1, 1, 2]), torch.tensor(changes), torch.zeros(3, dtype=torch.long))
     assert posterior_mean(measured, torch.arange(9), features, 100).isfinite().all()
 
 
-def test_the_newest_are_kept_and_what_is_infinite_is_not() -> None:
+def test_newest_finite_observations_are_kept() -> None:
     tokens, infinite = torch.arange(5), torch.tensor([1.0, torch.inf, 3.0, 4.0, 5.0])
     first = NO_OBSERVATIONS.with_more(tokens, infinite, 1, most=6)
     assert first.tokens.tolist() == [0, 2, 3, 4]

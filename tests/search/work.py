@@ -1,4 +1,4 @@
-"""Counting the work of a search by what its model's backbone is really given."""
+"""Count the work of a search by the inputs of the model's backbone."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from distprompt_tui.models.language_model import LanguageModel
 
 
 class Work:
-    """Token positions through a backbone and its copy in half precision, a backward pass as two; counted by hooks until
-    `stop`."""
+    """Token positions through a backbone and its copy in half precision, counted by hooks until `stop`; a backward pass
+    counts as two."""
 
     def __init__(self, model: LanguageModel) -> None:
         self.positions = 0
@@ -21,7 +21,7 @@ class Work:
         self._hooks = [backbone.register_forward_pre_hook(self._count, with_kwargs=True) for backbone in backbones]
 
     def stop(self) -> int:
-        """Count no more; the positions."""
+        """Remove the hooks; return the positions."""
         for hook in self._hooks:
             hook.remove()
         return self.positions

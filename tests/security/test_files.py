@@ -1,4 +1,4 @@
-"""Files from somebody else: of a limited size, on disk, without code, and never a way to write somewhere else."""
+"""Untrusted files: limits of size, pipes, pickles, names and symbolic links."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run(tmp_path: Path) -> RunDirectory:
 
 
 class Bomb:
-    """Makes a folder when it is unpickled."""
+    """Creates a folder if it is unpickled."""
 
     def __init__(self, mark: Path) -> None:
         self._mark = mark
@@ -69,10 +69,10 @@ READ_WHOLE: dict[str, tuple[str, int, Callable[[Path], Any]]] = {
 
 
 @pytest.mark.parametrize("kind", READ_WHOLE)
-def test_what_is_read_whole_has_a_limit(kind: str, tmp_path: Path) -> None:
+def test_files_have_a_size_limit(kind: str, tmp_path: Path) -> None:
     name, most, read = READ_WHOLE[kind]
     with (tmp_path / name).open("wb") as file:
-        file.truncate(most + 1)  # a hole: it takes no room
+        file.truncate(most + 1)  # a sparse file
     with pytest.raises(DistPromptError) as told:
         read(tmp_path / name)
     assert "\n" not in str(told.value)
@@ -81,14 +81,14 @@ def test_what_is_read_whole_has_a_limit(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in READ_WHOLE if kind not in ("masses", "table", "tokenizer")])
-def test_a_pipe_is_refused_where_it_would_block(kind: str, tmp_path: Path) -> None:
+def test_pipes_are_rejected(kind: str, tmp_path: Path) -> None:
     name, _, read = READ_WHOLE[kind]
     os.mkfifo(tmp_path / name)
     with pytest.raises(DistPromptError):
         read(tmp_path / name)
 
 
-def test_pipes_in_a_run_folder_hold_nobody_up(tmp_path: Path) -> None:
+def test_pipes_in_a_run_directory_do_not_block(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     for path in (run.events, run.log, run.target, run.lock):
         os.mkfifo(path)
@@ -98,7 +98,7 @@ def test_pipes_in_a_run_folder_hold_nobody_up(tmp_path: Path) -> None:
         read_target(run.target)
 
 
-def test_a_line_without_an_end_is_passed_over(tmp_path: Path) -> None:
+def test_overlong_line_is_skipped(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(b'{"a":"' + b"x" * (2 * MAX_LINE_BYTES) + b'"}\n{"b":2}\n')
     tailer = Tailer(path, decode_object)
@@ -134,26 +134,26 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_vectors_and_masses_are_numbers(bad: float, tmp_path: Path) -> None:
+def test_vectors_and_probabilities_must_be_finite(bad: float, tmp_path: Path) -> None:
     save_file({"prompt_embeddings": np.full((2, 3), bad, np.float32)}, tmp_path / "prompt.safetensors")
-    with pytest.raises(UsageError, match="infinite or none"):
+    with pytest.raises(UsageError, match="not finite"):
         read_prompt(tmp_path / "prompt.safetensors")
     np.save(tmp_path / "target.npy", np.array([0.5, bad]))
-    with pytest.raises(UsageError, match="negative or not numbers"):
+    with pytest.raises(UsageError, match="negative or non-finite"):
         read_target(tmp_path / "target.npy")
     np.save(tmp_path / "target.npy", np.array([1.5, -0.5]))
-    with pytest.raises(UsageError, match="negative or not numbers"):
+    with pytest.raises(UsageError, match="negative or non-finite"):
         read_target(tmp_path / "target.npy")
 
 
 @pytest.mark.parametrize("name", ["../x", "/tmp/x", ".hidden", "a/b", "", "x\n", "\x1b[2J", "x" * 65])
-def test_a_presets_name_is_no_way_out(name: str) -> None:
-    with pytest.raises(UsageError, match="cannot be a preset's name"):
+def test_preset_names_cannot_be_paths(name: str) -> None:
+    with pytest.raises(UsageError, match="invalid preset name"):
         save_preset(name, SPEC)
 
 
 @pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "..", "\x1b]0;x\x07\n", "a/../../b", "\0"])
-def test_a_runs_folder_lies_in_the_folder_of_runs(name: str, tmp_path: Path) -> None:
+def test_run_directory_is_inside_the_runs_folder(name: str, tmp_path: Path) -> None:
     run = create_run(SPEC.model_copy(update={"preset": name, "model": ModelSpec(name=name)}), tmp_path / "runs")
     assert run.path.parent == tmp_path / "runs"
     assert run.name.isprintable()
@@ -189,7 +189,7 @@ def test_nothing_is_written_through_a_link(name: str, run: RunDirectory, tmp_pat
     assert elsewhere.is_dir() or elsewhere.read_text() == "mine"
 
 
-def test_files_that_are_replaced_replace_a_link_itself(run: RunDirectory, tmp_path: Path) -> None:
+def test_replacing_a_link_keeps_its_destination(run: RunDirectory, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_text("mine")
     for path in (run.manifest, run.path / "last-copy.txt"):
@@ -202,7 +202,7 @@ def test_files_that_are_replaced_replace_a_link_itself(run: RunDirectory, tmp_pa
         open_private(run.path / "link", os.O_WRONLY)
 
 
-def test_what_a_link_points_to_outlives_the_run(run: RunDirectory, tmp_path: Path) -> None:
+def test_deleting_a_run_keeps_destinations_of_links(run: RunDirectory, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").write_text("mine")
     (run.path / "link").symlink_to(tmp_path / "mine")
@@ -212,7 +212,7 @@ def test_what_a_link_points_to_outlives_the_run(run: RunDirectory, tmp_path: Pat
     assert (tmp_path / "mine" / "file").read_text() == "mine"
 
 
-def test_an_export_into_the_run_follows_no_link(run: RunDirectory, tmp_path: Path) -> None:
+def test_export_into_the_run_follows_no_link(run: RunDirectory, tmp_path: Path) -> None:
     write_json(run.result, {"kl": 0.5})
     (run.path / "adapter").symlink_to(tmp_path)
     with pytest.raises(UsageError, match="symbolic link"):
@@ -222,7 +222,7 @@ def test_an_export_into_the_run_follows_no_link(run: RunDirectory, tmp_path: Pat
         export_run(run, "csv", tmp_path / "nowhere" / "steps.csv")
 
 
-def test_a_damaged_run_is_exported_with_a_word_about_what_is_missing(run: RunDirectory, tmp_path: Path) -> None:
+def test_export_of_a_damaged_run_names_the_damage(run: RunDirectory, tmp_path: Path) -> None:
     save_file({"prompt_embeddings": np.ones((2, 3), np.float32)}, run.best / "prompt.safetensors")
     write_json(run.result, {"kl": 0.5})
     write_json(run.manifest, {"model_folder": 7, "dtype": "float32"})
@@ -231,14 +231,14 @@ def test_a_damaged_run_is_exported_with_a_word_about_what_is_missing(run: RunDir
     assert not (tmp_path / "adapter").exists()
 
 
-def test_a_part_of_a_name_that_several_runs_have_finds_none(tmp_path: Path) -> None:
+def test_ambiguous_part_of_a_name_is_rejected(tmp_path: Path) -> None:
     runs = [create_run(SPEC, tmp_path / "runs") for _ in range(2)]
     with pytest.raises(NotFoundError, match="'uniform' matches 2 runs: "):
         find_run("uniform", tmp_path / "runs")
     assert find_run(runs[0].name, tmp_path / "runs").path == runs[0].path
 
 
-def test_a_new_run_is_its_owners_only(run: RunDirectory) -> None:
+def test_new_run_is_accessible_to_its_owner_only(run: RunDirectory) -> None:
     for path in (run.path, *run.path.rglob("*")):
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode == (0o700 if path.is_dir() else 0o600), path

@@ -1,4 +1,4 @@
-"""Files that lack a weight of their model: each reader refuses them and names what is missing; nothing is kept."""
+"""Incomplete model files are rejected, with the names of the missing weights."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ HIDDEN, INTERMEDIATE, ROWS = 32, 64, 300
 
 
 def without(*parts: str) -> Callable[[State], State]:
-    """Drop the tensors that have one of these in their names."""
+    """Drop the tensors with one of these parts in their names."""
     return lambda state: {name: value for name, value in state.items() if not any(part in name for part in parts)}
 
 
 def under(prefix: str) -> Callable[[State], State]:
-    """Put every name behind a prefix."""
+    """Add a prefix to every name."""
     return lambda state: {prefix + name: value for name, value in state.items()}
 
 
 def one_column_less(state: State) -> State:
-    """Cut the embedding."""
+    """Remove a column of the embedding."""
     return state | {"model.embed_tokens.weight": state["model.embed_tokens.weight"][:, 1:].contiguous()}
 
 
@@ -52,7 +52,7 @@ INCOMPLETE = {
 
 
 @pytest.mark.parametrize("case", INCOMPLETE)
-def test_what_is_missing_is_named(case: str, tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+def test_missing_weights_are_named(case: str, tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     change, told = INCOMPLETE[case]
     folder = Path(shutil.copytree(tiny_folders["llama"], tmp_path / "model"))
     file = folder / "model.safetensors"
@@ -62,7 +62,7 @@ def test_what_is_missing_is_named(case: str, tiny_folders: dict[str, Path], tmp_
     assert "\n" not in str(error.value)
 
 
-def test_a_classifier_has_no_head_for_tokens(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+def test_classifier_is_rejected(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     from transformers import AutoModelForSequenceClassification
 
     folder = Path(shutil.copytree(tiny_folders["llama"], tmp_path / "model"))
@@ -71,7 +71,7 @@ def test_a_classifier_has_no_head_for_tokens(tiny_folders: dict[str, Path], tmp_
         load_language_model("mine", folder, "cpu")
 
 
-def test_a_missing_shard_is_named(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+def test_missing_shard_is_named(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(tiny_folders["llama"], tmp_path / "model"))
     state = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
@@ -89,7 +89,7 @@ def test_tied_weights_are_not_missing(tiny_folders: dict[str, Path]) -> None:
 
 
 def write_gguf(file: Path, leave_out: str = " ", seed: int = 0) -> Path:
-    """A tiny Llama of two layers, but for the tensors that have `leave_out` in their names."""
+    """Write a tiny Llama of two layers without the tensors with `leave_out` in their names."""
     writer = gguf.GGUFWriter(file, "llama")
     writer.add_block_count(2)
     writer.add_context_length(64)
@@ -131,13 +131,13 @@ def write_gguf(file: Path, leave_out: str = " ", seed: int = 0) -> Path:
 
 @pytest.fixture
 def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No model was prepared here."""
+    """A data folder without prepared models."""
     monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path / "home"))
     return tmp_path
 
 
 def ignore(text: str, fraction: float | None) -> None:
-    """Nobody looks at the progress."""
+    """Ignore the progress."""
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def ignore(text: str, fraction: float | None) -> None:
         ("output_norm", r"weights are missing: model\.norm\.weight"),
     ],
 )
-def test_nothing_is_kept_of_an_incomplete_gguf(leave_out: str, named: str, empty_home: Path) -> None:
+def test_incomplete_gguf_leaves_no_files(leave_out: str, named: str, empty_home: Path) -> None:
     file = write_gguf(empty_home / "tiny.gguf", leave_out)
     with pytest.raises(ModelError, match=rf"tiny\.gguf cannot be read as GGUF: {named}|{named}"):
         prepare_by_name(str(file), ignore)
@@ -156,7 +156,7 @@ def test_nothing_is_kept_of_an_incomplete_gguf(leave_out: str, named: str, empty
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.9])
-def test_a_truncated_gguf_is_one_line(cut: float, empty_home: Path) -> None:
+def test_truncated_gguf_gives_a_one_line_error(cut: float, empty_home: Path) -> None:
     whole = write_gguf(empty_home / "whole.gguf").read_bytes()
     file = empty_home / "cut.gguf"
     file.write_bytes(whole[: int(cut * len(whole))])
@@ -165,14 +165,14 @@ def test_a_truncated_gguf_is_one_line(cut: float, empty_home: Path) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_a_part_of_a_split_gguf_is_refused_and_named(empty_home: Path) -> None:
+def test_part_of_a_split_gguf_is_rejected(empty_home: Path) -> None:
     file = write_gguf(empty_home / "tiny-00001-of-00002.gguf", "blk.1")
     with pytest.raises(ModelError, match=r"tiny-00001-of-00002\.gguf is one of 2 parts of a split GGUF: merge them"):
         prepare_by_name(str(file), ignore)
     prepare_by_name(str(write_gguf(empty_home / "tiny-00001-of-00001.gguf")), ignore)
 
 
-def test_what_an_earlier_version_made_of_a_gguf_is_made_again(empty_home: Path) -> None:
+def test_unchecked_conversion_of_an_earlier_version_is_repeated(empty_home: Path) -> None:
     file = write_gguf(empty_home / "tiny.gguf")
     folder = prepare_by_name(str(file), ignore)
     made = (folder / "model.safetensors").read_bytes()

@@ -1,4 +1,4 @@
-"""A model's folder is data: what would make code of it is refused in one line, and nothing in it is ever run."""
+"""Model folders are data: code in them is never run, and files that require code are rejected."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from distprompt_tui.models.vocabulary import MAX_TOKEN_ID, load_vocabulary
 
 @pytest.fixture
 def folder(tiny_folders: dict[str, Path], tmp_path: Path) -> Path:
-    """A whole model's, to be spoilt."""
+    """A valid model, to be damaged."""
     return Path(shutil.copytree(tiny_folders["llama"], tmp_path / "model"))
 
 
 def change(file: Path, **fields: Any) -> None:
-    """Fields of a JSON file."""
+    """Change fields of a JSON file."""
     file.write_text(json.dumps(json.loads(file.read_text()) | fields))
 
 
-def test_pickled_weights_are_refused_and_named(folder: Path) -> None:
+def test_pickled_weights_are_rejected(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps({}))
     with pytest.raises(ModelError, match=r"pytorch_model\.bin can contain code and is not loaded.*safetensors or GGUF"):
@@ -38,29 +38,29 @@ def test_pickled_weights_are_refused_and_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("shard", ["pytorch_model.bin", "../other/model.safetensors", "/etc/x.safetensors", 3])
-def test_weights_lie_in_the_folder_and_are_safetensors(folder: Path, shard: Any) -> None:
+def test_shards_must_be_safetensors_in_the_folder(folder: Path, shard: Any) -> None:
     index = {"metadata": {}, "weight_map": {"lm_head.weight": shard}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(ModelError, match=r"not a \*\.safetensors file in the same folder"):
         check_folder(folder)
 
 
-def test_an_adapter_is_no_model(folder: Path) -> None:
+def test_adapter_is_rejected(folder: Path) -> None:
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "somebody/else"}')
     with pytest.raises(ModelError, match="is a PEFT adapter of somebody/else"):
         check_folder(folder)
 
 
 @pytest.mark.parametrize("where", ["attn_implementation", "experts_implementation"])
-def test_kernels_from_the_hub_are_refused(folder: Path, where: str) -> None:
+def test_kernels_from_the_hub_are_rejected(folder: Path, where: str) -> None:
     change(folder / "config.json", text_config={where: "somebody/kernels"})
     with pytest.raises(ModelError, match="requests code from the hub, which is never run"):
         check_folder(folder)
 
 
 @pytest.mark.parametrize(("kind", "loads"), [("mine", False), ("llama", True)])
-def test_code_that_comes_with_a_model_is_never_run(folder: Path, kind: str, loads: bool, tmp_path: Path) -> None:
-    """A type that transformers does not know is refused; of one that it knows, its own code is taken."""
+def test_code_of_a_model_is_never_run(folder: Path, kind: str, loads: bool, tmp_path: Path) -> None:
+    """Types unknown to transformers are rejected; for known types, transformers' own code is used."""
     mark = tmp_path / "it was run"
     code = f"import pathlib\npathlib.Path({str(mark)!r}).touch()\n"
     (folder / "modeling_mine.py").write_text(code + "class Config: ...\nclass Model: ...\n")
@@ -74,14 +74,14 @@ def test_code_that_comes_with_a_model_is_never_run(folder: Path, kind: str, load
     assert not mark.exists()
 
 
-def test_damaged_weights_are_one_line(folder: Path) -> None:
+def test_damaged_weights_give_a_one_line_error(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(b"\xff" * 64)
     with pytest.raises(ModelError, match="cannot be loaded from") as told:
         load_language_model("mine", folder, "cpu")
     assert "\n" not in str(told.value)
 
 
-def test_a_tokenizer_of_endless_ids_is_refused(folder: Path) -> None:
+def test_tokenizer_with_huge_ids_is_rejected(folder: Path) -> None:
     file = folder / "tokenizer.json"
     tokenizer = json.loads(file.read_text())
     tokenizer["model"]["vocab"]["far"] = MAX_TOKEN_ID + 1

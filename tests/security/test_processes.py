@@ -1,4 +1,4 @@
-"""What whole processes do: no network, nothing unpickled, nothing readable by others, nothing raw on a terminal."""
+"""Processes: no network, no pickles, private files, escaped terminal output, safe termination."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write(event, arguments):
 
 sys.addaudithook(write)
 """
-"""As `sitecustomize`: Python runs it in every process that it starts, workers too."""
+"""Content of `sitecustomize`, which Python runs in every process, including workers."""
 
 PRESET = """
 [target]
@@ -51,14 +51,14 @@ device = "cpu"
 
 @pytest.fixture
 def spied(tmp_path: Path) -> dict[str, str]:
-    """An environment in which processes write down what they should never do."""
+    """An environment in which processes log forbidden operations."""
     (tmp_path / "spy").mkdir()
     (tmp_path / "spy" / "sitecustomize.py").write_text(SPY)
     path = os.pathsep.join([str(tmp_path / "spy"), os.environ.get("PYTHONPATH", "")])
     return {"PYTHONPATH": path, "SPY_FILE": str(tmp_path / "seen"), "HF_HUB_OFFLINE": "0"}
 
 
-def test_the_spy_sees(spied: dict[str, str], tmp_path: Path) -> None:
+def test_audit_hook_works(spied: dict[str, str], tmp_path: Path) -> None:
     code = "import socket, pickle; socket.socket().bind(('127.0.0.1', 0)); pickle.loads(pickle.dumps(Exception))"
     subprocess.run([sys.executable, "-c", code], env=os.environ | spied, check=True)
     seen = (tmp_path / "seen").read_text()
@@ -66,14 +66,14 @@ def test_the_spy_sees(spied: dict[str, str], tmp_path: Path) -> None:
     assert "pickle.find_class" in seen
 
 
-def test_a_run_uses_no_network_and_no_pickle_and_is_its_owners_only(
+def test_run_uses_no_network_and_no_pickle_and_is_private(
     spied: dict[str, str], tmp_path: Path, tiny_folders: dict[str, Path]
 ) -> None:
     """From the command line through the worker to `verify`, on a model in a folder, with the network allowed."""
     preset = tmp_path / "tiny.toml"
     preset.write_text(PRESET.format(folder=tiny_folders["llama"]))
     home = spied | {"DISTPROMPT_HOME": str(tmp_path / "home")}
-    before = os.umask(0)  # what the program does not take away, everybody may
+    before = os.umask(0)  # the program must restrict the permissions itself
     try:
         result = distprompt("run", str(preset), "--json", **home)
     finally:
@@ -88,13 +88,13 @@ def test_a_run_uses_no_network_and_no_pickle_and_is_its_owners_only(
         assert mode & 0o077 == 0, f"{path} is {mode:o}"
 
 
-def test_nothing_is_told_about_what_is_loaded() -> None:
+def test_telemetry_is_off() -> None:
     code = "import distprompt_tui.models, os; print(os.environ['HF_HUB_DISABLE_TELEMETRY'], os.environ['DO_NOT_TRACK'])"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said == "1 1\n"
 
 
-def test_lists_of_foreign_things_are_visible(tmp_path: Path) -> None:
+def test_lists_of_untrusted_names_are_escaped(tmp_path: Path) -> None:
     presets = tmp_path / "presets"
     presets.mkdir()
     said = json.dumps(HOSTILE)
@@ -112,14 +112,14 @@ def test_lists_of_foreign_things_are_visible(tmp_path: Path) -> None:
     assert_visible(left_out.stderr.strip("\n"))
 
 
-def test_a_failure_is_one_visible_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_failure_is_one_escaped_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         fail(f"wrong: {HOSTILE}", 2)
     (line,) = capsys.readouterr().err.splitlines()
     assert_visible(line)
 
 
-def test_a_terminal_gets_names_made_visible_and_a_program_gets_them_as_they_are(
+def test_names_are_escaped_on_a_terminal_only(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     say("/tmp/\x9b2J")
@@ -130,10 +130,10 @@ def test_a_terminal_gets_names_made_visible_and_a_program_gets_them_as_they_are(
 
 
 @pytest.mark.parametrize(("written", "owner", "ends"), [("{pid}", 0, True), ("{pid}", 1, False), ("-1", 0, False)])
-def test_only_a_lock_of_ones_own_names_a_process_to_end(
+def test_stop_uses_only_lock_files_of_the_user(
     written: str, owner: int, ends: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who makes somebody end a foreign run must not choose which process that is."""
+    """An untrusted run must not select the process that is stopped."""
     run = RunDirectory(tmp_path)
     child = subprocess.Popen(["sleep", "60"])
     lock = os.open(run.lock, os.O_RDWR | os.O_CREAT)

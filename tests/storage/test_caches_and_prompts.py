@@ -1,4 +1,4 @@
-"""A cache never serves what it was not asked for, and a foreign prompt is read for what it is or refused in a line."""
+"""Cached bounds and models are checked against their keys; untrusted prompt files are validated."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from distprompt_tui.storage.safe_io import write_json
 
 
 def under_old_names(fields: dict[str, Any], key: str) -> dict[str, Any]:
-    """Remembered bounds as version 0.1 wrote them."""
+    """Cached bounds in the format of version 0.1."""
     old_names = {new: old for old, new in NEW_NAMES.items()}
     fields = {old_names.get(name, name): value for name, value in fields.items() if name != "sha256"}
     digest = hashlib.sha256(f"{key} {json.dumps(fields, sort_keys=True)}".encode()).hexdigest()
     return fields | {"sha256": digest}
 
 
-def test_remembered_bounds_are_those_of_their_key(
+def test_cached_bounds_belong_to_their_key(
     tiny_models: dict[str, LanguageModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path))
@@ -61,7 +61,7 @@ def test_remembered_bounds_are_those_of_their_key(
     assert list(solve_bounds(head, targets[0]))[-1].floor == floors[0]
 
 
-def test_a_converted_model_that_was_damaged_is_not_loaded(
+def test_damaged_converted_model_is_not_loaded(
     tiny_folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path))
@@ -74,7 +74,7 @@ def test_a_converted_model_that_was_damaged_is_not_loaded(
     (folder / "model.safetensors").write_bytes(data)
     with pytest.raises(ModelError, match=r"damaged \(model\.safetensors has changed\): delete it"):
         prepare_by_name("mine", lambda text, fraction: None)
-    write_json(folder / "source.json", source)  # of an older version: nothing to compare with
+    write_json(folder / "source.json", source)  # of an older version, without a hash
     assert prepare_by_name("mine", lambda text, fraction: None) == folder
 
 
@@ -90,22 +90,25 @@ def test_vectors_of_every_floating_dtype_are_read(dtype: torch.dtype, tmp_path: 
 FOREIGN: dict[str, tuple[Callable[[Path], object], str]] = {
     "whole numbers": (lambda path: save_file({VECTORS: torch.ones(3, 8, dtype=torch.int64)}, path), "dtype I64"),
     "complex": (lambda path: save_file({VECTORS: torch.ones(3, 8, dtype=torch.complex64)}, path), "dtype C64"),
-    "no number": (lambda path: save_file({VECTORS: torch.full((3, 8), torch.nan)}, path), "infinite or none"),
-    "too large": (lambda path: save_file({VECTORS: torch.full((3, 8), 1e300, dtype=torch.float64)}, path), "infinite"),
+    "no number": (lambda path: save_file({VECTORS: torch.full((3, 8), torch.nan)}, path), "not finite"),
+    "too large": (
+        lambda path: save_file({VECTORS: torch.full((3, 8), 1e300, dtype=torch.float64)}, path),
+        "not finite",
+    ),
     "no width": (lambda path: save_file({VECTORS: torch.zeros(3, 0)}, path), "shape"),
-    "a LoRA": (lambda path: save_file({"lora_A.weight": torch.ones(3, 8)}, path), f"has no tensor {VECTORS}"),
-    "a long header": (lambda path: path.write_bytes(struct.pack("<Q", 1 << 60)), "holds no prompt"),
-    "nothing": (lambda path: path.write_bytes(b""), "holds no prompt"),
-    "a folder": (lambda path: path.mkdir(), "holds no prompt"),
+    "a LoRA": (lambda path: save_file({"lora_A.weight": torch.ones(3, 8)}, path), f"no tensor {VECTORS}"),
+    "a long header": (lambda path: path.write_bytes(struct.pack("<Q", 1 << 60)), "contains no prompt"),
+    "nothing": (lambda path: path.write_bytes(b""), "contains no prompt"),
+    "a folder": (lambda path: path.mkdir(), "contains no prompt"),
     "a pickle": (
         lambda path: (path.mkdir(), torch.save({VECTORS: torch.ones(3, 8)}, path / "adapter_model.bin")),
-        "a .bin can hold code",
+        ".bin files can contain code",
     ),
 }
 
 
 @pytest.mark.parametrize("kind", list(FOREIGN))
-def test_a_foreign_prompt_is_refused_in_one_line(kind: str, tmp_path: Path) -> None:
+def test_invalid_prompt_file_is_rejected_in_one_line(kind: str, tmp_path: Path) -> None:
     write, words = FOREIGN[kind]
     path = tmp_path / "prompt.safetensors"
     write(path)
@@ -115,6 +118,6 @@ def test_a_foreign_prompt_is_refused_in_one_line(kind: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("name", ["a\0b", "x" * 5000, "", "nowhere"])
-def test_a_path_that_is_none_holds_no_prompt(name: str) -> None:
-    with pytest.raises(UsageError, match="holds no prompt"):
+def test_invalid_path_contains_no_prompt(name: str) -> None:
+    with pytest.raises(UsageError, match="contains no prompt"):
         read_prompt(Path(name))

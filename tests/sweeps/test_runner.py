@@ -132,7 +132,7 @@ def test_repeated_failures_are_reported(tiny_sweep: Sweep, tiny_folders: dict[st
     out, err = end.communicate(timeout=DEADLINE_SECONDS)
     assert end.returncode == 1
     assert "failed after 2 attempts, 2 searches: " in out
-    assert "invalid, 1 searches: an entropy of 100 nats is out of reach" in out
+    assert "invalid, 1 searches: impossible entropy of 100 nats" in out
     assert err.count("failed: ") == 4
     directory = only_sweep(tmp_path)
     assert [row.model for row in directory.read_rows()] == list(tiny_sweep.models)

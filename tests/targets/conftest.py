@@ -1,4 +1,4 @@
-"""Vocabularies and a stand-in for a language model, small enough for every test."""
+"""Small vocabularies and a fake language model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CORPUS = [
 
 @pytest.fixture(scope="session")
 def word_vocabulary() -> WordVocabulary:
-    """Makes vocabularies of the words t0, t1, ...; `missing` rows of the head stand for no token."""
+    """Makes vocabularies of the words t0, t1, ...; `missing` rows of the head have no token."""
 
     @cache
     def make(size: int, missing: frozenset[int] = frozenset()) -> Vocabulary:
@@ -56,7 +56,7 @@ def byte_level() -> Vocabulary:
 
 @pytest.fixture(scope="session")
 def sentencepiece() -> Vocabulary:
-    """A BPE like Llama's: "▁" for spaces and a token for each byte, so that ASCII letters have twins; a padding row."""
+    """A BPE like Llama's, with "▁" for spaces, byte tokens that duplicate ASCII letters, and a padding row."""
     trained = Tokenizer(models.BPE(unk_token="<unk>"))
     trained.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
     trainer = trainers.BpeTrainer(
@@ -77,7 +77,7 @@ def sentencepiece() -> Vocabulary:
 
 @dataclass(frozen=True)
 class FakeModel:
-    """Gives set distributions; `calls` keeps what it was asked."""
+    """Returns given distributions; `calls` records the requests."""
 
     after: dict[str, NDArray[np.float64]]
     others: dict[str, tuple[FakeModel, Vocabulary]] = field(default_factory=dict)
@@ -96,5 +96,5 @@ class FakeModel:
 
 @pytest.fixture(scope="session")
 def fake_model() -> type[FakeModel]:
-    """The class `FakeModel`: a stand-in for a language model that gives set distributions."""
+    """The class `FakeModel`."""
     return FakeModel

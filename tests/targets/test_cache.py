@@ -1,4 +1,4 @@
-"""Targets are made once for each spec and tokenizer, and a cache that is damaged or closed costs time alone."""
+"""Targets are built once for each spec and tokenizer; errors of the cache are harmless."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SPECS: list[TargetSpec] = [
 
 @pytest.fixture
 def vocabulary(byte_level: Vocabulary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Vocabulary:
-    """Read from a file, beside an empty cache."""
+    """Read from a file, with an empty cache."""
     monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path / "home"))
     byte_level.tokenizer.save(str(tmp_path / "tokenizer.json"))
     return load_vocabulary(tmp_path, byte_level.size)
@@ -35,7 +35,7 @@ def vocabulary(byte_level: Vocabulary, tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[TargetSpec]:
-    """The specs of the targets that were made, not read."""
+    """Specs of the targets that were built, not read from the cache."""
     specs: list[TargetSpec] = []
     make = factory._make
     monkeypatch.setattr(factory, "_make", lambda spec, *rest: specs.append(spec) or make(spec, *rest))
@@ -43,7 +43,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[TargetSpec]:
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_a_target_is_made_once(spec: TargetSpec, vocabulary: Vocabulary, made: list[TargetSpec]) -> None:
+def test_target_is_built_once(spec: TargetSpec, vocabulary: Vocabulary, made: list[TargetSpec]) -> None:
     first, second = build_target(spec, vocabulary), build_target(spec, vocabulary)
     assert made == [spec]
     assert first.probabilities.tobytes() == second.probabilities.tobytes()
@@ -52,9 +52,7 @@ def test_a_target_is_made_once(spec: TargetSpec, vocabulary: Vocabulary, made: l
     assert {path.stat().st_mode & 0o777 for path in paths.targets_dir().iterdir()} == {0o600}
 
 
-def test_what_decides_a_target_is_in_its_key(
-    vocabulary: Vocabulary, made: list[TargetSpec], byte_level: Vocabulary
-) -> None:
+def test_key_contains_all_inputs(vocabulary: Vocabulary, made: list[TargetSpec], byte_level: Vocabulary) -> None:
     vocabularies = [vocabulary, replace(vocabulary, digest="another"), replace(vocabulary, size=vocabulary.size + 1)]
     keys = {cache.cache_key(spec, one) for spec in [*SPECS, Vanilla(entropy=3, seed=1)] for one in vocabularies}
     assert len(keys) == 3 * (len(SPECS) + 1)
@@ -64,7 +62,7 @@ def test_what_decides_a_target_is_in_its_key(
         build_target(Outlier(entropy=3, tokens=("no such token",)), vocabulary)
 
 
-def test_parts_of_a_mixture_are_kept(vocabulary: Vocabulary, made: list[TargetSpec]) -> None:
+def test_parts_of_a_mixture_are_cached(vocabulary: Vocabulary, made: list[TargetSpec]) -> None:
     mixture = Mixture(parts=(MixturePart(weight=1, target=SPECS[0]), MixturePart(weight=1, target=OneHot(token=5))))
     build_target(mixture, vocabulary)
     build_target(mixture, vocabulary)
@@ -105,7 +103,7 @@ DAMAGES = [damaged_json, damaged_array, shorter_array, half_an_array, no_object,
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_target_is_made_again(
+def test_damaged_target_is_rebuilt(
     damage: Callable[[Path], None], vocabulary: Vocabulary, made: list[TargetSpec]
 ) -> None:
     first = build_target(SPECS[0], vocabulary)
@@ -117,7 +115,7 @@ def test_a_damaged_target_is_made_again(
 
 
 @pytest.mark.parametrize("in_the_way", ["a file", "a read-only folder"])
-def test_a_cache_that_cannot_be_written_costs_time_alone(
+def test_unwritable_cache_is_harmless(
     in_the_way: str, vocabulary: Vocabulary, made: list[TargetSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths.targets_dir().parent.mkdir()
@@ -128,13 +126,13 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(
         def refuse(*_: object) -> None:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(cache, "write_array", refuse)  # root may write anywhere
+        monkeypatch.setattr(cache, "write_array", refuse)  # root may write everywhere
     assert build_target(SPECS[0], vocabulary).entropy == pytest.approx(3)
     assert build_target(SPECS[0], vocabulary).entropy == pytest.approx(3)
     assert len(made) == 2
 
 
-def test_the_oldest_targets_are_removed(
+def test_oldest_targets_are_removed(
     vocabulary: Vocabulary, made: list[TargetSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = [Vanilla(entropy=3, seed=seed) for seed in range(4)]

@@ -1,4 +1,4 @@
-"""Entropy, and bringing a distribution to one by temperature."""
+"""Entropy, and scaling of distributions to an entropy by temperature."""
 
 from __future__ import annotations
 
@@ -51,25 +51,25 @@ def test_ends_are_exact(size: int, seed: int) -> None:
 
 
 @given(arrays(np.float64, 5, elements=st.floats(-300, 300).map(lambda logit: round(logit, 9))), fractions)
-def test_any_logits_give_what_was_asked_or_are_refused(logits: np.ndarray, fraction: float) -> None:
+def test_any_logits_give_the_requested_entropy_or_an_error(logits: np.ndarray, fraction: float) -> None:
     requested = fraction * log(5)
     least = log(np.count_nonzero(logits == logits.max()))
     if requested < least - 1e-3:
-        with pytest.raises(TargetError, match="out of reach"):
+        with pytest.raises(TargetError, match="impossible entropy"):
             scale_to_entropy(logits, requested)
     else:
         check_entropy(scale_to_entropy(logits, requested)[0], requested)
 
 
 @given(size=sizes, seed=seeds)
-def test_rescaling_to_its_own_entropy_changes_nothing(size: int, seed: int) -> None:
+def test_rescaling_to_the_same_entropy_changes_nothing(size: int, seed: int) -> None:
     probabilities, _ = scale_to_entropy(normal_logits(seed, size), 0.6 * log(size))
     again, inverse = rescale(probabilities, entropy(probabilities))
     np.testing.assert_allclose(again, probabilities, rtol=1e-6, atol=1e-300)
     assert inverse == pytest.approx(1, abs=1e-6)
 
 
-def test_tokens_without_probability_keep_none() -> None:
+def test_zero_probabilities_stay_zero() -> None:
     given_ = np.array([0.0, 0.7, 0.2, 0.0, 0.1])
     widest, _ = rescale(given_, log(3))
     np.testing.assert_allclose(widest, [0, 1 / 3, 1 / 3, 0, 1 / 3], atol=1e-9)
@@ -84,21 +84,21 @@ def test_ties_at_the_top_bound_the_entropy_from_below() -> None:
         rescale(tied, 0.5)
 
 
-def test_a_rounded_end_is_accepted_and_no_more() -> None:
+def test_rounded_end_is_accepted() -> None:
     logits = normal_logits(0, 49_152)
     for rounded in (10.803, 10.802):
         check_entropy(scale_to_entropy(logits, rounded)[0], rounded)
-    with pytest.raises(TargetError, match="out of reach"):
+    with pytest.raises(TargetError, match="impossible entropy"):
         scale_to_entropy(logits, log(49_152) + 2e-3)
 
 
 @pytest.mark.parametrize("probabilities", [[0.5, 0.5], [float("nan"), 1.0]])
-def test_a_missed_entropy_is_refused(probabilities: list[float]) -> None:
-    with pytest.raises(TargetError, match=r"more than 0\.001 apart"):
+def test_wrong_entropy_is_rejected(probabilities: list[float]) -> None:
+    with pytest.raises(TargetError, match=r"a difference of more than 0\.001"):
         check_entropy(np.array(probabilities), log(2) + 1.1e-3)
 
 
-def test_solving_gives_the_root_or_the_nearer_end() -> None:
+def test_solve_decreasing_returns_the_root_or_the_nearer_end() -> None:
     assert solve_decreasing(lambda x: -(x**3), -8, 0, 10) == pytest.approx(2, abs=1e-14)
     assert solve_decreasing(lambda x: -x, 1, 0, 10) == pytest.approx(0, abs=1e-15)
     assert solve_decreasing(lambda x: -x, -11, 0, 10) == 10

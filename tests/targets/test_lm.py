@@ -1,4 +1,4 @@
-"""`lm`, `shuffled` and `reachable`, with a stand-in for the model."""
+"""`lm`, `shuffled` and `reachable`, with a fake model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def random_distribution(size: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).dirichlet(np.full(size, 0.3))
 
 
-def test_lm_is_the_models_own_without_padding_rows(word_vocabulary: Any, fake_model: Any) -> None:
+def test_lm_is_the_models_distribution_without_padding_rows(word_vocabulary: Any, fake_model: Any) -> None:
     own = random_distribution(51)
     own[3] = 0.1
     own /= own.sum()
@@ -39,16 +39,16 @@ def test_lm_at_an_entropy(requested: float, word_vocabulary: Any, fake_model: An
     assert np.all(np.diff(target.probabilities[np.argsort(own)]) >= 0)
 
 
-def test_lm_out_of_reach_of_temperature_is_refused(word_vocabulary: Any, fake_model: Any) -> None:
+def test_lm_with_impossible_entropy_is_rejected(word_vocabulary: Any, fake_model: Any) -> None:
     own = np.array([0.5, 0.5, 0, 0, 0])
-    with pytest.raises(TargetError, match="out of reach"):
+    with pytest.raises(TargetError, match="impossible entropy"):
         build_target(Lm(text="a", entropy=1.5), word_vocabulary(5), fake_model({"a": own}))
-    with pytest.raises(TargetError, match="out of reach"):
+    with pytest.raises(TargetError, match="impossible entropy"):
         build_target(Lm(text="a", entropy=0.1), word_vocabulary(5), fake_model({"a": own}))
 
 
 @given(seed=st.integers(0, 2**63 - 1))
-def test_shuffled_deals_the_same_masses_to_other_tokens(seed: int, word_vocabulary: Any, fake_model: Any) -> None:
+def test_shuffled_permutes_probabilities(seed: int, word_vocabulary: Any, fake_model: Any) -> None:
     vocabulary = word_vocabulary(50, frozenset({3}))
     model = fake_model({"a": random_distribution(51)})
     own = build_target(Lm(text="a"), vocabulary, model)
@@ -65,7 +65,7 @@ def test_shuffled_at_an_entropy(word_vocabulary: Any, fake_model: Any) -> None:
     assert build_target(Shuffled(text="a", entropy=2.5), word_vocabulary(50), model).entropy == pytest.approx(2.5)
 
 
-def test_reachable_asks_for_a_random_prompt(word_vocabulary: Any, fake_model: Any) -> None:
+def test_reachable_uses_a_random_prompt(word_vocabulary: Any, fake_model: Any) -> None:
     own = random_distribution(50)
     model = fake_model({"soft": own})
     target = build_target(Reachable(length=4, seed=9), word_vocabulary(50), model)
@@ -73,7 +73,7 @@ def test_reachable_asks_for_a_random_prompt(word_vocabulary: Any, fake_model: An
     assert model.calls == [(4, 9)]
 
 
-def test_another_models_distribution_is_carried_over(
+def test_distribution_of_another_model_is_transferred(
     byte_level: Vocabulary, sentencepiece: Vocabulary, fake_model: Any
 ) -> None:
     theirs = random_distribution(sentencepiece.size)
@@ -92,12 +92,12 @@ def test_another_models_distribution_is_carried_over(
     ("own", "complaint"),
     [
         ([0.5, 0.5, 0.0], "3 probabilities"),
-        ([float("nan"), 0.5, 0.25, 0.25, 0.0], "no distribution"),
-        ([-0.5, 0.5, 0.5, 0.5, 0.0], "no distribution"),
-        ([0.0, 0.0, 0.0, 0.0, 0.0], "no distribution"),
+        ([float("nan"), 0.5, 0.25, 0.25, 0.0], "not a distribution"),
+        ([-0.5, 0.5, 0.5, 0.5, 0.0], "not a distribution"),
+        ([0.0, 0.0, 0.0, 0.0, 0.0], "not a distribution"),
     ],
 )
-def test_what_is_no_distribution_is_refused(
+def test_invalid_model_output_is_rejected(
     own: list[float], complaint: str, word_vocabulary: Any, fake_model: Any
 ) -> None:
     with pytest.raises(TargetError, match=complaint):
@@ -124,13 +124,13 @@ NOT_NEEDING = [
 
 
 @pytest.mark.parametrize("spec", NEEDING, ids=lambda spec: spec.family)
-def test_a_target_that_needs_a_model_is_refused_without_one(spec: Any, word_vocabulary: Any) -> None:
+def test_target_that_needs_a_model_is_rejected_without_one(spec: Any, word_vocabulary: Any) -> None:
     assert needs_model(spec)
-    with pytest.raises(TargetError, match="made by a language model"):
+    with pytest.raises(TargetError, match="requires a loaded language model"):
         build_target(spec, word_vocabulary(50))
 
 
 @pytest.mark.parametrize("spec", NOT_NEEDING, ids=lambda spec: spec.family)
-def test_the_others_are_made_without_one(spec: Any, word_vocabulary: Any) -> None:
+def test_other_targets_need_no_model(spec: Any, word_vocabulary: Any) -> None:
     assert not needs_model(spec)
     assert build_target(spec, word_vocabulary(50)).family == spec.family

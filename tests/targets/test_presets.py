@@ -1,4 +1,4 @@
-"""The presets that ship: valid, complete, and made of tokens that the models have."""
+"""Shipped presets: valid, complete, and possible for the models' vocabularies."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def spec_of(file: Path) -> RunSpec:
     return RunSpec.model_validate(tomllib.loads(file.read_text(encoding="utf-8")))
 
 
-def test_there_is_a_preset_of_each_kind() -> None:
+def test_presets_cover_each_kind() -> None:
     names = {file.stem for file in FILES}
     assert names >= {"outlier", "low-entropy", "mid-entropy", "high-entropy", "coin-flip", "die", "continuation"}
 
 
 @every_preset
-def test_a_preset_says_what_it_is_and_is_searched_in_the_usual_way(file: Path) -> None:
+def test_preset_has_title_and_default_search(file: Path) -> None:
     spec = spec_of(file)
     assert spec.title
     assert spec.description.endswith(".")
@@ -34,7 +34,7 @@ def test_a_preset_says_what_it_is_and_is_searched_in_the_usual_way(file: Path) -
 
 @pytest.mark.real_model
 @every_preset
-def test_a_preset_can_be_made_for_both_models(
+def test_preset_is_possible_for_both_models(
     file: Path, smollm2_vocabulary: Vocabulary, gemma_vocabulary: Vocabulary
 ) -> None:
     target = spec_of(file).target

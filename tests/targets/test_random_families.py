@@ -1,4 +1,4 @@
-"""`vanilla`, `temperature`, `outlier` and `zipf`: the entropy that was asked for, whatever it is."""
+"""`vanilla`, `temperature`, `outlier` and `zipf` reach every requested entropy."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ seeds = st.integers(0, 2**63 - 1)
     seed=seeds,
 )
 @settings(max_examples=60)
-def test_the_entropy_is_reached(
+def test_entropy_is_reached(
     family: str, word_vocabulary: Any, size: int, missing: frozenset[int], fraction: float, seed: int
 ) -> None:
     vocabulary = word_vocabulary(size, missing)
@@ -55,7 +55,7 @@ def test_the_entropy_is_reached(
 
 
 @every_family
-def test_the_seed_decides(family: str, word_vocabulary: Any) -> None:
+def test_target_is_deterministic_given_the_seed(family: str, word_vocabulary: Any) -> None:
     vocabulary = word_vocabulary(300)
     first, again, other = (build_target(FAMILIES[family](3.0, seed), vocabulary).probabilities for seed in (7, 7, 8))
     np.testing.assert_array_equal(first, again)
@@ -63,7 +63,7 @@ def test_the_seed_decides(family: str, word_vocabulary: Any) -> None:
 
 
 @every_family
-def test_the_ends_are_one_token_and_all_tokens(family: str, word_vocabulary: Any) -> None:
+def test_extreme_entropies_are_one_hot_and_uniform(family: str, word_vocabulary: Any) -> None:
     vocabulary = word_vocabulary(50, frozenset({3}))
     certain = build_target(FAMILIES[family](0.0, 0), vocabulary).probabilities
     assert np.count_nonzero(certain) == 1
@@ -73,19 +73,19 @@ def test_the_ends_are_one_token_and_all_tokens(family: str, word_vocabulary: Any
 
 
 @every_family
-def test_an_entropy_above_that_of_all_tokens_is_refused(family: str, word_vocabulary: Any) -> None:
+def test_entropy_above_the_maximum_is_rejected(family: str, word_vocabulary: Any) -> None:
     vocabulary = word_vocabulary(50, frozenset({3}))  # a missing row adds no entropy: ln 50, not ln 51
     build_target(FAMILIES[family](3.9129, 0), vocabulary)  # ln 50 = 3.91202..., rounded up
-    with pytest.raises(TargetError, match=r"3\.92 nats is out of reach: .* 0\.0000 to 3\.9120 nats"):
+    with pytest.raises(TargetError, match=r"impossible entropy of 3\.92 nats: .* 0\.0000 to 3\.9120 nats"):
         build_target(FAMILIES[family](3.92, 0), vocabulary)
 
 
-def test_one_token_alone_has_no_entropy(word_vocabulary: Any) -> None:
+def test_single_token_has_entropy_zero(word_vocabulary: Any) -> None:
     for spec in (Vanilla(entropy=0.0), Temperature(entropy=0.0), Zipf(entropy=0.0), Outlier(entropy=0.0, count=1)):
         assert build_target(spec, word_vocabulary(1)).probabilities.tolist() == [1.0]
 
 
-def test_the_recipe_is_one_sentence_with_the_tolerance(word_vocabulary: Any) -> None:
+def test_recipe_is_one_sentence_with_the_tolerance(word_vocabulary: Any) -> None:
     for make in FAMILIES.values():
         recipe = build_target(make(2.0, 5), word_vocabulary(50)).recipe
         assert "0.001 nats" in recipe
@@ -93,24 +93,24 @@ def test_the_recipe_is_one_sentence_with_the_tolerance(word_vocabulary: Any) -> 
         assert "seed 5" in recipe
 
 
-def test_targets_cannot_be_written_to(word_vocabulary: Any) -> None:
+def test_targets_are_read_only(word_vocabulary: Any) -> None:
     target = build_target(Uniform(), word_vocabulary(5))
     with pytest.raises(ValueError, match="read-only"):
         target.probabilities[0] = 1
 
 
 @pytest.mark.parametrize("requested", [1.0, 3.0, 5.0, 6.0])
-def test_vanilla_lowers_the_unlikely_tokens_together(requested: float) -> None:
-    """Sign descent moves the lower bump as one, where a temperature would stretch it by `inverse`."""
+def test_vanilla_moves_the_lower_mode_as_a_whole(requested: float) -> None:
+    """Sign descent moves the lower mode as a whole; temperature would stretch it by `inverse`."""
     before = np.random.default_rng(0).standard_normal(3000)
-    lower = [0.1, 0.7]  # quantiles of the lower bump
+    lower = [0.1, 0.7]  # quantiles of the lower mode
     stretch = np.ptp(np.quantile(descend(before, requested), lower)) / np.ptp(np.quantile(before, lower))
     _, inverse = scale_to_entropy(before, requested)
     assert stretch < 1
     assert inverse > 2
 
 
-def test_vanilla_parts_the_tokens_into_two_bumps() -> None:
+def test_vanilla_has_two_modes() -> None:
     after = descend(np.random.default_rng(0).standard_normal(3000), 7.0)
     counts, _ = np.histogram(after, bins=12)
     valley = counts[6:10].argmin() + 6
@@ -128,12 +128,12 @@ def test_zipf_is_a_power_of_the_rank(word_vocabulary: Any) -> None:
 
 
 @pytest.mark.parametrize("exponent", [0.0, 1e6, 1e300])
-def test_zipf_takes_any_exponent(exponent: float, word_vocabulary: Any) -> None:
+def test_zipf_accepts_any_exponent(exponent: float, word_vocabulary: Any) -> None:
     p = build_target(Zipf(exponent=exponent), word_vocabulary(100)).probabilities
     assert p.max() == pytest.approx(1.0 if exponent else 0.01)
 
 
-def test_uniform_leaves_out_rows_without_a_token(word_vocabulary: Any) -> None:
+def test_uniform_excludes_rows_without_a_token(word_vocabulary: Any) -> None:
     target = build_target(Uniform(), word_vocabulary(4, frozenset({1})))
     assert target.probabilities.tolist() == [0.25, 0.0, 0.25, 0.25, 0.25]
     assert target.entropy == pytest.approx(log(4))
@@ -148,19 +148,19 @@ def test_one_hot(word_vocabulary: Any) -> None:
 
 
 @pytest.mark.parametrize("token", [1, 5, 99, "id:1", "id:99"])
-def test_one_hot_on_a_row_without_a_token_is_refused(token: str | int, word_vocabulary: Any) -> None:
+def test_one_hot_on_a_row_without_a_token_is_rejected(token: str | int, word_vocabulary: Any) -> None:
     with pytest.raises(TargetError, match="outside this vocabulary"):
         build_target(OneHot(token=token), word_vocabulary(4, frozenset({1})))
 
 
-def test_a_token_past_the_rows_of_the_head_is_refused(word_vocabulary: Any) -> None:
-    """Gemma's tokenizer has one: `<image_soft_token>`."""
+def test_token_beyond_the_head_is_rejected(word_vocabulary: Any) -> None:
+    """Such as Gemma's `<image_soft_token>`."""
     narrow = Vocabulary(word_vocabulary(5).tokenizer, 3)
     assert build_target(Uniform(), narrow).probabilities.shape == (3,)
     with pytest.raises(TargetError, match="outside this vocabulary of 3 tokens"):
         build_target(OneHot(token="t4"), narrow)
 
 
-def test_a_vocabulary_without_tokens_is_refused(word_vocabulary: Any) -> None:
+def test_vocabulary_without_tokens_is_rejected(word_vocabulary: Any) -> None:
     with pytest.raises(TargetError, match="no tokens"):
         build_target(Uniform(), word_vocabulary(0, frozenset({0, 1})))

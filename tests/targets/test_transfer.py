@@ -1,4 +1,4 @@
-"""Carrying a distribution over to another tokenizer's tokens."""
+"""Transfer of a distribution between vocabularies."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def over_text(vocabulary: Vocabulary, p: np.ndarray) -> np.ndarray:
 
 
 def carried_to(source: Vocabulary, destination: Vocabulary, token_id: int) -> tuple[bytes | None, Transferred]:
-    """Where one token goes, by its bytes."""
+    """Destination of one token, by its bytes."""
     moved = transfer(one_hot(source, token_id), source, destination)
     return destination.token_bytes(int(moved.probabilities.argmax())), moved
 
@@ -62,8 +62,8 @@ def test_to_the_same_vocabulary_is_the_identity(which: int, pair: tuple[Vocabula
     assert moved.matched == pytest.approx(1)
 
 
-def test_each_token_goes_to_the_same_bytes_or_to_the_longest_beginning(pair: tuple[Vocabulary, Vocabulary]) -> None:
-    """Against a plain search through the whole destination."""
+def test_tokens_go_to_equal_bytes_or_the_longest_prefix(pair: tuple[Vocabulary, Vocabulary]) -> None:
+    """Compares with a plain search of the whole destination."""
     source, destination = pair
     there = {raw for token_id in range(destination.size) if (raw := destination.token_bytes(token_id))}
     matches = prefixes = 0
@@ -81,7 +81,7 @@ def test_each_token_goes_to_the_same_bytes_or_to_the_longest_beginning(pair: tup
     assert prefixes > 20
 
 
-def test_a_space_is_a_space_in_both_alphabets(byte_level: Vocabulary, sentencepiece: Vocabulary) -> None:
+def test_spaces_agree_across_vocabularies(byte_level: Vocabulary, sentencepiece: Vocabulary) -> None:
     assert byte_level.tokenizer.id_to_token(byte_level.id_of(" banana")) == "Ġbanana"
     assert sentencepiece.tokenizer.id_to_token(sentencepiece.id_of(" banana")) == "▁banana"
     landed, moved = carried_to(byte_level, sentencepiece, byte_level.id_of(" banana"))
@@ -89,7 +89,7 @@ def test_a_space_is_a_space_in_both_alphabets(byte_level: Vocabulary, sentencepi
     assert transfer(one_hot(sentencepiece, sentencepiece.id_of(" banana")), sentencepiece, byte_level).matched == 1
 
 
-def test_part_of_a_character_goes_to_a_byte_token(byte_level: Vocabulary, sentencepiece: Vocabulary) -> None:
+def test_partial_character_goes_to_a_byte_token(byte_level: Vocabulary, sentencepiece: Vocabulary) -> None:
     parts = [
         token_id
         for token_id in range(byte_level.size)
@@ -101,8 +101,8 @@ def test_part_of_a_character_goes_to_a_byte_token(byte_level: Vocabulary, senten
         assert (landed, moved.matched) == (byte_level.token_bytes(token_id), 1)
 
 
-def test_of_twins_the_one_that_encoding_gives(byte_level: Vocabulary, sentencepiece: Vocabulary) -> None:
-    """`a` and `<0x61>` stand for the same byte; mass from elsewhere goes to `a`."""
+def test_duplicate_bytes_use_the_token_of_encoding(byte_level: Vocabulary, sentencepiece: Vocabulary) -> None:
+    """`a` and `<0x61>` have the same byte; transferred probability goes to `a`."""
     assert sentencepiece.token_bytes(sentencepiece.tokenizer.get_vocab()["<0x61>"]) == b"a"
     moved = transfer(one_hot(byte_level, byte_level.id_of("a")), byte_level, sentencepiece)
     assert sentencepiece.tokenizer.id_to_token(int(moved.probabilities.argmax())) == "a"
@@ -119,7 +119,7 @@ def test_control_tokens_are_lost(byte_level: Vocabulary, sentencepiece: Vocabula
         transfer(one_hot(byte_level, end), byte_level, sentencepiece)
 
 
-def test_bytes_that_the_destination_cannot_begin_are_lost(byte_level: Vocabulary, word_vocabulary: Any) -> None:
+def test_bytes_without_a_prefix_are_lost(byte_level: Vocabulary, word_vocabulary: Any) -> None:
     words = word_vocabulary(5)  # t0 to t4
     p = 0.5 * one_hot(byte_level, byte_level.id_of("t")) + 0.5 * one_hot(byte_level, byte_level.id_of("c"))
     with pytest.raises(TargetError, match="counterpart"):
@@ -147,6 +147,6 @@ def test_gemma_and_smollm2(smollm2_vocabulary: Vocabulary, gemma_vocabulary: Voc
 
 @pytest.mark.real_model
 def test_gemma_to_itself(gemma_vocabulary: Vocabulary) -> None:
-    """262,144 tokens, of which each ASCII letter has a byte token as its twin."""
+    """262,144 tokens, with byte tokens that duplicate the ASCII letters."""
     p = over_text(gemma_vocabulary, np.random.default_rng(0).random(gemma_vocabulary.size))
     np.testing.assert_allclose(transfer(p, gemma_vocabulary, gemma_vocabulary).probabilities, p, rtol=1e-9)

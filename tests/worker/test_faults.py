@@ -263,7 +263,7 @@ def test_permanent_nan_ends_the_run_and_keeps_its_best_prompt(run: RunDirectory)
     state = seen(run)
     assert worker.exitcode == 1
     assert_one_clear_line(state.error, "no finite divergence", "20 times in a row", "is kept")
-    assert any("steps back" in warning for warning in state.warnings)
+    assert any("goes back" in warning for warning in state.warnings)
     assert (run.best / "prompt.safetensors").exists()
     start_faulty(run).join()
     assert seen(run).reason == "budget"
@@ -275,7 +275,7 @@ def test_occasional_nan_does_not_end_the_run(run: RunDirectory) -> None:
     state = seen(run)
     assert (state.reason, state.step) == ("budget", 60)
     assert np.isfinite(np.fromfile(run.trace, "<f4")).all()
-    assert any("steps back" in warning for warning in state.warnings)
+    assert any("goes back" in warning for warning in state.warnings)
 
 
 def test_two_viewers_see_the_same_and_both_are_answered(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:

@@ -219,7 +219,7 @@ async def test_saving_as_a_preset(started: list[RunSpec], app_on: Make, tmp_path
         await write(pilot, " yes", "<tab>", "0.5", "<ctrl+s>")
         await until(pilot, lambda: isinstance(app.screen, NameDialog))
         await write(pilot, "no/name", "<enter>")
-        await shown(pilot, "'no/name' cannot be a preset's name")
+        await shown(pilot, "invalid preset name 'no/name'")
         await write(pilot, "<end>", "<ctrl+u>", "die", "<enter>")
         await shown(pilot, "die is a shipped preset")
         await write(pilot, "<x>")

@@ -180,7 +180,7 @@ def test_rescaled_probabilities_leave_no_rest(vocabulary: Vocabulary, masses: li
     assert report.problem == ""
     assert report.target is not None
     made = build_target(report.target, vocabulary)
-    assert "nothing left to spread" in made.recipe
+    assert "no remainder" in made.recipe
     for number, mass in enumerate(masses):
         assert made.probabilities[number] == pytest.approx(mass / math.fsum(masses), rel=1e-8)
 

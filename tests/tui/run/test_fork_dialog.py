@@ -51,7 +51,7 @@ def test_one_setting_is_changed() -> None:
         (SOFT, {"lr": ""}, "search.lr: it should be a valid number"),
         (SOFT, {"init": "initial_pool"}, "search.init"),
         (SOFT, {"init": "text"}, "init_text"),
-        (SOFT, {"method": "medium"}, "there is no 'medium'"),
+        (SOFT, {"method": "medium"}, "unknown value 'medium'"),
         (HARD, {"width": "1.5"}, "search.width: it should be a valid integer"),
         (HARD, {"seed": "-1"}, "seed: it should be greater"),
     ],
