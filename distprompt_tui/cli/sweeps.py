@@ -32,7 +32,7 @@ def sweep(
     ] = False,
     executor: Annotated[ExecutorName, typer.Option("--executor", help="Where tasks run.")] = ExecutorName.LOCAL,
     address: Annotated[str, typer.Option("--address", help="Address of a Ray cluster; 'local' starts one.")] = "local",
-    gpus: Annotated[float, typer.Option("--gpus", min=0, help="GPUs per Ray task; tasks share a fraction.")] = 0.0,
+    gpus: Annotated[float, typer.Option("--gpus", min=0, help="GPUs per Ray task; a fraction shares a GPU.")] = 0.0,
     models: Annotated[list[str] | None, typer.Option("--model", help="Replaces the file's models; repeatable.")] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Local processes; each loads the model.")] = 1,
     as_json: JsonOption = False,
