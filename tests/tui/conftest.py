@@ -1,4 +1,4 @@
-"""Apps under test: a recorded run to watch, or a start screen with one small model and two presets."""
+"""Apps under test: a recorded run, or a start screen with one small model and two presets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Wait = Callable[[Pilot[Any], Callable[[], object]], Any]
 
 
 async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
-    """Let the app go on until a condition holds; fails when it never does."""
+    """Run the app until a condition holds; fail after the deadline."""
     async with asyncio.timeout(DEADLINE_SECONDS):
         while not condition():
             await pilot.pause(0.02)
@@ -33,12 +33,12 @@ async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
 
 
 def screen_text(app: DistPromptApp) -> str:
-    """What the terminal shows now."""
+    """Return the text on the terminal."""
     return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
 
 
 async def asked(pilot: Pilot[Any], commands: Tailer[dict[str, Any]]) -> dict[str, Any]:
-    """The next request in the control file."""
+    """Return the next request in the control file."""
     found: list[dict[str, Any]] = []
     await until(pilot, lambda: found.extend(commands.read()) or found)
     (request,) = found
@@ -49,7 +49,7 @@ async def asked(pilot: Pilot[Any], commands: Tailer[dict[str, Any]]) -> dict[str
 async def watched(
     recorder: Recorder, app_on: Callable[..., DistPromptApp], **how: Any
 ) -> AsyncIterator[tuple[DistPromptApp, Pilot[Any]]]:
-    """An app on a run that lives and grows; `how` is what the terminal is like."""
+    """Return an app on a growing run; `how` describes the terminal."""
     app = app_on(attach=recorder.run)
     app.updates_per_second = 20.0
     with recorder.living_worker():
@@ -58,7 +58,7 @@ async def watched(
 
 
 class FakeModelClient:
-    """Answers at once; remembers the questions."""
+    """Answers at once; records the questions."""
 
     questions: ClassVar[list[tuple[str, str]]] = []
     device = "cpu"
@@ -78,12 +78,12 @@ class FakeModelClient:
             yield {"done": True}
 
     async def close(self) -> None:
-        """Nothing to end."""
+        """No process to end."""
 
 
 @pytest.fixture
 def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunSpec]:
-    """A start screen's surroundings. Returns the specs that were started, instead of starting workers."""
+    """Surroundings of a start screen. Returns the started specs instead of starting workers."""
     folder = write_tokenizer(tmp_path / "model").parent
     models = [
         ModelEntry("tiny", "Tiny [/] model", 1_000_000, SIZE, "folder tiny", "prepared", folder),
@@ -117,7 +117,7 @@ def preset_spec(name: str, target: Any) -> RunSpec:
 
 @pytest.fixture
 def app_on(tmp_path: Path) -> Callable[..., DistPromptApp]:
-    """Makes apps whose runs are in this test's folder."""
+    """Makes apps with this test's folder of runs."""
 
     def make(**how: Any) -> DistPromptApp:
         return DistPromptApp(runs_dir=tmp_path / "runs", **how)

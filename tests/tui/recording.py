@@ -1,4 +1,4 @@
-"""A recorded run: what a worker would have left behind, small and with the worst token strings that there are."""
+"""A small recorded run as a worker would write it, with hostile token strings."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ HOSTILE = [
     "[bold red]x[/]",
 ]
 SIZE = 64
-"""Tokens of the recorded run's vocabulary: the hostile ones, then words."""
+"""Vocabulary of the recorded run: hostile tokens, then words."""
 
 UNIFORM = 1.5
 
 SURPRISALS = (None, 0.1, 2.5, 7.0, 11.5, 0.0, 4.2, 1000.5, 3.0, None)
-"""Of the tokens of a hard prompt, nats; one is larger than any that is shown."""
+"""Surprisals of the tokens of a hard prompt, nats; one exceeds the displayed maximum."""
 
 
 def strings() -> list[str]:
@@ -73,9 +73,9 @@ class Recorder:
         self._whole_vocabulary = whole_vocabulary
         self.step = 0
         self.kl: float | None = None
-        """Of the newest step, which is the best one."""
+        """Of the latest step, which is the best one."""
         self.infinite_until = 0
-        """The last step at which the achieved has mass where the target has none."""
+        """The last step at which q > 0 for a token with p = 0."""
 
     def start(self) -> None:
         """The events before the first step."""
@@ -102,7 +102,7 @@ class Recorder:
         self.writer.write(started)
 
     def steps(self, count: int) -> None:
-        """That many more steps, each with its snapshot; the divergence falls and stays above the head optimum."""
+        """Write more steps, each with a snapshot; the divergence falls and stays above the head optimum."""
         for _ in range(count):
             self.step += 1
             p, q = distributions(1 - math.exp(-self.step / 20))
@@ -122,7 +122,7 @@ class Recorder:
 
     @contextmanager
     def living_worker(self) -> Iterator[None]:
-        """A worker (this process) holds the run."""
+        """Context in which this process holds the run's worker lock."""
         descriptor = os.open(self.run.lock, os.O_RDWR | os.O_CREAT)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
@@ -163,7 +163,7 @@ class Recorder:
 
 
 def candidates(step: int) -> tuple[schema.PositionCandidates | None, ...]:
-    """What was tried at the fourth position, one token only by a screener, and nothing elsewhere."""
+    """Candidates at the fourth position, one only scored by a draft model; none elsewhere."""
     texts = strings()
     tokens = (schema.TriedToken(i, texts[i], 1.5 + i / 4 + step / 1000, i == 3) for i in (0, 20, 3))
     tried = schema.PositionCandidates(step, 2.0, tuple(tokens))

@@ -19,7 +19,7 @@ _LETTERS = ascii_letters + digits + "!#$%&*+=?@~"
 
 
 def picture(app: DistPromptApp) -> str:
-    """What the terminal shows now."""
+    """Return the text on the terminal."""
     letters: dict[str, str] = {}
     characters, styles = [], []
     for strip in app.screen._compositor.render_strips():

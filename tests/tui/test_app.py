@@ -1,4 +1,4 @@
-"""What holds for the whole app: what it imports, its themes, its two character sets, and leaving it."""
+"""Properties of the whole app: imports, themes, character sets, and exit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run from somebody else, every string in it made to steer a terminal: no screen of the app passes one on."""
+"""A run with hostile strings everywhere: no screen of the app emits a control sequence."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tests.tui.recording import recorded
 
 Make = Callable[..., DistPromptApp]
 NAMES = ("type", "outcome", "family", "method", "optimizer", "decay", "init", "dtype", "reason", "bos")
-"""Strings that decide how a file is read."""
+"""Strings that determine how a file is read."""
 
 
 def spoilt(value: Any, name: str = "") -> Any:
-    """A value in which every string that says something says something worse."""
+    """Return a value with every free string replaced by a hostile one."""
     if isinstance(value, dict):
         return {key: spoilt(item, key) for key, item in value.items()}
     if isinstance(value, list):
@@ -38,7 +38,7 @@ def spoilt(value: Any, name: str = "") -> Any:
 
 
 def foreign_run(runs_dir: Path, name: str, reason: str) -> RunDirectory:
-    """A run that has ended, spoilt."""
+    """Return an ended run with hostile strings."""
     run = recorded(runs_dir)
     events = [json.loads(line) for line in run.events.read_text().splitlines()]
     events += [{"type": "warning", "text": "careful"}, {"type": "ended", "reason": reason, "error": "it broke"}]

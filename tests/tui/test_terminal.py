@@ -1,4 +1,4 @@
-"""The app as a person meets it: a real process in a real pseudo-terminal, with a real search beside it."""
+"""End-to-end tests: the app in a pseudo-terminal with a running search."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.waiting import DEADLINE_SECONDS, until
 
 
 class Terminal:
-    """A pseudo-terminal with the app in it, and what its screen shows."""
+    """A pseudo-terminal that runs the app, and the contents of its screen."""
 
     def __init__(self, *arguments: str, size: tuple[int, int] = (24, 80), **environment: str) -> None:
         self.raw = ""
@@ -43,7 +43,7 @@ class Terminal:
         return "\n".join(self.screen.display)
 
     def read(self) -> bool:
-        """Take in what was written; False when the app has ended."""
+        """Read pending output; return False when the app has ended."""
         try:
             data = self.process.read_nonblocking(1 << 16, timeout=0.1)
         except pexpect.TIMEOUT:
@@ -55,7 +55,7 @@ class Terminal:
         return True
 
     def wait(self, condition: Callable[[str], object]) -> str:
-        """Read until the screen is as asked; fails with the screen after the deadline."""
+        """Read until the condition holds; after the deadline, fail with the screen's contents."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not condition(self.text):
             assert time.monotonic() < deadline, self.text
@@ -63,12 +63,12 @@ class Terminal:
         return self.text
 
     def hang_up(self) -> None:
-        """Take the terminal away and wait until the app has noticed."""
+        """Close the terminal and wait until the app notices."""
         self.process.ptyproc.fileobj.close()
         until(lambda: not self.process.isalive())
 
     def wait_for_end(self) -> int | None:
-        """Read until the process is gone; its exit code."""
+        """Read until the process has ended; return its exit code."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while self.read():
             assert time.monotonic() < deadline, self.text
@@ -79,7 +79,7 @@ class Terminal:
 
 @pytest.fixture
 def preset(tmp_path: Path, tiny_folders: dict[str, Path]) -> str:
-    """A search on a tiny model that does not end by itself within a test."""
+    """A search on a tiny model that runs longer than a test."""
     path = tmp_path / "tiny.toml"
     path.write_text(
         f"""
@@ -94,7 +94,7 @@ def preset(tmp_path: Path, tiny_folders: dict[str, Path]) -> str:
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Iterator[Path]:
-    """A folder for runs; what still lives in it is stopped after the test."""
+    """A folder for runs; running workers in it are stopped after the test."""
     folder = tmp_path / "runs"
     yield folder
     for run in list_runs(folder):
@@ -103,7 +103,7 @@ def runs(tmp_path: Path) -> Iterator[Path]:
 
 
 def searching(preset: str, runs: Path, **options: object) -> tuple[Terminal, RunDirectory]:
-    """The app with a search that has begun."""
+    """Start the app with a running search."""
     terminal = Terminal("--preset", preset, "--runs-dir", str(runs), **options)  # type: ignore[arg-type]
     terminal.wait(lambda text: re.search(r"step [1-9]", text))
     (run,) = list_runs(runs)
@@ -211,7 +211,7 @@ def test_the_start_screen_lists_the_presets_of_the_user(preset: str, runs: Path,
 
 
 def test_burst_of_keys_has_the_effect_of_single_keys(preset: str, runs: Path) -> None:
-    """As a slow line brings them, in one piece: a field is opened, written and left, and the tokens are sorted."""
+    """A slow line delivers keys in one burst: a field is opened, filled and left, and the tokens are sorted."""
     terminal, _ = searching(preset, runs)
     terminal.process.send("/yes\ro")
     terminal.wait(lambda text: "/ yes" in text and "by KL contribution" in text)
@@ -219,7 +219,7 @@ def test_burst_of_keys_has_the_effect_of_single_keys(preset: str, runs: Path) ->
 
 @pytest.mark.real_model
 def test_new_target_is_searched_in_four_keys(runs: Path, smollm2_folder: Path) -> None:
-    """Each key is on the screen before it is pressed; what is written between them is the target."""
+    """Each key is on the screen before it is pressed; the text between them is the target."""
     terminal = Terminal("--runs-dir", str(runs))
     terminal.wait(lambda text: "n creates a new one" in text and "● smollm2" in text)
     terminal.process.send("n fish\r0.7")

@@ -1,4 +1,4 @@
-"""A small byte-level vocabulary: strings of one token, of several, and bytes that are no text of their own."""
+"""A small byte-level vocabulary: strings of one or several tokens, and bytes that are not text."""
 
 from __future__ import annotations
 

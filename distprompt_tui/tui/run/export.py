@@ -41,7 +41,7 @@ class RunExport:
         places = [f"in {sanitize(str(kept))}"] if kept else []
         if len(text.encode()) <= clipboard.MAX_TERMINAL_BYTES:
             self._screen.app.copy_to_clipboard(text)
-            places.insert(0, "copied to the terminal's clipboard (OSC 52)")
+            places.insert(0, "sent to the terminal's clipboard (OSC 52)")
         else:
             places.append("too long for the terminal's clipboard")
         self._screen.notify(f"{len(text):,} characters {' and '.join(places)}.", markup=False)

@@ -81,7 +81,7 @@ class DoctorScreen(AppScreen):
         self.app.copy_to_clipboard(text)
         kept = await in_thread(clipboard.keep, text, self.context.runs_dir)
         where = f" and in {sanitize(str(kept))}" if kept is not None else ""
-        self.notify(f"Copied to the terminal's clipboard (OSC 52){where}.", markup=False)
+        self.notify(f"Sent to the terminal's clipboard (OSC 52){where}.", markup=False)
 
 
 def check_lines(checks: Sequence[Check], width: int) -> list[Line]:

@@ -1,4 +1,4 @@
-"""The plot owns its input: no number raises, and marks stand where their values are."""
+"""The plot accepts any number, and marks are at their values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines of spans: cutting, spreading and wrapping keep widths; nothing is read as markup."""
+"""Lines of spans: truncating, justifying and wrapping respect widths; markup is not parsed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The target editor's screen: what a newcomer types, what is refused, what is kept, at every size."""
+"""The target editor's screen: input, errors, saving, and layout at every size."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SIZES = [(60, 16), (80, 24), (120, 40), (220, 60)]
 
 @pytest.fixture
 def started(small_world: list[RunSpec], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunSpec]:
-    """The start screen's small world, with a model of several strings a token, and a place for presets."""
+    """The start screen's surroundings, with a model with longer tokens and a folder for presets."""
     monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path / "home"))
     vocabulary = write_byte_level(tmp_path / "bytes")
     model = ModelEntry("tiny", "Tiny", 1_000_000, vocabulary.size, "folder", "prepared", tmp_path / "bytes")
@@ -61,7 +61,7 @@ def started(small_world: list[RunSpec], tmp_path: Path, monkeypatch: pytest.Monk
 
 @asynccontextmanager
 async def editor(app: DistPromptApp, preset: str = "", size: tuple[int, int] = (80, 24)) -> AsyncIterator[Pilot[int]]:
-    """The editor, opened with a preset or blank, ready to be typed into."""
+    """Open the editor with a preset or blank, ready for input."""
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: isinstance(app.screen, StartScreen) and app.screen.presets and app.screen.model)
         if preset:

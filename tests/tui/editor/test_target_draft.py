@@ -1,4 +1,4 @@
-"""The target editor without a screen: what is written, what it means, and that no text breaks it."""
+"""The editor's logic: parsing, validation, and robustness to any text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,6 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Vocabulary:
 
 
 def rows(*pairs: tuple[str, str]) -> Draft:
-    """A draft of rows."""
     return Draft(rows=tuple(Row(token, mass) for token, mass in pairs))
 
 

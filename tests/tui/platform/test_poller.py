@@ -1,4 +1,4 @@
-"""One reading at a time; a poll that asks for it reads once more; a cancelled reading lets the next one begin."""
+"""One read at a time; `again` reads once more; after a cancelled read, the next one can start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from distprompt_tui.tui.platform.poller import Poller
 
 
 class Readings:
-    """Numbers the readings, each of which ends when it is let."""
+    """Numbers the reads; each ends when released."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -25,7 +25,7 @@ class Readings:
 
 
 async def started(readings: Readings) -> asyncio.Task[None]:
-    """A poll whose reading has begun."""
+    """Return a poll whose read has started."""
     polling = asyncio.create_task(readings.poller.poll())
     await asyncio.sleep(0)
     assert readings.count == 1

@@ -1,4 +1,4 @@
-"""The app's helpers as real processes: a stand-in model server and a stand-in preparation that speak the same lines."""
+"""The app's subprocesses with a stand-in model server and a stand-in preparation."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ for line in sys.stdin:
 
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A stand-in for Python: runs the script at the returned path whatever module it is asked for."""
+    """Return a stand-in for Python that runs the script at the returned path for any module."""
     script = tmp_path / "script.py"
     script.write_text(PROBE)
     stand_in = tmp_path / "python"

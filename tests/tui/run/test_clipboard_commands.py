@@ -1,4 +1,4 @@
-"""Commands that the app hands out give the same spec; fields take what is pasted, or say what they left out."""
+"""Copied commands reproduce the spec; fields insert pasted text or warn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from distprompt_tui.tui.widgets.visible_input import Field, VisibleInput
 
 
 def parsed(command: str) -> RunSpec:
-    """The spec that a command gives, without the check of its model."""
+    """Return the spec that a command gives, without the check of its model."""
     words = shlex.split(command)
     assert words[:2] == ["distprompt-tui", "run"]
     preset, options = words[2], words[3:]

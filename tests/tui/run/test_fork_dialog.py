@@ -1,4 +1,4 @@
-"""A new search out of an old one, and apps that may not start any."""
+"""Starting a new search from an old one, and read-only apps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Asking the model from the live screen: a text in the prompt's place, and which position moves a token."""
+"""Queries to the model on a run's screen: a text instead of the prompt, and attribution."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Make = Callable[..., DistPromptApp]
 
 
 class Answers:
-    """In the place of the model's process: answers at once, or when it is let."""
+    """Replaces the model server: answers at once, or when released."""
 
     questions: ClassVar[list[dict[str, Any]]] = []
     let: ClassVar[asyncio.Event]
@@ -44,7 +44,7 @@ class Answers:
             yield {"step": 0, "prompt": prompt, "tokens": tokens, "done": True, **numbers}
 
     async def close(self) -> None:
-        """Nothing to end."""
+        """No process to end."""
 
 
 @pytest.fixture(autouse=True)

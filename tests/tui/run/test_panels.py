@@ -1,4 +1,4 @@
-"""Entropy, what is left, prompt, key bar, help and the start screen's parts, as plain lines."""
+"""Entropy, excess, prompt, key bar, help and the start screen's parts, as plain lines."""
 
 from __future__ import annotations
 

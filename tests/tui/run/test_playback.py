@@ -1,4 +1,4 @@
-"""History, replay, the held view, other divergences and pins, on recorded and growing runs."""
+"""History, replay, frozen view, metrics and pins, on recorded and growing runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The prompt's tokens under a person's hands: the cursor, what was tried, locks and edits, now and in the past."""
+"""The prompt's tokens: cursor, candidates, locks and manual edits, live and in history."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ Make = Callable[..., DistPromptApp]
 
 
 def asked(run: RunDirectory) -> list[dict[str, Any]]:
-    """What the worker was asked for, without times and ids."""
+    """Return the requests to the worker, without times and ids."""
     lines = [json.loads(line) for line in run.control.read_text().splitlines()]
     return [{name: value for name, value in line.items() if name not in ("t", "id")} for line in lines]
 
 
 async def chosen(app: DistPromptApp, pilot: Any, position: int) -> None:
-    """Wait for a hard prompt and put the cursor on one of its positions."""
+    """Wait for a hard prompt and move the cursor to a position."""
     await until(pilot, lambda: isinstance(app.screen, RunScreen) and app.screen.query_one(TokenList).table.complete)
     app.screen.query_one(PromptView).focus()
     await pilot.press(*["right_square_bracket"] * position)

@@ -1,4 +1,4 @@
-"""The status line and the notice: every state has words of its own and fits its width."""
+"""The status line and the banner: every state has its text and fits the width."""
 
 from __future__ import annotations
 

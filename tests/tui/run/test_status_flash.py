@@ -1,4 +1,4 @@
-"""A word on the start and on a new best: for a moment, not too often, and none on what happened before."""
+"""Temporary messages for the start and a new best, at limited frequency, not for past events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A token's lines: the width they were given, the same columns in every row, nothing hostile in them."""
+"""A token's lines: exact width, equal columns in all rows, sanitised text."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_rows_have_the_width(
 @pytest.mark.real_model
 @pytest.mark.parametrize("which", ["smollm2_vocabulary", "gemma_vocabulary"])
 def test_every_token_of_the_real_vocabularies_keeps_its_column(which: str, request: pytest.FixtureRequest) -> None:
-    """Nothing reaches the terminal raw; one that goes character by character sees the column as wide as the app."""
+    """Output is sanitised; a terminal that counts character by character finds the same column."""
     vocabulary: Vocabulary = request.getfixturevalue(which)
     for token in range(vocabulary.size):
         whole = visible_token(vocabulary.text(token))

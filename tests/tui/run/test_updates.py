@@ -1,4 +1,4 @@
-"""Hidden panels and covered screens are not drawn, ends are told over others, others' runs are only looked at."""
+"""Hidden widgets are not drawn, ends are reported on other screens, other users' runs are read-only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Make = Callable[..., DistPromptApp]
 
 
 async def test_hidden_widgets_are_not_drawn(tmp_path: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a hidden panel nor a screen under another one is drawn while the run goes on."""
+    """Hidden panels and covered screens are not drawn while the run continues."""
     recorder = searching(tmp_path / "runs", steps=3)
     drawn: list[str] = []
     lines, build = DivergencePlot.lines, TokenSource.build

@@ -1,4 +1,4 @@
-"""All runs: at every size, searched, sorted, opened, resumed, deleted, marked and compared."""
+"""The runs screen: layout, find, sort, open, resume, delete, mark and compare."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def table(app: DistPromptApp) -> RunTable:
 
 
 def shown(app: DistPromptApp) -> list[str]:
-    """The names of the runs in the table."""
+    """Return the names of the runs in the table."""
     return [summary.run.name for summary in table(app).data.runs]
 
 
@@ -43,7 +43,7 @@ def current(app: DistPromptApp) -> str:
 
 
 async def at_runs(app: DistPromptApp, pilot: Pilot[int], count: int) -> None:
-    """From the start screen to the list of runs, read."""
+    """Open the list of runs from the start screen, and wait until it is read."""
     await until(pilot, lambda: isinstance(app.screen, StartScreen))
     await pilot.press("u")
     await until(pilot, lambda: isinstance(app.screen, RunsScreen) and len(table(app).data.runs) == count)

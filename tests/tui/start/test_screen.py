@@ -1,4 +1,4 @@
-"""The start screen: choosing, previews, preparing, starting, watching; and each way in which something is missing."""
+"""The start screen: selection, previews, preparation, start, and errors."""
 
 from __future__ import annotations
 
