@@ -46,7 +46,7 @@ async def test_a_run_is_shown_at_every_size(tmp_path: Path, app_on: Make, method
         assert "budget spent" in text
         assert "head optimum 0.190" in text
         assert "·banana" in text
-        assert "Tokens  by the larger probability" in text
+        assert "Tokens  by probability" in text
         assert "█" in text
 
 
