@@ -168,7 +168,7 @@ def one(**target: Any) -> dict[str, Any]:
         ({"name": "../up"}, "name: String should match"),
         (one(family="vanilla", seed=1), "series 'one': the grid sets the seed"),
         (one(family="vanilla", entropy=1.0), "series 'one': the grid sets the entropy"),
-        (one(family="outlier"), "series 'one': target: name the outliers"),
+        (one(family="outlier"), "series 'one': target: give either 'tokens'"),
         (one(family="outlier", coutn=1), r"series 'one': target\.coutn is not a field; did you mean 'count'"),
         (one(family="outlyer"), "family must be one of: vanilla"),
         ({"series": [SERIES[0], {**SERIES[1], "models": ["c"]}]}, "series 'loud': 'c' is not among"),

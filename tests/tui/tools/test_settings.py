@@ -53,7 +53,7 @@ def test_a_file_may_say_less_and_whole_numbers(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         (b"theme = ", "not TOML"),
-        (b"\xff\xfe", "is not UTF-8"),
+        (b"\xff\xfe", "not UTF-8"),
         (b"x" * (MAX_TOML_BYTES + 1), "larger than"),
         (b"themes = 'x'", "themes is not a setting; did you mean 'theme'?"),
         (b"theme = 3", "theme: it should be the name of a theme (given: 3)"),
