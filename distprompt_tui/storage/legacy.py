@@ -29,7 +29,7 @@ SPEC_NAMES = {
 }
 """Current names of renamed fields of specs, presets and sweeps; "bank" is also a renamed value of `init`."""
 
-SETTING_VALUES = {"share": "contribution"}  # current names of renamed values of settings
+SETTING_VALUES = {"mass": "probability", "share": "contribution"}  # current names of renamed values of settings
 
 _OLD_SPEC_NAMES = {new: old for old, new in SPEC_NAMES.items()}
 

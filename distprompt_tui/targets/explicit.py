@@ -1,6 +1,6 @@
 """`explicit`: probabilities of tokens from the spec or a file.
 
-Files: JSON, an object token: probability; CSV, lines token,probability (a first line `token,mass` is skipped); .npy,
+Files: JSON, an object token: probability; CSV, lines token,probability (a header is skipped); .npy,
 all V probabilities. Tokens have the form of the spec: `" yes"`, which must be one token, or `"id:5231"`.
 """
 
@@ -25,6 +25,7 @@ from distprompt_tui.targets.target import DistributionSource, Target, require_mo
 
 FILE_SUM_TOLERANCE = 1e-6  # a (V,) file may contain converted float32 values
 
+CSV_HEADERS = (["token", "probability"], ["token", "mass"])  # the second one in files of version 0.1
 MAX_FILE_BYTES = 1 << 26
 """Limit of JSON and CSV files: five times the size for all tokens of the largest vocabularies."""
 
@@ -128,7 +129,7 @@ def _csv_masses(path: Path) -> list[tuple[str, float]]:
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     except (ValueError, csv.Error) as error:
         raise TargetError(f"{path.name} is not a CSV file in UTF-8: {error}") from error
-    if rows and [cell.strip().lower() for cell in rows[0]] == ["token", "mass"]:
+    if rows and [cell.strip().lower() for cell in rows[0]] in CSV_HEADERS:
         del rows[0]
     for row in rows:
         try:

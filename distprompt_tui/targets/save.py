@@ -43,4 +43,4 @@ def _content(target: Target, form: str) -> bytes:
     masses = {f"id:{i}": float(target.probabilities[i]) for i in np.flatnonzero(target.probabilities)}
     if form == ".json":
         return json.dumps(masses).encode()
-    return ("token,mass\n" + "".join(f"{token},{mass!r}\n" for token, mass in masses.items())).encode()
+    return ("token,probability\n" + "".join(f"{token},{mass!r}\n" for token, mass in masses.items())).encode()

@@ -15,8 +15,8 @@ from distprompt_tui.storage.legacy import SETTING_VALUES
 from distprompt_tui.storage.safe_io import write_atomically
 from distprompt_tui.tui.themes import DARK
 
-Order = Literal["mass", "contribution", "target", "achieved", "gap"]
-ORDERS: tuple[Order, ...] = ("mass", "contribution", "target", "achieved", "gap")
+Order = Literal["probability", "contribution", "target", "achieved", "gap"]
+ORDERS: tuple[Order, ...] = ("probability", "contribution", "target", "achieved", "gap")
 
 Scale = Literal["log", "linear"]
 SCALES: tuple[Scale, ...] = ("log", "linear")

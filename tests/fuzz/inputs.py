@@ -231,7 +231,7 @@ COST = {"method": "soft", "model": "smollm2", "length": 10, "searches": 6, "seco
 SEEDS: dict[str, list[Any]] = {
     "preset": [*_specs(), *(path.read_bytes() for path in sorted(shipped_presets_dir().glob("*.toml")))],
     "spec": _specs(),
-    "settings": [{"theme": "distprompt", "updates_per_second": 2.0, "token_order": "mass", "bell": "on"}],
+    "settings": [{"theme": "distprompt", "updates_per_second": 2.0, "token_order": "probability", "bell": "on"}],
     "sweep": [text for path in SWEEPS for text in (path.read_bytes(), tomllib.loads(path.read_text()))],
     "rows": [[asdict(outcome.row) for outcome in OUTCOMES if outcome.row], [asdict(Failure("k", 2, "why")), COST]],
     "sweep result": [OUTCOMES[0].result],

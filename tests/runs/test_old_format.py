@@ -14,7 +14,7 @@ from distprompt_tui.reports.run_report import report_run
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.export import export_run
 from distprompt_tui.runs.summary import summarise
-from distprompt_tui.storage.legacy import NEW_NAMES
+from distprompt_tui.storage.legacy import NEW_NAMES, SETTING_VALUES
 from distprompt_tui.sweeps.catalog import load_sweep
 from distprompt_tui.sweeps.directory import read_lines
 from distprompt_tui.sweeps.results import ResultRow
@@ -90,7 +90,8 @@ def test_the_digests_of_specs_and_sweeps_do_not_change_with_names() -> None:
     assert named.with_quick_overrides().hard.perturbation == 5
 
 
-def test_settings_are_read_under_their_old_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("old", "new"), SETTING_VALUES.items())
+def test_settings_are_read_under_their_old_names(old: str, new: str, tmp_path: Path) -> None:
     path = tmp_path / "settings.toml"
-    path.write_text('token_order = "share"\n')
-    assert read_settings(path).token_order == "contribution"
+    path.write_text(f'token_order = "{old}"\n')
+    assert read_settings(path).token_order == new

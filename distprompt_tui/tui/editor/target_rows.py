@@ -42,7 +42,7 @@ class TargetRow(Horizontal):
     def __init__(self, row: Row) -> None:
         super().__init__()
         self.token = VisibleInput(row.token, placeholder="token")
-        self.mass = VisibleInput(row.mass, placeholder="mass")
+        self.mass = VisibleInput(row.mass, placeholder="p")
         self.note = RowNote(RowValidation())
         self.token.add_class("token")
         self.mass.add_class("mass")

@@ -155,7 +155,7 @@ class TokensPanel(Vertical):
         if table.total:
             first, last = self.bars.visible_rows()
             by = {
-                "mass": "by probability",
+                "probability": "by probability",
                 "contribution": "by KL contribution",
                 "target": "by target",
                 "achieved": f"by {table.comparison_label}",

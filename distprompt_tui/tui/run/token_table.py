@@ -33,7 +33,7 @@ Column: TypeAlias = "Sequence[float] | NDArray[np.float64]"
 
 @dataclass(frozen=True, slots=True)
 class TableQuery:
-    order: Order = "mass"
+    order: Order = "probability"
     find: str = ""
     pins: frozenset[int] = frozenset()
     source: DataSource = "newest"
@@ -83,7 +83,7 @@ class TokenTable:
     text: Callable[[int], str] = str
     total: int = 0
     largest: float = 0.0
-    order: Order = "mass"
+    order: Order = "probability"
     find: str = ""
     pinned: int = 0
     complete: bool = False
@@ -186,7 +186,7 @@ class TokenSource:
         contributions = kl_contributions(target, achieved)
         gaps = np.abs(q - target)
         keys = {
-            "mass": np.maximum(target, q),
+            "probability": np.maximum(target, q),
             "contribution": contributions,
             "target": target,
             "achieved": q,
@@ -246,7 +246,7 @@ class TokenSource:
 def from_snapshot(snapshot: Snapshot, query: TableQuery, unrecorded: Sequence[TokenMass] = ()) -> TokenTable:
     """Build a table of the tokens in a snapshot, and of the pinned tokens that it does not contain, `unrecorded`."""
     keys: dict[Order, Callable[[TokenMass], float]] = {
-        "mass": lambda row: max(row.target, row.achieved),
+        "probability": lambda row: max(row.target, row.achieved),
         "contribution": lambda row: row.contribution,
         "target": lambda row: row.target,
         "achieved": lambda row: row.achieved,

@@ -33,7 +33,7 @@ def test_the_whole_vocabulary_is_sorted(source: TokenSource, state: RunState, or
     assert sorted(table.ids) == list(range(SIZE))
     rows = [table.row(index) for index in range(len(table))]
     values = {
-        "mass": [max(row.target, row.achieved) for row in rows],
+        "probability": [max(row.target, row.achieved) for row in rows],
         "contribution": [row.contribution for row in rows],
         "target": [row.target for row in rows],
         "achieved": [row.achieved for row in rows],

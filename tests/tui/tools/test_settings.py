@@ -61,7 +61,7 @@ def test_a_file_may_say_less_and_whole_numbers(tmp_path: Path) -> None:
         (b"updates_per_second = nan", "updates_per_second: it should be a number"),
         (b"updates_per_second = true", "updates_per_second: it should be a number"),
         (b"bar_scale = 'cubic'", "bar_scale: it should be one of 'log', 'linear' (given: 'cubic')"),
-        (b"token_order = ['gap']", "token_order: it should be one of 'mass'"),
+        (b"token_order = ['gap']", "token_order: it should be one of 'probability'"),
     ],
 )
 def test_a_damaged_file_is_one_line_and_is_put_aside_not_lost(tmp_path: Path, text: bytes, expected: str) -> None:
