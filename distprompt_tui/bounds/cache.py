@@ -23,8 +23,7 @@ from distprompt_tui.models.head import Head
 from distprompt_tui.storage.legacy import with_new_names
 from distprompt_tui.storage.safe_io import read_json, write_json
 
-CACHE_VERSION = 2
-"""Part of every key; incremented when a change of the solvers changes their results."""
+CACHE_VERSION = 2  # part of every key; incremented when a change of the solvers changes their results
 
 
 def solve_bounds(head: Head, target: Tensor) -> Iterator[Bounds]:

@@ -30,14 +30,11 @@ from distprompt_tui.errors import UsageError
 from distprompt_tui.metrics.divergence import entropy
 from distprompt_tui.models.head import Head
 
-AGREEMENT_NATS = 1e-3
-"""Maximum distance from the lowest value at which a start agrees with it."""
+AGREEMENT_NATS = 1e-3  # maximum distance from the lowest value at which a start agrees with it
 HISTORY = 10
 """Number of pairs of step and gradient change in L-BFGS (Nocedal and Wright, Numerical Optimization, §7.2: 3 to 20)."""
-PATIENCE = 3
-"""Number of consecutive steps without progress after which a start has converged."""
-MAX_ANGLE = 1.5
-"""Longest step on the sphere, in radians; slightly less than a quarter turn (1.57)."""
+PATIENCE = 3  # number of consecutive steps without progress after which a start has converged
+MAX_ANGLE = 1.5  # longest step on the sphere, in radians; slightly less than a quarter turn (1.57)
 
 
 @dataclass(frozen=True)
@@ -153,7 +150,7 @@ def _descend(
     """
     ends, active = states.clone(), torch.arange(len(states), device=states.device)
     steps_without_progress = torch.zeros_like(active)
-    products = linear_part(head, states)  # A u, (k, V)
+    products = linear_part(head, states)  # a u, (k, V)
     values, residual = _objective(head, target, products)
     gradient = _tangent(pull_back(head, residual), states)
     pairs: list[tuple[Tensor, Tensor]] = []

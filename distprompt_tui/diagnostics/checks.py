@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from distprompt_tui.text.terminal_text import sanitize
 
-NAME_CELLS = 13
-"""Width of the longest name of a check and a space."""
+NAME_CELLS = 13  # width of the longest name of a check and a space
 
 
 @dataclass(frozen=True)

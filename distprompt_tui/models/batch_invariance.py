@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from distprompt_tui.models.head import MIN_GEMM_ROWS
 from distprompt_tui.models.language_model import LanguageModel
 
-BATCHES = (2, 3, 5, 16)
-"""Batch sizes that are compared with a batch of one; a sweep runs 16 prompts at once by default."""
+BATCHES = (2, 3, 5, 16)  # batch sizes that are compared with a batch of one; a sweep runs 16 prompts at once by default
 
 SMOLLM2_SHAPES = ((576, 576), (192, 576), (1536, 576), (576, 1536))
 """Weight shapes of the default model's layers, for tests without a model."""

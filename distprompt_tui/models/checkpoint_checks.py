@@ -10,8 +10,7 @@ from typing import Any
 from distprompt_tui.errors import ModelError, UsageError, first_line
 from distprompt_tui.storage.safe_io import found_in, read_json
 
-MAX_ROWS = 1 << 24
-"""Largest number of rows of a model's head, sixty times the largest known vocabularies."""
+MAX_ROWS = 1 << 24  # largest number of rows of a model's head, sixty times the largest known vocabularies
 
 _ROWS_OF = ("lm_head.weight", "embed_out.weight", "embed_tokens.weight", "wte.weight", "word_embeddings.weight")
 """Suffixes of the tensor names of output layers, then of embeddings."""

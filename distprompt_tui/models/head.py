@@ -15,8 +15,7 @@ TOLERANCES = {torch.float32: 1e-5, torch.float16: 2**-10, torch.bfloat16: 2**-7}
 tensor, by dtype. In float32 only the order of summation differs. In half precision the model rounds its output by up to
 half an epsilon, and again after each operation behind the output layer."""
 
-_SCALES = ("logit_scale", "lm_head_multiplier")
-"""Config fields with a factor of the logits (Cohere, Falcon H1)."""
+_SCALES = ("logit_scale", "lm_head_multiplier")  # config fields with a factor of the logits (Cohere, Falcon H1)
 
 _CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 """Config fields with the soft cap (Gemma, RecurrentGemma, xLSTM)."""

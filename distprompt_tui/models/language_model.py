@@ -30,14 +30,11 @@ from distprompt_tui.models.prefix_cache import (
 from distprompt_tui.models.tokenizer import load_callable_vocabulary
 from distprompt_tui.models.vocabulary import Vocabulary
 
-HEAD_POSITIONS = 64
-"""Positions per call of the head: 64 MiB of logits for a vocabulary of 262,144."""
+HEAD_POSITIONS = 64  # positions per call of the head: 64 MiB of logits for a vocabulary of 262,144
 
-LONGEST_REASON = 160
-"""Maximum characters of another library's error message in ours."""
+LONGEST_REASON = 160  # maximum characters of another library's error message in ours
 
-PROBE_PROMPTS, PROBE_LENGTH = 4, 8
-"""Number and length of the random prompts that test a model when it is loaded."""
+PROBE_PROMPTS, PROBE_LENGTH = 4, 8  # number and length of the random prompts that test a model when it is loaded
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from typing import Any
 from distprompt_tui.errors import ModelError, first_line
 from distprompt_tui.models.checkpoint_checks import custom_code_type
 
-NAMED = 4
-"""Maximum number of missing weights named in an error message."""
+NAMED = 4  # maximum number of missing weights named in an error message
 
 
 def load_causal_model(failure: str, folder: Path, dtype: Any, gguf: str | None = None) -> Any:

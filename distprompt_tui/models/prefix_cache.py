@@ -154,11 +154,9 @@ class States:
         return first + call_cost * (behind if self.by_steps else 1)
 
 
-PrefixCache = KeysAndValues | States
-"""Cache of a whole prompt."""
+PrefixCache = KeysAndValues | States  # cache of a whole prompt
 
-Beginning = KeysAndValues | State
-"""Cache of a beginning shared by prompts."""
+Beginning = KeysAndValues | State  # cache of a beginning shared by prompts
 
 
 def as_argument(inputs: Tensor) -> dict[str, Tensor]:

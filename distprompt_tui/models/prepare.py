@@ -26,8 +26,7 @@ OnProgress = Callable[[str, float | None], None]
 
 _BUILDING = ".building-"
 
-_PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")
-"""File names of the parts of a split GGUF."""
+_PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")  # file names of the parts of a split GGUF
 
 HUB_FILES = ["*.json", "*.safetensors", "tokenizer.model", "*.jinja"]
 

@@ -9,8 +9,7 @@ from distprompt_tui.models.checkpoint_checks import check_folder
 from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.models.registry import find_model
 
-MOST_NAMED = 3
-"""Maximum number of changed files named in a message."""
+MOST_NAMED = 3  # maximum number of changed files named in a message
 
 
 def folder_at_hand(name: str, recorded: ModelRecord) -> Path | None:

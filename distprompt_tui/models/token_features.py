@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from distprompt_tui.models.language_model import LanguageModel
 
-CHUNK = 512
-"""Batch size, in tokens."""
+CHUNK = 512  # batch size, in tokens
 
 _CACHE: WeakKeyDictionary[nn.Module, Tensor] = WeakKeyDictionary()
 

@@ -18,8 +18,7 @@ from tokenizers import Tokenizer
 from distprompt_tui.errors import ModelError, TargetError, first_line
 from distprompt_tui.storage.safe_io import read_limited
 
-MAX_TOKENIZER_BYTES = 1 << 28
-"""Eight times the largest known tokenizer.json, that of Gemma 3."""
+MAX_TOKENIZER_BYTES = 1 << 28  # eight times the largest known tokenizer.json, that of Gemma 3
 
 MAX_TOKEN_ID = 1 << 24
 """Sixty times the largest known vocabularies; the tokenizers library iterates over all ids up to the last one."""

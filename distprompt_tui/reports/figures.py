@@ -16,8 +16,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#000000")
 """Okabe and Ito (2008): distinguishable with every kind of colour vision."""
 
 MARKERS = "os^Dvh"
-COLUMN_INCHES = (3.3, 2.8)
-"""One column of a two-column paper."""
+COLUMN_INCHES = (3.3, 2.8)  # one column of a two-column paper
 
 DPI = 300
 STYLE: Any = {

@@ -5,8 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
-VOID = {"meta", "link", "br", "hr", "img"}
-"""HTML elements without an end tag."""
+VOID = {"meta", "link", "br", "hr", "img"}  # HTML elements without an end tag
 
 
 class Markup(str):

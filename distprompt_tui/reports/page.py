@@ -12,8 +12,7 @@ from distprompt_tui.storage.decode import Probability
 from distprompt_tui.text.formatting import mass
 from distprompt_tui.text.terminal_text import visible_token
 
-BARS = 12
-"""Maximum number of tokens in a bar chart."""
+BARS = 12  # maximum number of tokens in a bar chart
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,7 @@ _CORNERS: tuple[list[Place], ...] = (
     [(0, 1.3), (1.2, -0.9), (-1.2, -0.9)],
     [(-1.2, 0), (-0.6, -1.1), (0.6, -1.1), (1.2, 0), (0.6, 1.1), (-0.6, 1.1)],
 )
-SERIES = len(_CORNERS)
-"""Number of distinct colours and markers."""
+SERIES = len(_CORNERS)  # number of distinct colours and markers
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 SIGNS = {"supported": "✓", "not supported": "✗", "inconclusive": "?", "not tested": "–"}
 
-MARKERS = "oxv+sd"
-"""A letter per series, so that series are distinguishable without colours."""
+MARKERS = "oxv+sd"  # a letter per series, so that series are distinguishable without colours
 
 COLUMNS = ("entropy", "targets", "KL", "head optimum", "excess", "floor", "uniform")
 """Columns of the table of points: means in nats; KL and excess with intervals."""

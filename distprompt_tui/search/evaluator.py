@@ -19,8 +19,7 @@ from distprompt_tui.search.candidates import bucket_starts, first_changes, promp
 from distprompt_tui.search.initialization import random_ids
 from distprompt_tui.search.retokenization import is_retokenization_stable
 
-MAX_LOGITS = 1 << 25
-"""Maximum number of logits at a time: 128 MiB in float32, 128 prompts with a vocabulary of 262,144."""
+MAX_LOGITS = 1 << 25  # maximum number of logits at a time: 128 MiB in float32, 128 prompts with a vocabulary of 262,144
 
 CALL_COSTS = {"cpu": 48}
 OTHER_CALL_COST = 4096
@@ -41,8 +40,7 @@ RESCORE_TOP_K = 2  # number of the draft model's best prompts that the model mea
 RESCORE_MARGIN_NATS = 1e-3
 """Prompts that the draft model scores worse than the base prompt by more than this are not measured."""
 
-MAX_STATES = 1 << 31
-"""Maximum size of the recurrent states of a batch, in bytes: 2 GiB. Each prompt has its own state."""
+MAX_STATES = 1 << 31  # maximum size of the recurrent states of a batch, in bytes: 2 GiB. Each prompt has its own state.
 
 AS_EXACT = 10  # largest ratio between the error of the way of sharing in use and that of the most exact one
 

@@ -18,8 +18,7 @@ from distprompt_tui.search.ggt import GGT
 from distprompt_tui.search.initialization import prompt_vectors, random_ids, text_ids
 from distprompt_tui.search.protocol import Best, SearchState, SoftPrompt, Step
 
-BETAS = (0.9, 0.99)
-"""Adam's decay rates; with 0.999, the second moment has not converged at the end of a short search."""
+BETAS = (0.9, 0.99)  # adam's decay rates; with 0.999, the second moment has not converged at the end of a short search
 
 UPDATES_PER_REPORT_ON_GPU = 8  # a report copies the divergence to the host, which waits for the GPU
 

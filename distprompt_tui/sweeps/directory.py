@@ -40,8 +40,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-GRID = "sweep.toml"
-"""A folder that contains this file is a sweep directory."""
+GRID = "sweep.toml"  # a folder that contains this file is a sweep directory
 
 
 @dataclass(frozen=True)

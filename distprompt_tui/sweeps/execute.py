@@ -36,8 +36,7 @@ from distprompt_tui.targets import Target, build_target
 from distprompt_tui.worker.model_provider import Load, ModelProvider, load_by_name
 from distprompt_tui.worker.snapshots import kl_of_text, prompt_tokens
 
-MODELS_KEPT = 2
-"""Models in a worker's memory: the one that is searched and the one that makes its targets."""
+MODELS_KEPT = 2  # models in a worker's memory: the one that is searched and the one that makes its targets
 
 TOP_TOKENS = 20
 """Number of the largest tokens of target, initial and final distribution that a result keeps for a report."""

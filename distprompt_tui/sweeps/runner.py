@@ -11,8 +11,7 @@ from distprompt_tui.sweeps.directory import Failure, SweepDirectory, SweepWriter
 from distprompt_tui.sweeps.executors.protocol import AttemptResult, Executor
 from distprompt_tui.sweeps.tasks import Task, plan_tasks
 
-ATTEMPTS = 2
-"""Attempts at a task before it counts as failed."""
+ATTEMPTS = 2  # attempts at a task before it counts as failed
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,7 @@ def _printable(name: str) -> str:
 Name = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
 SweepMethod = Literal["soft", "hard"]
 Finding = Literal["entropy", "outliers", "lm-targets"]
-Seed = Annotated[int, Field(ge=0, lt=2**53)]
-"""A thousand times this number is still a valid seed of a search."""
+Seed = Annotated[int, Field(ge=0, lt=2**53)]  # a thousand times this number is still a valid seed of a search
 
 FAMILIES: dict[str, type[StrictModel]] = {
     family.model_fields["family"].default: family for family in get_args(get_args(specs.TargetSpec)[0])

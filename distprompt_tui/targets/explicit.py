@@ -26,8 +26,7 @@ from distprompt_tui.targets.target import DistributionSource, Target, require_mo
 FILE_SUM_TOLERANCE = 1e-6  # a (V,) file may contain converted float32 values
 
 CSV_HEADERS = (["token", "probability"], ["token", "mass"])  # the second one in files of version 0.1
-MAX_FILE_BYTES = 1 << 26
-"""Limit of JSON and CSV files: five times the size for all tokens of the largest vocabularies."""
+MAX_FILE_BYTES = 1 << 26  # limit of JSON and CSV files: five times the size for all tokens of the largest vocabularies
 
 
 def explicit(spec: Explicit, vocabulary: Vocabulary, model: DistributionSource | None) -> Target:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-Span = tuple[str, str]
-"""A text and its style role."""
+Span = tuple[str, str]  # a text and its style role
 
 Line = list[Span]
 
@@ -16,11 +15,9 @@ CONTRIBUTION_WIDTH = 6
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _LEVELS = "▁▂▃▄▅▆▇█"
-_LARGEST_FIXED = 999.9995
-"""Values from here on need more than 7 characters with three decimals."""
+_LARGEST_FIXED = 999.9995  # values from here on need more than 7 characters with three decimals
 
-_SMALLEST_FIXED = 1e-4
-"""Smaller values would be shown as 0 with four decimals."""
+_SMALLEST_FIXED = 1e-4  # smaller values would be shown as 0 with four decimals
 
 
 def nats(value: float | None) -> str:

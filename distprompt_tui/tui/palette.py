@@ -19,8 +19,7 @@ from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.run.status import title_line
 from distprompt_tui.tui.start.screen import StartScreen
 
-MAX_RUNS = 60
-"""Limits the length of the palette; the runs screen lists all runs."""
+MAX_RUNS = 60  # limits the length of the palette; the runs screen lists all runs
 
 
 @dataclass(frozen=True)

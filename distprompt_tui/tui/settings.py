@@ -24,8 +24,7 @@ SCALES: tuple[Scale, ...] = ("log", "linear")
 Switch = Literal["off", "on"]
 SWITCHES: tuple[Switch, ...] = ("off", "on")
 
-SLOWEST, FASTEST = 0.5, 5.0
-"""Updates a second. Faster drawing would overload a slow line or a busy machine."""
+SLOWEST, FASTEST = 0.5, 5.0  # updates a second. Faster drawing would overload a slow line or a busy machine.
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from textual.theme import Theme
 
 DARK = "distprompt-dark"
 LIGHT = "distprompt-light"
-SIXTEEN_COLORS = "ansi-dark"
-"""Textual's theme of the terminal's 16 colours."""
+SIXTEEN_COLORS = "ansi-dark"  # textual's theme of the terminal's 16 colours
 
 MEANINGS_DARK = {"target": "#e6b450", "achieved": "#5fb0f0", "agreed": "#7f93a8"}
 MEANINGS_LIGHT = {"target": "#9a6200", "achieved": "#0a62c4", "agreed": "#6b7683"}

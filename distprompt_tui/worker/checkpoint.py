@@ -21,8 +21,7 @@ from distprompt_tui.search.protocol import SearchState
 from distprompt_tui.storage.safe_io import write_atomically
 
 SECONDS = 30.0
-STEPS = 1000
-"""Largest intervals between checkpoints, and so the most work that a crash loses."""
+STEPS = 1000  # largest intervals between checkpoints, and so the most work that a crash loses
 
 SHARE_OF_TIME = 0.01
 """Largest fraction of the time for checkpoints that are due by `STEPS`; if they take longer, they are less frequent."""

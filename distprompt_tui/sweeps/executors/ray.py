@@ -22,11 +22,9 @@ NO_CLUSTER = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """If this variable is 0 when Ray is imported, its processes listen on 127.0.0.1 only. A node address argument does not
 achieve this, because Ray treats every local address as reachable from outside."""
 
-OBJECT_STORE_BYTES = 128 * 2**20
-"""Rows have some kilobytes each; by default, Ray takes a third of the memory."""
+OBJECT_STORE_BYTES = 128 * 2**20  # rows have some kilobytes each; by default, Ray takes a third of the memory
 
-CONNECT_SECONDS = 30.0
-"""Timeout for a connection to a cluster; Ray itself waits for minutes and retries."""
+CONNECT_SECONDS = 30.0  # timeout for a connection to a cluster; Ray itself waits for minutes and retries
 
 NODE_LOSSES = 5
 """Number of times Ray restarts a task whose node or process is lost; these do not count as failed attempts."""

@@ -12,18 +12,15 @@ from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.ticks import ticks
 from distprompt_tui.tui.drawing.styled_text import wrapped
 
-Point = tuple[float, float | None]
-"""Step and divergence; None or a non-finite number is a gap."""
+Point = tuple[float, float | None]  # step and divergence; None or a non-finite number is a gap
 
 _DOTS_ACROSS, _DOTS_DOWN = 2, 4
 _DECADES_BELOW_CURVE = 1.0
 """A reference line further below the curve is clamped to the bottom row, which leaves room for the curve."""
 
-_LARGEST = 1e15
-"""Far above any divergence. Larger values could overflow and are drawn as gaps."""
+_LARGEST = 1e15  # far above any divergence. Larger values could overflow and are drawn as gaps.
 
-_MIN_PLOT_COLUMNS = 28
-"""With fewer columns, the plot has no labels; the panel names the lines elsewhere."""
+_MIN_PLOT_COLUMNS = 28  # with fewer columns, the plot has no labels; the panel names the lines elsewhere
 
 
 @dataclass(frozen=True, slots=True)

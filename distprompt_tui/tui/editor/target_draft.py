@@ -22,14 +22,11 @@ if TYPE_CHECKING:
 
 Rest = Literal["uniform", "model"]
 
-TOP_ROWS = 12
-"""Number of a target's most probable tokens that become rows."""
+TOP_ROWS = 12  # number of a target's most probable tokens that become rows
 
-MAX_ROWS = 48
-"""A target with more tokens opens with the most probable ones, because each row takes three widgets."""
+MAX_ROWS = 48  # a target with more tokens opens with the most probable ones, because each row takes three widgets
 
-_RESCALED_DIGITS = 10
-"""Keeps the sum within 5e-10 of 1; `explicit` accepts 1e-9."""
+_RESCALED_DIGITS = 10  # keeps the sum within 5e-10 of 1; `explicit` accepts 1e-9
 
 _SHORT_DIGITS = 4
 _MOST_PIECES = 4

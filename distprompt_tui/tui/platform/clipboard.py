@@ -14,8 +14,7 @@ from distprompt_tui.storage.safe_io import MAX_JSON_BYTES, read_json, read_limit
 if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
 
-MAX_TERMINAL_BYTES = 70_000
-"""Terminals and tmux silently drop longer OSC 52 sequences."""
+MAX_TERMINAL_BYTES = 70_000  # terminals and tmux silently drop longer OSC 52 sequences
 
 _OPTIONS = {
     "model.name": "--model",

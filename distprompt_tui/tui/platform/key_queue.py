@@ -19,11 +19,9 @@ if TYPE_CHECKING:
     from textual.events import Key
     from textual.message_pump import MessagePump
 
-ROUNDS = 4
-"""The longest chain of a key: its action, the field's message, the row's message, the focus."""
+ROUNDS = 4  # the longest chain of a key: its action, the field's message, the row's message, the focus
 
-PATIENCE_SECONDS = 2.0
-"""Maximum wait of the next key if a screen is busy."""
+PATIENCE_SECONDS = 2.0  # maximum wait of the next key if a screen is busy
 
 
 class KeyQueue:

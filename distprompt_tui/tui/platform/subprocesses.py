@@ -14,11 +14,9 @@ from distprompt_tui.diagnostics.checks import Check
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.runs.isolation import isolated, python
 
-_LINE_LIMIT = 1 << 22
-"""Bytes of the longest answer: 200 tokens and a curve take about 20 kB."""
+_LINE_LIMIT = 1 << 22  # bytes of the longest answer: 200 tokens and a curve take about 20 kB
 
-_PATIENCE_SECONDS = 3.0
-"""About the time to load the model again."""
+_PATIENCE_SECONDS = 3.0  # about the time to load the model again
 
 Report = Callable[[str, float | None], None]
 

@@ -12,11 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from textual.app import App
 
-GRACE_SECONDS = 1.0
-"""The process ends within this time of a hang-up: writing to a lost terminal can block forever."""
+GRACE_SECONDS = 1.0  # the process ends within this time of a hang-up: writing to a lost terminal can block forever
 
-CHECK_SECONDS = 5.0
-"""Interval of checks for the terminal, because some connections drop without a signal."""
+CHECK_SECONDS = 5.0  # interval of checks for the terminal, because some connections drop without a signal
 
 
 def watch_terminal(app: App[int]) -> None:

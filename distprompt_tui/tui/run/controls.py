@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
     from distprompt_tui.runs.process import Command
 
-_SLOW_STOP_SECONDS = 2.0
-"""After this time, a stop can be turned into a kill."""
+_SLOW_STOP_SECONDS = 2.0  # after this time, a stop can be turned into a kill
 
 
 class RunControl:

@@ -64,8 +64,7 @@ class ForkDialog(ModalScreen["RunSpec | None"]):
         self._message.update(content(lines))
 
 
-SHOWN = ("method", "length", "init", "lr", "width")
-"""Settings of the search to show, if its method has them."""
+SHOWN = ("method", "length", "init", "lr", "width")  # settings of the search to show, if its method has them
 
 
 def settings(spec: RunSpec) -> dict[str, str]:

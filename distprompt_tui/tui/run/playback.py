@@ -10,11 +10,9 @@ from distprompt_tui.runs.schema import Step
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.tui.platform.threads import in_thread
 
-SPEEDS = (1, 4, 16, 64)
-"""Speed of a replay relative to the search."""
+SPEEDS = (1, 4, 16, 64)  # speed of a replay relative to the search
 
-PAGES = 10
-"""A page key moves by this fraction of the snapshots."""
+PAGES = 10  # a page key moves by this fraction of the snapshots
 
 
 class Playback:

@@ -26,8 +26,7 @@ from distprompt_tui.tui.widgets.visible_input import VisibleInput
 
 _WIDTH = 58
 _TOKEN_CELLS = 24
-_MOST = 8
-"""Maximum number of completions, equal to that of tried candidates."""
+_MOST = 8  # maximum number of completions, equal to that of tried candidates
 
 Complete = Callable[[str, int], Awaitable[list[tuple[int, str]]]]
 

@@ -23,8 +23,7 @@ from distprompt_tui.tui.widgets.line_widget import ScrollLineWidget, label_borde
 
 _TOKEN_CELLS = 12
 
-_SURPRISING = "-surprising"
-"""Class of a view that shows surprisals: the legend needs one more line."""
+_SURPRISING = "-surprising"  # class of a view that shows surprisals: the legend needs one more line
 
 
 @dataclass(frozen=True)

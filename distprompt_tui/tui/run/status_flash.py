@@ -11,8 +11,7 @@ from distprompt_tui.text.formatting import Span
 
 SHOWN_SECONDS = 4.0
 
-REST_SECONDS = 10.0
-"""Minimum interval between messages, for searches that improve at every step."""
+REST_SECONDS = 10.0  # minimum interval between messages, for searches that improve at every step
 
 
 @dataclass(frozen=True)

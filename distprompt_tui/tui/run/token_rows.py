@@ -11,8 +11,7 @@ from distprompt_tui.text.terminal_text import fit, visible_token
 from distprompt_tui.tui.run.token_table import TokenRow
 from distprompt_tui.tui.settings import Order
 
-LOG_DECADES = 6
-"""A logarithmic bar spans this many powers of ten below the largest probability."""
+LOG_DECADES = 6  # a logarithmic bar spans this many powers of ten below the largest probability
 
 _ID_WIDTH = 6
 _ACHIEVED_WIDTH = 8
@@ -21,8 +20,7 @@ _NUMBERS = (
 )
 _ID = 1 + _ID_WIDTH
 _MARK = 2
-_ONE_LINE_FROM = 74
-"""Minimum width for a bar beside the numbers; otherwise it has its own line."""
+_ONE_LINE_FROM = 74  # minimum width for a bar beside the numbers; otherwise it has its own line
 
 
 @dataclass(frozen=True, slots=True)

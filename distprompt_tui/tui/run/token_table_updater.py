@@ -13,8 +13,7 @@ from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.run.token_table import TableQuery, TokenSource, TokenTable
 from distprompt_tui.tui.settings import ORDERS
 
-MIN_SECONDS = 1.0
-"""Minimum interval in which the worker replaces achieved.npy."""
+MIN_SECONDS = 1.0  # minimum interval in which the worker replaces achieved.npy
 
 
 class TokenTableUpdater:

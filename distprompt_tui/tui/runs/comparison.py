@@ -19,12 +19,10 @@ from distprompt_tui.tui.drawing.styled_text import truncate
 from distprompt_tui.tui.runs.run_rows import header_line, layout_for, run_line
 from distprompt_tui.tui.widgets.line_widget import LineWidget, ScrollLineWidget
 
-DIGITS_A_CURVE = 4
-"""Number of digits along a curve, besides the one at its end."""
+DIGITS_A_CURVE = 4  # number of digits along a curve, besides the one at its end
 
 _FIELD_CELLS = (14, 30)
-_SAME_LIMIT = 1e-4
-"""Nats. Head optima of the same target on the same model differ only by the solver's tolerance."""
+_SAME_LIMIT = 1e-4  # nats. Head optima of the same target on the same model differ only by the solver's tolerance.
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from distprompt_tui.text.formatting import Line, Span
 from distprompt_tui.text.terminal_text import fit, sanitize
 from distprompt_tui.tui.run.status import REASONS
 
-_ROOMY_FROM = 112
-"""From this width on, states are written in full and columns are two cells apart."""
+_ROOMY_FROM = 112  # from this width on, states are written in full and columns are two cells apart
 
 _MARK_CELLS = 3
 _STRETCHED = {"target": (10, 30), "model": (8, 24)}

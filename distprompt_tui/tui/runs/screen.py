@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 3.0
 
-MOST_MARKED = 6
-"""The eye cannot distinguish more curves."""
+MOST_MARKED = 6  # the eye cannot distinguish more curves
 
 NO_RUNS = "No runs yet. Searches are listed here and continue after you quit. Press esc to start one."
 

@@ -24,11 +24,9 @@ if TYPE_CHECKING:
     from distprompt_tui.models.registry import ModelEntry
     from distprompt_tui.models.vocabulary import Vocabulary
 
-DEBOUNCE_SECONDS = 0.35
-"""Delay before work on a selection starts, so that browsing costs nothing."""
+DEBOUNCE_SECONDS = 0.35  # delay before work on a selection starts, so that browsing costs nothing
 
-Key = tuple[str, str]
-"""A model's name and a target as JSON."""
+Key = tuple[str, str]  # a model's name and a target as JSON
 
 
 @dataclass(frozen=True)

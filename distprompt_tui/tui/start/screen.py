@@ -36,11 +36,9 @@ if TYPE_CHECKING:
 _SLIM_BELOW_COLUMNS = 76
 _TIGHT_BELOW_COLUMNS = 116
 
-RUNS_SECONDS = 3.0
-"""Refresh interval of the list of runs."""
+RUNS_SECONDS = 3.0  # refresh interval of the list of runs
 
-MAX_RUNS = 60
-"""The runs screen lists all of them."""
+MAX_RUNS = 60  # the runs screen lists all of them
 
 
 class StartScreen(AppScreen):

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps.sweep_spec import Sweep
     from distprompt_tui.sweeps.tasks import Task
 
-MOST_SEARCHES = 100_000
-"""Takes some seconds to read, and is far above any sweep run so far; a grid may have billions."""
+MOST_SEARCHES = 100_000  # takes some seconds to read, and is far above any sweep run so far; a grid may have billions
 
 
 @dataclass(frozen=True)

@@ -30,25 +30,19 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps.directory import SweepDirectory
     from distprompt_tui.sweeps.sweep_spec import Sweep
 
-_WHOLE_FROM_ROWS = 34
-"""From this height on, findings are shown in full if there is room, not only their effects."""
+_WHOLE_FROM_ROWS = 34  # from this height on, findings are shown in full if there is room, not only their effects
 
-_FLAT_BELOW_ROWS = 20
-"""Below this height, the table of points is hidden."""
+_FLAT_BELOW_ROWS = 20  # below this height, the table of points is hidden
 
-_MOST_VERDICT_ROWS, _MOST_POINT_ROWS = 0.2, 0.28
-"""Maximum fractions of the screen; the curves have the rest."""
+_MOST_VERDICT_ROWS, _MOST_POINT_ROWS = 0.2, 0.28  # maximum fractions of the screen; the curves have the rest
 
-_BESIDE_BARS = 0.35
-"""The findings' maximum fraction beside bars, which need less room than curves."""
+_BESIDE_BARS = 0.35  # the findings' maximum fraction beside bars, which need less room than curves
 
 _FRAME_LINES = 2
 
-_LEAST_PICTURE_ROWS = 8
-"""With fewer rows, the plot is hidden if the user shows findings in full."""
+_LEAST_PICTURE_ROWS = 8  # with fewer rows, the plot is hidden if the user shows findings in full
 
-_LINES_AROUND = 4
-"""Status, settings, keys and the plot's rule, on a low screen."""
+_LINES_AROUND = 4  # status, settings, keys and the plot's rule, on a low screen
 
 _SENTENCES = {
     "not begun": "Not started. Press r to start its {total:,} searches; they continue after you quit.",

@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 OUTCOME_ROLES = {"supported": "good", "not supported": "error", "inconclusive": "warning", "not tested": "quiet"}
 
-SERIES_ROLES = 6
-"""Number of colours before they repeat; markers repeat likewise."""
+SERIES_ROLES = 6  # number of colours before they repeat; markers repeat likewise
 
 _STATES: dict[str, Span] = {
     "running": ("● running", "good"),

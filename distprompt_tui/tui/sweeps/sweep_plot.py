@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 LIMIT_SIGN, FLOOR_SIGN = "·", "▁"
 
-_MARGIN = 0.03
-"""Fraction of the axis beside the first and the last point."""
+_MARGIN = 0.03  # fraction of the axis beside the first and the last point
 
 _NAME_CELLS = (8, 26)
 _LEAST_BAR = 10

@@ -20,8 +20,7 @@ from distprompt_tui.tui.widgets.line_widget import LineWidget, ScrollLineWidget
 if TYPE_CHECKING:
     from distprompt_tui.sweeps.curves import Curve
 
-WIDE_FROM = 104
-"""From this width on, the excess has an interval and series have names."""
+WIDE_FROM = 104  # from this width on, the excess has an interval and series have names
 
 _GAP = "  "
 _NAME_CELLS = 22

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps.index import SweepEntry
     from distprompt_tui.sweeps.sweep_spec import Sweep
 
-_FROM = {"models": 96, "when": 66}
-"""Minimum row width for each column."""
+_FROM = {"models": 96, "when": 66}  # minimum row width for each column
 
 _CELLS = {"state": 13, "size": 6, "models": 26, "searches": 11, "when": 10}
 _MARK_CELLS, _GAP = 2, 2

@@ -18,8 +18,7 @@ from distprompt_tui.tui.widgets.line_widget import LineWidget
 from distprompt_tui.tui.widgets.one_line import OneLine
 from distprompt_tui.tui.widgets.pick_list import PickList, Row
 
-SPEEDS = (0.5, 1.0, 2.0, 3.0, 5.0)
-"""Values that the keys step through; the file accepts any number between the limits."""
+SPEEDS = (0.5, 1.0, 2.0, 3.0, 5.0)  # values that the keys step through; the file accepts any number between the limits
 
 _VALUE_CELLS = 22
 
