@@ -221,7 +221,7 @@ def test_burst_of_keys_has_the_effect_of_single_keys(preset: str, runs: Path) ->
 def test_new_target_is_searched_in_four_keys(runs: Path, smollm2_folder: Path) -> None:
     """Each key is on the screen before it is pressed; the text between them is the target."""
     terminal = Terminal("--runs-dir", str(runs))
-    terminal.wait(lambda text: "n creates a new one" in text and "● smollm2" in text)
+    terminal.wait(lambda text: "n creates one" in text and "● smollm2" in text)
     terminal.process.send("n fish\r0.7")
     terminal.wait(lambda text: "Valid target: ^g" in text and "0.7000" in text)
     terminal.process.send("\x07")

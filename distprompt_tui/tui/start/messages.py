@@ -16,7 +16,7 @@ WELCOME: Line = [
     ("enter", "key"),
     (" starts a search for the selected target, ", ""),
     ("n", "key"),
-    (" creates a new one.", ""),
+    (" creates one.", ""),
 ]
 """The first steps, in 80 columns."""
 
