@@ -199,7 +199,7 @@ def _limits(levels: Sequence[float], references: Sequence[Reference], log: bool)
 def _value_ticks(low: float, high: float, rows: int, log: bool) -> list[tuple[float, str]]:
     wanted = max(min(rows // 3, 6), 2)
     if not log:
-        return [(tick, f"{tick:.4g}") for tick in _nice_ticks(low, high, wanted)] or [(low, f"{low:.3g}")]
+        return [(tick, f"{tick:.4g}") for tick in ticks(low, high, wanted)] or [(low, f"{low:.3g}")]
     for factors in ((1,), (1, 3), (1, 2, 5)):
         marks = [
             math.log10(factor) + decade
@@ -210,15 +210,9 @@ def _value_ticks(low: float, high: float, rows: int, log: bool) -> list[tuple[fl
         if len(marks) >= wanted - 1:
             break
     if len(marks) < 2:
-        marks = [math.log10(tick) for tick in _nice_ticks(10**low, 10**high, wanted) if tick > 0]
+        marks = [math.log10(tick) for tick in ticks(10**low, 10**high, wanted) if tick > 0]
     marks = marks or [low]
     return [(tick, f"{10**tick:.3g}") for tick in marks[:: math.ceil(len(marks) / wanted)]]
-
-
-def _nice_ticks(low: float, high: float, wanted: int) -> list[float]:
-    """Return `ticks`, which rounds to twelve decimals, on a range of any size."""
-    scale = 10.0 ** math.floor(math.log10(high - low)) if high > low else 1.0
-    return [tick * scale for tick in ticks(low / scale, high / scale, wanted)]
 
 
 def _step_ticks(steps: _Axis) -> list[float]:
