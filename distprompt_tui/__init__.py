@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from distprompt_tui.bounds.values import Bounds
     from distprompt_tui.errors import DistPromptError
-    from distprompt_tui.interface.recorded_run import RecordedRun, RunCurve, open_run
-    from distprompt_tui.interface.searching import find_bounds, load_model, make_target, start_search
     from distprompt_tui.models.language_model import LanguageModel
+    from distprompt_tui.runs.recorded_run import RecordedRun, RunCurve, open_run
     from distprompt_tui.search.protocol import Best, HardPrompt, Search, SoftPrompt, Step
     from distprompt_tui.targets.target import Target
+    from distprompt_tui.worker.in_process import find_bounds, load_model, make_target, start_search
 
 __version__ = "0.1.0"
 
@@ -41,8 +41,8 @@ __all__ = [
 _MODULES = {
     "bounds.values": ("Bounds",),
     "errors": ("DistPromptError",),
-    "interface.recorded_run": ("RecordedRun", "RunCurve", "open_run"),
-    "interface.searching": ("find_bounds", "load_model", "make_target", "start_search"),
+    "runs.recorded_run": ("RecordedRun", "RunCurve", "open_run"),
+    "worker.in_process": ("find_bounds", "load_model", "make_target", "start_search"),
     "models.language_model": ("LanguageModel",),
     "search.protocol": ("Best", "HardPrompt", "Search", "SoftPrompt", "Step"),
     "targets.target": ("Target",),

@@ -26,7 +26,7 @@ TORCH_FREE = [
     "distprompt_tui.text.terminal_text",
     "distprompt_tui.models.vocabulary",
     "distprompt_tui.tui.app",
-    "distprompt_tui.interface.recorded_run",
+    "distprompt_tui.runs.recorded_run",
 ]
 
 

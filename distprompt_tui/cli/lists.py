@@ -93,8 +93,8 @@ def doctor(as_json: JsonOption = False) -> None:
     """Check terminal, devices, disk, models and versions; give advice on problems."""
     from dataclasses import asdict
 
-    from distprompt_tui.diagnostics.checks import as_text
-    from distprompt_tui.diagnostics.doctor import examine
+    from distprompt_tui.text.checks import as_text
+    from distprompt_tui.worker.doctor import examine
 
     checks = examine()
     print(json.dumps({"checks": [asdict(check) for check in checks]}) if as_json else as_text(checks))

@@ -1,21 +1,27 @@
-"""Matplotlib figures of a sweep as PNG and SVG: curves or bars for each model, method and length."""
+"""Matplotlib figures: curves or bars of a sweep, its effects, and the divergence of a run."""
 
 from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.reports.html import Markup
 from distprompt_tui.reports.sweep_report import SweepReport
+from distprompt_tui.runs.schema import Step
 from distprompt_tui.storage.safe_io import write_out
+from distprompt_tui.sweeps.bootstrap import MeanCI
 from distprompt_tui.sweeps.curves import Curve, Panel
+from distprompt_tui.text.formatting import nats, signed
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#000000")
 """Okabe and Ito (2008): distinguishable with every kind of colour vision."""
 
 MARKERS = "os^Dvh"
+GREY = "#6b7480"  # readable on white and on black
 COLUMN_INCHES = (3.3, 2.8)  # one column of a two-column paper
 
 DPI = 300
@@ -29,26 +35,20 @@ STYLE: Any = {
     "svg.fonttype": "none",  # keep text as text
     "svg.hashsalt": "distprompt-tui",  # equal figures give equal files
 }
+ON_PAGES = STYLE | dict.fromkeys(
+    ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), GREY
+)
 
 
 def write_figures(report: SweepReport, folder: Path) -> list[Path]:
-    """Write every panel as PNG and SVG; return the files.
-
-    Raises:
-        DistPromptError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise DistPromptError("figures need matplotlib: pip install 'distprompt-tui[figures]'") from error
+    """Write every panel as PNG and SVG; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    with rc_context(STYLE):
-        for panel in report.panels:
-            figure = Figure(COLUMN_INCHES, layout="constrained")
-            _draw(figure.add_subplot(), panel)
-            name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{report.sweep.name} {panel.setting}")
+    for panel in report.panels:
+        name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{report.sweep.name} {panel.setting}")
+        with _figure(*COLUMN_INCHES) as (figure, axes):
+            _draw_panel(axes, panel)
+            axes.set_title(str(panel.setting), fontsize=8)
             for ending, how in (("png", {"dpi": DPI}), ("svg", {"metadata": {"Date": None}})):
                 path = folder / f"{name}.{ending}"
                 data = io.BytesIO()
@@ -58,8 +58,84 @@ def write_figures(report: SweepReport, folder: Path) -> list[Path]:
     return written
 
 
-def _draw(axes: Any, panel: Panel) -> None:
-    axes.set_title(str(panel.setting), fontsize=8)
+def panel_svg(panel: Panel) -> Markup:
+    """Draw divergence by entropy: means with bands, head optima dashed, floors dotted, the uniform baseline thin."""
+
+    def draw(axes: Any) -> None:
+        _draw_panel(axes, panel)
+        uniform = [(point.entropy, point.uniform_kl.value) for point in panel.curves[0].points if point.uniform_kl]
+        if len(uniform) > 1:
+            axes.autoscale(False)
+            axes.plot(*zip(*uniform, strict=True), color=GREY, linewidth=0.6)
+
+    return _svg(draw, 5.2, 3.6)
+
+
+def forest_svg(rows: Sequence[tuple[str, MeanCI | None]]) -> Markup:
+    """Draw a forest plot: effects with intervals on one scale, with a line at zero."""
+
+    def draw(axes: Any) -> None:
+        for place, (_, value) in enumerate(rows):
+            if value is None:
+                axes.text(0, place, "unknown", verticalalignment="center")
+                continue
+            low, high = (value.value if end is None else end for end in (value.low, value.high))
+            label = f"{signed(low)} to {signed(high)}" if low < high else signed(value.value)
+            axes.plot([low, high], [place, place], color=COLOURS[place], linewidth=2.5, alpha=0.5)
+            axes.plot([value.value], [place], color=COLOURS[place], marker="o", markersize=4)
+            axes.text(1.02, place, label, transform=axes.get_yaxis_transform(), verticalalignment="center")
+        axes.axvline(0, color=GREY, linewidth=0.6, linestyle=":")
+        axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+
+    return _svg(draw, 4.0, 0.35 + 0.25 * len(rows))
+
+
+def run_svg(curve: Sequence[Step], head_optimum: float | None, floor: float | None) -> Markup:
+    """Draw the divergence of a run on a logarithmic axis, without bounds below a tenth of its minimum."""
+    drawn = [point for point in curve if point.kl > 0 and point.best_kl > 0]
+    steps, lowest = [point.step for point in drawn], min(point.best_kl for point in drawn)
+
+    def draw(axes: Any) -> None:
+        axes.semilogy(steps, [point.kl for point in drawn], color=COLOURS[0], linewidth=0.7, alpha=0.5)
+        axes.semilogy(steps, [point.best_kl for point in drawn], color=COLOURS[0], linewidth=1.4)
+        for name, value, line in (("head optimum", head_optimum, "--"), ("floor", floor, ":")):
+            if value is not None and value > lowest / 10:
+                axes.axhline(value, color=GREY, linewidth=1, linestyle=line)
+                label, where = f" {name} {nats(value)}", axes.get_yaxis_transform()
+                axes.text(0, value, label, transform=where, verticalalignment="bottom")
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("{x:g}")
+        axes.set_xlabel("steps")
+        axes.set_ylabel("KL(p‖q) (nats)")
+
+    return _svg(draw, 7.6, 3.4)
+
+
+@contextmanager
+def _figure(width: float, height: float, style: Any = STYLE) -> Iterator[tuple[Any, Any]]:
+    """Yield a figure of a size in inches, and its axes, in the style of this module."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(style):
+        figure = Figure((width, height), layout="constrained")
+        yield figure, figure.add_subplot()
+
+
+def _svg(draw: Callable[[Any], None], width: float, height: float) -> Markup:
+    """Return a drawing as an element of a page, on a transparent background and without ids that clash on the page."""
+    data = io.StringIO()
+    with _figure(width, height, ON_PAGES) as (figure, axes):
+        draw(axes)
+        figure.savefig(
+            data, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        )
+    text = data.getvalue()
+    return Markup(re.sub(r' id="\w+_\d+"', "", text[text.index("<svg") :]).replace(COLOURS[-1], "currentColor"))
+
+
+def _draw_panel(axes: Any, panel: Panel) -> None:
     if max(len(curve.points) for curve in panel.curves) > 1:
         _draw_curves(axes, panel)
     else:
@@ -70,8 +146,8 @@ def _draw(axes: Any, panel: Panel) -> None:
 def _draw_curves(axes: Any, panel: Panel) -> None:
     for place, curve in enumerate(panel.curves):
         _draw_curve(axes, curve, COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
-    axes.plot([], [], color="0.4", linewidth=1, linestyle="--", label="head optimum")
-    axes.plot([], [], color="0.4", linewidth=1, linestyle=":", label="floor")
+    axes.plot([], [], color=GREY, linewidth=1, linestyle="--", label="head optimum")
+    axes.plot([], [], color=GREY, linewidth=1, linestyle=":", label="floor")
     axes.set_xlabel("entropy of the target (nats)")
     axes.set_ylabel("KL(p‖q) (nats)")
     axes.set_ylim(bottom=0)
@@ -86,9 +162,9 @@ def _draw_bars(axes: Any, panel: Panel) -> None:
         axes.barh(place, limit, color=colour, height=0.6)
         axes.barh(place, kl.value - limit, left=limit, color=colour, height=0.6, alpha=0.35)
         if kl.low is not None and kl.high is not None:
-            axes.plot([kl.low, kl.high], [place, place], color="0.2", linewidth=1, marker="|", markersize=4)
-    axes.barh(0, 0, color="0.4", label="head optimum")
-    axes.barh(0, 0, color="0.4", alpha=0.35, label="excess")
+            axes.plot([kl.low, kl.high], [place, place], color=GREY, linewidth=1, marker="|", markersize=4)
+    axes.barh(0, 0, color=GREY, label="head optimum")
+    axes.barh(0, 0, color=GREY, alpha=0.35, label="excess")
     axes.set_yticks(range(len(panel.curves)), [curve.series for curve in panel.curves])
     axes.invert_yaxis()
     axes.set_xlabel("KL(p‖q) (nats)")
@@ -101,15 +177,9 @@ def _draw_curve(axes: Any, curve: Curve, colour: str, marker: str) -> None:
     entropies = [point.entropy for point in points]
     kls = [point.kl.value for point in points]
     axes.plot(entropies, kls, color=colour, marker=marker, markersize=3, linewidth=1.2, label=curve.series)
-    banded = [point for point in points if point.kl.low is not None]
-    axes.fill_between(
-        [point.entropy for point in banded],
-        [point.kl.low for point in banded],
-        [point.kl.high for point in banded],
-        color=colour,
-        alpha=0.2,
-        linewidth=0,
-    )
+    banded = [(point.entropy, point.kl.low, point.kl.high) for point in points if point.kl.low is not None]
+    if banded:
+        axes.fill_between(*zip(*banded, strict=True), color=colour, alpha=0.2, linewidth=0)
     for measure, line in (("head_optimum", "--"), ("floor", ":")):
         known = [(point.entropy, getattr(point, measure)) for point in points]
         places = [(entropy, max(value.value, 0.0)) for entropy, value in known if value is not None]

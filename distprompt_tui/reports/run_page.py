@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from distprompt_tui.reports.figures import run_svg
 from distprompt_tui.reports.html import Markup, element
 from distprompt_tui.reports.page import (
     TokenBars,
@@ -17,7 +18,6 @@ from distprompt_tui.reports.page import (
     stat_list,
 )
 from distprompt_tui.reports.run_report import RunReport
-from distprompt_tui.reports.svg import trace_figure
 from distprompt_tui.runs.schema import read_result
 from distprompt_tui.text.formatting import count, duration, gap_closed, nats
 
@@ -41,7 +41,7 @@ def run_page(report: RunReport) -> Markup:
         heading("distprompt-tui · run", title, state.recipe),
         stat_list(numbers),
         element("h2", "Divergence over the steps"),
-        element("section", trace_figure(report.curve, state.bounds.head_optimum, state.bounds.floor), class_="card"),
+        element("section", run_svg(report.curve, state.bounds.head_optimum, state.bounds.floor), class_="card"),
         element("h2", "Best prompt"),
         *_prompt(report),
         element("h2", "Before and after"),

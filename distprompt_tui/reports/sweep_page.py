@@ -11,6 +11,7 @@ from msgspec import Struct, ValidationError, convert
 
 from distprompt_tui.errors import UsageError
 from distprompt_tui.reports import wording
+from distprompt_tui.reports.figures import forest_svg, panel_svg
 from distprompt_tui.reports.html import Markup, element
 from distprompt_tui.reports.page import (
     TokenBars,
@@ -24,7 +25,6 @@ from distprompt_tui.reports.page import (
     stat_list,
     table,
 )
-from distprompt_tui.reports.svg import forest, marker, panel_figure
 from distprompt_tui.reports.sweep_report import Example, SweepReport, examples_of
 from distprompt_tui.runs.schema import PromptToken
 from distprompt_tui.sweeps.curves import Panel
@@ -52,7 +52,7 @@ def sweep_page(report: SweepReport, read_result: ReadResult) -> Markup:
         *_findings(report),
         element("h2", "Divergence by entropy"),
         element("p", _HOW_TO_READ, class_="note"),
-        element("div", [_figure(panel) for panel in report.panels], class_="grid wide"),
+        element("div", [_curves(panel) for panel in report.panels], class_="grid wide"),
         element("h2", "All points"),
         element("p", "Means over the targets in nats, with 95 % bootstrap intervals in brackets.", class_="note"),
         *[_points(panel) for panel in report.panels],
@@ -118,19 +118,14 @@ def _finding(result: FindingResult) -> Markup:
         body = [
             element("div", signed(effect.value), unit, class_="effect"),
             element("p", f"{binding_contrast.name}, {effect.targets} targets", class_="quiet"),
-            forest(rows),
+            forest_svg(rows),
             *[element("p", line, class_="note") for line in lines if line],
         ]
     return element("section", word, title, *body, class_=f"card result {result.outcome.replace(' ', '-')}")
 
 
-def _figure(panel: Panel) -> Markup:
-    signs = [
-        element("li", element("svg", element("g", marker(place, 13, 6), class_=f"s{place}"), viewBox="0 0 26 12"), name)
-        for place, name in enumerate(curve.series for curve in panel.curves)
-    ]
-    legend = element("ul", signs, class_="legend")
-    return element("section", element("h3", str(panel.setting)), legend, panel_figure(panel), class_="card")
+def _curves(panel: Panel) -> Markup:
+    return element("section", element("h3", str(panel.setting)), panel_svg(panel), class_="card")
 
 
 def _points(panel: Panel) -> Markup:

@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 
 from distprompt_tui.cli import app
 from distprompt_tui.config.toml_files import find_toml
-from distprompt_tui.diagnostics import doctor
 from distprompt_tui.errors import DistPromptError, NotFoundError
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.runs.directory import find_run
 from distprompt_tui.storage.safe_io import absolute, user_path, write_out
 from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.worker import doctor
 
 NASTY = {
     "empty": "",

@@ -19,7 +19,7 @@ from distprompt_tui.models.language_model import LanguageModel
 
 REPORT = """
 import json, os, sys
-from distprompt_tui.diagnostics.doctor import examine
+from distprompt_tui.worker.doctor import examine
 told = next(check.value for check in examine() if check.name == "batches")
 print(json.dumps([os.environ["MKL_CBWR"], told]))
 """

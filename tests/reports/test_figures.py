@@ -1,13 +1,11 @@
-"""Figures for papers and their dependency."""
+"""Figures for papers and pages."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-from distprompt_tui.errors import DistPromptError
 from distprompt_tui.reports.figures import write_figures
 from distprompt_tui.reports.sweep_report import report_sweep
 from tests.reports.factories import carried_out, example_sweep
@@ -32,10 +30,3 @@ def test_each_setting_has_a_png_and_an_svg(
     first = svg.read_bytes()
     write_figures(report, tmp_path / "figures")
     assert svg.read_bytes() == first  # equal figures give equal files
-
-
-def test_missing_matplotlib_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    report = report_sweep(carried_out(example_sweep(methods=["soft"]), tmp_path))
-    with pytest.raises(DistPromptError, match=r"pip install 'distprompt-tui\[figures\]'"):
-        write_figures(report, tmp_path / "figures")

@@ -62,10 +62,13 @@ def checked(page: str) -> Structure:
     assert {"html": 1, "head": 1, "body": 1, "title": found.seen["title"], "h1": 1}.items() <= found.seen.items()
     assert not found.seen.keys() & {"script", "link", "img", "iframe", "object"}
     assert not {name for name, _ in found.attributes} & {"src", "href", "srcset", "onload", "onclick"}
-    assert "url(" not in page
+    assert not re.search(r"url\((?!#)", page)
+    assert all((value or "").startswith("#") for name, value in found.attributes if name == "xlink:href")
+    ids = [value for name, value in found.attributes if name == "id"]
+    assert {value.removeprefix("#") for name, value in found.attributes if name == "xlink:href" and value} <= set(ids)
     assert "@import" not in page
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u202e]", page)
-    assert "nan" not in " ".join(value or "" for name, value in found.attributes if name in ("points", "x", "y"))
+    assert "nan" not in " ".join(value or "" for name, value in found.attributes if name in ("d", "x", "y"))
     return found
 
 
@@ -80,7 +83,10 @@ def test_sweep_page_has_all_parts(tmp_path: Path) -> None:
     assert 'finding = "entropy"' in found.text  # the spec
     assert "Made up & <b>nothing else</b>" in found.text
     assert "‹202E›" in found.text  # a token's string, visible
-    assert found.seen["polygon"] >= 2  # a band a figure
+    for part in ("head optimum", "floor", "vanilla"):
+        assert part in found.text
+    outcomes = {f"card result {word}" for word in ("supported", "not-supported", "inconclusive", "not-tested")}
+    assert {value for name, value in found.attributes if name == "class" and "result" in (value or "")} <= outcomes
 
 
 @pytest.mark.parametrize("with_limits", [True, False])

@@ -9,8 +9,8 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from distprompt_tui.diagnostics.checks import NAME_CELLS, Check, as_text
 from distprompt_tui.errors import DistPromptError
+from distprompt_tui.text.checks import NAME_CELLS, Check, as_text
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import content, wrapped

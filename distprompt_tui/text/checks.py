@@ -1,4 +1,4 @@
-"""Results of the doctor, for command line, app and bug reports. Imports no torch, unlike the doctor."""
+"""Results of the doctor, for command line, app and bug reports."""
 
 from __future__ import annotations
 

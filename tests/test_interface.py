@@ -14,7 +14,7 @@ import torch
 import distprompt_tui as dp
 from distprompt_tui.config.paths import models_dir, runs_dir
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 RECORDED = ROOT / "tests" / "runs" / "recorded"
 TARGET = {"family": "outlier", "entropy": 3.0, "tokens": ["yes"]}
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from distprompt_tui import __version__
 from distprompt_tui.config import paths
-from distprompt_tui.diagnostics.checks import Check
 from distprompt_tui.errors import DistPromptError, first_line
+from distprompt_tui.text.checks import Check
 from distprompt_tui.text.encoding import locale_is_utf8, terminal_encoding
 
 PACKAGES = ("torch", "transformers", "tokenizers", "textual", "plotext", "numpy")

@@ -1,1 +1,0 @@
-"""The Python interface for scripts and notebooks. Its public names are exported by `distprompt_tui` itself."""
