@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class DistPromptError(Exception):
@@ -39,6 +39,12 @@ class TargetError(UsageError):
 
 class ModelError(DistPromptError):
     """A model cannot be prepared, loaded or run."""
+
+
+def first_few(names: Sequence[str], most: int) -> str:
+    """Join the first `most` names with commas, and count the others."""
+    others = len(names) - most
+    return ", ".join(names[:most]) + (f" and {others} more" if others > 0 else "")
 
 
 def first_line(error: BaseException) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from distprompt_tui.errors import ModelError, first_line
+from distprompt_tui.errors import ModelError, first_few, first_line
 from distprompt_tui.models.checkpoint_checks import custom_code_type
 
 NAMED = 4  # maximum number of missing weights named in an error message
@@ -53,11 +53,11 @@ def load_causal_model(failure: str, folder: Path, dtype: Any, gguf: str | None =
     except Exception as error:  # damaged files raise any error
         raise ModelError(f"{failure}: {first_line(error)}") from error
     if wrong := [_shapes(*entry) for entry in sorted(found["mismatched_keys"])]:
-        raise ModelError(f"{failure}: the weights do not have the shapes in its config: {_listed(wrong)}")
+        raise ModelError(f"{failure}: the weights do not have the shapes in its config: {first_few(wrong, NAMED)}")
     if missing := sorted(found["missing_keys"]):
         total = len(model.state_dict())
         raise ModelError(
-            f"{failure}: {len(missing)} of its {total} weights are missing: {_listed(missing)}. "
+            f"{failure}: {len(missing)} of its {total} weights are missing: {first_few(missing, NAMED)}. "
             f"The files are incomplete, or do not belong to a {type(model).__name__}"
         )
     return model.eval()
@@ -69,8 +69,3 @@ def _shapes(name: str, found: Collection[int], expected: Collection[int]) -> str
 
 def _times(shape: Collection[int]) -> str:
     return "×".join(map(str, shape)) or "a scalar"
-
-
-def _listed(names: list[str]) -> str:
-    rest = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {rest} more" if rest > 0 else "")

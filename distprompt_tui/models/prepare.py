@@ -24,6 +24,11 @@ from distprompt_tui.storage.safe_io import read_json, write_json
 OnProgress = Callable[[str, float | None], None]
 """Callback with a status text and the completed fraction (0..1), None if unknown."""
 
+
+def ignore_progress(text: str, fraction: float | None) -> None:
+    """Discard progress reports."""
+
+
 _BUILDING = ".building-"
 
 _PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")  # file names of the parts of a split GGUF

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from distprompt_tui.errors import ModelError, UsageError
+from distprompt_tui.errors import ModelError, UsageError, first_few
 from distprompt_tui.models.checkpoint_checks import check_folder
 from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.models.registry import find_model
@@ -38,9 +38,8 @@ def refuse_changed(name: str, recorded: ModelRecord, folder: Path) -> None:
         UsageError: files have changed; the message names them.
     """
     if changed := _changed(recorded, folder):
-        more = f" and {len(changed) - MOST_NAMED} more" if len(changed) > MOST_NAMED else ""
         raise UsageError(
-            f"the model {name} has changed since: {', '.join(changed[:MOST_NAMED])}{more} in {folder} "
+            f"the model {name} has changed since: {first_few(changed, MOST_NAMED)} in {folder} "
             f"{'differs' if len(changed) == 1 else 'differ'} from the record; "
             "put the old files back, or start a new run with the present model"
         )

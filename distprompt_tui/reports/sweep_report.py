@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Literal
 
 from distprompt_tui.sweeps.costs import Cost, read_costs
@@ -78,10 +79,6 @@ def sources_of(sweep: Sweep) -> dict[str, str | None]:
 
 
 def examples_of(rows: Sequence[ResultRow], setting: SearchConfig) -> list[Example]:
-    ordered = sorted((row for row in rows if row.config == setting), key=_divergence)
+    ordered = sorted((row for row in rows if row.config == setting), key=attrgetter("kl"))
     places: dict[int, Rank] = {len(ordered) - 1: "worst", (len(ordered) - 1) // 2: "median", 0: "best"}
     return [Example(places[place], ordered[place]) for place in sorted(places) if ordered]
-
-
-def _divergence(row: ResultRow) -> float:
-    return row.kl

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +13,9 @@ from msgspec import Struct, convert
 from pydantic import ValidationError
 
 from distprompt_tui.config.spec import LEGACY_CONTEXT, RunSpec
-from distprompt_tui.errors import UsageError
+from distprompt_tui.errors import UsageError, first_few
 from distprompt_tui.models.fingerprint import ModelRecord
+from distprompt_tui.runs.compare import spec_differences
 from distprompt_tui.storage.safe_io import read_json
 
 if TYPE_CHECKING:
@@ -132,25 +132,14 @@ def _inputs(path: Path) -> Inputs:
 
 
 def _refuse_changed_spec(run: RunDirectory, before: RunSpec, now: RunSpec) -> None:
-    old, new = (dict(_leaves(spec.model_dump(mode="json", exclude=UNDECISIVE))) for spec in (before, now))
-    changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    if changed:
-        told = [f"{name} was {_short(old.get(name))} and is {_short(new.get(name))}" for name in changed[:_MOST_NAMED]]
-        more = f" and {len(changed) - _MOST_NAMED} more" if len(changed) > _MOST_NAMED else ""
+    old, new = (spec.model_dump(mode="json", exclude=UNDECISIVE) for spec in (before, now))
+    if changed := spec_differences([old, new]):
+        told = [f"{name} was {_short(values[0])} and is {_short(values[1])}" for name, values in changed.items()]
         raise UsageError(
-            f"{run.spec_file} has changed since the start of the run: {', '.join(told)}{more}; "
+            f"{run.spec_file} has changed since the start of the run: {first_few(told, _MOST_NAMED)}; "
             "restore it, or start a new run with the changed spec"
         )
 
 
-def _leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and value:
-        for key, part in value.items():
-            yield from _leaves(part, f"{name}.{key}" if name else key)
-    else:
-        yield name, value
-
-
-def _short(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= _MOST_CHARACTERS else f"{shown[: _MOST_CHARACTERS - 1]}…"
+def _short(value: str | None) -> str:
+    return str(value) if len(str(value)) <= _MOST_CHARACTERS else f"{str(value)[: _MOST_CHARACTERS - 1]}…"

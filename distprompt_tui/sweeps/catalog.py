@@ -32,16 +32,12 @@ def read_sweep(path: Path) -> Sweep:
     """
     sweep = read_checked(path, Sweep)
     fields = sweep.model_dump(mode="json", exclude_unset=True)
-    anchored = _anchored(fields, path.parent)
+    anchored = _anchored("", fields, path.parent)
     return sweep if anchored == fields else checked(anchored, Sweep)
 
 
-def _anchored(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the fields of a sweep, or of a table in it, with absolute paths."""
-    return {name: _anchored_value(name, value, folder) for name, value in fields.items()}
-
-
-def _anchored_value(name: str, value: Any, folder: Path) -> Any:
+def _anchored(name: str, value: Any, folder: Path) -> Any:
+    """Return the value of a field with absolute paths."""
     match name, value:
         case ("models", list()):
             return [absolute_name(one, folder) if isinstance(one, str) else one for one in value]
@@ -52,9 +48,9 @@ def _anchored_value(name: str, value: Any, folder: Path) -> Any:
         case ("masses" | "probabilities", _):  # its keys are tokens
             return value
         case (_, dict()):
-            return _anchored(value, folder)
+            return {key: _anchored(key, one, folder) for key, one in value.items()}
         case (_, list()):
-            return [_anchored_value("", one, folder) for one in value]
+            return [_anchored("", one, folder) for one in value]
         case _:
             return value
 

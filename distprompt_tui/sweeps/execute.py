@@ -26,7 +26,7 @@ from distprompt_tui.errors import DistPromptError, ModelError, TargetError
 from distprompt_tui.metrics.divergence import Comparison, compare
 from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.models.prepare import OnProgress
+from distprompt_tui.models.prepare import OnProgress, ignore_progress
 from distprompt_tui.search import make_search
 from distprompt_tui.search.protocol import HardPrompt, Prompt, SoftPrompt
 from distprompt_tui.search.soft import SoftBatch, initial_vectors
@@ -62,7 +62,7 @@ def answer_task(fields: dict[str, Any], threads: int) -> dict[str, Any]:
     torch.set_num_threads(threads)
     task = Task.model_validate(fields)
     try:
-        _loader(task)(task.searches[0].spec.model, _quiet)
+        _loader(task)(task.searches[0].spec.model, ignore_progress)
         began = time.perf_counter()
         outcomes = run_task(task)
         return {
@@ -87,8 +87,8 @@ def run_task(task: Task) -> list[SearchOutcome]:
     """
     settings = task.searches[0].spec.model
     load_recorded = _loader(task)
-    model, _ = load_recorded(settings, _quiet)
-    source = ModelProvider(model, settings, _quiet, load_recorded)
+    model, _ = load_recorded(settings, ignore_progress)
+    source = ModelProvider(model, settings, ignore_progress, load_recorded)
     made: list[tuple[SweepSearch, Target]] = []
     outcomes: list[SearchOutcome] = []
     for search in task.searches:
@@ -118,10 +118,6 @@ def load(settings: ModelSpec, report: OnProgress, recorded: ModelRecord | None =
 def _loader(task: Task) -> Load:
     """Return a loader for the models as recorded at the start of the sweep."""
     return lambda settings, report: load(settings, report, task.models.get(settings.name))
-
-
-def _quiet(text: str, fraction: float | None) -> None:
-    """Discard progress reports."""
 
 
 def _search_vectors(model: LanguageModel, searches: Sequence[SweepSearch], targets: Tensor) -> list[SearchResult]:

@@ -47,7 +47,7 @@ class SweepEntry:
     problem: str = ""
 
 
-def standing_of(sweep: Sweep, directory: SweepDirectory, reader: SweepReader, is_running: bool) -> SweepProgress:
+def progress_of(sweep: Sweep, directory: SweepDirectory, reader: SweepReader, is_running: bool) -> SweepProgress:
     """Compute the progress of a sweep.
 
     The caller must determine `is_running` before it reads the files, because a runner writes all rows before it ends.
@@ -99,7 +99,7 @@ class SweepList:
             return SweepEntry(directory, None, SweepProgress("damaged"), "", changed_at, str(error))
         is_running = runner_pid(directory) is not None
         reader.read()
-        return SweepEntry(directory, sweep, standing_of(sweep, directory, reader, is_running), size, changed_at)
+        return SweepEntry(directory, sweep, progress_of(sweep, directory, reader, is_running), size, changed_at)
 
 
 def _unreadable(path: Path, problem: str) -> SweepEntry:

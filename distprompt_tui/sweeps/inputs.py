@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.fingerprint import ModelRecord, file_sha256, record_model
-from distprompt_tui.models.prepare import prepare_by_name
+from distprompt_tui.models.prepare import ignore_progress, prepare_by_name
 from distprompt_tui.models.recorded import folder_at_hand
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.storage.prompt_files import prompt_sha256, read_prompt
@@ -37,7 +37,7 @@ def hold_to_inputs(directory: SweepDirectory, *, prepare: bool) -> dict[str, Mod
     for name in sweep.all_models:
         if name in models:
             folder_at_hand(name, models[name])
-        elif (folder := prepare_by_name(name, _quiet) if prepare else find_model(name).folder) is not None:
+        elif (folder := prepare_by_name(name, ignore_progress) if prepare else find_model(name).folder) is not None:
             models[name] = record_model(folder)
     present = _files(sweep)
     if changed := [path for path, digest in files.items() if present.get(path) != digest]:
@@ -79,7 +79,3 @@ def _named_files(target: dict[str, Any]) -> Iterator[str]:
         yield target["file"]
     for part in target.get("parts") or ():
         yield from _named_files(part["target"])
-
-
-def _quiet(text: str, fraction: float | None) -> None:
-    """Discard progress reports."""

@@ -25,11 +25,8 @@ def main() -> None:
     from distprompt_tui.sweeps.execute import answer_task  # imports torch for seconds, in which the input may close
 
     while True:
-        print(
-            json.dumps(answer_task(json.loads(tasks.get()), int(sys.argv[1])), allow_nan=False),
-            file=answers,
-            flush=True,
-        )
+        answer = answer_task(json.loads(tasks.get()), int(sys.argv[1]))
+        print(json.dumps(answer, allow_nan=False), file=answers, flush=True)
 
 
 def _read(tasks: queue.SimpleQueue[str]) -> None:

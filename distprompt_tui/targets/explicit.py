@@ -96,7 +96,7 @@ def _from_masses(
 
 def _rest(ids: list[int], spec: Explicit, vocabulary: Vocabulary, model: DistributionSource | None) -> FloatArray:
     if spec.rest == "model":
-        source = require_model(model, "the remainder of an explicit")
+        source = require_model(model, "the remainder of an explicit target")
         shares, _ = mask_to_tokens(source.next_token_probabilities(spec.text), vocabulary)
     else:
         shares = vocabulary.allowed.astype(np.float64)

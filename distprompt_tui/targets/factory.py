@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from distprompt_tui.config import spec as specs
 from distprompt_tui.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
@@ -15,17 +18,26 @@ from distprompt_tui.targets.simple import one_hot, temperature, uniform, zipf
 from distprompt_tui.targets.target import DistributionSource, Target, require_model, token_count
 from distprompt_tui.targets.vanilla import vanilla
 
+FROM_VOCABULARY: dict[type, Callable[[Any, Vocabulary], Target]] = {
+    specs.Vanilla: vanilla,
+    specs.Temperature: temperature,
+    specs.Outlier: outlier,
+    specs.Uniform: uniform,
+    specs.OneHot: one_hot,
+    specs.Zipf: zipf,
+}
+FROM_MODEL: dict[type, Callable[[Any, Vocabulary, DistributionSource], Target]] = {
+    specs.Lm: lm,
+    specs.Shuffled: shuffled,
+    specs.Reachable: reachable,
+}
+"""The families with a function of their own; `explicit` and `mixture` may or may not use a model."""
+
 
 def needs_model(spec: specs.TargetSpec) -> bool:
-    match spec:
-        case specs.Lm() | specs.Shuffled() | specs.Reachable():
-            return True
-        case specs.Explicit():
-            return spec.rest == "model"
-        case specs.Mixture():
-            return any(needs_model(part.target) for part in spec.parts)
-        case _:
-            return False
+    if isinstance(spec, specs.Mixture):
+        return any(needs_model(part.target) for part in spec.parts)
+    return type(spec) in FROM_MODEL or (isinstance(spec, specs.Explicit) and spec.rest == "model")
 
 
 def build_target(spec: specs.TargetSpec, vocabulary: Vocabulary, model: DistributionSource | None = None) -> Target:
@@ -52,26 +64,10 @@ def build_target(spec: specs.TargetSpec, vocabulary: Vocabulary, model: Distribu
 
 
 def _make(spec: specs.TargetSpec, vocabulary: Vocabulary, model: DistributionSource | None) -> Target:
-    match spec:
-        case specs.Vanilla():
-            return vanilla(spec, vocabulary)
-        case specs.Temperature():
-            return temperature(spec, vocabulary)
-        case specs.Outlier():
-            return outlier(spec, vocabulary)
-        case specs.Lm():
-            return lm(spec, vocabulary, require_model(model, "an lm"))
-        case specs.Shuffled():
-            return shuffled(spec, vocabulary, require_model(model, "a shuffled"))
-        case specs.Reachable():
-            return reachable(spec, vocabulary, require_model(model, "a reachable"))
-        case specs.Explicit():
-            return explicit(spec, vocabulary, model)
-        case specs.Uniform():
-            return uniform(spec, vocabulary)
-        case specs.OneHot():
-            return one_hot(spec, vocabulary)
-        case specs.Zipf():
-            return zipf(spec, vocabulary)
-        case specs.Mixture():
-            return mixture(spec, [build_target(part.target, vocabulary, model) for part in spec.parts])
+    if isinstance(spec, specs.Mixture):
+        return mixture(spec, [build_target(part.target, vocabulary, model) for part in spec.parts])
+    if isinstance(spec, specs.Explicit):
+        return explicit(spec, vocabulary, model)
+    if type(spec) in FROM_MODEL:
+        return FROM_MODEL[type(spec)](spec, vocabulary, require_model(model, f"the target family {spec.family!r}"))
+    return FROM_VOCABULARY[type(spec)](spec, vocabulary)

@@ -65,7 +65,7 @@ class DistributionSource(Protocol):
 def require_model(model: DistributionSource | None, what: str) -> DistributionSource:
     """Return the model; raise TargetError if it is None."""
     if model is None:
-        raise TargetError(f"{what} target requires a loaded language model")
+        raise TargetError(f"{what} requires a loaded language model")
     return model
 
 

@@ -14,6 +14,7 @@ from distprompt_tui.config import spec
 from distprompt_tui.config.presets import load_preset
 from distprompt_tui.config.validation import checked
 from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.models.prepare import ignore_progress
 from distprompt_tui.search import make_search
 from distprompt_tui.search.protocol import Search
 from distprompt_tui.targets import Target, build_target
@@ -50,7 +51,7 @@ def load_model(
     """
     model = checked({"name": name, "device": device, "dtype": dtype, "revision": revision}, spec.ModelSpec)
     context = checked({"prefix": prefix, "suffix": suffix, "bos": bos}, spec.Context)
-    loaded, _ = load_by_name(model, _ignore_progress)
+    loaded, _ = load_by_name(model, ignore_progress)
     return loaded.in_context(context.prefix, context.suffix, context.bos)
 
 
@@ -73,7 +74,7 @@ def make_target(recipe: str | Mapping[str, Any], model: LanguageModel) -> Target
     target = load_preset(recipe).spec.target if isinstance(recipe, str) else _run_spec(target=dict(recipe)).target
     dtype = str(model.dtype).removeprefix("torch.")
     settings = checked({"name": model.name, "device": str(model.device), "dtype": dtype}, spec.ModelSpec)
-    return build_target(target, model.vocabulary, ModelProvider(model, settings, _ignore_progress))
+    return build_target(target, model.vocabulary, ModelProvider(model, settings, ignore_progress))
 
 
 def find_bounds(model: LanguageModel, target: Target) -> Bounds:
@@ -115,7 +116,3 @@ def start_search(
 def _run_spec(**fields: Any) -> spec.RunSpec:
     """Return a validated spec. The target family is arbitrary, because a search receives its target as an array."""
     return checked({"target": {"family": "uniform"}} | fields, spec.RunSpec)
-
-
-def _ignore_progress(text: str, fraction: float | None) -> None:
-    pass

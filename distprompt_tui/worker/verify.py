@@ -10,6 +10,7 @@ from torch import Tensor
 
 from distprompt_tui.errors import NotFoundError, UsageError
 from distprompt_tui.models.load import load_causal_model
+from distprompt_tui.models.prepare import ignore_progress
 from distprompt_tui.models.tokenizer import load_callable_vocabulary
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.inputs import read_inputs, read_run_target
@@ -72,7 +73,7 @@ def verify(run: RunDirectory) -> Verification:
         raise NotFoundError(f"{run.name} has no result yet")
     inputs, spec = read_inputs(run), run.read_spec()
     target = torch.from_numpy(read_run_target(run, inputs).copy())
-    folder = prepare_as_recorded(spec.model, lambda text, fraction: None, inputs.model if inputs else None)
+    folder = prepare_as_recorded(spec.model, ignore_progress, inputs.model if inputs else None)
     model = load_causal_model(f"{spec.model.name} cannot be loaded from {folder}", folder, torch.float32)
     embed = model.get_input_embeddings()
     vocabulary = load_callable_vocabulary(folder, len(model.get_output_embeddings().weight))

@@ -55,7 +55,7 @@ class SweepMonitor:
 
     def _read(self) -> SweepView:
         from distprompt_tui.sweeps.findings import HYPOTHESES
-        from distprompt_tui.sweeps.index import standing_of
+        from distprompt_tui.sweeps.index import progress_of
         from distprompt_tui.sweeps.process import runner_pid
         from distprompt_tui.sweeps.tasks import plan_tasks
 
@@ -70,7 +70,7 @@ class SweepMonitor:
         if pid is None or has_new_rows or self._left is None:
             self._left = None if pid is None else self._seconds_left(self._tasks, pid)
         return SweepView(
-            standing_of(sweep, self.directory, self._reader, pid is not None),
+            progress_of(sweep, self.directory, self._reader, pid is not None),
             self._report,
             HYPOTHESES[sweep.finding] if sweep.finding else "",
             self._left,
