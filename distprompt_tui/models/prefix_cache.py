@@ -103,8 +103,8 @@ class State:
         counted = "position_ids" in signature(backbone.forward).parameters  # some count from 0 by default
         hidden = inputs
         for part in torch.arange(inputs.shape[1]).split(1 if self.by_steps else inputs.shape[1]):
-            told = {"position_ids": positions[:, part]} if counted else {}
-            hidden = run_into(cache, backbone, inputs[:, part], **told)
+            extra_inputs = {"position_ids": positions[:, part]} if counted else {}
+            hidden = run_into(cache, backbone, inputs[:, part], **extra_inputs)
         return hidden
 
 
@@ -164,19 +164,19 @@ def as_argument(inputs: Tensor) -> dict[str, Tensor]:
     return {"inputs_embeds" if inputs.is_floating_point() else "input_ids": inputs}
 
 
-def run_into(cache: Any, backbone: nn.Module, inputs: Tensor, **told: Tensor) -> Tensor:
+def run_into(cache: Any, backbone: nn.Module, inputs: Tensor, **extra_inputs: Tensor) -> Tensor:
     """Run a backbone with a transformers cache, which is extended in place.
 
     Args:
         cache: of the class that the backbone expects.
         backbone: the model's backbone.
         inputs: embeddings, (batch, n, d), or ids, (batch, n).
-        told: further arguments of the backbone.
+        extra_inputs: further arguments of the backbone.
 
     Returns:
         States after the final norm, (batch, n, d).
     """
-    given = {_cache_argument(backbone): cache} | told
+    given = {_cache_argument(backbone): cache} | extra_inputs
     hidden: Tensor = backbone(**as_argument(inputs), use_cache=True, **given).last_hidden_state
     return hidden
 

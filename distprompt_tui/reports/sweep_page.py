@@ -161,10 +161,10 @@ def _example(example: Example, read_result: ReadResult) -> Markup:
 
 
 def _failures(report: SweepReport) -> list[Markup]:
-    told = Counter(failure.error for failure in report.failures).most_common()
-    if not told:
+    reasons = Counter(failure.error for failure in report.failures).most_common()
+    if not reasons:
         return []
-    lines = [element("li", f"{number} searches: {error}") for error, number in told]
+    lines = [element("li", f"{number} searches: {error}") for error, number in reasons]
     return [element("h2", "Searches without a result"), element("ul", lines)]
 
 

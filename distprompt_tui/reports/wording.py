@@ -76,20 +76,17 @@ def contrast_lines(result: FindingResult) -> list[str]:
             for asked, one in result.by_entropy
             if one.name == contrast.name
         ]
-        told = f" ({', '.join(parts)})" if len(parts) > 1 else ""
-        if told or len(result.contrasts) > 1:
-            lines.append(f"{contrast.name}: {difference(contrast.kl)}{told}")
+        values = f" ({', '.join(parts)})" if len(parts) > 1 else ""
+        if values or len(result.contrasts) > 1:
+            lines.append(f"{contrast.name}: {difference(contrast.kl)}{values}")
     return lines
 
 
 def split_line(contrast: Contrast) -> str:
     if contrast.head_optimum is None:
         return "no head optimum on this model: not split"
-    parts = [
-        f"head optimum {difference(contrast.head_optimum)}, excess {difference(contrast.excess)}",
-        share_line(contrast),
-    ]
-    return "; ".join(filter(None, parts))
+    effects = f"head optimum {difference(contrast.head_optimum)}, excess {difference(contrast.excess)}"
+    return "; ".join(filter(None, (effects, share_line(contrast))))
 
 
 def share_line(contrast: Contrast) -> str:
@@ -98,8 +95,8 @@ def share_line(contrast: Contrast) -> str:
 
 def component_line(result: FindingResult) -> str:
     effects = {"head optima": result.effect("head_optimum"), "excess": result.effect("excess")}
-    told = [f"{name} alone: {effect.outcome}" for name, effect in effects.items() if effect is not None]
-    return "; ".join(told)
+    parts = [f"{name} alone: {effect.outcome}" for name, effect in effects.items() if effect is not None]
+    return "; ".join(parts)
 
 
 def failure_lines(report: SweepReport) -> list[str]:

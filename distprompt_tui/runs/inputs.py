@@ -134,9 +134,9 @@ def _inputs(path: Path) -> Inputs:
 def _refuse_changed_spec(run: RunDirectory, before: RunSpec, now: RunSpec) -> None:
     old, new = (spec.model_dump(mode="json", exclude=UNDECISIVE) for spec in (before, now))
     if changed := spec_differences([old, new]):
-        told = [f"{name} was {_short(values[0])} and is {_short(values[1])}" for name, values in changed.items()]
+        differences = [f"{name} was {_short(values[0])} and is {_short(values[1])}" for name, values in changed.items()]
         raise UsageError(
-            f"{run.spec_file} has changed since the start of the run: {first_few(told, _MOST_NAMED)}; "
+            f"{run.spec_file} has changed since the start of the run: {first_few(differences, _MOST_NAMED)}; "
             "restore it, or start a new run with the changed spec"
         )
 

@@ -85,12 +85,12 @@ def initial_prompts(
         return text_ids(model, settings.init_text, settings.length)[None]
     if settings.init_prompt is not None:
         return prompt_ids(model, Path(settings.init_prompt), settings.length, allowed)[None]
-    bank = settings.init == "initial_pool"
-    wanted = settings.initial_pool if bank else 1
+    from_pool = settings.init == "initial_pool"
+    wanted = settings.initial_pool if from_pool else 1
     kept: list[Tensor] = []
     for _ in range(DRAWS):
         drawn = sample(allowed, (max(wanted, LEAST_DRAWN), settings.length), generator)
-        if bank:
+        if from_pool:
             drawn = mix_target_tokens(drawn, allowed, target, generator)
         kept += [ids for ids, good in zip(drawn, is_retokenization_stable(model, drawn.tolist()), strict=True) if good]
         if len(kept) >= wanted:
@@ -100,10 +100,10 @@ def initial_prompts(
 
 def mix_target_tokens(drawn: Tensor, allowed: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
     """Replace about half of the drawn tokens by draws from the target's allowed tokens, if there are any."""
-    masses = target[allowed].cpu()
-    if not masses.any() or not drawn.numel():
+    weights = target[allowed].cpu()
+    if not weights.any() or not drawn.numel():
         return drawn
-    likely = torch.multinomial(masses, drawn.numel(), replacement=True, generator=generator).view(drawn.shape)
+    likely = torch.multinomial(weights, drawn.numel(), replacement=True, generator=generator).view(drawn.shape)
     from_target = torch.rand(drawn.shape, generator=generator) < TARGET_TOKEN_SHARE
     return torch.where(from_target.to(drawn.device), allowed[likely.to(drawn.device)], drawn)
 

@@ -38,7 +38,7 @@ def explicit(spec: Explicit, vocabulary: Vocabulary, model: DistributionSource |
         NotFoundError: the file does not exist.
     """
     if spec.file is None:
-        return _from_masses(list(spec.probabilities.items()), "probabilities", spec, vocabulary, model)
+        return _from_pairs(list(spec.probabilities.items()), "probabilities", spec, vocabulary, model)
     path = _existing(spec.file)
     try:
         return _from_file(path, spec, vocabulary, model)
@@ -58,29 +58,29 @@ def _from_file(path: Path, spec: Explicit, vocabulary: Vocabulary, model: Distri
         case ".npy":
             return _from_array(path, spec, vocabulary)
         case ".json":
-            return _from_masses(_json_masses(path), path.name, spec, vocabulary, model)
+            return _from_pairs(_read_json(path), path.name, spec, vocabulary, model)
         case ".csv":
-            return _from_masses(_csv_masses(path), path.name, spec, vocabulary, model)
+            return _from_pairs(_read_csv(path), path.name, spec, vocabulary, model)
         case _:
             raise TargetError(f"{path.name} cannot be read as a target: give a .json, .csv or .npy file")
 
 
-def _from_masses(
-    masses: Sequence[tuple[str, float]],
+def _from_pairs(
+    pairs: Sequence[tuple[str, float]],
     where: str,
     spec: Explicit,
     vocabulary: Vocabulary,
     model: DistributionSource | None,
 ) -> Target:
-    for token, mass in masses:
-        if not 0 <= mass <= 1 + SUM_TOLERANCE:
-            raise TargetError(f"{where}: the probability of {token!r} is {mass}, it must be a number from 0 to 1")
-    ids = unique_ids([token for token, _ in masses], vocabulary)
-    total = fsum(mass for _, mass in masses)
+    for token, value in pairs:
+        if not 0 <= value <= 1 + SUM_TOLERANCE:
+            raise TargetError(f"{where}: the probability of {token!r} is {value}, it must be a number from 0 to 1")
+    ids = unique_ids([token for token, _ in pairs], vocabulary)
+    total = fsum(value for _, value in pairs)
     if total > 1 + SUM_TOLERANCE:
         raise TargetError(f"{where}: the probabilities sum to {total:.10g}, more than 1")
     probabilities = np.zeros(vocabulary.size)
-    probabilities[ids] = [mass for _, mass in masses]
+    probabilities[ids] = [value for _, value in pairs]
     left = 1 - total
     if left <= SUM_TOLERANCE:
         spread = "no remainder"
@@ -108,21 +108,21 @@ def _rest(ids: list[int], spec: Explicit, vocabulary: Vocabulary, model: Distrib
     return shares
 
 
-def _json_masses(path: Path) -> list[tuple[str, float]]:
+def _read_json(path: Path) -> list[tuple[str, float]]:
     try:
         pairs = parse_json(read_text(path, MAX_FILE_BYTES), pairs=True)
     except ValueError as error:
         raise TargetError(f"{path.name} is not JSON: {error}") from error
     if not isinstance(pairs, list) or not pairs or not all(isinstance(pair, tuple) for pair in pairs):
         raise TargetError(f'{path.name} must be one JSON object, such as {{" yes": 0.7, " no": 0.3}}')
-    for token, mass in pairs:
-        if isinstance(mass, bool) or not isinstance(mass, int | float):
+    for token, value in pairs:
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise TargetError(f"{path.name}: the probability of {token!r} must be a number")
     return pairs
 
 
-def _csv_masses(path: Path) -> list[tuple[str, float]]:
-    masses = []
+def _read_csv(path: Path) -> list[tuple[str, float]]:
+    pairs = []
     try:
         text = read_text(path, MAX_FILE_BYTES)
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
@@ -132,13 +132,13 @@ def _csv_masses(path: Path) -> list[tuple[str, float]]:
         del rows[0]
     for row in rows:
         try:
-            token, mass = row
-            masses.append((token, float(mass)))
+            token, value = row
+            pairs.append((token, float(value)))
         except ValueError as error:
             raise TargetError(f"{path.name}: {','.join(row)!r} does not have the form token,probability") from error
-    if not masses:
+    if not pairs:
         raise TargetError(f"{path.name} has no line of the form token,probability")
-    return masses
+    return pairs
 
 
 def _from_array(path: Path, spec: Explicit, vocabulary: Vocabulary) -> Target:

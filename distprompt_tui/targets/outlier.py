@@ -3,7 +3,7 @@
 The paper minimises a * (H - h)^2 - b * (mass of the outliers) and accepts results with mass >= m - delta. This descent
 often leaves the outliers without mass and misses the entropy. We construct targets with the same criterion directly:
 the k outliers share a mass M in [m - delta, m] equally, and the other tokens share 1 - M by the vanilla recipe, at the
-entropy that gives a total of h. M is the centre of the masses in the interval for which the other tokens' entropy is
+entropy that gives a total of h. M is the centre of those M in the interval for which the other tokens' entropy is
 between 0 and ln(n - k): m - delta/2, except close to h = ln k and h = ln n. Below ln k, equal outliers have too much
 entropy: there they have all the mass (m = 1), in geometric proportions by the order in the spec.
 """

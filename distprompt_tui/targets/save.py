@@ -40,7 +40,7 @@ def _content(target: Target, form: str) -> bytes:
         data = io.BytesIO()
         np.save(data, target.probabilities)
         return data.getvalue()
-    masses = {f"id:{i}": float(target.probabilities[i]) for i in np.flatnonzero(target.probabilities)}
+    probabilities = {f"id:{i}": float(target.probabilities[i]) for i in np.flatnonzero(target.probabilities)}
     if form == ".json":
-        return json.dumps(masses).encode()
-    return ("token,probability\n" + "".join(f"{token},{mass!r}\n" for token, mass in masses.items())).encode()
+        return json.dumps(probabilities).encode()
+    return ("token,probability\n" + "".join(f"{token},{value!r}\n" for token, value in probabilities.items())).encode()

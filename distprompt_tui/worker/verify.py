@@ -57,8 +57,10 @@ class Verification:
             if self.bos is None or self.kl_string is None:
                 return same
             return f"{same} with {self.bos}; kl_string uses the special tokens that the tokenizer adds"
-        told = " and ".join(f"{name} by {by:+.6f} nats" for name, by in self.differences.items())
-        return f"not verified: {told} {'differs' if len(self.differences) == 1 else 'differ'} from the reported kl"
+        differences = " and ".join(f"{name} by {by:+.6f} nats" for name, by in self.differences.items())
+        return (
+            f"not verified: {differences} {'differs' if len(self.differences) == 1 else 'differ'} from the reported kl"
+        )
 
 
 @torch.no_grad()
