@@ -1,4 +1,4 @@
-"""The commands `presets`, `models`, `paths` and `doctor`."""
+"""The commands `presets`, `models`, `keys`, `paths` and `doctor`."""
 
 from __future__ import annotations
 
@@ -84,9 +84,28 @@ def paths() -> None:
     """Print where files are stored. DISTPROMPT_HOME changes the location."""
     from distprompt_tui.config import paths
 
-    places = ("runs_dir", "sweeps_dir", "models_dir", "bounds_dir", "user_presets_dir", "settings_file")
+    places = ("runs_dir", "sweeps_dir", "models_dir", "bounds_dir", "user_presets_dir", "settings_file", "keys_file")
     for what in (*places, "shipped_presets_dir"):
         say(f"{what.removesuffix('_dir').removesuffix('_file').replace('_', ' '):16} {getattr(paths, what)()}")
+
+
+def keys(as_json: JsonOption = False) -> None:
+    """List the app's keys, with those of keys.toml; report the mistakes in that file. Exit code 2 on a mistake."""
+    from distprompt_tui.config.paths import keys_file
+    from distprompt_tui.tui.custom_keys import read_key_map
+
+    file = keys_file()
+    found = read_key_map(file)
+    if as_json:
+        print(json.dumps({"file": str(file), "keys": found.as_dicts(), "problems": found.problems}))
+    else:
+        from distprompt_tui.cli.tables import print_keys
+
+        print_keys(stdout(), found)
+        say(f"your own keys: {file}" if file.exists() else f"your own keys go into {file}")
+    warn(found.problems)
+    if found.problems:
+        raise typer.Exit(UsageError.exit_code)
 
 
 def doctor(as_json: JsonOption = False) -> None:

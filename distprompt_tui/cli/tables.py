@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,14 @@ from distprompt_tui.targets import Target
 from distprompt_tui.text.formatting import bar, count, duration, gap, magnitude, mass, nats, overlaid_bars, percent
 from distprompt_tui.text.terminal_text import fit, sanitize, visible_token
 
+if TYPE_CHECKING:
+    from distprompt_tui.tui.custom_keys import KeyMap
+
 TABLE_ROWS = 12
 BAR_CELLS = 28
 TOKEN_CELLS = 16
+KEY_CELLS = 12
+ACTION_CELLS = 21
 SMALLEST_DRAWN = 1e-9
 
 COLOURS = {"target": "cyan", "achieved": "yellow", "agreed": "green", "": ""}
@@ -101,6 +107,21 @@ def print_presets(console: Console, presets: Sequence[Preset]) -> None:
             Text(sanitize(preset.spec.description)),
         )
     console.print(table)
+
+
+def print_keys(console: Console, key_map: KeyMap) -> None:
+    """Print the keys in force by section of keys.toml; `*` marks the user's own."""
+    for section, rows in groupby(key_map.entries(), key=lambda entry: entry.section):
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        table.add_column("", width=1)
+        table.add_column(Text(f"[{section}]"), width=KEY_CELLS)
+        table.add_column("action", no_wrap=True, min_width=ACTION_CELLS)
+        table.add_column("description", overflow="fold")
+        for row in rows:
+            mark = "*" if row.is_own else ""
+            table.add_row(mark, Text(", ".join(row.symbols)), Text(row.key.action), Text(row.key.help))
+        console.print(table)
+        console.print()
 
 
 def print_models(console: Console, models: Sequence[ModelEntry]) -> None:

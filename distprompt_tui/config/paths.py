@@ -56,6 +56,11 @@ def settings_file() -> Path:
     return _home("settings.toml", platformdirs.user_config_dir)
 
 
+def keys_file() -> Path:
+    """The user's own keys, which the user writes."""
+    return _home("keys.toml", platformdirs.user_config_dir)
+
+
 def shipped_presets_dir() -> Path:
     """Return the folder of the shipped presets: beside the package in a checkout, inside it if installed."""
     package = Path(__file__).parents[1]

@@ -22,7 +22,8 @@ from distprompt_tui.runs.summary import RunSummary, read_runs
 from distprompt_tui.storage.safe_io import is_owned_by_user
 from distprompt_tui.text.encoding import locale_is_utf8
 from distprompt_tui.text.terminal_text import sanitize
-from distprompt_tui.tui.keymap import APP_KEYS, READ_ONLY, bindings
+from distprompt_tui.tui.custom_keys import KeyMap, read_key_map
+from distprompt_tui.tui.keymap import ANYWHERE, APP_KEYS, READ_ONLY, bindings
 from distprompt_tui.tui.platform.ascii_filter import AsciiFilter
 from distprompt_tui.tui.platform.key_queue import KeyQueue
 from distprompt_tui.tui.platform.terminal_signals import watch_terminal
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
     from distprompt_tui.tui.run.screen import RunScreen
     from distprompt_tui.tui.start.opening import Opening
+
+
+_MAX_SHOWN_PROBLEMS = 3  # of the user's keys, in a notice
 
 
 def palette_commands() -> type[Provider]:
@@ -60,7 +64,7 @@ class DistPromptApp(App[int]):
         "sweeps/sweeps.tcss",
         "tools/doctor.tcss",
     ]
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(APP_KEYS)]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(ANYWHERE, APP_KEYS)]
     COMMANDS: ClassVar = {get_system_commands_provider, palette_commands}
 
     def __init__(
@@ -73,6 +77,7 @@ class DistPromptApp(App[int]):
         read_only: bool = False,
         updates_per_second: float | None = None,
         settings_file: Path | None = None,
+        keys_file: Path | None = None,
     ) -> None:
         self._ascii_filter = AsciiFilter() if ascii_only else None
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
@@ -87,6 +92,8 @@ class DistPromptApp(App[int]):
         self.settings_file = settings_file
         self.settings_problem = ""
         self.settings = self._read_settings()
+        self.key_map = KeyMap() if keys_file is None else read_key_map(keys_file)
+        self.set_keymap(dict(self.key_map.overrides))
         self.updates_per_second = updates_per_second or self.settings.updates_per_second
         self._runs: list[RunSummary] = []
         self._keeping_settings = asyncio.Lock()
@@ -118,6 +125,8 @@ class DistPromptApp(App[int]):
         if self.settings_problem:
             message = f"{sanitize(self.settings_problem)}. The default settings are used."
             self.notify(message, severity="error", timeout=12, markup=False)
+        if self.key_map.problems:
+            self.notify(_key_problems(self.key_map), severity="error", timeout=12, markup=False)
         if self._first_spec is not None:
             from distprompt_tui.tui.tools.launch_screen import LaunchScreen
 
@@ -259,7 +268,7 @@ class DistPromptApp(App[int]):
         from distprompt_tui.tui.widgets.app_screen import AppScreen
 
         if isinstance(self.screen, AppScreen) and self.screen.keys:
-            self.push_screen(HelpScreen((*self.screen.keys, *self.screen.app_keys)))
+            self.push_screen(HelpScreen(self.screen.keys_in_force))
 
     def action_doctor(self) -> None:
         from distprompt_tui.tui.tools.doctor_screen import DoctorScreen
@@ -299,6 +308,13 @@ class DistPromptApp(App[int]):
         self.exit(0)
 
 
+def _key_problems(key_map: KeyMap) -> str:
+    shown = [sanitize(problem) for problem in key_map.problems[:_MAX_SHOWN_PROBLEMS]]
+    more = len(key_map.problems) - len(shown)
+    all_of_them = f"All {len(key_map.problems)} mistakes" if more else "Keys"
+    return "\n".join([*shown, f"The default keys stay. {all_of_them}: 'distprompt-tui keys'."])
+
+
 def run_app(
     *,
     spec: RunSpec | None,
@@ -323,11 +339,12 @@ def run_app(
     Returns:
         The exit code.
     """
-    from distprompt_tui.config.paths import settings_file
+    from distprompt_tui.config.paths import keys_file, settings_file
 
     app = DistPromptApp(
         runs_dir=runs_dir,
         settings_file=settings_file(),
+        keys_file=keys_file(),
         spec=spec,
         attach=attach,
         ascii_only=ascii_only or not locale_is_utf8(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from distprompt_tui.tui.custom_keys import KeyMap
 from distprompt_tui.tui.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class AppContext(Protocol):
     settings: Settings
     settings_file: Path | None
     settings_problem: str
+    key_map: KeyMap
     updates_per_second: float
     read_only: bool
     ascii_only: bool

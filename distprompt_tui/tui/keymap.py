@@ -210,16 +210,48 @@ EDITOR_APP_KEYS = (replace(APP_KEYS[0], symbol="F1"), APP_KEYS[1], replace(APP_K
 """Keys of the app on a screen with text fields: only those that are not letters."""
 
 
+ANYWHERE = "anywhere"
+
+TABLES: dict[str, tuple[Key, ...]] = {
+    ANYWHERE: APP_KEYS,
+    "run": (*LIVE_KEYS, *HISTORY_KEYS),
+    "start": START_KEYS,
+    "editor": EDITOR_KEYS,
+    "runs": RUNS_KEYS,
+    "compare": COMPARE_KEYS,
+    "sweeps": SWEEPS_KEYS,
+    "sweep": SWEEP_KEYS,
+    "settings": SETTINGS_KEYS,
+    "doctor": DOCTOR_KEYS,
+}
+"""All tables, by the section of the user's `keys.toml`: one for each screen, and the keys of the app."""
+
+SECTIONS_WITH_FIELDS = frozenset({"editor"})
+"""Screens on which a character is typed into a field."""
+
+
 READ_ONLY = "This app is read-only: it cannot start, pause or stop searches."
 """Message of a disabled key in a read-only app."""
 
 
-def bindings(keys: Iterable[Key]) -> list[Binding]:
+def bindings(section: str, keys: Iterable[Key]) -> list[Binding]:
+    """Return the bindings of a table; their ids let the user's own keys replace the defaults."""
     return [
-        Binding(key.keys, key.action, key.label or key.help, show=False, priority=key.priority)
+        Binding(
+            key.keys,
+            key.action,
+            key.label or key.help,
+            show=False,
+            priority=key.priority,
+            id=binding_id(section, key),
+        )
         for key in keys
         if key.action
     ]
+
+
+def binding_id(section: str, key: Key) -> str:
+    return f"{section}.{key.action}"
 
 
 def grouped(keys: Iterable[Key]) -> dict[str, list[Key]]:

@@ -29,6 +29,7 @@ class CompareScreen(AppScreen):
     AUTO_FOCUS = "#differences"
     flat_below = 20
     keys = COMPARE_KEYS
+    key_section = "compare"
 
     def __init__(self, marked: Sequence[tuple[int, RunSummary]]) -> None:
         super().__init__()

@@ -30,6 +30,7 @@ class DoctorScreen(AppScreen):
 
     AUTO_FOCUS = "#checks"
     keys = DOCTOR_KEYS
+    key_section = "doctor"
 
     def __init__(self) -> None:
         super().__init__()

@@ -57,6 +57,7 @@ class About(LineWidget[str]):
 class SettingsScreen(AppScreen):
     AUTO_FOCUS = "#settings"
     keys = SETTINGS_KEYS
+    key_section = "settings"
 
     def compose_body(self) -> ComposeResult:
         yield OneLine([("Settings  ", "heading"), ("Changes are applied and saved at once.", "quiet")], id="header")
