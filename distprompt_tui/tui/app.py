@@ -23,7 +23,7 @@ from distprompt_tui.storage.safe_io import is_owned_by_user
 from distprompt_tui.text.encoding import locale_is_utf8
 from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.custom_keys import KeyMap, read_key_map
-from distprompt_tui.tui.keymap import ANYWHERE, APP_KEYS, READ_ONLY, bindings
+from distprompt_tui.tui.keymap import ANYWHERE, APP_KEYS, READ_ONLY, Key, bindings
 from distprompt_tui.tui.platform.ascii_filter import AsciiFilter
 from distprompt_tui.tui.platform.key_queue import KeyQueue
 from distprompt_tui.tui.platform.terminal_signals import watch_terminal
@@ -265,10 +265,16 @@ class DistPromptApp(App[int]):
 
     def action_help(self) -> None:
         from distprompt_tui.tui.tools.help_screen import HelpScreen
-        from distprompt_tui.tui.widgets.app_screen import AppScreen
+        from distprompt_tui.tui.widgets.app_screen import AppScreen, run_key_action
 
-        if isinstance(self.screen, AppScreen) and self.screen.keys:
-            self.push_screen(HelpScreen(self.screen.keys_in_force))
+        async def run(key: Key | None) -> None:
+            if key is not None:
+                await run_key_action(screen, key.action)
+
+        screen = self.screen
+        if isinstance(screen, AppScreen) and screen.keys:
+            available = {key for key in screen.keys_in_force if key.action and screen.check_action(key.method, ())}
+            self.push_screen(HelpScreen(screen.keys_in_force, available), run)
 
     def action_doctor(self) -> None:
         from distprompt_tui.tui.tools.doctor_screen import DoctorScreen
