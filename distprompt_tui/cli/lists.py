@@ -34,22 +34,25 @@ def check_preset(file: Annotated[Path, typer.Argument(help="A TOML file.")]) -> 
     """Validate a preset file; list all errors with line and field."""
     from distprompt_tui.config.presets import load_preset
     from distprompt_tui.config.spec import RunSpec
-    from distprompt_tui.config.validation import all_mistakes
+    from distprompt_tui.config.toml_files import read_toml
+    from distprompt_tui.config.validation import all_mistakes, placed
     from distprompt_tui.storage.safe_io import is_file, user_path
     from distprompt_tui.targets.feasibility import impossible
 
     path = user_path(file).absolute()
     if not is_file(path):
         raise NotFoundError(f"no preset file {file}")
+    fields, text = read_toml(path)
     mistakes = all_mistakes(path, RunSpec)
-    if not mistakes and path.suffix != ".toml":
-        mistakes = [f"{file}: the name of a preset file must end in .toml"]
-    if not mistakes:
-        spec = load_preset(str(path)).spec
-        mistakes = [f"{file}: {one}" for one in impossible(spec)]
+    mistakes += [
+        placed(path, text, where, f"{'.'.join(where)}: {what}") for where, what in impossible(fields, path.parent)
+    ]
+    if path.suffix != ".toml":
+        mistakes.append(f"{path}: the name of a preset file must end in .toml")
     if mistakes:
         warn(mistakes)
         raise typer.Exit(UsageError.exit_code)
+    spec = load_preset(str(path)).spec
     say(f"{file}: valid; target {spec.target.family}, method {spec.search.method}")
 
 
