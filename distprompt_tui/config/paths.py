@@ -66,3 +66,9 @@ def shipped_presets_dir() -> Path:
     package = Path(__file__).parents[1]
     installed = package / "presets_shipped"
     return installed if installed.is_dir() else package.parent / "presets"
+
+
+def without_home(text: str) -> str:
+    """Replace the home directory, which contains the user's name, with `~`."""
+    home = os.path.expanduser("~")  # noqa: PTH111  `Path.home` raises if there is none
+    return text if home in ("/", "~") else text.replace(home, "~")

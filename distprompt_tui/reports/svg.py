@@ -11,7 +11,7 @@ from distprompt_tui.reports.wording import average
 from distprompt_tui.runs.schema import Step
 from distprompt_tui.sweeps.bootstrap import MeanCI
 from distprompt_tui.sweeps.curves import Curve, Panel, Point
-from distprompt_tui.text.formatting import nats, signed
+from distprompt_tui.text.formatting import counted, nats, signed
 from distprompt_tui.text.ticks import log_ticks, ticks
 
 Place = tuple[float, float]
@@ -114,7 +114,8 @@ def _curve(frame: Frame, curve: Curve, place: int) -> Iterator[Markup]:
     places = [(frame.at_x(point.entropy), frame.at_y(point.kl.value)) for point in curve.points]
     yield _line(places, "curve")
     for (x, y), point in zip(places, curve.points, strict=True):
-        title = f"{curve.series}, entropy {point.entropy:.2f}: KL {average(point.kl)}, {point.kl.targets} targets"
+        targets = counted(point.kl.targets, "target")
+        title = f"{curve.series}, entropy {point.entropy:.2f}: KL {average(point.kl)}, {targets}"
         yield element("g", element("title", title), marker(place, x, y))
 
 

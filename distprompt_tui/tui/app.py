@@ -14,6 +14,7 @@ from textual.app import App, SystemCommand, get_system_commands_provider
 from textual.binding import BindingType
 from textual.filter import LineFilter
 from textual.message import Message
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.theme import Theme
 
@@ -137,6 +138,21 @@ class DistPromptApp(App[int]):
         else:
             self.push_screen(self._start_screen())
 
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """Show a notice instead of an equal one; one that is no warning also replaces those before it."""
+        for shown in list(self._notifications):
+            if shown.message == message or severity == shown.severity == "information":
+                self._unnotify(shown, refresh=False)
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
+
     def change_settings(self, **changes: Any) -> None:
         self.settings = dataclasses.replace(self.settings, **changes)
         self.updates_per_second = changes.get("updates_per_second", self.updates_per_second)
@@ -152,7 +168,7 @@ class DistPromptApp(App[int]):
                 return
         self.settings_problem = ""
         if aside is not None:
-            self.notify(f"The damaged settings are now in {sanitize(str(aside))}.", timeout=10, markup=False)
+            self.notify(f"The damaged settings are now in {sanitize(aside.name)}.", timeout=10, markup=False)
 
     def _read_settings(self) -> Settings:
         if self.settings_file is None:

@@ -45,3 +45,11 @@ class AppContext(Protocol):
 def is_ascii_only(widget: Widget) -> bool:
     """Whether tokens are drawn in ASCII. The app's line filter would draw `?` instead of code points."""
     return cast("AppContext", widget.app).ascii_only
+
+
+def with_ascii_bars(widget: Widget, text: str) -> str:
+    """Return a text with `||` instead of `‖` in ASCII mode.
+
+    The app's line filter keeps widths and would draw `|`, and KL(p|q) reads as a conditional.
+    """
+    return text.replace("‖", "||") if "‖" in text and is_ascii_only(widget) else text

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from textual import events
@@ -15,6 +16,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from distprompt_tui.text.formatting import Line
+from distprompt_tui.tui.context import with_ascii_bars
 from distprompt_tui.tui.drawing.styled_text import content, width_of, wrapped
 from distprompt_tui.tui.keymap import Key, grouped
 from distprompt_tui.tui.widgets.search_bar import SearchBar
@@ -123,7 +125,9 @@ class HelpScreen(ModalScreen[Key | None]):
         options = self.query_one(OptionList)
         width = min(self.query_one(".dialog").content_size.width - 1, _WIDTH)  # a cell for the scroll bar
         words = self._find.split()
-        entries = [entry for entry in help_entries(self._keys, width) if entry.contains(words)]
+        entries = [
+            entry for entry in help_entries(self._keys, width, partial(with_ascii_bars, self)) if entry.contains(words)
+        ]
         self._shown = []
         drawn: list[Option] = []
         for number, entry in enumerate(entries):
@@ -141,8 +145,8 @@ class HelpScreen(ModalScreen[Key | None]):
         options.scroll_home(animate=False)
 
 
-def help_entries(keys: Sequence[Key], width: int) -> list[HelpEntry]:
-    """Return keys by group, then bars and terms, wrapped to a width in cells."""
+def help_entries(keys: Sequence[Key], width: int, spell: Callable[[str], str] = str) -> list[HelpEntry]:
+    """Return keys by group, then bars and terms, wrapped to a width in cells; `spell` writes the terms' meanings."""
     entries = [
         HelpEntry(group, _hanging([(f"  {key.display:<{_KEY_CELLS - 3}} ", "key")], key.help, width), key)
         for group, members in grouped(keys).items()
@@ -151,7 +155,7 @@ def help_entries(keys: Sequence[Key], width: int) -> list[HelpEntry]:
     entries += [HelpEntry("One bar, two distributions", _hanging(bar, text, width)) for bar, text in BARS]
     for word, text in WORDS:
         head: Line = [(f"  {word:<{_TERM_CELLS - 3}} ", "strong")]
-        entries.append(HelpEntry("Terms", _hanging(head, text, width)))
+        entries.append(HelpEntry("Terms", _hanging(head, spell(text), width)))
     return entries
 
 
