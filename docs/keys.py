@@ -11,17 +11,17 @@ from distprompt_tui.tui import keymap
 
 PAGE = Path(__file__).with_name("keys.md")
 
-SCREENS = {
-    "Anywhere": keymap.APP_KEYS,
-    "A search": (*keymap.LIVE_KEYS, *keymap.HISTORY_KEYS),
-    "The start": keymap.START_KEYS,
-    "The editor": (*keymap.EDITOR_KEYS, *keymap.EDITOR_APP_KEYS),
-    "Runs": keymap.RUNS_KEYS,
-    "Compared runs": keymap.COMPARE_KEYS,
-    "Sweeps": keymap.SWEEPS_KEYS,
-    "A sweep": keymap.SWEEP_KEYS,
-    "Settings": keymap.SETTINGS_KEYS,
-    "Doctor": keymap.DOCTOR_KEYS,
+TITLES = {
+    keymap.ANYWHERE: "Anywhere",
+    "run": "A search",
+    "start": "The start",
+    "editor": "The editor",
+    "runs": "Runs",
+    "compare": "Compared runs",
+    "sweeps": "Sweeps",
+    "sweep": "A sweep",
+    "settings": "Settings",
+    "doctor": "Doctor",
 }
 
 
@@ -31,10 +31,17 @@ def page() -> str:
         "# Keys",
         "",
         "Made by `python docs/keys.py` from `distprompt_tui/tui/keymap.py`; in the app, `?` shows them.",
+        "`keys.toml` can change the keys of all actions: [usage.md](usage.md#your-own-keys).",
     ]
-    for screen, table in SCREENS.items():
-        lines += ["", f"## {screen}", "", "| key | what it does |", "| --- | --- |"]
-        lines += [f"| `{key.display}` | {key.help} |" for key in table]
+    for section, table in keymap.TABLES.items():
+        lines += [
+            "",
+            f"## {TITLES[section]}: `[{section}]`",
+            "",
+            "| key | action | what it does |",
+            "| --- | --- | --- |",
+        ]
+        lines += [f"| `{key.display}` | {f'`{key.action}`' if key.action else ''} | {key.help} |" for key in table]
     return "\n".join(lines) + "\n"
 
 

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from distprompt_tui.cli.lists import doctor, models_app, paths, presets_app
+from distprompt_tui.cli.lists import doctor, keys, models_app, paths, presets_app
 from distprompt_tui.cli.options import fail
 from distprompt_tui.cli.output import finish, guard_streams
 from distprompt_tui.cli.reports import report
@@ -37,6 +37,7 @@ app.command()(attach)
 app.command()(sweep)
 app.command()(report)
 app.command()(doctor)
+app.command()(keys)
 app.command()(paths)
 app.add_typer(presets_app, name="presets")
 app.add_typer(models_app, name="models")

@@ -1,4 +1,4 @@
-"""The commands `presets`, `models`, `paths` and `doctor`."""
+"""The commands `presets`, `models`, `keys`, `paths` and `doctor`."""
 
 from __future__ import annotations
 
@@ -34,22 +34,25 @@ def check_preset(file: Annotated[Path, typer.Argument(help="A TOML file.")]) -> 
     """Validate a preset file; list all errors with line and field."""
     from distprompt_tui.config.presets import load_preset
     from distprompt_tui.config.spec import RunSpec
-    from distprompt_tui.config.validation import all_mistakes
+    from distprompt_tui.config.toml_files import read_toml
+    from distprompt_tui.config.validation import all_mistakes, placed
     from distprompt_tui.storage.safe_io import is_file, user_path
     from distprompt_tui.targets.feasibility import impossible
 
     path = user_path(file).absolute()
     if not is_file(path):
         raise NotFoundError(f"no preset file {file}")
+    fields, text = read_toml(path)
     mistakes = all_mistakes(path, RunSpec)
-    if not mistakes and path.suffix != ".toml":
-        mistakes = [f"{file}: the name of a preset file must end in .toml"]
-    if not mistakes:
-        spec = load_preset(str(path)).spec
-        mistakes = [f"{file}: {one}" for one in impossible(spec)]
+    mistakes += [
+        placed(path, text, where, f"{'.'.join(where)}: {what}") for where, what in impossible(fields, path.parent)
+    ]
+    if path.suffix != ".toml":
+        mistakes.append(f"{path}: the name of a preset file must end in .toml")
     if mistakes:
         warn(mistakes)
         raise typer.Exit(UsageError.exit_code)
+    spec = load_preset(str(path)).spec
     say(f"{file}: valid; target {spec.target.family}, method {spec.search.method}")
 
 
@@ -84,9 +87,28 @@ def paths() -> None:
     """Print where files are stored. DISTPROMPT_HOME changes the location."""
     from distprompt_tui.config import paths
 
-    places = ("runs_dir", "sweeps_dir", "models_dir", "bounds_dir", "user_presets_dir", "settings_file")
+    places = ("runs_dir", "sweeps_dir", "models_dir", "bounds_dir", "user_presets_dir", "settings_file", "keys_file")
     for what in (*places, "shipped_presets_dir"):
         say(f"{what.removesuffix('_dir').removesuffix('_file').replace('_', ' '):16} {getattr(paths, what)()}")
+
+
+def keys(as_json: JsonOption = False) -> None:
+    """List the app's keys, with those of keys.toml; report the mistakes in that file. Exit code 2 on a mistake."""
+    from distprompt_tui.config.paths import keys_file
+    from distprompt_tui.tui.custom_keys import read_key_map
+
+    file = keys_file()
+    found = read_key_map(file)
+    if as_json:
+        print(json.dumps({"file": str(file), "keys": found.as_dicts(), "problems": found.problems}))
+    else:
+        from distprompt_tui.cli.tables import print_keys
+
+        print_keys(stdout(), found)
+        say(f"your own keys: {file}" if file.exists() else f"your own keys go into {file}")
+    warn(found.problems)
+    if found.problems:
+        raise typer.Exit(UsageError.exit_code)
 
 
 def doctor(as_json: JsonOption = False) -> None:

@@ -20,16 +20,41 @@ if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
 
 
+def _whole_number(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise typer.BadParameter(f"it needs a whole number, not {text!r}") from None
+    if value < 0:
+        raise typer.BadParameter(f"it needs a whole number from 0, not {text!r}")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"it needs a number, not {text!r}") from None
+
+
 PresetArgument = Annotated[str | None, typer.Argument(metavar="[PRESET]", help="A preset's name or TOML file.")]
 TargetOption = Annotated[
     Path | None, typer.Option("--target", help="Distribution instead of a preset: .npy, .json, .csv or .toml.")
 ]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Short name, hub name, folder or .gguf file.")]
 MethodOption = Annotated[Method | None, typer.Option("--method", help="Search method, for vectors or tokens.")]
-StepsOption = Annotated[int | None, typer.Option("--steps", min=0, help="Budget in steps.")]
-SecondsOption = Annotated[float | None, typer.Option("--seconds", help="Budget in seconds.")]
-UntilOption = Annotated[float | None, typer.Option("--until", help="Stop at this divergence, in nats.")]
-SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the search.")]
+StepsOption = Annotated[
+    int | None, typer.Option("--steps", parser=_whole_number, metavar="INTEGER", help="Budget in steps.")
+]
+SecondsOption = Annotated[
+    float | None, typer.Option("--seconds", parser=_number, metavar="FLOAT", help="Budget in seconds.")
+]
+UntilOption = Annotated[
+    float | None, typer.Option("--until", parser=_number, metavar="FLOAT", help="Stop at this divergence, in nats.")
+]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", parser=_whole_number, metavar="INTEGER", help="Random seed of the search.")
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Override any field: search.lr=0.2")
 ]

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from distprompt_tui.cli.tables import TABLE_ROWS, print_result, token_table
+from distprompt_tui.cli.tables import print_result, print_tokens
 from distprompt_tui.reports import wording
 from distprompt_tui.reports.run_report import RunReport
 from distprompt_tui.reports.sweep_report import SweepReport
@@ -89,7 +89,7 @@ def print_run_report(console: Console, report: RunReport) -> None:
         _print_lines(console, _trace(report, min(console.width, PLOT_COLUMNS)))
     if report.first is not None:
         console.print(Text(f"before: KL {nats(report.first.kl)}, entropy {nats(report.first.entropy)}", style="bold"))
-        console.print(token_table(report.first.tokens[:TABLE_ROWS], report.first.kl))
+        print_tokens(console, report.first)
         console.print(Text("after", style="bold"))
     print_result(console, report.state, report.result)
     if report.state.gap_closed is not None:
@@ -97,7 +97,10 @@ def print_run_report(console: Console, report: RunReport) -> None:
 
 
 def _trace(report: RunReport, width: int) -> list[Line]:
-    limit = report.state.bounds.head_optimum
-    references = [] if limit is None else [plot.Reference(f"head optimum {nats(limit)}", limit, "quiet")]
+    state = report.state
+    limits = (("uniform", state.uniform_kl), ("head optimum", state.bounds.head_optimum), ("floor", state.bounds.floor))
+    references = [plot.Reference(f"{name} {nats(kl)}", kl, "quiet") for name, kl in limits if kl is not None]
     points = [(float(point.step), point.best_kl) for point in report.curve]
-    return plot.plot_curves([plot.Curve(points)], references, [], width, PLOT_ROWS, log=True)
+    step, best = points[-1]
+    marks = [] if best is None else [plot.Mark(f"best {nats(best)}", step, best)]
+    return plot.plot_curves([plot.Curve(points)], references, marks, width, PLOT_ROWS, log=True)

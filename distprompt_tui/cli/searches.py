@@ -99,8 +99,9 @@ def run(
     run_directory, state = run_to_end(spec, runs_folder(runs_dir), Console(stderr=True))
     result_is_in(run_directory.path)
     if state.result is None:
-        found = "before its first step" if state.best_kl is None else f"by force; best prompt: {run_directory.best}"
-        fail(f"{run_directory.name} was stopped {found}", 130)
+        ended = "was stopped before its first step"
+        forced = f"is stopped (forced); best prompt: {run_directory.best}"
+        fail(f"{run_directory.name} {ended if state.best_kl is None else forced}", 130)
     if as_json:
         print(json.dumps(state.result, allow_nan=False))
     else:

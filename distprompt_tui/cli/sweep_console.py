@@ -17,7 +17,7 @@ from rich.text import Text
 from distprompt_tui.sweeps.costs import TimeEstimate
 from distprompt_tui.sweeps.directory import Failure, SweepDirectory
 from distprompt_tui.sweeps.runner import OnProgress, Progress, SweepRunner
-from distprompt_tui.text.formatting import duration
+from distprompt_tui.text.formatting import counted, duration
 from distprompt_tui.text.terminal_text import sanitize
 
 
@@ -58,8 +58,8 @@ def print_end(
     if with_estimates:
         print_estimates(console, runner)
     for failure, count in _told_once(directory.read_failures()):
-        how = f"failed after {failure.attempts} attempts" if failure.attempts else "invalid"
-        console.print(Text(f"{how}, {count} searches: {sanitize(failure.error)}"), soft_wrap=True)
+        how = f"failed after {counted(failure.attempts, 'attempt')}" if failure.attempts else "invalid"
+        console.print(Text(f"{how}, {counted(count, 'search')}: {sanitize(failure.error)}"), soft_wrap=True)
     console.print(Text(f"{directory.name}: {runner.done} of {runner.total} searches are done", style="bold"))
     if stopped:
         console.print("stopped; repeat the command to continue")

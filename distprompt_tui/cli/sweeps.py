@@ -27,8 +27,9 @@ class ExecutorName(StrEnum):
 def sweep(
     name: Annotated[str, typer.Argument(metavar="SWEEP", help="Name of a sweep, or a TOML file.")],
     quick: Annotated[bool, typer.Option("--quick", help="Run the small size that the file defines.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Run the first task of each kind; estimate the rest.")
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would run, with known times.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Run the first task of each kind; estimate the rest.")
     ] = False,
     executor: Annotated[ExecutorName, typer.Option("--executor", help="Where tasks run.")] = ExecutorName.LOCAL,
     address: Annotated[str, typer.Option("--address", help="Address of a Ray cluster; 'local' starts one.")] = "local",
@@ -47,11 +48,13 @@ def sweep(
     from distprompt_tui.sweeps.inputs import hold_to_inputs
     from distprompt_tui.sweeps.runner import SweepRunner
 
+    if dry_run and estimate:
+        raise UsageError("--dry-run runs no search, --estimate runs some: give one of them")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, which background processes ignore
     directory = make_directory(_asked(name, quick, models or []), sweeps_dir())
     with directory.locked():
         runner = SweepRunner(directory)
-        tasks = runner.first_of_each_kind() if dry_run else runner.missing()
+        tasks = [] if dry_run else runner.first_of_each_kind() if estimate else runner.missing()
         stopped = False
         if tasks:
             begun_with = hold_to_inputs(directory, prepare=executor is ExecutorName.LOCAL)
@@ -70,7 +73,7 @@ def sweep(
         end = as_dict(directory, runner, stopped=stopped)
         print(json.dumps(end | {"findings": [finding_as_dict(each) for each in report.findings]}, allow_nan=False))
     else:
-        print_end(stdout(), directory, runner, stopped=stopped, with_estimates=dry_run)
+        print_end(stdout(), directory, runner, stopped=stopped, with_estimates=dry_run or estimate)
         print_findings(stdout(), report)
     if stopped:
         raise typer.Exit(130)

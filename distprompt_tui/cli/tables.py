@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,24 +18,45 @@ from distprompt_tui.config.presets import Preset
 from distprompt_tui.models.registry import ModelEntry
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.runs.result_notes import outcome_notes
-from distprompt_tui.runs.schema import TokenMass, read_result
+from distprompt_tui.runs.schema import Snapshot, TokenMass, read_result
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.targets import Target
-from distprompt_tui.text.formatting import bar, count, duration, gap, magnitude, mass, nats, overlaid_bars, percent
+from distprompt_tui.text.formatting import (
+    agreement,
+    bar,
+    count,
+    counted,
+    duration,
+    gap,
+    magnitude,
+    mass,
+    nats,
+    overlaid_bars,
+    percent,
+)
 from distprompt_tui.text.terminal_text import fit, sanitize, visible_token
+from distprompt_tui.text.ticks import log_ticks
+
+if TYPE_CHECKING:
+    from distprompt_tui.tui.custom_keys import KeyMap
 
 TABLE_ROWS = 12
-BAR_CELLS = 28
+BAR_CELLS, LEAST_BAR_CELLS = 28, 4
+NUMBER_CELLS = 65  # of a table of tokens beside its bars
 TOKEN_CELLS = 16
+KEY_CELLS = 12
+ACTION_CELLS = 21
 SMALLEST_DRAWN = 1e-9
+SMALLEST_DECIMAL = 1e-3  # ticks below have an exponent
+FEW_DECADES = 4  # with fewer marks at powers of ten, the axis has marks between them
 
 COLOURS = {"target": "cyan", "achieved": "yellow", "agreed": "green", "": ""}
 
 
 def print_result(console: Console, state: RunState, result: dict[str, Any]) -> None:
     if state.snapshot is not None:
-        console.print(token_table(state.snapshot.tokens[:TABLE_ROWS], state.snapshot.kl))
+        print_tokens(console, state.snapshot)
     shown = read_result(result)
     limits = [f"uniform {nats(shown.uniform_kl)}"]
     if shown.head_optimum is not None:
@@ -42,9 +64,9 @@ def print_result(console: Console, state: RunState, result: dict[str, Any]) -> N
     if shown.floor is not None:
         limits.append(f"floor {nats(shown.floor)}")
     console.print(Text(f"KL {nats(shown.kl)} nats   {'   '.join(limits)}", style="bold"))
-    steps = "—" if shown.steps is None else shown.steps
+    steps = "— steps" if shown.steps is None else counted(shown.steps, "step")
     console.print(
-        f"entropy {nats(shown.entropy_achieved)} of {nats(shown.entropy_target)}   {steps} steps in "
+        f"entropy {nats(shown.entropy_achieved)} → {nats(shown.entropy_target)}   {steps} in "
         f"{duration(shown.seconds)}   {sanitize(shown.reason or '—')}",
         highlight=False,
         markup=False,
@@ -53,8 +75,7 @@ def print_result(console: Console, state: RunState, result: dict[str, Any]) -> N
         console.print(Text("prompt  ") + Text(visible_token(shown.prompt_text), style="bold"))
     if shown.projected_kl is not None and shown.median_distance is not None:
         console.print(
-            f"nearest tokens instead of the vectors: KL {nats(shown.projected_kl)}; the vectors lie "
-            f"{shown.median_distance:.3g} mean embedding norms from them (median)",
+            f"nearest tokens: KL {nats(shown.projected_kl)}, distance {shown.median_distance:.3g} mean norms (median)",
             highlight=False,
         )
     for note in outcome_notes(shown):
@@ -62,18 +83,29 @@ def print_result(console: Console, state: RunState, result: dict[str, Any]) -> N
     console.print(Text(sanitize(f"run     {shown.run or '—'}")), soft_wrap=True)
 
 
-def token_table(rows: Sequence[TokenMass], kl: float) -> Table:
-    """Build a table of target and achieved probabilities from sorted rows; `kl` is the whole divergence, nats."""
+def print_tokens(console: Console, snapshot: Snapshot) -> None:
+    """Print the first rows of a snapshot below the legend of their bars."""
+    console.print(Text.assemble(("▀ target", COLOURS["target"]), "  ", ("▄ achieved", COLOURS["achieved"]), "  █ both"))
+    console.print(token_table(snapshot.tokens[:TABLE_ROWS], snapshot.kl, console.width))
+
+
+def token_table(rows: Sequence[TokenMass], kl: float, width: int) -> Table:
+    """Build a table of target and achieved probabilities, with bars.
+
+    Args:
+        rows: sorted.
+        kl: the whole divergence, nats.
+        width: columns of the terminal; the bars take what the numbers leave.
+    """
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("token")
+    table.add_column("token", no_wrap=True)
     for name in ("id", "target", "achieved", "gap", "of KL"):
-        table.add_column(name, justify="right")
-    table.add_column(
-        Text.assemble(("▀ target", COLOURS["target"]), " ", ("▄ achieved", COLOURS["achieved"]), " █ both")
-    )
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    cells = min(max(width - NUMBER_CELLS, LEAST_BAR_CELLS), BAR_CELLS)
     largest = max((max(row.target, row.achieved) for row in rows), default=0.0) or 1.0
     for row in rows:
-        spans = overlaid_bars(row.target / largest, row.achieved / largest, BAR_CELLS)
+        spans = overlaid_bars(row.target / largest, row.achieved / largest, cells)
         table.add_row(
             Text(fit(visible_token(row.text), TOKEN_CELLS)),
             count(row.id),
@@ -103,6 +135,21 @@ def print_presets(console: Console, presets: Sequence[Preset]) -> None:
     console.print(table)
 
 
+def print_keys(console: Console, key_map: KeyMap) -> None:
+    """Print the keys in force by section of keys.toml; `*` marks the user's own."""
+    for section, rows in groupby(key_map.entries(), key=lambda entry: entry.section):
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        table.add_column("", width=1)
+        table.add_column(Text(f"[{section}]"), width=KEY_CELLS)
+        table.add_column("action", no_wrap=True, min_width=ACTION_CELLS)
+        table.add_column("description", overflow="fold")
+        for row in rows:
+            mark = "*" if row.is_own else ""
+            table.add_row(mark, Text(", ".join(row.symbols)), Text(row.key.action), Text(row.key.help))
+        console.print(table)
+        console.print()
+
+
 def print_models(console: Console, models: Sequence[ModelEntry]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("model", "title", "parameters", "vocabulary", "state", "from"):
@@ -120,6 +167,9 @@ def print_models(console: Console, models: Sequence[ModelEntry]) -> None:
 
 
 def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
+    if not runs:
+        console.print("No runs yet: 'distprompt-tui run outlier' starts a search.")
+        return
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("run", overflow="fold")  # folded, not truncated, so that it can be copied
     table.add_column("state", no_wrap=True, min_width=7)
@@ -150,7 +200,7 @@ def print_target(console: Console, target: Target, vocabulary: Vocabulary) -> No
     table.add_column("id", justify="right")
     table.add_column("probability", justify="right")
     table.add_column("")
-    for token in np.argsort(-target.probabilities, kind="stable")[:TABLE_ROWS].tolist():
+    for token in np.argsort(-target.probabilities, kind="stable")[: min(TABLE_ROWS, np.count_nonzero(masses))].tolist():
         p = float(target.probabilities[token])
         cells = Text(bar(p / masses[0], BAR_CELLS), style=COLOURS["target"])
         table.add_row(Text(fit(visible_token(vocabulary.text(token)), TOKEN_CELLS)), count(token), mass(p), cells)
@@ -158,24 +208,36 @@ def print_target(console: Console, target: Target, vocabulary: Vocabulary) -> No
 
 
 def _mass_by_rank(masses: NDArray[np.float64], width: int) -> str:
-    """Draw a log-log curve of probability over rank, without the tail below `SMALLEST_DRAWN` of the largest."""
+    """Draw a log-log curve of probability over rank.
+
+    The tail below `SMALLEST_DRAWN` of the largest is not drawn. If tokens follow the drawn ones, the curve falls to the
+    axis.
+    """
     import plotext
 
     ranks = np.unique(np.geomspace(1, len(masses), 2 * width).astype(int))
     ranks = ranks[masses[ranks - 1] > SMALLEST_DRAWN * masses[0]]
     drawn = masses[ranks - 1]
-    decades = range(math.ceil(math.log10(drawn[-1])), math.floor(math.log10(drawn[0])) + 1)
-    marks = [10**power for power in range(int(math.log10(ranks[-1])) + 1)]
+    xs, ys = np.log10(ranks).tolist(), np.log10(drawn).tolist()
+    low, high = math.ceil(ys[-1]) - 1, math.ceil(ys[0])
+    y_marks = [10.0**power for power in range(low, high + 1)]
+    if len(y_marks) < FEW_DECADES:
+        y_marks = log_ticks(y_marks[0], y_marks[-1])
+    widest = max(xs[-1], 1.0)
+    x_marks = [10**power for power in range(math.floor(widest) + 1)]
+    if ranks[-1] < len(masses):
+        xs, ys = [*xs, xs[-1]], [*ys, float(low)]
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.plotsize(width, 12)
-    plotext.xscale("log")
-    plotext.yscale("log")
-    plotext.xticks(marks, [f"{mark:,}" for mark in marks])
-    plotext.yticks([10.0**power for power in decades], [f"1e{power}" for power in decades])
+    plotext.xlim(0, widest)
+    plotext.ylim(low, high)
+    plotext.xticks(range(len(x_marks)), [f"{mark:,}" for mark in x_marks])
+    labels = [f"{mark:g}" if mark >= SMALLEST_DECIMAL else f"{mark:.0e}".replace("e-0", "e-") for mark in y_marks]
+    plotext.yticks([math.log10(mark) for mark in y_marks], labels)
     plotext.xlabel("rank")
     plotext.ylabel("probability")
-    plotext.plot(ranks.tolist(), drawn.tolist(), marker="braille")
+    plotext.plot(xs, ys, marker="braille")
     return str(plotext.build())
 
 
@@ -199,7 +261,7 @@ def print_bounds(console: Console, numbers: dict[str, Any]) -> None:
     table.add_column(style="dim")
     floor = f"certified lower bound for every prompt, of any kind or length (to within {nats(numbers['gap'])})"
     table.add_row("floor", nats(numbers["floor"]), Text(sanitize(numbers["why_no_floor"] or floor)))
-    agreement = f"lowest KL found over all inputs of the head ({percent(numbers['agreement'])} of starts agree)"
-    table.add_row("head optimum", nats(numbers["head_optimum"]), agreement)
+    lowest = f"lowest KL over all inputs of the head ({agreement(numbers['agreement'])})"
+    table.add_row("head optimum", nats(numbers["head_optimum"]), lowest)
     table.add_row("uniform", nats(numbers["uniform_kl"]), "KL of the uniform distribution")
     console.print(table)

@@ -56,8 +56,19 @@ def settings_file() -> Path:
     return _home("settings.toml", platformdirs.user_config_dir)
 
 
+def keys_file() -> Path:
+    """The user's own keys, which the user writes."""
+    return _home("keys.toml", platformdirs.user_config_dir)
+
+
 def shipped_presets_dir() -> Path:
     """Return the folder of the shipped presets: beside the package in a checkout, inside it if installed."""
     package = Path(__file__).parents[1]
     installed = package / "presets_shipped"
     return installed if installed.is_dir() else package.parent / "presets"
+
+
+def without_home(text: str) -> str:
+    """Replace the home directory, which contains the user's name, with `~`."""
+    home = os.path.expanduser("~")  # noqa: PTH111  `Path.home` raises if there is none
+    return text if home in ("/", "~") else text.replace(home, "~")

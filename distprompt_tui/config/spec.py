@@ -423,7 +423,7 @@ class RunSpec(StrictModel):
     budget: Budget = Budget()
     model: ModelSpec = ModelSpec()
     context: Context = Context()
-    seed: Annotated[Seed, Field(description="decides the search")] = 0
+    seed: Annotated[Seed, Field(description="random seed")] = 0
 
     @field_validator("search", mode="before")
     @classmethod

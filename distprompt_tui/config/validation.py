@@ -17,6 +17,11 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 TAGS = ("family", "method")  # discriminators of unions
 
+_NUMBERS = dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number") | dict.fromkeys(
+    ("float_type", "float_parsing"), "a number"
+)
+"""Expected values by pydantic's type of an error."""
+
 
 def read_checked(path: Path, kind: type[ModelT], context: dict[str, Any] | None = None) -> ModelT:
     """Read a model from a TOML file.
@@ -46,10 +51,14 @@ def all_mistakes(path: Path, kind: type[ModelT]) -> list[str]:
     return []
 
 
+def placed(path: Path, text: str, where: list[str], message: str) -> str:
+    """Put the file, and the line of the field if its text has one, before a message."""
+    line = _line_of(text, where)
+    return f"{path}:{line}: {message}" if line else f"{path}: {message}"
+
+
 def _placed(path: Path, text: str, mistake: ErrorDetails, fields: dict[str, Any], kind: type[BaseModel]) -> str:
-    line = _line_of(text, location_of(mistake, fields))
-    at = f"{path}:{line}" if line else str(path)
-    return f"{at}: {_describe(mistake, fields, kind)}"
+    return placed(path, text, location_of(mistake, fields), _describe(mistake, fields, kind))
 
 
 def checked(fields: dict[str, Any], kind: type[ModelT]) -> ModelT:
@@ -79,6 +88,8 @@ def _describe(first: ErrorDetails, fields: dict[str, Any], kind: type[BaseModel]
     if first["type"] == "union_tag_invalid":
         known = re.findall(r"'([^']+)'", first["ctx"]["expected_tags"])
         return f"{name}: unknown value {first['ctx']['tag']!r}; {near_matches(first['ctx']['tag'], known)}"
+    if first["type"] in _NUMBERS:
+        return f"{name}: it should be {_NUMBERS[first['type']]}, not {first.get('input')!r}"
     message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
     given = first.get("input")
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""

@@ -29,7 +29,7 @@ from distprompt_tui.reports.sweep_report import Example, SweepReport, examples_o
 from distprompt_tui.runs.schema import PromptToken
 from distprompt_tui.sweeps.curves import Panel
 from distprompt_tui.sweeps.findings import HYPOTHESES, FindingResult
-from distprompt_tui.text.formatting import count, duration, nats, signed, size
+from distprompt_tui.text.formatting import count, counted, duration, nats, signed, size
 
 ReadResult = Callable[[str], Mapping[str, Any]]
 
@@ -117,7 +117,7 @@ def _finding(result: FindingResult) -> Markup:
         ]
         body = [
             element("div", signed(effect.value), unit, class_="effect"),
-            element("p", f"{binding_contrast.name}, {effect.targets} targets", class_="quiet"),
+            element("p", f"{binding_contrast.name}, {counted(effect.targets, 'target')}", class_="quiet"),
             forest_svg(rows),
             *[element("p", line, class_="note") for line in lines if line],
         ]
@@ -164,7 +164,7 @@ def _failures(report: SweepReport) -> list[Markup]:
     reasons = Counter(failure.error for failure in report.failures).most_common()
     if not reasons:
         return []
-    lines = [element("li", f"{number} searches: {error}") for error, number in reasons]
+    lines = [element("li", f"{counted(number, 'search')}: {error}") for error, number in reasons]
     return [element("h2", "Searches without a result"), element("ul", lines)]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from distprompt_tui.text.formatting import duration, nats, percent, signed, size
+from distprompt_tui.text.formatting import counted, duration, nats, percent, signed, size
 
 if TYPE_CHECKING:
     from distprompt_tui.reports.sweep_report import SweepReport
@@ -48,7 +48,9 @@ def point_cells(point: Point, *, narrow: bool = False) -> tuple[str, ...]:
 
 def short_effect_line(result: FindingResult) -> str:
     effect = result.effect("kl")
-    return result.untested_reason if effect is None else f"{difference(effect)} nats, {effect.targets} targets"
+    return (
+        result.untested_reason if effect is None else f"{difference(effect)} nats, {counted(effect.targets, 'target')}"
+    )
 
 
 def effect_line(result: FindingResult) -> str:
@@ -57,7 +59,7 @@ def effect_line(result: FindingResult) -> str:
     if effect is None or binding_contrast is None:
         return result.untested_reason
     of = binding_contrast.name if len(result.contrasts) == 1 else f"the smaller difference, {binding_contrast.name}"
-    return f"{difference(effect)} nats: {of}; {effect.targets} targets"
+    return f"{difference(effect)} nats: {of}; {counted(effect.targets, 'target')}"
 
 
 def finding_lines(result: FindingResult) -> list[str]:
@@ -102,7 +104,7 @@ def component_line(result: FindingResult) -> str:
 def failure_lines(report: SweepReport) -> list[str]:
     """Format each distinct failure, most frequent first; not sanitized for a terminal."""
     reasons = Counter(failure.error for failure in report.failures)
-    return [f"no result for {count} searches: {error}" for error, count in reasons.most_common()]
+    return [f"no result for {counted(count, 'search')}: {error}" for error, count in reasons.most_common()]
 
 
 def cost_line(report: SweepReport) -> str:

@@ -56,9 +56,9 @@ def outlier(spec: Outlier, vocabulary: Vocabulary) -> Target:
     shares = f"equal parts, the other tokens share the remainder by the vanilla recipe (seed {spec.seed})"
     who = "1 outlier token has mass" if len(ids) == 1 else f"{len(ids)} outlier tokens have mass"
     recipe = (
-        f"{who} {mass:.4f} in {shares if mass < 1 else 'geometric proportions'}; invalid below "
-        f"{bound:.4f} - {spec.delta:g}, where {bound:.4f} is the largest mass that {spec.entropy:g} nats allow, or if "
-        f"the entropy is more than {ENTROPY_TOLERANCE:g} nats off."
+        f"{who} {mass:.4f} in {shares if mass < 1 else 'geometric proportions'}. The mass must be >= "
+        f"{bound - spec.delta:.4f} (the largest that {spec.entropy:g} nats allow, {bound:.4f}, less {spec.delta:g}), "
+        f"and the entropy exact to {ENTROPY_TOLERANCE:g} nats."
     )
     notes: Metadata = {
         "outlier_mass": mass,

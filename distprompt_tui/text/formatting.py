@@ -85,6 +85,17 @@ def count(value: int | None) -> str:
     return "—" if value is None else f"{value:,}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Format a number of things: `1 step`, `1,000 steps`; the plural adds s, or es after ch."""
+    plural = "" if number == 1 else "es" if noun.endswith("ch") else "s"
+    return f"{number:,} {noun}{plural}"
+
+
+def agreement(fraction: float) -> str:
+    """Say how many of its starts found the head optimum: `found by all starts`, `found by 88 % of starts`."""
+    return f"found by {'all' if fraction == 1 else f'{percent(fraction)} of'} starts"
+
+
 def magnitude(value: int | None) -> str:
     """Format a number of parameters: `135 M`, `1.7 B`."""
     if value is None:
@@ -124,12 +135,12 @@ def ago(seconds: float) -> str:
 
 
 def rate(per_second: float | None) -> str:
-    """Format a rate: `6.1/s`, or `12.0/min` below one per second."""
+    """Format the steps of a time: `6.1 steps/s`, or `12 steps/min` below one per second."""
     if per_second is None:
         return "—"
     if per_second >= 1:
-        return f"{per_second:.0f}/s" if per_second >= 99.5 else f"{per_second:.1f}/s"
-    return f"{60 * per_second:.1f}/min"
+        return f"{per_second:.0f} steps/s" if per_second >= 99.5 else f"{per_second:.1f} steps/s"
+    return f"{60 * per_second:.2g} steps/min"
 
 
 def bar(fraction: float, width: int) -> str:

@@ -14,6 +14,7 @@ from textual.app import App, SystemCommand, get_system_commands_provider
 from textual.binding import BindingType
 from textual.filter import LineFilter
 from textual.message import Message
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.theme import Theme
 
@@ -22,7 +23,8 @@ from distprompt_tui.runs.summary import RunSummary, read_runs
 from distprompt_tui.storage.safe_io import is_owned_by_user
 from distprompt_tui.text.encoding import locale_is_utf8
 from distprompt_tui.text.terminal_text import sanitize
-from distprompt_tui.tui.keymap import APP_KEYS, READ_ONLY, bindings
+from distprompt_tui.tui.custom_keys import KeyMap, read_key_map
+from distprompt_tui.tui.keymap import ANYWHERE, APP_KEYS, READ_ONLY, Key, bindings
 from distprompt_tui.tui.platform.ascii_filter import AsciiFilter
 from distprompt_tui.tui.platform.key_queue import KeyQueue
 from distprompt_tui.tui.platform.terminal_signals import watch_terminal
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
     from distprompt_tui.tui.run.screen import RunScreen
     from distprompt_tui.tui.start.opening import Opening
+
+
+_MAX_SHOWN_PROBLEMS = 3  # of the user's keys, in a notice
 
 
 def palette_commands() -> type[Provider]:
@@ -60,7 +65,7 @@ class DistPromptApp(App[int]):
         "sweeps/sweeps.tcss",
         "tools/doctor.tcss",
     ]
-    BINDINGS: ClassVar[list[BindingType]] = [*bindings(APP_KEYS)]
+    BINDINGS: ClassVar[list[BindingType]] = [*bindings(ANYWHERE, APP_KEYS)]
     COMMANDS: ClassVar = {get_system_commands_provider, palette_commands}
 
     def __init__(
@@ -73,6 +78,7 @@ class DistPromptApp(App[int]):
         read_only: bool = False,
         updates_per_second: float | None = None,
         settings_file: Path | None = None,
+        keys_file: Path | None = None,
     ) -> None:
         self._ascii_filter = AsciiFilter() if ascii_only else None
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
@@ -87,6 +93,8 @@ class DistPromptApp(App[int]):
         self.settings_file = settings_file
         self.settings_problem = ""
         self.settings = self._read_settings()
+        self.key_map = KeyMap() if keys_file is None else read_key_map(keys_file)
+        self.set_keymap(dict(self.key_map.overrides))
         self.updates_per_second = updates_per_second or self.settings.updates_per_second
         self._runs: list[RunSummary] = []
         self._keeping_settings = asyncio.Lock()
@@ -118,6 +126,8 @@ class DistPromptApp(App[int]):
         if self.settings_problem:
             message = f"{sanitize(self.settings_problem)}. The default settings are used."
             self.notify(message, severity="error", timeout=12, markup=False)
+        if self.key_map.problems:
+            self.notify(_key_problems(self.key_map), severity="error", timeout=12, markup=False)
         if self._first_spec is not None:
             from distprompt_tui.tui.tools.launch_screen import LaunchScreen
 
@@ -127,6 +137,21 @@ class DistPromptApp(App[int]):
             self.watch_run(self._first_run)
         else:
             self.push_screen(self._start_screen())
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """Show a notice instead of an equal one; one that is no warning also replaces those before it."""
+        for shown in list(self._notifications):
+            if shown.message == message or severity == shown.severity == "information":
+                self._unnotify(shown, refresh=False)
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
 
     def change_settings(self, **changes: Any) -> None:
         self.settings = dataclasses.replace(self.settings, **changes)
@@ -143,7 +168,7 @@ class DistPromptApp(App[int]):
                 return
         self.settings_problem = ""
         if aside is not None:
-            self.notify(f"The damaged settings are now in {sanitize(str(aside))}.", timeout=10, markup=False)
+            self.notify(f"The damaged settings are now in {sanitize(aside.name)}.", timeout=10, markup=False)
 
     def _read_settings(self) -> Settings:
         if self.settings_file is None:
@@ -256,10 +281,16 @@ class DistPromptApp(App[int]):
 
     def action_help(self) -> None:
         from distprompt_tui.tui.tools.help_screen import HelpScreen
-        from distprompt_tui.tui.widgets.app_screen import AppScreen
+        from distprompt_tui.tui.widgets.app_screen import AppScreen, run_key_action
 
-        if isinstance(self.screen, AppScreen) and self.screen.keys:
-            self.push_screen(HelpScreen((*self.screen.keys, *self.screen.app_keys)))
+        async def run(key: Key | None) -> None:
+            if key is not None:
+                await run_key_action(screen, key.action)
+
+        screen = self.screen
+        if isinstance(screen, AppScreen) and screen.keys:
+            available = {key for key in screen.keys_in_force if key.action and screen.check_action(key.method, ())}
+            self.push_screen(HelpScreen(screen.keys_in_force, available), run)
 
     def action_doctor(self) -> None:
         from distprompt_tui.tui.tools.doctor_screen import DoctorScreen
@@ -299,6 +330,13 @@ class DistPromptApp(App[int]):
         self.exit(0)
 
 
+def _key_problems(key_map: KeyMap) -> str:
+    shown = [sanitize(problem) for problem in key_map.problems[:_MAX_SHOWN_PROBLEMS]]
+    more = len(key_map.problems) - len(shown)
+    all_of_them = f"All {len(key_map.problems)} mistakes" if more else "Keys"
+    return "\n".join([*shown, f"The default keys stay. {all_of_them}: 'distprompt-tui keys'."])
+
+
 def run_app(
     *,
     spec: RunSpec | None,
@@ -323,11 +361,12 @@ def run_app(
     Returns:
         The exit code.
     """
-    from distprompt_tui.config.paths import settings_file
+    from distprompt_tui.config.paths import keys_file, settings_file
 
     app = DistPromptApp(
         runs_dir=runs_dir,
         settings_file=settings_file(),
+        keys_file=keys_file(),
         spec=spec,
         attach=attach,
         ascii_only=ascii_only or not locale_is_utf8(),

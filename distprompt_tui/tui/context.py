@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from distprompt_tui.tui.custom_keys import KeyMap
 from distprompt_tui.tui.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class AppContext(Protocol):
     settings: Settings
     settings_file: Path | None
     settings_problem: str
+    key_map: KeyMap
     updates_per_second: float
     read_only: bool
     ascii_only: bool
@@ -43,3 +45,11 @@ class AppContext(Protocol):
 def is_ascii_only(widget: Widget) -> bool:
     """Whether tokens are drawn in ASCII. The app's line filter would draw `?` instead of code points."""
     return cast("AppContext", widget.app).ascii_only
+
+
+def with_ascii_bars(widget: Widget, text: str) -> str:
+    """Return a text with `||` instead of `‖` in ASCII mode.
+
+    The app's line filter keeps widths and would draw `|`, and KL(p|q) reads as a conditional.
+    """
+    return text.replace("‖", "||") if "‖" in text and is_ascii_only(widget) else text

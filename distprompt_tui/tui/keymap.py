@@ -65,7 +65,7 @@ LIVE_KEYS = (
     Key("f", "freeze", "freeze", "Freeze or unfreeze the screen; the search continues", "View", 15),
     Key("o", "order", "sort", "Sort tokens by probability, KL contribution, p, q or q − p", "View", 8),
     Key("slash", "find", "find", "Find tokens by text or id", "View", 9, "/"),
-    Key("m", "metric", "metric", "Divergence: KL, reverse KL, Jensen–Shannon, total variation", "View", 10),
+    Key("m", "metric", "divergence", "Divergence: KL, reverse KL, Jensen–Shannon, total variation", "View", 10),
     Key("l", "plot_scale", "log", "Logarithmic or linear divergence", "View", 12),
     Key("b", "bar_scale", "bars", "Linear or logarithmic bars", "View", 13),
     Key("c", "surprisal", "colour", "Colour the prompt by each token's surprisal", "View", 16),
@@ -76,7 +76,7 @@ LIVE_KEYS = (
     Key("z", "zoom", "zoom", "Show the focused panel on the whole screen, and back", "View", 16),
     Key("0", "reset", "", "Restore all panels", "View"),
     Key("t", "try_text", "text", "Show the model's distribution after a text", "The model", 12),
-    Key("a", "attribute", "why", "Show which prompt positions change the selected token", "The model", 13),
+    Key("a", "attribute", "attribute", "Attribute the selected token to the prompt's positions", "The model", 13),
     Key("y", "copy", "copy", "Copy the prompt, ids, result, command or path", "Output", 11),
     Key("e", "export", "export", "Export the prompt, result or steps to a file", "Output", 15),
     Key("w", "log", "log", "Show the worker's output", "Output", 17, "w"),
@@ -132,9 +132,9 @@ EDITOR_KEYS = (
     Key("ctrl+s", "save", "save", "Save the target as a preset", "The target", 4, "^s"),
     Key("escape", "back", "back", "Back; asks first if changes are not saved", "Moving", 5, "esc"),
     Key("ctrl+n", "rescale", "rescale", "Rescale the probabilities to sum to 1", "The target", 7, "^n"),
-    Key("ctrl+r", "rest", "rest", "Spread the rest evenly, or as the model does after a text", "The target", 8, "^r"),
+    Key("ctrl+r", "rest", "rest", "Spread the rest evenly, or in proportion to the model's own", "The target", 8, "^r"),
     Key("ctrl+t", "by_text", "text", "Switch between the distribution after a text and rows", "The target", 6, "^t"),
-    Key("ctrl+o", "as_rows", "as rows", "Use the most probable tokens after the text as rows", "The target", 7, "^o"),
+    Key("ctrl+o", "as_rows", "tokens → rows", "Turn the top tokens after the text into rows", "The target", 7, "^o"),
     Key("ctrl+l", "drop", "drop", "Delete the row", "The target", 9, "^l"),
     Key("enter", "", "", "Next field; if a row is several tokens: keep the first", "Moving"),
     Key("tab,shift+tab", "", "", "Next or previous field", "Moving", None, "tab"),
@@ -146,9 +146,9 @@ RUNS_KEYS = (
     Key("r", "resume", "resume", "Resume a run that was stopped or crashed", "The run", 7),
     Key("x,delete", "delete", "delete", "Delete the run, unless it is running; asks first", "The run", 8, "x"),
     Key("space", "mark", "mark", "Mark the run for comparison", "Several runs", 5),
-    Key("c", "compare", "compare", "Compare two to six marked runs and their specs", "Several runs", 6),
+    Key("c", "compare", "compare", "Compare two to six marked runs and their differing settings", "Several runs", 6),
     Key("slash", "find", "find", "Find runs by state, target, model or method", "The list", 4, "/"),
-    Key("o", "order", "sort", "Newest first, or by best KL, left, target, model or state", "The list", 4),
+    Key("o", "order", "sort", "Newest first, or by best KL, excess, target, model or state", "The list", 4),
     Key("escape", "back", "back", "Close the find field; then back", "Moving", 4, "esc"),
     Key("up,down", "", "", "Select a run; also j and k", "Moving", None, "↑ ↓"),
 )
@@ -157,7 +157,7 @@ COMPARE_KEYS = (
     Key("l", "scale", "log", "Logarithmic or linear divergence", "View", 0),
     Key("t", "time", "seconds", "Horizontal axis: steps, or seconds of search", "View", 1),
     Key("escape", "back", "back", "Back", "Moving", 2, "esc"),
-    Key("up,down", "", "", "Scroll the differences of the specs", "Moving", None, "↑ ↓"),
+    Key("up,down", "", "", "Scroll the differing settings", "Moving", None, "↑ ↓"),
 )
 
 _ON_A_SWEEP = (
@@ -210,16 +210,48 @@ EDITOR_APP_KEYS = (replace(APP_KEYS[0], symbol="F1"), APP_KEYS[1], replace(APP_K
 """Keys of the app on a screen with text fields: only those that are not letters."""
 
 
+ANYWHERE = "anywhere"
+
+TABLES: dict[str, tuple[Key, ...]] = {
+    ANYWHERE: APP_KEYS,
+    "run": (*LIVE_KEYS, *HISTORY_KEYS),
+    "start": START_KEYS,
+    "editor": EDITOR_KEYS,
+    "runs": RUNS_KEYS,
+    "compare": COMPARE_KEYS,
+    "sweeps": SWEEPS_KEYS,
+    "sweep": SWEEP_KEYS,
+    "settings": SETTINGS_KEYS,
+    "doctor": DOCTOR_KEYS,
+}
+"""All tables, by the section of the user's `keys.toml`: one for each screen, and the keys of the app."""
+
+SECTIONS_WITH_FIELDS = frozenset({"editor"})
+"""Screens on which a character is typed into a field."""
+
+
 READ_ONLY = "This app is read-only: it cannot start, pause or stop searches."
 """Message of a disabled key in a read-only app."""
 
 
-def bindings(keys: Iterable[Key]) -> list[Binding]:
+def bindings(section: str, keys: Iterable[Key]) -> list[Binding]:
+    """Return the bindings of a table; their ids let the user's own keys replace the defaults."""
     return [
-        Binding(key.keys, key.action, key.label or key.help, show=False, priority=key.priority)
+        Binding(
+            key.keys,
+            key.action,
+            key.label or key.help,
+            show=False,
+            priority=key.priority,
+            id=binding_id(section, key),
+        )
         for key in keys
         if key.action
     ]
+
+
+def binding_id(section: str, key: Key) -> str:
+    return f"{section}.{key.action}"
 
 
 def grouped(keys: Iterable[Key]) -> dict[str, list[Key]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -13,11 +13,12 @@ from textual.content import Content
 from distprompt_tui.runs.summary import RunSummary, sorted_runs
 from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.context import AppContext
-from distprompt_tui.tui.drawing.styled_text import plain_text
-from distprompt_tui.tui.keymap import APP_KEYS, Key
+from distprompt_tui.tui.drawing.styled_text import ROLES, plain_text
+from distprompt_tui.tui.keymap import ANYWHERE, APP_KEYS, Key
 from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.run.status import title_line
 from distprompt_tui.tui.start.screen import StartScreen
+from distprompt_tui.tui.widgets.app_screen import AppScreen, run_key_action
 
 MAX_RUNS = 60  # limits the length of the palette; the runs screen lists all runs
 
@@ -28,10 +29,9 @@ class Command:
     about: str
     run: Callable[[], Any]
 
-    @property
-    def help(self) -> str:
-        """Return `about` for Textual, which parses it as markup and has no reliable escape for `[`."""
-        return self.about.replace("[", "(").replace("]", ")")
+    def prompt(self, name: Content) -> Content:
+        """Return the name and the description below it. Textual's own `help` is parsed as markup."""
+        return Content.assemble(name, "\n", (self.about, ROLES["quiet"]))
 
 
 class AppCommands(Provider):
@@ -40,23 +40,23 @@ class AppCommands(Provider):
 
     async def discover(self) -> Hits:
         for command in self._commands():
-            yield DiscoveryHit(Content(command.name), command.run, text=command.name, help=command.help)
+            yield DiscoveryHit(command.prompt(Content(command.name)), command.run, text=command.name)
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
         for command in self._commands():
             if (score := matcher.match(command.name)) > 0:
-                yield Hit(score, matcher.highlight(command.name), command.run, text=command.name, help=command.help)
+                prompt = command.prompt(matcher.highlight(command.name))
+                yield Hit(score, prompt, command.run, text=command.name)
 
     @property
     def _context(self) -> AppContext:
         return cast("AppContext", self.app)
 
     def _commands(self) -> Iterator[Command]:
-        keys: tuple[Key, ...] = getattr(self.screen, "keys", ())
-        for key in (*keys, *APP_KEYS):
+        for key in self._keys():
             if key.action and self.screen.check_action(key.method, ()):
-                yield Command(key.help, f"key {key.display}", partial(self._act, key.action))
+                yield Command(key.help, f"key {key.display}", partial(run_key_action, self.screen, key.action))
         if isinstance(self.screen, StartScreen):
             for entry in self.screen.models:
                 choose = partial(self.screen.choose, "models", entry.name)
@@ -69,9 +69,10 @@ class AppCommands(Provider):
                 f"Watch: {plain_text(title_line(summary.title))}", _about(summary), partial(self._watch, summary)
             )
 
-    async def _act(self, action: str) -> None:
-        owner = self.screen if hasattr(self.screen, f"action_{action.partition('(')[0]}") else self.app
-        await self.app.run_action(action, owner)
+    def _keys(self) -> Sequence[Key]:
+        if isinstance(self.screen, AppScreen):
+            return self.screen.keys_in_force
+        return self._context.key_map.table(ANYWHERE, APP_KEYS)
 
     def _watch(self, summary: RunSummary) -> None:
         self._context.watch_run(summary.run, replace=isinstance(self.screen, RunScreen))

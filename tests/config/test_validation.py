@@ -102,7 +102,7 @@ def test_set_parses_a_value_by_the_type_of_the_field() -> None:
     assert override(spec, ["target.text=\"'Yes'\""]).target.text == "'Yes'"  # type: ignore[union-attr]
     assert override(spec, ["model.revision=123456"]).model.revision == "123456"
     assert override(spec, ["budget.steps=5"]).budget.steps == 5
-    with pytest.raises(UsageError, match=r"budget\.steps: it should be a valid integer \(given: 1\.5\)"):
+    with pytest.raises(UsageError, match=r"budget\.steps: it should be a whole number, not 1\.5"):
         override(spec, ["budget.steps=1.5"])
 
 

@@ -195,7 +195,7 @@ def _draw(state: RunState) -> None:
         assert_drawn(row)
     if not all(token.text.isprintable() for token in state.snapshot.tokens):
         console = Console(file=io.StringIO(), width=WIDTH)
-        console.print(token_table(state.snapshot.tokens, state.snapshot.kl))
+        console.print(token_table(state.snapshot.tokens, state.snapshot.kl, 80))
         for line in console.file.getvalue().splitlines():  # type: ignore[attr-defined]
             assert_visible(line)
 

@@ -71,7 +71,16 @@ def test_row_matches_a_single_search(
 def test_killed_sweep_continues_without_missing_or_repeated_rows(
     tiny_sweep: Sweep, whole: SweepDirectory, tmp_path: Path
 ) -> None:
-    measured = start(tiny_sweep, tmp_path, "--dry-run", "--json")
+    listed = start(tiny_sweep, tmp_path, "--dry-run", "--json")
+    out, _ = listed.communicate(timeout=DEADLINE_SECONDS)
+    told = json.loads(out)
+    assert (listed.returncode, told["done"], told["searches"]) == (0, 0, 16)
+    assert [(part["method"], part["searches"], part["seconds"]) for part in told["left"]] == [
+        ("soft", 8, None),
+        ("hard", 8, None),
+    ]
+
+    measured = start(tiny_sweep, tmp_path, "--estimate", "--json")
     out, _ = measured.communicate(timeout=DEADLINE_SECONDS)
     told = json.loads(out)
     assert (told["done"], told["searches"]) == (3, 16)  # a batch and a hard search
@@ -132,7 +141,7 @@ def test_repeated_failures_are_reported(tiny_sweep: Sweep, tiny_folders: dict[st
     out, err = end.communicate(timeout=DEADLINE_SECONDS)
     assert end.returncode == 1
     assert "failed after 2 attempts, 2 searches: " in out
-    assert "invalid, 1 searches: impossible entropy of 100 nats" in out
+    assert "invalid, 1 search: impossible entropy of 100 nats" in out
     assert err.count("failed: ") == 4
     directory = only_sweep(tmp_path)
     assert [row.model for row in directory.read_rows()] == list(tiny_sweep.models)

@@ -76,6 +76,7 @@ async def save_under_a_name(app: App[Any], spec: RunSpec, name: str) -> RunSpec 
     Args:
         name: the first suggestion; an empty title becomes the final name.
     """
+    from distprompt_tui.config.paths import without_home
     from distprompt_tui.tui.start.listings import preset_is_shipped, write_preset
 
     problem = ""
@@ -93,5 +94,5 @@ async def save_under_a_name(app: App[Any], spec: RunSpec, name: str) -> RunSpec 
         except DistPromptError as error:
             problem = str(error)
             continue
-        app.notify(sanitize(str(path)), title=f"Saved as {sanitize(name)}", timeout=8, markup=False)
+        app.notify(sanitize(without_home(str(path))), title=f"Saved as {sanitize(name)}", markup=False)
         return named

@@ -41,6 +41,7 @@ class EditorScreen(AppScreen):
 
     AUTO_FOCUS = "#rows Input"
     keys = EDITOR_KEYS
+    key_section = "editor"
     app_keys = EDITOR_APP_KEYS
 
     def __init__(self, opening: Opening, *, saved: Callable[[str], None]) -> None:

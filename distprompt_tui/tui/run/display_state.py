@@ -51,7 +51,7 @@ def _base(run: RunState, frozen_state: RunState | None, playback: Playback, quer
     if (recorded := playback.current) is not None:
         return DisplayState(recorded, _history_note(playback, recorded, run), "snapshot", cursor_step=recorded.step)
     if frozen_state is not None:
-        behind = (f", +{run.step - frozen_state.step:,} steps", "")
+        behind = (f", +{formatting.counted(run.step - frozen_state.step, 'step')}", "")
         return DisplayState(
             frozen_state, (("‖ ", "warning"), ("view frozen", "strong"), behind, *_hints("f unfreeze")), "frozen"
         )

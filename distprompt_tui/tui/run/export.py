@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from distprompt_tui.errors import DistPromptError
+from distprompt_tui.text.formatting import counted
 from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.platform import clipboard
 from distprompt_tui.tui.platform.threads import in_thread
@@ -38,16 +39,17 @@ class RunExport:
             self._screen.notify(message, severity="warning")
             return
         kept = None if self._read_only else clipboard.keep(text, self._run.path)
-        places = [f"in {sanitize(str(kept))}"] if kept else []
+        places = [f"kept in {kept.name}"] if kept else []
         if len(text.encode()) <= clipboard.MAX_TERMINAL_BYTES:
             self._screen.app.copy_to_clipboard(text)
-            places.insert(0, "sent to the terminal's clipboard (OSC 52)")
+            places.insert(0, "sent to the terminal (OSC 52)")
         else:
             places.append("too long for the terminal's clipboard")
-        self._screen.notify(f"{len(text):,} characters {' and '.join(places)}.", markup=False)
+        self._screen.notify(f"{counted(len(text), 'character')} {' and '.join(places)}.", markup=False)
 
     async def export(self, method: str) -> None:
         """Ask for a format and write a file. Vectors are only offered if `method` has soft prompts."""
+        from distprompt_tui.config.paths import without_home
         from distprompt_tui.runs.export import export_run
 
         if (format_ := await self._screen.app.push_screen_wait(export_question(method))) is None:
@@ -57,4 +59,4 @@ class RunExport:
         except (DistPromptError, OSError) as error:
             self._screen.show_error(error)
             return
-        self._screen.notify(sanitize(str(path)), title="Exported", timeout=10, markup=False)
+        self._screen.notify(sanitize(without_home(str(path))), title="Exported", markup=False)

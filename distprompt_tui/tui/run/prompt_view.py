@@ -148,12 +148,14 @@ def prompt_title(data: PromptData) -> str:
     if data.surprising:
         return surprisal.title(data.tokens)
     if data.method == "soft":
-        return f"Prompt  {count} vectors: nearest token, cosine, × mean norm"
+        return f"Prompt  {formatting.counted(count, 'vector')}: nearest token, cosine, × mean norm"
     changed = [position for position, token in enumerate(data.tokens, 1) if _changed_last(token, data.tokens)]
     if not changed:
-        return f"Prompt  {count} tokens"
+        return f"Prompt  {formatting.counted(count, 'token')}"
     where = f"position {changed[0]}" if len(changed) == 1 else f"{len(changed)} positions"
-    return f"Prompt  {count} tokens, {where} changed at step {data.tokens[changed[0] - 1].changed}"
+    return (
+        f"Prompt  {formatting.counted(count, 'token')}, {where} changed at step {data.tokens[changed[0] - 1].changed}"
+    )
 
 
 def prompt_note(data: PromptData) -> Line:
@@ -165,8 +167,8 @@ def prompt_note(data: PromptData) -> Line:
         return [(f"{data.chosen + 1} {about}  ", "border"), *key_hints(f"enter inspect   {other_way}")]
     if data.projection is None:
         return []
-    projected = f"as tokens KL {formatting.nats(data.projection.kl)}, {data.projection.median_distance:.2g} norms away"
-    return [(projected, "border")]
+    kl, distance = formatting.nats(data.projection.kl), data.projection.median_distance
+    return [(f"nearest tokens: KL {kl}, distance {distance:.2g} mean norms", "border")]
 
 
 def position_words(token: PromptToken) -> str:

@@ -48,6 +48,7 @@ class RunScreen(AppScreen):
     AUTO_FOCUS = "#bars"
     flat_below = 21
     keys: ClassVar[tuple[Key, ...]] = (*LIVE_KEYS, *HISTORY_KEYS)
+    key_section = "run"
 
     def __init__(self, run: RunDirectory, *, read_only: bool) -> None:
         super().__init__()

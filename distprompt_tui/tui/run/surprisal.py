@@ -37,7 +37,7 @@ def number(surprisal: float | None) -> str:
 def title(tokens: Sequence[PromptToken]) -> str:
     known = [token.surprisal for token in tokens if token.surprisal is not None]
     mean = f", mean {min(sum(known) / len(known), _LARGEST_SHOWN):.1f}" if known else ": not recorded"
-    return f"Prompt  {len(tokens)} tokens, surprisal −ln P in nats{mean}"
+    return f"Prompt  {formatting.counted(len(tokens), 'token')}, surprisal −ln P in nats{mean}"
 
 
 def words(surprisal: float | None) -> str:
@@ -48,7 +48,7 @@ def words(surprisal: float | None) -> str:
 
 def legend(vocab_size: int, width: int) -> Line:
     limits = [f"{limit:.1f}" for limit in _limits(vocab_size)]
-    meanings = [f"<{limits[0]} nats", f"<{limits[1]}", f"<{limits[2]} chance", "more"]
+    meanings = [f"< {limits[0]} nats", f"< {limits[1]}", f"< {limits[2]} (uniform)", "more"]
     return fit_parts([[span, (f" {text}", "quiet")] for span, text in zip(GRADES, meanings, strict=True)], width)
 
 

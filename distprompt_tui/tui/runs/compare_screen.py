@@ -29,6 +29,7 @@ class CompareScreen(AppScreen):
     AUTO_FOCUS = "#differences"
     flat_below = 20
     keys = COMPARE_KEYS
+    key_section = "compare"
 
     def __init__(self, marked: Sequence[tuple[int, RunSummary]]) -> None:
         super().__init__()
@@ -47,7 +48,7 @@ class CompareScreen(AppScreen):
     def on_mount(self) -> None:
         self._log = self.context.settings.divergence_scale == "log"
         self.query_one("#legend").border_title = "Runs"
-        self.query_one("#differences").border_title = "Differences of the specs"
+        self.query_one("#differences").border_title = "Differing settings"
         self.set_interval(1 / self.context.updates_per_second, self.tick)
         self.call_after_refresh(self.tick)
 

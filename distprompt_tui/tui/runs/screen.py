@@ -38,6 +38,7 @@ class RunsScreen(AppScreen):
 
     AUTO_FOCUS = "#table"
     keys = RUNS_KEYS
+    key_section = "runs"
 
     def __init__(self) -> None:
         super().__init__()

@@ -46,6 +46,7 @@ class StartScreen(AppScreen):
 
     AUTO_FOCUS = "#presets"
     keys = START_KEYS
+    key_section = "start"
 
     def __init__(self, open_editor: Callable[[Opening, Callable[[str], None]], None]) -> None:
         """`open_editor` receives the editor's initial state, and a callback for the name of a saved preset."""

@@ -30,6 +30,7 @@ class SweepsScreen(AppScreen):
     AUTO_FOCUS = "#table"
     flat_below = 20
     keys = SWEEPS_KEYS
+    key_section = "sweeps"
 
     def __init__(self) -> None:
         super().__init__()

@@ -59,6 +59,7 @@ class SweepScreen(AppScreen):
 
     AUTO_FOCUS = "#rows"
     keys = SWEEP_KEYS
+    key_section = "sweep"
 
     def __init__(self, directory: SweepDirectory, sweep: Sweep | None, size: str) -> None:
         super().__init__()

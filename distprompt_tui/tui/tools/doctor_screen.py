@@ -30,6 +30,7 @@ class DoctorScreen(AppScreen):
 
     AUTO_FOCUS = "#checks"
     keys = DOCTOR_KEYS
+    key_section = "doctor"
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,8 +81,8 @@ class DoctorScreen(AppScreen):
         text = as_text(self._checks)
         self.app.copy_to_clipboard(text)
         kept = await in_thread(clipboard.keep, text, self.context.runs_dir)
-        where = f" and in {sanitize(str(kept))}" if kept is not None else ""
-        self.notify(f"Sent to the terminal's clipboard (OSC 52){where}.", markup=False)
+        where = f" and kept in {kept.name} of the runs" if kept is not None else ""
+        self.notify(f"Sent to the terminal (OSC 52){where}.", markup=False)
 
 
 def check_lines(checks: Sequence[Check], width: int) -> list[Line]:

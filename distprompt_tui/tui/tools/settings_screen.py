@@ -37,8 +37,8 @@ CHOICES = (
     Choice("theme", "Theme", "The app's colours. NO_COLOR and 16-colour terminals have their own default."),
     Choice(
         "updates_per_second",
-        "Updates a second",
-        "Refresh rate of a running search. Lower rates suit a slow line; the speed of the search does not change. "
+        "Refresh rate (Hz)",
+        "Updates a second of a run's screen. Lower rates suit a slow line; the speed of the search does not change. "
         "Applies to the next run that you open.",
         SPEEDS,
     ),
@@ -57,6 +57,7 @@ class About(LineWidget[str]):
 class SettingsScreen(AppScreen):
     AUTO_FOCUS = "#settings"
     keys = SETTINGS_KEYS
+    key_section = "settings"
 
     def compose_body(self) -> ComposeResult:
         yield OneLine([("Settings  ", "heading"), ("Changes are applied and saved at once.", "quiet")], id="header")

@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.context import AppContext
-from distprompt_tui.tui.keymap import APP_KEYS, Key, bindings
+from distprompt_tui.tui.keymap import ANYWHERE, APP_KEYS, SECTIONS_WITH_FIELDS, Key, bindings
 from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.widgets.key_bar import KeyBar
 
@@ -29,7 +29,8 @@ class AppScreen(Screen[None]):
     """A full screen of the app.
 
     Attributes:
-        keys: the screen's keys, for its bindings and its key bar.
+        keys: the screen's keys with their defaults, for its bindings.
+        key_section: the section of `keys.toml` that changes them.
         app_keys: the app's keys that are enabled on it.
         flat_below: height in rows below which the screen has the class `-flat`.
         poller: reads and shows the screen's data, on screens that `tick`.
@@ -44,6 +45,7 @@ class AppScreen(Screen[None]):
     VERTICAL_BREAKPOINTS = [(0, "-no-rows"), (MIN_ROWS, "-low"), (32, "-high")]  # noqa: RUF012
 
     keys: ClassVar[tuple[Key, ...]] = ()
+    key_section: ClassVar[str] = ""
     app_keys: ClassVar[tuple[Key, ...]] = APP_KEYS
     flat_below: ClassVar[int] = 0
 
@@ -52,12 +54,12 @@ class AppScreen(Screen[None]):
     _composed = 1
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        cls.BINDINGS = [*bindings(cls.keys)]
+        cls.BINDINGS = [*bindings(cls.key_section, cls.keys)]
         super().__init_subclass__(**kwargs)
 
     def compose(self) -> ComposeResult:
         yield from self.compose_body()
-        yield KeyBar((*self.keys, *self.app_keys))
+        yield KeyBar(self.keys_in_force)
         yield TooSmall()
 
     def compose_body(self) -> ComposeResult:
@@ -88,6 +90,12 @@ class AppScreen(Screen[None]):
     def context(self) -> AppContext:
         return cast("AppContext", self.app)
 
+    @property
+    def keys_in_force(self) -> tuple[Key, ...]:
+        """The screen's and the app's keys, with the user's own instead of the defaults."""
+        key_map, typing = self.context.key_map, self.key_section in SECTIONS_WITH_FIELDS
+        return (*key_map.table(self.key_section, self.keys), *key_map.table(ANYWHERE, self.app_keys, typing=typing))
+
     def show_error(self, error: Exception, *, timeout: float | None = None) -> None:
         self.notify(sanitize(str(error)), severity="error", timeout=timeout, markup=False)
 
@@ -111,3 +119,9 @@ class AppScreen(Screen[None]):
 
     def action_back(self) -> None:
         self.app.pop_screen()
+
+
+async def run_key_action(screen: Screen[Any], action: str) -> None:
+    """Run the action of a key on its screen, or on the app if it is one of the app's."""
+    owner = screen if hasattr(screen, f"action_{action.partition('(')[0]}") else screen.app
+    await screen.app.run_action(action, owner)

@@ -14,6 +14,7 @@ from textual.style import Style
 from textual.widget import Widget
 
 from distprompt_tui.text.formatting import Line
+from distprompt_tui.tui.context import with_ascii_bars
 from distprompt_tui.tui.drawing.styled_text import ROLES, content
 
 Data = TypeVar("Data")
@@ -22,7 +23,7 @@ Data = TypeVar("Data")
 def label_border(widget: Widget, *, title: Line | None = None, subtitle: Line | None = None) -> None:
     """Set a widget's border titles. Setting a title repaints the widget, so unchanged ones are skipped."""
     for name, line in (("border_title", title), ("border_subtitle", subtitle)):
-        text = content([line]) if line is not None else None
+        text = content([[(with_ascii_bars(widget, part), role) for part, role in line]]) if line is not None else None
         if text is not None and getattr(widget, name) != text.markup:
             setattr(widget, name, text)
 
