@@ -14,6 +14,7 @@ from rich.text import Text
 
 from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.config.presets import Preset
+from distprompt_tui.metrics.totals import totals_of_rest
 from distprompt_tui.models.registry import ModelEntry
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.runs.result_notes import outcome_notes
@@ -34,7 +35,7 @@ COLOURS = {"target": "cyan", "achieved": "yellow", "agreed": "green", "": ""}
 
 def print_result(console: Console, state: RunState, result: dict[str, Any]) -> None:
     if state.snapshot is not None:
-        console.print(token_table(state.snapshot.tokens[:TABLE_ROWS], state.snapshot.kl))
+        console.print(token_table(state.snapshot.tokens[:TABLE_ROWS], state.snapshot.kl, state.vocab_size))
     shown = read_result(result)
     limits = [f"uniform {nats(shown.uniform_kl)}"]
     if shown.head_optimum is not None:
@@ -62,8 +63,14 @@ def print_result(console: Console, state: RunState, result: dict[str, Any]) -> N
     console.print(Text(sanitize(f"run     {shown.run or '—'}")), soft_wrap=True)
 
 
-def token_table(rows: Sequence[TokenMass], kl: float) -> Table:
-    """Build a table of target and achieved probabilities from sorted rows; `kl` is the whole divergence, nats."""
+def token_table(rows: Sequence[TokenMass], kl: float, vocab_size: int = 0) -> Table:
+    """Build a table of target and achieved probabilities.
+
+    Args:
+        rows: sorted tokens.
+        kl: the whole divergence, nats.
+        vocab_size: number of all tokens. If there are others, the last row has their sums.
+    """
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("token")
     for name in ("id", "target", "achieved", "gap", "of KL"):
@@ -82,6 +89,16 @@ def token_table(rows: Sequence[TokenMass], kl: float) -> Table:
             gap(row.achieved - row.target),
             percent(row.contribution / kl if kl > 0 else None),
             Text.assemble(*((text, COLOURS[role]) for text, role in spans)),
+        )
+    rest = totals_of_rest(vocab_size, kl, ((row.target, row.achieved, row.contribution) for row in rows))
+    if rest.count:
+        table.add_row(
+            Text(f"{rest.count:,} others", style="dim"),
+            "",
+            mass(rest.target),
+            mass(rest.achieved),
+            gap(rest.achieved - rest.target),
+            percent(rest.contribution / kl if kl > 0 else None),
         )
     return table
 

@@ -9,10 +9,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.message import Message
 
+from distprompt_tui.metrics.totals import Totals
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.tui.context import is_ascii_only
 from distprompt_tui.tui.drawing.styled_text import wrapped
-from distprompt_tui.tui.run.token_rows import columns_for, header_line, row_lines
+from distprompt_tui.tui.run.token_rows import columns_for, header_line, rest_line, row_lines
 from distprompt_tui.tui.run.token_table import TokenTable
 from distprompt_tui.tui.widgets.line_table import LineTable
 from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
@@ -104,6 +105,14 @@ class BarsHeader(LineWidget[tuple[TokenTable, bool]]):
         )
 
 
+class RestLine(LineWidget[tuple[Totals, float | None]]):
+    """The last row: all tokens that are not shown, with the divergence of all tokens as the second value."""
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        rest, kl = self.data
+        return [rest_line(rest, kl, columns_for(width))] if rest.count else []
+
+
 class TokensPanel(Vertical):
     class FindChanged(Message):
         def __init__(self, find: str) -> None:
@@ -114,11 +123,13 @@ class TokensPanel(Vertical):
         super().__init__(id=id, classes=classes)
         self.bars = TokenList(id="bars")
         self._header = BarsHeader((TokenTable(), False))
+        self._rest = RestLine((Totals(), None))
         self._finder = SearchBar("part of a token, or its id; esc: show all", self.bars)
 
     def compose(self) -> ComposeResult:
         yield self._header
         yield self.bars
+        yield self._rest
         yield self._finder
 
     def on_mount(self) -> None:
@@ -152,8 +163,9 @@ class TokensPanel(Vertical):
     def _retitle(self) -> None:
         table = self.bars.table
         title = "Tokens"
+        first, last = self.bars.visible_rows()
+        self._rest.show((table.rest(max(first - 1, 0), last), table.kl))
         if table.total:
-            first, last = self.bars.visible_rows()
             by = {
                 "probability": "by probability",
                 "contribution": "by KL contribution",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from distprompt_tui.metrics.totals import Totals
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, visible_token
@@ -91,6 +92,21 @@ def row_lines(
     if columns.two_lines:
         return [[*start, *numbers], [(" " * _MARK, ""), *bar, token_id]]
     return [[*start, (" ", ""), *bar, token_id, *numbers]]
+
+
+def rest_line(rest: Totals, kl: float | None, columns: Columns) -> Line:
+    """Return the row of all tokens that are not shown, its numbers below those of the tokens."""
+    room = columns.width - _MARK - _NUMBERS
+    names = [f"{rest.count:,} {words}" for words in (f"other token{'s' * (rest.count != 1)}", "others", "more")]
+    text = next((name for name in names if len(name) <= room), names[-1])
+    return [
+        (" " * _MARK, ""),
+        (fit(text, room), "quiet"),
+        (f" {formatting.mass(rest.target):>{formatting.MASS_WIDTH}}", "target"),
+        (f" {formatting.mass(rest.achieved):>{_ACHIEVED_WIDTH}}", "achieved"),
+        (f" {formatting.gap(rest.achieved - rest.target):>{formatting.GAP_WIDTH}}", "quiet"),
+        (f" {formatting.percent(rest.contribution / kl if kl else None):>{formatting.CONTRIBUTION_WIDTH}}", "strong"),
+    ]
 
 
 def _length(mass: float, largest: float, log: bool) -> float:

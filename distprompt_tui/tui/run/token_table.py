@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from distprompt_tui.metrics.totals import Totals, totals_of_rest
 from distprompt_tui.runs.schema import Snapshot, TokenMass
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.tui.settings import Order
@@ -72,6 +73,7 @@ class TokenTable:
         order: sort key, descending; signed values by magnitude, ties by the gap.
         pinned: number of rows at the top that ignore order and filter.
         complete: whether this is the whole vocabulary, not only the snapshot's tokens.
+        outside: totals of the tokens without a row: filtered out, or not in the snapshot.
         comparison_label: name of the distribution beside the target.
     """
 
@@ -87,6 +89,7 @@ class TokenTable:
     find: str = ""
     pinned: int = 0
     complete: bool = False
+    outside: Totals = field(default_factory=Totals)
     comparison_label: str = "achieved"
 
     def __len__(self) -> int:
@@ -102,6 +105,23 @@ class TokenTable:
             float(self.achieved[index]),
             contribution / self.kl if self.kl else None,
             index < self.pinned,
+        )
+
+    def rest(self, first: int, last: int) -> Totals:
+        """Return the totals of all tokens except the rows from `first` to before `last`."""
+        return self.outside + self._totals(slice(None, first)) + self._totals(slice(last, None))
+
+    def _totals(self, rows: slice) -> Totals:
+        import numpy as np
+
+        columns = (self.target, self.achieved, self.contributions)
+        target, achieved, contributions = (np.asarray(column[rows]) for column in columns)
+        known = ~np.isnan(achieved)  # the others are part of `outside`
+        return Totals(
+            int(known.sum()),
+            float(target[known].sum()),
+            float(achieved[known].sum()),
+            float(contributions[known].sum()),
         )
 
     def index_of(self, token: int) -> int | None:
@@ -143,7 +163,8 @@ class TokenSource:
             return self._whole(*arrays, query)
         if state.snapshot is None:
             return TokenTable(order=query.order, find=query.find)
-        return from_snapshot(state.snapshot, query, self._unrecorded(state.snapshot, query.pins))
+        unrecorded = self._unrecorded(state.snapshot, query.pins)
+        return from_snapshot(state.snapshot, query, unrecorded, vocab_size=state.vocab_size)
 
     def _arrays(self, state: RunState, *, reread: bool) -> tuple[NDArray[np.float64], NDArray[np.float32]] | None:
         import numpy as np
@@ -195,6 +216,7 @@ class TokenSource:
         ids = np.lexsort((-gaps, -keys[query.order]))
         is_pinned = np.isin(ids, list(query.pins))
         found = self._matches(query.find)[ids] if query.find else np.ones(len(ids), dtype=bool)
+        outside = ids[~found & ~is_pinned]
         ids = np.concatenate([ids[is_pinned], ids[found & ~is_pinned]])
         return TokenTable(
             ids=ids.tolist(),
@@ -209,6 +231,12 @@ class TokenSource:
             find=query.find,
             pinned=int(is_pinned.sum()),
             complete=True,
+            outside=Totals(
+                len(outside),
+                float(target[outside].sum()),
+                float(q[outside].sum()),
+                float(contributions[outside].sum()),
+            ),
         )
 
     def completions(self, prefix: str, limit: int) -> list[tuple[int, str]]:
@@ -243,7 +271,9 @@ class TokenSource:
         return found
 
 
-def from_snapshot(snapshot: Snapshot, query: TableQuery, unrecorded: Sequence[TokenMass] = ()) -> TokenTable:
+def from_snapshot(
+    snapshot: Snapshot, query: TableQuery, unrecorded: Sequence[TokenMass] = (), *, vocab_size: int = 0
+) -> TokenTable:
     """Build a table of the tokens in a snapshot, and of the pinned tokens that it does not contain, `unrecorded`."""
     keys: dict[Order, Callable[[TokenMass], float]] = {
         "probability": lambda row: max(row.target, row.achieved),
@@ -269,6 +299,7 @@ def from_snapshot(snapshot: Snapshot, query: TableQuery, unrecorded: Sequence[To
         order=query.order,
         find=query.find,
         pinned=len(pinned),
+        outside=totals_of_rest(vocab_size, snapshot.kl, ((row.target, row.achieved, row.contribution) for row in rows)),
         comparison_label=query.comparison_label,
     )
 

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from wcwidth import wcwidth
 
+from distprompt_tui.metrics.totals import Totals
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.text.terminal_text import fit, visible_token
 from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
-from distprompt_tui.tui.run.token_rows import columns_for, header_line, row_lines
+from distprompt_tui.tui.run.token_rows import columns_for, header_line, rest_line, row_lines
 from distprompt_tui.tui.run.token_table import TokenRow
 from tests.tui.recording import HOSTILE
 
@@ -95,3 +96,21 @@ def test_ascii_mode_writes_code_points() -> None:
     row = TokenRow(1, " 東", 0.5, 0.5, 0.0)
     (line,) = row_lines(row, columns_for(100), 1.0, log=False, marked=False, ascii_only=True)
     assert "_<6771>" in plain_text(line)
+
+
+@given(st.integers(1, 300_000), masses, masses, st.floats(0, 50), st.integers(47, 160))
+def test_the_last_row_has_the_width(
+    count: int, target: float, achieved: float, contribution: float, width: int
+) -> None:
+    line = rest_line(Totals(count, target, achieved, contribution), 0.5, columns_for(width))
+    assert width_of(line) == width
+    assert f"{count:,}" in plain_text(line)
+
+
+def test_the_last_row_names_what_it_sums() -> None:
+    rest = Totals(49_135, 0.5008, 0.5125, 0.333)
+    assert plain_text(rest_line(rest, 0.34, columns_for(78))).split() == [
+        *("49,135", "other", "tokens", "0.5008", "0.5125", "+0.0117", "98", "%")
+    ]
+    assert plain_text(rest_line(rest, 0.34, columns_for(47))).split()[:2] == ["49,135", "more"]
+    assert "1 other token " in plain_text(rest_line(Totals(1), 0.34, columns_for(78)))
