@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from distprompt_tui.metrics.totals import Totals, totals_of_rest
 from distprompt_tui.runs.schema import Snapshot, TokenMass
 from distprompt_tui.runs.state import RunState
+from distprompt_tui.tui.run.bar_scale import MAX_LONG_BARS, break_of
+from distprompt_tui.tui.run.distribution import Distribution, recorded_distribution
 from distprompt_tui.tui.settings import Order
 
 if TYPE_CHECKING:
@@ -70,11 +72,13 @@ class TokenTable:
         text: returns the string of an id, not sanitised.
         total: number of tokens before the filter.
         largest: largest probability in either distribution: the length of a full bar.
+        breaks_at: where a linear axis of the bars is broken; None if it is not.
         order: sort key, descending; signed values by magnitude, ties by the gap.
         pinned: number of rows at the top that ignore order and filter.
         complete: whether this is the whole vocabulary, not only the snapshot's tokens.
         outside: totals of the tokens without a row: filtered out, or not in the snapshot.
         comparison_label: name of the distribution beside the target.
+        distribution: all known tokens, without order and filter; None without a snapshot.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -85,12 +89,14 @@ class TokenTable:
     text: Callable[[int], str] = str
     total: int = 0
     largest: float = 0.0
+    breaks_at: float | None = None
     order: Order = "probability"
     find: str = ""
     pinned: int = 0
     complete: bool = False
     outside: Totals = field(default_factory=Totals)
     comparison_label: str = "achieved"
+    distribution: Distribution | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -205,14 +211,18 @@ class TokenSource:
         assert self._vocabulary is not None
         q = achieved.astype(np.float64)
         contributions = kl_contributions(target, achieved)
-        gaps = np.abs(q - target)
+        gaps, either = np.abs(q - target), np.maximum(target, q)
+        count = min(MAX_LONG_BARS + 1, len(either))
+        longest = np.sort(np.partition(either, -count)[-count:])[::-1].tolist()
         keys = {
-            "probability": np.maximum(target, q),
+            "probability": either,
             "contribution": contributions,
             "target": target,
             "achieved": q,
             "gap": gaps,
         }
+        text, kl = partial(_text, self._vocabulary), float(contributions.sum())
+        smallest = float(np.finfo(achieved.dtype).smallest_subnormal)
         ids = np.lexsort((-gaps, -keys[query.order]))
         is_pinned = np.isin(ids, list(query.pins))
         found = self._matches(query.find)[ids] if query.find else np.ones(len(ids), dtype=bool)
@@ -223,10 +233,11 @@ class TokenSource:
             target=target[ids],
             achieved=q[ids],
             contributions=contributions[ids],
-            kl=float(contributions.sum()),
-            text=partial(_text, self._vocabulary),
+            kl=kl,
+            text=text,
             total=len(target),
-            largest=float(max(target.max(), q.max())),
+            largest=float(longest[0]),
+            breaks_at=break_of(longest),
             order=query.order,
             find=query.find,
             pinned=int(is_pinned.sum()),
@@ -237,6 +248,7 @@ class TokenSource:
                 float(q[outside].sum()),
                 float(contributions[outside].sum()),
             ),
+            distribution=Distribution(range(len(target)), target, q, contributions, kl, text, smallest),
         )
 
     def completions(self, prefix: str, limit: int) -> list[tuple[int, str]]:
@@ -287,6 +299,7 @@ def from_snapshot(
     found = [row for row in ranked if row.id not in query.pins and _is_sought(row, query.find)]
     rows = pinned + found
     texts = {row.id: row.text for row in rows}
+    longest = sorted((keys["probability"](row) for row in snapshot.tokens), reverse=True)
     return TokenTable(
         ids=[row.id for row in rows],
         target=[row.target for row in rows],
@@ -295,12 +308,14 @@ def from_snapshot(
         kl=snapshot.kl,
         text=texts.__getitem__,
         total=len(snapshot.tokens),
-        largest=max((max(row.target, row.achieved) for row in snapshot.tokens), default=0.0),
+        largest=longest[0] if longest else 0.0,
+        breaks_at=break_of(longest),
         order=query.order,
         find=query.find,
         pinned=len(pinned),
         outside=totals_of_rest(vocab_size, snapshot.kl, ((row.target, row.achieved, row.contribution) for row in rows)),
         comparison_label=query.comparison_label,
+        distribution=recorded_distribution(snapshot, vocab_size, query.comparison_label),
     )
 
 
