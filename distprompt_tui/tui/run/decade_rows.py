@@ -11,7 +11,7 @@ from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, visible_token
 from distprompt_tui.tui.drawing.log_axes import power_label
-from distprompt_tui.tui.drawing.styled_text import truncate, wrapped
+from distprompt_tui.tui.drawing.styled_text import truncate, width_of, wrapped
 
 if TYPE_CHECKING:
     from distprompt_tui.metrics.distribution_summary import Decade
@@ -94,11 +94,16 @@ def cell_lines(cell: CellTokens, width: int, height: int, *, ascii_only: bool) -
     """Return the cell's place and sums, and as many of its tokens as fit into `height` lines."""
     plural = "s" * (cell.count != 1)
     share: Line = [(f"{cell.count:,} token{plural}, ", "quiet"), (formatting.percent(cell.part), "strong")]
-    lines = [truncate([*share, (" of KL", "quiet")], width), truncate([(cell.place, "quiet")], width)]
+    share = truncate([*share, (" of KL", "quiet")], width)
     name = width - _TOKEN_NUMBERS
-    if height >= _HEADING_FROM and cell.rows:
-        numbers = f" {'target':>{formatting.MASS_WIDTH}} {'achieved':>{_SUM_WIDTH}} {'KL, nats':>{_NATS_WIDTH}}"
-        lines.append([(fit("token", name) + numbers, "quiet")])
+    names = f" {'target':>{formatting.MASS_WIDTH}} {'achieved':>{_SUM_WIDTH}} {'KL, nats':>{_NATS_WIDTH}}"
+    place: Line = truncate([(cell.place, "quiet")], width)
+    if width_of(share) < name:
+        lines = [place, [*share, (" " * (name - width_of(share)) + names, "quiet")]]
+    elif height >= _HEADING_FROM:
+        lines = [place, share, [(fit("token", name) + names, "quiet")]]
+    else:
+        lines = [place, share]
     room = max(height - len(lines), 0)
     is_cut = cell.count > room
     shown = cell.rows[: max(room - is_cut, 0)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from distprompt_tui.text import formatting
 from distprompt_tui.text.braille import braille
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.tui.drawing.log_axes import LogAxis, axis_line, labels_down, power_label
@@ -125,7 +126,7 @@ def describe_place(density: Density, place: Place) -> str:
 
 
 def _between(axis: LogAxis, cell: int) -> str:
-    low, high = (f"{10 ** axis.power(end):.1e}" for end in (cell, cell + 1))
+    low, high = (formatting.mass(10 ** axis.power(end)) for end in (cell, cell + 1))
     return f"< {high}" if axis.is_cut and cell == 0 else f"{low}–{high}"
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 HINT = "Arrow keys list a cell's tokens."
 
 _BESIDE_FROM = 72  # minimum width for the decades beside the picture
-_BOTH_FROM = 20  # minimum height for decades and a cell's tokens at once
+_BOTH_FROM = 14  # minimum height for decades and a cell's tokens at once
 _MIN_HEIGHT, _MIN_WIDTH = 6, 30
 _GAP = 2  # cells between the picture and the text beside it
 _MAX_TOKENS = 60
@@ -112,14 +112,16 @@ def _text_lines(data: DensityData, cursor: Place | None, width: int, height: int
         return []
     if cursor is not None and height < _BOTH_FROM:
         return cell_lines(data.cell(cursor), width, height, ascii_only=ascii_only)
-    shown, has_both = data.distribution, height >= _BOTH_FROM
+    shown = data.distribution
     note = zero_note(data.zero_achieved, shown.smallest, width)
-    room = (height // 2 if has_both else height) - 2 - len(note) - bool(shown.missing.count)
+    has_both = height >= _BOTH_FROM
+    hint: list[Line] = [*([[]] if has_both else []), [(HINT, "quiet")]] if len(HINT) <= width else []
+    free = height // 2 if cursor is not None else height - len(hint) * has_both
+    room = free - 2 - len(note) - bool(shown.missing.count)
     found = merge_decades(data.decades, max(room, 1))
     lines = [*decade_lines(found, shown.missing, shown.kl, width), *note]
     if cursor is None:
-        hint: list[Line] = [[], [(HINT, "quiet")]] if len(HINT) <= width else []
-        return [*lines, *hint[not has_both :]][:height]
+        return [*lines, *hint][:height]
     lines.append([])
     return [*lines, *cell_lines(data.cell(cursor), width, height - len(lines), ascii_only=ascii_only)]
 

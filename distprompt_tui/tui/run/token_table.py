@@ -120,15 +120,11 @@ class TokenTable:
     def _totals(self, rows: slice) -> Totals:
         import numpy as np
 
-        columns = (self.target, self.achieved, self.contributions)
-        target, achieved, contributions = (np.asarray(column[rows]) for column in columns)
-        known = ~np.isnan(achieved)  # the others are part of `outside`
-        return Totals(
-            int(known.sum()),
-            float(target[known].sum()),
-            float(achieved[known].sum()),
-            float(contributions[known].sum()),
-        )
+        columns = [np.asarray(column[rows]) for column in (self.target, self.achieved, self.contributions)]
+        if not self.complete:  # tokens that are not in the snapshot are part of `outside`
+            known = ~np.isnan(columns[1])
+            columns = [column[known] for column in columns]
+        return Totals(len(columns[0]), *(float(column.sum()) for column in columns))
 
     def index_of(self, token: int) -> int | None:
         try:
