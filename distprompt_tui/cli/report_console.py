@@ -89,7 +89,7 @@ def print_run_report(console: Console, report: RunReport) -> None:
         _print_lines(console, _trace(report, min(console.width, PLOT_COLUMNS)))
     if report.first is not None:
         console.print(Text(f"before: KL {nats(report.first.kl)}, entropy {nats(report.first.entropy)}", style="bold"))
-        print_tokens(console, report.first)
+        print_tokens(console, report.first, report.state.vocab_size)
         console.print(Text("after", style="bold"))
     print_result(console, report.state, report.result)
     if report.state.gap_closed is not None:

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.config.presets import Preset
+from distprompt_tui.metrics.totals import totals_of_rest
 from distprompt_tui.models.registry import ModelEntry
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.runs.result_notes import outcome_notes
@@ -56,7 +57,7 @@ COLOURS = {"target": "cyan", "achieved": "yellow", "agreed": "green", "": ""}
 
 def print_result(console: Console, state: RunState, result: dict[str, Any]) -> None:
     if state.snapshot is not None:
-        print_tokens(console, state.snapshot)
+        print_tokens(console, state.snapshot, state.vocab_size)
     shown = read_result(result)
     limits = [f"uniform {nats(shown.uniform_kl)}"]
     if shown.head_optimum is not None:
@@ -83,19 +84,20 @@ def print_result(console: Console, state: RunState, result: dict[str, Any]) -> N
     console.print(Text(sanitize(f"run     {shown.run or '—'}")), soft_wrap=True)
 
 
-def print_tokens(console: Console, snapshot: Snapshot) -> None:
-    """Print the first rows of a snapshot below the legend of their bars."""
+def print_tokens(console: Console, snapshot: Snapshot, vocab_size: int = 0) -> None:
+    """Print the first rows of a snapshot below the legend of their bars, and the sums of the other tokens, if any."""
     console.print(Text.assemble(("▀ target", COLOURS["target"]), "  ", ("▄ achieved", COLOURS["achieved"]), "  █ both"))
-    console.print(token_table(snapshot.tokens[:TABLE_ROWS], snapshot.kl, console.width))
+    console.print(token_table(snapshot.tokens[:TABLE_ROWS], snapshot.kl, console.width, vocab_size))
 
 
-def token_table(rows: Sequence[TokenMass], kl: float, width: int) -> Table:
+def token_table(rows: Sequence[TokenMass], kl: float, width: int, vocab_size: int = 0) -> Table:
     """Build a table of target and achieved probabilities, with bars.
 
     Args:
         rows: sorted.
         kl: the whole divergence, nats.
         width: columns of the terminal; the bars take what the numbers leave.
+        vocab_size: number of all tokens. If there are others, the last row has their sums.
     """
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("token", no_wrap=True)
@@ -114,6 +116,16 @@ def token_table(rows: Sequence[TokenMass], kl: float, width: int) -> Table:
             gap(row.achieved - row.target),
             percent(row.contribution / kl if kl > 0 else None),
             Text.assemble(*((text, COLOURS[role]) for text, role in spans)),
+        )
+    rest = totals_of_rest(vocab_size, kl, ((row.target, row.achieved, row.contribution) for row in rows))
+    if rest.count:
+        table.add_row(
+            Text(f"{rest.count:,} others", style="dim"),
+            "",
+            mass(rest.target),
+            mass(rest.achieved),
+            gap(rest.achieved - rest.target),
+            percent(rest.contribution / kl if kl > 0 else None),
         )
     return table
 

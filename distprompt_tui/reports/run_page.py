@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+from distprompt_tui.metrics.totals import totals_of_rest
 from distprompt_tui.reports.figures import run_svg
 from distprompt_tui.reports.html import Markup, element
 from distprompt_tui.reports.page import (
+    BARS,
     TokenBars,
     details,
     distribution,
@@ -19,7 +21,7 @@ from distprompt_tui.reports.page import (
 )
 from distprompt_tui.reports.run_report import RunReport
 from distprompt_tui.runs.schema import read_result
-from distprompt_tui.text.formatting import count, duration, gap_closed, nats
+from distprompt_tui.text.formatting import count, duration, gap_closed, mass, nats, percent
 
 
 def run_page(report: RunReport) -> Markup:
@@ -47,6 +49,7 @@ def run_page(report: RunReport) -> Markup:
         element("h2", "Before and after"),
         distribution_key(),
         element("section", distribution(token_bars(report)), class_="card"),
+        *_other_tokens(report),
         element("h2", "Settings and versions"),
         details("The run with all defaults", report.spec),
         details("Versions, device, hashes", json.dumps(report.manifest, indent=1, ensure_ascii=False)),
@@ -62,6 +65,17 @@ def token_bars(report: RunReport) -> list[TokenBars]:
         TokenBars(token.text, token.target, before.get(token.id), token.achieved)
         for token in (last.tokens if last is not None else ())
     ]
+
+
+def _other_tokens(report: RunReport) -> list[Markup]:
+    last = report.state.snapshot
+    if last is None:
+        return []
+    shown = ((token.target, token.achieved, token.contribution) for token in last.tokens[:BARS])
+    rest = totals_of_rest(report.state.vocab_size, last.kl, shown)
+    part = percent(rest.contribution / last.kl if last.kl > 0 else None)
+    numbers = f"target {mass(rest.target)}, achieved {mass(rest.achieved)}, {part} of the KL"
+    return [element("p", f"The {count(rest.count)} other tokens: {numbers}.", class_="note")] if rest.count else []
 
 
 def _prompt(report: RunReport) -> list[Markup]:

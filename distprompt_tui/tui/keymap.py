@@ -63,8 +63,9 @@ LIVE_KEYS = (
     Key("n", "fork", "fork", "Start a copy of this search with one setting changed", "The search", 14),
     Key("h", "history", "history", "Browse or replay the recorded snapshots", "View", 9),
     Key("f", "freeze", "freeze", "Freeze or unfreeze the screen; the search continues", "View", 15),
-    Key("o", "order", "sort", "Sort tokens by probability, KL contribution, p, q or q − p", "View", 8),
+    Key("o", "order", "sort", "Sort tokens by probability, KL contribution, p, q or q − p", "View", 9),
     Key("slash", "find", "find", "Find tokens by text or id", "View", 9, "/"),
+    Key("v", "view", "view", "Tokens as a table, a density or probability by rank", "View", 8),
     Key("m", "metric", "divergence", "Divergence: KL, reverse KL, Jensen–Shannon, total variation", "View", 10),
     Key("l", "plot_scale", "log", "Logarithmic or linear divergence", "View", 12),
     Key("b", "bar_scale", "bars", "Linear or logarithmic bars", "View", 13),
@@ -86,6 +87,7 @@ LIVE_KEYS = (
     Key("tab,shift+tab", "", "", "The next panel", "Moving", None, "tab"),
     Key("up,down", "", "", "Tokens and prompt: move; also j and k", "Moving", None, "↑ ↓"),
     Key("left,right", "", "", "Divergence: read single steps; end: follow the latest", "Moving", None, "← →"),
+    Key("up,down,left,right", "", "", "Density and ranks: select a cell or rank; end: none", "Moving", None, "arrows"),
     Key("enter,plus", "", "", "Tokens: pin the selected token to the top, or unpin it", "Moving", None, "enter +"),
 )
 

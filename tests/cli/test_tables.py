@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
@@ -193,3 +194,11 @@ def test_demo_without_a_terminal_searches_for_a_short_time(tmp_path: Path) -> No
         env=os.environ | {"TERM": "xterm-256color"},
     )
     assert "ran: --preset outlier" in on_terminal.stdout
+
+
+@pytest.mark.parametrize(("vocab_size", "last"), [(49_152, "49,150 others 0.2500 0.5000 +0.2500 75 %"), (2, "")])
+def test_the_last_row_sums_the_tokens_that_are_cut(vocab_size: int, last: str) -> None:
+    rows = (TokenMass(0, " yes", 0.5, 0.25, 0.1), TokenMass(1, " no", 0.25, 0.25, 0.0))
+    shown = msgspec.structs.replace(snapshot(*rows), kl=0.4)
+    line = " ".join(printed(print_tokens, shown, vocab_size, width=120)[-1].split())
+    assert line == last or (not last and line.startswith("·no"))

@@ -52,10 +52,14 @@ from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, fit_to, sanitize, visible_token
 from distprompt_tui.tui.drawing.plot import Curve, plot_curves
 from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
+from distprompt_tui.tui.run.bar_scale import BarScale
+from distprompt_tui.tui.run.density_picture import GUTTER, largest_place, picture_size
+from distprompt_tui.tui.run.density_view import DensityView, density_lines, layout
 from distprompt_tui.tui.run.divergence_plot import PlotData, references, series
 from distprompt_tui.tui.run.gauges import EntropyData, ExcessData, entropy_lines, excess_lines
 from distprompt_tui.tui.run.monitor import RunView
 from distprompt_tui.tui.run.prompt_view import PromptData, prompt_lines, prompt_title
+from distprompt_tui.tui.run.rank_view import RankView, rank_lines
 from distprompt_tui.tui.run.status import StatusData, notice_lines, status_line
 from distprompt_tui.tui.run.token_rows import columns_for, row_lines
 from distprompt_tui.tui.run.token_table import TableQuery, from_snapshot
@@ -64,8 +68,8 @@ from distprompt_tui.tui.settings import read_settings
 from distprompt_tui.worker.control import Control
 from tests.fuzz.inputs import OUTCOMES, SMALL_SWEEP, edited
 
-WIDTH = 100
-"""Width of drawn lines; other widths use the same functions."""
+WIDTH, HEIGHT = 100, 30
+"""Size of drawn lines; other sizes use the same functions."""
 
 INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
@@ -190,9 +194,16 @@ def _draw(state: RunState) -> None:
         assert_drawn(prompt_lines(data, WIDTH, flowing=False)[0])
         assert_drawn(prompt_lines(data, WIDTH, flowing=True)[0])
     table = from_snapshot(state.snapshot, TableQuery())
-    for index in range(len(table)):
-        row = row_lines(table.row(index), columns_for(WIDTH), table.largest, log=True, marked=False, ascii_only=False)
-        assert_drawn(row)
+    for log in (False, True):
+        scale = BarScale(table.largest, table.breaks_at, log)
+        for index in range(len(table)):
+            assert_drawn(row_lines(table.row(index), columns_for(WIDTH), scale, marked=False, ascii_only=False))
+    if (known := table.distribution) is not None:
+        sizes = layout(WIDTH, HEIGHT)
+        assert sizes is not None
+        density = DensityView.summarise(known, picture_size(sizes.picture_width, sizes.picture_height))
+        assert_drawn(density_lines(density, largest_place(density.density), WIDTH, HEIGHT, ascii_only=False))
+        assert_drawn(rank_lines(RankView.summarise(known, WIDTH - GUTTER - 1), 0, WIDTH, HEIGHT, ascii_only=False))
     if not all(token.text.isprintable() for token in state.snapshot.tokens):
         console = Console(file=io.StringIO(), width=WIDTH)
         console.print(token_table(state.snapshot.tokens, state.snapshot.kl, 80))

@@ -119,6 +119,7 @@ def test_run_page(tiny_folders: dict[str, Path], tmp_path: Path, method: str) ->
     assert report.first is not None
     assert report.first.step == 0
     assert 'method = "' + method in found.text
+    assert f"The {report.state.vocab_size - 12} other tokens: target 0." in found.text
 
 
 def test_run_without_a_result_has_no_report(tmp_path: Path) -> None:

@@ -69,6 +69,17 @@ async def test_live_with_the_prompt_in_its_colours(tmp_path: Path, app_on: Make)
         compare_with_kept("live-120x40", picture(app))
 
 
+async def test_density_with_a_selected_cell(tmp_path: Path, app_on: Make) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: app.screen.query(TokenList) and app.screen.query_one(TokenList).table.complete)
+        await pilot.press("v")
+        await until(pilot, lambda: "Arrow keys" in screen_text(app))
+        await pilot.press("home")
+        await until(pilot, lambda: "KL, nats" in screen_text(app))
+        compare_with_kept("density-120x40", picture(app))
+
+
 async def test_compare(tmp_path: Path, app_on: Make, small_world: object) -> None:
     for method, steps in (("soft", 60), ("hard", 25)):
         path = recorded(tmp_path / "runs", method, steps=steps).path

@@ -125,7 +125,7 @@ def plot_curves(
             row, column = rows - 1 - values.cell(level), tick_width + 1 + steps.cell(mark.step)
             canvas[row][column] = (mark.sign, mark.role)
     placed = _place([(rows - 1 - values.cell(level), level, text, role) for text, level, role in labels], rows)
-    return [_merge(cells) + placed.get(row, []) for row, cells in enumerate(canvas)]
+    return [merged_cells(cells) + placed.get(row, []) for row, cells in enumerate(canvas)]
 
 
 def plot_or_message(plot: Callable[[], list[Line]], width: int) -> list[Line]:
@@ -284,7 +284,8 @@ def _place(labels: list[tuple[int, float, str, str]], rows: int) -> dict[int, Li
     return {row: [(f" {text}", role)] for row, (_, _, text, role) in zip(taken, labels, strict=True)}
 
 
-def _merge(cells: list[tuple[str, str]]) -> Line:
+def merged_cells(cells: Sequence[tuple[str, str]]) -> Line:
+    """Join neighbouring (character, role) cells of one role."""
     line: Line = []
     for char, role in cells:
         if line and line[-1][1] == role:

@@ -181,7 +181,9 @@ class RunScreen(AppScreen):
     def availability(self) -> Mapping[str, bool | None]:
         is_live, may_change = self.view.is_live, not self.read_only or None
         in_history = self._playback.is_open and not isinstance(self.focused, Input)
+        has_table = "table" in self.panels.tokens.shown_views
         return {
+            **dict.fromkeys(("order", "find", "bar_scale"), has_table),
             "pause": is_live and may_change,
             "stop": is_live and may_change,
             "rerun": not is_live and may_change,
@@ -225,10 +227,10 @@ class RunScreen(AppScreen):
 
     async def action_detach(self) -> None:
         """Close what was opened last: a field, an answer, history, a frozen view, a zoom, or else the screen."""
-        if self.panels.tokens.close_find():
+        if self.panels.tokens.close():
             return
         if self.query_one(TextPrompt).close():
-            self.panels.tokens.bars.focus()
+            self.panels.tokens.focus_view()
         elif self._queries.dismiss():
             self.workers.cancel_group(self, "query")
             await self.update_panels(asked=True)
@@ -305,7 +307,7 @@ class RunScreen(AppScreen):
 
     def on_text_prompt_submitted(self, event: TextPrompt.Submitted) -> None:
         self.query_one(TextPrompt).close()
-        self.panels.tokens.bars.focus()
+        self.panels.tokens.focus_view()
         run = self.view.state
         self._ask(self._queries.try_text(event.text, run.model, run))
 
@@ -349,6 +351,10 @@ class RunScreen(AppScreen):
     def action_plot_scale(self) -> None:
         self.panels.plot.toggle_scale()
         self.redraw()
+
+    def action_view(self) -> None:
+        self.panels.tokens.next_view()
+        self.show_keys()
 
     def action_bar_scale(self) -> None:
         self.panels.tokens.toggle_scale()

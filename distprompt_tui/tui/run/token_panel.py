@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Horizontal, Vertical
 from textual.message import Message
 
+from distprompt_tui.metrics.totals import Totals
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.tui.context import is_ascii_only
 from distprompt_tui.tui.drawing.styled_text import wrapped
-from distprompt_tui.tui.run.token_rows import columns_for, header_line, row_lines
+from distprompt_tui.tui.run.bar_scale import BarScale
+from distprompt_tui.tui.run.density_view import DensityView
+from distprompt_tui.tui.run.rank_view import RankView
+from distprompt_tui.tui.run.token_rows import columns_for, header_line, rest_line, row_lines
 from distprompt_tui.tui.run.token_table import TokenTable
 from distprompt_tui.tui.widgets.line_table import LineTable
 from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 from distprompt_tui.tui.widgets.search_bar import SearchBar
+
+View = Literal["table", "density", "ranks"]
+
+VIEWS: tuple[View, ...] = ("table", "density", "ranks")
+
+PAIRS: dict[View, tuple[View, View]] = {
+    "table": ("table", "density"),
+    "density": ("density", "ranks"),
+    "ranks": ("table", "ranks"),
+}
+"""The two views on a wide terminal for each selected view, which is one of them."""
+
+PAIR_FROM = 160  # minimum width of the screen for two views side by side
 
 
 class TokenList(LineTable):
@@ -33,6 +51,7 @@ class TokenList(LineTable):
         super().__init__(id=id)
         self.table = TokenTable()
         self.log_scale = False
+        self.scale = BarScale()
         self.empty = "The tokens appear with the first snapshot."
         self._rows: dict[tuple[int, int], list[Line]] = {}
 
@@ -40,6 +59,7 @@ class TokenList(LineTable):
         """Draw another table. If a pin moved the rows, the cursor stays on its row, near the next token to pin."""
         token = self.current_token if self.cursor and table.pinned == self.table.pinned else None
         self.table, self.empty = table, empty
+        self._rescale()
         kept = table.index_of(token) if token is not None else None
         self.cursor = kept if kept is not None else min(self.cursor, max(len(table) - 1, 0))
         if token is not None:
@@ -48,7 +68,11 @@ class TokenList(LineTable):
 
     def set_log_scale(self, log_scale: bool) -> None:
         self.log_scale = log_scale
+        self._rescale()
         self.redraw_all()
+
+    def _rescale(self) -> None:
+        self.scale = BarScale(self.table.largest, self.table.breaks_at, self.log_scale)
 
     @property
     def row_count(self) -> int:
@@ -70,8 +94,7 @@ class TokenList(LineTable):
             lines = self._rows[number, width] = row_lines(
                 self.table.row(number),
                 columns,
-                self.table.largest,
-                log=self.log_scale,
+                self.scale,
                 marked=number == self.cursor,
                 ascii_only=is_ascii_only(self),
             )
@@ -94,17 +117,23 @@ class TokenList(LineTable):
         super().redraw_all()
 
 
-class BarsHeader(LineWidget[tuple[TokenTable, bool]]):
+class BarsHeader(LineWidget[tuple[TokenTable, BarScale]]):
     def lines(self, width: int, height: int) -> list[Line]:
-        table, log = self.data
-        return (
-            [header_line(columns_for(width), table.order, table.largest, log, table.comparison_label)]
-            if len(table)
-            else []
-        )
+        table, scale = self.data
+        return [header_line(columns_for(width), table.order, scale, table.comparison_label)] if len(table) else []
 
 
-class TokensPanel(Vertical):
+class RestLine(LineWidget[tuple[Totals, float | None]]):
+    """The last row: all tokens that are not shown, with the divergence of all tokens as the second value."""
+
+    def lines(self, width: int, height: int) -> list[Line]:
+        rest, kl = self.data
+        return [rest_line(rest, kl, columns_for(width))] if rest.count else []
+
+
+class TokensPanel(Horizontal):
+    """The table, the density and the ranks: one of them, or two side by side on a wide terminal."""
+
     class FindChanged(Message):
         def __init__(self, find: str) -> None:
             super().__init__()
@@ -113,33 +142,71 @@ class TokensPanel(Vertical):
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self.bars = TokenList(id="bars")
-        self._header = BarsHeader((TokenTable(), False))
+        self.density = DensityView(id="density")
+        self.ranks = RankView(id="ranks")
+        self.view: View = "table"
+        self._table = Vertical(id="token-table")
+        self._header = BarsHeader((TokenTable(), BarScale()))
+        self._rest = RestLine((Totals(), None))
         self._finder = SearchBar("part of a token, or its id; esc: show all", self.bars)
 
     def compose(self) -> ComposeResult:
-        yield self._header
-        yield self.bars
-        yield self._finder
+        with self._table:
+            yield self._header
+            yield self.bars
+            yield self._rest
+            yield self._finder
+        yield self.density
+        yield self.ranks
 
     def on_mount(self) -> None:
-        self._retitle()
+        self._arrange()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._arrange()
+
+    @property
+    def shown_views(self) -> tuple[View, ...]:
+        """The views on the screen, from left to right."""
+        return PAIRS[self.view] if self.has_class("-pair") else (self.view,)
+
+    def next_view(self) -> None:
+        """Show the next view, or the next pair; a view that had the focus passes it on."""
+        had_focus = self.has_focus_within
+        self.view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
+        self._arrange()
+        if had_focus:
+            self.focus_view()
+
+    def focus_view(self) -> None:
+        """Focus the selected view."""
+        {"table": self.bars, "density": self.density, "ranks": self.ranks}[self.view].focus()
 
     def show(self, table: TokenTable, empty: str) -> None:
         self.bars.show(table, empty)
-        self._header.show((table, self.bars.log_scale))
+        self._header.show((table, self.bars.scale))
+        self.density.show_distribution(table.distribution)
+        self.ranks.show_distribution(table.distribution)
         self._retitle()
 
     def toggle_scale(self) -> None:
         self.bars.set_log_scale(not self.bars.log_scale)
-        self._header.show((self.bars.table, self.bars.log_scale))
+        self._header.show((self.bars.table, self.bars.scale))
+        self._retitle()
+
+    def close(self) -> bool:
+        """Close the find field, or leave the selected cell or rank. Return whether there was one on the screen."""
+        views = [view for view in (self.density, self.ranks) if view.display]
+        return self._finder.close() or any(view.leave() for view in views)
+
+    def _arrange(self) -> None:
+        self.set_class(self.screen.size.width >= PAIR_FROM, "-pair")
+        for name, widget in (("table", self._table), ("density", self.density), ("ranks", self.ranks)):
+            widget.display = name in self.shown_views
         self._retitle()
 
     def open_find(self) -> None:
         self._finder.open()
-
-    def close_find(self) -> bool:
-        """Show all tokens again. Return whether the field was open."""
-        return self._finder.close()
 
     def on_search_bar_changed(self, event: SearchBar.Changed) -> None:
         event.stop()
@@ -150,10 +217,22 @@ class TokensPanel(Vertical):
         self._retitle()
 
     def _retitle(self) -> None:
+        table, shown = self.bars.table, self.shown_views
+        legend: Line = [("▀ target  ", "target"), (f"▄ {table.comparison_label}  ", "achieved"), ("█ both", "agreed")]
+        names = {"table": self._table_title(), "density": "density", "ranks": "probability by rank"}
+        title = " · ".join(names[name] for name in shown)
+        if "table" not in shown:
+            known = f"{table.total:,} tokens" if table.complete else f"{table.total:,} recorded tokens"
+            title = f"Tokens  {title}" + (f"  {known}" if table.total else "")
+            legend = []
+        label_border(self, title=[(title, "border")], subtitle=legend)
+
+    def _table_title(self) -> str:
         table = self.bars.table
+        first, last = self.bars.visible_rows()
+        self._rest.show((table.rest(max(first - 1, 0), last), table.kl))
         title = "Tokens"
         if table.total:
-            first, last = self.bars.visible_rows()
             by = {
                 "probability": "by probability",
                 "contribution": "by KL contribution",
@@ -165,7 +244,4 @@ class TokensPanel(Vertical):
             title = f"Tokens  {by[table.order]}  {first:,}–{last:,} {of}"
             if not table.complete:
                 title += " largest"
-        if self.bars.log_scale:
-            title += "  log bars"
-        legend: Line = [("▀ target  ", "target"), (f"▄ {table.comparison_label}  ", "achieved"), ("█ both", "agreed")]
-        label_border(self, title=[(title, "border")], subtitle=legend)
+        return title + "  log bars" if self.bars.log_scale else title

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
+from distprompt_tui.metrics.totals import Totals
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, visible_token
+from distprompt_tui.tui.run.bar_scale import BarScale
 from distprompt_tui.tui.run.token_table import TokenRow
 from distprompt_tui.tui.settings import Order
-
-LOG_DECADES = 6  # a logarithmic bar spans this many powers of ten below the largest probability
 
 _ID_WIDTH = 6
 _ACHIEVED_WIDTH = 8
@@ -42,7 +41,7 @@ def columns_for(width: int) -> Columns:
     return Columns(width, token, width - _MARK - token - 1 - _ID - _NUMBERS, two_lines=False)
 
 
-def header_line(columns: Columns, order: Order, largest: float, log: bool, comparison_label: str = "achieved") -> Line:
+def header_line(columns: Columns, order: Order, scale: BarScale, comparison_label: str = "achieved") -> Line:
     """Return the column names with the sort key highlighted. `comparison_label` names the second distribution."""
 
     def name(text: str, width: int, key: str = "") -> tuple[str, str]:
@@ -61,21 +60,13 @@ def header_line(columns: Columns, order: Order, largest: float, log: bool, compa
     return [
         *start,
         (" ", ""),
-        (fit(scale(largest, log, columns.bar), columns.bar), "faint"),
+        (fit(scale.heading(columns.bar), columns.bar), "faint"),
         name("id", _ID_WIDTH),
         *numbers,
     ]
 
 
-def scale(largest: float, log: bool, width: int) -> str:
-    right = formatting.mass(largest)
-    left = formatting.mass(largest * 10**-LOG_DECADES) + " log" if log else "0"
-    return left + right.rjust(width - len(left)) if width > len(left) + len(right) else ""
-
-
-def row_lines(
-    row: TokenRow, columns: Columns, largest: float, *, log: bool, marked: bool, ascii_only: bool
-) -> list[Line]:
+def row_lines(row: TokenRow, columns: Columns, scale: BarScale, *, marked: bool, ascii_only: bool) -> list[Line]:
     text = visible_token(row.text, ascii_only=ascii_only) or "(no token)"
     sign = ("›" if marked else " ") + ("*" if row.is_pinned else " ")
     start: Line = [(sign, "key"), (fit(text, columns.token), "strong")]
@@ -87,16 +78,22 @@ def row_lines(
         (f" {formatting.gap(row.gap):>{formatting.GAP_WIDTH}}", gap_role),
         (f" {formatting.percent(row.contribution):>{formatting.CONTRIBUTION_WIDTH}}", ""),
     ]
-    bar = formatting.overlaid_bars(_length(row.target, largest, log), _length(row.achieved, largest, log), columns.bar)
+    bar = scale.bars(row.target, row.achieved, columns.bar)
     if columns.two_lines:
         return [[*start, *numbers], [(" " * _MARK, ""), *bar, token_id]]
     return [[*start, (" ", ""), *bar, token_id, *numbers]]
 
 
-def _length(mass: float, largest: float, log: bool) -> float:
-    if largest <= 0 or math.isnan(mass):
-        return 0.0
-    if not log:
-        return mass / largest
-    length = formatting.log_position(mass, largest * 10**-LOG_DECADES, largest)
-    return length if length > 0 or mass == 0 else 1e-9
+def rest_line(rest: Totals, kl: float | None, columns: Columns) -> Line:
+    """Return the row of all tokens that are not shown, its numbers below those of the tokens."""
+    room = columns.width - _MARK - _NUMBERS
+    names = [f"{rest.count:,} {words}" for words in (f"other token{'s' * (rest.count != 1)}", "others", "more")]
+    text = next((name for name in names if len(name) <= room), names[-1])
+    return [
+        (" " * _MARK, ""),
+        (fit(text, room), "quiet"),
+        (f" {formatting.mass(rest.target):>{formatting.MASS_WIDTH}}", "target"),
+        (f" {formatting.mass(rest.achieved):>{_ACHIEVED_WIDTH}}", "achieved"),
+        (f" {formatting.gap(rest.achieved - rest.target):>{formatting.GAP_WIDTH}}", "quiet"),
+        (f" {formatting.percent(rest.contribution / kl if kl else None):>{formatting.CONTRIBUTION_WIDTH}}", "strong"),
+    ]

@@ -12,8 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from distprompt_tui.metrics.totals import Totals, totals_of_rest
 from distprompt_tui.runs.schema import Snapshot, TokenMass
 from distprompt_tui.runs.state import RunState
+from distprompt_tui.tui.run.bar_scale import MAX_LONG_BARS, break_of
+from distprompt_tui.tui.run.distribution import Distribution, recorded_distribution
 from distprompt_tui.tui.settings import Order
 
 if TYPE_CHECKING:
@@ -69,10 +72,13 @@ class TokenTable:
         text: returns the string of an id, not sanitised.
         total: number of tokens before the filter.
         largest: largest probability in either distribution: the length of a full bar.
+        breaks_at: where a linear axis of the bars is broken; None if it is not.
         order: sort key, descending; signed values by magnitude, ties by the gap.
         pinned: number of rows at the top that ignore order and filter.
         complete: whether this is the whole vocabulary, not only the snapshot's tokens.
+        outside: totals of the tokens without a row: filtered out, or not in the snapshot.
         comparison_label: name of the distribution beside the target.
+        distribution: all known tokens, without order and filter; None without a snapshot.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -83,11 +89,14 @@ class TokenTable:
     text: Callable[[int], str] = str
     total: int = 0
     largest: float = 0.0
+    breaks_at: float | None = None
     order: Order = "probability"
     find: str = ""
     pinned: int = 0
     complete: bool = False
+    outside: Totals = field(default_factory=Totals)
     comparison_label: str = "achieved"
+    distribution: Distribution | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -103,6 +112,19 @@ class TokenTable:
             contribution / self.kl if self.kl else None,
             index < self.pinned,
         )
+
+    def rest(self, first: int, last: int) -> Totals:
+        """Return the totals of all tokens except the rows from `first` to before `last`."""
+        return self.outside + self._totals(slice(None, first)) + self._totals(slice(last, None))
+
+    def _totals(self, rows: slice) -> Totals:
+        import numpy as np
+
+        columns = [np.asarray(column[rows]) for column in (self.target, self.achieved, self.contributions)]
+        if not self.complete:  # tokens that are not in the snapshot are part of `outside`
+            known = ~np.isnan(columns[1])
+            columns = [column[known] for column in columns]
+        return Totals(len(columns[0]), *(float(column.sum()) for column in columns))
 
     def index_of(self, token: int) -> int | None:
         try:
@@ -143,7 +165,8 @@ class TokenSource:
             return self._whole(*arrays, query)
         if state.snapshot is None:
             return TokenTable(order=query.order, find=query.find)
-        return from_snapshot(state.snapshot, query, self._unrecorded(state.snapshot, query.pins))
+        unrecorded = self._unrecorded(state.snapshot, query.pins)
+        return from_snapshot(state.snapshot, query, unrecorded, vocab_size=state.vocab_size)
 
     def _arrays(self, state: RunState, *, reread: bool) -> tuple[NDArray[np.float64], NDArray[np.float32]] | None:
         import numpy as np
@@ -184,31 +207,44 @@ class TokenSource:
         assert self._vocabulary is not None
         q = achieved.astype(np.float64)
         contributions = kl_contributions(target, achieved)
-        gaps = np.abs(q - target)
+        gaps, either = np.abs(q - target), np.maximum(target, q)
+        count = min(MAX_LONG_BARS + 1, len(either))
+        longest = np.sort(np.partition(either, -count)[-count:])[::-1].tolist()
         keys = {
-            "probability": np.maximum(target, q),
+            "probability": either,
             "contribution": contributions,
             "target": target,
             "achieved": q,
             "gap": gaps,
         }
+        text, kl = partial(_text, self._vocabulary), float(contributions.sum())
+        smallest = float(np.finfo(achieved.dtype).smallest_subnormal)
         ids = np.lexsort((-gaps, -keys[query.order]))
         is_pinned = np.isin(ids, list(query.pins))
         found = self._matches(query.find)[ids] if query.find else np.ones(len(ids), dtype=bool)
+        outside = ids[~found & ~is_pinned]
         ids = np.concatenate([ids[is_pinned], ids[found & ~is_pinned]])
         return TokenTable(
             ids=ids.tolist(),
             target=target[ids],
             achieved=q[ids],
             contributions=contributions[ids],
-            kl=float(contributions.sum()),
-            text=partial(_text, self._vocabulary),
+            kl=kl,
+            text=text,
             total=len(target),
-            largest=float(max(target.max(), q.max())),
+            largest=float(longest[0]),
+            breaks_at=break_of(longest),
             order=query.order,
             find=query.find,
             pinned=int(is_pinned.sum()),
             complete=True,
+            outside=Totals(
+                len(outside),
+                float(target[outside].sum()),
+                float(q[outside].sum()),
+                float(contributions[outside].sum()),
+            ),
+            distribution=Distribution(range(len(target)), target, q, contributions, kl, text, smallest),
         )
 
     def completions(self, prefix: str, limit: int) -> list[tuple[int, str]]:
@@ -243,7 +279,9 @@ class TokenSource:
         return found
 
 
-def from_snapshot(snapshot: Snapshot, query: TableQuery, unrecorded: Sequence[TokenMass] = ()) -> TokenTable:
+def from_snapshot(
+    snapshot: Snapshot, query: TableQuery, unrecorded: Sequence[TokenMass] = (), *, vocab_size: int = 0
+) -> TokenTable:
     """Build a table of the tokens in a snapshot, and of the pinned tokens that it does not contain, `unrecorded`."""
     keys: dict[Order, Callable[[TokenMass], float]] = {
         "probability": lambda row: max(row.target, row.achieved),
@@ -257,6 +295,7 @@ def from_snapshot(snapshot: Snapshot, query: TableQuery, unrecorded: Sequence[To
     found = [row for row in ranked if row.id not in query.pins and _is_sought(row, query.find)]
     rows = pinned + found
     texts = {row.id: row.text for row in rows}
+    longest = sorted((keys["probability"](row) for row in snapshot.tokens), reverse=True)
     return TokenTable(
         ids=[row.id for row in rows],
         target=[row.target for row in rows],
@@ -265,11 +304,14 @@ def from_snapshot(snapshot: Snapshot, query: TableQuery, unrecorded: Sequence[To
         kl=snapshot.kl,
         text=texts.__getitem__,
         total=len(snapshot.tokens),
-        largest=max((max(row.target, row.achieved) for row in snapshot.tokens), default=0.0),
+        largest=longest[0] if longest else 0.0,
+        breaks_at=break_of(longest),
         order=query.order,
         find=query.find,
         pinned=len(pinned),
+        outside=totals_of_rest(vocab_size, snapshot.kl, ((row.target, row.achieved, row.contribution) for row in rows)),
         comparison_label=query.comparison_label,
+        distribution=recorded_distribution(snapshot, vocab_size, query.comparison_label),
     )
 
 

@@ -31,6 +31,10 @@ BARS: tuple[tuple[Line, str], ...] = (
     ([("  ██████", "agreed"), ("▄▄▄▄  ", "achieved")], "the achieved probability is higher than the target's"),
     ([("  ██████      ", "agreed")], "both probabilities are equal"),
     ([("  ▏           ", "target")], "above 0, but less than one cell"),
+    (
+        [("  ████", "agreed"), ("╱╱", "quiet"), ("██    ", "agreed")],
+        "after a break: over 20 times as long",
+    ),
 )
 
 WORDS = (

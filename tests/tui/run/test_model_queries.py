@@ -86,6 +86,19 @@ async def test_text_replaces_the_prompt(tmp_path: Path, app_on: Make, size: tupl
         assert isinstance(app.screen, RunScreen)
 
 
+async def test_the_density_shows_the_answer(tmp_path: Path, app_on: Make) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs"))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: complete(app))
+        await pilot.press("v", "t", *"Once upon", "enter")
+        await until(pilot, lambda: "text q ↑" in screen_text(app) and "KL 7.250 nats" in screen_text(app))
+        assert "2 recorded tokens" in screen_text(app)
+        await pilot.press("v")
+        await until(pilot, lambda: "⠂⠂ text" in screen_text(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: "⠂⠂ achieved" in screen_text(app))
+
+
 async def test_failed_query_is_reported(tmp_path: Path, app_on: Make) -> None:
     app = app_on(attach=recorded(tmp_path / "runs"))
     async with app.run_test(size=(120, 40)) as pilot:

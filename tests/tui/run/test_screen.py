@@ -21,7 +21,7 @@ from distprompt_tui.tui.start.screen import StartScreen
 from distprompt_tui.tui.widgets.dialogs import Question
 from distprompt_tui.tui.widgets.key_bar import KeyBar
 from tests.tui.conftest import asked, screen_text, until, watched
-from tests.tui.recording import Recorder, recorded, searching
+from tests.tui.recording import SIZE, Recorder, recorded, searching
 
 Make = Callable[..., DistPromptApp]
 
@@ -48,6 +48,28 @@ async def test_a_run_is_shown_at_every_size(tmp_path: Path, app_on: Make, method
         assert "·banana" in text
         assert "Tokens  by probability" in text
         assert "█" in text
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (220, 60)])
+async def test_the_last_row_sums_all_tokens_that_are_not_shown(
+    tmp_path: Path, app_on: Make, size: tuple[int, int]
+) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs"))
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: complete(app))
+
+        def others() -> int:
+            first, last = bars(app).visible_rows()
+            return SIZE - (last - first + 1 if last else 0)
+
+        def shown(count: int) -> bool:
+            return count == 0 or f"{count} other token" in screen_text(app)
+
+        await until(pilot, lambda: shown(others()))
+        await pilot.press("o", "end")
+        await until(pilot, lambda: bars(app).table.order == "contribution" and shown(others()))
+        await pilot.press("slash", *"word1")
+        await until(pilot, lambda: bars(app).table.find == "word1" and others() >= SIZE - 11 and shown(others()))
 
 
 async def test_hostile_tokens_are_shown_and_harmless(tmp_path: Path, app_on: Make) -> None:

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from wcwidth import wcwidth
 
+from distprompt_tui.metrics.totals import Totals
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.text.terminal_text import fit, visible_token
 from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
-from distprompt_tui.tui.run.token_rows import columns_for, header_line, row_lines
+from distprompt_tui.tui.run.bar_scale import BarScale
+from distprompt_tui.tui.run.token_rows import columns_for, header_line, rest_line, row_lines
 from distprompt_tui.tui.run.token_table import TokenRow
 from tests.tui.recording import HOSTILE
 
@@ -26,10 +28,10 @@ def test_rows_have_the_width(
 ) -> None:
     columns = columns_for(width)
     row = TokenRow(123_456, text, target, achieved, contribution)
-    lines = row_lines(row, columns, 1.0, log=log, marked=marked, ascii_only=False)
+    lines = row_lines(row, columns, BarScale(1.0, log=log), marked=marked, ascii_only=False)
     assert len(lines) == columns.lines_per_row
     assert [width_of(line) for line in lines] == [width] * len(lines)
-    assert width_of(header_line(columns, "contribution", 1.0, log)) == width or columns.two_lines
+    assert width_of(header_line(columns, "contribution", BarScale(1.0, log=log))) == width or columns.two_lines
 
 
 @pytest.mark.real_model
@@ -56,7 +58,7 @@ def test_ambiguous_characters_are_escaped(text: str) -> None:
 @pytest.mark.parametrize("width", [56, 120])
 def test_hostile_tokens_show_their_id(text: str, width: int) -> None:
     lines = row_lines(
-        TokenRow(777, text, 0.4, 0.2, 0.5), columns_for(width), 0.4, log=False, marked=False, ascii_only=False
+        TokenRow(777, text, 0.4, 0.2, 0.5), columns_for(width), BarScale(0.4), marked=False, ascii_only=False
     )
     shown = "".join(plain_text(line) for line in lines)
     assert "777" in shown
@@ -72,7 +74,7 @@ def test_the_bar_stands_beside_the_numbers_where_there_is_room() -> None:
 def test_a_small_mass_is_longer_on_a_log_scale() -> None:
     def reach(log: bool) -> int:
         (line,) = row_lines(
-            TokenRow(1, "a", 1e-3, 1e-3, 0.0), columns_for(100), 1.0, log=log, marked=False, ascii_only=False
+            TokenRow(1, "a", 1e-3, 1e-3, 0.0), columns_for(100), BarScale(1.0, log=log), marked=False, ascii_only=False
         )
         return plain_text(line).count("█")
 
@@ -83,7 +85,7 @@ def test_a_small_mass_is_longer_on_a_log_scale() -> None:
 def test_gap_has_the_colour_of_the_larger_value() -> None:
     def gap_role(target: float, achieved: float) -> str:
         (line,) = row_lines(
-            TokenRow(1, "a", target, achieved, 0.0), columns_for(100), 1.0, log=False, marked=False, ascii_only=False
+            TokenRow(1, "a", target, achieved, 0.0), columns_for(100), BarScale(1.0), marked=False, ascii_only=False
         )
         return next(role for text, role in line if text.strip().startswith(("+", "−")))
 
@@ -93,5 +95,23 @@ def test_gap_has_the_colour_of_the_larger_value() -> None:
 
 def test_ascii_mode_writes_code_points() -> None:
     row = TokenRow(1, " 東", 0.5, 0.5, 0.0)
-    (line,) = row_lines(row, columns_for(100), 1.0, log=False, marked=False, ascii_only=True)
+    (line,) = row_lines(row, columns_for(100), BarScale(1.0), marked=False, ascii_only=True)
     assert "_<6771>" in plain_text(line)
+
+
+@given(st.integers(1, 300_000), masses, masses, st.floats(0, 50), st.integers(47, 160))
+def test_the_last_row_has_the_width(
+    count: int, target: float, achieved: float, contribution: float, width: int
+) -> None:
+    line = rest_line(Totals(count, target, achieved, contribution), 0.5, columns_for(width))
+    assert width_of(line) == width
+    assert f"{count:,}" in plain_text(line)
+
+
+def test_the_last_row_names_what_it_sums() -> None:
+    rest = Totals(49_135, 0.5008, 0.5125, 0.333)
+    assert plain_text(rest_line(rest, 0.34, columns_for(78))).split() == [
+        *("49,135", "other", "tokens", "0.5008", "0.5125", "+0.0117", "98", "%")
+    ]
+    assert plain_text(rest_line(rest, 0.34, columns_for(47))).split()[:2] == ["49,135", "more"]
+    assert "1 other token " in plain_text(rest_line(Totals(1), 0.34, columns_for(78)))

@@ -49,6 +49,25 @@ def test_shares_are_parts_of_the_divergence(source: TokenSource, state: RunState
     assert sum(table.row(index).contribution or 0 for index in range(len(table))) == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("find", ["", "word1", "no such token"])
+@pytest.mark.parametrize("order", ORDERS)
+def test_rows_and_rest_are_the_whole_vocabulary(source: TokenSource, state: RunState, order: Order, find: str) -> None:
+    p, q = np.load(source.run.target), np.load(source.run.achieved).astype(np.float64)
+    for data in ("newest", "snapshot"):
+        table = source.build(state, TableQuery(order, find, frozenset({3}), data))
+        first, last = min(2, len(table)), min(7, len(table))
+        rest, shown = table.rest(first, last), [table.row(index) for index in range(first, last)]
+        assert rest.count + len(shown) == SIZE
+        assert rest.target + sum(row.target for row in shown) == pytest.approx(1)
+        assert rest.achieved + sum(row.achieved for row in shown) == pytest.approx(1)
+        shares = sum(row.contribution or 0 for row in shown)
+        assert table.kl is not None
+        assert rest.contribution / table.kl + shares == pytest.approx(1)
+    assert state.snapshot is not None
+    assert table.kl == state.snapshot.kl
+    assert source.build(state, TableQuery(order, find)).kl == pytest.approx(float((p * np.log(p / q)).sum()))
+
+
 def test_masses_of_zero_are_no_error(source: TokenSource, state: RunState) -> None:
     p, q = np.zeros(SIZE), np.zeros(SIZE, dtype=np.float32)
     p[0], q[1] = 1.0, 1.0
