@@ -79,7 +79,9 @@ def test_ages(seconds: float, text: str) -> None:
     assert formatting.ago(seconds) == text
 
 
-@pytest.mark.parametrize(("speed", "text"), [(None, "—"), (6.12, "6.1/s"), (240.0, "240/s"), (0.2, "12.0/min")])
+@pytest.mark.parametrize(
+    ("speed", "text"), [(None, "—"), (6.12, "6.1 steps/s"), (240.0, "240 steps/s"), (0.2, "12 steps/min")]
+)
 def test_rates(speed: float | None, text: str) -> None:
     assert formatting.rate(speed) == text
 
