@@ -160,7 +160,7 @@ async def test_vectors_have_no_surprisal(tmp_path: Path, app_on: Make) -> None:
         await chosen(app, pilot, 0)
         await pilot.press("c")
         await until(pilot, lambda: "Vectors have no" in screen_text(app))
-        assert "chance" not in screen_text(app)
+        assert "(uniform)" not in screen_text(app)
 
 
 @pytest.mark.parametrize("no_color", [True, False])
@@ -185,7 +185,7 @@ def test_surprisal_has_symbol_colour_and_number() -> None:
     prompt = tuple(PromptToken(i, f" t{i}", surprisal=value) for i, value in enumerate(values))
     data = PromptData("hard", prompt, vocab_size=49_152, surprising=True)
     lines, places = prompt_lines(data, 60, flowing=True)
-    assert plain_text(lines[0]) == "▁ <2.3 nats  ▃ <6.9  ▅ <10.8 chance  ▇ more"
+    assert plain_text(lines[0]) == "▁ <2.3 nats  ▃ <6.9  ▅ <10.8 (uniform)  ▇ more"
     assert plain_text(lines[1]) == "1 ·t0 –  2 ·t1 ▁  3 ·t2 ▃  4 ·t3 ▅  5 ·t4 ▇"
     assert places == [1, 1, 1, 1, 1]
     by_token = {text: role for text, role in lines[1] if text.startswith("·")}
