@@ -75,6 +75,7 @@ LIVE_KEYS = (
     Key("2", "panel('gauges')", "", "Show or hide gap and entropies", "View"),
     Key("3", "panel('prompt')", "", "Show or hide the prompt", "View"),
     Key("4", "panel('tokens')", "", "Show or hide the tokens", "View"),
+    Key("5", "panel('details')", "", "Show or hide configuration and device, from 160x45", "View"),
     Key("z", "zoom", "zoom", "Show the focused panel on the whole screen, and back", "View", 16),
     Key("0", "reset", "", "Restore all panels and the whole divergence", "View"),
     Key("t", "try_text", "text", "Show the model's distribution after a text", "The model", 12),

@@ -52,6 +52,8 @@ from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, fit_to, sanitize, visible_token
 from distprompt_tui.tui.drawing.plot import Curve, plot_curves
 from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
+from distprompt_tui.tui.run.configuration import ConfigurationData, configuration_lines, settings_of
+from distprompt_tui.tui.run.device_graph import DeviceData, device_lines
 from distprompt_tui.tui.run.display_state import DisplayState
 from distprompt_tui.tui.run.divergence_plot import PlotData, references, series
 from distprompt_tui.tui.run.gauges import GaugeData, compact_line, gauge_lines, split_lines
@@ -137,6 +139,7 @@ def run_spec(data: bytes, folder: Path) -> None:
     fields = read_spec_fields(run.spec_file)
     title = title_of(fields, "r")
     assert_drawn([status_line(StatusData(RunView(title)), WIDTH)])
+    assert_drawn(configuration_lines(ConfigurationData(settings_of(fields)), WIDTH))
     spec_differences([fields, {"seed": 1}])
     if found is not None:
         assert title_of(found.model_dump(mode="json"), "r") == title_of(found.model_dump(), "r")
@@ -187,6 +190,7 @@ def _draw(state: RunState) -> None:
         for log in (True, False):
             gauge = GaugeData(numbers, log)
             assert_drawn([compact_line(gauge, WIDTH), *gauge_lines(gauge, WIDTH)])
+    assert_drawn(device_lines(DeviceData(state.curve, state.device), WIDTH, 10))
     for warning in state.warnings:
         assert_visible(sanitize(warning))
     if state.snapshot is None:

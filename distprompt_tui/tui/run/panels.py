@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
+from textual import events
 from textual.app import ComposeResult
-from textual.containers import Container, Vertical
+from textual.containers import Container, Horizontal, Vertical
+from textual.geometry import Size
 
+from distprompt_tui.tui.run.configuration import Configuration, ConfigurationData
+from distprompt_tui.tui.run.device_graph import DeviceData, DeviceGraph
 from distprompt_tui.tui.run.display_state import DisplayState
 from distprompt_tui.tui.run.divergence_plot import DivergencePlot, PlotData
 from distprompt_tui.tui.run.gauges import GaugeData, Gauges
@@ -16,7 +20,9 @@ from distprompt_tui.tui.run.prompt_view import PromptData, PromptView
 from distprompt_tui.tui.run.run_numbers import RunNumbers, latest_subject
 from distprompt_tui.tui.run.token_panel import TokensPanel
 
-PANELS = ("plot", "gauges", "prompt", "tokens")
+PANELS = ("plot", "gauges", "details", "prompt", "tokens")
+
+DETAILS_FROM = Size(160, 45)  # size of the terminal from which configuration and device are shown
 
 
 class RunPanels(Container):
@@ -26,13 +32,22 @@ class RunPanels(Container):
         self.prompt = PromptView(id="prompt", classes="panel")
         self.tokens = TokensPanel(id="tokens", classes="panel")
         self._gauges = Gauges(id="gauges", classes="panel")
+        self._configuration = Configuration(id="configuration", classes="panel")
+        self._device = DeviceGraph(id="device", classes="panel")
 
     def compose(self) -> ComposeResult:
         with Vertical(id="side"):
             yield self.plot
             yield self._gauges
+            with Horizontal(id="details"):
+                yield self._configuration
+                yield self._device
             yield self.prompt
         yield self.tokens
+
+    def on_resize(self, event: events.Resize) -> None:
+        width, height = self.screen.size
+        self.set_class(width >= DETAILS_FROM.width and height >= DETAILS_FROM.height, "-roomy")
 
     def show(self, display: DisplayState, view: RunView, uniform_kl: dict[str, float], numbers: RunNumbers) -> None:
         """Draw a state. The tokens panel is updated separately.
@@ -49,6 +64,8 @@ class RunPanels(Container):
         latest = latest_subject(run, view)
         self.plot.show(PlotData(run.curve, run.readings, uniform_kl, run.bounds, *best, display.cursor_step, latest))
         self._gauges.show(GaugeData(numbers, self.plot.log_scale))
+        self._configuration.show(ConfigurationData(view.settings, run.device, run.dtype))
+        self._device.show(DeviceData(run.curve, run.device))
         if snapshot is not None:
             self.prompt.show(
                 PromptData(
@@ -62,7 +79,12 @@ class RunPanels(Container):
 
     def toggle_panel(self, name: str) -> None:
         """Show or hide a panel, except the last one."""
+        is_roomy = self.has_class("-roomy")
+        if name == "details" and not is_roomy:
+            self.notify(f"Configuration and device need {DETAILS_FROM.width} x {DETAILS_FROM.height}.")
+            return
         hidden = {other: self.query_one(f"#{other}").has_class("-hidden") for other in PANELS}
+        hidden["details"] |= not is_roomy
         if hidden[name] or list(hidden.values()).count(False) > 1:
             self.query_one(f"#{name}").toggle_class("-hidden")
             hidden[name] = not hidden[name]
