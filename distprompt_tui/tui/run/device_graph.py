@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -54,12 +55,12 @@ def device_lines(data: DeviceData, width: int, height: int) -> list[Line]:
     rows = max((height - 2) // 2, 1)
     lines: list[Line] = []
     if loads:
-        unit = "of one core" if data.device.startswith("cpu") else "of its time"
-        highest = f" {unit}, at most {formatting.percent(max(loads) / 100)}"
+        unit = " of a core" if data.device.startswith("cpu") else ""
+        highest = f"{unit}, max {formatting.percent(max(loads) / 100)}"
         lines.append(_numbers("load", formatting.percent(loads[-1] / 100), highest, width))
         lines += graph(loads, max(max(loads), 100.0), rows, "achieved")
     if memory:
-        highest = f", at most {formatting.size(int(max(memory)))}"
+        highest = f", max {formatting.size(int(max(memory)))}"
         lines.append(_numbers("memory", formatting.size(int(memory[-1])), highest, width))
         lines += graph(memory, max(memory), rows, "accent")
     return lines
@@ -90,7 +91,8 @@ def _over_time(points: Iterable[tuple[float, float | None]], columns: int) -> li
     end = known[-1][0]
     buckets: list[list[float]] = [[] for _ in range(columns)]
     for seconds, value in known:
-        buckets[min(int(seconds / end * columns), columns - 1) if end > 0 else -1].append(value)
+        place = math.ceil(seconds / end * columns) - 1 if end > 0 else 0
+        buckets[min(max(place, 0), columns - 1)].append(value)
     means, later = list[float](), known[-1][1]
     for bucket in reversed(buckets):
         later = sum(bucket) / len(bucket) if bucket else later

@@ -23,7 +23,7 @@ Metric = Literal["kl", "reverse_kl", "js", "tv"]
 
 METRICS: dict[Metric, tuple[str, str]] = {
     "kl": ("KL(p‖q)", "nats"),
-    "reverse_kl": ("reverse KL(q‖p)", "nats"),
+    "reverse_kl": ("reverse KL", "nats"),
     "js": ("Jensen–Shannon", "nats"),
     "tv": ("total variation", ""),
 }
@@ -163,13 +163,13 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
         label_border(self, title=[(title, "border")])
 
     def _heading(self, points: list[Point]) -> str:
-        """Return the divergence's name; the latest and the best value if it is not the headline's."""
+        """Return the divergence's name; the latest and the lowest value if it is not the headline's."""
         name = METRICS[self.metric][0]
         if self.metric == "kl" or not points:
             return f"Divergence  {name}"
         best = best_of(self.data, self.metric)
         latest = f"{self.data.latest_label} {_value(points[-1][1])}"
-        return f"{name[:1].upper()}{name[1:]}  {latest}, best {_value(best[1] if best else None)}"
+        return f"{name[:1].upper()}{name[1:]}  {latest}, lowest {_value(best[1] if best else None)}"
 
 
 def series(data: PlotData, metric: Metric) -> list[Point]:
@@ -203,7 +203,8 @@ def best_of(data: PlotData, metric: Metric) -> tuple[int, float] | None:
 
 def _marks(data: PlotData, metric: Metric) -> list[Mark]:
     best = best_of(data, metric)
-    return [] if best is None else [Mark(f"◆ best {formatting.nats(best[1])} @{best[0]}", *best)]
+    name = "best" if metric == "kl" else "lowest"
+    return [] if best is None else [Mark(f"◆ {name} {formatting.nats(best[1])} @{best[0]}", *best)]
 
 
 def _value(value: float | None) -> str:

@@ -134,11 +134,13 @@ class PromptView(ScrollLineWidget):
             return
         self._laid_out = key
         self._lines, self._places = prompt_lines(self._data, width, flowing=flowing)
-        label_border(self, title=[(prompt_title(self._data), "border")], subtitle=prompt_note(self._data))
+        label_border(
+            self, title=[(prompt_title(self._data, flowing=flowing), "border")], subtitle=prompt_note(self._data)
+        )
         self.set_line_count(len(self._lines))
 
 
-def prompt_title(data: PromptData) -> str:
+def prompt_title(data: PromptData, *, flowing: bool = False) -> str:
     count = len(data.tokens)
     if not count:
         return "Prompt"
@@ -148,7 +150,7 @@ def prompt_title(data: PromptData) -> str:
     if data.surprising:
         return surprisal.title(data.tokens)
     if data.method == "soft":
-        return f"Prompt  {count} vectors: nearest token, cosine, × mean norm"
+        return f"Prompt  {count} vectors: nearest token, cosine{'' if flowing else ', × mean norm'}"
     changed = [position for position, token in enumerate(data.tokens, 1) if _changed_last(token, data.tokens)]
     if not changed:
         return f"Prompt  {count} tokens"
@@ -166,7 +168,7 @@ def prompt_note(data: PromptData) -> Line:
     if data.projection is None:
         return []
     kl, distance = formatting.nats(data.projection.kl), f"{data.projection.median_distance:.2g}"
-    return [(f"nearest tokens: KL {kl}, {distance} mean norms away", "border")]
+    return [(f"nearest tokens: KL {kl}, {distance} norms away", "border")]
 
 
 def position_words(token: PromptToken) -> str:

@@ -216,6 +216,9 @@ def _ended(state: RunState, width: int) -> list[Line]:
         return [*wrapped(text, width, "error", max_lines=2), steps]
     copying = "y copy the prompt   " if state.best_kl is not None else ""
     steps = key_hints(f"{copying}r again with the next seed   esc start screen")
+    if not state.result and state.best_kl is not None:
+        unmeasured = "The best prompt was not measured: the panels show the last step."
+        return [truncate([(unmeasured, "quiet")], width), truncate(steps, width)]
     notes = [
         truncate([(f"{note[:1].upper()}{note[1:]}", "quiet")], width)
         for note in outcome_notes(read_result(state.result))

@@ -105,8 +105,17 @@ def test_worker_output_is_sanitised() -> None:
 def test_only_a_found_prompt_can_be_copied() -> None:
     state = replace(SEARCHING, phase="ended", reason="stopped")
     for best, words in ((0.231, "y copy the prompt"), (None, "r again")):
-        (line,) = notice_lines(StatusData(RunView(TITLE, replace(state, best_kl=best), "ended")), 100)
+        *_, line = notice_lines(StatusData(RunView(TITLE, replace(state, best_kl=best), "ended")), 100)
         assert plain_text(line).startswith(words)
+
+
+def test_panels_of_the_last_step_are_announced() -> None:
+    state = replace(SEARCHING, phase="ended", reason="stopped")
+    text = " ".join(plain_text(line) for line in notice_lines(StatusData(RunView(TITLE, state, "ended")), 78))
+    assert "the panels show the last step." in text
+    measured = replace(state, result={"kl": 0.231})
+    (line,) = notice_lines(StatusData(RunView(TITLE, measured, "ended")), 78)
+    assert "y copy" in plain_text(line)
 
 
 def test_pending_command_is_shown_at_once() -> None:
