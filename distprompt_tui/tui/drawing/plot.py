@@ -27,6 +27,8 @@ _SEPARATE_TICK_LABELS_FROM = 10  # minimum height for a line of step numbers bel
 
 _ROWS_PER_ARROW = 6  # rows of the picture for each row of a label of a line below it
 
+_LOG_FACTORS = ((1,), (1, 3), (1, 2, 5))  # ticks of a logarithmic axis in each decade, ever more
+
 _TICK_DIGITS = (3, 4, 5, 6)  # the first number of digits with which the ticks differ is used
 
 _SMALLEST_RANGE = 1e-6  # relative; a smaller range of values is drawn as a constant
@@ -135,7 +137,8 @@ def plot_curves(
     canvas = _draw(drawn, steps, values, y_ticks, width - gutter, rows + 2)
     if is_compact:
         names = canvas.pop()
-        canvas[-1] = [name if name[0] != " " else cell for name, cell in zip(names, canvas[-1], strict=True)]
+        axis = [("─" if char == "┬" else char, role) for char, role in canvas[-1]]
+        canvas[-1] = [name if name[0] != " " else cell for name, cell in zip(names, axis, strict=True)]
     _overlay_references(canvas, references, values, tick_width + 1, log)
     if cursor_step is not None and first <= cursor_step <= last:
         _overlay_column(canvas, tick_width + 1 + steps.cell(cursor_step), rows)
@@ -246,12 +249,12 @@ def _value_ticks(values: _Axis, log: bool) -> list[tuple[float, str]]:
     """Return positions and texts of at least two ticks, on rows of their own."""
     wanted = max(min(values.cells // 3, 6), 2)
     best: list[float] = []
-    for marks in _tick_candidates(values.low, values.high, wanted, log):
+    for number, marks in enumerate(_tick_candidates(values.low, values.high, wanted, log)):
         rows = {values.cell(mark): mark for mark in reversed(marks)}
         found = sorted(rows.values())
         if len(found) > len(best):
             best = found
-        if len(best) >= max(wanted - 1, 2):
+        if len(best) >= (max(wanted - 1, 2) if log and number < len(_LOG_FACTORS) - 1 else 2):
             break
     best = best[:: math.ceil(len(best) / wanted)]
     texts = [_texts(best, digits, log) for digits in _TICK_DIGITS]
@@ -262,7 +265,7 @@ def _value_ticks(values: _Axis, log: bool) -> list[tuple[float, str]]:
 def _tick_candidates(low: float, high: float, wanted: int, log: bool) -> Iterator[list[float]]:
     """Yield ever more tick positions on the axis's scale, the last time its ends."""
     decades = range(math.floor(low), math.ceil(high) + 1) if log else range(0)
-    for factors in ((1,), (1, 3), (1, 2, 5)) if log else ():
+    for factors in _LOG_FACTORS if log else ():
         marks = [math.log10(factor) + decade for decade in decades for factor in factors]
         yield [mark for mark in marks if low <= mark <= high]
     for count in (wanted, 2 * wanted, 4 * wanted):

@@ -149,7 +149,8 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
         unit = METRICS[self.metric][1]
         place = self._place(points)
         if place is None:
-            gaps = "gaps: infinite" if any(value is None for _, value in points) else ""
+            infinite = [value is None for _, value in points]
+            gaps = "gaps: infinite" if any(infinite) and not all(infinite) else ""
             scale = "log" if self.log_scale else "linear"
             parts: list[Line] = [[(text, "border")] for text in (gaps, unit, scale, self.zoom.words) if text]
             what: Line = [(self._heading(points), "border")]
@@ -167,9 +168,12 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
         name = METRICS[self.metric][0]
         if self.metric == "kl" or not points:
             return f"Divergence  {name}"
+        name = f"{name[:1].upper()}{name[1:]}"
         best = best_of(self.data, self.metric)
+        if best is None:
+            return f"{name}  infinite"
         latest = f"{self.data.latest_label} {_value(points[-1][1])}"
-        return f"{name[:1].upper()}{name[1:]}  {latest}, lowest {_value(best[1] if best else None)}"
+        return f"{name}  {latest}, lowest {_value(best[1])}"
 
 
 def series(data: PlotData, metric: Metric) -> list[Point]:

@@ -33,15 +33,24 @@ def headline(data: HeadlineData, width: int) -> Line:
     """Return as many numbers as fit, the most important first."""
     numbers = data.numbers
     if numbers.kl is None and numbers.best_kl is None:
-        first: list[Line] = [[("No step yet", "quiet")]]
-    elif numbers.subject == "now":
-        first = [[("KL ", "quiet"), (formatting.nats(numbers.kl), "strong")], _best(data)]
+        return _before_the_first_step(numbers, width)
+    if numbers.subject == "now":
+        first: list[Line] = [[("KL ", "quiet"), (formatting.nats(numbers.kl), "strong")], _best(data)]
     elif numbers.subject == "best prompt":
         step: Line = [] if numbers.best_step is None else [(f" at step {numbers.best_step:,}", "quiet")]
         first = [[("best KL ", "quiet"), (formatting.nats(numbers.best_kl), "strong"), *step]]
     else:
         return _of_another_prompt(data, width)
     return _joined([*first, _excess(numbers), _floor(numbers), _entropy(numbers)], width)
+
+
+def _before_the_first_step(numbers: RunNumbers, width: int) -> Line:
+    parts: list[Line] = [[("No step yet", "quiet")]]
+    if numbers.bounds.floor is not None:
+        parts.append(_floor(numbers))
+    if numbers.entropy_target is not None:
+        parts.append([("target entropy ", "quiet"), (formatting.nats(numbers.entropy_target), "target")])
+    return _joined(parts, width)
 
 
 def _of_another_prompt(data: HeadlineData, width: int) -> Line:

@@ -69,7 +69,8 @@ def test_numbers_of_another_prompt_are_named(subject: Subject, words: str) -> No
 
 
 def test_unknown_numbers_are_dashes() -> None:
-    assert line(RunNumbers()).startswith("No step yet")
+    assert line(RunNumbers()) == "No step yet"
+    assert line(RunNumbers(entropy_target=6.0)) == "No step yet  target entropy 6.000"
     assert "excess —  floor —" in line(replace(NUMBERS, bounds=Bounds()))
     assert "no floor" in line(replace(NUMBERS, bounds=Bounds(why_no_floor="soft-capping")))
 
