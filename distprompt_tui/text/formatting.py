@@ -17,15 +17,17 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 _LEVELS = "▁▂▃▄▅▆▇█"
 _LARGEST_FIXED = 999.9995  # values from here on need more than 7 characters with three decimals
 
+_NEARLY_ZERO = 1e-6  # nats, below the accuracy of a divergence in float32
+
 _SMALLEST_FIXED = 1e-4  # smaller values would be shown as 0 with four decimals
 
 
 def nats(value: float | None) -> str:
-    """Format a divergence or entropy in at most 8 cells: `0.231`, `3.8e-05`, `—` if unknown."""
+    """Format a divergence or entropy in at most 8 cells: `0.231`, `3.8e-05`, `~0` up to 1e-6, `—` if unknown."""
     if value is None or not math.isfinite(value):
         return "—"
     if value != 0 and abs(value) < 1e-3:
-        return _minus(f"{value:.1e}") if abs(value) >= 1e-99 else "~0"
+        return _minus(f"{value:.1e}") if abs(value) > _NEARLY_ZERO else "~0"
     if abs(value) >= _LARGEST_FIXED:
         return _minus(f"{value:.1e}")
     return _minus(f"{value + 0.0:.3f}")  # −0.0 becomes 0.0
@@ -135,12 +137,11 @@ def ago(seconds: float) -> str:
 
 
 def rate(per_second: float | None) -> str:
-    """Format the steps of a time: `6.1 steps/s`, or `12 steps/min` below one per second."""
+    """Format a rate: `6.1 steps/s`, or `12 steps/min` below one per second."""
     if per_second is None:
         return "—"
-    if per_second >= 1:
-        return f"{per_second:.0f} steps/s" if per_second >= 99.5 else f"{per_second:.1f} steps/s"
-    return f"{60 * per_second:.2g} steps/min"
+    number, unit = (per_second, "s") if per_second >= 1 else (60 * per_second, "min")
+    return f"{number:.0f} steps/{unit}" if number >= 9.95 else f"{number:.1f} steps/{unit}"
 
 
 def bar(fraction: float, width: int) -> str:

@@ -53,13 +53,19 @@ from distprompt_tui.text.terminal_text import fit, fit_to, sanitize, visible_tok
 from distprompt_tui.tui.drawing.plot import Curve, plot_curves
 from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.run.bar_scale import BarScale
+from distprompt_tui.tui.run.configuration import ConfigurationData, configuration_lines, settings_of
 from distprompt_tui.tui.run.density_picture import GUTTER, largest_place, picture_size
 from distprompt_tui.tui.run.density_view import DensityView, density_lines, layout
+from distprompt_tui.tui.run.device_graph import DeviceData, device_lines
+from distprompt_tui.tui.run.display_state import DisplayState
 from distprompt_tui.tui.run.divergence_plot import PlotData, references, series
-from distprompt_tui.tui.run.gauges import EntropyData, ExcessData, entropy_lines, excess_lines
+from distprompt_tui.tui.run.gauges import GaugeData, compact_line, gauge_lines, split_lines
+from distprompt_tui.tui.run.headline import HeadlineData, headline
 from distprompt_tui.tui.run.monitor import RunView
+from distprompt_tui.tui.run.plot_zoom import tail_range
 from distprompt_tui.tui.run.prompt_view import PromptData, prompt_lines, prompt_title
 from distprompt_tui.tui.run.rank_view import RankView, rank_lines
+from distprompt_tui.tui.run.run_numbers import numbers_of
 from distprompt_tui.tui.run.status import StatusData, notice_lines, status_line
 from distprompt_tui.tui.run.token_rows import columns_for, row_lines
 from distprompt_tui.tui.run.token_table import TableQuery, from_snapshot
@@ -137,6 +143,7 @@ def run_spec(data: bytes, folder: Path) -> None:
     fields = read_spec_fields(run.spec_file)
     title = title_of(fields, "r")
     assert_drawn([status_line(StatusData(RunView(title)), WIDTH)])
+    assert_drawn(configuration_lines(ConfigurationData(settings_of(fields)), WIDTH))
     spec_differences([fields, {"seed": 1}])
     if found is not None:
         assert title_of(found.model_dump(mode="json"), "r") == title_of(found.model_dump(), "r")
@@ -182,8 +189,12 @@ def _draw(state: RunState) -> None:
     for health in ("alive", "silent", "crashed", "ended"):
         status = StatusData(RunView(view.title, state, health, 20, ("\x1b[2J",)))  # type: ignore[arg-type]
         assert_drawn([status_line(status, WIDTH), *notice_lines(status, WIDTH)])
-    assert_drawn(entropy_lines(EntropyData(state.entropy_target, state.entropy, state.vocab_size), WIDTH))
-    assert_drawn(excess_lines(ExcessData.of(state), WIDTH))
+        numbers = numbers_of(DisplayState(state), status.view)
+        assert_drawn([headline(HeadlineData(numbers), WIDTH), *split_lines(numbers, WIDTH)])
+        for log in (True, False):
+            gauge = GaugeData(numbers, log)
+            assert_drawn([compact_line(gauge, WIDTH), *gauge_lines(gauge, WIDTH)])
+    assert_drawn(device_lines(DeviceData(state.curve, state.device), WIDTH, 10))
     for warning in state.warnings:
         assert_visible(sanitize(warning))
     if state.snapshot is None:
@@ -215,6 +226,8 @@ def _plot(state: RunState) -> None:
     data = PlotData(state.curve, state.readings, {}, state.bounds, state.best_kl, state.best_step)
     for log in (True, False):
         assert_drawn(plot_curves([Curve(series(data, "kl"))], references(data, "kl"), [], WIDTH, 8, log=log))
+        tail = tail_range(series(data, "kl"), state.bounds.head_optimum, log=log)
+        assert_drawn(plot_curves([Curve(series(data, "kl"))], [], [], WIDTH, 8, log=log, upright=tail))
         assert_drawn(plot_curves([Curve(series(data, "reverse_kl"))], [], [], WIDTH, 8, log=log))
 
 

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-
-from rich.cells import cell_len
 
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.ticks import ticks
-from distprompt_tui.tui.drawing.styled_text import wrapped
+from distprompt_tui.tui.drawing.plot_labels import BRACKET_CELLS, Label, placed_labels, shortened
+from distprompt_tui.tui.drawing.styled_text import width_of, wrapped
 
 Point = tuple[float, float | None]  # step and divergence; None or a non-finite number is a gap
 
 _DOTS_ACROSS, _DOTS_DOWN = 2, 4
 _DECADES_BELOW_CURVE = 1.0
-"""A reference line further below the curve is clamped to the bottom row, which leaves room for the curve."""
+"""A reference line further below the curve is not drawn, which leaves room for the curve; its label has an arrow."""
 
 _LARGEST = 1e15  # far above any divergence. Larger values could overflow and are drawn as gaps.
 
-_MIN_PLOT_COLUMNS = 28  # with fewer columns, the plot has no labels; the panel names the lines elsewhere
+_MIN_PLOT_COLUMNS = 24  # of curve and ticks; labels get the rest
+_MIN_COLUMNS = 16  # with fewer columns, nothing is drawn
+_MIN_LABEL_CELLS = 12  # with fewer cells, the plot has no labels
+
+_SEPARATE_TICK_LABELS_FROM = 10  # minimum height for a line of step numbers below the axis
+
+_ROWS_PER_ARROW = 6  # rows of the picture for each row of a label of a line below it
+
+_LOG_FACTORS = ((1,), (1, 3), (1, 2, 5))  # ticks of a logarithmic axis in each decade, ever more
+
+_TICK_DIGITS = (3, 4, 5, 6)  # the first number of digits with which the ticks differ is used
+
+_SMALLEST_RANGE = 1e-6  # relative; a smaller range of values is drawn as a constant
+_MARGIN, _MARGIN_OF_CONSTANT = 0.04, 0.05  # fractions of the range, of the value
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,10 @@ class _Axis:
         position = 0.5 + (self.cells * self.dots - 1) * (value - self.low) / (self.high - self.low)
         return min(max(math.floor(round(position, 8)) // self.dots, 0), self.cells - 1)
 
+    def row(self, value: float) -> int:
+        """Return the cell of a value, counted from the high end."""
+        return self.cells - 1 - self.cell(value)
+
     def snapped(self, value: float) -> float:
         """Return a value whose tick plotext shows in the cell of `value`'s dot; it places ticks by whole cells."""
         return self.low + self.cell(value) / max(self.cells - 1, 1) * (self.high - self.low)
@@ -77,18 +93,23 @@ def plot_curves(
     log: bool,
     cursor_step: float | None = None,
     across: tuple[float, float] | None = None,
+    upright: tuple[float, float] | None = None,
 ) -> list[Line]:
     """Draw curves with reference lines and marks.
 
+    Each label stands on the row of its line or mark. Labels of one row are joined by a bracket. An arrow follows the
+    label of a value above or below the picture.
+
     Args:
         curves: later ones cover earlier ones.
-        references: drawn across, labelled at the right edge.
+        references: drawn across, labelled at the right edge. Lines on the same row alternate.
         marks: drawn on the curves, labelled at the right edge.
         width: cells of the whole picture, including labels.
         height: lines of the whole picture, including the axis.
         log: whether the divergence has a log scale; values ≤ 0 are then gaps.
         cursor_step: a step to mark by a vertical line.
         across: the ends of the step axis; by default 0 and the last step.
+        upright: the ends of the divergence axis; by default those of the curves and of the reference lines near them.
 
     Returns:
         `height` lines; a sentence if there is nothing to draw.
@@ -97,35 +118,35 @@ def plot_curves(
     segments = [segment for _, parts in drawn for segment in parts]
     if not segments:
         return _sentence("No step has been recorded yet.", width, height)
-    if width < 12 or height < 4:
+    if width < _MIN_COLUMNS or height < 4:
         return _sentence("No room for the plot.", width, height)
-    low, high = _limits([y for segment in segments for _, y in segment], references, log)
-    named: list[Reference | Mark] = [*references, *marks]
-    labels = [_label(item, log, low) for item in named if item.label]
-    gutter = max((cell_len(label) for label, _, _ in labels), default=0) + 1 if labels else 0
-    if width - gutter < _MIN_PLOT_COLUMNS:
-        labels, gutter = [], 0
-    y_ticks = _value_ticks(low, high, height - 2, log)
-    tick_width = max(len(text) for _, text in y_ticks)
-    columns, rows = width - gutter - tick_width - 1, height - 2
     first = min(0.0, *(segment[0][0] for segment in segments))
     last = max(segment[-1][0] for segment in segments)
     first, last = across or (first, last)
-    steps = _Axis(first, max(last, first + 1), columns, _DOTS_ACROSS)
+    is_compact = height < _SEPARATE_TICK_LABELS_FROM
+    rows = height - 1 if is_compact else height - 2
+    low, high = _limits([y for segment in segments for _, y in segment], references, rows, log, upright)
     values = _Axis(low, high, rows, _DOTS_DOWN)
-    canvas = _draw(drawn, steps, values, y_ticks, width - gutter, height)
-    for item in references:
-        level = _scaled(item.value, log)
-        _overlay_row(canvas, rows - 1 - values.cell(low if level is None else max(level, low)), tick_width + 1, item)
+    shown_marks = [mark for mark in marks if first <= mark.step <= last]
+    label_cells = width - _MIN_PLOT_COLUMNS - BRACKET_CELLS
+    labels = placed_labels(_labels([*references, *shown_marks], values, label_cells, log), rows, label_cells)
+    gutter = max((width_of(label) for label in labels.values()), default=0)
+    y_ticks = _value_ticks(values, log)
+    tick_width = max(len(text) for _, text in y_ticks)
+    steps = _Axis(first, max(last, first + 1), width - gutter - tick_width - 1, _DOTS_ACROSS)
+    canvas = _draw(drawn, steps, values, y_ticks, width - gutter, rows + 2)
+    if is_compact:
+        names = canvas.pop()
+        axis = [("─" if char == "┬" else char, role) for char, role in canvas[-1]]
+        canvas[-1] = [name if name[0] != " " else cell for name, cell in zip(names, axis, strict=True)]
+    _overlay_references(canvas, references, values, tick_width + 1, log)
     if cursor_step is not None and first <= cursor_step <= last:
         _overlay_column(canvas, tick_width + 1 + steps.cell(cursor_step), rows)
-    for mark in marks:
+    for mark in shown_marks:
         level = _scaled(mark.value, log)
-        if level is not None and low <= level <= high and first <= mark.step <= last:
-            row, column = rows - 1 - values.cell(level), tick_width + 1 + steps.cell(mark.step)
-            canvas[row][column] = (mark.sign, mark.role)
-    placed = _place([(rows - 1 - values.cell(level), level, text, role) for text, level, role in labels], rows)
-    return [merged_cells(cells) + placed.get(row, []) for row, cells in enumerate(canvas)]
+        if level is not None and low <= level <= high:
+            canvas[values.row(level)][tick_width + 1 + steps.cell(mark.step)] = (mark.sign, mark.role)
+    return [merged_cells(cells) + labels.get(row, []) for row, cells in enumerate(canvas)]
 
 
 def plot_or_message(plot: Callable[[], list[Line]], width: int) -> list[Line]:
@@ -175,44 +196,88 @@ def _scaled(value: float | None, log: bool) -> float | None:
     return math.log10(value) if value > 0 else None
 
 
-def _label(item: Reference | Mark, log: bool, low: float) -> tuple[str, float, str]:
-    """Return text, level and role; a label below the picture is drawn at its bottom with an arrow."""
-    level = _scaled(item.value, log)
-    if level is None or level < low:
-        return f"{item.label} ↓", low, item.role
-    return item.label, level, item.role
-
-
-def _limits(levels: Sequence[float], references: Sequence[Reference], log: bool) -> tuple[float, float]:
-    low, high = min(levels), max(levels)
-    margin = _DECADES_BELOW_CURVE if log else math.inf
-    for item in references:
+def _labels(items: Sequence[Reference | Mark], values: _Axis, cells: int, log: bool) -> list[Label]:
+    """Return the labels of lines and marks in at most `cells` cells; none if there is too little space."""
+    if cells < _MIN_LABEL_CELLS:
+        return []
+    labels = []
+    for item in items:
         level = _scaled(item.value, log)
-        if level is not None:
-            low, high = min(low, max(level, low - margin)), max(high, level)
-    padding = max((high - low) * 0.04, 1e-9 * max(abs(low), abs(high)), 1e-12)
-    if not log and low >= 0:
-        return max(low - padding, 0.0) if low > 0 else 0.0, high + padding
-    return low - padding, high + padding
+        if not item.label:
+            continue
+        weight = 2.0 if isinstance(item, Reference) else 1.0
+        if level is None or level < values.low:
+            text, level, is_inside = f"{item.label} ↓", values.low, False
+        elif level > values.high:
+            text, level, is_inside = f"{item.label} ↑", values.high, False
+        else:
+            text, is_inside = item.label, True
+        labels.append(Label(shortened(text, cells), values.row(level), level, item.role, weight, is_inside))
+    return labels
 
 
-def _value_ticks(low: float, high: float, rows: int, log: bool) -> list[tuple[float, str]]:
-    wanted = max(min(rows // 3, 6), 2)
-    if not log:
-        return [(tick, f"{tick:.4g}") for tick in ticks(low, high, wanted)] or [(low, f"{low:.3g}")]
-    for factors in ((1,), (1, 3), (1, 2, 5)):
-        marks = [
-            math.log10(factor) + decade
-            for decade in range(math.floor(low), math.ceil(high) + 1)
-            for factor in factors
-            if low <= math.log10(factor) + decade <= high
-        ]
-        if len(marks) >= wanted - 1:
+def _limits(
+    levels: Sequence[float],
+    references: Sequence[Reference],
+    rows: int,
+    log: bool,
+    upright: tuple[float, float] | None,
+) -> tuple[float, float]:
+    found = [_scaled(item.value, log) for item in references]
+    ends = [level for end in upright or () if (level := _scaled(end, log)) is not None]
+    if len(ends) < 2:
+        nearest = min(levels) - (_DECADES_BELOW_CURVE if log else math.inf)
+        ends = [*levels, *(level for level in found if level is not None and level >= nearest)]
+    low, high = _padded(min(ends), max(ends))
+    if not log and min(levels) >= 0:
+        low = max(low, 0.0)
+    below = sum(level is None or level < low for level in found)
+    rows_below = min(below, max(rows // _ROWS_PER_ARROW, 1))
+    return low - (high - low) * rows_below / rows, high  # rows for the labels of lines below the picture
+
+
+def _padded(low: float, high: float) -> tuple[float, float]:
+    scale = max(abs(low), abs(high))
+    if high - low < max(_SMALLEST_RANGE * scale, 1e-12):
+        margin = _MARGIN_OF_CONSTANT * (scale or 1.0)
+    else:
+        margin = _MARGIN * (high - low)
+    return low - margin, high + margin
+
+
+def _value_ticks(values: _Axis, log: bool) -> list[tuple[float, str]]:
+    """Return positions and texts of at least two ticks, on rows of their own."""
+    wanted = max(min(values.cells // 3, 6), 2)
+    best: list[float] = []
+    for number, marks in enumerate(_tick_candidates(values.low, values.high, wanted, log)):
+        rows = {values.cell(mark): mark for mark in reversed(marks)}
+        found = sorted(rows.values())
+        if len(found) > len(best):
+            best = found
+        if len(best) >= (max(wanted - 1, 2) if log and number < len(_LOG_FACTORS) - 1 else 2):
             break
-    if len(marks) < 2:
-        marks = [math.log10(tick) for tick in ticks(10**low, 10**high, wanted) if tick > 0]
-    marks = marks or [low]
-    return [(tick, f"{10**tick:.3g}") for tick in marks[:: math.ceil(len(marks) / wanted)]]
+    best = best[:: math.ceil(len(best) / wanted)]
+    texts = [_texts(best, digits, log) for digits in _TICK_DIGITS]
+    distinct = next((names for names in texts if len({*names}) == len(best)), texts[-1])
+    return list(zip(best, distinct, strict=True))
+
+
+def _tick_candidates(low: float, high: float, wanted: int, log: bool) -> Iterator[list[float]]:
+    """Yield ever more tick positions on the axis's scale, the last time its ends."""
+    decades = range(math.floor(low), math.ceil(high) + 1) if log else range(0)
+    for factors in _LOG_FACTORS if log else ():
+        marks = [math.log10(factor) + decade for decade in decades for factor in factors]
+        yield [mark for mark in marks if low <= mark <= high]
+    for count in (wanted, 2 * wanted, 4 * wanted):
+        if log:
+            yield [math.log10(tick) for tick in ticks(10**low, 10**high, count) if 10**low <= tick <= 10**high]
+        else:
+            yield [tick for tick in ticks(low, high, count) if low <= tick <= high]
+    yield [low, high]
+
+
+def _texts(levels: Sequence[float], digits: int, log: bool) -> list[str]:
+    return [f"{10**level if log else level:.{digits}g}" for level in levels]
 
 
 def _step_ticks(steps: _Axis) -> list[float]:
@@ -260,28 +325,25 @@ def _cell(char: str, role: str) -> tuple[str, str]:
     return char, "quiet" if char.isalnum() or char in ".-" else role
 
 
-def _overlay_row(canvas: list[list[tuple[str, str]]], row: int, start: int, item: Reference) -> None:
-    cells = canvas[row]
-    for column in range(start, len(cells)):
-        if cells[column][0] == " ":
-            cells[column] = (item.dash, item.role)
+def _overlay_references(
+    canvas: list[list[tuple[str, str]]], references: Sequence[Reference], values: _Axis, start: int, log: bool
+) -> None:
+    by_row: dict[int, list[Reference]] = {}
+    for item in references:
+        level = _scaled(item.value, log)
+        if level is not None and values.low <= level <= values.high:
+            by_row.setdefault(values.row(level), []).append(item)
+    for row, items in by_row.items():
+        for column in range(start, len(canvas[row])):
+            if canvas[row][column][0] == " ":
+                item = items[(column - start) % len(items)]
+                canvas[row][column] = (item.dash, item.role)
 
 
 def _overlay_column(canvas: list[list[tuple[str, str]]], column: int, rows: int) -> None:
     for cells in canvas[:rows]:
         if cells[column][0] in " ╌─":
             cells[column] = ("│", "quiet")
-
-
-def _place(labels: list[tuple[int, float, str, str]], rows: int) -> dict[int, Line]:
-    """Place labels (row, level, text, role) near their rows, highest first, without overlap."""
-    labels = sorted(labels, key=lambda label: (label[0], -label[1]))[:rows]
-    taken: list[int] = []
-    for row, *_ in labels:
-        taken.append(max(row, taken[-1] + 1 if taken else 0))
-    for index in range(len(taken) - 1, -1, -1):
-        taken[index] = min(taken[index], rows - len(taken) + index)
-    return {row: [(f" {text}", role)] for row, (_, _, text, role) in zip(taken, labels, strict=True)}
 
 
 def merged_cells(cells: Sequence[tuple[str, str]]) -> Line:

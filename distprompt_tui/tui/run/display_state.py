@@ -74,9 +74,9 @@ def _text_note(text: str, state: RunState) -> tuple[Span, ...]:
         (text, "strong"),
         ("   KL ", "quiet"),
         (formatting.nats(state.kl), "strong"),
-        ("   H ", "quiet"),
+        ("   entropy ", "quiet"),
         (formatting.nats(state.entropy), "achieved"),
-        (" of ", "quiet"),
+        (" → ", "quiet"),
         (formatting.nats(state.entropy_target), "target"),
         *_hints("t another text   esc back to the run"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,25 +15,33 @@ from distprompt_tui.runs.schema import Divergences, Step
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.tui.drawing.plot import Curve, Mark, Point, Reference, plot_curves, plot_or_message
-from distprompt_tui.tui.drawing.styled_text import wrapped
+from distprompt_tui.tui.drawing.styled_text import fit_parts, plain_text, wrapped
+from distprompt_tui.tui.run.plot_zoom import PlotZoom, shown_steps, tail_range
 from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 
 Metric = Literal["kl", "reverse_kl", "js", "tv"]
 
 METRICS: dict[Metric, tuple[str, str]] = {
-    "kl": ("KL(p‖q)", "nats, "),
-    "reverse_kl": ("reverse KL(q‖p)", "nats, "),
-    "js": ("Jensen–Shannon", "nats, "),
+    "kl": ("KL(p‖q)", "nats"),
+    "reverse_kl": ("reverse KL", "nats"),
+    "js": ("Jensen–Shannon", "nats"),
     "tv": ("total variation", ""),
 }
 """Names and units. KL is recorded at each reported step, the others at each snapshot."""
+
+_TITLE_CELLS = 60  # before the panel has a width
 
 INFINITE = "Reverse KL is infinite at every step: q > 0 for tokens with p = 0."
 
 
 @dataclass(frozen=True)
 class PlotData:
-    """Data of the plot; divergences in nats. `cursor_step` is the step on the other panels, if it is not the latest."""
+    """Data of the plot; divergences in nats.
+
+    Attributes:
+        cursor_step: step on the other panels, if it is not the latest.
+        latest_label: name of the latest value: "now", "last step" or "best prompt".
+    """
 
     curve: tuple[Step, ...] = ()
     readings: tuple[Divergences, ...] = ()
@@ -41,6 +50,7 @@ class PlotData:
     best_kl: float | None = None
     best_step: int | None = None
     cursor_step: int | None = None
+    latest_label: str = "now"
     empty: str = "The plot starts with the first step."
 
 
@@ -56,9 +66,13 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
         super().__init__(PlotData(), id=id, classes=classes)
         self.log_scale = True
         self.metric: Metric = "kl"
+        self.zoom = PlotZoom()
         self._cursor: int | None = None
 
     def on_mount(self) -> None:
+        self._retitle()
+
+    def on_resize(self) -> None:
         self._retitle()
 
     def toggle_scale(self) -> None:
@@ -73,6 +87,11 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
         self._retitle()
         self.redraw()
 
+    def set_zoom(self, zoom: PlotZoom) -> None:
+        self.zoom = zoom
+        self._retitle()
+        self.redraw()
+
     def show(self, data: PlotData) -> None:
         super().show(data)
         self._retitle()
@@ -83,15 +102,22 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
             text = INFINITE if points else self.data.empty
             return [[] for _ in range(height // 2)] + wrapped(text, width, "quiet")
         cursor = self._place(points)
+        cursor_step = points[cursor][0] if cursor is not None else None
+        across = shown_steps(points, self.zoom, cursor_step)
+        if across is not None:
+            points = [point for point in points if across[0] <= point[0] <= across[1]]
+        least = self.data.bounds.head_optimum if self.metric == "kl" else None
         plot = partial(
             plot_curves,
             [Curve(points)],
             references(self.data, self.metric),
-            _marks(self.data) if self.metric == "kl" else [],
+            _marks(self.data, self.metric),
             width,
             height,
             log=self.log_scale,
-            cursor_step=points[cursor][0] if cursor is not None else None,
+            cursor_step=cursor_step,
+            across=across,
+            upright=tail_range(points, least, log=self.log_scale) if self.zoom.tail else None,
         )
         return plot_or_message(plot, width)
 
@@ -120,19 +146,34 @@ class DivergencePlot(LineWidget[PlotData], can_focus=True):
 
     def _retitle(self) -> None:
         points = series(self.data, self.metric)
-        name, unit = METRICS[self.metric]
+        unit = METRICS[self.metric][1]
         place = self._place(points)
         if place is None:
-            title = f"Divergence  {name}, {unit}{'log' if self.log_scale else 'linear'}"
-            if any(value is None for _, value in points):
-                title += "; gaps: infinite"
+            infinite = [value is None for _, value in points]
+            gaps = "gaps: infinite" if any(infinite) and not all(infinite) else ""
+            scale = "log" if self.log_scale else "linear"
+            parts: list[Line] = [[(text, "border")] for text in (gaps, unit, scale, self.zoom.words) if text]
+            what: Line = [(self._heading(points), "border")]
+            title = plain_text(fit_parts([what, *parts], self.content_size.width or _TITLE_CELLS, (", ", "")))
         elif self.metric == "kl":
             point = self.data.curve[place]
-            title = f"Step {point.step}  KL {formatting.nats(point.kl)}  best {formatting.nats(point.best_kl)}"
+            title = f"Step {point.step:,}  KL {formatting.nats(point.kl)}  best so far {formatting.nats(point.best_kl)}"
         else:
             step, value = points[place]
-            title = f"Step {step}  {name} {'infinite' if value is None else formatting.nats(value)}"
+            title = f"Step {step:,}  {METRICS[self.metric][0]} {_value(value)}"
         label_border(self, title=[(title, "border")])
+
+    def _heading(self, points: list[Point]) -> str:
+        """Return the divergence's name; the latest and the lowest value if it is not the headline's."""
+        name = METRICS[self.metric][0]
+        if self.metric == "kl" or not points:
+            return f"Divergence  {name}"
+        name = f"{name[:1].upper()}{name[1:]}"
+        best = best_of(self.data, self.metric)
+        if best is None:
+            return f"{name}  infinite"
+        latest = f"{self.data.latest_label} {_value(points[-1][1])}"
+        return f"{name}  {latest}, lowest {_value(best[1])}"
 
 
 def series(data: PlotData, metric: Metric) -> list[Point]:
@@ -153,7 +194,22 @@ def references(data: PlotData, metric: Metric) -> list[Reference]:
     ]
 
 
-def _marks(data: PlotData) -> list[Mark]:
-    if data.best_kl is None or data.best_step is None:
-        return []
-    return [Mark(f"◆ best {formatting.nats(data.best_kl)} @{data.best_step}", data.best_step, data.best_kl)]
+def best_of(data: PlotData, metric: Metric) -> tuple[int, float] | None:
+    """Return step and value of the best prompt; of a divergence other than KL, the lowest reported value."""
+    if metric == "kl":
+        return None if data.best_kl is None or data.best_step is None else (data.best_step, data.best_kl)
+    known = [(value, int(step)) for step, value in series(data, metric) if value is not None and math.isfinite(value)]
+    if not known:
+        return None
+    value, step = min(known)
+    return step, value
+
+
+def _marks(data: PlotData, metric: Metric) -> list[Mark]:
+    best = best_of(data, metric)
+    name = "best" if metric == "kl" else "lowest"
+    return [] if best is None else [Mark(f"◆ {name} {formatting.nats(best[1])} @{best[0]}", *best)]
+
+
+def _value(value: float | None) -> str:
+    return "infinite" if value is None else formatting.nats(value)

@@ -12,6 +12,7 @@ from distprompt_tui.runs.log import read_log
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunLabel, read_spec_fields, title_of
+from distprompt_tui.tui.run.configuration import Settings, settings_of
 
 if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
@@ -30,6 +31,7 @@ class RunView:
         health: `crashed`: the run has not ended and no worker holds its lock.
         silent_seconds: whole seconds since a silent worker's last heartbeat.
         log_tail: last lines of the worker's output, for a crashed run.
+        settings: of the run's spec.
     """
 
     title: RunLabel = field(default_factory=RunLabel)
@@ -37,6 +39,7 @@ class RunView:
     health: Health = "alive"
     silent_seconds: int | None = None
     log_tail: tuple[str, ...] = ()
+    settings: Settings = ()
 
     @property
     def is_live(self) -> bool:
@@ -51,6 +54,7 @@ class RunMonitor:
         self.recording = EventLogReader(run.events)
         self._state = RunState()
         self._title: RunLabel | None = None
+        self._settings: Settings = ()
         self._signs: tuple[float, ...] = ()
         self._heard_at = 0.0
 
@@ -62,11 +66,12 @@ class RunMonitor:
         from distprompt_tui.runs.process import worker_pid
 
         if self._title is None:
-            self._title = title_of(read_spec_fields(self.run.spec_file), self.run.name)
+            spec = read_spec_fields(self.run.spec_file)
+            self._title, self._settings = title_of(spec, self.run.name), settings_of(spec)
         # Before the events: a worker that ends in between writes `ended` first.
         alive = worker_pid(self.run) is not None
         self._state = reduce_all(self.recording.read(), self._state)
-        view = partial(RunView, self._title, self._state)
+        view = partial(RunView, self._title, self._state, settings=self._settings)
         if self._state.phase == "ended":
             return view("ended")
         if not alive:

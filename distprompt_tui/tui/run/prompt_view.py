@@ -134,11 +134,13 @@ class PromptView(ScrollLineWidget):
             return
         self._laid_out = key
         self._lines, self._places = prompt_lines(self._data, width, flowing=flowing)
-        label_border(self, title=[(prompt_title(self._data), "border")], subtitle=prompt_note(self._data))
+        label_border(
+            self, title=[(prompt_title(self._data, flowing=flowing), "border")], subtitle=prompt_note(self._data)
+        )
         self.set_line_count(len(self._lines))
 
 
-def prompt_title(data: PromptData) -> str:
+def prompt_title(data: PromptData, *, flowing: bool = False) -> str:
     count = len(data.tokens)
     if not count:
         return "Prompt"
@@ -148,7 +150,8 @@ def prompt_title(data: PromptData) -> str:
     if data.surprising:
         return surprisal.title(data.tokens)
     if data.method == "soft":
-        return f"Prompt  {formatting.counted(count, 'vector')}: nearest token, cosine, × mean norm"
+        what = "nearest token, cosine" if flowing else "nearest token, cosine, × mean norm"
+        return f"Prompt  {formatting.counted(count, 'vector')}: {what}"
     changed = [position for position, token in enumerate(data.tokens, 1) if _changed_last(token, data.tokens)]
     if not changed:
         return f"Prompt  {formatting.counted(count, 'token')}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from textual import events
 from textual.app import ComposeResult
@@ -17,12 +18,14 @@ from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.run.controls import RunControl
 from distprompt_tui.tui.run.display_state import DisplayState, select_display_state
 from distprompt_tui.tui.run.export import RunExport
+from distprompt_tui.tui.run.headline import Headline, HeadlineData
 from distprompt_tui.tui.run.model_queries import ModelQueries
 from distprompt_tui.tui.run.monitor import RunMonitor, RunView
 from distprompt_tui.tui.run.panels import RunPanels
 from distprompt_tui.tui.run.playback import Playback
 from distprompt_tui.tui.run.prompt_editing import PromptEditing
 from distprompt_tui.tui.run.prompt_view import PromptView
+from distprompt_tui.tui.run.run_numbers import numbers_of
 from distprompt_tui.tui.run.search_actions import SearchActions
 from distprompt_tui.tui.run.status import Banner, StatusData, StatusLine, end_message
 from distprompt_tui.tui.run.status_flash import StatusFlash, next_flash
@@ -74,6 +77,7 @@ class RunScreen(AppScreen):
 
     def compose_body(self) -> ComposeResult:
         yield StatusLine(StatusData(), id="status")
+        yield Headline(id="headline")
         yield Banner(id="notice")
         yield self.panels
         yield TextPrompt()
@@ -160,18 +164,17 @@ class RunScreen(AppScreen):
         status = self._status(display)
         self.query_one(StatusLine).show(status)
         self.query_one(Banner).show(status)
-        # Without a result, the best prompt of an ended run was not measured: the numbers belong to its last step.
-        state = self.view.state
-        is_over = self.view.health == "crashed" or (state.phase == "ended" and not state.result)
-        run, method, is_last_step = self.frozen_state or state, self.view.title.method, is_over and not display.note
-        self.panels.show(display, run, method, self._source.uniform_kl, is_last_step=is_last_step)
+        numbers = numbers_of(display, self.view, self.frozen_state)
+        is_new_best = self.view.is_live and self._flash.is_on(time.monotonic())
+        self.query_one(Headline).show(HeadlineData(numbers, is_new_best))
+        run = self.frozen_state or self.view.state
+        self.panels.show(display, replace(self.view, state=run), self._source.uniform_kl, numbers)
         self.show_keys()
-        self._notify_warnings(state.warnings)
+        self._notify_warnings(self.view.state.warnings)
 
     def _status(self, display: DisplayState) -> StatusData:
-        flash = self._flash.text_at(time.monotonic()) if self.view.is_live else ()
         slow = self.control.stops_slowly
-        return StatusData(self.view, self.control.pending, self.read_only, display.note, flash, slow)
+        return StatusData(self.view, self.control.pending, self.read_only, display.note, slow)
 
     def _show_table(self, table: TokenTable) -> None:
         if self.is_composed:
@@ -355,6 +358,9 @@ class RunScreen(AppScreen):
     def action_view(self) -> None:
         self.panels.tokens.next_view()
         self.show_keys()
+
+    def action_zoom_plot(self, axis: Literal["steps", "values"]) -> None:
+        self.panels.zoom_plot(axis)
 
     def action_bar_scale(self) -> None:
         self.panels.tokens.toggle_scale()

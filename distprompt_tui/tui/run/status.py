@@ -37,13 +37,14 @@ REASONS = {
 """Displayed reasons for the end of a run."""
 
 _GAP = 2
+_SHORTEST_TITLE, _SHORT_TITLE_FROM = 20, 76  # below this width, the title keeps half of it
 _METER_FROM = 110
 _METER_CELLS = 12
 
 
 @dataclass(frozen=True)
 class StatusData:
-    """A run, its pending request (`pausing…`), the note of another state on the screen, and news.
+    """A run, its pending request (`pausing…`), and the note of another state on the screen.
 
     `stops_slowly`: a stop has been pending for some time.
     """
@@ -52,7 +53,6 @@ class StatusData:
     pending: str = ""
     read_only: bool = False
     note: tuple[Span, ...] = ()
-    flash: tuple[Span, ...] = ()
     stops_slowly: bool = False
 
 
@@ -82,32 +82,51 @@ class Banner(LineWidget[StatusData]):
 
 
 def status_line(data: StatusData, width: int) -> Line:
-    """Return preset › model › method at the left; phase, step, speed and time left at the right."""
+    """Return preset › model › method at the left; phase, step, time left, speed and device at the right.
+
+    If space is short, the device is left out, then the title is shortened.
+    """
     state = data.view.state
-    phase: Line = [_phase(data)]
-    right = [phase, list(data.flash)] if data.flash else [phase]
-    if state.curve and state.steps_planned is not None:
-        step: Line = [("step ", "quiet"), (f"{state.step:,}", "strong"), (f"/{state.steps_planned:,}", "quiet")]
-        if width >= _METER_FROM:
-            step += [("  ", ""), *_progress(state.step / max(state.steps_planned, 1))]
-        right.append(step)
-    if data.view.is_live and state.phase == "searching" and state.seconds_left is not None:
-        right.append([("eta ", "quiet"), (formatting.duration(state.seconds_left), "")])
-        right.append([(formatting.rate(state.steps_per_second), "quiet")])
-        if state.memory is not None:
-            utilization = "" if state.utilization is None else f"{formatting.percent(state.utilization / 100)} "
-            right.append([(f"{sanitize(state.device)} {utilization}{formatting.size(state.memory)}", "quiet")])
-    elif state.curve:
-        right.append([("elapsed ", "quiet"), (formatting.duration(state.seconds), "")])
     title = title_line(data.view.title)
     if state.bos is not None:
         title += [(f"  {sanitize(state.bos)}", "warning")]
     if data.read_only:
         title += [("  read-only", "warning")]
-    if width_of(title) + len(APP_NAME) + _GAP + width_of(joined(right)) + _GAP <= width:
+    phase: Line = [_phase(data)]
+    progress, short = (_progress_parts(data.view, width, word) for word in ("step ", ""))
+    room = width - width_of(title) - _GAP
+    forms = (joined([phase, *progress, _device(data.view)]), joined([phase, *progress]), joined([phase, *short]))
+    right = next((form for form in forms if width_of(form) <= room), None)
+    if right is None:
+        shortest = _SHORTEST_TITLE if width >= _SHORT_TITLE_FROM else width // 2
+        right = fit_parts([phase, *short], max(width - min(width_of(title), shortest) - _GAP, 0))
+    elif width_of(right) + len(APP_NAME) + _GAP <= room:
         title = [(f"{APP_NAME}{' ' * _GAP}", "heading"), *title]
-    room = max(width - min(width_of(title), width // 2) - _GAP, 0)
-    return justify(title, fit_parts(right, room), width)
+    return justify(title, right, width)
+
+
+def _progress_parts(view: RunView, width: int, word: str) -> list[Line]:
+    """Return step, time left and speed, or the elapsed time; `word` precedes the step."""
+    state, parts = view.state, list[Line]()
+    if state.curve and state.steps_planned is not None:
+        step: Line = [(word, "quiet"), (f"{state.step:,}", "strong"), (f"/{state.steps_planned:,}", "quiet")]
+        if width >= _METER_FROM:
+            step += [("  ", ""), *_meter(state.step / max(state.steps_planned, 1))]
+        parts.append(step)
+    if view.is_live and state.phase == "searching" and state.seconds_left is not None:
+        parts.append([("eta ", "quiet"), (formatting.duration(state.seconds_left), "")])
+        parts.append([(formatting.rate(state.steps_per_second), "quiet")])
+    elif state.curve:
+        parts.append([("elapsed ", "quiet"), (formatting.duration(state.seconds), "")])
+    return parts
+
+
+def _device(view: RunView) -> Line:
+    state = view.state
+    if not view.is_live or state.phase != "searching" or state.memory is None:
+        return []
+    utilization = "" if state.utilization is None else f"{formatting.percent(state.utilization / 100)} "
+    return [(f"{sanitize(state.device)} {utilization}{formatting.size(state.memory)}", "quiet")]
 
 
 def title_line(title: RunLabel) -> Line:
@@ -175,7 +194,7 @@ def _phase(data: StatusData) -> Span:
     }[state.phase]
 
 
-def _progress(fraction: float) -> Line:
+def _meter(fraction: float) -> Line:
     done = round(min(max(fraction, 0.0), 1.0) * _METER_CELLS)
     return [("━" * done, "accent"), ("━" * (_METER_CELLS - done), "faint")]
 
@@ -186,7 +205,7 @@ def _preparing(state: RunState, width: int) -> Line:
     text = sanitize(state.progress.text or state.progress.stage)
     line: Line = [(text, "quiet")]
     if state.progress.fraction is not None:
-        line = [*_progress(state.progress.fraction), (f" {100 * state.progress.fraction:.0f} %  ", "strong"), *line]
+        line = [*_meter(state.progress.fraction), (f" {100 * state.progress.fraction:.0f} %  ", "strong"), *line]
     return truncate(line, width)
 
 
@@ -195,19 +214,16 @@ def _ended(state: RunState, width: int) -> list[Line]:
         text = f"The search failed: {sanitize(state.error or 'unknown error')}"
         steps = truncate(key_hints("w worker output   r again   esc start screen"), width)
         return [*wrapped(text, width, "error", max_lines=2), steps]
-    parts: Line = [("Best ", "quiet"), (formatting.nats(state.best_kl), "strong"), (" nats", "quiet")]
-    if state.best_step is not None:
-        parts += [(f" at step {state.best_step:,}", "quiet")]
-    if state.excess is not None:
-        parts += [(", ", "quiet"), (formatting.nats(state.excess), "strong"), (" above the head optimum", "quiet")]
-    elif state.bounds.floor is not None and state.best_kl is not None:
-        parts += [(f", {formatting.nats(state.best_kl - state.bounds.floor)} above the floor", "quiet")]
-    steps = key_hints("y copy the prompt   r again with the next seed   esc start screen")
+    copying = "y copy the prompt   " if state.best_kl is not None else ""
+    steps = key_hints(f"{copying}r again with the next seed   esc start screen")
+    if not state.result and state.best_kl is not None:
+        unmeasured = "The best prompt was not measured: the panels show the last step."
+        return [truncate([(unmeasured, "quiet")], width), truncate(steps, width)]
     notes = [
         truncate([(f"{note[:1].upper()}{note[1:]}", "quiet")], width)
         for note in outcome_notes(read_result(state.result))
     ]
-    return [truncate(parts, width), *notes, truncate(steps, width)]
+    return [*notes, truncate(steps, width)]
 
 
 def _crashed(view: RunView, width: int) -> list[Line]:

@@ -113,5 +113,78 @@ def test_buckets_keep_the_extremes_and_few_points(values: list[float], columns: 
 
 def test_narrow_plots_give_the_curve_all_the_room() -> None:
     assert not any(
-        "head optimum" in plain_text(line) for line in plot_lines(FALLING, [HEAD_OPTIMUM], [], 40, 10, log=True)
+        "head optimum" in plain_text(line) for line in plot_lines(FALLING, [HEAD_OPTIMUM], [], 36, 10, log=True)
     )
+
+
+FLOOR = Reference("floor 0.190", 0.19, "quiet", "─")
+CONVERGED = [(step, 12 * math.exp(-step / 30) + 0.337) for step in range(375)]
+BEST = Mark("◆ best 0.340 @374", 374, 0.34)
+NEAR = Reference("head optimum 0.337", 0.337, "accent")
+
+
+def ticks_of(rows: list[str]) -> list[str]:
+    return [row.partition("┤")[0].strip() for row in rows if "┤" in row.split("│")[0]]
+
+
+@pytest.mark.parametrize("height", [4, 5, 6, 7, 8, 12, 20])
+@pytest.mark.parametrize("log", [True, False])
+def test_every_height_has_two_different_ticks(height: int, log: bool) -> None:
+    for points in (CONVERGED, FALLING, [(0, 0.5)], [(0, 0.337), (1, 0.3370001)], [(0, 1e-9), (9, 5.0)]):
+        rows = [plain_text(line) for line in plot_lines(points, [NEAR, FLOOR], [], 78, height, log=log)]
+        ticks = ticks_of(rows)
+        assert len({*ticks}) == len(ticks) >= 2
+        assert [float(tick) for tick in ticks] == sorted(map(float, ticks), reverse=True)
+
+
+@pytest.mark.parametrize("height", [7, 8, 10, 14])
+def test_each_label_stands_on_the_row_of_its_line(height: int) -> None:
+    rows = [plain_text(line) for line in plot_lines(CONVERGED, [NEAR, FLOOR], [], 78, height, log=True)]
+    assert next(row for row in rows if "floor 0.190" in row).count("─") > 30
+    assert next(row for row in rows if "head optimum" in row).count("╌") > 10
+
+
+def test_a_bracket_joins_the_labels_of_one_row() -> None:
+    """The best step stands on the row of the head optimum: its label is above, joined to that row."""
+    rows = [plain_text(line) for line in plot_lines(CONVERGED, [NEAR, FLOOR], [BEST], 78, 8, log=True)]
+    best = next(row for row, text in enumerate(rows) if "best 0.340" in text)
+    assert rows[best].endswith("╭ ◆ best 0.340 @374")
+    assert rows[best + 1].endswith("◆┴ head optimum 0.337")
+    assert rows[best + 2].endswith("  floor 0.190")
+
+
+def test_lines_on_one_row_alternate_and_share_a_label_if_there_is_no_row_left() -> None:
+    references = [Reference("uniform 4.803", 4.803, "faint"), NEAR, FLOOR]
+    rows = [plain_text(line) for line in plot_lines(CONVERGED, references, [BEST], 78, 5, log=True)]
+    (row,) = [row for row in rows if "head optimum 0.337, floor 0.190" in row]
+    assert "╌─╌─" in row
+    assert any("╭ ◆ best 0.340" in row for row in rows)
+    assert any("uniform 4.803" in row for row in rows)
+
+
+def test_a_line_below_the_picture_is_not_drawn_and_the_curve_keeps_the_rows() -> None:
+    low = [Reference("head optimum ~0", 1.8e-8, "accent"), Reference("floor 0.000", 0.0, "quiet", "─")]
+    rows = [plain_text(line) for line in plot_lines(FALLING, low, [], 78, 14, log=True)]
+    assert not any("╌" in row or "───" in row for row in rows[:12])
+    assert sum(any("\u2800" < char <= "\u28ff" for char in row) for row in rows) >= 9
+    assert all(any(f"{name} ↓" in row for row in rows) for name in ("head optimum ~0", "floor 0.000"))
+
+
+@pytest.mark.parametrize("width", [44, 46, 50])
+def test_a_label_that_is_too_wide_keeps_its_number(width: int) -> None:
+    wide = Reference("a very long name of a line 0.337", 0.337, "accent")
+    text = "\n".join(plain_text(line) for line in plot_lines(CONVERGED, [wide, FLOOR], [BEST], width, 14, log=True))
+    assert "… 0.337" in text
+    assert "floor 0.190" in text
+    assert "best 0.340" in text
+
+
+def test_a_zoomed_picture_has_the_given_range() -> None:
+    tail = [point for point in CONVERGED if point[0] >= 190]
+    how = {"log": True, "across": (190.0, 374.0), "upright": (0.337, 0.37)}
+    references = [Reference("uniform 4.803", 4.803, "faint"), NEAR, FLOOR]
+    rows = [plain_text(line) for line in plot_lines(tail, references, [BEST], 78, 12, **how)]
+    assert all(0.33 < float(tick) < 0.38 for tick in ticks_of(rows))
+    assert "uniform 4.803 ↑" in rows[0]
+    assert "floor 0.190 ↓" in "".join(rows)
+    assert rows[-1].split()[0] == "200"

@@ -70,10 +70,11 @@ async def test_text_replaces_the_prompt(tmp_path: Path, app_on: Make, size: tupl
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: complete(app))
         await pilot.press("t", *"Once upon", "enter")
-        await until(pilot, lambda: "after Once upon   KL 7.250   H 0.500" in screen_text(app))
+        await until(pilot, lambda: "after Once upon   KL 7.250   entropy 0.500" in screen_text(app))
         assert Answers.questions == [{"model": "tiny", "ask": "instead", "run": str(run.path), "text": "Once upon"}]
         text = screen_text(app)
-        assert "text 7.250 = head optimum 0.190 + excess 7.060" in text
+        assert "text: KL 7.250, excess 7.060, entropy 0.500 → 2.611" in text
+        assert ("text 7.250 = head optimum 0.190 + excess 7.060" in text) == (size[0] == 120)
         assert "·upon" in text
         assert len(bars(app).table) == 2
         assert "target     text      gap" in text

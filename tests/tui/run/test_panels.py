@@ -1,18 +1,14 @@
-"""Entropy, excess, prompt, key bar, help and the start screen's parts, as plain lines."""
+"""Prompt, key bar, help and the start screen's parts, as plain lines."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.runs.schema import PromptToken
 from distprompt_tui.tui import keymap
 from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
-from distprompt_tui.tui.run.gauges import EntropyData, ExcessData, entropy_lines, excess_lines, one_line
 from distprompt_tui.tui.run.prompt_view import PromptData, prompt_lines, prompt_title
 from distprompt_tui.tui.start.target_preview import PreviewData, preview_lines
 from distprompt_tui.tui.start.target_preview_data import FoundBounds, TargetPreview
@@ -21,48 +17,9 @@ from distprompt_tui.tui.widgets.key_bar import fitting_keys
 from distprompt_tui.tui.widgets.search_form import LENGTHS, next_value
 from tests.tui.recording import HOSTILE
 
-SPLIT = ExcessData(
-    best_kl=0.231,
-    start_kl=4.8,
-    excess=0.041,
-    gap_closed=0.991,
-    bounds=Bounds(floor=0.038, head_optimum=0.19),
-    entropy_target=6.0,
-    entropy=5.71,
-)
-
 
 def text(lines: list) -> str:
     return "\n".join(plain_text(line) for line in lines)
-
-
-def test_both_entropies_share_a_scale() -> None:
-    target, achieved = entropy_lines(EntropyData(6.0, 3.0, 49_152), 80)
-    assert plain_text(target).count("█") == pytest.approx(2 * plain_text(achieved).count("█"), abs=1)
-    assert {role for _, role in target} >= {"target"}
-    assert {role for _, role in achieved} >= {"achieved"}
-
-
-def test_the_split_adds_up_in_words() -> None:
-    assert "best 0.231 = head optimum 0.190 + excess 0.041" in text(excess_lines(SPLIT, 60))
-    assert "floor 0.038 proven, head optimum measured" in text(excess_lines(SPLIT, 60))
-    line = text(one_line(SPLIT, 78))
-    assert "H 5.71 of 6.00" in line
-    assert "H 5.71 of 6.00" in line
-
-
-@pytest.mark.parametrize(
-    ("data", "words"),
-    [
-        (ExcessData(), "after the first step"),
-        (ExcessData(best_kl=0.5), "being computed"),
-        (ExcessData(best_kl=0.5, bounds_expected=False), "No bounds available"),
-        (ExcessData(best_kl=0.5, bounds=Bounds(why_no_floor="soft-capping")), "No floor: soft-capping"),
-        (ExcessData(best_kl=0.5, bounds=Bounds(floor=0.1)), "head optimum: not yet"),
-    ],
-)
-def test_unknown_values_have_messages(data: ExcessData, words: str) -> None:
-    assert words in text(excess_lines(data, 80))
 
 
 def hard(changed: list[int]) -> PromptData:
@@ -77,12 +34,6 @@ def test_last_change_is_highlighted() -> None:
     assert any("t1" in token for token, _ in changed)
     assert not any("t2" in token for token, _ in changed)
     assert prompt_title(hard([0, 0])) == "Prompt  2 tokens"
-
-
-def test_a_hostile_reason_and_a_vanishing_divergence_are_drawn() -> None:
-    hostile = replace(SPLIT, bounds=Bounds(why_no_floor="\x1b]0;owned\x07"))
-    assert "\x1b" not in text(excess_lines(hostile, 60))
-    assert "█" * 60 in text(excess_lines(replace(SPLIT, best_kl=5e-324), 60))
 
 
 @given(st.lists(st.sampled_from(HOSTILE), min_size=1, max_size=40), st.integers(30, 120), st.booleans())

@@ -33,7 +33,7 @@ def complete(app: DistPromptApp) -> bool:
 
 
 def plot(app: DistPromptApp) -> str:
-    return screen_text(app).partition("Divergence")[2].partition("Entropy")[0]
+    return screen_text(app).partition("esc start screen")[2].partition("From start")[0]
 
 
 def pinned(app: DistPromptApp) -> list[int]:
@@ -92,7 +92,7 @@ async def test_no_history_before_the_first_snapshot(tmp_path: Path, app_on: Make
             await until(pilot, lambda: "running" in screen_text(app))
             await pilot.press("h")
             await until(pilot, lambda: "before the first snapshot" in screen_text(app))
-            assert "step" not in screen_text(app).split("\n")[1]
+            assert "step" not in screen_text(app).split("\n")[2]
 
 
 async def visit(run: RunDirectory) -> tuple[Playback, RunMonitor]:
@@ -171,9 +171,14 @@ async def test_the_plot_shows_other_divergences(tmp_path: Path, app_on: Make) ->
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: complete(app))
         assert "floor" in screen_text(app)
-        for name in ("reverse KL(q‖p), nats", "Jensen–Shannon, nats", "total variation, log"):
+        for name in (
+            "Reverse KL  best prompt ",
+            "Jensen–Shannon  best prompt 0.100, lowest 0.100, nats",
+            "Total variation  best prompt 0.200, lowest 0.200, log",
+        ):
             await pilot.press("m")
             await until(pilot, lambda name=name: name in plot(app) and "uniform" in plot(app))
+            assert "◆ lowest" in plot(app)
             assert "floor" not in plot(app)
             assert "head optimum" not in plot(app)
         await pilot.press("m")
@@ -193,7 +198,7 @@ async def test_an_infinite_reverse_divergence_is_a_gap(tmp_path: Path, app_on: M
         await until(pilot, lambda: "gaps: infinite" in screen_text(app))
         app.screen.query_one(DivergencePlot).focus()
         await pilot.press("home")
-        await until(pilot, lambda: "Step 1  reverse KL(q‖p) infinite" in screen_text(app))
+        await until(pilot, lambda: "Step 1  reverse KL infinite" in screen_text(app))
 
 
 async def test_pinned_tokens_stay_on_top(tmp_path: Path, app_on: Make) -> None:

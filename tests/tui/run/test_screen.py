@@ -111,7 +111,7 @@ async def test_growing_run_is_followed(tmp_path: Path, app_on: Make) -> None:
         await until(pilot, lambda: "running" in screen_text(app))
         recorder.steps(3)
         await until(pilot, lambda: "step 3/100" in screen_text(app))
-        assert "are being computed" in screen_text(app)
+        assert "is being computed" in screen_text(app)
         recorder.bounds()
         recorder.steps(4)
         await until(pilot, lambda: "step 7/100" in screen_text(app) and "excess" in screen_text(app))
@@ -250,8 +250,10 @@ async def test_an_ended_run_shows_the_entropy_of_its_best_prompt(
     async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: complete(app))
         text = screen_text(app)
-        assert "Best 0.195" in text
-        assert ("1.234" if size[0] == 120 else "H 1.23 of") in text
+        assert "best KL 0.195" in text
+        assert "excess 0.005" in text
+        assert text.count("entropy 1.234 → 2.611") == (2 if size[0] == 120 else 1)
+        assert "◆ best 0.195 @40" in text
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.runs.schema import Progress, Step
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunLabel
@@ -57,6 +56,20 @@ def test_eighty_columns_hold_the_essentials() -> None:
     assert text.startswith("outlier › smollm2 › soft n=10")
     assert "step 49/1,000" in text
     assert "eta 2:38" in text
+    assert "6.0 steps/s" in text
+
+
+def test_a_long_title_leaves_room_for_the_progress() -> None:
+    title = RunLabel("two-words-one-of-them-rare", "gemma3-270m", "exhaustive", 10)
+    for width in (78, 98):
+        text = plain_text(status_line(StatusData(replace(VIEWS["running"], title=title)), width))
+        assert all(words in text for words in ("two-words", "● running", "49/1,000", "eta 2:38", "6.0 steps/s"))
+
+
+def test_the_time_of_a_paused_or_ended_run_is_named() -> None:
+    for word in ("paused", "budget spent"):
+        view = replace(VIEWS[word], state=replace(VIEWS[word].state, seconds=8.2))
+        assert "elapsed 8 s" in plain_text(status_line(StatusData(view), 78))
 
 
 def test_device_memory_and_utilisation() -> None:
@@ -89,12 +102,20 @@ def test_worker_output_is_sanitised() -> None:
     assert all(char.isprintable() for line in lines for char in plain_text(line))
 
 
-def test_result_shows_the_excess() -> None:
-    state = replace(
-        SEARCHING, phase="ended", reason="budget", start_kl=5.0, bounds=Bounds(floor=0.04, head_optimum=0.19)
-    )
-    text = plain_text(notice_lines(StatusData(RunView(TITLE, state, "ended")), 100)[0])
-    assert text == "Best 0.231 nats at step 40, 0.041 above the head optimum"
+def test_only_a_found_prompt_can_be_copied() -> None:
+    state = replace(SEARCHING, phase="ended", reason="stopped")
+    for best, words in ((0.231, "y copy the prompt"), (None, "r again")):
+        *_, line = notice_lines(StatusData(RunView(TITLE, replace(state, best_kl=best), "ended")), 100)
+        assert plain_text(line).startswith(words)
+
+
+def test_panels_of_the_last_step_are_announced() -> None:
+    state = replace(SEARCHING, phase="ended", reason="stopped")
+    text = " ".join(plain_text(line) for line in notice_lines(StatusData(RunView(TITLE, state, "ended")), 78))
+    assert "the panels show the last step." in text
+    measured = replace(state, result={"kl": 0.231})
+    (line,) = notice_lines(StatusData(RunView(TITLE, measured, "ended")), 78)
+    assert "y copy" in plain_text(line)
 
 
 def test_pending_command_is_shown_at_once() -> None:

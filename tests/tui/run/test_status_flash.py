@@ -1,18 +1,12 @@
-"""Temporary messages for the start and a new best, at limited frequency, not for past events."""
+"""A new best is marked for some seconds, at limited frequency, and not for past events."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from distprompt_tui.runs.state import RunState
-from distprompt_tui.runs.summary import RunLabel
 from distprompt_tui.tui.app import DistPromptApp
-from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
-from distprompt_tui.tui.run.monitor import RunView
-from distprompt_tui.tui.run.status import StatusData, status_line
 from distprompt_tui.tui.run.status_flash import REST_SECONDS, SHOWN_SECONDS, StatusFlash, next_flash
 from tests.tui.conftest import screen_text, until, watched
 from tests.tui.recording import searching
@@ -24,46 +18,35 @@ def state_at(best: float | None) -> RunState:
     return RunState(phase="searching", start_kl=4.8, best_kl=best)
 
 
-def words(news: StatusFlash, now: float) -> str:
-    return plain_text(list(news.text_at(now)))
+def test_a_new_best_is_marked_temporarily() -> None:
+    mark = next_flash(StatusFlash(), state_at(None), 0.0)
+    assert not mark.is_on(0.0)
+    mark = next_flash(mark, state_at(4.8), 1.0)
+    assert not mark.is_on(1.0)  # the first step is not an improvement
+    assert next_flash(mark, state_at(4.8), 100.0) == mark
+    mark = next_flash(mark, state_at(0.412), 100.0)
+    assert mark.is_on(100.0)
+    assert not mark.is_on(100.0 + SHOWN_SECONDS)
+    assert next_flash(mark, RunState(phase="paused", best_kl=0.1), 200.0) == mark
 
 
-def test_start_and_new_best_are_shown_temporarily() -> None:
-    news = next_flash(StatusFlash(), state_at(None), 0.0)
-    assert words(news, 0.0) == ""
-    news = next_flash(news, state_at(4.8), 1.0)
-    assert words(news, 1.0) == "started at 4.800"
-    assert words(news, 1.0 + SHOWN_SECONDS) == ""
-    assert next_flash(news, state_at(4.8), 100.0) == news
-    news = next_flash(news, state_at(0.412), 100.0)
-    assert words(news, 100.0) == "◆ new best 0.412 −4.388"
-    assert next_flash(news, RunState(phase="paused", best_kl=0.1), 200.0) == news
-
-
-def test_frequent_improvements_are_shown_at_intervals() -> None:
-    news, told = StatusFlash(best_kl=100.0), []
+def test_frequent_improvements_are_marked_at_intervals() -> None:
+    mark, marked = StatusFlash(best_kl=100.0), []
     for second in range(100):
-        after = next_flash(news, state_at(100.0 - second), float(second))
-        told += [second] if after != news else []
-        news = after
-    assert told[:2] == [1, 1 + REST_SECONDS]
-    assert len(told) == 100 // REST_SECONDS
+        after = next_flash(mark, state_at(100.0 - second), float(second))
+        marked += [second] if after != mark else []
+        mark = after
+    assert marked[:2] == [1, 1 + REST_SECONDS]
+    assert len(marked) == 100 // REST_SECONDS
 
 
-@pytest.mark.parametrize("width", [60, 78, 118])
-def test_flash_fits_beside_the_state(width: int) -> None:
-    view = RunView(RunLabel("outlier", "smollm2", "hard", 10), state_at(0.4))
-    line = status_line(StatusData(view, flash=(("◆ new best ", "good"), ("0.412", "strong"))), width)
-    assert "● running  ◆ new best 0.412" in plain_text(line)
-    assert width_of(line) <= width
-
-
-async def test_status_line_shows_a_new_best(tmp_path: Path, app_on: Make) -> None:
+async def test_a_new_best_marks_its_number_and_replaces_nothing(tmp_path: Path, app_on: Make) -> None:
     recorder = searching(tmp_path / "runs", "hard", steps=3)
     async with watched(recorder, app_on, size=(80, 24)) as (app, pilot):
         await until(pilot, lambda: "step 3" in screen_text(app))
-        assert "new best" not in screen_text(app)
+        assert "best◆" not in screen_text(app)
         recorder.steps(1)
-        await until(pilot, lambda: "◆ new best " in screen_text(app))
-        await until(pilot, lambda: "new best" not in screen_text(app))
-        assert "begun" not in screen_text(app)
+        await until(pilot, lambda: f"best◆{recorder.kl:.3f}" in screen_text(app))
+        status = screen_text(app).split("\n")[0]
+        assert all(words in status for words in ("● running", "step 4/100", "eta ", "steps/"))
+        await until(pilot, lambda: f"best {recorder.kl:.3f}" in screen_text(app))
