@@ -26,7 +26,7 @@ _TAIL_BYTES = 131_072  # enough for one step event between two of the largest sn
 
 SortKey = Literal["newest", "best", "excess", "target", "model", "state"]
 ORDERS: tuple[SortKey, ...] = ("newest", "best", "excess", "target", "model", "state")
-"""`newest` lists active runs first. Numbers are sorted in ascending order, unknown values last."""
+"""`newest` lists active runs first, then those with the latest event. Numbers ascend, with unknown values last."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ def as_dict(summary: RunSummary) -> dict[str, Any]:
 
 
 def sorted_runs(runs: Iterable[RunSummary], order: SortKey) -> list[RunSummary]:
-    """Sort runs; among equal ones, the newer one comes first."""
-    latest = sorted(runs, key=lambda summary: (summary.made_at, summary.run.name), reverse=True)
+    """Sort runs; among equal ones, the one with the later last event comes first."""
+    latest = sorted(runs, key=lambda summary: (summary.changed_at, summary.made_at, summary.run.name), reverse=True)
     if order == "newest":
         return sorted(latest, key=lambda summary: not summary.is_live)
     if order in ("best", "excess"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +13,17 @@ from distprompt_tui.config.spec import RunSpec, Soft, Temperature
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.prepare import OnProgress
 from distprompt_tui.tui.app import DistPromptApp
+from distprompt_tui.tui.drawing.styled_text import plain_text
 from distprompt_tui.tui.run.screen import RunScreen
+from distprompt_tui.tui.runs.preview_reader import PreviewReader, RunPreview
+from distprompt_tui.tui.runs.run_preview import RunPreviewPanel
 from distprompt_tui.tui.start import listings, preview_service, screen
 from distprompt_tui.tui.start.screen import StartScreen
 from distprompt_tui.tui.start.spec_builder import build_spec
+from distprompt_tui.tui.start.target_preview import PreviewData, preview_lines
+from distprompt_tui.tui.start.target_preview_data import FoundBounds, TargetPreview
+from distprompt_tui.tui.start.terms import TERMS
+from distprompt_tui.tui.widgets.dialogs import Question
 from distprompt_tui.tui.widgets.pick_list import PickList
 from distprompt_tui.tui.widgets.search_form import SearchChoice, SearchForm
 from tests.tui.conftest import FakeModelClient, preset_spec, screen_text, until
@@ -111,6 +119,81 @@ async def test_enter_on_a_run_opens_it(tmp_path: Path, app_on: Make, small_world
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, RunScreen))
         assert not small_world
+
+
+async def test_wide_start_screen_previews_the_selected_run(
+    tmp_path: Path, app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded(tmp_path / "runs", "hard", steps=5)
+    recorded(tmp_path / "runs", steps=40)
+    app = app_on()
+    async with app.run_test(size=(200, 55)) as pilot:
+        await until(pilot, lambda: "unlike preset outlier" in screen_text(app).casefold())
+        text = screen_text(app)
+        assert "10 vectors" in text
+        assert "head optimum 0.190 + excess" in text
+        assert any("\u2800" < char <= "\u28ff" for char in text)
+        picks(app, "runs").focus()
+        await pilot.press("down")
+        await until(pilot, lambda: "10 tokens" in screen_text(app))
+        copied: list[str] = []
+        monkeypatch.setattr(app, "copy_to_clipboard", copied.append)
+        await pilot.press("y")
+        await until(pilot, lambda: isinstance(app.screen, Question))
+        await pilot.press("p")
+        await until(pilot, lambda: copied)
+        assert copied == [str(tmp_path / "runs" / str(picks(app, "runs").value))]
+
+
+async def test_narrow_start_screen_reads_no_preview(
+    tmp_path: Path, app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
+    monkeypatch.setattr(PreviewReader, "read", lambda self, summary: read.append(summary) or RunPreview(summary))
+    recorded(tmp_path / "runs")
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: picks(app, "runs").value is not None)
+        assert not app.screen.query_one(RunPreviewPanel).display
+        await pilot.resize_terminal(200, 55)
+        await until(pilot, lambda: read)
+
+
+async def test_wide_start_screen_without_runs_explains_the_terms(app_on: Make, small_world: Started) -> None:
+    app = app_on()
+    async with app.run_test(size=(200, 55)) as pilot:
+        await until(pilot, lambda: "No runs yet" in screen_text(app) and "Terms" in screen_text(app))
+        text = " ".join(screen_text(app).replace("│", " ").split())
+        for name, _, _ in TERMS:
+            assert name in text
+        assert "…" not in "".join(line[118:] for line in screen_text(app).splitlines()[4:40])
+
+
+async def test_an_empty_list_of_runs_leaves_the_rows_to_the_target(app_on: Make, small_world: Started) -> None:
+    app = app_on()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "No runs yet" in screen_text(app))
+        assert app.screen.query_one("#runs").outer_size.height == 3
+
+
+@pytest.mark.parametrize("width", [34, 46, 78])
+def test_explanations_of_numbers_are_never_cut(width: int) -> None:
+    target = TargetPreview("recipe", 6.0, 4.8, ((0, " banana", 1.0),), (1.0,))
+    data = PreviewData("Title", "", target, bounds=FoundBounds(0.19, 0.337, done=True))
+    text = [plain_text(line) for line in preview_lines(data, width, 14)]
+    assert not any("…" in line for line in text)
+    if width >= 46:
+        assert sum("KL" in line for line in text) == 2
+        assert any("any prompt" in line for line in text)
+
+
+async def test_runs_are_listed_by_their_last_event(tmp_path: Path, app_on: Make, small_world: Started) -> None:
+    older, newer = recorded(tmp_path / "runs", steps=1), recorded(tmp_path / "runs", "hard", steps=1)
+    os.utime(newer.events, (1_000_000, 1_000_000))
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: len(picks(app, "runs").options) == 2)
+        assert [option.id for option in picks(app, "runs").options] == [older.name, newer.name]
 
 
 async def test_a_list_that_scrolls_cuts_no_column(tmp_path: Path, app_on: Make, small_world: Started) -> None:
