@@ -25,6 +25,7 @@ from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.keymap import APP_KEYS, READ_ONLY, bindings
 from distprompt_tui.tui.platform.ascii_filter import AsciiFilter
 from distprompt_tui.tui.platform.key_queue import KeyQueue
+from distprompt_tui.tui.platform.model_client import shared_server
 from distprompt_tui.tui.platform.terminal_signals import watch_terminal
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.settings import Settings, read_settings, write_settings
@@ -127,6 +128,9 @@ class DistPromptApp(App[int]):
             self.watch_run(self._first_run)
         else:
             self.push_screen(self._start_screen())
+
+    async def on_unmount(self) -> None:
+        await shared_server().close()
 
     def change_settings(self, **changes: Any) -> None:
         self.settings = dataclasses.replace(self.settings, **changes)

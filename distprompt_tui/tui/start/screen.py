@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from textual import events, work
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.screen import ModalScreen
 
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.runs.summary import RunLabel, RunSummary, seconds_per_step, sorted_runs
@@ -105,12 +106,14 @@ class StartScreen(AppScreen):
     def on_screen_resume(self) -> None:
         self.call_after_refresh(self.action_reload)
 
-    async def on_screen_suspend(self) -> None:
-        """Leave the CPU to a search."""
-        await self._previews.close()
+    def on_screen_suspend(self) -> None:
+        """Leave the CPU to a search; the model stays in memory."""
+        if not isinstance(self.app.screen, ModalScreen):
+            self.workers.cancel_group(self, "look")
+            self._previews.pause()
 
-    async def on_unmount(self) -> None:
-        await self._previews.close()
+    def on_unmount(self) -> None:
+        self._previews.pause()
 
     def action_reload(self) -> None:
         self._load()

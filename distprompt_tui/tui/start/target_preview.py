@@ -25,6 +25,8 @@ _WORDS = {
 }
 """Explanations of the numbers, the longest first. The first one that fits is shown."""
 
+_FIELDS = {"head optimum": "head_optimum", "floor": "floor"}  # of `FoundBounds`
+
 
 @dataclass(frozen=True)
 class PreviewData:
@@ -78,6 +80,13 @@ def _number(name: str, value: str, role: str, width: int) -> Line:
 def _bound(name: str, value: float | None, role: str, data: PreviewData, width: int) -> Line:
     if value is not None:
         return _number(name, formatting.nats(value), role, width)
+    if data.bounds.refining == _FIELDS[name] and data.bounds.so_far is not None:
+        sign = "≥" if name == "floor" else "≤"
+        best = f"{sign} {formatting.nats(data.bounds.so_far)}"
+        going_on = sanitize(data.bounds_going_on) or "not final"
+        return truncate([(f"{name:<{_LABEL_CELLS}}", "quiet"), (f"{best:>7}", role), (f"  {going_on}", "faint")], width)
+    if data.bounds.refining == "floor":
+        return truncate([(f"{name:<{_LABEL_CELLS}}", "quiet"), ("after the floor", "faint")], width)
     why = data.bounds.why_no_floor if name == "floor" else None
     missing = (
         f"none: {sanitize(why)}" if why else "none" if data.bounds.done else sanitize(data.bounds_going_on) or "not yet"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -54,6 +56,68 @@ async def test_bounds_appear_when_computed(app_on: Make, small_world: Started) -
         await until(pilot, lambda: "head optimum    0.500" in screen_text(app))
         assert "floor           0.250" in screen_text(app)
         assert ("bounds", "temperature") in FakeModelClient.questions
+
+
+def wait_lines(width: int, **bounds: Any) -> str:
+    target = TargetPreview("recipe", 6.0, 4.8, ((0, " banana", 1.0),), (1.0,))
+    data = PreviewData("Title", "", target, bounds=FoundBounds(**bounds), bounds_going_on="refining, 12 s")
+    return "\n".join(plain_text(line) for line in preview_lines(data, width, 14))
+
+
+def test_a_wait_shows_the_best_value_so_far_and_the_time() -> None:
+    assert "head optimum  ≤ 0.351  refining, 12 s" in wait_lines(46, floor=0.2, refining="head_optimum", so_far=0.351)
+    text = wait_lines(46, refining="floor", so_far=0.12)
+    assert "floor         ≥ 0.120  refining, 12 s" in text
+    assert "head optimum  after the floor" in text
+
+
+async def test_waiting_for_bounds_counts_the_seconds(
+    app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, go_on = [0.0], asyncio.Event()
+
+    async def ask(self: FakeModelClient, question: str, **fields: Any) -> AsyncIterator[dict[str, Any]]:
+        yield {"refining": "floor", "so_far": 0.125}
+        yield {"floor": 0.25}
+        yield {"refining": "head_optimum", "so_far": 0.75}
+        now[0] += 12
+        await go_on.wait()
+        yield {"floor": 0.25, "head_optimum": 0.5}
+        yield {"done": True}
+
+    monkeypatch.setattr(FakeModelClient, "ask", ask)
+    monkeypatch.setattr(preview_service, "CLOCK_SECONDS", 0.01)
+    monkeypatch.setattr(preview_service, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "≤ 0.750  refining, 12 s" in screen_text(app))
+        go_on.set()
+        await until(pilot, lambda: "head optimum    0.500" in screen_text(app))
+        assert "refining" not in screen_text(app)
+
+
+async def test_bounds_that_were_cancelled_keep_the_best_value(
+    app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled, best = [0], [0.875, 0.75]
+
+    async def ask(self: FakeModelClient, question: str, **fields: Any) -> AsyncIterator[dict[str, Any]]:
+        yield {"floor": 0.25}
+        yield {"refining": "head_optimum", "so_far": best.pop()}
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled[0] += 1
+
+    monkeypatch.setattr(FakeModelClient, "ask", ask)
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "≤ 0.750" in screen_text(app))
+        await pilot.press("u")
+        await until(pilot, lambda: cancelled[0] == 1)
+        await pilot.press("escape")
+        await until(pilot, lambda: not best and "refining" in screen_text(app))
+        assert "≤ 0.750" in screen_text(app)
 
 
 async def test_device_is_shown_when_the_model_is_loaded(app_on: Make, small_world: Started) -> None:
