@@ -11,14 +11,14 @@ from textual.containers import Container
 from textual.screen import ModalScreen
 
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.runs.summary import RunLabel, RunSummary, seconds_per_step, sorted_runs
-from distprompt_tui.text import formatting
+from distprompt_tui.runs.summary import RunSummary, sorted_runs
 from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.keymap import START_KEYS
 from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.runs.run_preview import RunPreviewPanel
 from distprompt_tui.tui.runs.selected_run import SelectedRun
+from distprompt_tui.tui.start.estimate import estimate_text
 from distprompt_tui.tui.start.messages import WELCOME, no_target_yet, notice_line
 from distprompt_tui.tui.start.opening import Opening
 from distprompt_tui.tui.start.preview_service import ModelPreparer, Preparing, TargetPreviewService
@@ -147,6 +147,7 @@ class StartScreen(AppScreen):
             count = f"all {len(runs):,} runs" if len(runs) > 1 else ""
             label_border(rows, subtitle=[("u ", "key"), (count, "border")] if count else [])
             self.set_class(not runs, "-no-runs")
+            self._show_estimate()
             self._selected_run.update()
 
     @property
@@ -218,9 +219,9 @@ class StartScreen(AppScreen):
         if None in (choice.length, choice.steps, choice.seed):
             self.query_one(SearchForm).say("length, steps and seed must be whole numbers")
             return
-        pace = seconds_per_step(self.runs, RunLabel(model=model.name if model else "", method=choice.method))
-        known = f"about {formatting.duration(pace * (choice.steps or 0))}, like the last run" if pace else ""
-        self.query_one(SearchForm).say(known)
+        slim = self.has_class("-slim")
+        device = self._previews.device
+        self.query_one(SearchForm).say(estimate_text(self.runs, model, self.preset, choice, device, slim=slim))
 
     def choose(self, list_name: str, value: str) -> None:
         self.query_one(f"#{list_name}", PickList).choose(value)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +31,7 @@ from distprompt_tui.tui.widgets.dialogs import Question
 from distprompt_tui.tui.widgets.pick_list import PickList
 from distprompt_tui.tui.widgets.search_form import SearchChoice, SearchForm
 from tests.tui.conftest import FakeModelClient, preset_spec, screen_text, until
-from tests.tui.recording import recorded
+from tests.tui.recording import recorded, searching
 
 Make = Callable[..., DistPromptApp]
 Started = list[RunSpec]
@@ -56,6 +58,19 @@ async def test_bounds_appear_when_computed(app_on: Make, small_world: Started) -
         await until(pilot, lambda: "head optimum    0.500" in screen_text(app))
         assert "floor           0.250" in screen_text(app)
         assert ("bounds", "temperature") in FakeModelClient.questions
+
+
+async def test_the_estimate_is_shown_with_the_budget(tmp_path: Path, app_on: Make, small_world: Started) -> None:
+    recorder = searching(tmp_path / "runs", steps=5)  # a second per step
+    spec = recorder.run.spec_file.read_text()
+    recorder.run.spec_file.write_text(spec.replace('name = "smollm2"', 'name = "tiny"'))
+    recorder.run.manifest.write_text(json.dumps({"device": "cpu", "host": socket.gethostname()}))
+    recorder.end()
+    app = app_on()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "time about 16:40  memory about 454 MiB" in screen_text(app))
+        await pilot.press("right_square_bracket")
+        await until(pilot, lambda: "time no estimate yet  memory about 454 MiB" in screen_text(app))
 
 
 def wait_lines(width: int, **bounds: Any) -> str:
