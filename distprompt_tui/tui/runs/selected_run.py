@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from distprompt_tui.storage.safe_io import is_owned_by_user
 from distprompt_tui.tui.platform.threads import in_thread
-from distprompt_tui.tui.run.export import RunExport
 from distprompt_tui.tui.runs.preview_reader import PreviewReader
 from distprompt_tui.tui.runs.run_preview import RunPreviewPanel
 from distprompt_tui.tui.widgets.line_widget import is_in_sight
@@ -62,6 +61,8 @@ class SelectedRun:
             self._screen.run_worker(self._copy(summary))
 
     async def _copy(self, summary: RunSummary) -> None:
+        from distprompt_tui.tui.run.export import RunExport
+
         preview = await in_thread(self._reader.read, summary)
         is_foreign = not await in_thread(is_owned_by_user, summary.run.path)
         read_only = self._screen.context.read_only or is_foreign

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from textual.geometry import Size
 from textual.pilot import Pilot
 
 from distprompt_tui.config.presets import load_preset
 from distprompt_tui.runs.directory import RunDirectory, create_run, list_runs
+from distprompt_tui.runs.schema import Step
 from distprompt_tui.runs.state import FORCED
 from distprompt_tui.runs.summary import RunLabel, RunSummary, read_runs
 from distprompt_tui.tui.app import DistPromptApp
@@ -17,9 +20,10 @@ from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.run.monitor import RunMonitor
 from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.runs.compare_screen import CompareScreen
-from distprompt_tui.tui.runs.comparison import Compared, ComparedCurves, PlotData
+from distprompt_tui.tui.runs.comparison import Compared, ComparedCurves, Legend, PlotData, seed_lines
+from distprompt_tui.tui.runs.preview_lines import preview_lines
 from distprompt_tui.tui.runs.preview_reader import Changes, PreviewReader
-from distprompt_tui.tui.runs.run_preview import RunPreviewPanel, preview_lines
+from distprompt_tui.tui.runs.run_preview import RunPreviewPanel
 from distprompt_tui.tui.runs.run_rows import COLUMNS, header_line, layout_for, run_line
 from distprompt_tui.tui.runs.run_table import RunTable
 from distprompt_tui.tui.runs.screen import MOST_MARKED, RunsScreen
@@ -362,6 +366,37 @@ def test_curves_are_labelled_without_colour(tmp_path: Path) -> None:
         assert sum(line.count(number) for line in drawn) >= 3
         assert any(f"{number} 0.200" in line for line in text.splitlines())
     assert text.count("head optimum 0.190") == 1
+
+
+def compared(number: int, best: float, limit: float, **spec: Any) -> Compared:
+    title = RunLabel("outlier", "smollm2", "soft", 10, 0)
+    summary = RunSummary(RunDirectory(Path(str(number))), title, "budget", best, limit, 6.0, 10, 10, None, 0.0)
+    curve = (Step(1, 2.0, 2.0, 5.0, 1.0, 1), Step(10, best, best, 5.0, 10.0, 10))
+    return Compared(number, summary, curve, {"target": {"family": "outlier"}, "seed": number} | spec)
+
+
+def plotted(*runs: Compared) -> str:
+    return "\n".join(plain_text(line) for line in ComparedCurves(PlotData(runs)).lines(100, 24))
+
+
+def test_head_optimum_of_each_model_where_targets_agree() -> None:
+    other = {"family": "temperature"}
+    assert plotted(compared(1, 0.5, 0.3), compared(2, 0.4, 0.3)).count("head optimum") == 1
+    text = plotted(compared(1, 0.5, 0.3), compared(2, 0.4, 0.1), compared(3, 0.45, 0.3))
+    assert "1 3 head optimum 0.300" in text
+    assert "2 head optimum 0.100" in text
+    assert "head optimum" not in plotted(compared(1, 0.5, 0.3), compared(2, 0.4, 0.3, target=other))
+
+
+def test_mean_and_spread_over_seeds() -> None:
+    runs = [compared(1, 0.5, 0.3), compared(2, 0.4, 0.3), compared(4, 0.6, 0.3), compared(3, 9.0, 0.3, budget=5)]
+    (line,) = seed_lines(runs, 100)
+    assert plain_text(line).strip() == (
+        "1 2 4 the same search with 3 seeds: KL 0.500 ± 0.100 (mean ± standard deviation)"
+    )
+    assert seed_lines(runs[2:], 100) == []
+    legend = Legend(runs, id="legend", classes="")
+    assert legend.get_content_height(Size(100, 40), Size(100, 40), 100) == len(legend.lines(100, 40)) == 6
 
 
 def test_empty_comparison_shows_a_message(tmp_path: Path) -> None:
