@@ -43,8 +43,11 @@ def estimate_text(
     device = loaded_device if spec.model.device == "auto" else spec.model.device
     label = RunLabel(model=model.name, method=choice.method, length=choice.length or 0)
     pace = seconds_per_step(runs, label, device)
-    time = f"about {formatting.duration(pace * (choice.steps or 0))}" if pace is not None else "no estimate yet"
+    if pace is None:
+        time = "no estimate yet" if slim else "no time estimate yet"
+    else:
+        time = f"{'' if slim else 'time '}about {formatting.duration(pace * (choice.steps or 0))}"
     if model.parameters is None or model.vocab_size is None:
-        return time if slim else f"time {time}"
+        return time
     memory = f"about {formatting.size(memory_bytes(spec, model.parameters, model.vocab_size, device))}"
-    return f"{time}, {memory}" if slim else f"time {time}  memory {memory}"
+    return f"{time}, {memory}" if slim else f"{time}  memory {memory}"

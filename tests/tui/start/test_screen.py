@@ -70,7 +70,7 @@ async def test_the_estimate_is_shown_with_the_budget(tmp_path: Path, app_on: Mak
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "time about 16:40  memory about 454 MiB" in screen_text(app))
         await pilot.press("right_square_bracket")
-        await until(pilot, lambda: "time no estimate yet  memory about 454 MiB" in screen_text(app))
+        await until(pilot, lambda: "no time estimate yet  memory about 454 MiB" in screen_text(app))
 
 
 def wait_lines(width: int, **bounds: Any) -> str:
@@ -222,6 +222,16 @@ async def test_wide_start_screen_previews_the_selected_run(
         await pilot.press("p")
         await until(pilot, lambda: copied)
         assert copied == [str(tmp_path / "runs" / str(picks(app, "runs").value))]
+
+
+@pytest.mark.parametrize("with_runs", [True, False])
+async def test_wide_start_screen_in_ascii(tmp_path: Path, app_on: Make, small_world: Started, with_runs: bool) -> None:
+    if with_runs:
+        recorded(tmp_path / "runs", "hard")
+    app = app_on(ascii_only=True)
+    async with app.run_test(size=(200, 55)) as pilot:
+        await until(pilot, lambda: ("10 tokens" if with_runs else "uniform baseline") in screen_text(app))
+        assert screen_text(app).isascii()
 
 
 async def test_narrow_start_screen_reads_no_preview(
