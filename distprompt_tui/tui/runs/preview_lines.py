@@ -66,7 +66,8 @@ def _numbers(state: RunState, width: int) -> list[Line]:
         others.append([("floor ", "quiet"), (formatting.nats(bounds.floor), "")])
     if state.entropy is not None and state.entropy_target is not None:
         achieved, target = (f"{value:.3f}" for value in (state.entropy, state.entropy_target))
-        others.append([("entropy ", "quiet"), (achieved, "achieved"), (" → ", "quiet"), (target, "target")])
+        name = "entropy " if state.result is not None else "entropy at the last step "
+        others.append([(name, "quiet"), (achieved, "achieved"), (", target ", "quiet"), (target, "target")])
     return [truncate(split, width), fit_parts(others, width, ("   ", ""))]
 
 
