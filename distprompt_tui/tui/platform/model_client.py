@@ -123,6 +123,8 @@ class ModelServer:
         """Return the server with a model loaded. Loading continues if the question is cancelled."""
         if self._process is None or self._process.returncode is not None:
             await self.close()
+            self._errors.seek(0)
+            self._errors.truncate()
             self._process = await asyncio.create_subprocess_exec(
                 *python("distprompt_tui.worker.model_server", model, *([run] if run is not None else [])),
                 stdin=asyncio.subprocess.PIPE,
@@ -189,8 +191,11 @@ class ModelServer:
             self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._start_closing)
 
     def _start_closing(self) -> None:
-        if not self._lock.locked():
-            self._closing = asyncio.create_task(self.close())
+        self._closing = asyncio.create_task(self._close_when_answered())
+
+    async def _close_when_answered(self) -> None:
+        async with self._lock:
+            await self.close()
 
     def _stay(self) -> None:
         if self._idle is not None:
@@ -203,7 +208,10 @@ _SERVERS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, ModelServer] = we
 
 def shared_server() -> ModelServer:
     """Return the model server of the running event loop, which is that of the app."""
-    return _SERVERS.setdefault(asyncio.get_running_loop(), ModelServer())
+    loop = asyncio.get_running_loop()
+    if loop not in _SERVERS:
+        _SERVERS[loop] = ModelServer()
+    return _SERVERS[loop]
 
 
 class ModelClient:

@@ -18,6 +18,7 @@ from distprompt_tui.errors import UsageError
 from distprompt_tui.models.prepare import OnProgress
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.drawing.styled_text import plain_text
+from distprompt_tui.tui.platform.model_client import ModelServer
 from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.runs.preview_reader import PreviewReader, RunPreview
 from distprompt_tui.tui.runs.run_preview import RunPreviewPanel
@@ -71,6 +72,30 @@ async def test_the_estimate_is_shown_with_the_budget(tmp_path: Path, app_on: Mak
         await until(pilot, lambda: "time about 16:40  memory about 454 MiB" in screen_text(app))
         await pilot.press("right_square_bracket")
         await until(pilot, lambda: "no time estimate yet  memory about 454 MiB" in screen_text(app))
+
+
+async def test_a_search_may_need_the_memory_of_the_model_server(
+    app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is asked before the search starts, and ends with the app."""
+    events: list[object] = []
+
+    async def release(server: ModelServer, needed_bytes: int | None) -> None:
+        events.append((needed_bytes, list(small_world)))
+
+    async def close(server: ModelServer) -> None:
+        events.append("closed")
+
+    monkeypatch.setattr(ModelServer, "release_memory", release)
+    monkeypatch.setattr(ModelServer, "close", close)
+    monkeypatch.setattr("distprompt_tui.runs.estimates.needed_memory", lambda spec: 123)
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: picks(app, "presets").value == "calm")
+        await pilot.press("enter")
+        await until(pilot, lambda: small_world)
+        assert events == [(123, [])]
+    assert events == [(123, []), "closed"]
 
 
 def wait_lines(width: int, **bounds: Any) -> str:
