@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,16 @@ from distprompt_tui.storage.safe_io import read_json, write_json
 CACHE_VERSION = 2  # part of every key; incremented when a change of the solvers changes their results
 
 
-def solve_bounds(head: Head, target: Tensor) -> Iterator[Bounds]:
+def solve_bounds(
+    head: Head, target: Tensor, on_progress: Callable[[str, float], object] = lambda name, value: None
+) -> Iterator[Bounds]:
     """Compute the bounds of a target: first the floor, then the head optimum.
 
     Args:
         head: the model's head.
         target: p, (V,) float64.
+        on_progress: receives "floor" or "head_optimum" and its best value so far, nats, many times; it may raise an
+            error to stop.
 
     Yields:
         The bounds computed so far. The last ones are complete and cached. A head that is not linear has no floor;
@@ -42,13 +47,13 @@ def solve_bounds(head: Head, target: Tensor) -> Iterator[Bounds]:
     if (known := _recall(memory, key)) is not None:
         yield known
         return
-    floor = None if head.why_no_floor else solve_floor(head, target)
+    floor = None if head.why_no_floor else solve_floor(head, target, on_progress=partial(on_progress, "floor"))
     bounds = Bounds(why_no_floor=head.why_no_floor)
     if floor is not None:
         bounds = Bounds(floor=floor.floor, gap=floor.gap, norm_ratio=floor.norm_ratio, seconds=floor.seconds)
         yield bounds
     if head.norm is not None:
-        optimum = solve_head_optimum(head, target, floor)
+        optimum = solve_head_optimum(head, target, floor, on_progress=partial(on_progress, "head_optimum"))
         seconds = optimum.seconds + (bounds.seconds or 0.0)
         bounds = Bounds(
             **asdict(bounds) | {"head_optimum": optimum.value, "agreement": optimum.agreement, "seconds": seconds}

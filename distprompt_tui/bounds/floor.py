@@ -152,7 +152,14 @@ def checked_target(head: AffineHead, target: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def solve_floor(head: Head, target: Tensor, *, tolerance_nats: float = 1e-4, max_iterations: int = 50) -> Floor:
+def solve_floor(
+    head: Head,
+    target: Tensor,
+    *,
+    tolerance_nats: float = 1e-4,
+    max_iterations: int = 50,
+    on_progress: Callable[[float], object] | None = None,
+) -> Floor:
     """Compute a certified lower bound on KL(target ‖ softmax(logits of u)) over the ball ‖u‖ ≤ √d.
 
     Each Newton step minimises the quadratic model at u over the ball, then runs a line search towards that minimum.
@@ -162,6 +169,7 @@ def solve_floor(head: Head, target: Tensor, *, tolerance_nats: float = 1e-4, max
         target: p, (V,), probabilities; 0 on rows that are not allowed.
         tolerance_nats: stop when upper − floor is at most this.
         max_iterations: stop after this many Newton steps; the floor is valid in any case.
+        on_progress: receives the bound so far, nats, before each step; it may raise an error to stop.
 
     Returns:
         The bound and the state that nearly attains it.
@@ -183,6 +191,8 @@ def solve_floor(head: Head, target: Tensor, *, tolerance_nats: float = 1e-4, max
         value, q = cross_entropy(affine, target, logits)
         gradient = pull_back(affine, q - target)
         floor = max(floor, _certify(affine, target, q, gradient))
+        if on_progress is not None:
+            on_progress(floor)
         upper = float(value - target_entropy) + affine.rounding_nats
         last_gap, gap = gap, upper - floor
         if gap <= tolerance_nats or iterations == max_iterations:

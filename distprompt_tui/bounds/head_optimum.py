@@ -8,7 +8,9 @@ the floor, but not a bound. The fraction of starts that agree measures its relia
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -65,6 +67,7 @@ def solve_head_optimum(
     starts: int = 8,
     tolerance_nats: float = 1e-5,
     max_iterations: int = 300,
+    on_progress: Callable[[float], object] | None = None,
 ) -> HeadOptimum:
     """Minimise KL(target ‖ softmax(logits of u)) over the sphere ‖u‖ = √d (LayerNorm: with Σu = 0).
 
@@ -80,6 +83,7 @@ def solve_head_optimum(
         tolerance_nats: a step that improves a start by no more than this is one without progress; stop when no start
             makes progress.
         max_iterations: stop after this many steps.
+        on_progress: receives the lowest divergence so far, nats, after each step; it may raise an error to stop.
 
     Returns:
         The lowest divergence found, its state, and the agreement of the starts.
@@ -100,12 +104,21 @@ def solve_head_optimum(
     states = _project_starts(affine, centre[0], eigenvectors, starts)
     # Adding the mean avoids long first steps along the softest directions into the basin of the opposite start.
     metric = (eigenvalues + eigenvalues.mean(), eigenvectors)
-    states, values = _descend(affine, target, states, metric, tolerance_nats, max_iterations)
+    target_entropy = entropy(target)
+    lowest = math.inf
+
+    def report(values: Tensor) -> None:
+        nonlocal lowest
+        if on_progress is not None:
+            lowest = min(lowest, float(values.min() - target_entropy) + affine.rounding_nats)
+            on_progress(lowest)
+
+    states, values = _descend(affine, target, states, metric, tolerance_nats, max_iterations, report)
     mirrored = _reflect(affine, states, centre[0], eigenvectors[:, 0])
-    other_states, other_values = _descend(affine, target, mirrored, metric, tolerance_nats, max_iterations)
+    other_states, other_values = _descend(affine, target, mirrored, metric, tolerance_nats, max_iterations, report)
     states = torch.where((other_values < values)[:, None], other_states, states)
     values = torch.minimum(values, other_values)
-    values = values - entropy(target) + affine.rounding_nats
+    values = values - target_entropy + affine.rounding_nats
     best = int(values.argmin())
     agreement = float((values <= values[best] + AGREEMENT_NATS).double().mean())
     seconds = time.perf_counter() - start
@@ -140,10 +153,12 @@ def _descend(
     metric: tuple[Tensor, Tensor],
     tolerance_nats: float,
     max_iterations: int,
+    report: Callable[[Tensor], object],
 ) -> tuple[Tensor, Tensor]:
     """Run L-BFGS over the sphere from all states, (k, d), in parallel; return states and values, (k,).
 
-    `metric` is the initial Hessian of L-BFGS: positive curvatures, (d,), and their directions, (d, d).
+    `metric` is the initial Hessian of L-BFGS: positive curvatures, (d,), and their directions, (d, d). After each step,
+    `report` receives the values of the active states.
 
     On a great circle cos θ · u + sin θ · v the logits are a combination of two fixed vectors, so a trial of the line
     search costs O(V). A start that has converged leaves the batch, so one slow start does not pay for all.
@@ -168,6 +183,7 @@ def _descend(
         states = _on_sphere(head, cos * states + sin * direction)
         products = cos * products + sin * direction_products
         values, residual = _objective(head, target, products)
+        report(values)
         gradient = _tangent(pull_back(head, residual), states)
         pairs = [*pairs, (states - last_states, gradient - last_gradient)][-HISTORY:]
         pairs = [(_tangent(step, states), _tangent(change, states)) for step, change in pairs]

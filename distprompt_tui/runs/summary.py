@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +17,7 @@ from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.schema import Event, decode_bounds, decode_light_event, read_result
 from distprompt_tui.runs.state import FORCED, RunState
 from distprompt_tui.storage.decode import Count, read_field
+from distprompt_tui.storage.safe_io import read_json
 
 if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
@@ -26,7 +27,7 @@ _TAIL_BYTES = 131_072  # enough for one step event between two of the largest sn
 
 SortKey = Literal["newest", "best", "excess", "target", "model", "state"]
 ORDERS: tuple[SortKey, ...] = ("newest", "best", "excess", "target", "model", "state")
-"""`newest` lists active runs first. Numbers are sorted in ascending order, unknown values last."""
+"""`newest` lists active runs first, then those with the latest event. Numbers ascend, with unknown values last."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class RunSummary:
     scan_offset: int = 0  # bytes of the event file already searched for the head optimum
     made_at: float = 0.0
     problem: str = ""  # why the run is unreadable
+    device: str = ""  # on which it searched, such as "cpu" or "cuda:0"
+    host: str = ""  # name of the machine
 
     @property
     def is_live(self) -> bool:
@@ -102,6 +105,7 @@ def summarise(run: RunDirectory, known: RunSummary | None = None) -> RunSummary:
         head_optimum, scan_offset = _find_head_optimum(run.events, scan_offset)
     spec = read_spec_fields(run.spec_file)
     steps = state.step or result.steps or 0
+    manifest = _read_manifest(run)
     return RunSummary(
         run=run,
         title=title_of(spec, run.name),
@@ -116,7 +120,16 @@ def summarise(run: RunDirectory, known: RunSummary | None = None) -> RunSummary:
         file_version=file_version,
         scan_offset=scan_offset,
         made_at=made_at(run),
+        device=read_field(str, manifest, "device") or "",
+        host=read_field(str, manifest, "host") or "",
     )
+
+
+def _read_manifest(run: RunDirectory) -> dict[str, Any]:
+    try:
+        return read_json(run.manifest)
+    except UsageError:  # missing before the search starts, or damaged
+        return {}
 
 
 def _unreadable(entry: Unreadable) -> RunSummary:
@@ -145,8 +158,8 @@ def as_dict(summary: RunSummary) -> dict[str, Any]:
 
 
 def sorted_runs(runs: Iterable[RunSummary], order: SortKey) -> list[RunSummary]:
-    """Sort runs; among equal ones, the newer one comes first."""
-    latest = sorted(runs, key=lambda summary: (summary.made_at, summary.run.name), reverse=True)
+    """Sort runs; among equal ones, the one with the later last event comes first."""
+    latest = sorted(runs, key=lambda summary: (summary.changed_at, summary.made_at, summary.run.name), reverse=True)
     if order == "newest":
         return sorted(latest, key=lambda summary: not summary.is_live)
     if order in ("best", "excess"):
@@ -164,15 +177,6 @@ def matching_runs(runs: Iterable[RunSummary], text: str) -> list[RunSummary]:
     """Return the runs with every word of a text in their state, target, model, method or name."""
     words = text.casefold().split()
     return [summary for summary in runs if all(word in _words_of(summary) for word in words)]
-
-
-def seconds_per_step(runs: Sequence[RunSummary], title: RunLabel) -> float | None:
-    """Return the seconds per step of the newest run with the same model and method; None without one."""
-    for summary in sorted(runs, key=lambda summary: -summary.changed_at):
-        same = (summary.title.model, summary.title.method) == (title.model, title.method)
-        if same and summary.seconds_per_step is not None:
-            return summary.seconds_per_step
-    return None
 
 
 def read_spec_fields(spec_file: Path) -> dict[str, Any]:

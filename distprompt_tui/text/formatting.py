@@ -214,7 +214,15 @@ def _minus(text: str) -> str:
 
 def mass_curve(by_rank: Sequence[float], cells: int) -> str:
     """Draw probabilities by rank as a sparkline; both axes are logarithmic, the height spans six decades."""
+    (curve,) = mass_chart(by_rank, cells, 1)
+    return curve
+
+
+def mass_chart(by_rank: Sequence[float], cells: int, rows: int) -> list[str]:
+    """Draw probabilities by rank as columns of block characters, as `mass_curve` does, on several rows from the top."""
     top = max(by_rank, default=0.0)
     if top <= 0:
-        return " " * cells
-    return sparkline([log_position(mass, top * 1e-6, top) for mass in by_rank], cells)
+        return [" " * cells] * rows
+    heights = [log_position(mass, top * 1e-6, top) * rows for mass in by_rank]
+    levels = [[min(max(height - row, 0.0), 1.0) for height in heights] for row in reversed(range(rows))]
+    return [sparkline(row, cells) for row in levels]

@@ -27,6 +27,7 @@ from distprompt_tui.tui.custom_keys import KeyMap, read_key_map
 from distprompt_tui.tui.keymap import ANYWHERE, APP_KEYS, READ_ONLY, Key, bindings
 from distprompt_tui.tui.platform.ascii_filter import AsciiFilter
 from distprompt_tui.tui.platform.key_queue import KeyQueue
+from distprompt_tui.tui.platform.model_client import shared_server
 from distprompt_tui.tui.platform.terminal_signals import watch_terminal
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.settings import Settings, read_settings, write_settings
@@ -153,6 +154,9 @@ class DistPromptApp(App[int]):
                 self._unnotify(shown, refresh=False)
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
 
+    async def on_unmount(self) -> None:
+        await shared_server().close()
+
     def change_settings(self, **changes: Any) -> None:
         self.settings = dataclasses.replace(self.settings, **changes)
         self.updates_per_second = changes.get("updates_per_second", self.updates_per_second)
@@ -199,11 +203,13 @@ class DistPromptApp(App[int]):
         self.run_worker(self._start_search(spec, replace))
 
     async def _start_search(self, spec: RunSpec, replace: bool) -> None:
+        from distprompt_tui.runs.estimates import needed_memory
         from distprompt_tui.runs.process import start_run
 
         if self.read_only:
             self.notify(READ_ONLY, severity="warning")
             return
+        await shared_server().release_memory(await in_thread(needed_memory, spec))
         try:
             run = await in_thread(start_run, spec, self.runs_dir)
         except (DistPromptError, OSError) as error:

@@ -1,16 +1,18 @@
 """`python -m distprompt_tui.worker.model_server MODEL [RUN]`: answer the app's questions about a loaded model.
 
 Questions and answers are JSON objects, one a line. With a run's folder, the model must be the one that the run
-recorded.
+recorded. If a question names a `model`, and perhaps a `run`, and the loaded model is another one, the answer is
+`"other_model": true`; the app then starts another server.
 
     {"id": 1, "ask": "target", "target": {…}}        → entropy, uniform_kl, recipe, top tokens, probabilities by rank
-    {"id": 2, "ask": "bounds", "target": {…}}        → the floor, then also the head optimum
+    {"id": 2, "ask": "bounds", "target": {…}}        → the floor, then also the head optimum; before each, while it is
+                                                       computed, `refining` (its name) and `so_far` (its best value)
     {"id": 3, "ask": "distribution", "text": "…"}    → entropy and top tokens after a text
     {"id": 4, "ask": "instead", "run": "…", "text": "…"}   → a snapshot, as in events, with a text as the prompt
     {"id": 5, "ask": "influence", "run": "…", "token": 7, "ids": […]}   → contribution of each position to a token
 
-The last answer to a question has `"done": true`. An answer with `error` reports a failure. The process ends at the end
-of its standard input.
+The last answer to a question has `"done": true`. An answer with `error` reports a failure. `{"cancel": 2}` ends the
+computation of bounds early. The process ends at the end of its standard input.
 """
 
 from __future__ import annotations
@@ -18,8 +20,9 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +30,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from distprompt_tui.config import spec
 from distprompt_tui.errors import DistPromptError, UsageError
-from distprompt_tui.models.fingerprint import ModelRecord
+from distprompt_tui.models.fingerprint import ModelRecord, record_model
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import as_fields
 from distprompt_tui.runs.inputs import read_inputs, read_run_target
@@ -36,6 +39,7 @@ from distprompt_tui.runs.schema import Snapshot
 from distprompt_tui.storage.prompt_files import read_prompt
 from distprompt_tui.targets.description import describe
 from distprompt_tui.targets.entropy import entropy
+from distprompt_tui.worker.question_queue import Cancelled, QuestionQueue
 
 Answer = dict[str, Any]
 
@@ -53,20 +57,34 @@ def main() -> int:
     report = lambda text, fraction: say(progress=text, fraction=fraction)  # noqa: E731
     try:
         settings, recorded = _asked_model(*sys.argv[1:3])
-        model, _ = load_by_name(settings, report, recorded)
+        model, folder = load_by_name(settings, report, recorded)
     except DistPromptError as error:
         say(error=str(error), done=True)
         return error.exit_code
     source = ModelProvider(model, settings, report)
+    record = record_model(folder)
     say(ready=True, device=str(model.device))
-    for line in sys.stdin:
-        question = json.loads(line)
+    questions = QuestionQueue(sys.stdin)
+    for question in questions:
+        number = question["id"]
         try:
-            for answer in _answers(question, source):
-                say(id=question["id"], **answer)
+            if not _is_about(question, settings, record):
+                say(id=number, other_model=True, done=True)
+                continue
+            for answer in _answers(question, source, partial(_refine, questions, number, say)):
+                say(id=number, **answer)
         except DistPromptError as error:
-            say(id=question["id"], error=str(error), done=True)
+            say(id=number, error=str(error), done=True)
+        except Cancelled:
+            say(id=number, done=True)
     return 0
+
+
+def _refine(questions: QuestionQueue, number: int, say: Callable[..., None], name: str, value: float) -> None:
+    """Report the best value of a bound so far, unless the question was cancelled or a report is too recent."""
+    questions.refuse_cancelled(number)
+    if questions.may_report():
+        say(id=number, refining=name, so_far=value)
 
 
 def _asked_model(name: str, run: str | None = None) -> tuple[spec.ModelSpec, ModelRecord | None]:
@@ -78,7 +96,17 @@ def _asked_model(name: str, run: str | None = None) -> tuple[spec.ModelSpec, Mod
     return directory.read_spec().model, inputs.model if inputs else None
 
 
-def _answers(question: dict[str, Any], source: Any) -> Iterator[Answer]:
+def _is_about(question: dict[str, Any], settings: spec.ModelSpec, record: ModelRecord) -> bool:
+    """Whether a question is about the loaded model: the same settings, and the files that its run recorded."""
+    if "model" not in question:
+        return True
+    asked, recorded = _asked_model(question["model"], question.get("run"))
+    if asked != settings or recorded is None:
+        return asked == settings
+    return recorded.files == record.files if recorded.files else recorded.weights in (None, record.weights)
+
+
+def _answers(question: dict[str, Any], source: Any, refine: Callable[[str, float], object]) -> Iterator[Answer]:
     vocabulary = source.model.vocabulary
     match question["ask"]:
         case "target":
@@ -91,7 +119,7 @@ def _answers(question: dict[str, Any], source: Any) -> Iterator[Answer]:
             from distprompt_tui.bounds.cache import solve_bounds
 
             target = _target(question, source)
-            for bounds in solve_bounds(source.model.head, torch.tensor(target.probabilities)):
+            for bounds in solve_bounds(source.model.head, torch.tensor(target.probabilities), refine):
                 yield asdict(bounds)
             yield {"done": True}
         case "distribution":

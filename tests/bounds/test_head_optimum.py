@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from distprompt_tui.bounds.cache import solve_bounds
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.errors import ModelError
@@ -49,6 +51,32 @@ def test_targets_that_the_head_can_produce_have_optimum_zero() -> None:
     state *= math.sqrt(12) / state.norm()
     target = head.logits((state * head.norm.gain)[None]).double().softmax(-1)[0]
     assert solve_head_optimum(head, target).value == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_progress_falls_to_the_result(seed: int) -> None:
+    head, target = random_head(12, seed), random_target(seed, 0.3)
+    seen: list[float] = []
+    limit = solve_head_optimum(head, target, on_progress=seen.append)
+    assert seen == sorted(seen, reverse=True)
+    assert seen[-1] == pytest.approx(limit.value, abs=1e-9)
+
+
+def test_progress_of_the_bounds_names_them_and_may_stop_the_computation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path))
+    head, target = random_head(12, 0), random_target(0, 0.3)
+    seen: list[tuple[str, float]] = []
+    *_, bounds = solve_bounds(head, target, lambda name, value: seen.append((name, value)))
+    assert list(dict.fromkeys(name for name, _ in seen)) == ["floor", "head_optimum"]
+    assert [value for name, value in seen if name == "floor"][-1] == bounds.floor
+
+    def stop(name: str, value: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(solve_bounds(head, random_target(1, 0.3), stop))
 
 
 def test_an_unknown_norm_is_an_error() -> None:

@@ -19,7 +19,6 @@ from distprompt_tui.runs.summary import (
     as_dict,
     matching_runs,
     read_runs,
-    seconds_per_step,
     sorted_runs,
     summarise,
 )
@@ -73,6 +72,13 @@ def test_the_summary_agrees_with_the_complete_state(tmp_path: Path) -> None:
     }
     assert 0 < line["excess"] < 0.1
     assert 2 < line["entropy_achieved"] < 4
+
+
+def test_device_and_machine_are_those_of_the_manifest(tmp_path: Path) -> None:
+    run = recorded(tmp_path)
+    assert (summarise(run).device, summarise(run).host) == ("", "")
+    run.manifest.write_text('{"device": "cuda:0", "host": "gpu-1"}')
+    assert (summarise(run).device, summarise(run).host) == ("cuda:0", "gpu-1")
 
 
 def test_an_active_run_pauses_and_crashes(tmp_path: Path) -> None:
@@ -153,13 +159,6 @@ def test_damaged_files_are_still_listed(tmp_path: Path) -> None:
 
 def test_a_missing_folder_has_no_runs(tmp_path: Path) -> None:
     assert read_runs(tmp_path / "nowhere") == []
-
-
-def test_the_speed_is_of_the_same_model_and_method(tmp_path: Path) -> None:
-    recorded(tmp_path, "soft")
-    runs = read_runs(tmp_path)
-    assert seconds_per_step(runs, RunLabel(model="smollm2", method="soft")) == 1.0
-    assert seconds_per_step(runs, RunLabel(model="smollm2", method="hard")) is None
 
 
 def test_all_sort_orders() -> None:

@@ -77,13 +77,14 @@ class EditorScreen(AppScreen):
         """Restart the bounds that `on_screen_suspend` cancelled."""
         self._look()
 
-    async def on_screen_suspend(self) -> None:
-        """Leave the CPU to a search."""
+    def on_screen_suspend(self) -> None:
+        """Leave the CPU to a search; the model stays in memory."""
         if not isinstance(self.app.screen, ModalScreen):
-            await self._previews.close()
+            self.workers.cancel_group(self, "look")
+            self._previews.pause()
 
-    async def on_unmount(self) -> None:
-        await self._previews.close()
+    def on_unmount(self) -> None:
+        self._previews.pause()
 
     @property
     def form(self) -> DraftForm:

@@ -11,7 +11,7 @@ from distprompt_tui.errors import DistPromptError
 from distprompt_tui.runs.reducer import state_at
 from distprompt_tui.runs.schema import read_snapshot
 from distprompt_tui.runs.state import RunState
-from distprompt_tui.tui.platform.subprocesses import ModelClient
+from distprompt_tui.tui.platform.model_client import ModelClient
 
 if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
@@ -34,7 +34,7 @@ class Influence:
 
 
 class ModelQueries:
-    """Queries about one run. The first one loads the model in a separate process.
+    """Queries about one run, answered by the model server that all screens share.
 
     Attributes:
         status: progress of the current query; empty without one.
@@ -50,7 +50,6 @@ class ModelQueries:
         self.influence: Influence | None = None
         self._run = run
         self._changed = changed
-        self._client: ModelClient | None = None
 
     async def try_text(self, text: str, model: str, state: RunState) -> None:
         """Compute the distribution after a text instead of the prompt, in the run's context."""
@@ -85,18 +84,12 @@ class ModelQueries:
             return False
         return True
 
-    async def close(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
-
     async def _ask(self, model: str, question: str, **fields: Any) -> dict[str, Any] | None:
-        if self._client is None:
-            self._client = ModelClient(model, self._report)
+        client = ModelClient(model, self._report)
         self.problem = ""
         self._report("querying the model")
         try:
-            async with aclosing(self._client.ask(question, run=str(self._run.path), **fields)) as answers:
+            async with aclosing(client.ask(question, run=str(self._run.path), **fields)) as answers:
                 return await anext(answers)
         except DistPromptError as error:
             self.problem = str(error)

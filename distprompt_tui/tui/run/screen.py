@@ -95,9 +95,6 @@ class RunScreen(AppScreen):
     def on_screen_resume(self) -> None:
         self.call_after_refresh(self.tick)
 
-    async def on_unmount(self) -> None:
-        await self._queries.close()
-
     def on_resize(self, event: events.Resize) -> None:
         if self.is_composed:
             self.query_one(Banner).show(self._status(self.display_state))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from statistics import mean, stdev
 from typing import Any
 
 from textual.geometry import Size
@@ -48,19 +50,25 @@ class ComparedCurves(LineWidget[PlotData]):
     def lines(self, width: int, height: int) -> list[Line]:
         curves = [(run.number, _points(run.curve, self.data.by_seconds)) for run in self.data.runs]
         drawn = [Curve(points, f"series {number}") for number, points in curves]
-        references, marks = _limit(self.data.runs), _digits(curves)
+        references, marks = _limits(self.data.runs), _digits(curves)
         plot = partial(plot_curves, drawn, references, marks, width, height, log=self.data.log)
         return plot_or_message(plot, width)
 
 
 class Legend(LineWidget[Sequence[Compared]]):
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return len(self.data) + 1
+        return 1 + len(self.data) + len(seed_lines(self.data, width))
+
+    def show(self, data: Sequence[Compared]) -> None:
+        is_longer = len(seed_lines(data, 1)) != len(seed_lines(self.data, 1))
+        super().show(data)
+        if is_longer:
+            self.refresh(layout=True)
 
     def lines(self, width: int, height: int) -> list[Line]:
         layout = layout_for(width)
         rows = [run_line(run.summary, layout, here=False, number=run.number, now=None) for run in self.data]
-        return [header_line(layout, None), *rows]
+        return [header_line(layout, None), *rows, *seed_lines(self.data, width)]
 
 
 class Differences(ScrollLineWidget):
@@ -91,13 +99,57 @@ def _points(curve: Sequence[Step], by_seconds: bool) -> list[tuple[float, float 
     return [(point.seconds if by_seconds else float(point.step), point.best_kl) for point in curve]
 
 
-def _limit(runs: Sequence[Compared]) -> list[Reference]:
-    """Return the head optimum if all runs share it; otherwise the legend shows each run's excess."""
-    limits = [run.summary.head_optimum for run in runs]
-    known = [limit for limit in limits if limit is not None]
-    if not known or len(known) < len(limits) or max(known) - min(known) > _SAME_LIMIT:
+def _limits(runs: Sequence[Compared]) -> list[Reference]:
+    """Return the head optima if all runs have the same target; otherwise the legend shows each run's excess.
+
+    Runs on the same model share a line. A line of some of the runs has their digits and the first one's colour.
+    """
+    targets = [run.spec.get("target") for run in runs]
+    if any(target != targets[0] for target in targets):
         return []
-    return [Reference(f"head optimum {formatting.nats(known[0])}", known[0], "accent")]
+    groups: list[list[Compared]] = []
+    for run in runs:
+        if (limit := run.summary.head_optimum) is None:
+            continue
+        same = (group for group in groups if abs((group[0].summary.head_optimum or 0.0) - limit) <= _SAME_LIMIT)
+        if (group := next(same, None)) is not None:
+            group.append(run)
+        else:
+            groups.append([run])
+    return [_limit(group, is_common=len(group) == len(runs)) for group in groups]
+
+
+def _limit(group: Sequence[Compared], *, is_common: bool) -> Reference:
+    first = group[0]
+    digits = "" if is_common else " ".join(str(run.number) for run in group) + " "
+    value = first.summary.head_optimum or 0.0
+    role = "accent" if is_common else f"dim series {first.number}"
+    return Reference(f"{digits}head optimum {formatting.nats(value)}", value, role)
+
+
+def seed_lines(runs: Sequence[Compared], width: int) -> list[Line]:
+    """Return a line for each group of runs that differ in their seed only: mean and standard deviation of their KL."""
+    groups: dict[str, list[Compared]] = {}
+    for run in runs:
+        if run.spec and run.summary.best_kl is not None:
+            groups.setdefault(_without_seed(run.spec), []).append(run)
+    lines: list[Line] = []
+    for group in groups.values():
+        if len(group) < 2:
+            continue
+        values = [run.summary.best_kl or 0.0 for run in group]
+        line: Line = [("   ", "")]
+        line += [(f"{run.number} ", f"series {run.number}") for run in group]
+        line += [(f"the same search with {len(group)} seeds: KL ", "quiet"), (formatting.nats(mean(values)), "strong")]
+        line += [(" ± ", "quiet"), (formatting.nats(stdev(values)), "strong")]
+        line.append((" (mean ± standard deviation)", "faint"))
+        lines.append(truncate(line, width))
+    return lines
+
+
+def _without_seed(spec: Mapping[str, Any]) -> str:
+    fields = {name: value for name, value in spec.items() if name not in ("seed", "title", "description")}
+    return json.dumps(fields, sort_keys=True, default=str)
 
 
 def _digits(curves: Sequence[tuple[int, list[tuple[float, float | None]]]]) -> list[Mark]:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from distprompt_tui.runs.state import FORCED
 from distprompt_tui.runs.summary import RunSummary, SortKey
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, Span
 from distprompt_tui.text.terminal_text import fit, sanitize
 from distprompt_tui.tui.run.status import REASONS
 
-_ROOMY_FROM = 112  # from this width on, states are written in full and columns are two cells apart
+_ROOMY_FROM = 114  # from this width on, states are written in full and columns are two cells apart
 
 _MARK_CELLS = 3
-_STRETCHED = {"target": (10, 30), "model": (8, 24)}
-"""Minimum and maximum cells of the columns that share the remaining width."""
+_STRETCHED = {"prompt": (9, 16), "target": (10, 30), "model": (8, 24)}
+"""Minimum and maximum cells of the columns that share the remaining width, first to be widened first."""
 
-_SHORT_WORDS = {"target reached": "reached", "budget": "budget", "plateau": "plateau"}
+_SHORT_WORDS = {"target reached": "reached", "budget": "budget", "plateau": "plateau", FORCED: "forced"}
 _SIGNS = {"running": ("●", "good"), "paused": ("‖", "warning"), "crashed": ("✕", "error"), "error": ("✕", "error")}
 
 
@@ -33,10 +34,10 @@ class Column:
 
 
 COLUMNS = (
-    Column("state", 16, 0, "state"),
+    Column("state", 18, 0, "state"),
     Column("target", 10, 0, "target"),
     Column("model", 8, 5, "model"),
-    Column("prompt", 10, 4),
+    Column("prompt", 9, 4),
     Column("step", 7, 2, right=True),
     Column("of", 7, 7),
     Column("KL", 7, 0, "best", right=True),
@@ -45,7 +46,7 @@ COLUMNS = (
     Column("when", 10, 3, "newest", right=True),
 )
 
-_NARROW = {"state": 9, "prompt": 9, "step": 6, "when": 6}
+_NARROW = {"state": 9, "step": 6, "when": 6}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +57,16 @@ class Layout:
 
 
 def layout_for(width: int) -> Layout:
-    """Drop columns until the rest fits, then divide the remaining width between target and model."""
+    """Drop columns until the rest fits, then widen prompt, target and model, in this order."""
     roomy = width >= _ROOMY_FROM
     gap = 2 if roomy else 1
     cells = {column.name: column.cells if roomy else _NARROW.get(column.name, column.cells) for column in COLUMNS}
     kept = list(COLUMNS)
     while (over := width - _MARK_CELLS - sum(cells[column.name] + gap for column in kept)) < 0 and len(kept) > 1:
         kept.remove(max(kept, key=lambda column: column.rank))
-    for name, (least, most) in reversed(_STRETCHED.items()):
+    for name, (least, most) in _STRETCHED.items():
         if any(column.name == name for column in kept):
-            share = over if name == "target" else over // 2
-            cells[name] = min(least + max(share, 0), most)
+            cells[name] = min(least + max(over, 0), most)
             over -= cells[name] - least
     return Layout(tuple((column, cells[column.name]) for column in kept), gap, roomy)
 

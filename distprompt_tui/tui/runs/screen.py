@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from textual import work
+from textual import events, work
 from textual.app import ComposeResult
+from textual.containers import Container
 
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.runs.summary import ORDERS, RunSummary, SortKey, matching_runs, sorted_runs
@@ -15,7 +16,9 @@ from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.keymap import RUNS_KEYS
 from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
+from distprompt_tui.tui.runs.run_preview import RunPreviewPanel
 from distprompt_tui.tui.runs.run_table import RunList, RunsPanel, RunTable
+from distprompt_tui.tui.runs.selected_run import SelectedRun
 from distprompt_tui.tui.widgets.app_screen import AppScreen
 from distprompt_tui.tui.widgets.dialogs import delete_question
 from distprompt_tui.tui.widgets.one_line import OneLine
@@ -28,13 +31,18 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 3.0
 
+PREVIEW_FROM_COLUMNS = 160
+
 MOST_MARKED = 6  # the eye cannot distinguish more curves
 
 NO_RUNS = "No runs yet. Searches are listed here and continue after you quit. Press esc to start one."
 
 
 class RunsScreen(AppScreen):
-    """The list is read in a thread every three seconds; unchanged runs are not read again."""
+    """The list is read in a thread every three seconds; unchanged runs are not read again.
+
+    From 160 columns, a preview of the selected run is beside the list.
+    """
 
     AUTO_FOCUS = "#table"
     keys = RUNS_KEYS
@@ -47,15 +55,22 @@ class RunsScreen(AppScreen):
         self._find = ""
         self._has_read = False
         self._marked: dict[str, int] = {}
+        self._selected = SelectedRun(self, lambda: self._current)
         self.poller = Poller(lambda: self.context.read_runs(), self._show_runs)
 
     def compose_body(self) -> ComposeResult:
         yield OneLine([], id="header")
-        yield RunsPanel(id="runs", classes="panel")
+        with Container(id="body"):
+            yield RunsPanel(id="runs", classes="panel")
+            yield RunPreviewPanel(id="preview", classes="panel")
 
     def on_mount(self) -> None:
         self._show()
         self.set_interval(REFRESH_SECONDS, self.tick)
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.set_class(event.size.width >= PREVIEW_FROM_COLUMNS, "-previewing")
+        self.call_after_refresh(self._selected.update)
 
     def on_screen_resume(self) -> None:
         self.tick()
@@ -75,6 +90,7 @@ class RunsScreen(AppScreen):
             empty = f"No run matches {sanitize(self._find)!r}. Press esc to show all runs."
         self.query_one("#header", OneLine).show(self._headline())
         self.query_one(RunsPanel).show(RunList(found, len(self._all), self._order, self._marked, time.time(), empty))
+        self._selected.update()
         self.show_keys()
 
     def _headline(self) -> Line:
@@ -91,12 +107,13 @@ class RunsScreen(AppScreen):
     def availability(self) -> Mapping[str, bool | None]:
         available: dict[str, bool | None] = {"compare": len(self._marked) > 1 or None, "runs": None}
         if (run := self._current) is None:
-            return available | dict.fromkeys(("open", "mark", "resume", "delete"), False)
+            return available | dict.fromkeys(("open", "mark", "copy", "resume", "delete"), False)
         if self.context.read_only:
             return available | {"resume": False, "delete": False}
         return available | {"resume": run.is_resumable or None, "delete": not run.is_live or None}
 
     def on_line_table_cursor_moved(self, event: RunTable.CursorMoved) -> None:
+        self._selected.update()
         self.show_keys()
 
     @property
@@ -135,6 +152,9 @@ class RunsScreen(AppScreen):
     def action_open(self) -> None:
         assert self._current is not None
         self.context.watch_run(self._current.run)
+
+    def action_copy(self) -> None:
+        self._selected.copy()
 
     def action_resume(self) -> None:
         from distprompt_tui.runs.process import start_worker

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.tui.platform.subprocesses import ModelClient, prepare_model
+from distprompt_tui.text import formatting
+from distprompt_tui.tui.platform.model_client import ModelClient, ModelServerClosedError
+from distprompt_tui.tui.platform.subprocesses import prepare_model
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.start.target_preview_data import (
     FoundBounds,
@@ -24,7 +27,10 @@ if TYPE_CHECKING:
     from distprompt_tui.models.registry import ModelEntry
     from distprompt_tui.models.vocabulary import Vocabulary
 
+CLOCK_SECONDS = 1.0  # interval in which the time of a wait is shown
 DEBOUNCE_SECONDS = 0.35  # delay before work on a selection starts, so that browsing costs nothing
+
+ASKING, COMPUTING, REFINING = "asking the model", "computing", "refining"
 
 Key = tuple[str, str]  # a model's name and a target as JSON
 
@@ -39,20 +45,29 @@ class PreviewState:
 class TargetPreviewService:
     """Builds previews and requests bounds; caches both until the app ends.
 
+    `changed` is called when a preview or the status has changed, and every second during a wait.
+
     Attributes:
-        model_server_status: progress of the model server; empty if idle.
         device: of the loaded model; empty until then.
         maker: has read the models' tokens.
     """
 
     def __init__(self, changed: Callable[[], None], maker: TargetMaker | None = None) -> None:
-        self.model_server_status = ""
+        self._status = ""
+        self._status_since = 0.0
+        self._clock: asyncio.TimerHandle | None = None
         self.device = ""
         self._states: dict[Key, PreviewState] = {}
         self._locks: dict[Key, asyncio.Lock] = {}
         self._changed = changed
         self.maker = maker or TargetMaker()
-        self._client: ModelClient | None = None
+
+    @property
+    def model_server_status(self) -> str:
+        """What the model server does and for how long: `loading smollm2, 4 s`; or its failure; empty if idle."""
+        if self._clock is None:
+            return self._status
+        return f"{self._status}, {formatting.duration(time.monotonic() - self._status_since)}"
 
     def known(self, model: str, target: spec.TargetSpec) -> PreviewState:
         return self._states.get(_key(model, target), PreviewState())
@@ -80,11 +95,9 @@ class TargetPreviewService:
         assert entry.vocab_size is not None
         return await in_thread(self.maker.vocabulary, entry.folder, entry.vocab_size)
 
-    async def close(self) -> None:
-        client, self._client = self._client, None
-        self.model_server_status = ""
-        if client is not None:
-            await client.close()
+    def pause(self) -> None:
+        """Show no status any more; the caller cancels its calls of `load`. The model stays in memory."""
+        self._report("")
 
     async def _make(self, key: Key, entry: ModelEntry, target: spec.TargetSpec, *, with_model: bool) -> None:
         async with self._locks.setdefault(key, asyncio.Lock()):
@@ -100,13 +113,15 @@ class TargetPreviewService:
                     made = await self._ask_for_target(entry, target)
                 else:
                     return
+            except ModelServerClosedError:
+                self._report("")
             except DistPromptError as error:
                 self._update(key, replace(known, failure=str(error)))
             else:
                 self._update(key, replace(known, target=made))
 
     async def _ask_for_target(self, entry: ModelEntry, target: spec.TargetSpec) -> TargetPreview:
-        client = await self._client_of(entry)
+        client = self._client_of(entry, ASKING)
         async with aclosing(client.ask("target", target=target.model_dump(mode="json"))) as answers:
             answer = await anext(answers)
         self._report("")
@@ -114,30 +129,45 @@ class TargetPreviewService:
 
     async def _find_bounds(self, key: Key, entry: ModelEntry, target: spec.TargetSpec) -> None:
         if self._states[key].bounds.done:
+            self._report("")
             return
+        client = self._client_of(entry, COMPUTING)
         try:
-            client = await self._client_of(entry)
-            async for answer in client.ask("bounds", target=target.model_dump(mode="json")):
-                self.device = client.device
-                self._report("" if answer.get("done") else "computing")
-                names = ("floor", "head_optimum", "why_no_floor")
-                found = {name: answer[name] for name in names if answer.get(name) is not None}
-                bounds = replace(self._states[key].bounds, **found, done=bool(answer.get("done")))
-                self._update(key, replace(self._states[key], bounds=bounds))
+            async with aclosing(client.ask("bounds", target=target.model_dump(mode="json"))) as answers:
+                async for answer in answers:
+                    self.device = client.device
+                    bounds = _updated(self._states[key].bounds, answer)
+                    self._report(REFINING if bounds.refining else "" if bounds.done else COMPUTING)
+                    self._update(key, replace(self._states[key], bounds=bounds))
+        except ModelServerClosedError:
+            self._report("")
         except DistPromptError as error:
-            self._report(f"failed: {error}")
+            self._report(f"failed: {error}", is_wait=False)
+        finally:
+            if self._status in (COMPUTING, REFINING):  # cancelled
+                self._report("")
 
-    async def _client_of(self, entry: ModelEntry) -> ModelClient:
-        if self._client is None or self._client.model != entry.name:
-            await self.close()
-            self._client = ModelClient(entry.name, self._report)
-        self._report(self.model_server_status or "computing")
-        return self._client
+    def _client_of(self, entry: ModelEntry, status: str) -> ModelClient:
+        self._report(status)
+        return ModelClient(entry.name, self._report)
 
-    def _report(self, text: str) -> None:
-        if text != self.model_server_status:
-            self.model_server_status = text
-            self._changed()
+    def _report(self, text: str, *, is_wait: bool = True) -> None:
+        if text == self._status:
+            return
+        self._status, self._status_since = text, time.monotonic()
+        if self._clock is not None:
+            self._clock.cancel()
+        self._clock = None
+        if text and is_wait:
+            self._start_clock()
+        self._changed()
+
+    def _start_clock(self) -> None:
+        self._clock = asyncio.get_running_loop().call_later(CLOCK_SECONDS, self._show_time)
+
+    def _show_time(self) -> None:
+        self._start_clock()
+        self._changed()
 
     def _update(self, key: Key, known: PreviewState) -> None:
         self._states[key] = known
@@ -177,6 +207,25 @@ class ModelPreparer:
     def _update(self, name: str, preparing: Preparing) -> None:
         self.preparing[name] = preparing
         self._changed()
+
+
+def _updated(bounds: FoundBounds, answer: dict[str, Any]) -> FoundBounds:
+    """Return bounds with the values of an answer of the model server.
+
+    A computation that was cancelled begins again with the floor; its best value so far remains.
+    """
+    if "refining" in answer:
+        name, so_far = str(answer["refining"]), float(answer["so_far"])
+        if getattr(bounds, name) is not None:
+            return bounds
+        if name == bounds.refining and bounds.so_far is not None:
+            so_far = (max if name == "floor" else min)(so_far, bounds.so_far)
+        return replace(bounds, refining=name, so_far=so_far)
+    names = ("floor", "head_optimum", "why_no_floor")
+    found = {name: answer[name] for name in names if answer.get(name) is not None}
+    bounds = replace(bounds, **found, done=bool(answer.get("done")))
+    is_refined = bounds.done or bounds.refining in found
+    return replace(bounds, refining="", so_far=None) if is_refined else bounds
 
 
 def _key(model: str, target: spec.TargetSpec) -> Key:

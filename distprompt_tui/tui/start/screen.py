@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING
 from textual import events, work
 from textual.app import ComposeResult
 from textual.containers import Container
+from textual.screen import ModalScreen
 
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.runs.summary import RunLabel, RunSummary, seconds_per_step, sorted_runs
-from distprompt_tui.text import formatting
+from distprompt_tui.runs.summary import RunSummary, sorted_runs
 from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.keymap import START_KEYS
 from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
+from distprompt_tui.tui.runs.run_preview import RunPreviewPanel
+from distprompt_tui.tui.runs.selected_run import SelectedRun
+from distprompt_tui.tui.start.estimate import estimate_text
 from distprompt_tui.tui.start.messages import WELCOME, no_target_yet, notice_line
 from distprompt_tui.tui.start.opening import Opening
 from distprompt_tui.tui.start.preview_service import ModelPreparer, Preparing, TargetPreviewService
 from distprompt_tui.tui.start.rows import model_row, preset_row, run_row
 from distprompt_tui.tui.start.spec_builder import build_spec
 from distprompt_tui.tui.start.target_preview import PreviewData, TargetView
+from distprompt_tui.tui.start.terms import TermsCard
 from distprompt_tui.tui.widgets.app_screen import AppScreen
 from distprompt_tui.tui.widgets.line_widget import label_border
 from distprompt_tui.tui.widgets.one_line import OneLine
@@ -34,7 +38,10 @@ if TYPE_CHECKING:
     from distprompt_tui.models.registry import ModelEntry
 
 _SLIM_BELOW_COLUMNS = 76
+_WIDE_FROM_COLUMNS = 100  # from here on, the lists have room for all their columns
 _TIGHT_BELOW_COLUMNS = 116
+_TIGHT_BELOW_COLUMNS_OF_THREE = 196
+_THREE_FROM_COLUMNS = 160  # three columns: the third one has the runs and a preview of the selected one
 
 RUNS_SECONDS = 3.0  # refresh interval of the list of runs
 
@@ -62,43 +69,52 @@ class StartScreen(AppScreen):
         self._form_of = ""
         self._problem = ""
         self._choose_next = ""
+        self._selected_run = SelectedRun(self, self._run)
 
     def compose_body(self) -> ComposeResult:
         yield OneLine(WELCOME, id="header")
         yield OneLine([], id="notice")
-        with Container(id="choose"):
-            with Container(id="lists"):
-                yield PickList("Reading models…", id="models", classes="panel")
-                yield PickList("Reading presets…", id="presets", classes="panel")
-            with Container(id="chosen"):
-                yield TargetView(PreviewData(), id="target", classes="panel")
-                yield SearchForm(id="search", classes="panel")
-        yield PickList("Reading runs…", id="runs", classes="panel")
+        with Container(id="body"):
+            with Container(id="choose"):
+                with Container(id="lists"):
+                    yield PickList("Reading models…", id="models", classes="panel")
+                    yield PickList("Reading presets…", id="presets", classes="panel")
+                with Container(id="chosen"):
+                    yield TargetView(PreviewData(), id="target", classes="panel")
+                    yield SearchForm(id="search", classes="panel")
+            with Container(id="recent"):
+                yield PickList("Reading runs…", id="runs", classes="panel")
+                yield RunPreviewPanel("Reading runs…", id="preview", classes="panel")
+                yield TermsCard(id="terms", classes="panel")
 
     def on_mount(self) -> None:
-        for name, title in (
-            ("models", "Models: parameters, tokens"),
-            ("presets", "Targets: probability by rank"),
-            ("runs", "Runs"),
-        ):
-            self.query_one(f"#{name}").border_title = title
+        self.query_one("#runs").border_title = "Runs"
         self.set_interval(RUNS_SECONDS, self.tick)
 
     def on_resize(self, event: events.Resize) -> None:
         slim = event.size.width < _SLIM_BELOW_COLUMNS
         self.set_class(slim, "-slim")
-        self.set_class(event.size.width < _TIGHT_BELOW_COLUMNS, "-tight")
+        three = event.size.width >= _THREE_FROM_COLUMNS
+        tight_below = _TIGHT_BELOW_COLUMNS_OF_THREE if three else _TIGHT_BELOW_COLUMNS
+        self.set_class(event.size.width < tight_below, "-tight")
+        self.set_class(three, "-three")
+        self.call_after_refresh(self._selected_run.update)
         self.query_one("#search").border_title = "Search: method, length, steps" if slim else "Search"
+        narrow = event.size.width < _WIDE_FROM_COLUMNS
+        self.query_one("#models").border_title = "Models: parameters" if narrow else "Models: parameters, tokens"
+        self.query_one("#presets").border_title = "Targets: p by rank" if narrow else "Targets: probability by rank"
 
     def on_screen_resume(self) -> None:
         self.call_after_refresh(self.action_reload)
 
-    async def on_screen_suspend(self) -> None:
-        """Leave the CPU to a search."""
-        await self._previews.close()
+    def on_screen_suspend(self) -> None:
+        """Leave the CPU to a search; the model stays in memory."""
+        if not isinstance(self.app.screen, ModalScreen):
+            self.workers.cancel_group(self, "look")
+            self._previews.pause()
 
-    async def on_unmount(self) -> None:
-        await self._previews.close()
+    def on_unmount(self) -> None:
+        self._previews.pause()
 
     def action_reload(self) -> None:
         self._load()
@@ -126,11 +142,14 @@ class StartScreen(AppScreen):
     def _show_runs(self, runs: list[RunSummary]) -> None:
         self.runs = sorted_runs(runs, "newest")
         if self.is_composed:
-            empty = "No runs yet. Searches continue after you quit, and are listed here."
+            empty = "No runs yet. Searches continue after you quit."
             rows = self.query_one("#runs", PickList)
             rows.show([run_row(run) for run in self.runs[:MAX_RUNS]], empty)
             count = f"all {len(runs):,} runs" if len(runs) > 1 else ""
             label_border(rows, subtitle=[("u ", "key"), (count, "border")] if count else [])
+            self.set_class(not runs, "-no-runs")
+            self._show_estimate()
+            self._selected_run.update()
 
     @property
     def model(self) -> ModelEntry | None:
@@ -141,6 +160,11 @@ class StartScreen(AppScreen):
     def preset(self) -> Preset | None:
         value = self.query_one("#presets", PickList).value
         return next((preset for preset in self.presets if preset.name == value), None)
+
+    def _run(self) -> RunSummary | None:
+        """Return the selected run."""
+        value = self.query_one("#runs", PickList).value
+        return next((summary for summary in self.runs if summary.run.name == value), None)
 
     def _show_models(self) -> None:
         if not self.is_composed:
@@ -196,15 +220,16 @@ class StartScreen(AppScreen):
         if None in (choice.length, choice.steps, choice.seed):
             self.query_one(SearchForm).say("length, steps and seed must be whole numbers")
             return
-        pace = seconds_per_step(self.runs, RunLabel(model=model.name if model else "", method=choice.method))
-        known = f"about {formatting.duration(pace * (choice.steps or 0))}, like the last run" if pace else ""
-        self.query_one(SearchForm).say(known)
+        slim = self.has_class("-slim")
+        device = self._previews.device
+        self.query_one(SearchForm).say(estimate_text(self.runs, model, self.preset, choice, device, slim=slim))
 
     def choose(self, list_name: str, value: str) -> None:
         self.query_one(f"#{list_name}", PickList).choose(value)
 
     def on_option_list_option_highlighted(self, event: PickList.OptionHighlighted) -> None:
         if event.option_list.id == "runs":
+            self._selected_run.update()
             return
         if (preset := self.preset) is not None and preset.name != self._form_of:
             self._form_of = preset.name
@@ -249,6 +274,9 @@ class StartScreen(AppScreen):
             self._starts_when_ready = False
             self.action_start()
 
+    def action_copy(self) -> None:
+        self._selected_run.copy()
+
     def action_method(self) -> None:
         self.query_one(SearchForm).next_method()
 
@@ -285,8 +313,7 @@ class StartScreen(AppScreen):
         if event.pick_list.id != "runs":
             self.action_start()
             return
-        chosen = next((summary for summary in self.runs if summary.run.name == event.value), None)
-        if chosen is not None:
+        if (chosen := self._run()) is not None:
             self.context.watch_run(chosen.run)
 
     def on_input_submitted(self) -> None:

@@ -5,15 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line, mass_curve
+from distprompt_tui.text.formatting import Line, mass_chart
 from distprompt_tui.text.terminal_text import fit, sanitize, visible_token
 from distprompt_tui.tui.context import is_ascii_only
-from distprompt_tui.tui.drawing.styled_text import truncate, wrapped
+from distprompt_tui.tui.drawing.styled_text import truncate, width_of, wrapped
 from distprompt_tui.tui.start.target_preview_data import FoundBounds, TargetPreview
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 
 _TOKEN_CELLS = 14
 _LABEL_CELLS = 14
+_TALL_ROWS = 36  # from this height on, the curve has several rows
+_CURVE_ROWS = 5
+
+_WORDS = {
+    "entropy": ("nats",),
+    "uniform": ("KL of the uniform distribution", "KL if q is uniform"),
+    "head optimum": ("lowest KL found for this model", "lowest KL found"),
+    "floor": ("certified bound for any prompt", "proven for any prompt"),
+}
+"""Explanations of the numbers, the longest first. The first one that fits is shown."""
+
+_FIELDS = {"head optimum": "head_optimum", "floor": "floor"}  # of `FoundBounds`
 
 
 @dataclass(frozen=True)
@@ -39,41 +51,55 @@ class TargetView(LineWidget[PreviewData]):
 def preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: bool = False) -> list[Line]:
     roomy = height >= 18
     lines: list[Line] = [truncate([(sanitize(data.title), "strong")], width)] if data.title else []
-    lines += (
-        wrapped(sanitize(data.description), width, "quiet", max_lines=3 if roomy else 1) if data.description else []
-    )
+    if data.description:
+        lines += wrapped(sanitize(data.description), width, "quiet", max_lines=3 if roomy else 2 if height >= 12 else 1)
     if roomy and lines:
         lines.append([])
     target = data.target
     if target is None:
         return [*lines, *wrapped(sanitize(data.going_on), width, "error" if data.failed else "quiet", max_lines=6)]
     lines += [
-        _number("entropy", formatting.nats(target.entropy), "target", "nats", width),
-        _number("uniform", formatting.nats(target.uniform_kl), "", "KL of the uniform distribution", width),
-        _bound("head optimum", data.bounds.head_optimum, "accent", "lowest KL found for this model", data, width),
-        _bound("floor", data.bounds.floor, "", "certified bound for any prompt", data, width),
+        _number("entropy", formatting.nats(target.entropy), "target", width),
+        _number("uniform", formatting.nats(target.uniform_kl), "", width),
+        _bound("head optimum", data.bounds.head_optimum, "accent", data, width),
+        _bound("floor", data.bounds.floor, "", data, width),
     ]
     if roomy:
         lines += [[], *wrapped(sanitize(target.recipe), width, "quiet", max_lines=3), []]
-        curve = mass_curve(target.by_rank, max(width - _LABEL_CELLS, 0))
-        lines += [[(f"{'by rank':<{_LABEL_CELLS}}", "quiet"), (curve, "target")], []]
+        lines += [*_by_rank(target, width, _CURVE_ROWS if height >= _TALL_ROWS else 1), []]
     return lines + _tokens(target, width, height - len(lines), ascii_only=ascii_only)
 
 
-def _number(name: str, value: str, role: str, words: str, width: int) -> Line:
-    return truncate(
-        [(f"{name:<{_LABEL_CELLS}}", "quiet"), (f"{value:>7}", role or "strong"), (f"  {words}", "faint")], width
-    )
+def _number(name: str, value: str, role: str, width: int) -> Line:
+    line: Line = [(f"{name:<{_LABEL_CELLS}}", "quiet"), (f"{value:>7}", role or "strong")]
+    room = width - width_of(line) - 2
+    words = next((f"  {words}" for words in _WORDS[name] if len(words) <= room), "")
+    return truncate([*line, (words, "faint")], width)
 
 
-def _bound(name: str, value: float | None, role: str, words: str, data: PreviewData, width: int) -> Line:
+def _bound(name: str, value: float | None, role: str, data: PreviewData, width: int) -> Line:
     if value is not None:
-        return _number(name, formatting.nats(value), role, words, width)
+        return _number(name, formatting.nats(value), role, width)
+    if data.bounds.refining == _FIELDS[name] and data.bounds.so_far is not None:
+        sign = "≥" if name == "floor" else "≤"
+        best = f"{sign} {formatting.nats(data.bounds.so_far)}"
+        going_on = sanitize(data.bounds_going_on) or "not final"
+        return truncate([(f"{name:<{_LABEL_CELLS}}", "quiet"), (f"{best:>7}", role), (f"  {going_on}", "faint")], width)
+    if data.bounds.refining == "floor":
+        return truncate([(f"{name:<{_LABEL_CELLS}}", "quiet"), ("after the floor", "faint")], width)
     why = data.bounds.why_no_floor if name == "floor" else None
     missing = (
         f"none: {sanitize(why)}" if why else "none" if data.bounds.done else sanitize(data.bounds_going_on) or "not yet"
     )
     return truncate([(f"{name:<{_LABEL_CELLS}}", "quiet"), (missing, "faint")], width)
+
+
+def _by_rank(target: TargetPreview, width: int, rows: int) -> list[Line]:
+    """Draw the probabilities by rank; both axes are logarithmic."""
+    curve = mass_chart(target.by_rank, max(width - _LABEL_CELLS, 0), rows)
+    labels = ["by rank", "log–log"] if rows > 1 else ["by rank"]
+    labels += [""] * (rows - len(labels))
+    return [[(f"{label:<{_LABEL_CELLS}}", "quiet"), (row, "target")] for label, row in zip(labels, curve, strict=True)]
 
 
 def _tokens(target: TargetPreview, width: int, count: int, *, ascii_only: bool) -> list[Line]:
