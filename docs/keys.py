@@ -14,6 +14,7 @@ PAGE = Path(__file__).with_name("keys.md")
 SCREENS = {
     "Anywhere": keymap.APP_KEYS,
     "A search": (*keymap.LIVE_KEYS, *keymap.HISTORY_KEYS),
+    "A continued prompt": keymap.STEP_KEYS,
     "The start": keymap.START_KEYS,
     "The editor": (*keymap.EDITOR_KEYS, *keymap.EDITOR_APP_KEYS),
     "Runs": keymap.RUNS_KEYS,

@@ -76,6 +76,7 @@ LIVE_KEYS = (
     Key("z", "zoom", "zoom", "Show the focused panel on the whole screen, and back", "View", 16),
     Key("0", "reset", "", "Restore all panels", "View"),
     Key("t", "try_text", "text", "Show the model's distribution after a text", "The model", 12),
+    Key("right", "step_on", "continue", "Append the selected token and show what follows", "The model", 13, "→"),
     Key("a", "attribute", "why", "Show which prompt positions change the selected token", "The model", 13),
     Key("y", "copy", "copy", "Copy the prompt, ids, result, command or path", "Output", 11),
     Key("e", "export", "export", "Export the prompt, result or steps to a file", "Output", 15),
@@ -110,6 +111,22 @@ HISTORY_KEYS = (
     Key("p", "replay", "replay", "Start or pause the replay", "In history", 0),
     Key("less_than_sign", "replay_speed(-1)", "", "Slower replay: 1, 4, 16 or 64 times", "In history", None, "<"),
     Key("greater_than_sign", "replay_speed(1)", "speed", "Faster replay", "In history", 1, ">", pair="< >"),
+)
+
+STEP_KEYS = (
+    Key("right,enter", "append", "append", "Append the selected token", "The path", 0, "→"),
+    Key("left,backspace", "take_back", "take back", "Take the last token back", "The path", 1, "←"),
+    Key("0", "to_start", "prompt", "Return to the prompt alone", "The path", 5),
+    Key(
+        "n",
+        "use",
+        "new search",
+        "Start a search with the path as context, or its distribution as target",
+        "The path",
+        4,
+    ),
+    Key("escape", "back", "back", "Back to the run", "Moving", 2, "esc"),
+    Key("up,down", "", "", "Select a token; also j and k", "Moving", None, "↑ ↓"),
 )
 
 START_KEYS = (

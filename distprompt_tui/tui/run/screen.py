@@ -185,6 +185,7 @@ class RunScreen(AppScreen):
             "stop": is_live and may_change,
             "rerun": not is_live and may_change,
             "fork": may_change,
+            "step_on": not self._playback.is_open,
             "freeze": is_live and not self._playback.is_open and self._queries.substituted is None,
             **{key.method: in_history for key in HISTORY_KEYS},
         }
@@ -312,6 +313,14 @@ class RunScreen(AppScreen):
         bars, state = self.panels.tokens.bars, self.display_state.state
         if self._has_snapshot() and (token := bars.current_token) is not None:
             self._ask(self._queries.attribute(token, bars.table.text(token), self.view.state.model, state))
+
+    def action_step_on(self) -> None:
+        from distprompt_tui.tui.run.step_screen import step_screen
+
+        display, token = self.display_state, self.panels.tokens.bars.current_token
+        if self._has_snapshot() and token is not None:
+            screen = step_screen(self.directory, self.view, display, token, self._queries, read_only=self.read_only)
+            self.app.push_screen(screen)
 
     def _has_snapshot(self) -> bool:
         """Whether the run has a snapshot of its prompt; if not, notify the user."""

@@ -101,6 +101,28 @@ def delete_question(name: str) -> Question:
     )
 
 
+def path_question(*, has_text: bool, has_path: bool, is_stable: bool) -> Question:
+    """Ask how a new search uses a continued prompt.
+
+    Args:
+        has_text: whether the prompt is a text; vectors are none.
+        has_path: whether tokens were appended.
+        is_stable: whether the text is tokenised to the same ids.
+    """
+    answers = [
+        *([Answer("prefix", "p", "Prefix: search a prompt that follows this text")] if has_text else []),
+        *([Answer("suffix", "s", "Suffix: search a prompt before the path's tokens")] if has_path else []),
+        *([Answer("target", "t", "Target: search a prompt for this distribution")] if has_text else []),
+    ]
+    text = "The target stays the same, except with t; the settings can be changed before the start."
+    if not has_text:
+        why = "Vectors are no text, so they cannot be a prefix or an lm target."
+        text = why if has_path else f"{why} Append a token first to use the path as a suffix."
+    if not is_stable:
+        text += " This text is tokenised to other ids than the path: the new search uses the text."
+    return Question("New search from here", text, answers)
+
+
 def export_question(method: str) -> Question:
     vectors = [
         Answer("peft", "p", "the vectors as an adapter for peft"),
