@@ -146,7 +146,7 @@ def copy_question() -> Question:
         [
             Answer("text", "t", "the prompt as text (soft: its nearest tokens)"),
             Answer("ids", "i", "the prompt as token ids"),
-            Answer("result", "j", "the best result as JSON"),
+            Answer("result", "j", "the best result (so far) as JSON"),
             Answer("command", "c", "the command that repeats this run headless"),
             Answer("attach", "a", "the command that watches this run"),
             Answer("path", "p", "the path of the run"),
