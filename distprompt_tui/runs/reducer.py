@@ -131,6 +131,8 @@ def _control(state: RunState, event: schema.Control) -> RunState:
         state = replace(state, answered=(*state.answered[1 - MAX_ANSWERED :], event.id))
     if event.outcome == "refused" and event.why is not None:
         return _add_warning(state, event.why)
+    if event.outcome == "stopping":
+        return replace(state, stopping_at=state.stopping_at or event.t)
     if event.outcome == "paused":
         return replace(state, phase="paused")
     if event.outcome == "resumed" and state.phase == "paused":
@@ -153,6 +155,7 @@ def _resumed(state: RunState, event: schema.Resumed) -> RunState:
         result=None,
         error=None,
         exit_code=0,
+        stopping_at=None,
         step=step,
         best_kl=state.best_kl if kept else None,
         best_step=state.best_step if kept else None,

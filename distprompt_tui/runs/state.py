@@ -19,7 +19,7 @@ class RunState:
     """The state of a run. Divergences and entropies are in nats, `*_at` in Unix seconds, other times in seconds.
 
     `schema.Started` and `schema.Step` describe the fields of the same names. `answered` contains the ids of the latest
-    answered requests.
+    answered requests. `stopping_at` is the time at which the worker acknowledged a stop, None before.
     """
 
     phase: Phase = "starting"
@@ -63,6 +63,7 @@ class RunState:
     exit_code: int = 0
     warnings: tuple[str, ...] = ()
     answered: tuple[str, ...] = ()
+    stopping_at: float | None = None
 
     @property
     def steps_per_second(self) -> float | None:
