@@ -61,6 +61,8 @@ LIVE_KEYS = (
     Key("d,escape", "detach", "detach", "Return to the previous screen; the search continues", "The search", 6, "d"),
     Key("r", "rerun", "again", "Start the same search with the next seed", "The search", 7),
     Key("n", "fork", "fork", "Start a copy of this search with one setting changed", "The search", 14),
+    Key("ctrl+z", "undo", "undo", "Undo the last change of the prompt by hand", "The search", 8, "^z"),
+    Key("ctrl+y", "redo", "redo", "Redo the last undone change", "The search", 8, "^y"),
     Key("h", "history", "history", "Browse or replay the recorded snapshots", "View", 9),
     Key("f", "freeze", "freeze", "Freeze or unfreeze the screen; the search continues", "View", 15),
     Key("o", "order", "sort", "Sort tokens by probability, KL contribution, p, q or q − p", "View", 8),

@@ -67,9 +67,9 @@ class RunControl:
         resume = asked[-1] == "pausing" if asked else view.state.phase == "paused"
         return self._ask("resuming", "resume") if resume else self._ask("pausing", "pause")
 
-    def change(self, command: Command, **fields: int) -> Awaitable[None]:
+    def change(self, command: Command, request: str, **fields: int) -> Awaitable[None]:
         """Return an awaitable that requests a change of the prompt; `fields` belong to the command."""
-        return self._ask("changing", command, **fields)
+        return self._ask("changing", command, request, **fields)
 
     async def stop(self) -> bool:
         """Stop the search. Return whether it ended without being killed.
@@ -97,10 +97,10 @@ class RunControl:
             if request in view.state.answered or not view.is_live:
                 del self._pending[request]
 
-    def _ask(self, word: str, command: Command, **fields: int) -> Awaitable[None]:
+    def _ask(self, word: str, command: Command, request: str = "", **fields: int) -> Awaitable[None]:
         from distprompt_tui.runs.process import new_request_id
 
-        request = new_request_id()
+        request = request or new_request_id()
         self._pending[request] = (word, time.monotonic())
         return self._send(request, command, **fields)
 
