@@ -78,7 +78,7 @@ LIVE_KEYS = (
     Key("z", "zoom", "zoom", "Show the focused panel on the whole screen, and back", "View", 16),
     Key("0", "reset", "", "Restore all panels", "View"),
     Key("t", "try_text", "text", "Show the model's distribution after a text", "The model", 12),
-    Key("right", "step_on", "continue", "Append the selected token and show what follows", "The model", 13, "→"),
+    Key("g", "step_on", "continue", "Append the selected token and show what follows", "The model", 13),
     Key("a", "attribute", "why", "Show which prompt positions change the selected token", "The model", 13),
     Key("y", "copy", "copy", "Copy the prompt, ids, result, command or path", "Output", 11),
     Key("e", "export", "export", "Export the prompt, result or steps to a file", "Output", 15),
@@ -89,6 +89,7 @@ LIVE_KEYS = (
     Key("tab,shift+tab", "", "", "The next panel", "Moving", None, "tab"),
     Key("up,down", "", "", "Tokens and prompt: move; also j and k", "Moving", None, "↑ ↓"),
     Key("left,right", "", "", "Divergence: read single steps; end: follow the latest", "Moving", None, "← →"),
+    Key("right", "", "", "Tokens: append the selected token, as g", "Moving", None, "→"),
     Key("enter,plus", "", "", "Tokens: pin the selected token to the top, or unpin it", "Moving", None, "enter +"),
 )
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from distprompt_tui.tui.context import is_ascii_only
+
 if TYPE_CHECKING:
     from distprompt_tui.runs.process import EditCommand
     from distprompt_tui.runs.schema import Snapshot
@@ -53,14 +55,17 @@ class PromptEditing:
         self._change("lock" if locked else "unlock", position)
 
     async def open(self, snapshot: Snapshot | None, position: int) -> None:
-        from distprompt_tui.tui.run.position_dialog import PositionData, PositionDialog
+        from distprompt_tui.tui.run.position_dialog import PositionData, PositionDialog, vector_note
 
         if snapshot is None or position >= len(snapshot.prompt):
             return
+        if (token := snapshot.prompt[position]).cosine is not None:
+            self._screen.app.push_screen(vector_note(position, token, ascii_only=is_ascii_only(self._screen)))
+            return
         data = PositionData.of(snapshot, position, self._why_not())
-        token = await self._screen.app.push_screen_wait(PositionDialog(data, self._complete))
-        if token is not None:
-            self._change("edit", position, token)
+        chosen = await self._screen.app.push_screen_wait(PositionDialog(data, self._complete))
+        if chosen is not None:
+            self._change("edit", position, chosen)
 
     def undo(self, run: RunState) -> None:
         """Send the inverse of the latest change that the worker has applied; changes that it refused are dropped."""

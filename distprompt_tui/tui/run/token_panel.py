@@ -22,7 +22,10 @@ from distprompt_tui.tui.widgets.search_bar import SearchBar
 class TokenList(LineTable):
     """The rows. When the order changes, the cursor stays on its token, or at the top."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,plus,equals_sign", "pin", "Pin the token", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,plus,equals_sign", "pin", "Pin the token", show=False),
+        Binding("right", "screen.step_on", "Continue with the token", show=False),
+    ]
 
     class Pinned(Message):
         def __init__(self, token: int) -> None:

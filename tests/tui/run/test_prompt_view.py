@@ -177,13 +177,21 @@ async def test_history_positions_cannot_be_edited(tmp_path: Path, app_on: Make) 
         assert asked(run) == []
 
 
-async def test_vectors_have_no_cursor(tmp_path: Path, app_on: Make) -> None:
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_vectors_are_described(tmp_path: Path, app_on: Make, size: tuple[int, int]) -> None:
     app = app_on(attach=recorded(tmp_path / "runs"))
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with app.run_test(size=size) as pilot:
         await chosen(app, pilot, 3)
-        await pilot.press("enter", "x", "down")
-        assert isinstance(app.screen, RunScreen)
-        assert "enter inspect" not in screen_text(app)
+        if size == (120, 40):
+            await until(pilot, lambda: "4 cosine +0.50, norm 1.25" in screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "Position 4: a vector" in screen_text(app))
+        text = screen_text(app)
+        for words in ("nearest by cosine", "0.500", "not recorded", "1.250", "or locked"):
+            assert words in text
+        assert "\x1b" not in text
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])

@@ -133,7 +133,7 @@ async def test_a_typed_text_is_continued(tmp_path: Path, app_on: Make) -> None:
         await at_the_tokens(app, pilot)
         await pilot.press("t", *"Once upon", "enter")
         await until(pilot, lambda: "after Once upon" in screen_text(app))
-        await pilot.press("down", "right")
+        await pilot.press("down", "g")
         await until(pilot, lambda: path(app) == [9])
         assert Answers.questions[1]["ids"] == [5, 6]
         assert "Once·upon ▸ [bold·red]x[/] 0.2500" in screen_text(app)
