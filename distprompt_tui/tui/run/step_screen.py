@@ -48,6 +48,10 @@ if TYPE_CHECKING:
 Ask = Callable[[PromptStart, Sequence[int], Sequence[int]], Awaitable[Continuation]]
 """Returns the distribution after a prompt and a path of ids, with rows for some more ids. Raises DistPromptError."""
 
+NOTHING_TO_USE = "Append a token first: vectors are no text, so a new search can only use the path."
+
+_PATH_LINES = 8
+
 CLOCK_SECONDS = 0.5  # interval at which a wait is shown
 
 
@@ -73,6 +77,19 @@ class PathData:
 
 
 class PathView(LineWidget[PathData]):
+    """As high as the path, up to the `max-height` of the screen's size."""
+
+    def on_resize(self) -> None:
+        self._fit_height()
+
+    def show(self, data: PathData) -> None:
+        super().show(data)
+        self._fit_height()
+
+    def _fit_height(self) -> None:
+        count = len(self.lines(self.content_size.width, _PATH_LINES)) if self.content_size.width > 0 else 1
+        self.styles.height = count + self.gutter.height
+
     def lines(self, width: int, height: int) -> list[Line]:
         return path_lines(self.data.start, self.data.path, width, height, ascii_only=is_ascii_only(self))
 
@@ -246,6 +263,8 @@ class StepScreen(AppScreen):
     def action_use(self) -> None:
         if self._read_only:
             self.notify(READ_ONLY, severity="warning")
+        elif self._start.ids is None and not self.path:
+            self.notify(NOTHING_TO_USE)
         elif self.continuation is not None and not self.is_waiting:
             self.run_worker(self._use(self.continuation))
 

@@ -116,8 +116,7 @@ def path_question(*, has_text: bool, has_path: bool, is_stable: bool) -> Questio
     ]
     text = "The target stays the same, except with t; the settings can be changed before the start."
     if not has_text:
-        why = "Vectors are no text, so they cannot be a prefix or an lm target."
-        text = why if has_path else f"{why} Append a token first to use the path as a suffix."
+        text = "Vectors are no text, so they cannot be a prefix or an lm target."
     if not is_stable:
         text += " This text is tokenised to other ids than the path: the new search uses the text."
     return Question("New search from here", text, answers)

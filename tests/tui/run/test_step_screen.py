@@ -17,7 +17,7 @@ from distprompt_tui.tui.run import model_queries
 from distprompt_tui.tui.run.continuation import AppendedToken, Continuation, PromptStart, path_lines, path_title
 from distprompt_tui.tui.run.fork_dialog import ForkDialog
 from distprompt_tui.tui.run.screen import RunScreen
-from distprompt_tui.tui.run.step_screen import StepScreen
+from distprompt_tui.tui.run.step_screen import PathView, StepScreen
 from distprompt_tui.tui.run.step_specs import spec_from_path
 from distprompt_tui.tui.run.token_panel import TokenList
 from tests.tui.conftest import screen_text, until
@@ -143,12 +143,16 @@ async def test_a_soft_prompt_is_continued_from_its_best_vectors(
     tmp_path: Path, app_on: Make, small_world: list[RunSpec]
 ) -> None:
     app = app_on(attach=recorded(tmp_path / "runs"))
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await at_the_tokens(app, pilot)
         await pilot.press("right")
         await until(pilot, lambda: path(app) == [0])
         assert Answers.questions[0]["ids"] is None
         assert "best prompt, 10 vectors ▸ ·banana 0.5000" in screen_text(app)
+        await pilot.press("left", "n")
+        await until(pilot, lambda: "Append a token first" in screen_text(app))
+        await pilot.press("right")
+        await until(pilot, lambda: path(app) == [0])
         await pilot.press("n")
         await until(pilot, lambda: "Vectors are no text" in screen_text(app))
         assert "Prefix:" not in screen_text(app)
@@ -209,6 +213,22 @@ async def test_a_failed_step_is_reported_and_keeps_the_path(tmp_path: Path, app_
         await pilot.press("escape")
         assert isinstance(app.screen, RunScreen)
         assert "✕" not in screen_text(app)
+
+
+async def test_the_path_grows_by_lines_to_a_limit(tmp_path: Path, app_on: Make) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs", "hard"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at_the_tokens(app, pilot)
+        await pilot.press("right")
+        await until(pilot, lambda: path(app) == [0])
+        heights = []
+        for count in range(2, 20):
+            await pilot.press("right")
+            await until(pilot, lambda count=count: len(path(app)) == count)
+            heights.append(app.screen.query_one(PathView).content_size.height)
+        assert heights == sorted(heights)
+        assert (heights[0], heights[-1]) == (2, 3)
+        assert "·word13 1.0000" in screen_text(app)
 
 
 async def test_history_keeps_its_arrow_keys(tmp_path: Path, app_on: Make) -> None:
