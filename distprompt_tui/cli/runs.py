@@ -96,7 +96,7 @@ def stop_run(
 
     run = find(name, runs_dir)
     if worker_pid(run) is None:
-        raise UsageError(f"{run.name} is not running ({summarise(run).state})")
+        raise UsageError(f"{run.name} is not running: {summarise(run).state}")
     at_once = threading.Event()
     if force:
         at_once.set()
