@@ -109,14 +109,21 @@ def path_lines(
     start: PromptStart, path: Sequence[AppendedToken], width: int, height: int, *, ascii_only: bool
 ) -> list[Line]:
     """Return the prompt and the path in at most `height` lines; without room for all, the end of the path."""
+    parts = _parts(start, path, ascii_only=ascii_only)
+    lines, hidden = _flow(parts, width), 0
+    while len(lines) > max(height, 1) and hidden < len(parts) - 1:
+        hidden += 1
+        lines = _flow([[("… ", "quiet")], *parts[hidden:]], width)
+    return lines
+
+
+def _flow(parts: Sequence[Line], width: int) -> list[Line]:
     lines: list[Line] = [[]]
-    for part in _parts(start, path, ascii_only=ascii_only):
+    for part in parts:
         if lines[-1] and width_of(lines[-1]) + width_of(part) > width:
             lines.append([])
         lines[-1] = [*lines[-1], *part]
-    if len(lines) <= height:
-        return lines
-    return [[("… ", "quiet"), *lines[-height]], *lines[len(lines) - height + 1 :]] if height > 0 else []
+    return lines
 
 
 def _parts(start: PromptStart, path: Sequence[AppendedToken], *, ascii_only: bool) -> list[Line]:

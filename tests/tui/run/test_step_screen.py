@@ -269,6 +269,8 @@ def test_a_long_path_shows_its_end() -> None:
     assert len(texts) == 2
     assert texts[0].startswith("… ")
     assert texts[-1].endswith("·word9 0.5000")
+    (line,) = path_lines(start, path, 60, 1, ascii_only=False)
+    assert "".join(text for text, _ in line) == "…  ▸ ·word7 0.5000 ▸ ·word8 0.5000 ▸ ·word9 0.5000"
     assert path_title(path) == "Path  10 tokens, P 0.0010, surprisal 6.931 nats"
 
 
