@@ -14,6 +14,7 @@ PAGE = Path(__file__).with_name("keys.md")
 TITLES = {
     keymap.ANYWHERE: "Anywhere",
     "run": "A search",
+    "step": "A continued prompt",
     "start": "The start",
     "editor": "The editor",
     "runs": "Runs",

@@ -28,6 +28,12 @@ from distprompt_tui.text.terminal_text import sanitize
 runs_app = typer.Typer(help="List the runs; stop, resume, verify, export or delete one.")
 
 
+SLOW_STOP_SECONDS = 2.0
+
+SLOW_STOP = "distprompt-tui: waiting for the end of the current step; 'runs stop --force' does not wait"
+"""Printed to a terminal if a stop takes longer than `SLOW_STOP_SECONDS`. Ctrl-C ends the wait, not the stop."""
+
+
 class ExportFormat(StrEnum):
     PEFT = "peft"
     SAFETENSORS = "safetensors"
@@ -90,11 +96,18 @@ def stop_run(
 
     run = find(name, runs_dir)
     if worker_pid(run) is None:
-        raise UsageError(f"{run.name} is not running ({summarise(run).state})")
+        raise UsageError(f"{run.name} is not running: {summarise(run).state}")
     at_once = threading.Event()
     if force:
         at_once.set()
-    print("stopped" if stop(run, force=at_once) else FORCED)
+    notice = threading.Timer(SLOW_STOP_SECONDS, print, (SLOW_STOP,), {"file": sys.stderr, "flush": True})
+    if sys.stderr.isatty():
+        notice.daemon = True
+        notice.start()
+    try:
+        print("stopped" if stop(run, force=at_once) else FORCED)
+    finally:
+        notice.cancel()
 
 
 @runs_app.command("resume")

@@ -190,7 +190,7 @@ def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
     for run in runs:
         table.add_row(
             Text(visible_token(run.run.name)),
-            Text(f"{visible_token(run.state)}: {sanitize(run.problem)}" if run.problem else visible_token(run.state)),
+            Text(sanitize(f"{run.state}: {run.problem}" if run.problem else run.state)),
             count(run.step),
             nats(run.best_kl),
             nats(run.excess),

@@ -137,11 +137,15 @@ def _anchored_target(target: specs.TargetSpec, folder: Path) -> specs.TargetSpec
 
 
 def with_method(spec: RunSpec, method: str) -> RunSpec:
-    """Return a copy of a spec with another search method and its default settings; only the prompt length is kept."""
+    """Return a copy of a spec with another search method and its default settings; only the prompt length is kept.
+
+    "exhaustive" has its default length of 1: it tries all prompts of one token, but few of the longer ones.
+    """
     if method == spec.search.method:
         return spec
     fields = spec.model_dump(mode="json", exclude_none=True)
-    fields["search"] = {"method": method, "length": spec.search.length}
+    kept = {} if method == "exhaustive" else {"length": spec.search.length}
+    fields["search"] = {"method": method} | kept
     return checked(fields, RunSpec)
 
 

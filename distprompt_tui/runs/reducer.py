@@ -16,6 +16,7 @@ from distprompt_tui.runs.state import RunState
 MAX_CURVE_POINTS = 4096  # longer curves lose every second point; a plot has a few hundred columns
 MAX_ANSWERED = 256  # ids of answered requests that are kept; viewers read the events a few times a second
 MAX_WARNINGS = 20
+EDITS = ("edited", "locked", "unlocked")  # outcomes of applied changes of the prompt
 
 
 def reduce(state: RunState, event: Event) -> RunState:
@@ -131,6 +132,10 @@ def _control(state: RunState, event: schema.Control) -> RunState:
         state = replace(state, answered=(*state.answered[1 - MAX_ANSWERED :], event.id))
     if event.outcome == "refused" and event.why is not None:
         return _add_warning(state, event.why)
+    if event.outcome in EDITS:
+        return replace(state, edits=(*state.edits[1 - MAX_ANSWERED :], event))
+    if event.outcome == "stopping":
+        return replace(state, stopping_at=state.stopping_at or event.t)
     if event.outcome == "paused":
         return replace(state, phase="paused")
     if event.outcome == "resumed" and state.phase == "paused":
@@ -153,6 +158,7 @@ def _resumed(state: RunState, event: schema.Resumed) -> RunState:
         result=None,
         error=None,
         exit_code=0,
+        stopping_at=None,
         step=step,
         best_kl=state.best_kl if kept else None,
         best_step=state.best_step if kept else None,

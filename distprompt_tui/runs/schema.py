@@ -174,6 +174,7 @@ class Control(Event, frozen=True, tag="control", omit_defaults=True):
     token: Count | None = None  # new token at the position
     before: Finite | None = None  # divergence before the edit
     kl: Finite | None = None  # divergence after the edit
+    replaced: Count | None = None  # token before the edit
 
 
 class Warning(Event, frozen=True, tag="warning"):

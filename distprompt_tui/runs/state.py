@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from distprompt_tui.bounds.values import Bounds
-from distprompt_tui.runs.schema import Divergences, Progress, Projection, Snapshot, Step
+from distprompt_tui.runs.schema import Control, Divergences, Progress, Projection, Snapshot, Step
 
 Phase = Literal["starting", "preparing", "searching", "paused", "ended"]
 
@@ -19,7 +19,8 @@ class RunState:
     """The state of a run. Divergences and entropies are in nats, `*_at` in Unix seconds, other times in seconds.
 
     `schema.Started` and `schema.Step` describe the fields of the same names. `answered` contains the ids of the latest
-    answered requests.
+    answered requests, `edits` the answers to the latest applied changes of the prompt. `stopping_at` is the time at
+    which the worker acknowledged a stop.
     """
 
     phase: Phase = "starting"
@@ -63,6 +64,8 @@ class RunState:
     exit_code: int = 0
     warnings: tuple[str, ...] = ()
     answered: tuple[str, ...] = ()
+    edits: tuple[Control, ...] = ()
+    stopping_at: float | None = None
 
     @property
     def steps_per_second(self) -> float | None:

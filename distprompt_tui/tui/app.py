@@ -59,6 +59,7 @@ class DistPromptApp(App[int]):
         "app.tcss",
         "start/start.tcss",
         "run/run.tcss",
+        "run/stepping.tcss",
         "editor/editor.tcss",
         "tools/settings.tcss",
         "runs/runs.tcss",

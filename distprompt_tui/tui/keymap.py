@@ -61,6 +61,8 @@ LIVE_KEYS = (
     Key("d,escape", "detach", "detach", "Return to the previous screen; the search continues", "The search", 6, "d"),
     Key("r", "rerun", "again", "Start the same search with the next seed", "The search", 7),
     Key("n", "fork", "fork", "Start a copy of this search with one setting changed", "The search", 14),
+    Key("ctrl+z", "undo", "undo", "Undo the last change of the prompt by hand", "The search", 8, "^z"),
+    Key("ctrl+y", "redo", "redo", "Redo the last undone change", "The search", 8, "^y"),
     Key("h", "history", "history", "Browse or replay the recorded snapshots", "View", 9),
     Key("f", "freeze", "freeze", "Freeze or unfreeze the screen; the search continues", "View", 15),
     Key("o", "order", "sort", "Sort tokens by probability, KL contribution, p, q or q − p", "View", 9),
@@ -80,6 +82,7 @@ LIVE_KEYS = (
     Key("z", "zoom", "zoom", "Show the focused panel on the whole screen, and back", "View", 16),
     Key("0", "reset", "", "Restore all panels and the whole divergence", "View"),
     Key("t", "try_text", "text", "Show the model's distribution after a text", "The model", 12),
+    Key("g", "step_on", "continue", "Append the selected token and show what follows", "The model", 13),
     Key("a", "attribute", "attribute", "Attribute the selected token to the prompt's positions", "The model", 13),
     Key("y", "copy", "copy", "Copy the prompt, ids, result, command or path", "Output", 11),
     Key("e", "export", "export", "Export the prompt, result or steps to a file", "Output", 15),
@@ -91,6 +94,7 @@ LIVE_KEYS = (
     Key("up,down", "", "", "Tokens and prompt: move; also j and k", "Moving", None, "↑ ↓"),
     Key("left,right", "", "", "Divergence: read single steps; end: follow the latest", "Moving", None, "← →"),
     Key("up,down,left,right", "", "", "Density and ranks: select a cell or rank; end: none", "Moving", None, "arrows"),
+    Key("right", "", "", "Tokens: append the selected token, as g", "Moving", None, "→"),
     Key("enter,plus", "", "", "Tokens: pin the selected token to the top, or unpin it", "Moving", None, "enter +"),
 )
 
@@ -115,6 +119,22 @@ HISTORY_KEYS = (
     Key("p", "replay", "replay", "Start or pause the replay", "In history", 0),
     Key("less_than_sign", "replay_speed(-1)", "", "Slower replay: 1, 4, 16 or 64 times", "In history", None, "<"),
     Key("greater_than_sign", "replay_speed(1)", "speed", "Faster replay", "In history", 1, ">", pair="< >"),
+)
+
+STEP_KEYS = (
+    Key("right,enter", "append", "append", "Append the selected token", "The path", 0, "→"),
+    Key("left,backspace", "take_back", "take back", "Take the last token back", "The path", 1, "←"),
+    Key("0", "to_start", "prompt", "Return to the prompt alone", "The path", 5),
+    Key(
+        "n",
+        "use",
+        "new search",
+        "Start a search with the path as context, or its distribution as target",
+        "The path",
+        4,
+    ),
+    Key("escape", "back", "back", "Back to the run", "Moving", 2, "esc"),
+    Key("up,down", "", "", "Select a token; also j and k", "Moving", None, "↑ ↓"),
 )
 
 START_KEYS = (
@@ -222,6 +242,7 @@ ANYWHERE = "anywhere"
 TABLES: dict[str, tuple[Key, ...]] = {
     ANYWHERE: APP_KEYS,
     "run": (*LIVE_KEYS, *HISTORY_KEYS),
+    "step": STEP_KEYS,
     "start": START_KEYS,
     "editor": EDITOR_KEYS,
     "runs": RUNS_KEYS,

@@ -30,8 +30,10 @@ def change_prompt(search: Search, request: dict[str, Any]) -> tuple[Step, dict[s
         return report, {"position": position, "outcome": f"{command}ed"}
     token = _whole(request, "token")
     (before,) = search.report().kls
+    ids = search.current[0].ids
     report = search.edit(position, token)
-    return report, {"position": position, "token": token, "outcome": "edited", "before": before, "kl": report.kls[-1]}
+    answer = {"position": position, "token": token, "replaced": int(ids[position]), "outcome": "edited"}
+    return report, answer | {"before": before, "kl": report.kls[-1]}
 
 
 def _whole(request: dict[str, Any], name: str) -> int:

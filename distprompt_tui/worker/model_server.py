@@ -10,6 +10,9 @@ recorded. If a question names a `model`, and perhaps a `run`, and the loaded mod
     {"id": 3, "ask": "distribution", "text": "…"}    → entropy and top tokens after a text
     {"id": 4, "ask": "instead", "run": "…", "text": "…"}   → a snapshot, as in events, with a text as the prompt
     {"id": 5, "ask": "influence", "run": "…", "token": 7, "ids": […]}   → contribution of each position to a token
+    {"id": 6, "ask": "continue", "run": "…", "ids": […], "path": […], "include": […]}   → tokens after prompt and path
+
+`ids` are the prompt's; null is the run's best soft prompt.
 
 The last answer to a question has `"done": true`. An answer with `error` reports a failure. `{"cancel": 2}` ends the
 computation of bounds early. The process ends at the end of its standard input.
@@ -52,6 +55,7 @@ def main() -> int:
     def say(**fields: Any) -> None:
         print(json.dumps(fields, ensure_ascii=False, allow_nan=False), file=answers, flush=True)
 
+    from distprompt_tui.worker.continuation import Continuations
     from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
 
     report = lambda text, fraction: say(progress=text, fraction=fraction)  # noqa: E731
@@ -63,6 +67,7 @@ def main() -> int:
         return error.exit_code
     source = ModelProvider(model, settings, report)
     record = record_model(folder)
+    continuations = Continuations()
     say(ready=True, device=str(model.device))
     questions = QuestionQueue(sys.stdin)
     for question in questions:
@@ -71,7 +76,7 @@ def main() -> int:
             if not _is_about(question, settings, record):
                 say(id=number, other_model=True, done=True)
                 continue
-            for answer in _answers(question, source, partial(_refine, questions, number, say)):
+            for answer in _answers(question, source, continuations, partial(_refine, questions, number, say)):
                 say(id=number, **answer)
         except DistPromptError as error:
             say(id=number, error=str(error), done=True)
@@ -106,7 +111,9 @@ def _is_about(question: dict[str, Any], settings: spec.ModelSpec, record: ModelR
     return recorded.files == record.files if recorded.files else recorded.weights in (None, record.weights)
 
 
-def _answers(question: dict[str, Any], source: Any, refine: Callable[[str, float], object]) -> Iterator[Answer]:
+def _answers(
+    question: dict[str, Any], source: Any, continuations: Any, refine: Callable[[str, float], object]
+) -> Iterator[Answer]:
     vocabulary = source.model.vocabulary
     match question["ask"]:
         case "target":
@@ -130,6 +137,11 @@ def _answers(question: dict[str, Any], source: Any, refine: Callable[[str, float
         case "influence":
             run = RunDirectory(Path(question["run"]))
             yield {"influence": _influence(run, question["token"], question["ids"], source.model), "done": True}
+        case "continue":
+            run = RunDirectory(Path(question["run"]))
+            prompt = question["ids"]
+            answer = _continue(run, prompt, question["path"], question["include"], source.model, continuations)
+            yield answer | {"done": True}
         case other:
             raise UsageError(f"unknown question: {other}")
 
@@ -170,13 +182,32 @@ def _influence(run: RunDirectory, token: int, ids: list[int] | None, bare: Any) 
         model = _in_context(run, bare)
         model.check_length(len(ids))
         return influences(model, model.embedding(torch.tensor(ids, device=model.device)), token)
-    try:
-        vectors = read_prompt(run.best / "prompt.safetensors")
-    except UsageError as error:
-        raise UsageError("the run has no best prompt yet: it is saved after about a second") from error
+    vectors = _best_vectors(run)
     model = _in_context(run, bare)
     model.check_length(len(vectors))
     return influences(model, torch.tensor(vectors, device=model.device), token)
+
+
+def _continue(
+    run: RunDirectory, ids: list[int] | None, path: list[int], include: list[int], bare: Any, continuations: Any
+) -> Answer:
+    """Describe the distribution after a prompt and a path of tokens. Only without a path, it has the run's target."""
+    import torch
+
+    from distprompt_tui.worker.continuation import describe_next, texts_of
+
+    model = _in_context(run, bare)
+    prompt = torch.tensor(_best_vectors(run) if ids is None else ids, device=model.device)
+    logits = continuations.logits(model, prompt, path)
+    target = None if path else torch.tensor(_load_target(run, model.vocab_size))
+    return describe_next(model.vocabulary, logits, target, include) | texts_of(model, ids, path)
+
+
+def _best_vectors(run: RunDirectory) -> Any:
+    try:
+        return read_prompt(run.best / "prompt.safetensors")
+    except UsageError as error:
+        raise UsageError("the run has no best prompt yet: it is saved after about a second") from error
 
 
 def _in_context(run: RunDirectory, bare: Any) -> Any:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from tests.tui.recording import recorded
+from distprompt_tui.cli.tables import print_runs
+from distprompt_tui.runs import schema
+from distprompt_tui.runs.state import FORCED
+from distprompt_tui.runs.summary import read_runs
+from tests.tui.recording import recorded, searching
 from tests.waiting import DEADLINE_SECONDS
 
 
@@ -99,3 +105,12 @@ def test_locale_determines_utf8(environment: dict[str, str], expected: bool) -> 
         [sys.executable, "-c", code], env=clean | environment, capture_output=True, text=True, check=False
     )
     assert found.stdout == f"{expected}\n", found.stderr
+
+
+def test_the_list_of_runs_names_a_forced_end(tmp_path: Path) -> None:
+    searching(tmp_path).writer.write(schema.Ended(FORCED))
+    console = Console(record=True, width=120, file=io.StringIO())
+    print_runs(console, read_runs(tmp_path))
+    text = console.export_text()
+    assert "stopped (forced)" in text
+    assert "crashed" not in text

@@ -155,6 +155,7 @@ def test_with_method_keeps_the_length() -> None:
     hard = with_method(override(spec, ["search.length=6", "search.lr=3"]), "hard")
     assert (hard.search.method, hard.search.length) == ("hard", 6)
     assert with_method(spec, "soft") is spec
+    assert with_method(spec, "exhaustive").search.length == 1  # longer prompts are not searched exhaustively
 
 
 def test_saved_preset_round_trips(home: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -15,8 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from distprompt_tui.cli import runs as runs_commands
 from distprompt_tui.config.spec import Hard, RunSpec
 from distprompt_tui.errors import UsageError
+from distprompt_tui.runs import process
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.events import Tailer, decode_object
@@ -300,3 +303,31 @@ def test_manual_edits_while_paused(spec: RunSpec, tmp_path: Path) -> None:
     assert later.snapshot.prompt[2].id == token
     assert any(tried is not None and len(tried.tokens) > 1 for tried in later.snapshot.candidates)
     assert stop(run, grace_seconds=DEADLINE_SECONDS)
+
+
+class Terminal(io.StringIO):
+    """A terminal that notes what is written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = threading.Event()
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self.written.set()
+        return super().write(text)
+
+
+def test_the_command_explains_a_slow_stop(
+    spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, terminal = create_run(spec, tmp_path), Terminal()
+    monkeypatch.setattr(runs_commands, "SLOW_STOP_SECONDS", 0.0)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(process, "worker_pid", lambda run: 1)
+    monkeypatch.setattr(process, "stop", lambda run, force: terminal.written.wait(DEADLINE_SECONDS))
+    runs_commands.stop_run(run.name, tmp_path)
+    assert "waiting for the end of the current step" in terminal.getvalue()
+    assert capsys.readouterr().out == "stopped\n"

@@ -133,7 +133,7 @@ def test_a_returned_command_leaves_no_process(preset: Path, tmp_path: Path) -> N
     assert (going.returncode, worker_pid(run), summarise(run).state) == (130, None, "stopped")
     assert done("runs", "stop", run.name) == (
         2,
-        f"distprompt-tui: {run.name} is not running (stopped)",
+        f"distprompt-tui: {run.name} is not running: stopped",
     )
     exit_code, said = done("runs", "resume", run.name)
     assert (exit_code, "continues in the background" in said) == (0, True)

@@ -128,10 +128,12 @@ def test_invalid_edit_is_rejected_without_effect(tiny_models: dict[str, Language
 def test_request_is_answered_with_its_effect(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
     found, _ = started(model, "hard")
+    replaced = int(current(found).ids[0])
     token = another_token(model, current(found).ids.tolist(), 0)
     before = found.report().kls[-1]
     report, answer = change_prompt(found, {"command": "edit", "position": 0, "token": token})
-    assert answer == {"position": 0, "token": token, "outcome": "edited", "before": before, "kl": report.kls[-1]}
+    numbers = {"before": before, "kl": report.kls[-1]}
+    assert answer == {"position": 0, "token": token, "replaced": replaced, "outcome": "edited"} | numbers
     assert change_prompt(found, {"command": "lock", "position": 0})[1] == {"position": 0, "outcome": "locked"}
     assert change_prompt(found, {"command": "unlock", "position": 0})[1] == {"position": 0, "outcome": "unlocked"}
     for request in ({"command": "edit", "position": 0}, {"command": "lock"}, {"command": "lock", "position": True}):

@@ -16,6 +16,7 @@ from distprompt_tui.config import spec
 from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.worker import model_server, question_queue
+from distprompt_tui.worker.continuation import Continuations
 from distprompt_tui.worker.model_provider import ModelProvider
 from distprompt_tui.worker.question_queue import Cancelled, QuestionQueue
 from tests.waiting import until
@@ -79,7 +80,7 @@ def test_bounds_report_their_best_values(tiny_model: LanguageModel) -> None:
     seen: list[str] = []
     source = ModelProvider(tiny_model, spec.ModelSpec(name="tiny"), lambda text, fraction: None)
     question = {"ask": "bounds", "target": {"family": "temperature", "entropy": 2.0}}
-    answers = list(model_server._answers(question, source, lambda name, value: seen.append(name)))
+    answers = list(model_server._answers(question, source, Continuations(), lambda name, value: seen.append(name)))
     assert list(dict.fromkeys(seen)) == ["floor", "head_optimum"]
     assert answers[-1] == {"done": True}
     assert answers[-2]["head_optimum"] is not None

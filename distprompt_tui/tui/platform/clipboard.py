@@ -35,7 +35,7 @@ def text_of(what: str, run: RunDirectory, state: RunState) -> str:
     if what == "command":
         return headless_command(run)
     if what == "result":
-        return _read(run.result)
+        return _read(run.result) or _result_so_far(run)
     best = _best_prompt(run)
     if what == "text" and isinstance(best.get("text"), str):
         return str(best["text"])
@@ -111,6 +111,14 @@ def _best_prompt(run: RunDirectory) -> dict[str, object]:
         return read_json(run.best / "prompt.json")
     except UsageError:
         return {}
+
+
+def _result_so_far(run: RunDirectory) -> str:
+    """Return the summary of a run without a result file as JSON; empty before the first step."""
+    from distprompt_tui.runs.summary import as_dict, summarise
+
+    summary = summarise(run)
+    return "" if summary.best_kl is None else json.dumps(as_dict(summary))
 
 
 def _read(path: Path) -> str:

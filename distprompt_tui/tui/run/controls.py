@@ -26,14 +26,15 @@ class RunControl:
         self._pending: dict[str, tuple[str, float]] = {}
         """Request id → label, and time of the request."""
         self._stopping_since: float | None = None
+        self._acknowledged_at: float | None = None
         self._force = threading.Event()
         self._send_lock = asyncio.Lock()
 
     @property
     def pending(self) -> str:
         """Return `pausing…`, `resuming…`, `stopping… (2 s)`; empty without a pending request."""
-        if self._stopping_since is not None:
-            word, since = "stopping", self._stopping_since
+        if self.is_stopping:
+            word, since = "stopping", time.monotonic() - self._seconds_stopping
         elif self._pending:
             word, since = list(self._pending.values())[-1]
         else:
@@ -43,11 +44,18 @@ class RunControl:
 
     @property
     def is_stopping(self) -> bool:
-        return self._stopping_since is not None
+        """Whether a stop is pending, requested here or by another viewer."""
+        return self._stopping_since is not None or self._acknowledged_at is not None
 
     @property
     def stops_slowly(self) -> bool:
-        return self._stopping_since is not None and time.monotonic() - self._stopping_since > _SLOW_STOP_SECONDS
+        return self.is_stopping and self._seconds_stopping > _SLOW_STOP_SECONDS
+
+    @property
+    def _seconds_stopping(self) -> float:
+        if self._stopping_since is not None:
+            return time.monotonic() - self._stopping_since
+        return max(time.time() - self._acknowledged_at, 0.0) if self._acknowledged_at is not None else 0.0
 
     def toggle_pause(self, view: RunView) -> Awaitable[None]:
         """Request a pause, or resume: the opposite of the last request.
@@ -59,9 +67,9 @@ class RunControl:
         resume = asked[-1] == "pausing" if asked else view.state.phase == "paused"
         return self._ask("resuming", "resume") if resume else self._ask("pausing", "pause")
 
-    def change(self, command: Command, **fields: int) -> Awaitable[None]:
+    def change(self, command: Command, request: str, **fields: int) -> Awaitable[None]:
         """Return an awaitable that requests a change of the prompt; `fields` belong to the command."""
-        return self._ask("changing", command, **fields)
+        return self._ask("changing", command, request, **fields)
 
     async def stop(self) -> bool:
         """Stop the search. Return whether it ended without being killed.
@@ -72,26 +80,27 @@ class RunControl:
         from distprompt_tui.runs.process import stop
 
         self._stopping_since = time.monotonic()
-        self._force.clear()
         try:
             return await in_thread(stop, self.run, force=self._force)
         finally:
             self._stopping_since = None
+            self._force.clear()
 
     def kill(self) -> None:
-        """End the wait of a pending stop."""
+        """End the wait of a pending stop; without one, of the next."""
         self._force.set()
 
     def acknowledge(self, view: RunView) -> None:
-        """Drop requests that the run has answered, or can no longer answer."""
+        """Drop requests that the run has answered, or can no longer answer; note the stop that it acknowledged."""
+        self._acknowledged_at = view.state.stopping_at if view.is_live else None
         for request in list(self._pending):
             if request in view.state.answered or not view.is_live:
                 del self._pending[request]
 
-    def _ask(self, word: str, command: Command, **fields: int) -> Awaitable[None]:
+    def _ask(self, word: str, command: Command, request: str = "", **fields: int) -> Awaitable[None]:
         from distprompt_tui.runs.process import new_request_id
 
-        request = new_request_id()
+        request = request or new_request_id()
         self._pending[request] = (word, time.monotonic())
         return self._send(request, command, **fields)
 

@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from distprompt_tui.config.spec import RunSpec
 
 _WIDTH = 58
+_INSTRUCTION = "Change one value; the others stay the same."
 
 
 class ForkDialog(ModalScreen["RunSpec | None"]):
-    """Returns the new spec, or None if the user cancels."""
+    """Returns the new spec, or None if the user cancels.
+
+    `note` says what is already different in `spec`; then no further setting has to be changed.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Back", show=False),
@@ -32,8 +36,9 @@ class ForkDialog(ModalScreen["RunSpec | None"]):
         Binding("down", "app.focus_next", "Next field", show=False),
     ]
 
-    def __init__(self, spec: RunSpec) -> None:
+    def __init__(self, spec: RunSpec, note: str = "") -> None:
         super().__init__()
+        self._note = note
         self._spec = spec
         self._values = settings(spec)
         self._fields = {name: Field(value, id=name, compact=True) for name, value in self._values.items()}
@@ -51,12 +56,14 @@ class ForkDialog(ModalScreen["RunSpec | None"]):
             yield self._message
 
     def on_mount(self) -> None:
-        self._show_message([[("Change one value; the others stay the same.", "quiet")]])
+        text = f"{self._note}. One more value may be changed." if self._note else _INSTRUCTION
+        self._show_message(wrapped(text, _WIDTH, "quiet"))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         changed = {name: field.value.strip() for name, field in self._fields.items()}
         try:
-            self.dismiss(forked(self._spec, changed))
+            is_changed = bool(self._note) and changed == self._values
+            self.dismiss(self._spec if is_changed else forked(self._spec, changed))
         except UsageError as error:
             self._show_message(wrapped(sanitize(str(error)), _WIDTH, "error", max_lines=3))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from distprompt_tui.runs.reducer import state_at
 from distprompt_tui.runs.schema import read_snapshot
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.tui.platform.model_client import ModelClient
+from distprompt_tui.tui.run.continuation import Continuation, PromptStart
 
 if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
@@ -67,6 +68,21 @@ class ModelQueries:
         answer = await self._ask(model, "influence", token=token, ids=ids)
         if answer is not None:
             self.influence = Influence(text, tuple(answer["influence"]), is_soft, state)
+
+    async def continuation(
+        self, model: str, start: PromptStart, path: Sequence[int], include: Sequence[int]
+    ) -> Continuation:
+        """Compute the distribution after a prompt and the tokens of a path, with rows for the ids in `include`.
+
+        Raises:
+            DistPromptError: there is no answer; the message is the reason.
+        """
+        ids = None if start.ids is None else list(start.ids)
+        answer = await self._ask(model, "continue", ids=ids, path=list(path), include=list(include))
+        if answer is None:
+            problem, self.problem = self.problem, ""
+            raise DistPromptError(problem)
+        return Continuation.read(answer)
 
     def reset(self) -> None:
         """Drop all answers, because the prompt on the screen has changed."""

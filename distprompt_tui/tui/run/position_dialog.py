@@ -22,6 +22,7 @@ from distprompt_tui.text.terminal_text import fit, fit_to, visible_token
 from distprompt_tui.tui.context import is_ascii_only
 from distprompt_tui.tui.drawing.styled_text import content, wrapped
 from distprompt_tui.tui.run.prompt_view import position_words
+from distprompt_tui.tui.widgets.dialogs import Answer, Question
 from distprompt_tui.tui.widgets.visible_input import VisibleInput
 
 _WIDTH = 58
@@ -136,6 +137,22 @@ class PositionDialog(ModalScreen["int | None"]):
             role = "good" if change < 0 else "quiet"
             line += [(f" {about + formatting.nats(score):>9}", ""), (f" {formatting.signed(change):>8}", role)]
         return line
+
+
+def vector_note(position: int, token: PromptToken, *, ascii_only: bool) -> Question:
+    """Return a dialog that describes the vector at a position, from 0, by its nearest token and its norm."""
+    text = fit_to(visible_token(token.text, ascii_only=ascii_only) or "(nothing)", _TOKEN_CELLS)
+
+    def number(value: float | None) -> str:
+        return "not recorded" if value is None else f"{value:.3f}".replace("-", "−")
+
+    words = (
+        f"The token nearest by cosine is {text} (id {token.id}): cosine {number(token.cosine)}, "
+        f"distance {number(token.distance)}. The norm of the vector is {number(token.norm)}. "
+        "Distance and norm are in mean norms of the token embeddings: a vector at a token has cosine 1 and distance 0. "
+        "Vectors cannot be replaced or locked."
+    )
+    return Question(f"Position {position + 1}: a vector", words, [Answer("close", "x", "Close")])
 
 
 def _sentence(token: PromptToken) -> str:

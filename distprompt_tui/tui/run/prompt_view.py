@@ -41,7 +41,7 @@ class PromptData:
 
 
 class PromptView(ScrollLineWidget):
-    """Scrolls if the prompt is longer than the panel. Tokens have a cursor while the panel has the focus."""
+    """Scrolls if the prompt is longer than the panel. Positions have a cursor while the panel has the focus."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,left_square_bracket", "move(-1)", "Previous position", show=False),
@@ -165,6 +165,8 @@ def prompt_note(data: PromptData) -> Line:
     """Return the KL of the nearest tokens for vectors, or a note on the selected token."""
     if data.chosen is not None:
         token = data.tokens[data.chosen]
+        if token.cosine is not None:
+            return [(f"{data.chosen + 1} {vector_words(token)}  ", "border"), *key_hints("enter inspect")]
         other_way = "x unlock" if token.locked else "x lock"
         about = surprisal.words(token.surprisal) if data.surprising else position_words(token)
         return [(f"{data.chosen + 1} {about}  ", "border"), *key_hints(f"enter inspect   {other_way}")]
@@ -179,6 +181,12 @@ def position_words(token: PromptToken) -> str:
     if token.improvement is None:
         return f"{locked}as at the start"
     return f"{locked}changed at step {token.changed}, KL {formatting.signed(-token.improvement)}"
+
+
+def vector_words(token: PromptToken) -> str:
+    distance = "" if token.distance is None else f", distance {token.distance:.2f}"
+    norm = "" if token.norm is None else f", norm {token.norm:.2f}"
+    return f"cosine {formatting.signed(token.cosine or 0.0)}{distance}{norm}"
 
 
 def prompt_lines(data: PromptData, width: int, *, flowing: bool) -> tuple[list[Line], list[int]]:
@@ -245,7 +253,7 @@ def _token_role(position: int, token: PromptToken, data: PromptData, *, changed:
 
 
 def _has_positions(data: PromptData) -> bool:
-    return bool(data.tokens) and data.method != "soft" and data.influence is None
+    return bool(data.tokens) and data.influence is None
 
 
 def _changed_last(token: PromptToken, tokens: tuple[PromptToken, ...]) -> bool:

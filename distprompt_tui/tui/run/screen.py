@@ -188,6 +188,9 @@ class RunScreen(AppScreen):
             "stop": is_live and may_change,
             "rerun": not is_live and may_change,
             "fork": may_change,
+            "undo": self._editing.can_undo or None,
+            "redo": self._editing.can_redo or None,
+            "step_on": not self._playback.is_open,
             "freeze": is_live and not self._playback.is_open and self._queries.substituted is None,
             **{key.method: in_history for key in HISTORY_KEYS},
         }
@@ -250,8 +253,14 @@ class RunScreen(AppScreen):
     def on_prompt_view_opened(self, event: PromptView.Opened) -> None:
         self.run_worker(self._editing.open(self.display_state.state.snapshot, event.position))
 
-    def _send_change(self, command: EditCommand, **fields: int) -> None:
-        self.search.request(self.control.change(command, **fields))
+    def _send_change(self, command: EditCommand, request: str, **fields: int) -> None:
+        self.search.request(self.control.change(command, request, **fields))
+
+    def action_undo(self) -> None:
+        self._editing.undo(self.view.state)
+
+    def action_redo(self) -> None:
+        self._editing.redo()
 
     async def _complete(self, prefix: str, limit: int) -> list[tuple[int, str]]:
         return await in_thread(self._source.completions, prefix, limit)
@@ -315,6 +324,14 @@ class RunScreen(AppScreen):
         bars, state = self.panels.tokens.bars, self.display_state.state
         if self._has_snapshot() and (token := bars.current_token) is not None:
             self._ask(self._queries.attribute(token, bars.table.text(token), self.view.state.model, state))
+
+    def action_step_on(self) -> None:
+        from distprompt_tui.tui.run.step_screen import step_screen
+
+        display, token = self.display_state, self.panels.tokens.bars.current_token
+        if self._has_snapshot() and token is not None:
+            screen = step_screen(self.directory, self.view, display, token, self._queries, read_only=self.read_only)
+            self.app.push_screen(screen)
 
     def _has_snapshot(self) -> bool:
         """Whether the run has a snapshot of its prompt; if not, notify the user."""

@@ -33,6 +33,7 @@ class SearchActions:
         self._control = control
         self._redraw = redraw
         self._poll = poll
+        self._stopping: asyncio.Task[bool] | None = None
 
     def request(self, sending: Awaitable[None]) -> None:
         self._redraw()
@@ -52,21 +53,25 @@ class SearchActions:
 
     def _on_answer(self, answer: str | None) -> None:
         if answer is not None and answer != "stay":
-            self._screen.run_worker(self.stop())
+            self._screen.run_worker(self.stop(kill=answer == "kill"))
 
-    async def stop(self) -> None:
-        """Stop the search and wait for its end; if a stop is pending, kill the worker."""
-        if self._control.is_stopping:
+    async def stop(self, *, kill: bool = False) -> None:
+        """Stop the search and wait for its end; `kill` ends the worker at once."""
+        if kill:
             self._control.kill()
+        if self._stopping is not None:
+            await asyncio.wait({self._stopping})
             return
-        stopping = asyncio.create_task(self._control.stop())
+        self._stopping = asyncio.create_task(self._control.stop())
         await asyncio.sleep(0)  # the request becomes pending, so "stopping…" appears at once
         self._redraw()
         try:
-            if not await stopping:
+            if not await self._stopping:
                 self._screen.notify("The search process was killed: stopped (forced).", severity="warning")
         except DistPromptError as error:
             self._screen.show_error(error)
+        finally:
+            self._stopping = None
         self._poll()
 
     async def rerun(self) -> None:

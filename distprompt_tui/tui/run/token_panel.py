@@ -40,7 +40,10 @@ PAIR_FROM = 160  # minimum width of the screen for two views side by side
 class TokenList(LineTable):
     """The rows. When the order changes, the cursor stays on its token, or at the top."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("enter,plus,equals_sign", "pin", "Pin the token", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,plus,equals_sign", "pin", "Pin the token", show=False),
+        Binding("right", "screen.step_on", "Continue with the token", show=False),
+    ]
 
     class Pinned(Message):
         def __init__(self, token: int) -> None:

@@ -101,6 +101,27 @@ def delete_question(name: str) -> Question:
     )
 
 
+def path_question(*, has_text: bool, has_path: bool, is_stable: bool) -> Question:
+    """Ask how a new search uses a continued prompt.
+
+    Args:
+        has_text: whether the prompt is a text; vectors are none.
+        has_path: whether tokens were appended.
+        is_stable: whether the text is tokenised to the same ids.
+    """
+    answers = [
+        *([Answer("prefix", "p", "Prefix: search a prompt that follows this text")] if has_text else []),
+        *([Answer("suffix", "s", "Suffix: search a prompt before the path's tokens")] if has_path else []),
+        *([Answer("target", "t", "Target: search a prompt for this distribution")] if has_text else []),
+    ]
+    text = "The target stays the same, except with t; the settings can be changed before the start."
+    if not has_text:
+        text = "Vectors are no text, so they cannot be a prefix or an lm target."
+    if not is_stable:
+        text += " This text is tokenised to other ids than the path: the new search uses the text."
+    return Question("New search from here", text, answers)
+
+
 def export_question(method: str) -> Question:
     vectors = [
         Answer("peft", "p", "the vectors as an adapter for peft"),
@@ -124,7 +145,7 @@ def copy_question() -> Question:
         [
             Answer("text", "t", "the prompt as text (soft: its nearest tokens)"),
             Answer("ids", "i", "the prompt as token ids"),
-            Answer("result", "j", "the best result as JSON"),
+            Answer("result", "j", "the best result (so far) as JSON"),
             Answer("command", "c", "the command that repeats this run headless"),
             Answer("attach", "a", "the command that watches this run"),
             Answer("path", "p", "the path of the run"),

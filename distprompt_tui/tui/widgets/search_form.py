@@ -77,6 +77,7 @@ class SearchForm(Horizontal):
     def __init__(self, *, id: str, classes: str) -> None:
         super().__init__(id=id, classes=classes)
         self._method = MethodField()
+        self._length_before = ""
         self._inputs = {name: Field(type="integer", id=name, max_length=6, compact=True) for name in _NUMBERS}
 
     def compose(self) -> ComposeResult:
@@ -112,7 +113,17 @@ class SearchForm(Horizontal):
 
     def on_method_field_changed(self, event: MethodField.Changed) -> None:
         event.stop()
+        self._fit_length()
         self.post_message(self.Changed())
+
+    def _fit_length(self) -> None:
+        """Set the length that "exhaustive" can search completely; restore the previous one with the next method."""
+        field = self._inputs["length"]
+        if self._method.method == "exhaustive":
+            self._length_before, field.value = field.value, "1"
+        elif self._length_before:
+            field.value = self._length_before if field.value == "1" else field.value
+            self._length_before = ""
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from distprompt_tui.runs.log import read_log
 from distprompt_tui.runs.summary import RunLabel
 from distprompt_tui.tui.platform import clipboard
 from distprompt_tui.tui.run.monitor import SILENT_AFTER_SECONDS, RunMonitor
-from tests.tui.recording import Recorder, recorded
+from tests.tui.recording import Recorder, recorded, searching
 
 
 def test_a_run_without_worker_has_crashed_until_it_says_that_it_ended(tmp_path: Path) -> None:
@@ -68,7 +69,10 @@ def test_what_can_be_copied(tmp_path: Path) -> None:
     state = RunMonitor(run).poll().state
     assert clipboard.text_of("path", run, state) == str(run.path)
     assert clipboard.text_of("attach", run, state) == f"distprompt-tui attach {run.name}"
-    assert clipboard.text_of("result", run, state) == ""
+    growing = searching(tmp_path / "growing", steps=4)
+    assert clipboard.text_of("result", Recorder(tmp_path / "new").run, state) == ""
+    so_far = json.loads(clipboard.text_of("result", growing.run, state))
+    assert (so_far["kl"], so_far["steps"]) == (growing.kl, 4)
     assert clipboard.text_of("ids", run, state) == "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]"
     (run.best / "prompt.json").write_text('{"ids": [5, 6], "text": " so"}')
     assert clipboard.text_of("ids", run, state) == "[5, 6]"

@@ -75,6 +75,7 @@ def test_the_help_writes_each_key_of_a_pair_and_the_bar_both() -> None:
     "table",
     [
         (*keymap.LIVE_KEYS, *keymap.HISTORY_KEYS),
+        keymap.STEP_KEYS,
         *(keymap.START_KEYS, keymap.RUNS_KEYS, keymap.COMPARE_KEYS, keymap.SWEEPS_KEYS, keymap.SWEEP_KEYS),
     ],
 )

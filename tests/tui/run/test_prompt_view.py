@@ -23,7 +23,7 @@ from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.run.surprisal import GRADES
 from distprompt_tui.tui.run.token_panel import TokenList
 from tests.tui.conftest import screen_text, until, watched
-from tests.tui.recording import recorded, searching
+from tests.tui.recording import Recorder, recorded, searching
 
 Make = Callable[..., DistPromptApp]
 
@@ -99,6 +99,54 @@ async def test_locks_are_requested_and_shown(tmp_path: Path, app_on: Make) -> No
         assert asked(recorder.run) == expected
 
 
+def answer(recorder: Recorder, **fields: Any) -> None:
+    """Answer the latest request as a worker does."""
+    request = json.loads(recorder.run.control.read_text().splitlines()[-1])
+    recorder.writer.write(schema.Control(command=request["command"], id=request["id"], **fields))
+
+
+async def test_edits_and_locks_are_undone_and_redone(tmp_path: Path, app_on: Make) -> None:
+    recorder = searching(tmp_path / "runs", "hard", steps=1)
+    async with watched(recorder, app_on, size=(120, 40), notifications=True) as (app, pilot):
+        await chosen(app, pilot, 3)
+        await pilot.press("ctrl+z", "ctrl+y")
+        await until(pilot, lambda: all(text in screen_text(app) for text in ("Nothing to undo", "Nothing to redo")))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, PositionDialog) and "·word20" in screen_text(app))
+        await pilot.press("enter")
+        edit = {"command": "edit", "position": 3, "token": 0}
+        await until(pilot, lambda: asked(recorder.run) == [edit])
+        await pilot.press("ctrl+z")
+        await until(pilot, lambda: "not applied yet" in screen_text(app))
+        answer(recorder, outcome="edited", position=3, token=0, replaced=17)  # the search had moved on from the screen
+        await until(pilot, lambda: "changing…" not in screen_text(app))
+        await pilot.press("x")
+        lock = {"command": "lock", "position": 3}
+        await until(pilot, lambda: asked(recorder.run) == [edit, lock])
+        answer(recorder, outcome="locked", position=3)
+        await until(pilot, lambda: "changing…" not in screen_text(app))
+        await pilot.press("ctrl+z", "ctrl+z")
+        back = [{"command": "unlock", "position": 3}, {"command": "edit", "position": 3, "token": 17}]
+        await until(pilot, lambda: asked(recorder.run) == [edit, lock, *back])
+        await pilot.press("ctrl+y", "ctrl+y")
+        await until(pilot, lambda: asked(recorder.run) == [edit, lock, *back, edit, lock])
+        answer(recorder, outcome="locked", position=3)
+        await until(pilot, lambda: "Done again at position 4." in screen_text(app))
+
+
+async def test_a_refused_edit_is_not_undone(tmp_path: Path, app_on: Make) -> None:
+    recorder = searching(tmp_path / "runs", "hard", steps=1)
+    async with watched(recorder, app_on, size=(120, 40), notifications=True) as (app, pilot):
+        await chosen(app, pilot, 3)
+        await pilot.press("x")
+        await until(pilot, lambda: len(asked(recorder.run)) == 1)
+        answer(recorder, outcome="refused", why="one position must stay unlocked")
+        await until(pilot, lambda: "changing…" not in screen_text(app))
+        await pilot.press("ctrl+z")
+        await until(pilot, lambda: "Nothing to undo" in screen_text(app))
+        assert len(asked(recorder.run)) == 1
+
+
 async def test_read_only_app_sends_no_edits(tmp_path: Path, app_on: Make) -> None:
     recorder = searching(tmp_path / "runs", "hard", steps=1)
     app = app_on(attach=recorder.run, read_only=True)
@@ -129,13 +177,21 @@ async def test_history_positions_cannot_be_edited(tmp_path: Path, app_on: Make) 
         assert asked(run) == []
 
 
-async def test_vectors_have_no_cursor(tmp_path: Path, app_on: Make) -> None:
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_vectors_are_described(tmp_path: Path, app_on: Make, size: tuple[int, int]) -> None:
     app = app_on(attach=recorded(tmp_path / "runs"))
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with app.run_test(size=size) as pilot:
         await chosen(app, pilot, 3)
-        await pilot.press("enter", "x", "down")
-        assert isinstance(app.screen, RunScreen)
-        assert "enter inspect" not in screen_text(app)
+        if size == (120, 40):
+            await until(pilot, lambda: "4 cosine +0.50, norm 1.25" in screen_text(app))
+        await pilot.press("enter")
+        await until(pilot, lambda: "Position 4: a vector" in screen_text(app))
+        text = screen_text(app)
+        for words in ("nearest by cosine", "0.500", "not recorded", "1.250", "or locked"):
+            assert words in text
+        assert "\x1b" not in text
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])

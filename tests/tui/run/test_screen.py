@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from distprompt_tui.runs import schema
+from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Tailer, decode_object
 from distprompt_tui.runs.state import FORCED
 from distprompt_tui.tui.app import DistPromptApp
@@ -239,6 +241,48 @@ async def test_a_slow_stop_offers_to_kill(tmp_path: Path, app_on: Make, monkeypa
         await until(pilot, lambda: "stopped (forced)" in screen_text(app))
 
 
+async def test_another_viewers_stop_is_shown_and_can_be_turned_into_a_kill(
+    tmp_path: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = searching(tmp_path / "runs")
+    forced: list[bool] = []
+    monkeypatch.setattr("distprompt_tui.tui.run.controls._SLOW_STOP_SECONDS", 0.0)
+    monkeypatch.setattr("distprompt_tui.runs.process.stop", lambda run, force: forced.append(force.is_set()))
+    async with watched(recorder, app_on, size=(120, 40), notifications=True) as (app, pilot):
+        await until(pilot, lambda: "running" in screen_text(app))
+        recorder.writer.write(schema.Control(command="stop", outcome="stopping", id="another viewer's"))
+        await until(pilot, lambda: "stopping…" in screen_text(app) and "s kill now" in screen_text(app))
+        await pilot.press("s")
+        await until(pilot, lambda: "Kill now" in screen_text(app))
+        assert forced == []
+        await pilot.press("k")
+        await until(pilot, lambda: forced == [True])
+
+
+async def test_quitting_during_a_stop_waits_for_it(
+    tmp_path: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, may_end = searching(tmp_path / "runs"), threading.Event()
+    calls: list[threading.Event] = []
+
+    def stop(run: RunDirectory, force: threading.Event) -> bool:
+        calls.append(force)
+        return may_end.wait(60)
+
+    monkeypatch.setattr("distprompt_tui.runs.process.stop", stop)
+    async with watched(recorder, app_on, size=(120, 40)) as (app, pilot):
+        await until(pilot, lambda: "running" in screen_text(app))
+        await pilot.press("s", "s")
+        await until(pilot, lambda: "stopping…" in screen_text(app))
+        await pilot.press("q", "s")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        assert app.is_running
+        may_end.set()
+        await until(pilot, lambda: app.return_value == 0)
+        assert len(calls) == 1
+        assert not calls[0].is_set()
+
+
 @pytest.mark.parametrize("size", [(120, 40), (80, 24)])
 async def test_an_ended_run_shows_the_entropy_of_its_best_prompt(
     tmp_path: Path, app_on: Make, size: tuple[int, int]
@@ -433,8 +477,17 @@ async def test_copying_reports_the_destination(tmp_path: Path, app_on: Make) -> 
         assert app.clipboard == "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]"
         assert (run.path / "last-copy.txt").read_text() == app.clipboard
         await until(pilot, lambda: "OSC 52" in screen_text(app))
+        await pilot.press("y", "j")  # without a result file: the numbers so far
+        await until(pilot, lambda: '"kl": ' in app.clipboard)
+
+
+async def test_nothing_is_copied_before_the_first_step(tmp_path: Path, app_on: Make) -> None:
+    recorder = searching(tmp_path / "runs", steps=0)
+    async with watched(recorder, app_on, size=(120, 40), notifications=True) as (app, pilot):
+        await until(pilot, lambda: "running" in screen_text(app))
         await pilot.press("y", "j")
         await until(pilot, lambda: "Nothing to copy yet" in screen_text(app))
+        assert app.clipboard == ""
 
 
 async def test_again_takes_the_next_seed(tmp_path: Path, app_on: Make, small_world: list) -> None:

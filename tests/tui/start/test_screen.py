@@ -200,6 +200,18 @@ async def test_enter_starts_the_selection(app_on: Make, small_world: Started) ->
         await until(pilot, lambda: isinstance(app.screen, StartScreen))
 
 
+async def test_an_exhaustive_search_has_one_token(app_on: Make, small_world: Started) -> None:
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: picks(app, "presets").value == "calm")
+        await pilot.press(*"mmmmm")
+        await pilot.pause()
+        assert app.screen.query_one(SearchForm).choice == SearchChoice("exhaustive", 1, 1000, 0)
+        await pilot.press("m")
+        await pilot.pause()
+        assert app.screen.query_one(SearchForm).choice == SearchChoice("soft", 10, 1000, 0)
+
+
 async def test_fields_accept_any_number_but_not_empty(app_on: Make, small_world: Started) -> None:
     app = app_on()
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
