@@ -22,6 +22,7 @@ from distprompt_tui.tui.start.preview_service import ModelPreparer, Preparing, T
 from distprompt_tui.tui.start.rows import model_row, preset_row, run_row
 from distprompt_tui.tui.start.spec_builder import build_spec
 from distprompt_tui.tui.start.target_preview import PreviewData, TargetView
+from distprompt_tui.tui.start.target_preview_data import FoundBounds
 from distprompt_tui.tui.widgets.app_screen import AppScreen
 from distprompt_tui.tui.widgets.line_widget import label_border
 from distprompt_tui.tui.widgets.one_line import OneLine
@@ -183,7 +184,7 @@ class StartScreen(AppScreen):
                 going_on=(known.failure if known else "") or no_target_yet(model, self._previews.model_server_status),
                 bounds_going_on=self._previews.model_server_status,
                 failed=bool(known and known.failure),
-                **({"bounds": known.bounds} if known else {}),
+                bounds=known.bounds if known else FoundBounds(),
             )
         )
 

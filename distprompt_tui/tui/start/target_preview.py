@@ -14,11 +14,16 @@ from distprompt_tui.tui.widgets.line_widget import LineWidget
 
 _TOKEN_CELLS = 14
 _LABEL_CELLS = 14
+_CURVE_FROM_ROWS = 12
 
 
 @dataclass(frozen=True)
 class PreviewData:
-    """Preview of the selection. `target` is None while it is built or if that `failed`; then `going_on` is shown."""
+    """Preview of the selection. `target` is None while it is built or if that `failed`; then `going_on` is shown.
+
+    Attributes:
+        is_old: `target` is the previous one, shown dimmed while the new one is built.
+    """
 
     title: str = ""
     description: str = ""
@@ -27,6 +32,7 @@ class PreviewData:
     bounds: FoundBounds = field(default_factory=FoundBounds)
     bounds_going_on: str = ""
     failed: bool = False
+    is_old: bool = False
 
 
 class TargetView(LineWidget[PreviewData]):
@@ -37,6 +43,11 @@ class TargetView(LineWidget[PreviewData]):
 
 
 def preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: bool = False) -> list[Line]:
+    lines = _preview_lines(data, width, height, ascii_only=ascii_only)
+    return [[(text, "faint") for text, _ in line] for line in lines] if data.is_old else lines
+
+
+def _preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: bool) -> list[Line]:
     roomy = height >= 18
     lines: list[Line] = [truncate([(sanitize(data.title), "strong")], width)] if data.title else []
     lines += (
@@ -53,10 +64,12 @@ def preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: boo
         _bound("head optimum", data.bounds.head_optimum, "accent", "lowest KL found for this model", data, width),
         _bound("floor", data.bounds.floor, "", "certified bound for any prompt", data, width),
     ]
+    curve = mass_curve(target.by_rank, max(width - _LABEL_CELLS, 0))
+    by_rank: Line = [(f"{'by rank':<{_LABEL_CELLS}}", "quiet"), (curve, "target")]
     if roomy:
-        lines += [[], *wrapped(sanitize(target.recipe), width, "quiet", max_lines=3), []]
-        curve = mass_curve(target.by_rank, max(width - _LABEL_CELLS, 0))
-        lines += [[(f"{'by rank':<{_LABEL_CELLS}}", "quiet"), (curve, "target")], []]
+        lines += [[], *wrapped(sanitize(target.recipe), width, "quiet", max_lines=3), [], by_rank, []]
+    elif height >= _CURVE_FROM_ROWS:
+        lines.append(by_rank)
     return lines + _tokens(target, width, height - len(lines), ascii_only=ascii_only)
 
 
