@@ -22,7 +22,6 @@ from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.editor.draft_form import DraftForm
 from distprompt_tui.tui.editor.lines import RestData, ValidationData, rest_lines, validation_lines
 from distprompt_tui.tui.editor.recipe_dialogs import FamilyDialog
-from distprompt_tui.tui.editor.save_preset_dialog import NameDialog
 from distprompt_tui.tui.editor.screen import EditorScreen
 from distprompt_tui.tui.editor.target_draft import MAX_ROWS, TOP_ROWS, Draft, Row, RowValidation
 from distprompt_tui.tui.editor.target_rows import note_line
@@ -30,6 +29,7 @@ from distprompt_tui.tui.keymap import EDITOR_APP_KEYS, EDITOR_KEYS
 from distprompt_tui.tui.palette import AppCommands
 from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.start import listings
+from distprompt_tui.tui.start.preset_dialogs import NameDialog
 from distprompt_tui.tui.start.screen import StartScreen
 from distprompt_tui.tui.start.target_preview import TargetView
 from distprompt_tui.tui.tools.help_screen import help_lines
