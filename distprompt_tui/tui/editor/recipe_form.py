@@ -15,8 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Label
 
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import sanitize
-from distprompt_tui.tui.drawing.styled_text import content, truncate, width_of
+from distprompt_tui.tui.drawing.styled_text import content, width_of
 from distprompt_tui.tui.editor.recipe import (
     FormLine,
     Path,
@@ -29,6 +28,7 @@ from distprompt_tui.tui.editor.recipe import (
     without_item,
 )
 from distprompt_tui.tui.editor.target_draft import RowValidation
+from distprompt_tui.tui.editor.target_rows import RowNote
 from distprompt_tui.tui.widgets.choice_field import ChoiceField
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 from distprompt_tui.tui.widgets.visible_input import VisibleInput
@@ -41,11 +41,6 @@ class FieldNote(LineWidget[Line]):
 
     def lines(self, width: int, height: int) -> list[Line]:
         return [self.data if width_of(self.data) <= width else []]
-
-
-class FieldError(LineWidget[str]):
-    def lines(self, width: int, height: int) -> list[Line]:
-        return [truncate([("✕ ", "error"), (sanitize(self.data), "error")], width)]
 
 
 class AddPart(Widget, can_focus=True):
@@ -77,7 +72,7 @@ class FieldLine(Vertical):
         super().__init__()
         self.line = line
         self.note = FieldNote([(line.description, "faint")], classes="note")
-        self.error = FieldError("", classes="error")
+        self.error = RowNote(RowValidation(), classes="error")
         self.meaning = RowValidation()
         self.field = self._field(text)
         self.label = Label(line.label, markup=False)
@@ -114,7 +109,7 @@ class FieldLine(Vertical):
     def report(self, meaning: RowValidation) -> None:
         self.meaning = meaning
         self.set_class(meaning.is_wrong, "-wrong")
-        self.error.show(meaning.sentence if meaning.is_wrong else "")
+        self.error.show(meaning)
 
     @property
     def sentence(self) -> str:

@@ -185,7 +185,7 @@ class EditorScreen(AppScreen):
         self.show_keys()
 
     def _title(self) -> Line:
-        name = sanitize(self._opening.preset) or "a new target"
+        name = sanitize(self._opening.base.preset) or "a new target"
         state = ("  ● not saved", "warning") if self.has_changes else ("", "")
         return [("Editor  ", "heading"), (name, "strong"), (f"  for {sanitize(self._model.name)}", "quiet"), state]
 
@@ -194,13 +194,12 @@ class EditorScreen(AppScreen):
         known = self._known(target)
         if known.target is not None:
             self._last_made = known.target
-        made = self._last_made if target is not None and not known.failure else None
-        is_old = made is not None and known.target is None
+        made = self._last_made if not known.failure else None
         making = f"Building the target: {self._previews.model_server_status or 'please wait'}."
         self.query_one("#target", TargetView).show(
             PreviewData(
                 target=made,
-                is_old=is_old,
+                is_old=known.target is None,
                 going_on=known.failure or (making if target is not None else "The preview appears here."),
                 bounds=known.bounds,
                 bounds_going_on=self._previews.model_server_status,

@@ -226,13 +226,13 @@ def _check_recipe(recipe: Recipe, vocabulary: Vocabulary) -> DraftValidation:
         if written and line.kind in ("token", "entry"):
             notes[line.path] = check_token(entry_of(written)[0] if line.kind == "entry" else written, vocabulary)
     for path, text in errors_by_line(lines, errors).items():
-        notes[path] = RowValidation(text, text, is_wrong=True)
-    wrong = [note.sentence for line in lines if (note := notes.get(line.path)) is not None and note.is_wrong]
-    missing = [sentence for sentence in wrong if sentence.endswith(IS_MISSING)]
-    if missing and len(missing) == len(wrong):
-        return DraftValidation(problem=missing[0], fields=notes)
-    problem = next((sentence for sentence in wrong if sentence not in missing), "")
-    return DraftValidation(target=None if wrong else target, problem=problem, is_wrong=bool(wrong), fields=notes)
+        notes[path] = RowValidation(text, text, is_wrong=not text.endswith(IS_MISSING))
+    found = [note for line in lines if (note := notes.get(line.path)) is not None]
+    wrong = next((note.sentence for note in found if note.is_wrong), "")
+    missing = next((note.sentence for note in found if note.sentence.endswith(IS_MISSING)), "")
+    return DraftValidation(
+        target=None if wrong else target, problem=wrong or missing, is_wrong=bool(wrong), fields=notes
+    )
 
 
 def _check_rows(draft: Draft, vocabulary: Vocabulary) -> DraftValidation:

@@ -44,7 +44,8 @@ class TargetView(LineWidget[PreviewData]):
 
 def preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: bool = False) -> list[Line]:
     lines = _preview_lines(data, width, height, ascii_only=ascii_only)
-    return [[(text, "faint") for text, _ in line] for line in lines] if data.is_old else lines
+    is_dimmed = data.is_old and data.target is not None
+    return [[(text, "faint") for text, _ in line] for line in lines] if is_dimmed else lines
 
 
 def _preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: bool) -> list[Line]:

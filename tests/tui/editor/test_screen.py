@@ -222,9 +222,12 @@ async def test_error_of_the_spec_is_shown_at_the_field(started: list[RunSpec], a
         await shown(pilot, "✕ should be greater than or equal to 0")
         await write(pilot, "<ctrl+g>")
         assert not started
+        view = app.screen.query_one(TargetView)
+        assert view.data.is_old  # the target before the error, dimmed
         await write(pilot, "<home>", "<delete>")
         await shown(pilot, "Valid target")
         assert "✕" not in screen_text(app)
+        assert not view.data.is_old
 
 
 async def test_family_is_chosen_and_its_fields_follow(started: list[RunSpec], app_on: Make) -> None:
@@ -239,7 +242,8 @@ async def test_family_is_chosen_and_its_fields_follow(started: list[RunSpec], ap
         await until(pilot, lambda: draft(app).by_recipe)
         assert draft(app).recipe == {"family": "outlier", "entropy": "6.0", "count": "1", "delta": "0.02", "seed": "0"}
         await write(pilot, "<end>", "<ctrl+u>", "2", "<down>", " yes", "<down>", " banana yes")
-        await shown(pilot, "✕ ·banana·yes is 2 tokens")
+        await shown(pilot, "✕ 2 tokens")
+        await shown(pilot, "·banana·yes is 2 tokens: ·banana + ·yes")
         await write(pilot, "<enter>")
         assert draft(app).recipe["tokens"] == (" yes", " banana")
         await write(pilot, "<down>", "<down>", "<ctrl+u>")

@@ -243,6 +243,7 @@ def test_text_becomes_an_lm_target(vocabulary: Vocabulary) -> None:
     assert check(draft, vocabulary).target == Lm(text="Once \n", entropy=2.5)
     missing = check(by_recipe(family="lm", text=""), vocabulary)
     assert (missing.problem, missing.is_wrong, missing.target) == ("text is missing", False, None)
+    assert not missing.fields["text",].is_wrong
     for entropy in ("-1", "nan", "much", "inf"):
         wrong = check(by_recipe(family="lm", text="a", entropy=entropy), vocabulary)
         assert wrong.is_wrong
