@@ -42,6 +42,11 @@ class FormLine:
     choices: tuple[str, ...] = ()
     item: bool = False
 
+    @property
+    def name(self) -> str:
+        """Name of the field in the spec."""
+        return self.path[-2] if self.item else self.path[-1]
+
 
 def recipe_of(target: spec.TargetSpec) -> Recipe:
     return _texts_of(type(target), {"family": target.family, **target.model_dump(mode="json", exclude_none=True)})

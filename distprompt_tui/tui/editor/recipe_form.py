@@ -118,8 +118,7 @@ class FieldLine(Vertical):
             return self.meaning.sentence
         if self.line.kind == "family":
             return "family: ← and → select another, F2 lists them"
-        name = self.line.path[-2] if self.line.item else self.line.path[-1]
-        return f"{name}: {self.line.description}"
+        return f"{self.line.name}: {self.line.description}"
 
 
 class RecipeForm(VerticalScroll, can_focus=False):

@@ -32,7 +32,7 @@ async def save_under_a_name(app: App[Any], spec: RunSpec, name: str) -> RunSpec 
     """Save a spec as a preset, or return None if the user cancels. Call it in a worker, because it shows dialogs.
 
     Args:
-        name: the first suggestion; an empty title becomes the final name.
+        name: the first suggestion. A title that is empty or the old name becomes the final name.
     """
     from distprompt_tui.tui.start.listings import preset_is_shipped, write_preset
 
@@ -45,7 +45,8 @@ async def save_under_a_name(app: App[Any], spec: RunSpec, name: str) -> RunSpec 
         shipped = await in_thread(preset_is_shipped, name)
         if shipped is not None and await app.push_screen_wait(replace_question(name, shipped=shipped)) != "replace":
             continue
-        named = spec.model_copy(update={"title": spec.title or name, "preset": name})
+        title = name if spec.title in ("", spec.preset) else spec.title
+        named = spec.model_copy(update={"title": title, "preset": name})
         try:
             path = await in_thread(write_preset, name, named)
         except DistPromptError as error:

@@ -227,12 +227,13 @@ def _check_recipe(recipe: Recipe, vocabulary: Vocabulary) -> DraftValidation:
             notes[line.path] = check_token(entry_of(written)[0] if line.kind == "entry" else written, vocabulary)
     for path, text in errors_by_line(lines, errors).items():
         notes[path] = RowValidation(text, text, is_wrong=not text.endswith(IS_MISSING))
-    found = [note for line in lines if (note := notes.get(line.path)) is not None]
-    wrong = next((note.sentence for note in found if note.is_wrong), "")
-    missing = next((note.sentence for note in found if note.sentence.endswith(IS_MISSING)), "")
-    return DraftValidation(
-        target=None if wrong else target, problem=wrong or missing, is_wrong=bool(wrong), fields=notes
-    )
+    wrong = next((line for line in lines if line.path in notes and notes[line.path].is_wrong), None)
+    if wrong is not None:
+        sentence = notes[wrong.path].sentence
+        problem = sentence if wrong.kind in ("family", "token") else f"{wrong.name}: {sentence}"
+        return DraftValidation(problem=problem, is_wrong=True, fields=notes)
+    missing = next((text for text in errors.values() if text.endswith(IS_MISSING)), "")
+    return DraftValidation(target=target, problem=missing, fields=notes)
 
 
 def _check_rows(draft: Draft, vocabulary: Vocabulary) -> DraftValidation:

@@ -247,8 +247,8 @@ def test_text_becomes_an_lm_target(vocabulary: Vocabulary) -> None:
     for entropy in ("-1", "nan", "much", "inf"):
         wrong = check(by_recipe(family="lm", text="a", entropy=entropy), vocabulary)
         assert wrong.is_wrong
-        assert wrong.problem.startswith("should be")
-        assert wrong.fields["entropy",].sentence == wrong.problem
+        assert wrong.problem.startswith("entropy: should be")
+        assert wrong.problem == f"entropy: {wrong.fields['entropy',].sentence}"
 
 
 def test_tokens_of_a_recipe_are_checked_in_their_line(vocabulary: Vocabulary) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.config.presets import Preset, list_presets, save_preset
+from distprompt_tui.config.presets import Preset, list_presets, load_preset, save_preset
 from distprompt_tui.config.spec import Explicit, Lm, RunSpec, Soft, Temperature
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.prepare import OnProgress
@@ -208,6 +208,31 @@ async def test_version_of_a_shipped_preset_is_restored(
         await until(pilot, lambda: isinstance(app.screen, StartScreen) and app.screen.preset.shipped)
         assert not file.exists()
         assert app.screen.preset.name == "mid-entropy"
+
+
+async def test_saving_a_changed_preset_ends_the_change(
+    app_on: Make, small_world: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(listings, "read_presets", list_presets)
+    save_preset("mine", preset_spec("mine", Temperature(entropy=2.0)))
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "◆ mine" in screen_text(app))
+        app.screen.choose("presets", "mine")
+        await until(pilot, lambda: "2.000" in screen_text(app))
+        await pilot.press("plus")
+        await until(pilot, lambda: "mine, entropy 2.5" in screen_text(app))
+        await pilot.press("e")
+        await until(pilot, lambda: "Editor  mine, entropy 2.5" in screen_text(app) and "Valid" in screen_text(app))
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: isinstance(app.screen, NameDialog))
+        await pilot.press("enter", "r", "escape")
+        await until(pilot, lambda: isinstance(app.screen, StartScreen) and app.screen.preset is not None)
+        await until(pilot, lambda: app.screen.preset.spec.target == Temperature(entropy=2.5))
+        await until(pilot, lambda: ", entropy 2.5" not in screen_text(app))
+        saved = load_preset("mine").spec
+        assert (saved.target, saved.title) == (Temperature(entropy=2.5), "mine")
 
 
 async def test_keys_of_presets_leave_runs_alone(tmp_path: Path, app_on: Make, small_world: Started) -> None:
