@@ -23,10 +23,18 @@ from distprompt_tui.storage.safe_io import absolute, found_in, write_atomically
 
 @dataclass(frozen=True)
 class Preset:
+    """A preset.
+
+    Attributes:
+        shipped: it comes with the program; else it is the user's.
+        replaces_shipped: it is the user's, and a shipped one has the same name.
+    """
+
     name: str
     path: Path
     spec: RunSpec
     shipped: bool
+    replaces_shipped: bool = False
 
 
 def list_presets(problems: list[str] | None = None) -> list[Preset]:
@@ -58,15 +66,44 @@ def load_preset(name: str) -> Preset:
 
 def save_preset(name: str, spec: RunSpec) -> Path:
     """Write a spec as the user's preset `name`. Raises UsageError if the name is invalid."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-        raise UsageError(f"invalid preset name {name!r}: use letters, digits, '.', '_' and '-'")
-    folder = paths.user_presets_dir()
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.toml"
+    path = _user_file(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
     fields = spec.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"preset"})
     text = tomli_w.dumps(_with_tags(fields, spec))
     write_atomically(path, lambda file: file.write(text.encode()))
     return path
+
+
+def rename_preset(name: str, new_name: str) -> Path:
+    """Rename the user's preset, replacing one that has the new name. A title that is the old name changes too.
+
+    Raises:
+        UsageError: the new name is invalid, or the preset cannot be read.
+        OSError: the file cannot be renamed.
+    """
+    old, new = _user_file(name), _user_file(new_name)
+    spec = _read(old).spec
+    if old != new and spec.title == name:
+        save_preset(new_name, spec.model_copy(update={"title": new_name}))
+        old.unlink()
+    else:
+        old.rename(new)
+    return new
+
+
+def delete_preset(name: str) -> None:
+    """Delete the user's preset. A shipped one of the same name is listed again.
+
+    Raises:
+        OSError: the file cannot be deleted.
+    """
+    _user_file(name).unlink()
+
+
+def _user_file(name: str) -> Path:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+        raise UsageError(f"invalid preset name {name!r}: use letters, digits, '.', '_' and '-'")
+    return paths.user_presets_dir() / f"{name}.toml"
 
 
 def update(spec: RunSpec, changes: Mapping[str, object]) -> RunSpec:
@@ -163,8 +200,10 @@ def _with_tags(fields: dict[str, Any], spec: RunSpec) -> dict[str, Any]:
 
 def _read(path: Path) -> Preset:
     spec = anchored(read_checked(path, RunSpec), path.parent)
-    shipped = path.parent == paths.shipped_presets_dir()
-    return Preset(path.stem, path, spec.model_copy(update={"preset": path.stem}), shipped)
+    shipped_dir = paths.shipped_presets_dir()
+    shipped = path.parent == shipped_dir
+    replaces_shipped = path.parent == paths.user_presets_dir() and (shipped_dir / path.name).is_file()
+    return Preset(path.stem, path, spec.model_copy(update={"preset": path.stem}), shipped, replaces_shipped)
 
 
 def _set_value(fields: dict[str, Any], path: list[str], text: str) -> None:

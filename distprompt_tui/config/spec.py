@@ -16,9 +16,9 @@ from distprompt_tui.storage.legacy import with_new_spec_names
 SpecToken = Annotated[str | int, Field(union_mode="left_to_right")]
 """A token: a string that is exactly one token (`" banana"`), or an id (`5231`; as a key: `"id:5231"`)."""
 
-Entropy = Annotated[float, Field(ge=0, allow_inf_nan=False)]  # in nats
+Entropy = Annotated[float, Field(ge=0, allow_inf_nan=False, description="nats", examples=[6.0])]
 
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Seed = Annotated[int, Field(ge=0, lt=2**63, description="random seed")]
 
 MAX_COUNT = 2**31 - 1  # maximum of every count: the largest tensor size on every device
 
@@ -46,7 +46,8 @@ class StrictModel(BaseModel):
         return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
-# One class for each target family; the recipes are in `distprompt_tui.targets`.
+# One class for each target family; the recipes are in `distprompt_tui.targets`. The editor makes its forms from the
+# fields: the description is shown beside a field, and an example is the initial value of a new target.
 
 
 class Vanilla(StrictModel):
@@ -73,9 +74,9 @@ class Outlier(StrictModel):
 
     family: Literal["outlier"] = "outlier"
     entropy: Entropy
-    tokens: tuple[SpecToken, ...] = ()
-    count: Count | None = None
-    delta: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    tokens: Annotated[tuple[SpecToken, ...], Field(description="the outliers")] = ()
+    count: Annotated[Count | None, Field(description="or random outliers", examples=[1])] = None
+    delta: Annotated[float, Field(gt=0, lt=1, description="below the largest mass")] = 0.02
     seed: Seed = 0
 
     @model_validator(mode="after")
@@ -83,6 +84,11 @@ class Outlier(StrictModel):
         if bool(self.tokens) == (self.count is not None):
             raise ValueError("give either 'tokens' (the outliers) or 'count' (their number)")
         return self
+
+
+PredictedText = Annotated[str, Field(min_length=1, description="the text before the token")]
+OtherModel = Annotated[str | None, Field(description="another model; empty: the run's")]
+Rescaled = Annotated[Entropy | None, Field(description="nats; empty: unchanged")]
 
 
 class Lm(StrictModel):
@@ -93,18 +99,18 @@ class Lm(StrictModel):
     """
 
     family: Literal["lm"] = "lm"
-    text: Annotated[str, Field(min_length=1)]
-    model: str | None = None
-    entropy: Entropy | None = None
+    text: PredictedText
+    model: OtherModel = None
+    entropy: Rescaled = None
 
 
 class Shuffled(StrictModel):
     """An `lm` target with probabilities permuted over the tokens: same shape and entropy, no meaning."""
 
     family: Literal["shuffled"] = "shuffled"
-    text: Annotated[str, Field(min_length=1)]
-    model: str | None = None
-    entropy: Entropy | None = None
+    text: PredictedText
+    model: OtherModel = None
+    entropy: Rescaled = None
     seed: Seed = 0
 
 
@@ -112,7 +118,7 @@ class Reachable(StrictModel):
     """The distribution after a random soft prompt: a reachable target with floor 0, to test the optimiser."""
 
     family: Literal["reachable"] = "reachable"
-    length: Length = 10
+    length: Annotated[Length, Field(description="of the random prompt")] = 10
     seed: Seed = 0
 
 
@@ -127,10 +133,12 @@ class Explicit(StrictModel):
     """
 
     family: Literal["explicit"] = "explicit"
-    probabilities: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
-    file: str | None = None
-    rest: Literal["uniform", "model"] = "uniform"
-    text: Annotated[str, Field(min_length=1)] = "\n"
+    probabilities: Annotated[
+        dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(description="token = probability")
+    ] = {}
+    file: Annotated[str | None, Field(description="or a .npy, .json or .csv file")] = None
+    rest: Annotated[Literal["uniform", "model"], Field(description="of the probability")] = "uniform"
+    text: Annotated[str, Field(min_length=1, description="for the model's distribution")] = "\n"
 
     @model_validator(mode="after")
     def _probabilities_or_file(self) -> Explicit:
@@ -140,20 +148,26 @@ class Explicit(StrictModel):
 
 
 class Uniform(StrictModel):
+    """The same probability for every token."""
+
     family: Literal["uniform"] = "uniform"
 
 
 class OneHot(StrictModel):
+    """All probability on one token."""
+
     family: Literal["one_hot"] = "one_hot"
-    token: SpecToken
+    token: Annotated[SpecToken, Field(description="the only token")]
 
 
 class Zipf(StrictModel):
     """Probabilities proportional to rank^-exponent, with random ranks; `entropy` determines the exponent."""
 
     family: Literal["zipf"] = "zipf"
-    exponent: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    entropy: Entropy | None = None
+    exponent: Annotated[
+        Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, Field(description="or the entropy", examples=[1.0])
+    ] = None
+    entropy: Annotated[Entropy | None, Field(description="nats, or the exponent")] = None
     seed: Seed = 0
 
     @model_validator(mode="after")
@@ -167,7 +181,7 @@ DEEPEST_MIXTURE = 8  # mixtures are processed recursively; every nested mixture 
 
 
 class MixturePart(StrictModel):
-    weight: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    weight: Annotated[float, Field(gt=0, allow_inf_nan=False, description="relative weight", examples=[0.5])]
     target: TargetSpec
 
 
@@ -175,7 +189,7 @@ class Mixture(StrictModel):
     """A weighted sum of other targets, with normalised weights."""
 
     family: Literal["mixture"] = "mixture"
-    parts: Annotated[tuple[MixturePart, ...], Field(min_length=1)]
+    parts: Annotated[tuple[MixturePart, ...], Field(min_length=1, description="another part")]
 
     @property
     def depth(self) -> int:

@@ -21,6 +21,7 @@ _NUMBERS = dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole
     ("float_type", "float_parsing"), "a number"
 )
 """Expected values by pydantic's type of an error."""
+_ERRORS_OF_NAMES = ("extra_forbidden", "missing", "union_tag_not_found", "union_tag_invalid")
 
 
 def read_checked(path: Path, kind: type[ModelT], context: dict[str, Any] | None = None) -> ModelT:
@@ -78,6 +79,27 @@ def describe_error(error: ValidationError, fields: dict[str, Any], kind: type[Ba
     return _describe(error.errors(include_url=False)[0], fields, kind)
 
 
+def errors_by_field(
+    error: ValidationError, fields: dict[str, Any], kind: type[BaseModel]
+) -> dict[tuple[str, ...], str]:
+    """Describe the first error of each invalid field, without the field's path and value.
+
+    Returns:
+        Descriptions by path, such as `{("target", "entropy"): "should be a valid number"}`. The path is that of a table
+        if the error concerns several of its fields.
+    """
+    found: dict[tuple[str, ...], str] = {}
+    for one in error.errors(include_url=False):
+        where = location_of(one, fields)
+        text = _describe(one, fields, kind) if one["type"] in _ERRORS_OF_NAMES else _message(one)
+        found.setdefault(tuple(where), text.removeprefix(f"{'.'.join(where[:-1])}.").removeprefix("it "))
+    return found
+
+
+def _message(first: ErrorDetails) -> str:
+    return first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+
+
 def _describe(first: ErrorDetails, fields: dict[str, Any], kind: type[BaseModel]) -> str:
     where = location_of(first, fields)
     name = ".".join(where)
@@ -90,7 +112,7 @@ def _describe(first: ErrorDetails, fields: dict[str, Any], kind: type[BaseModel]
         return f"{name}: unknown value {first['ctx']['tag']!r}; {near_matches(first['ctx']['tag'], known)}"
     if first["type"] in _NUMBERS:
         return f"{name}: it should be {_NUMBERS[first['type']]}, not {first.get('input')!r}"
-    message = first["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+    message = _message(first)
     given = first.get("input")
     shown = f" (given: {given!r})" if isinstance(given, str | int | float | bool) else ""
     return f"{name}: {message}{shown}" if name else message

@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distprompt_tui.config import paths
-from distprompt_tui.config.presets import list_presets, load_preset, override, save_preset, update, with_method
+from distprompt_tui.config.presets import (
+    delete_preset,
+    list_presets,
+    load_preset,
+    override,
+    rename_preset,
+    save_preset,
+    update,
+    with_method,
+)
 from distprompt_tui.config.spec import DEEPEST_MIXTURE, SOFT_LR, RunSpec, Soft, Uniform
 from distprompt_tui.errors import DistPromptError, NotFoundError, UsageError
 from distprompt_tui.runs.directory import create_run
@@ -243,3 +252,32 @@ def test_update_with_typed_values() -> None:
     ):
         with pytest.raises(UsageError, match=complaint):
             update(spec, changes)
+
+
+def test_presets_of_the_user_are_renamed_and_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path))
+    save_preset("mine", RunSpec(title="mine", target=Uniform()))
+    assert rename_preset("mine", "ours").name == "ours.toml"
+    assert load_preset("ours").spec.title == "ours"
+    write(tmp_path / "presets", "# by hand\n" + GOOD)
+    assert rename_preset("mine", "ours").read_text(encoding="utf-8").startswith("# by hand")
+    with pytest.raises(UsageError, match="invalid preset name"):
+        rename_preset("ours", "../ours")
+    delete_preset("ours")
+    with pytest.raises(NotFoundError):
+        load_preset("ours")
+    with pytest.raises(FileNotFoundError):
+        delete_preset("ours")
+
+
+def test_preset_that_replaces_a_shipped_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path))
+    save_preset("outlier", RunSpec(target=Uniform()))
+    save_preset("mine", RunSpec(target=Uniform()))
+    found = {preset.name: preset for preset in list_presets()}
+    assert [found[name].replaces_shipped for name in ("outlier", "mine", "die")] == [True, False, False]
+    assert not found["outlier"].shipped
+    delete_preset("outlier")
+    restored = {preset.name: preset for preset in list_presets()}["outlier"]
+    assert restored.shipped
+    assert not restored.replaces_shipped

@@ -1,4 +1,4 @@
-"""The target editor: tokens and probabilities, or a text, with a live preview."""
+"""The target editor: tokens and probabilities, or a recipe, with a live preview."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from distprompt_tui.errors import DistPromptError
+from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.editor import target_draft
 from distprompt_tui.tui.editor.draft_form import DraftForm
+from distprompt_tui.tui.editor.history import DraftHistory
 from distprompt_tui.tui.editor.lines import ValidationBar, ValidationData
+from distprompt_tui.tui.editor.recipe import value_at
+from distprompt_tui.tui.editor.recipe_dialogs import FamilyDialog, as_rows_question
 from distprompt_tui.tui.editor.save_preset_dialog import save_under_a_name, unsaved_question
 from distprompt_tui.tui.editor.target_draft import Draft, DraftValidation, Row
 from distprompt_tui.tui.keymap import EDITOR_APP_KEYS, EDITOR_KEYS
@@ -57,6 +61,7 @@ class EditorScreen(AppScreen):
         # The draft when it was last opened or saved, and the equivalent spec, if any.
         self._kept = Draft()
         self._kept_spec: spec.RunSpec | None = None
+        self._history = DraftHistory(Draft().trimmed())
 
     def compose_body(self) -> ComposeResult:
         yield OneLine([], id="header")
@@ -108,13 +113,15 @@ class EditorScreen(AppScreen):
         if self._opening.preset:
             target = self._opening.base.target
             draft = target_draft.draft_of(target)
-            self._rows_wanted_of = None if draft.rows else target
-            self._write(draft, self._opening.base if draft.rows else None)
+            is_whole = bool(draft.rows) or draft.by_recipe
+            self._rows_wanted_of = None if is_whole else target
+            self._write(draft, self._opening.base if is_whole else None)
         self._check()
 
     def _write(self, draft: Draft, says_the_same: spec.RunSpec | None) -> None:
         """Load a draft that the user has not entered."""
         self._kept, self._kept_spec = draft.trimmed(), says_the_same
+        self._history = DraftHistory(draft.trimmed())
         self.form.write(draft)
 
     def on_draft_form_changed(self, event: DraftForm.Changed) -> None:
@@ -125,6 +132,8 @@ class EditorScreen(AppScreen):
             return
         draft = self.form.draft
         report = target_draft.check(draft, self._vocabulary)
+        field = self.focused if isinstance(self.focused, Input) else None
+        self._history.record(draft.trimmed(), field, len(field.value) if field else 0)
         if draft.trimmed().rows:
             self._rows_wanted_of = None
         is_new = report.target != self._report.target
@@ -162,6 +171,11 @@ class EditorScreen(AppScreen):
         self._rows_wanted_of = None
         rows = target_draft.rows_of_tokens(made.tokens, self._vocabulary)
         self._write(replace(self.form.draft, rows=rows), None)
+        self.notify(
+            f"The target has too many tokens for the editor. The {len(rows)} most probable ones are shown as rows; the "
+            f"rest is spread evenly, which changes the entropy from {formatting.nats(made.entropy)} nats.",
+            severity="warning",
+        )
 
     def _show_all(self) -> None:
         if not self.is_composed:
@@ -173,7 +187,7 @@ class EditorScreen(AppScreen):
         self.show_keys()
 
     def _title(self) -> Line:
-        name = sanitize(self._opening.preset) or "a new target"
+        name = sanitize(self._opening.base.preset) or "a new target"
         state = ("  ● not saved", "warning") if self.has_changes else ("", "")
         return [("Editor  ", "heading"), (name, "strong"), (f"  for {sanitize(self._model.name)}", "quiet"), state]
 
@@ -182,11 +196,12 @@ class EditorScreen(AppScreen):
         known = self._known(target)
         if known.target is not None:
             self._last_made = known.target
-        made = self._last_made if target is not None and not known.failure else None
+        made = self._last_made if not known.failure else None
         making = f"Building the target: {self._previews.model_server_status or 'please wait'}."
         self.query_one("#target", TargetView).show(
             PreviewData(
                 target=made,
+                is_old=known.target is None,
                 going_on=known.failure or (making if target is not None else "The preview appears here."),
                 bounds=known.bounds,
                 bounds_going_on=self._previews.model_server_status,
@@ -195,21 +210,23 @@ class EditorScreen(AppScreen):
         )
 
     def _show_validation(self) -> None:
-        rows, current = self._report.rows, self.form.rows.current
-        row = rows[current].sentence if current is not None and current < len(rows) else ""
-        failure = self._known(self._report.target).failure
-        is_wrong = self._report.is_wrong or bool(failure)
-        self.query_one(ValidationBar).show(ValidationData(failure or self._report.problem, is_wrong, row))
+        known = self._known(self._report.target)
+        problem = known.failure or self._report.problem
+        if not problem and known.target is None:
+            problem = "building the target…"
+        is_wrong = self._report.is_wrong or bool(known.failure)
+        self.query_one(ValidationBar).show(ValidationData(problem, is_wrong, self.form.sentence))
 
     def on_descendant_focus(self) -> None:
+        self.form.report(self._report)
         self._show_validation()
 
     def availability(self) -> Mapping[str, bool | None]:
-        by_text = self.form.draft.by_text
-        return {"rescale": not by_text, "rest": not by_text, "drop": not by_text, "as_rows": by_text}
+        by_recipe = self.form.draft.by_recipe
+        return {"rescale": not by_recipe, "rest": not by_recipe, "as_rows": by_recipe}
 
     def key_words(self) -> Mapping[str, str]:
-        return {"by_text": "rows" if self.form.draft.by_text else "text"}
+        return {"recipe": "rows" if self.form.draft.by_recipe else "recipe"}
 
     def action_rescale(self) -> None:
         try:
@@ -220,21 +237,54 @@ class EditorScreen(AppScreen):
     def action_rest(self) -> None:
         self.form.toggle_rest()
 
-    def action_by_text(self) -> None:
+    def action_recipe(self) -> None:
         self._last_made = None
-        self.form.toggle_by_text()
+        self.form.toggle_recipe()
 
-    def action_as_rows(self) -> None:
-        made = self._known(self._report.target).target
-        if made is None or self._vocabulary is None:
-            self.notify("No tokens yet: enter a text and wait for its preview.", severity="warning")
+    def action_family(self) -> None:
+        draft, path = self.form.draft, self.form.family_path
+
+        def choose(family: str | None) -> None:
+            if family is not None:
+                self.form.choose_family(path, family)
+
+        self.app.push_screen(FamilyDialog(value_at(draft.recipe, path) if draft.by_recipe else "explicit"), choose)
+
+    @work(exclusive=True, group="save")
+    async def action_as_rows(self) -> None:
+        """Replace the recipe by rows, after showing what that changes."""
+        target, vocabulary = self._report.target, self._vocabulary
+        made = self._known(target).target
+        if made is None or vocabulary is None:
+            what = "is not built yet" if target is not None else "is not complete"
+            self.notify(f"The recipe's target {what}, so it has no tokens for the rows.", severity="warning")
             return
-        rows = target_draft.rows_of_tokens(made.tokens, self._vocabulary)
-        self.form.write(replace(self.form.draft, rows=rows, rest="uniform", by_text=False))
-        self.form.rows.focus_token()
+        rows = target_draft.rows_of_tokens(made.tokens, vocabulary)
+        draft = replace(self.form.draft, rows=rows, rest="uniform", by_recipe=False)
+        report = target_draft.check(draft, vocabulary)
+        if report.target is not None:
+            await self._previews.prefetch(self._model, [report.target])
+        if (after := self._known(report.target).target) is None:
+            self.notify("The most probable tokens of this target cannot be rows.", severity="error")
+            return
+        question = as_rows_question(len(rows), made, after, rest=max(1 - report.total, 0.0))
+        if await self.app.push_screen_wait(question) == "rows":
+            self.form.write(draft)
 
     def action_drop(self) -> None:
-        self.form.rows.drop_current()
+        self.form.drop_current()
+
+    def action_undo(self) -> None:
+        self._restore(self._history.undo(), "Nothing to undo.")
+
+    def action_redo(self) -> None:
+        self._restore(self._history.redo(), "Nothing to redo.")
+
+    def _restore(self, draft: Draft | None, missing: str) -> None:
+        if draft is None:
+            self.notify(missing)
+        else:
+            self.form.write(draft)
 
     def on_input_submitted(self) -> None:
         self.action_start()

@@ -7,14 +7,26 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_DOWN, Context, Decimal
 from typing import TYPE_CHECKING, Literal
 
 from distprompt_tui.errors import TargetError
 from distprompt_tui.text.escapes import ESCAPES, escape_field, unescape
 from distprompt_tui.text.terminal_text import visible_token
+from distprompt_tui.tui.editor.recipe import (
+    Path,
+    Recipe,
+    entry_of,
+    errors_by_line,
+    lines_of,
+    pruned,
+    recipe_of,
+    summary_of_recipe,
+    target_of,
+    value_at,
+)
 
 if TYPE_CHECKING:
     from distprompt_tui.config import spec
@@ -26,7 +38,11 @@ TOP_ROWS = 12  # number of a target's most probable tokens that become rows
 
 MAX_ROWS = 48  # a target with more tokens opens with the most probable ones, because each row takes three widgets
 
+NEW_RECIPE = "lm"  # family of the first recipe of a new target: the distribution after a text
+
 _RESCALED_DIGITS = 10  # keeps the sum within 5e-10 of 1; `explicit` accepts 1e-9
+
+IS_MISSING = " is missing"  # end of the spec's error for a required field
 
 _SHORT_DIGITS = 4
 _MOST_PIECES = 4
@@ -49,20 +65,20 @@ class Draft:
 
     Attributes:
         rest: how to spread the rest of 1 over the other tokens.
-        by_text: the target is the model's distribution after `text`; rows are ignored.
-        text: with `rest = "model"`, an empty one means a newline.
-        entropy: only with `by_text`, nats; empty: unchanged.
+        text: with `rest = "model"`; an empty one means a newline.
+        by_recipe: the target is that of `recipe`; rows, rest and text are ignored.
     """
 
     rows: tuple[Row, ...] = ()
     rest: Rest = "uniform"
-    by_text: bool = False
     text: str = ""
-    entropy: str = ""
+    by_recipe: bool = False
+    recipe: Recipe = field(default_factory=lambda: {"family": NEW_RECIPE})
 
     def trimmed(self) -> Draft:
-        """Drop empty rows, to compare drafts."""
-        return replace(self, rows=tuple(row for row in self.rows if not row.is_empty))
+        """Drop empty rows and unused fields, to compare drafts."""
+        rows = tuple(row for row in self.rows if not row.is_empty)
+        return replace(self, rows=rows, recipe=pruned(self.recipe))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +105,7 @@ class DraftValidation:
     """Meaning of a draft, with one entry in `rows` for each row.
 
     Attributes:
+        fields: tokens and errors of the recipe's lines, by path.
         total: sum of all valid probabilities.
         target: None if invalid; rows without a probability are omitted.
         problem: one sentence, why no search can start; empty if validation finds no problem.
@@ -100,6 +117,7 @@ class DraftValidation:
     target: spec.TargetSpec | None = None
     problem: str = ""
     is_wrong: bool = False
+    fields: Mapping[Path, RowValidation] = field(default_factory=dict)
 
 
 def write_token(token_id: int, vocabulary: Vocabulary) -> str:
@@ -139,9 +157,9 @@ def rows_of_tokens(tokens: Iterable[tuple[int, str, float]], vocabulary: Vocabul
 
 
 def draft_of(target: spec.TargetSpec) -> Draft:
-    """Return the initial draft of a target: rows of an `explicit` one, the text of an `lm` one, else empty.
+    """Return the initial draft of a target: rows of an `explicit` one, else its recipe.
 
-    An `explicit` target of more than `MAX_ROWS` tokens gives an empty draft; see `is_written_out`.
+    A target with more than `MAX_ROWS` tokens gives an empty draft; see `is_written_out`.
     """
     from distprompt_tui.config import spec
 
@@ -149,11 +167,12 @@ def draft_of(target: spec.TargetSpec) -> Draft:
         case spec.Explicit() if is_written_out(target):
             rows = tuple(Row(escape_field(token), f"{mass!r}") for token, mass in target.probabilities.items())
             return Draft(rows=rows, rest=target.rest, text="" if target.text == "\n" else escape_field(target.text))
-        case spec.Lm(model=None):
-            entropy = "" if target.entropy is None else f"{target.entropy!r}"
-            return Draft(text=escape_field(target.text), entropy=entropy)
-        case _:
+        case spec.Explicit(file=None):
             return Draft()
+        case _:
+            recipe = recipe_of(target)
+            is_short = len(lines_of(recipe)) <= 2 * MAX_ROWS
+            return Draft(by_recipe=True, recipe=recipe) if is_short else Draft()
 
 
 def is_written_out(target: spec.TargetSpec) -> bool:
@@ -180,7 +199,7 @@ def rescaled(rows: Sequence[Row]) -> tuple[Row, ...]:
 
 def check(draft: Draft, vocabulary: Vocabulary) -> DraftValidation:
     """Validate a draft for a model's tokens. Imports numpy and pydantic; then takes microseconds a row."""
-    return _check_text(draft) if draft.by_text else _check_rows(draft, vocabulary)
+    return _check_recipe(draft.recipe, vocabulary) if draft.by_recipe else _check_rows(draft, vocabulary)
 
 
 def summary_of(target: spec.TargetSpec) -> str:
@@ -188,39 +207,33 @@ def summary_of(target: spec.TargetSpec) -> str:
     from distprompt_tui.config import spec
 
     match target:
-        case spec.Explicit():
+        case spec.Explicit(file=None):
             spread = "evenly" if target.rest == "uniform" else "like the model's own distribution"
             return f"Explicit probabilities of {_tokens(len(target.probabilities))}; the rest is spread {spread}."
-        case spec.Lm():
+        case spec.Lm(model=None):
             scaled = "" if target.entropy is None else f", rescaled to {target.entropy:g} nats"
             return f"The model's own distribution after “{target.text}”{scaled}."
         case _:
-            raise TypeError(f"the editor does not support {target.family} targets")
+            return summary_of_recipe(target)
 
 
-def _check_text(draft: Draft) -> DraftValidation:
-    from distprompt_tui.config import spec
-
-    text = unescape(draft.text)
-    if not text:
-        return DraftValidation(problem="enter a text; the target is the model's distribution after it")
-    try:
-        entropy = _read_entropy(draft.entropy)
-    except TargetError as error:
-        return DraftValidation(problem=str(error), is_wrong=True)
-    return DraftValidation(target=spec.Lm(text=text, entropy=entropy))
-
-
-def _read_entropy(text: str) -> float | None:
-    if not text.strip():
-        return None
-    try:
-        entropy = float(text)
-    except ValueError:
-        entropy = math.nan
-    if not 0 <= entropy < math.inf:
-        raise TargetError(f"{text.strip()!r} is not an entropy; enter a number of nats, or leave it empty")
-    return entropy
+def _check_recipe(recipe: Recipe, vocabulary: Vocabulary) -> DraftValidation:
+    lines = lines_of(recipe)
+    target, errors = target_of(recipe)
+    notes: dict[Path, RowValidation] = {}
+    for line in lines:
+        written = value_at(recipe, line.path)
+        if written and line.kind in ("token", "entry"):
+            notes[line.path] = check_token(entry_of(written)[0] if line.kind == "entry" else written, vocabulary)
+    for path, text in errors_by_line(lines, errors).items():
+        notes[path] = RowValidation(text, text, is_wrong=not text.endswith(IS_MISSING))
+    wrong = next((line for line in lines if line.path in notes and notes[line.path].is_wrong), None)
+    if wrong is not None:
+        sentence = notes[wrong.path].sentence
+        problem = sentence if wrong.kind in ("family", "token") else f"{wrong.name}: {sentence}"
+        return DraftValidation(problem=problem, is_wrong=True, fields=notes)
+    missing = next((text for text in errors.values() if text.endswith(IS_MISSING)), "")
+    return DraftValidation(target=target, problem=missing, fields=notes)
 
 
 def _check_rows(draft: Draft, vocabulary: Vocabulary) -> DraftValidation:
@@ -258,7 +271,7 @@ def _check_rows(draft: Draft, vocabulary: Vocabulary) -> DraftValidation:
 def _check_row(row: Row, vocabulary: Vocabulary) -> RowValidation:
     if row.is_empty:
         return RowValidation()
-    report = _check_token(row.token, vocabulary)
+    report = check_token(row.token, vocabulary)
     if not row.mass.strip():
         return report
     try:
@@ -269,7 +282,8 @@ def _check_row(row: Row, vocabulary: Vocabulary) -> RowValidation:
         return replace(report, short="not a probability", sentence=str(error), is_wrong=True)
 
 
-def _check_token(written: str, vocabulary: Vocabulary) -> RowValidation:
+def check_token(written: str, vocabulary: Vocabulary) -> RowValidation:
+    """Return the meaning of a field that names a token."""
     token = unescape(written)
     if not token:
         return RowValidation("no token", "a probability without a token", is_wrong=True)

@@ -97,6 +97,11 @@ class TargetRows(VerticalScroll, can_focus=False):
     def current(self) -> int | None:
         return next((index for index, row in enumerate(self._rows) if row.has_focus_within), None)
 
+    @property
+    def sentence(self) -> str:
+        """The meaning of the focused row; empty if none has the focus."""
+        return self._rows[index].note.data.sentence if (index := self.current) is not None else ""
+
     def write(self, rows: Sequence[Row]) -> None:
         wanted = [*rows, Row()]
         for shown, row in zip(self._rows, wanted, strict=False):

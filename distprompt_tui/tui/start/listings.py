@@ -58,3 +58,33 @@ def write_preset(name: str, spec: RunSpec) -> Path:
         return save_preset(name, spec)
     except OSError as error:
         raise UsageError(f"the preset cannot be saved: {error.strerror}") from error
+
+
+def move_preset(name: str, new_name: str) -> None:
+    """Rename the user's preset.
+
+    Raises:
+        UsageError: the new name is not a valid file name, or the file cannot be renamed.
+    """
+    from distprompt_tui.config.presets import rename_preset
+    from distprompt_tui.errors import UsageError
+
+    try:
+        rename_preset(name, new_name)
+    except OSError as error:
+        raise UsageError(f"the preset cannot be renamed: {error.strerror}") from error
+
+
+def remove_preset(name: str) -> None:
+    """Delete the user's preset.
+
+    Raises:
+        UsageError: the file cannot be deleted.
+    """
+    from distprompt_tui.config.presets import delete_preset
+    from distprompt_tui.errors import UsageError
+
+    try:
+        delete_preset(name)
+    except OSError as error:
+        raise UsageError(f"the preset cannot be deleted: {error.strerror}") from error

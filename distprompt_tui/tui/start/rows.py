@@ -14,6 +14,8 @@ from distprompt_tui.tui.widgets.pick_list import Row
 
 CURVE_CELLS = 10
 
+YOURS = "◆ "  # sign of the user's presets
+
 
 def model_row(name: str, parameters: int | None, vocab_size: int | None, status: str, busy: bool) -> Row:
     signs = {"prepared": ("●", "good"), "installed": ("○", "warning"), "hub": ("○", "quiet")}
@@ -25,9 +27,13 @@ def model_row(name: str, parameters: int | None, vocab_size: int | None, status:
     return Row(name, [(f"{sign[0]} ", sign[1]), (sanitize(name), "strong")], columns)
 
 
-def preset_row(name: str, by_rank: tuple[float, ...] | None) -> Row:
+def preset_row(name: str, by_rank: tuple[float, ...] | None, *, is_yours: bool, changed: str) -> Row:
+    """Return the row of a preset; what was `changed` follows the name, in place of the curve."""
+    sign = (YOURS, "accent") if is_yours else ("  ", "")
+    if changed:
+        return Row(name, [sign, (sanitize(name), "strong"), (changed, "accent")])
     curve = mass_curve(by_rank, CURVE_CELLS) if by_rank else "·" * CURVE_CELLS
-    return Row(name, [("  ", ""), (sanitize(name), "strong")], ([(curve, "target" if by_rank else "faint")],))
+    return Row(name, [sign, (sanitize(name), "strong")], ([(curve, "target" if by_rank else "faint")],))
 
 
 def run_row(summary: RunSummary) -> Row:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from textual import events, work
@@ -18,13 +18,16 @@ from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.runs.run_preview import RunPreviewPanel
 from distprompt_tui.tui.runs.selected_run import SelectedRun
+from distprompt_tui.tui.start.entropy import change_entropy, entropy_of, has_entropy
 from distprompt_tui.tui.start.estimate import estimate_text
 from distprompt_tui.tui.start.messages import WELCOME, no_target_yet, notice_line
 from distprompt_tui.tui.start.opening import Opening
+from distprompt_tui.tui.start.preset_dialogs import delete_preset, rename_preset
 from distprompt_tui.tui.start.preview_service import ModelPreparer, Preparing, TargetPreviewService
-from distprompt_tui.tui.start.rows import model_row, preset_row, run_row
+from distprompt_tui.tui.start.rows import YOURS, model_row, preset_row, run_row
 from distprompt_tui.tui.start.spec_builder import build_spec
 from distprompt_tui.tui.start.target_preview import PreviewData, TargetView
+from distprompt_tui.tui.start.target_preview_data import FoundBounds
 from distprompt_tui.tui.start.terms import TermsCard
 from distprompt_tui.tui.widgets.app_screen import AppScreen
 from distprompt_tui.tui.widgets.line_widget import label_border
@@ -42,6 +45,8 @@ _WIDE_FROM_COLUMNS = 100  # from here on, the lists have room for all their colu
 _TIGHT_BELOW_COLUMNS = 116
 _TIGHT_BELOW_COLUMNS_OF_THREE = 196
 _THREE_FROM_COLUMNS = 160  # three columns: the third one has the runs and a preview of the selected one
+
+_ROOMY_FROM_COLUMNS = 100
 
 RUNS_SECONDS = 3.0  # refresh interval of the list of runs
 
@@ -70,6 +75,7 @@ class StartScreen(AppScreen):
         self._problem = ""
         self._choose_next = ""
         self._selected_run = SelectedRun(self, self._run)
+        self._changed: dict[str, Preset] = {}  # presets with another entropy, by name
 
     def compose_body(self) -> ComposeResult:
         yield OneLine(WELCOME, id="header")
@@ -159,7 +165,7 @@ class StartScreen(AppScreen):
     @property
     def preset(self) -> Preset | None:
         value = self.query_one("#presets", PickList).value
-        return next((preset for preset in self.presets if preset.name == value), None)
+        return next((self._changed.get(preset.name, preset) for preset in self.presets if preset.name == value), None)
 
     def _run(self) -> RunSummary | None:
         """Return the selected run."""
@@ -185,8 +191,17 @@ class StartScreen(AppScreen):
                 family = preset.spec.target.family
                 rows.append(heading_row(family))
             known = self._previews.known(model.name, preset.spec.target) if model else None
-            rows.append(preset_row(preset.name, known.target.by_rank if known and known.target else None))
+            by_rank = known.target.by_rank if known and known.target else None
+            rows.append(preset_row(preset.name, by_rank, is_yours=not preset.shipped, changed=self._change_of(preset)))
         self.query_one("#presets", PickList).show(rows, "No presets. Press ctrl+r to reload.")
+        has_own = any(not preset.shipped for preset in self.presets)
+        label_border(self.query_one("#presets"), subtitle=[(f"{YOURS}yours", "border")] if has_own else [])
+
+    def _change_of(self, preset: Preset) -> str:
+        if preset.name not in self._changed:
+            return ""
+        entropy = entropy_of(self._changed[preset.name].spec.target)
+        return f" {entropy} nats" if self.size.width < _ROOMY_FROM_COLUMNS else f", entropy {entropy}"
 
     def _show_choice(self) -> None:
         if not self.is_composed:
@@ -199,6 +214,9 @@ class StartScreen(AppScreen):
         label_border(self.query_one("#models"), subtitle=[("on ", "border"), (device, "border")] if device else [])
         if preset is None:
             return
+        self.show_keys()
+        yours = "your version of a shipped preset" if preset.replaces_shipped else "yours" if not preset.shipped else ""
+        label_border(self.query_one("#target"), subtitle=[(yours, "border")] if yours else [])
         known = self._previews.known(model.name, preset.spec.target) if model else None
         self.query_one("#target", TargetView).show(
             PreviewData(
@@ -208,7 +226,7 @@ class StartScreen(AppScreen):
                 going_on=(known.failure if known else "") or no_target_yet(model, self._previews.model_server_status),
                 bounds_going_on=self._previews.model_server_status,
                 failed=bool(known and known.failure),
-                **({"bounds": known.bounds} if known else {}),
+                bounds=known.bounds if known else FoundBounds(),
             )
         )
 
@@ -286,6 +304,58 @@ class StartScreen(AppScreen):
     def action_steps(self, by: int) -> None:
         self.query_one(SearchForm).change("steps", by)
 
+    def availability(self) -> Mapping[str, bool | None]:
+        preset = self.preset
+        is_yours = preset is not None and not preset.shipped
+        return {
+            "entropy": True if preset is not None and has_entropy(preset.spec.target) else None,
+            "rename": True if is_yours else None,
+            "delete": True if is_yours else None,
+        }
+
+    def action_entropy(self, by: int) -> None:
+        model, preset = self.model, self.preset
+        if preset is None:
+            return
+        original = next(each for each in self.presets if each.name == preset.name)
+        previews = [self._previews.known(model.name, each.spec.target).target for each in (preset, original) if model]
+        try:
+            changed = change_entropy(preset, next(filter(None, previews), None), by)
+        except DistPromptError as error:
+            self.show_error(error)
+            return
+        if changed.spec.target == original.spec.target:
+            del self._changed[preset.name]
+        else:
+            self._changed[preset.name] = changed
+        self._look()
+
+    def _own_preset(self, what: str) -> Preset | None:
+        """Return the selected preset if it is the user's; else explain why it cannot be changed."""
+        preset = self.preset
+        if self.query_one("#runs").has_focus:
+            self.notify(f"To {what} runs, press u: the screen of all runs.")
+        elif preset is not None and not preset.shipped:
+            return preset
+        elif preset is not None:
+            self.notify(f"{sanitize(preset.name)} is a shipped preset; you can {what} only your own.", markup=False)
+        return None
+
+    @work(exclusive=True, group="preset")
+    async def action_delete(self) -> None:
+        preset = self._own_preset("delete")
+        if preset is not None and await delete_preset(self.app, preset):
+            self._changed.pop(preset.name, None)
+            self._load()
+
+    @work(exclusive=True, group="preset")
+    async def action_rename(self) -> None:
+        preset = self._own_preset("rename")
+        if preset is not None and (name := await rename_preset(self.app, preset)):
+            self._changed.pop(preset.name, None)
+            self._choose_next = name
+            self._load()
+
     def action_edit(self) -> None:
         if self.preset is None:
             self.notify("Select a target first, or press n for a new one.", severity="warning")
@@ -308,6 +378,7 @@ class StartScreen(AppScreen):
 
     def _will_choose(self, preset: str) -> None:
         self._choose_next = preset
+        self._changed.pop(preset, None)
 
     def on_pick_list_picked(self, event: PickList.Picked) -> None:
         if event.pick_list.id != "runs":

@@ -26,11 +26,16 @@ _WORDS = {
 """Explanations of the numbers, the longest first. The first one that fits is shown."""
 
 _FIELDS = {"head optimum": "head_optimum", "floor": "floor"}  # of `FoundBounds`
+_CURVE_FROM_ROWS = 12
 
 
 @dataclass(frozen=True)
 class PreviewData:
-    """Preview of the selection. `target` is None while it is built or if that `failed`; then `going_on` is shown."""
+    """Preview of the selection. `target` is None while it is built or if that `failed`; then `going_on` is shown.
+
+    Attributes:
+        is_old: `target` is the previous one, shown dimmed while the new one is built.
+    """
 
     title: str = ""
     description: str = ""
@@ -39,6 +44,7 @@ class PreviewData:
     bounds: FoundBounds = field(default_factory=FoundBounds)
     bounds_going_on: str = ""
     failed: bool = False
+    is_old: bool = False
 
 
 class TargetView(LineWidget[PreviewData]):
@@ -49,6 +55,12 @@ class TargetView(LineWidget[PreviewData]):
 
 
 def preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: bool = False) -> list[Line]:
+    lines = _preview_lines(data, width, height, ascii_only=ascii_only)
+    is_dimmed = data.is_old and data.target is not None
+    return [[(text, "faint") for text, _ in line] for line in lines] if is_dimmed else lines
+
+
+def _preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: bool) -> list[Line]:
     roomy = height >= 18
     lines: list[Line] = [truncate([(sanitize(data.title), "strong")], width)] if data.title else []
     if data.description:
@@ -67,6 +79,8 @@ def preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: boo
     if roomy:
         lines += [[], *wrapped(sanitize(target.recipe), width, "quiet", max_lines=3), []]
         lines += [*_by_rank(target, width, _CURVE_ROWS if height >= _TALL_ROWS else 1), []]
+    elif height >= _CURVE_FROM_ROWS:
+        lines += _by_rank(target, width, 1)
     return lines + _tokens(target, width, height - len(lines), ascii_only=ascii_only)
 
 

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import cast
 
-from textual import events
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.content import Content
 from textual.message import Message
-from textual.widget import Widget
 from textual.widgets import Input, Label
 
 from distprompt_tui.config.methods import METHODS, Method
-from distprompt_tui.tui.drawing.styled_text import content
+from distprompt_tui.tui.widgets.choice_field import ChoiceField
 from distprompt_tui.tui.widgets.line_widget import label_border
 from distprompt_tui.tui.widgets.visible_input import Field
 
 LENGTHS = (1, 2, 3, 5, 8, 10, 15, 20, 30, 50, 100)
 STEPS = (20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 """Values that the keys step through; the fields accept any number."""
-
-
-_METHOD_CELLS = max(map(len, METHODS))
 
 
 @dataclass(frozen=True)
@@ -37,37 +30,6 @@ class SearchChoice:
     seed: int | None = 0
 
 
-class MethodField(Widget, can_focus=True):
-    """A method field: →, space or a click selects the next method, ← the previous one."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("right,space,l", "change(1)", "The next", show=False),
-        Binding("left,h", "change(-1)", "The one before", show=False),
-    ]
-
-    class Changed(Message):
-        """The method changed."""
-
-    def __init__(self) -> None:
-        super().__init__(id="method")
-        self.method: Method = "soft"
-
-    def render(self) -> Content:
-        number = METHODS.index(self.method) + 1
-        return content([[(f"{self.method:<{_METHOD_CELLS}}", "strong"), (f" {number}/{len(METHODS)}", "quiet")]])
-
-    def set_method(self, method: Method) -> None:
-        self.method = method
-        self.refresh()
-
-    def action_change(self, by: int) -> None:
-        self.set_method(METHODS[(METHODS.index(self.method) + by) % len(METHODS)])
-        self.post_message(self.Changed())
-
-    def on_click(self, event: events.Click) -> None:
-        self.action_change(1)
-
-
 class SearchForm(Horizontal):
     BORDER_TITLE = "Search"
 
@@ -76,7 +38,7 @@ class SearchForm(Horizontal):
 
     def __init__(self, *, id: str, classes: str) -> None:
         super().__init__(id=id, classes=classes)
-        self._method = MethodField()
+        self._method = ChoiceField(METHODS, METHODS[0], id="method")
         self._length_before = ""
         self._inputs = {name: Field(type="integer", id=name, max_length=6, compact=True) for name in _NUMBERS}
 
@@ -91,10 +53,10 @@ class SearchForm(Horizontal):
     @property
     def choice(self) -> SearchChoice:
         numbers = {name: int(field.value) if field.value.isdecimal() else None for name, field in self._inputs.items()}
-        return SearchChoice(self._method.method, numbers["length"], numbers["steps"], numbers["seed"])
+        return SearchChoice(cast("Method", self._method.value), numbers["length"], numbers["steps"], numbers["seed"])
 
     def show(self, choice: SearchChoice) -> None:
-        self._method.set_method(choice.method)
+        self._method.select(choice.method)
         for name, value in (("length", choice.length), ("steps", choice.steps), ("seed", choice.seed)):
             self._inputs[name].value = "" if value is None else str(value)
 
@@ -111,7 +73,7 @@ class SearchForm(Horizontal):
         """Show the estimated time or an error on the border."""
         label_border(self, subtitle=[(text, "border")])
 
-    def on_method_field_changed(self, event: MethodField.Changed) -> None:
+    def on_choice_field_changed(self, event: ChoiceField.Changed) -> None:
         event.stop()
         self._fit_length()
         self.post_message(self.Changed())
@@ -119,7 +81,7 @@ class SearchForm(Horizontal):
     def _fit_length(self) -> None:
         """Set the length that "exhaustive" can search completely; restore the previous one with the next method."""
         field = self._inputs["length"]
-        if self._method.method == "exhaustive":
+        if self._method.value == "exhaustive":
             self._length_before, field.value = field.value, "1"
         elif self._length_before:
             field.value = self._length_before if field.value == "1" else field.value

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui.config.spec import Explicit, Lm, Outlier
+from distprompt_tui.config.spec import Explicit, Lm, Outlier, Uniform
 from distprompt_tui.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets import build_target
 from distprompt_tui.text.escapes import escape_field, unescape
+from distprompt_tui.tui.editor.recipe import Recipe, Value
 from distprompt_tui.tui.editor.target_draft import (
     MAX_ROWS,
     TOP_ROWS,
@@ -208,9 +209,12 @@ def test_explicit_target_round_trip(vocabulary: Vocabulary) -> None:
     assert check(draft, vocabulary).target == target
 
 
-def test_other_targets_open_with_their_text_or_blank() -> None:
-    assert draft_of(Lm(text="Once\n", entropy=2.5)) == Draft(text="Once\\n", entropy="2.5")
-    assert draft_of(Outlier(entropy=3, count=1)) == Draft()
+def test_other_targets_open_with_their_recipe_or_blank() -> None:
+    draft = draft_of(Lm(text="Once\n", entropy=2.5))
+    assert draft.by_recipe
+    assert draft.trimmed().recipe == {"family": "lm", "text": "Once\\n", "entropy": "2.5"}
+    assert draft_of(Outlier(entropy=3, count=1)).trimmed().recipe["count"] == "1"
+    assert draft_of(Explicit(file="p.npy")).by_recipe
     large = Explicit(probabilities={f"id:{number}": 0.001 for number in range(MAX_ROWS + 1)})
     assert not is_written_out(large)
     assert draft_of(large) == Draft()
@@ -227,17 +231,40 @@ def test_rows_of_a_target_never_sum_to_more(vocabulary: Vocabulary, weights: lis
         assert mass * 0.999 <= read_mass(row.mass) <= mass
 
 
-# A text.
+# A recipe.
+
+
+def by_recipe(**fields: Value) -> Draft:
+    return Draft(rows=(Row("nonsense row", "-1"),), by_recipe=True, recipe=fields)
 
 
 def test_text_becomes_an_lm_target(vocabulary: Vocabulary) -> None:
-    draft = Draft(rows=(Row("nonsense row", "-1"),), by_text=True, text="Once \\n", entropy=" 2.5 ")
+    draft = by_recipe(family="lm", text="Once \\n", entropy=" 2.5 ")
     assert check(draft, vocabulary).target == Lm(text="Once \n", entropy=2.5)
-    assert check(Draft(by_text=True), vocabulary).problem.startswith("enter a text")
+    missing = check(by_recipe(family="lm", text=""), vocabulary)
+    assert (missing.problem, missing.is_wrong, missing.target) == ("text is missing", False, None)
+    assert not missing.fields["text",].is_wrong
     for entropy in ("-1", "nan", "much", "inf"):
-        wrong = check(Draft(by_text=True, text="a", entropy=entropy), vocabulary)
+        wrong = check(by_recipe(family="lm", text="a", entropy=entropy), vocabulary)
         assert wrong.is_wrong
-        assert "is not an entropy" in wrong.problem
+        assert wrong.problem.startswith("entropy: should be")
+        assert wrong.problem == f"entropy: {wrong.fields['entropy',].sentence}"
+
+
+def test_tokens_of_a_recipe_are_checked_in_their_line(vocabulary: Vocabulary) -> None:
+    fields: Recipe = {"family": "outlier", "entropy": "2", "count": "", "tokens": (" yes", " banana yes")}
+    report = check(by_recipe(**fields), vocabulary)
+    assert report.fields["tokens", "0"].short == f"id {vocabulary.id_of(' yes')}"
+    assert report.fields["tokens", "1"].first_piece == " banana"
+    assert report.target is None
+    assert "is 2 tokens" in report.problem
+    good = check(by_recipe(**fields | {"tokens": (" yes", " banana", "")}), vocabulary)
+    assert good.target == Outlier(entropy=2, tokens=(" yes", " banana"))
+
+
+def test_errors_that_concern_several_fields_are_on_the_family(vocabulary: Vocabulary) -> None:
+    report = check(by_recipe(family="outlier", entropy="2", tokens=(), count=""), vocabulary)
+    assert report.fields["family",].sentence == "give either 'tokens' (the outliers) or 'count' (their number)"
 
 
 def test_summaries() -> None:
@@ -246,3 +273,5 @@ def test_summaries() -> None:
         == "Explicit probabilities of one token; the rest is spread evenly."
     )
     assert summary_of(Lm(text="Hi", entropy=3)).endswith("after “Hi”, rescaled to 3 nats.")
+    assert summary_of(Outlier(entropy=3, tokens=(" a",))) == "outlier: entropy 3.0, tokens “ a”, delta 0.02, seed 0."
+    assert summary_of(Uniform()) == "The same probability for every token."

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from distprompt_tui.config.spec import RunSpec, Soft, Temperature
+from distprompt_tui.config.presets import Preset, list_presets, load_preset, save_preset
+from distprompt_tui.config.spec import Explicit, Lm, RunSpec, Soft, Temperature
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.prepare import OnProgress
 from distprompt_tui.tui.app import DistPromptApp
@@ -23,6 +24,7 @@ from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.runs.preview_reader import PreviewReader, RunPreview
 from distprompt_tui.tui.runs.run_preview import RunPreviewPanel
 from distprompt_tui.tui.start import listings, preview_service, screen
+from distprompt_tui.tui.start.preset_dialogs import NameDialog
 from distprompt_tui.tui.start.screen import StartScreen
 from distprompt_tui.tui.start.spec_builder import build_spec
 from distprompt_tui.tui.start.target_preview import PreviewData, preview_lines
@@ -188,7 +190,7 @@ async def test_enter_starts_the_selection(app_on: Make, small_world: Started) ->
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: picks(app, "presets").value == "calm")
-        await pilot.press("m", "right_square_bracket", "minus")
+        await pilot.press("m", "right_square_bracket", "left_curly_bracket")
         await pilot.pause()
         assert app.screen.query_one(SearchForm).choice == SearchChoice("hard", 15, 500, 0)
         await pilot.press("enter")
@@ -210,6 +212,161 @@ async def test_an_exhaustive_search_has_one_token(app_on: Make, small_world: Sta
         await pilot.press("m")
         await pilot.pause()
         assert app.screen.query_one(SearchForm).choice == SearchChoice("soft", 10, 1000, 0)
+
+
+@pytest.mark.parametrize(("size", "beside"), [((120, 40), "calm, entropy 2.5"), ((80, 24), "calm 2.5 nats")])
+async def test_entropy_is_changed_shown_and_started(
+    app_on: Make, small_world: Started, size: tuple, beside: str
+) -> None:
+    app = app_on()
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: picks(app, "presets").value == "calm" and "2.000" in screen_text(app))
+        await pilot.press("plus")
+        await until(pilot, lambda: "2.500" in screen_text(app))
+        assert beside in screen_text(app)
+        assert "calm, entropy 2.5" in screen_text(app)  # over the preview
+        app.screen.choose("presets", "echo")
+        await pilot.pause()
+        app.screen.choose("presets", "calm")
+        await pilot.pause()
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, RunScreen))
+        (spec,) = small_world
+        assert spec.target == Temperature(entropy=2.5)
+        assert (spec.preset, spec.title) == ("calm, entropy 2.5", "calm, entropy 2.5")
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, StartScreen))
+        await pilot.press("minus")
+        await until(pilot, lambda: "The calm one" in screen_text(app))
+        assert "2.5" not in screen_text(app).partition("Runs")[0]
+
+
+async def test_entropy_that_a_recipe_does_not_set_starts_from_the_measured_one(
+    app_on: Make, small_world: Started
+) -> None:
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: picks(app, "presets").value == "calm")
+        app.screen.choose("presets", "echo")
+        await until(pilot, lambda: "after a text" in screen_text(app))
+        await pilot.press("plus")  # from 0.67, which is nearest to 0.5
+        await until(pilot, lambda: "echo, entropy 1.0" in screen_text(app))
+        assert app.screen.preset.spec.target == Lm(text="Once", entropy=1.0)
+
+
+async def test_impossible_entropy_is_refused_in_words(
+    app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coin = Preset("coin", Path("coin.toml"), preset_spec("coin", Explicit(probabilities={"id:1": 1.0})), True)
+    flat = Preset("flat", Path("flat.toml"), preset_spec("flat", Temperature(entropy=0.0)), True)
+    monkeypatch.setattr(listings, "read_presets", lambda: [flat, coin])
+    app = app_on()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await until(pilot, lambda: picks(app, "presets").value == "flat" and "0.000" in screen_text(app))
+        await pilot.press("minus")
+        await until(pilot, lambda: "the entropy can be 0 to" in screen_text(app))
+        assert app.screen.preset == flat
+        app.screen.choose("presets", "coin")
+        await pilot.pause()
+        await pilot.press("plus")
+        await until(pilot, lambda: "explicit targets have no entropy" in screen_text(app))
+
+
+async def test_preset_of_the_user_is_marked_renamed_and_deleted(
+    app_on: Make, small_world: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(listings, "read_presets", list_presets)
+    folder = save_preset("mine", preset_spec("mine", Temperature(entropy=2.0))).parent
+    save_preset("other", preset_spec("other", Temperature(entropy=3.0)))
+    app = app_on()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await until(pilot, lambda: picks(app, "presets").value is not None)
+        app.screen.choose("presets", "mine")
+        await until(pilot, lambda: "◆ mine" in screen_text(app))
+        assert "◆ yours" in screen_text(app)
+        assert "◆ outlier" not in screen_text(app)
+        await pilot.press("r")
+        await until(pilot, lambda: isinstance(app.screen, NameDialog))
+        await pilot.press("end", "ctrl+u", *"a/b", "enter")
+        await until(pilot, lambda: "invalid preset name 'a/b'" in screen_text(app))
+        await pilot.press("end", "ctrl+u", *"other", "enter")
+        await until(pilot, lambda: "already exists and will be overwritten" in screen_text(app))
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, NameDialog))
+        await pilot.press("end", "ctrl+u", *"ours", "enter")
+        await until(pilot, lambda: isinstance(app.screen, StartScreen) and picks(app, "presets").value == "ours")
+        assert sorted(path.stem for path in folder.iterdir()) == ["other", "ours"]
+        await pilot.press("x")
+        await until(pilot, lambda: "deletes your preset ours" in screen_text(app))
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, StartScreen))
+        assert (folder / "ours.toml").exists()
+        await pilot.press("x", "d")
+        await until(pilot, lambda: isinstance(app.screen, StartScreen) and "ours" not in picks_of(app))
+        assert not (folder / "ours.toml").exists()
+
+
+def picks_of(app: DistPromptApp) -> list[str | None]:
+    return [option.id for option in picks(app, "presets").options]
+
+
+async def test_version_of_a_shipped_preset_is_restored(
+    app_on: Make, small_world: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(listings, "read_presets", list_presets)
+    file = save_preset("mid-entropy", preset_spec("mid-entropy", Temperature(entropy=2.0)))
+    app = app_on()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await until(pilot, lambda: picks(app, "presets").value is not None)
+        app.screen.choose("presets", "low-entropy")
+        await pilot.pause()
+        await pilot.press("x")
+        await until(pilot, lambda: "low-entropy is a shipped preset" in screen_text(app))
+        app.screen.choose("presets", "mid-entropy")
+        await until(pilot, lambda: "your version of a shipped preset" in screen_text(app))
+        await pilot.press("x")
+        await until(pilot, lambda: "Restore the shipped preset" in screen_text(app))
+        await pilot.press("r")
+        await until(pilot, lambda: isinstance(app.screen, StartScreen) and app.screen.preset.shipped)
+        assert not file.exists()
+        assert app.screen.preset.name == "mid-entropy"
+
+
+async def test_saving_a_changed_preset_ends_the_change(
+    app_on: Make, small_world: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISTPROMPT_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(listings, "read_presets", list_presets)
+    save_preset("mine", preset_spec("mine", Temperature(entropy=2.0)))
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "◆ mine" in screen_text(app))
+        app.screen.choose("presets", "mine")
+        await until(pilot, lambda: "2.000" in screen_text(app))
+        await pilot.press("plus")
+        await until(pilot, lambda: "mine, entropy 2.5" in screen_text(app))
+        await pilot.press("e")
+        await until(pilot, lambda: "Editor  mine, entropy 2.5" in screen_text(app) and "Valid" in screen_text(app))
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: isinstance(app.screen, NameDialog))
+        await pilot.press("enter", "r", "escape")
+        await until(pilot, lambda: isinstance(app.screen, StartScreen) and app.screen.preset is not None)
+        await until(pilot, lambda: app.screen.preset.spec.target == Temperature(entropy=2.5))
+        await until(pilot, lambda: ", entropy 2.5" not in screen_text(app))
+        saved = load_preset("mine").spec
+        assert (saved.target, saved.title) == (Temperature(entropy=2.5), "mine")
+
+
+async def test_keys_of_presets_leave_runs_alone(tmp_path: Path, app_on: Make, small_world: Started) -> None:
+    recorded(tmp_path / "runs", steps=1)
+    app = app_on()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await until(pilot, lambda: picks(app, "runs").value is not None)
+        picks(app, "runs").focus()
+        await pilot.press("x")
+        await until(pilot, lambda: "To delete runs, press u" in screen_text(app))
 
 
 async def test_fields_accept_any_number_but_not_empty(app_on: Make, small_world: Started) -> None:
