@@ -46,6 +46,7 @@ class EditorScreen(AppScreen):
     AUTO_FOCUS = "#rows Input"
     keys = EDITOR_KEYS
     app_keys = EDITOR_APP_KEYS
+    flat_below = 20
 
     def __init__(self, opening: Opening, *, saved: Callable[[str], None]) -> None:
         super().__init__()
