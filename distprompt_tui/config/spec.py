@@ -136,7 +136,7 @@ class Explicit(StrictModel):
     probabilities: Annotated[
         dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(description="token = probability")
     ] = {}
-    file: Annotated[str | None, Field(description="or a .npy, .json or .csv file")] = None
+    file: Annotated[str | None, Field(description="or .npy, .json, .csv")] = None
     rest: Annotated[Literal["uniform", "model"], Field(description="of the probability")] = "uniform"
     text: Annotated[str, Field(min_length=1, description="for the model's distribution")] = "\n"
 

@@ -47,6 +47,7 @@ class EditorScreen(AppScreen):
     keys = EDITOR_KEYS
     key_section = "editor"
     app_keys = EDITOR_APP_KEYS
+    flat_below = 20
 
     def __init__(self, opening: Opening, *, saved: Callable[[str], None]) -> None:
         super().__init__()
