@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from distprompt_tui.errors import ModelError, first_line
+from distprompt_tui.models.device import is_out_of_memory
 
 TOLERANCES = {torch.float32: 1e-5, torch.float16: 2**-10, torch.bfloat16: 2**-7}
 """Largest relative difference (RMS of the difference over RMS of the values) between two computations of the same
@@ -185,7 +186,7 @@ def _watched(model: nn.Module, ids: Tensor) -> tuple[nn.Module, Tensor, FinalNor
     try:
         logits: Tensor = model(ids, use_cache=False).logits
     except Exception as error:  # model code may raise anything on an unexpected config
-        if isinstance(error, torch.OutOfMemoryError):
+        if is_out_of_memory(error):
             raise
         raise ModelError(f"{type(model).__name__} does not run: {first_line(error)}") from error
     finally:

@@ -24,6 +24,7 @@ from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.config.spec import ModelSpec, Soft
 from distprompt_tui.errors import DistPromptError, ModelError, TargetError
 from distprompt_tui.metrics.divergence import Comparison, compare
+from distprompt_tui.models.device import is_out_of_memory
 from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prepare import OnProgress, ignore_progress
@@ -72,9 +73,10 @@ def answer_task(fields: dict[str, Any], threads: int) -> dict[str, Any]:
         }
     except DistPromptError as error:
         return {"error": str(error)}
-    except torch.OutOfMemoryError:
-        return {"error": f"{task.config.model} ran out of device memory with {len(task.searches)} prompts at a time"}
     except Exception as error:
+        if is_out_of_memory(error):
+            prompts = f"{len(task.searches)} prompts at a time"
+            return {"error": f"{task.config.model} ran out of device memory with {prompts}"}
         traceback.print_exc()
         return {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
 

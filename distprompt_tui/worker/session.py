@@ -25,6 +25,7 @@ from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.config.spec import Budget, RunSpec
 from distprompt_tui.errors import DistPromptError, ModelError, UsageError, first_line
 from distprompt_tui.models.batch_invariance import is_batch_invariant
+from distprompt_tui.models.device import is_out_of_memory
 from distprompt_tui.models.fingerprint import record_model
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.runs import schema
@@ -32,7 +33,6 @@ from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.runs.inputs import Inputs, array_sha256, as_fields, read_inputs, read_run_target
 from distprompt_tui.search import make_search
-from distprompt_tui.search.batching import is_out_of_memory
 from distprompt_tui.search.protocol import Search, Step
 from distprompt_tui.storage.decode import read_field
 from distprompt_tui.storage.prompt_files import write_vectors

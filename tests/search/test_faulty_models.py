@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from distprompt_tui.config.spec import RunSpec, Soft
+from distprompt_tui.models.device import is_out_of_memory
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search import batching, make_search
-from distprompt_tui.search.batching import AdaptiveBatchSize, NonFiniteWarnings, is_out_of_memory
+from distprompt_tui.search.batching import AdaptiveBatchSize, NonFiniteWarnings
 from distprompt_tui.search.protocol import Search, SoftPrompt
 from distprompt_tui.search.soft import SoftSearch
 from tests.divergence import forward_kl
