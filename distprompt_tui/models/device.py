@@ -11,6 +11,9 @@ from distprompt_tui.errors import ModelError
 
 AUTOMATIC = ("cuda", "mps", "xpu", "cpu")  # device types that "auto" selects from, in this order
 
+BFLOAT16_CAPABILITY = (8, 0)
+"""Lowest compute capability with bfloat16 instructions. Older GPUs emulate them, slower than float32."""
+
 _OUT_OF_MEMORY = (
     "MPS backend out of memory",
     "DefaultCPUAllocator: ",
@@ -48,9 +51,10 @@ def _number_of_devices(kind: str) -> int:
 
 
 def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """Return the backbone's dtype: "auto" is bfloat16 on CUDA and float32 elsewhere."""
+    """Return the backbone's dtype: "auto" is bfloat16 on GPUs with instructions for it, and float32 elsewhere."""
     if wanted == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+        is_fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= BFLOAT16_CAPABILITY
+        return torch.bfloat16 if is_fast else torch.float32
     dtype: torch.dtype = getattr(torch, wanted)
     return dtype
 

@@ -1,11 +1,12 @@
-"""Selection of the device, and errors for lack of memory."""
+"""Selection of device and dtype, and errors for lack of memory."""
 
 from __future__ import annotations
 
 import pytest
+import torch
 
 from distprompt_tui.errors import ModelError
-from distprompt_tui.models.device import choose_device, is_out_of_memory, out_of_memory_as
+from distprompt_tui.models.device import choose_device, choose_dtype, is_out_of_memory, out_of_memory_as
 
 
 def test_a_missing_device_is_an_error() -> None:
@@ -15,6 +16,18 @@ def test_a_missing_device_is_an_error() -> None:
         choose_device("meta")
     with pytest.raises(ModelError, match="'gpu' is not a device"):
         choose_device("gpu")
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), torch.float32), ((8, 0), torch.bfloat16)])
+def test_the_automatic_dtype_depends_on_the_selected_gpu(
+    capability: tuple[int, int], expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other GPU supports the opposite."""
+    device = torch.device("cuda:1")
+    other = (8, 0) if capability == (7, 5) else (7, 5)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", {device: capability, torch.device("cuda:0"): other}.get)
+    assert choose_dtype("auto", device) == expected
+    assert choose_dtype("float16", device) == torch.float16
 
 
 @pytest.mark.parametrize(
