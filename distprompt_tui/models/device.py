@@ -59,6 +59,15 @@ def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
     return dtype
 
 
+def has_float64(device: torch.device) -> bool:
+    """Return whether a device can hold float64, which MPS and some other GPUs cannot."""
+    try:
+        torch.zeros((), dtype=torch.float64, device=device)
+    except (RuntimeError, TypeError):
+        return False
+    return True
+
+
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Return whether an error, or the cause of a `ModelError`, is the lack of memory on a device."""
     if isinstance(error, ModelError):
