@@ -1,0 +1,49 @@
+"""Searches and measurements that run out of device memory continue in smaller parts, or on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import pytest
+import torch
+
+from distprompt_tui.models import token_features as token_features_module
+from distprompt_tui.models.language_model import LanguageModel, load_language_model
+from distprompt_tui.models.token_features import token_features
+from tests import fake_device
+from tests.devices.conftest import LoadOn
+from tests.devices.test_searches import ROUNDING_NATS, run, search_of
+
+
+@pytest.fixture
+def models(fake: torch.device, load_on: LoadOn) -> tuple[LanguageModel, LanguageModel]:
+    """A tiny model on the CPU and on the fake device."""
+    return load_on("llama", "cpu"), load_on("llama", str(fake))
+
+
+@pytest.mark.parametrize(("dtype", "bytes_per_value"), [("float32", 6), ("bfloat16", 2)])
+def test_token_features_need_little_memory(
+    dtype: str,
+    bytes_per_value: int,
+    fake: torch.device,
+    tiny_folders: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(token_features_module, "CHUNK", 8)
+    model = load_language_model("llama", tiny_folders["llama"], str(fake), dtype)
+    with fake_device.measured_peak() as peak:
+        token_features(model)
+    values = model.vocab_size * model.hidden_size
+    assert peak[0] < (bytes_per_value + 1) * values
+
+
+def test_token_features_that_do_not_fit_are_on_the_cpu(
+    models: tuple[LanguageModel, LanguageModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_cpu, on_device = models
+    monkeypatch.setattr(token_features_module, "CHUNK", 8)
+    monkeypatch.setattr(token_features_module, "_CACHE", WeakKeyDictionary())
+    with fake_device.limited_memory(2 * on_device.vocab_size * on_device.hidden_size):
+        assert token_features(on_device).device.type == "cpu"
+    assert run(search_of(on_device, "hard")) == pytest.approx(run(search_of(on_cpu, "hard")), abs=ROUNDING_NATS)
