@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from msgspec import convert
@@ -19,15 +19,20 @@ from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.config import paths
 from distprompt_tui.errors import UsageError
+from distprompt_tui.models.device import is_out_of_memory
 from distprompt_tui.models.head import Head
 from distprompt_tui.storage.legacy import with_new_names
 from distprompt_tui.storage.safe_io import read_json, write_json
+
+Result = TypeVar("Result")
 
 CACHE_VERSION = 2  # part of every key; incremented when a change of the solvers changes their results
 
 
 def solve_bounds(head: Head, target: Tensor) -> Iterator[Bounds]:
     """Compute the bounds of a target: first the floor, then the head optimum.
+
+    The solvers run on the head's device, or on the CPU if memory runs out there, such as beside a search.
 
     Args:
         head: the model's head.
@@ -42,13 +47,13 @@ def solve_bounds(head: Head, target: Tensor) -> Iterator[Bounds]:
     if (known := _recall(memory, key)) is not None:
         yield known
         return
-    floor = None if head.why_no_floor else solve_floor(head, target)
+    floor = None if head.why_no_floor else _solve(solve_floor, head, target)
     bounds = Bounds(why_no_floor=head.why_no_floor)
     if floor is not None:
         bounds = Bounds(floor=floor.floor, gap=floor.gap, norm_ratio=floor.norm_ratio, seconds=floor.seconds)
         yield bounds
     if head.norm is not None:
-        optimum = solve_head_optimum(head, target, floor)
+        optimum = _solve(solve_head_optimum, head, target, floor)
         seconds = optimum.seconds + (bounds.seconds or 0.0)
         bounds = Bounds(
             **asdict(bounds) | {"head_optimum": optimum.value, "agreement": optimum.agreement, "seconds": seconds}
@@ -57,6 +62,16 @@ def solve_bounds(head: Head, target: Tensor) -> Iterator[Bounds]:
         memory.parent.mkdir(parents=True, exist_ok=True)
         write_json(memory, asdict(bounds) | {"sha256": _digest(key, asdict(bounds))})
     yield bounds
+
+
+def _solve(solver: Callable[..., Result], head: Head, *arguments: Any) -> Result:
+    """Run a solver on the head's device, or on the CPU if memory runs out."""
+    try:
+        return solver(head, *arguments)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    return solver(head.to(torch.device("cpu")), *arguments)
 
 
 def _recall(memory: Path, key: str) -> Bounds | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -72,6 +72,16 @@ class Head:
         if self.norm is None:
             return "the kind of the final norm is unknown, so the last state may be unbounded"
         return None
+
+    def to(self, device: torch.device) -> Head:
+        """Return the head with all tensors on a device."""
+
+        def moved(part: Tensor | None) -> Tensor | None:
+            return None if part is None else part.to(device)
+
+        norm = self.norm and replace(self.norm, gain=self.norm.gain.to(device), bias=moved(self.norm.bias))
+        weight, allowed = self.weight.to(device), self.allowed.to(device)
+        return replace(self, weight=weight, bias=moved(self.bias), norm=norm, allowed=allowed)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Compute logits from states after the final norm.

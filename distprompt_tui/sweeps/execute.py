@@ -203,10 +203,15 @@ def _outcome(
 
 
 def _bounds(model: LanguageModel, target: Tensor) -> Bounds:
+    """Compute bounds; a failure must not lose a search that has ended."""
     try:
         *_, bounds = solve_bounds(model.head, target)
     except ModelError as error:
         return Bounds(why_no_floor=str(error))
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return Bounds(why_no_floor="the memory of the device and of the CPU is too small")
     return bounds
 
 

@@ -8,18 +8,45 @@ from weakref import WeakKeyDictionary
 import pytest
 import torch
 
+from distprompt_tui.bounds.cache import solve_bounds
+from distprompt_tui.bounds.floor import solve_floor
+from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.models import token_features as token_features_module
 from distprompt_tui.models.language_model import LanguageModel, load_language_model
 from distprompt_tui.models.token_features import token_features
 from tests import fake_device
 from tests.devices.conftest import LoadOn
 from tests.devices.test_searches import ROUNDING_NATS, run, search_of
+from tests.search.targets import outlier_target
 
 
 @pytest.fixture
 def models(fake: torch.device, load_on: LoadOn) -> tuple[LanguageModel, LanguageModel]:
     """A tiny model on the CPU and on the fake device."""
     return load_on("llama", "cpu"), load_on("llama", str(fake))
+
+
+def test_bounds_that_do_not_fit_are_solved_on_the_cpu(models: tuple[LanguageModel, LanguageModel]) -> None:
+    on_cpu, on_device = models
+    target = outlier_target(on_cpu)
+    expected = solve_floor(on_cpu.head, target)
+    with fake_device.limited_memory(1000):
+        *_, bounds = solve_bounds(on_device.head, target)
+    assert bounds.floor == pytest.approx(expected.floor, abs=ROUNDING_NATS)
+    assert bounds.head_optimum == pytest.approx(solve_head_optimum(on_cpu.head, target).value, abs=ROUNDING_NATS)
+
+
+def test_a_head_optimum_that_does_not_fit_continues_from_the_floor_of_the_device(
+    models: tuple[LanguageModel, LanguageModel],
+) -> None:
+    on_cpu, on_device = models
+    target = outlier_target(on_cpu, 81)
+    bounds = solve_bounds(on_device.head, target)
+    floor = next(bounds).floor
+    with fake_device.limited_memory(1000):
+        (complete,) = bounds
+    assert complete.floor == floor
+    assert complete.head_optimum == pytest.approx(solve_head_optimum(on_cpu.head, target).value, abs=ROUNDING_NATS)
 
 
 @pytest.mark.parametrize(("dtype", "bytes_per_value"), [("float32", 6), ("bfloat16", 2)])
