@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import resource
 import sys
@@ -58,10 +59,21 @@ class SearchResult:
 def answer_task(fields: dict[str, Any], threads: int) -> dict[str, Any]:
     """Run the task with these fields; return its outcomes, or an `error`, as JSON-compatible values.
 
-    The number of torch threads determines the order of floating-point additions.
+    The number of torch threads determines the order of floating-point additions. If memory runs out, the models of
+    earlier tasks are released and the task is run once more.
     """
     torch.set_num_threads(threads)
     task = Task.model_validate(fields)
+    answer, is_memory_short = _answer(task)
+    if is_memory_short:
+        load.cache_clear()
+        gc.collect()
+        answer, _ = _answer(task)
+    return answer
+
+
+def _answer(task: Task) -> tuple[dict[str, Any], bool]:
+    """Run a task; return its answer, and whether it failed for lack of memory."""
     try:
         _loader(task)(task.searches[0].spec.model, ignore_progress)
         began = time.perf_counter()
@@ -70,15 +82,15 @@ def answer_task(fields: dict[str, Any], threads: int) -> dict[str, Any]:
             "outcomes": [outcome.model_dump(mode="json") for outcome in outcomes],
             "seconds": round(time.perf_counter() - began, 3),
             "peak_bytes": _peak_bytes(),
-        }
+        }, False
     except DistPromptError as error:
-        return {"error": str(error)}
+        return {"error": str(error)}, is_out_of_memory(error)
     except Exception as error:
         if is_out_of_memory(error):
             prompts = f"{len(task.searches)} prompts at a time"
-            return {"error": f"{task.config.model} ran out of device memory with {prompts}"}
+            return {"error": f"{task.config.model} ran out of device memory with {prompts}"}, True
         traceback.print_exc()
-        return {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+        return {"error": f"{type(error).__name__}: {error}".splitlines()[0]}, False
 
 
 def run_task(task: Task) -> list[SearchOutcome]:

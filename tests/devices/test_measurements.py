@@ -19,12 +19,12 @@ from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.search.initialization import nearest_ids, usable_ids
 from distprompt_tui.search.protocol import SoftPrompt
 from distprompt_tui.sweeps import execute
-from distprompt_tui.sweeps.tasks import SweepSearch, Task
 from distprompt_tui.worker.attribution import influences
 from distprompt_tui.worker.session import run_session
 from distprompt_tui.worker.snapshots import kl_of_text, projection, prompt_tokens
 from distprompt_tui.worker.surprisal import surprisals
 from tests import fake_device
+from tests.devices.tasks import soft_task
 from tests.search.targets import outlier_target
 from tests.tiny_runs import tiny_spec
 
@@ -105,19 +105,7 @@ def test_a_run_equals_that_of_the_cpu(
 def test_a_sweep_equals_that_of_the_cpu(device: torch.device, tiny_folders: dict[str, Path]) -> None:
     rows = []
     for place in ("cpu", str(device)):
-        searches = []
-        for index, entropy in enumerate((2.0, 3.0)):
-            target = {"family": "outlier", "entropy": entropy, "tokens": ["yes"]}
-            model = {"name": str(tiny_folders["llama"]), "device": place, "dtype": "float32"}
-            spec = tiny_spec(tiny_folders["llama"], "soft", 10, target=target, model=model)
-            place_in_grid: dict[str, Any] = {
-                "series": "outlier",
-                "entropy_asked": entropy,
-                "target_index": index,
-                "seed": 0,
-            }
-            searches.append(SweepSearch(key=str(index), spec=spec, **place_in_grid))
-        answer = execute.answer_task(Task(searches=tuple(searches)).model_dump(), torch.get_num_threads())
+        answer = execute.answer_task(soft_task(tiny_folders["llama"], place), torch.get_num_threads())
         execute.load.cache_clear()
         rows.append([outcome["row"] for outcome in answer["outcomes"]])
     for expected, found in zip(*rows, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -11,11 +12,15 @@ import torch
 from distprompt_tui.bounds.cache import solve_bounds
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
+from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.models import token_features as token_features_module
+from distprompt_tui.models.head import Head
 from distprompt_tui.models.language_model import LanguageModel, load_language_model
 from distprompt_tui.models.token_features import token_features
+from distprompt_tui.sweeps import execute
 from tests import fake_device
 from tests.devices.conftest import LoadOn
+from tests.devices.tasks import soft_task
 from tests.devices.test_searches import ROUNDING_NATS, run, search_of
 from tests.search.targets import outlier_target
 
@@ -74,3 +79,39 @@ def test_token_features_that_do_not_fit_are_on_the_cpu(
     with fake_device.limited_memory(2 * on_device.vocab_size * on_device.hidden_size):
         assert token_features(on_device).device.type == "cpu"
     assert run(search_of(on_device, "hard")) == pytest.approx(run(search_of(on_cpu, "hard")), abs=ROUNDING_NATS)
+
+
+def test_a_sweep_over_models_needs_the_memory_of_one(
+    fake: torch.device, tiny_folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "_bounds", lambda model, target: Bounds())  # its buffers are larger than the models
+    tasks = [soft_task(tiny_folders[name], str(fake)) for name in ("llama", "qwen2")]
+    peaks, kept = [], []
+    for task in tasks:
+        execute.load.cache_clear()
+        before = fake_device.used()
+        with fake_device.measured_peak() as peak:
+            alone = execute.answer_task(task, torch.get_num_threads())
+        kept.append(fake_device.used() - before)
+        peaks += peak
+    execute.load.cache_clear()
+    largest = max(peaks)
+    assert kept[0] + peaks[1] > 1.1 * largest
+    with fake_device.limited_memory(int(1.1 * largest)):
+        execute.answer_task(tasks[0], torch.get_num_threads())
+        second = execute.answer_task(tasks[1], torch.get_num_threads())
+    execute.load.cache_clear()
+    rows = [[outcome["row"]["kl"] for outcome in answer["outcomes"]] for answer in (alone, second)]
+    assert rows[0] == rows[1]
+
+
+def test_a_sweep_keeps_its_searches_if_the_bounds_do_not_fit(
+    fake: torch.device, tiny_folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(head: Head, target: torch.Tensor) -> Iterator[Bounds]:
+        raise torch.OutOfMemoryError("out of memory on the device and on the CPU")
+
+    monkeypatch.setattr(execute, "solve_bounds", fail)
+    answer = execute.answer_task(soft_task(tiny_folders["llama"], str(fake)), torch.get_num_threads())
+    execute.load.cache_clear()
+    assert [outcome["row"]["floor"] for outcome in answer["outcomes"]] == [None, None]
