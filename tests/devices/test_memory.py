@@ -17,6 +17,7 @@ from distprompt_tui.models import token_features as token_features_module
 from distprompt_tui.models.head import Head
 from distprompt_tui.models.language_model import LanguageModel, load_language_model
 from distprompt_tui.models.token_features import token_features
+from distprompt_tui.search.ggt import GGT
 from distprompt_tui.sweeps import execute
 from tests import fake_device
 from tests.devices.conftest import LoadOn
@@ -115,3 +116,20 @@ def test_a_sweep_keeps_its_searches_if_the_bounds_do_not_fit(
     answer = execute.answer_task(soft_task(tiny_folders["llama"], str(fake)), torch.get_num_threads())
     execute.load.cache_clear()
     assert [outcome["row"]["floor"] for outcome in answer["outcomes"]] == [None, None]
+
+
+def test_full_matrix_updates_run_in_smaller_parts_if_memory_is_short(fake: torch.device) -> None:
+    problems, coordinates, memory = 8, 256, 8
+    history = problems * memory * coordinates * torch.float32.itemsize
+
+    def moved(spare_bytes: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(0)
+        prompts = torch.randn(problems, coordinates, generator=generator).to(fake).requires_grad_()
+        optimizer = GGT([prompts], lr=0.1, memory=memory)
+        for step in range(3):
+            prompts.grad = torch.randn(problems, coordinates, generator=generator).to(fake)
+            with fake_device.limited_memory(spare_bytes + (0 if step else history)):
+                optimizer.step()
+        return prompts.detach().cpu()
+
+    torch.testing.assert_close(moved(history // 2), moved(10 * history))
