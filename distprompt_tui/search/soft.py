@@ -109,6 +109,10 @@ class SoftBatch:
         self.prompts.copy_(torch.lerp(before, self.prompts, self.lr_scale[:, None, None]))
         self.lr_scale = (self.lr_scale * LR_RECOVERY).clamp_max(1)
         self.step += 1
+        self.count_measurement()
+
+    def count_measurement(self) -> None:
+        """Add the work of one measurement of all prompts to `positions`."""
         around = len(self._model.prefix_ids) + len(self._model.suffix_ids)
         self.positions += 3 * len(self.prompts) * (self._settings.length + around)
 
@@ -211,11 +215,16 @@ class SoftSearch:
                 batch.select(batch.best_kls.argsort()[: self._eliminations[batch.step]])
 
     def _checked(self, kls: list[float]) -> tuple[float, ...]:
-        """Return the divergences to report; if one is not finite, go back to the best prompt and measure again."""
+        """Return the divergences to report; if the last is not finite, measure the best prompt again in its place.
+
+        After an earlier one, the next update has gone back to the best prompt.
+        """
         if lost := sum(not math.isfinite(kl) for kl in kls):
             self._nonfinite_warnings.add(lost, "the search goes back to the best prompt")
+        if not math.isfinite(kls[-1]):
             self._batch.roll_back(~self._batch.kls.isfinite())
             self._batch.measure()
+            self._batch.count_measurement()
             kls[-1] = float(self._batch.kls.min())
         return tuple(kls)
 
