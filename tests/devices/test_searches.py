@@ -18,6 +18,7 @@ from distprompt_tui.search.protocol import HardPrompt, Search, SearchState, Soft
 from distprompt_tui.search.soft import SoftBatch, initial_vectors
 from distprompt_tui.search.token_search import SwapSearch
 from distprompt_tui.worker.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tests import fake_device
 from tests.devices.conftest import LoadOn
 from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
@@ -120,3 +121,22 @@ def test_a_batch_of_soft_prompts_equals_that_of_the_cpu(pair: Pair) -> None:
             batch.measure()
         found.append(batch.best_kls.cpu())
     torch.testing.assert_close(found[1], found[0], rtol=0, atol=REAL_ROUNDING_NATS)
+
+
+def test_random_swaps_need_no_unique_rows_on_the_device(fake: torch.device, load_on: LoadOn) -> None:
+    with fake_device.without_operator("aten::unique_dim"):
+        found = run(search_of(load_on("llama", str(fake)), "random"))
+    assert found == pytest.approx(run(search_of(load_on("llama", "cpu"), "random")), abs=ROUNDING_NATS)
+
+
+def test_updates_of_soft_prompts_do_not_wait_for_the_device(fake: torch.device, load_on: LoadOn) -> None:
+    """A step waits for the forward pass of transformers only, once or twice."""
+    model, settings = load_on("llama", str(fake)), Soft(length=4)
+    prompts = initial_vectors(model, settings, 0)[None]
+    batch = SoftBatch(model, outlier_target(model).cpu()[None], prompts, settings, STEPS)
+    batch.measure()
+    before = fake_device.reads()
+    batch.update()
+    assert fake_device.reads() == before
+    batch.measure()
+    assert fake_device.reads() <= before + 2
