@@ -36,7 +36,8 @@ ELIMINATION_FRACTION = 0.2
 class SoftBatch:
     """A batch of prompts optimised together, each for its own target.
 
-    Nothing synchronises the host with the device, unless the batch size must be reduced for lack of memory.
+    The updates themselves never synchronise the host with the device. A forward pass of transformers does so once or
+    twice, to look for packed sequences.
 
     Args:
         targets: p of each prompt, (b, V), probabilities; or (1, V) for a common target.
@@ -197,7 +198,7 @@ class SoftSearch:
         self._batch = SoftBatch(model, target[None], torch.stack(prompts), settings, total_steps)
         self._total = total_steps
         self._eliminations = elimination_schedule(settings.restarts, total_steps)
-        self._updates_per_report = UPDATES_PER_REPORT_ON_GPU if model.device.type == "cuda" else 1
+        self._updates_per_report = 1 if model.device.type == "cpu" else UPDATES_PER_REPORT_ON_GPU
 
     def steps(self) -> Iterator[Step]:
         batch = self._batch
