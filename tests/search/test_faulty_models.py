@@ -61,6 +61,7 @@ def test_reports_of_several_updates_end_with_a_finite_divergence(
     """Only a report whose last divergence is not finite takes another measurement, and its work is counted."""
     model, faults = tiny_models["llama"], FaultyModel(healthy=1, every=every)
     found = search(model, "soft", [])
+    assert isinstance(found, SoftSearch)
     found._updates_per_report = 8  # as on a GPU
     monkeypatch.setattr(LanguageModel, "_logits", faults.around(LanguageModel._logits))
     steps = list(found.steps())
