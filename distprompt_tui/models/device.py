@@ -68,6 +68,17 @@ def has_float64(device: torch.device) -> bool:
     return True
 
 
+def free_bytes(device: torch.device) -> int | None:
+    """Return the free memory of a device for all processes; None if it is unknown."""
+    mem_get_info = getattr(torch.get_device_module(device), "mem_get_info", None)
+    if mem_get_info is None:
+        return None
+    try:
+        return int(mem_get_info(device)[0])
+    except RuntimeError:  # not even the query fits into the memory
+        return 0
+
+
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Return whether an error, or the cause of a `ModelError`, is the lack of memory on a device."""
     if isinstance(error, ModelError):

@@ -21,7 +21,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -32,12 +32,16 @@ from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import as_fields
 from distprompt_tui.runs.inputs import read_inputs, read_run_target
 from distprompt_tui.runs.isolation import open_standard_streams
+from distprompt_tui.runs.process import worker_pid
 from distprompt_tui.runs.schema import Snapshot
+from distprompt_tui.storage.decode import read_field
 from distprompt_tui.storage.prompt_files import read_prompt
 from distprompt_tui.targets.description import describe
 from distprompt_tui.targets.entropy import entropy
 
 Answer = dict[str, Any]
+
+_DtypeName = Literal["float32", "bfloat16", "float16"]
 
 
 def main() -> int:
@@ -48,11 +52,14 @@ def main() -> int:
     def say(**fields: Any) -> None:
         print(json.dumps(fields, ensure_ascii=False, allow_nan=False), file=answers, flush=True)
 
-    from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
+    from distprompt_tui.worker.model_provider import ModelProvider, load_by_name, prepare_as_recorded
+    from distprompt_tui.worker.viewer_device import with_room
 
     report = lambda text, fraction: say(progress=text, fraction=fraction)  # noqa: E731
     try:
         settings, recorded = _asked_model(*sys.argv[1:3])
+        folder = prepare_as_recorded(settings, report, recorded)
+        settings = with_room(settings, folder, report, is_searching=_is_searching(*sys.argv[2:3]))
         model, _ = load_by_name(settings, report, recorded)
     except DistPromptError as error:
         say(error=str(error), done=True)
@@ -61,21 +68,38 @@ def main() -> int:
     say(ready=True, device=str(model.device))
     for line in sys.stdin:
         question = json.loads(line)
-        try:
-            for answer in _answers(question, source):
-                say(id=question["id"], **answer)
-        except DistPromptError as error:
-            say(id=question["id"], error=str(error), done=True)
+        for answer in answers_or_error(question, source):
+            say(id=question["id"], **answer)
     return 0
 
 
+def answers_or_error(question: dict[str, Any], source: Any) -> Iterator[Answer]:
+    """Answer a question. A failure is the last answer; it includes lack of memory beside a search."""
+    from distprompt_tui.models.device import out_of_memory_as
+
+    device = source.model.device
+    try:
+        with out_of_memory_as(f"there is no memory on {device} for this answer: try again after the search"):
+            yield from _answers(question, source)
+    except DistPromptError as error:
+        yield {"error": str(error), "done": True}
+
+
 def _asked_model(name: str, run: str | None = None) -> tuple[spec.ModelSpec, ModelRecord | None]:
-    """Return the model's settings, from the run if there is one, and its recorded state."""
+    """Return the model's settings and recorded state, from the run and with the dtype of its search if there is one."""
     if run is None:
         return spec.ModelSpec(name=name), None
     directory = RunDirectory(Path(run))
     inputs = read_inputs(directory)
-    return directory.read_spec().model, inputs.model if inputs else None
+    settings = directory.read_spec().model
+    if inputs is None:
+        return settings, None
+    dtype = read_field(_DtypeName, inputs.manifest, "dtype")
+    return settings.model_copy(update={"dtype": dtype or settings.dtype}), inputs.model
+
+
+def _is_searching(run: str | None = None) -> bool:
+    return run is not None and worker_pid(RunDirectory(Path(run))) is not None
 
 
 def _answers(question: dict[str, Any], source: Any) -> Iterator[Answer]:

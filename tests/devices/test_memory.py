@@ -4,26 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from distprompt_tui.bounds.cache import solve_bounds
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.bounds.values import Bounds
+from distprompt_tui.cli import app
+from distprompt_tui.config.spec import ModelSpec
+from distprompt_tui.errors import ModelError
 from distprompt_tui.models import token_features as token_features_module
 from distprompt_tui.models.head import Head
 from distprompt_tui.models.language_model import LanguageModel, load_language_model
+from distprompt_tui.models.prepare import ignore_progress
 from distprompt_tui.models.token_features import token_features
+from distprompt_tui.runs.directory import create_run
+from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.search.ggt import GGT
 from distprompt_tui.sweeps import execute
+from distprompt_tui.worker import model_server
+from distprompt_tui.worker.model_provider import ModelProvider
+from distprompt_tui.worker.session import run_session
+from distprompt_tui.worker.viewer_device import needed_bytes, with_room
 from tests import fake_device
 from tests.devices.conftest import LoadOn
 from tests.devices.tasks import soft_task
 from tests.devices.test_searches import ROUNDING_NATS, run, search_of
+from tests.faulty_model import ERRORS, FaultyModel
 from tests.search.targets import outlier_target
+from tests.tiny_runs import tiny_spec
+from tests.worker.test_attribution import run_for
 
 
 @pytest.fixture
@@ -133,3 +148,93 @@ def test_full_matrix_updates_run_in_smaller_parts_if_memory_is_short(fake: torch
         return prompts.detach().cpu()
 
     torch.testing.assert_close(moved(history // 2), moved(10 * history))
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "advice"),
+    [
+        ("soft", "float32", "a shorter prompt or --set model.dtype=bfloat16;"),
+        ("soft, restarts", "bfloat16", "a shorter prompt or fewer restarts;"),
+        ("hard", "float32", "a shorter prompt or a smaller width or --set model.dtype=bfloat16;"),
+    ],
+)
+def test_a_run_without_memory_names_the_settings_that_help(
+    name: str,
+    dtype: str,
+    advice: str,
+    tiny_folders: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = {"name": str(tiny_folders["llama"]), "device": "cpu", "dtype": dtype}
+    directory = create_run(tiny_spec(tiny_folders["llama"], name, model=model), tmp_path)
+    monkeypatch.setattr(LanguageModel, "_logits", FaultyModel(fits=0).around(LanguageModel._logits))
+    with pytest.raises(ModelError, match=f"ran out of device memory .* {advice}") as caught:
+        run_session(directory, EventWriter(directory.events))
+    assert f"runs resume {directory.name}" in str(caught.value)
+
+
+def ask(question: dict[str, Any], model: LanguageModel) -> list[dict[str, Any]]:
+    """Ask the model server about a loaded model."""
+    source = ModelProvider(model, ModelSpec(name=model.name), ignore_progress)
+    return list(model_server.answers_or_error(question, source))
+
+
+def test_the_model_server_reports_lack_of_memory_and_continues(
+    models: tuple[LanguageModel, LanguageModel], tmp_path: Path
+) -> None:
+    _, model = models
+    directory = run_for(model.in_context("", ""), tmp_path)
+    question = {"id": 1, "ask": "influence", "run": str(directory.path), "token": 7, "ids": [30, 31, 32]}
+    with fake_device.limited_memory(1000):
+        (answer,) = ask(question, model)
+    assert answer["done"]
+    assert "no memory on fake:0 for this answer" in answer["error"]
+    (answer,) = ask(question, model)
+    assert len(answer["influence"]) == 3
+
+
+def test_the_floor_command_reports_lack_of_memory(
+    tiny_folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(head: Head, target: torch.Tensor) -> Iterator[Bounds]:
+        raise RuntimeError(ERRORS["cpu"])
+
+    monkeypatch.setattr("distprompt_tui.bounds.cache.solve_bounds", fail)
+    options = ["--model", str(tiny_folders["llama"]), "--set", "model.device=cpu"]
+    result = CliRunner().invoke(app, ["floor", "low-entropy", *options])
+    assert isinstance(result.exception, ModelError)
+    assert "the memory for the bounds of" in str(result.exception)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_estimate_for_a_second_model_is_close(
+    dtype: Literal["float32", "bfloat16"], fake: torch.device, tiny_folders: dict[str, Path]
+) -> None:
+    folder = tiny_folders["llama"]
+    before = fake_device.used()
+    model = load_language_model("llama", folder, str(fake), dtype)
+    kept = fake_device.used() - before
+    assert model.dtype == getattr(torch, dtype)
+    assert 0.9 * kept <= needed_bytes(folder, model.dtype) <= 1.25 * kept
+
+
+def test_a_model_server_without_room_on_the_device_loads_on_the_cpu(
+    fake: torch.device, tiny_folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, told = tiny_folders["llama"], []
+    settings = ModelSpec(name="tiny", device=str(fake), dtype="float32")
+
+    def choose(*, is_searching: bool) -> str:
+        return with_room(settings, folder, lambda text, fraction: told.append(text), is_searching=is_searching).device
+
+    needed = needed_bytes(folder, torch.float32)
+    with fake_device.limited_memory(2 * needed):
+        assert choose(is_searching=True) == "fake:0"
+    assert not told
+    with fake_device.limited_memory(needed):
+        assert choose(is_searching=True) == "cpu"
+    assert told == ["fake:0 has no room for tiny beside the search: loading it on the CPU"]
+    monkeypatch.delattr(torch.get_device_module(fake), "mem_get_info")  # as on MPS
+    assert choose(is_searching=False) == "fake:0"
+    assert choose(is_searching=True) == "cpu"
