@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import torch
 from msgspec import convert
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
@@ -27,6 +28,9 @@ from distprompt_tui.storage.safe_io import read_json, write_json
 Result = TypeVar("Result")
 
 CACHE_VERSION = 2  # part of every key; incremented when a change of the solvers changes their results
+
+
+_HASHED = WeakTensorKeyDictionary()  # weight of a head → text before it, its version, hash object after it
 
 
 def solve_bounds(head: Head, target: Tensor) -> Iterator[Bounds]:
@@ -90,12 +94,27 @@ def _digest(key: str, fields: dict[str, Any]) -> str:
 
 def _key(head: Head, target: Tensor) -> str:
     """Return the SHA-256 of all data that affects the bounds."""
-    digest = hashlib.sha256(f"{CACHE_VERSION} {head.scale!r} {head.softcap!r}".encode())
+    digest = _hash_of_weight(f"{CACHE_VERSION} {head.scale!r} {head.softcap!r}", head.weight)
     norm = head.norm
-    parts = [head.weight, head.bias, head.allowed, target]
+    parts = [head.bias, head.allowed, target]
     parts += [norm.gain, norm.bias] if norm else []
     for part in parts:
-        digest.update(b"-" if part is None else f"{part.dtype} {tuple(part.shape)}".encode())
-        digest.update(b"" if part is None else part.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        _update(digest, part)
     digest.update((norm.kind if norm else "none").encode())
     return digest.hexdigest()
+
+
+def _hash_of_weight(start: str, weight: Tensor) -> hashlib._Hash:
+    """Return a hash object after a text and the weight, which is read from its device once: it takes gigabytes."""
+    known = _HASHED.get(weight)
+    if known is None or known[:2] != (start, weight._version):
+        digest = hashlib.sha256(start.encode())
+        _update(digest, weight)
+        known = _HASHED[weight] = (start, weight._version, digest)
+    copied: hashlib._Hash = known[2].copy()
+    return copied
+
+
+def _update(digest: hashlib._Hash, part: Tensor | None) -> None:
+    digest.update(b"-" if part is None else f"{part.dtype} {tuple(part.shape)}".encode())
+    digest.update(b"" if part is None else part.detach().cpu().contiguous().view(torch.uint8).numpy().data)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from distprompt_tui.bounds.cache import _key
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.models.language_model import LanguageModel
@@ -24,6 +26,7 @@ from distprompt_tui.worker.session import run_session
 from distprompt_tui.worker.snapshots import kl_of_text, projection, prompt_tokens
 from distprompt_tui.worker.surprisal import surprisals
 from tests import fake_device
+from tests.devices.conftest import LoadOn
 from tests.devices.tasks import soft_task
 from tests.search.targets import outlier_target
 from tests.tiny_runs import tiny_spec
@@ -111,3 +114,16 @@ def test_a_sweep_equals_that_of_the_cpu(device: torch.device, tiny_folders: dict
     for expected, found in zip(*rows, strict=True):
         for number in ("kl", "start", "floor", "head_optimum"):
             assert found[number] == pytest.approx(expected[number], abs=ROUNDING)
+
+
+def test_the_weight_of_a_head_is_read_once_for_all_targets(fake: torch.device, load_on: LoadOn) -> None:
+    on_cpu, on_device = load_on("gpt2", "cpu"), load_on("gpt2", str(fake))
+    head = replace(on_device.head, weight=on_device.head.weight.clone())
+    before = fake_device.reads()
+    first = _key(head, outlier_target(on_cpu))
+    parts = fake_device.reads() - before
+    assert _key(head, outlier_target(on_cpu, 71)) != first
+    assert fake_device.reads() == before + 2 * parts - 1
+    assert first == _key(on_cpu.head, outlier_target(on_cpu))
+    head.weight.mul_(2)
+    assert _key(head, outlier_target(on_cpu)) != first
