@@ -16,7 +16,7 @@ from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.cli import app
-from distprompt_tui.config.spec import ModelSpec
+from distprompt_tui.config.spec import ModelSpec, RunSpec
 from distprompt_tui.errors import ModelError
 from distprompt_tui.models import token_features as token_features_module
 from distprompt_tui.models.head import Head
@@ -25,7 +25,9 @@ from distprompt_tui.models.prepare import ignore_progress
 from distprompt_tui.models.token_features import token_features
 from distprompt_tui.runs.directory import create_run
 from distprompt_tui.runs.events import EventWriter
+from distprompt_tui.search import make_search
 from distprompt_tui.search.ggt import GGT
+from distprompt_tui.search.protocol import Search
 from distprompt_tui.sweeps import execute
 from distprompt_tui.worker import model_server
 from distprompt_tui.worker.model_provider import ModelProvider
@@ -45,6 +47,37 @@ from tests.worker.test_attribution import run_for
 def models(fake: torch.device, load_on: LoadOn) -> tuple[LanguageModel, LanguageModel]:
     """A tiny model on the CPU and on the fake device."""
     return load_on("llama", "cpu"), load_on("llama", str(fake))
+
+
+WIDE: dict[str, dict[str, Any]] = {
+    "soft": {"restarts": 6, "length": 4, "memory": 8},
+    "hard": {"length": 4, "width": 200, "pool": 64, "memory": 32, "patience": 3, "draft": False},
+    "gcg": {"length": 4, "width": 200, "top_k": 32},
+    "hotflip": {"length": 4, "width": 200, "beam": 2},
+    "random": {"length": 4, "width": 200},
+    "exhaustive": {"length": 2, "width": 200, "beam": 1},
+}
+"""Searches whose candidates or restarts take most of their memory."""
+
+
+@pytest.mark.parametrize("method", WIDE)
+def test_a_search_continues_in_smaller_batches(models: tuple[LanguageModel, LanguageModel], method: str) -> None:
+    on_cpu, on_device = models
+
+    def search_on(model: LanguageModel) -> Search:
+        settings = {"method": method, **WIDE[method]}
+        fields = {"target": {"family": "uniform"}, "search": settings, "budget": {"steps": 6}}
+        return make_search(model, outlier_target(model).cpu(), RunSpec.model_validate(fields), pytest.fail)
+
+    search = search_on(on_device)
+    with fake_device.measured_peak() as peak:
+        run(search)
+    size = search.state_dict().numbers["batch"]
+    search = search_on(on_device)
+    with fake_device.limited_memory(int(0.7 * peak[0])):
+        found = run(search)
+    assert search.state_dict().numbers["batch"] < size
+    assert found == pytest.approx(run(search_on(on_cpu)), abs=ROUNDING_NATS)
 
 
 def test_bounds_that_do_not_fit_are_solved_on_the_cpu(models: tuple[LanguageModel, LanguageModel]) -> None:
