@@ -25,7 +25,7 @@ from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.config.spec import ModelSpec, Soft
 from distprompt_tui.errors import DistPromptError, ModelError, TargetError
 from distprompt_tui.metrics.divergence import Comparison, compare
-from distprompt_tui.models.device import is_out_of_memory
+from distprompt_tui.models.device import choose_device, is_out_of_memory
 from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prepare import OnProgress, ignore_progress
@@ -81,7 +81,7 @@ def _answer(task: Task) -> tuple[dict[str, Any], bool]:
         return {
             "outcomes": [outcome.model_dump(mode="json") for outcome in outcomes],
             "seconds": round(time.perf_counter() - began, 3),
-            "peak_bytes": _peak_bytes(),
+            "peak_bytes": _peak_bytes(choose_device(task.searches[0].spec.model.device)),
         }, False
     except DistPromptError as error:
         return {"error": str(error)}, is_out_of_memory(error)
@@ -245,8 +245,8 @@ def _versions() -> str:
     return " ".join([__version__, *(f"{name} {metadata.version(name)}" for name in ("torch", "transformers"))])
 
 
-def _peak_bytes() -> int:
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return int(torch.cuda.max_memory_allocated())
+def _peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) of macOS counts bytes, that of Linux kilobytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
