@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -29,7 +30,7 @@ from distprompt_tui.search import make_search
 from distprompt_tui.search.ggt import GGT
 from distprompt_tui.search.protocol import Search
 from distprompt_tui.sweeps import execute
-from distprompt_tui.worker import model_server
+from distprompt_tui.worker import doctor, model_server
 from distprompt_tui.worker.model_provider import ModelProvider
 from distprompt_tui.worker.session import run_session
 from distprompt_tui.worker.viewer_device import needed_bytes, with_room
@@ -271,3 +272,18 @@ def test_a_model_server_without_room_on_the_device_loads_on_the_cpu(
     monkeypatch.delattr(torch.get_device_module(fake), "mem_get_info")  # as on MPS
     assert choose(is_searching=False) == "fake:0"
     assert choose(is_searching=True) == "cpu"
+
+
+def test_the_doctor_describes_a_full_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(device: torch.device) -> tuple[int, int]:
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    properties = SimpleNamespace(name="Some GPU", total_memory=24 << 30)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", fail)
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    found = doctor._devices()[0]
+    assert found.value == "cuda:0 Some GPU, 0 of 24 GiB free"
+    assert found.advice == "pip install nvidia-ml-py shows the GPU's load"
