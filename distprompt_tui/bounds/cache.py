@@ -9,28 +9,37 @@ from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from msgspec import convert
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.config import paths
 from distprompt_tui.errors import UsageError
+from distprompt_tui.models.device import is_out_of_memory
 from distprompt_tui.models.head import Head
 from distprompt_tui.storage.legacy import with_new_names
 from distprompt_tui.storage.safe_io import read_json, write_json
 
+Result = TypeVar("Result")
+
 CACHE_VERSION = 2  # part of every key; incremented when a change of the solvers changes their results
+
+
+_HASHED = WeakTensorKeyDictionary()  # weight of a head → text before it, its version, hash object after it
 
 
 def solve_bounds(
     head: Head, target: Tensor, on_progress: Callable[[str, float], object] = lambda name, value: None
 ) -> Iterator[Bounds]:
     """Compute the bounds of a target: first the floor, then the head optimum.
+
+    The solvers run on the head's device, or on the CPU if memory runs out there, such as beside a search.
 
     Args:
         head: the model's head.
@@ -47,13 +56,13 @@ def solve_bounds(
     if (known := _recall(memory, key)) is not None:
         yield known
         return
-    floor = None if head.why_no_floor else solve_floor(head, target, on_progress=partial(on_progress, "floor"))
+    floor = None if head.why_no_floor else _solve(solve_floor, head, target, on_progress=partial(on_progress, "floor"))
     bounds = Bounds(why_no_floor=head.why_no_floor)
     if floor is not None:
         bounds = Bounds(floor=floor.floor, gap=floor.gap, norm_ratio=floor.norm_ratio, seconds=floor.seconds)
         yield bounds
     if head.norm is not None:
-        optimum = solve_head_optimum(head, target, floor, on_progress=partial(on_progress, "head_optimum"))
+        optimum = _solve(solve_head_optimum, head, target, floor, on_progress=partial(on_progress, "head_optimum"))
         seconds = optimum.seconds + (bounds.seconds or 0.0)
         bounds = Bounds(
             **asdict(bounds) | {"head_optimum": optimum.value, "agreement": optimum.agreement, "seconds": seconds}
@@ -62,6 +71,16 @@ def solve_bounds(
         memory.parent.mkdir(parents=True, exist_ok=True)
         write_json(memory, asdict(bounds) | {"sha256": _digest(key, asdict(bounds))})
     yield bounds
+
+
+def _solve(solver: Callable[..., Result], head: Head, *arguments: Any, **options: Any) -> Result:
+    """Run a solver on the head's device, or on the CPU if memory runs out."""
+    try:
+        return solver(head, *arguments, **options)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    return solver(head.to(torch.device("cpu")), *arguments, **options)
 
 
 def _recall(memory: Path, key: str) -> Bounds | None:
@@ -80,12 +99,27 @@ def _digest(key: str, fields: dict[str, Any]) -> str:
 
 def _key(head: Head, target: Tensor) -> str:
     """Return the SHA-256 of all data that affects the bounds."""
-    digest = hashlib.sha256(f"{CACHE_VERSION} {head.scale!r} {head.softcap!r}".encode())
+    digest = _hash_of_weight(f"{CACHE_VERSION} {head.scale!r} {head.softcap!r}", head.weight)
     norm = head.norm
-    parts = [head.weight, head.bias, head.allowed, target]
+    parts = [head.bias, head.allowed, target]
     parts += [norm.gain, norm.bias] if norm else []
     for part in parts:
-        digest.update(b"-" if part is None else f"{part.dtype} {tuple(part.shape)}".encode())
-        digest.update(b"" if part is None else part.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        _update(digest, part)
     digest.update((norm.kind if norm else "none").encode())
     return digest.hexdigest()
+
+
+def _hash_of_weight(start: str, weight: Tensor) -> hashlib._Hash:
+    """Return a hash object after a text and the weight, which is read from its device once: it takes gigabytes."""
+    known = _HASHED.get(weight)
+    if known is None or known[:2] != (start, weight._version):
+        digest = hashlib.sha256(start.encode())
+        _update(digest, weight)
+        known = _HASHED[weight] = (start, weight._version, digest)
+    copied: hashlib._Hash = known[2].copy()
+    return copied
+
+
+def _update(digest: hashlib._Hash, part: Tensor | None) -> None:
+    digest.update(b"-" if part is None else f"{part.dtype} {tuple(part.shape)}".encode())
+    digest.update(b"" if part is None else part.detach().cpu().contiguous().view(torch.uint8).numpy().data)

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from distprompt_tui.errors import ModelError, TargetError
 from distprompt_tui.metrics.divergence import entropy
+from distprompt_tui.models.device import has_float64
 from distprompt_tui.models.head import Head
 
 BLOCK_ROWS = 2048
@@ -93,7 +94,7 @@ class AffineHead:
 def affine_head(head: Head) -> AffineHead:
     """Combine the head with its final norm, on the device of the solvers.
 
-    This is the weight's device, or the CPU instead of MPS, which has no float64.
+    This is the weight's device, or the CPU if that device has no float64, such as MPS.
 
     Raises:
         ModelError: the kind of the final norm is unknown.
@@ -103,7 +104,7 @@ def affine_head(head: Head) -> AffineHead:
             "no floor or head optimum for this model: the kind of the final norm is unknown, "
             "so the last state may be unbounded"
         )
-    device = torch.device("cpu") if head.weight.device.type == "mps" else head.weight.device
+    device = head.weight.device if has_float64(head.weight.device) else torch.device("cpu")
     weight = head.weight.detach().to(device)
     vocab_size, hidden_size = weight.shape
     gain = head.scale * head.norm.gain.detach().to(device, torch.float64)

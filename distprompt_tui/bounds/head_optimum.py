@@ -98,7 +98,7 @@ def solve_head_optimum(
         raise UsageError(f"the head optimum needs at least one start, not {starts}")
     affine = affine_head(head)
     target = checked_target(affine, target)
-    centre = (floor or solve_floor(dataclasses.replace(head, softcap=None), target)).state[None]
+    centre = (floor or solve_floor(dataclasses.replace(head, softcap=None), target)).state[None].to(target.device)
     _, q = cross_entropy(affine, target, linear_part(affine, centre) + affine.offset)
     eigenvalues, eigenvectors = curvature_eigh(affine, q[0])
     states = _project_starts(affine, centre[0], eigenvectors, starts)

@@ -144,14 +144,16 @@ def floor(
 
     from distprompt_tui.bounds.cache import solve_bounds
     from distprompt_tui.cli.tables import bounds_as_dict, print_bounds
+    from distprompt_tui.models.device import out_of_memory_as
     from distprompt_tui.targets import build_target
     from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
 
     spec = Options(model=model, changes=changes).apply(asked_spec(preset, target))
     loaded, _ = load_by_name(spec.model, report)
     loaded = loaded.in_context(spec.context.prefix, spec.context.suffix, spec.context.bos)
-    made = build_target(spec.target, loaded.vocabulary, ModelProvider(loaded, spec.model, report))
-    *_, bounds = solve_bounds(loaded.head, torch.tensor(made.probabilities))
+    with out_of_memory_as(f"the memory for the bounds of {spec.model.name} is too small"):
+        made = build_target(spec.target, loaded.vocabulary, ModelProvider(loaded, spec.model, report))
+        *_, bounds = solve_bounds(loaded.head, torch.tensor(made.probabilities))
     numbers = bounds_as_dict(bounds, made, loaded.vocabulary)
     if as_json:
         print(json.dumps(numbers))

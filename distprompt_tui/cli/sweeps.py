@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from enum import StrEnum
 from pathlib import Path
@@ -95,11 +96,13 @@ def _asked(name: str, quick: bool, models: list[str]) -> Sweep:
 
 
 def _executor(name: ExecutorName, directory: SweepDirectory, workers: int, address: str, gpus: float) -> Executor:
-    threads = directory.read_sweep().threads
+    sweep = directory.read_sweep()
     if name is ExecutorName.RAY:
         from distprompt_tui.sweeps.executors.ray import RayExecutor
 
-        return RayExecutor(address, threads, gpus)
+        return RayExecutor(address, sweep.threads, gpus)
+    from distprompt_tui.sweeps.executors.gpus import visible_gpus
     from distprompt_tui.sweeps.executors.local import LocalExecutor
 
-    return LocalExecutor(workers, threads, directory.log)
+    shared = visible_gpus(os.environ) if sweep.device in ("auto", "cuda") else ()  # "cuda:1" needs all to be visible
+    return LocalExecutor(workers, sweep.threads, directory.log, shared)

@@ -12,7 +12,13 @@ from distprompt_tui.storage.safe_io import found_in, read_json
 
 MAX_ROWS = 1 << 24  # largest number of rows of a model's head, sixty times the largest known vocabularies
 
-_ROWS_OF = ("lm_head.weight", "embed_out.weight", "embed_tokens.weight", "wte.weight", "word_embeddings.weight")
+VOCABULARY_TENSORS = (
+    "lm_head.weight",
+    "embed_out.weight",
+    "embed_tokens.weight",
+    "wte.weight",
+    "word_embeddings.weight",
+)
 """Suffixes of the tensor names of output layers, then of embeddings."""
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -84,18 +90,27 @@ def head_rows(folder: Path) -> int:
 
 def _stored_rows(folder: Path) -> int | None:
     """Return the rows of the output layer, or of the embedding if the two are tied, from the file headers."""
+    found = {name: shape[0] for name, shape in stored_shapes(folder).items() if shape}
+    return next((rows for end in VOCABULARY_TENSORS for name, rows in found.items() if name.endswith(end)), None)
+
+
+def stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Read the names and shapes of a model's tensors from the file headers.
+
+    Raises:
+        ModelError: a file cannot be read.
+    """
     from safetensors import SafetensorError, safe_open
 
-    found: dict[str, int] = {}
+    found: dict[str, tuple[int, ...]] = {}
     for file in sorted(folder.glob("*.safetensors")):
         try:
             with safe_open(file, "numpy") as tensors:
                 for name in tensors.keys():  # noqa: SIM118 (not a dictionary)
-                    if name.endswith(_ROWS_OF):
-                        found[name] = tensors.get_slice(name).get_shape()[0]
+                    found[name] = tuple(tensors.get_slice(name).get_shape())
         except (OSError, SafetensorError) as error:
             raise ModelError(f"{file} cannot be read: {first_line(error)}") from error
-    return next((rows for end in _ROWS_OF for name, rows in found.items() if name.endswith(end)), None)
+    return found
 
 
 def _check_index(index: Path) -> None:

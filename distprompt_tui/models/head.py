@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from distprompt_tui.errors import ModelError, first_line
+from distprompt_tui.models.device import is_out_of_memory
 
 TOLERANCES = {torch.float32: 1e-5, torch.float16: 2**-10, torch.bfloat16: 2**-7}
 """Largest relative difference (RMS of the difference over RMS of the values) between two computations of the same
@@ -71,6 +72,16 @@ class Head:
         if self.norm is None:
             return "the kind of the final norm is unknown, so the last state may be unbounded"
         return None
+
+    def to(self, device: torch.device) -> Head:
+        """Return the head with all tensors on a device."""
+
+        def moved(part: Tensor | None) -> Tensor | None:
+            return None if part is None else part.to(device)
+
+        norm = self.norm and replace(self.norm, gain=self.norm.gain.to(device), bias=moved(self.norm.bias))
+        weight, allowed = self.weight.to(device), self.allowed.to(device)
+        return replace(self, weight=weight, bias=moved(self.bias), norm=norm, allowed=allowed)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Compute logits from states after the final norm.
@@ -185,7 +196,7 @@ def _watched(model: nn.Module, ids: Tensor) -> tuple[nn.Module, Tensor, FinalNor
     try:
         logits: Tensor = model(ids, use_cache=False).logits
     except Exception as error:  # model code may raise anything on an unexpected config
-        if isinstance(error, torch.OutOfMemoryError):
+        if is_out_of_memory(error):
             raise
         raise ModelError(f"{type(model).__name__} does not run: {first_line(error)}") from error
     finally:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from distprompt_tui.config.spec import BosSetting
 from distprompt_tui.errors import ModelError, first_line
+from distprompt_tui.models.device import choose_device, choose_dtype, is_out_of_memory, out_of_memory_as
 from distprompt_tui.models.head import TOLERANCES, Head, relative_difference, take_apart
 from distprompt_tui.models.load import load_causal_model
 from distprompt_tui.models.prefix_cache import (
@@ -330,10 +331,8 @@ def load_language_model(name: str, folder: Path, device: str = "auto", dtype: st
     if not isinstance(getattr(output, "weight", None), Tensor):
         raise ModelError(f"{name} has no linear output layer: {type(model).__name__} is not a causal language model")
     vocabulary = load_callable_vocabulary(folder, len(output.weight))
-    try:
+    with out_of_memory_as(f"{name} does not fit into the memory of {place}"):
         return from_hf(name, model.to(place).requires_grad_(False), vocabulary)
-    except torch.OutOfMemoryError as error:
-        raise ModelError(f"{name} does not fit into the memory of {place}") from error
 
 
 @torch.no_grad()
@@ -386,9 +385,9 @@ def _why_ids_only(name: str, backbone: nn.Module, ids: Tensor, embeddings: Tenso
     def trouble(expected: Tensor | None, **inputs: Tensor) -> str | None:
         try:
             found: Tensor = backbone(**inputs, use_cache=False).last_hidden_state
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:  # model code may raise anything on unexpected inputs
+            if is_out_of_memory(error):
+                raise
             return first_line(error)
         if expected is None:
             return None
@@ -417,37 +416,6 @@ def running_dtype(backbone: nn.Module) -> torch.dtype:
     """Return the dtype that a backbone computes in; integer and 8-bit storage of quantised weights is ignored."""
     dtypes = (parameter.dtype for parameter in backbone.parameters())
     return next((dtype for dtype in dtypes if dtype in TOLERANCES), torch.float32)
-
-
-def choose_device(wanted: str) -> torch.device:
-    """Return the torch device for a spec's `device`.
-
-    Raises:
-        ModelError: this machine has no such device.
-    """
-    there = ["cpu"]
-    if torch.backends.mps.is_available():
-        there.insert(0, "mps")
-    if torch.cuda.is_available():
-        there.insert(0, "cuda")
-    if wanted == "auto":
-        return torch.device(there[0])
-    try:
-        device = torch.device(wanted)
-    except RuntimeError:
-        raise ModelError(f"{wanted!r} is not a device; this machine has: {', '.join(there)}") from None
-    count = torch.cuda.device_count() if device.type == "cuda" else 1
-    if device.type not in there or (device.index or 0) >= count:
-        raise ModelError(f"no device {wanted!r} on this machine; it has: {', '.join(there)}")
-    return device
-
-
-def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
-    """Return the backbone's dtype: "auto" is bfloat16 on CUDA and float32 elsewhere."""
-    if wanted == "auto":
-        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
-    dtype: torch.dtype = getattr(torch, wanted)
-    return dtype
 
 
 def _embedding_matrix(layer: Any) -> Tensor:

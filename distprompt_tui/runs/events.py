@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from distprompt_tui.runs.schema import FORMAT_VERSION, Event, decode_header
+from distprompt_tui.runs.schema import FORMAT_VERSION, Ended, Event, decode_header
 from distprompt_tui.storage.jsonl import append_line, end_torn_line
 from distprompt_tui.storage.safe_io import open_private, open_regular
 
@@ -23,7 +23,10 @@ NEWEST = "newest.json"  # the newest events of a long run that are not in the ev
 
 
 class EventWriter:
-    """Append events to a run's `events.jsonl`; thread-safe. `is_resumed` is True if an earlier worker wrote to it."""
+    """Append events to a run's `events.jsonl`; thread-safe. `is_resumed` is True if an earlier worker wrote to it.
+
+    An `Ended` event is the last one: events of threads that are still running are dropped.
+    """
 
     def __init__(self, path: Path) -> None:
         self._descriptor = open_private(path, os.O_RDWR | os.O_APPEND)
@@ -33,13 +36,17 @@ class EventWriter:
         self._clock_began = time.time() - time.monotonic()  # later changes of the clock do not affect the times
         self.is_resumed = self._next > 0
         self._lock = threading.Lock()
+        self._is_ended = False
 
     def write(self, event: Event) -> None:
         """Append one event with its number and time. Non-finite values become null."""
         with self._lock:
+            if self._is_ended:
+                return
             fields = as_fields(msgspec.structs.replace(self.stamped(event), seq=self._next))
             append_line(self._descriptor, dict.fromkeys(("v", "seq", "t")) | fields)
             self._next += 1
+            self._is_ended = isinstance(event, Ended)
 
     def stamped(self, event: Event) -> Event:
         return msgspec.structs.replace(event, v=FORMAT_VERSION, t=round(self._clock_began + time.monotonic(), 3))

@@ -5,21 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-import torch
+from distprompt_tui.models.device import is_out_of_memory
 
 Result = TypeVar("Result")
 
 GROW_AFTER = 64  # successful batches after which a reduced batch size is doubled
-
-_OUT_OF_MEMORY = ("MPS backend out of memory", "DefaultCPUAllocator: ")
-"""Parts of the error messages of devices without an error type for lack of memory."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device ran out of memory: CUDA has an error type, other devices only a message of RuntimeError."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
 
 
 class AdaptiveBatchSize:

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from distprompt_tui.metrics.divergence import entropy, logits_kl
+from distprompt_tui.models.device import is_out_of_memory
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prefix_cache import Beginning, PrefixCache, Sharing
-from distprompt_tui.search.batching import AdaptiveBatchSize, NonFiniteWarnings, is_out_of_memory
+from distprompt_tui.search.batching import AdaptiveBatchSize, NonFiniteWarnings
 from distprompt_tui.search.candidates import bucket_starts, first_changes, prompt_hashes
 from distprompt_tui.search.initialization import random_ids
 from distprompt_tui.search.retokenization import is_retokenization_stable

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from distprompt_tui.search.batching import AdaptiveBatchSize
+
 DAMPING = 1e-6
 """Fraction of the covariance's norm added to its diagonal; limits the amplification of directions with gradients below
 a thousandth of the largest."""
@@ -28,7 +30,8 @@ is quadratic: over the whole spectrum, 21 steps give the accuracy of float32, an
 class GGT(torch.optim.Optimizer):
     """Move each problem of a batch by exactly `lr` (root mean square) against its whitened momentum.
 
-    Uses matrix products only: no decompositions that a device may lack, and no synchronisation with the host.
+    Uses matrix products only: no decompositions that a device may lack, and no synchronisation with the host. The
+    problems are updated in smaller parts if the device's memory is short.
 
     Args:
         params: tensors, (batch, ...), with independent problems along the first axis.
@@ -46,8 +49,11 @@ class GGT(torch.optim.Optimizer):
         covariance_decay: float = 0.95,
         memory: int = 64,
     ) -> None:
+        params = list(params)
+        batch = AdaptiveBatchSize(max(map(len, params)))
         super().__init__(
-            params, {"lr": lr, "momentum": momentum, "covariance_decay": covariance_decay, "memory": memory}
+            params,
+            {"lr": lr, "momentum": momentum, "covariance_decay": covariance_decay, "memory": memory, "batch": batch},
         )
 
     @torch.no_grad()
@@ -70,10 +76,14 @@ class GGT(torch.optim.Optimizer):
         slots = torch.arange(group["memory"], device=gradient.device, dtype=gradient.dtype)
         age = (newest - slots) % group["memory"]
         fading = group["covariance_decay"] ** (age / 2)
-        direction = whitened(state["gradients"] * fading[:, None], group["momentum"] ** age / fading)
-        length = direction.norm(dim=1, keepdim=True).clamp_min(torch.finfo(direction.dtype).tiny)
-        step = group["lr"] * math.sqrt(gradient.shape[1]) / length * direction
-        parameter.sub_(step.view_as(parameter))
+
+        def move(rows: slice) -> None:
+            direction = whitened(state["gradients"][rows] * fading[:, None], group["momentum"] ** age / fading)
+            length = direction.norm(dim=1, keepdim=True).clamp_min(torch.finfo(direction.dtype).tiny)
+            step = group["lr"] * math.sqrt(gradient.shape[1]) / length * direction
+            parameter[rows].sub_(step.view_as(parameter[rows]))
+
+        group["batch"].run(len(parameter), move)
 
 
 def whitened(rows: Tensor, weights: Tensor) -> Tensor:

@@ -36,7 +36,8 @@ ELIMINATION_FRACTION = 0.2
 class SoftBatch:
     """A batch of prompts optimised together, each for its own target.
 
-    Nothing synchronises the host with the device, unless the batch size must be reduced for lack of memory.
+    The updates themselves never synchronise the host with the device. A forward pass of transformers does so once or
+    twice, to look for packed sequences.
 
     Args:
         targets: p of each prompt, (b, V), probabilities; or (1, V) for a common target.
@@ -109,6 +110,10 @@ class SoftBatch:
         self.prompts.copy_(torch.lerp(before, self.prompts, self.lr_scale[:, None, None]))
         self.lr_scale = (self.lr_scale * LR_RECOVERY).clamp_max(1)
         self.step += 1
+        self.count_measurement()
+
+    def count_measurement(self) -> None:
+        """Add the work of one measurement of all prompts to `positions`."""
         around = len(self._model.prefix_ids) + len(self._model.suffix_ids)
         self.positions += 3 * len(self.prompts) * (self._settings.length + around)
 
@@ -193,7 +198,7 @@ class SoftSearch:
         self._batch = SoftBatch(model, target[None], torch.stack(prompts), settings, total_steps)
         self._total = total_steps
         self._eliminations = elimination_schedule(settings.restarts, total_steps)
-        self._updates_per_report = UPDATES_PER_REPORT_ON_GPU if model.device.type == "cuda" else 1
+        self._updates_per_report = 1 if model.device.type == "cpu" else UPDATES_PER_REPORT_ON_GPU
 
     def steps(self) -> Iterator[Step]:
         batch = self._batch
@@ -211,11 +216,16 @@ class SoftSearch:
                 batch.select(batch.best_kls.argsort()[: self._eliminations[batch.step]])
 
     def _checked(self, kls: list[float]) -> tuple[float, ...]:
-        """Return the divergences to report; if one is not finite, go back to the best prompt and measure again."""
+        """Return the divergences to report; if the last is not finite, measure the best prompt again in its place.
+
+        After an earlier one, the next update has gone back to the best prompt.
+        """
         if lost := sum(not math.isfinite(kl) for kl in kls):
             self._nonfinite_warnings.add(lost, "the search goes back to the best prompt")
+        if not math.isfinite(kls[-1]):
             self._batch.roll_back(~self._batch.kls.isfinite())
             self._batch.measure()
+            self._batch.count_measurement()
             kls[-1] = float(self._batch.kls.min())
         return tuple(kls)
 

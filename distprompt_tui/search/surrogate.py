@@ -52,7 +52,7 @@ def posterior_mean(
     Args:
         measured: observations at the same position; tokens on the CPU.
         pool: tokens to predict, (count,).
-        features: features of all tokens, with norm 1, (V, d).
+        features: features of all tokens, with norm 1, (V, d), on any device.
         known: exactly known part of the change by each token, nats, (V,); added to the prediction.
 
     Returns:
@@ -63,7 +63,7 @@ def posterior_mean(
     if known is not None:
         changes = changes - known[tokens].cpu()
     changes = changes.clamp(max=float(changes.quantile(CEILING)))
-    learned, judged = (features[ids].float() for ids in (tokens, pool))
+    learned, judged = (features[ids.to(features.device)].to(pool.device).float() for ids in (tokens, pool))
 
     def kernel(rows: Tensor) -> Tensor:
         return torch.exp((rows @ learned.T - 1) / LENGTH_SCALE**2)

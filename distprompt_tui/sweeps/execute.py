@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import resource
 import sys
@@ -24,6 +25,7 @@ from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.config.spec import ModelSpec, Soft
 from distprompt_tui.errors import DistPromptError, ModelError, TargetError
 from distprompt_tui.metrics.divergence import Comparison, compare
+from distprompt_tui.models.device import choose_device, is_out_of_memory
 from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prepare import OnProgress, ignore_progress
@@ -57,10 +59,21 @@ class SearchResult:
 def answer_task(fields: dict[str, Any], threads: int) -> dict[str, Any]:
     """Run the task with these fields; return its outcomes, or an `error`, as JSON-compatible values.
 
-    The number of torch threads determines the order of floating-point additions.
+    The number of torch threads determines the order of floating-point additions. If memory runs out, the models of
+    earlier tasks are released and the task is run once more.
     """
     torch.set_num_threads(threads)
     task = Task.model_validate(fields)
+    answer, is_memory_short = _answer(task)
+    if is_memory_short:
+        load.cache_clear()
+        gc.collect()
+        answer, _ = _answer(task)
+    return answer
+
+
+def _answer(task: Task) -> tuple[dict[str, Any], bool]:
+    """Run a task; return its answer, and whether it failed for lack of memory."""
     try:
         _loader(task)(task.searches[0].spec.model, ignore_progress)
         began = time.perf_counter()
@@ -68,15 +81,16 @@ def answer_task(fields: dict[str, Any], threads: int) -> dict[str, Any]:
         return {
             "outcomes": [outcome.model_dump(mode="json") for outcome in outcomes],
             "seconds": round(time.perf_counter() - began, 3),
-            "peak_bytes": _peak_bytes(),
-        }
+            "peak_bytes": _peak_bytes(choose_device(task.searches[0].spec.model.device)),
+        }, False
     except DistPromptError as error:
-        return {"error": str(error)}
-    except torch.OutOfMemoryError:
-        return {"error": f"{task.config.model} ran out of device memory with {len(task.searches)} prompts at a time"}
+        return {"error": str(error)}, is_out_of_memory(error)
     except Exception as error:
+        if is_out_of_memory(error):
+            prompts = f"{len(task.searches)} prompts at a time"
+            return {"error": f"{task.config.model} ran out of device memory with {prompts}"}, True
         traceback.print_exc()
-        return {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+        return {"error": f"{type(error).__name__}: {error}".splitlines()[0]}, False
 
 
 def run_task(task: Task) -> list[SearchOutcome]:
@@ -201,10 +215,15 @@ def _outcome(
 
 
 def _bounds(model: LanguageModel, target: Tensor) -> Bounds:
+    """Compute bounds; a failure must not lose a search that has ended."""
     try:
         *_, bounds = solve_bounds(model.head, target)
     except ModelError as error:
         return Bounds(why_no_floor=str(error))
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return Bounds(why_no_floor="the memory of the device and of the CPU is too small")
     return bounds
 
 
@@ -226,8 +245,8 @@ def _versions() -> str:
     return " ".join([__version__, *(f"{name} {metadata.version(name)}" for name in ("torch", "transformers"))])
 
 
-def _peak_bytes() -> int:
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        return int(torch.cuda.max_memory_allocated())
+def _peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) of macOS counts bytes, that of Linux kilobytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distprompt_tui.metrics.divergence import compare
+from distprompt_tui.models.device import is_out_of_memory
 from distprompt_tui.models.head import relative_difference
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prefix_cache import KeysAndValues
 from distprompt_tui.models.vocabulary import Vocabulary
-from distprompt_tui.search.batching import is_out_of_memory
 from distprompt_tui.targets.description import TOP_TOKENS
 
 

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 from distprompt_tui import __version__
@@ -60,13 +61,17 @@ def _terminal() -> list[Check]:
 def _devices() -> list[Check]:
     import torch
 
+    from distprompt_tui.models.device import free_bytes
+
     if torch.cuda.is_available():
         parts = []
         for index in range(torch.cuda.device_count()):
-            free, total = torch.cuda.mem_get_info(index)
-            name = torch.cuda.get_device_name(index)
-            parts.append(f"cuda:{index} {name}, {free >> 30} of {total >> 30} GiB free")
-        device = Check("device", "; ".join(parts))
+            free = free_bytes(torch.device("cuda", index)) or 0
+            properties = torch.cuda.get_device_properties(index)
+            memory = f"{free >> 30} of {properties.total_memory >> 30} GiB free"
+            parts.append(f"cuda:{index} {properties.name}, {memory}")
+        has_meter = find_spec("pynvml") is not None
+        device = Check("device", "; ".join(parts), "" if has_meter else "pip install nvidia-ml-py shows the GPU's load")
     elif torch.backends.mps.is_available():
         device = Check("device", "mps")
     else:

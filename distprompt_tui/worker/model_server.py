@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -38,13 +38,17 @@ from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import as_fields
 from distprompt_tui.runs.inputs import read_inputs, read_run_target
 from distprompt_tui.runs.isolation import open_standard_streams
+from distprompt_tui.runs.process import worker_pid
 from distprompt_tui.runs.schema import Snapshot
+from distprompt_tui.storage.decode import read_field
 from distprompt_tui.storage.prompt_files import read_prompt
 from distprompt_tui.targets.description import describe
 from distprompt_tui.targets.entropy import entropy
 from distprompt_tui.worker.question_queue import Cancelled, QuestionQueue
 
 Answer = dict[str, Any]
+
+_DtypeName = Literal["float32", "bfloat16", "float16"]
 
 
 def main() -> int:
@@ -56,12 +60,15 @@ def main() -> int:
         print(json.dumps(fields, ensure_ascii=False, allow_nan=False), file=answers, flush=True)
 
     from distprompt_tui.worker.continuation import Continuations
-    from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
+    from distprompt_tui.worker.model_provider import ModelProvider, load_by_name, prepare_as_recorded
+    from distprompt_tui.worker.viewer_device import with_room
 
     report = lambda text, fraction: say(progress=text, fraction=fraction)  # noqa: E731
     try:
-        settings, recorded = _asked_model(*sys.argv[1:3])
-        model, folder = load_by_name(settings, report, recorded)
+        asked, recorded = _asked_model(*sys.argv[1:3])
+        folder = prepare_as_recorded(asked, report, recorded)
+        settings = with_room(asked, folder, report, is_searching=_is_searching(*sys.argv[2:3]))
+        model, _ = load_by_name(settings, report, recorded)
     except DistPromptError as error:
         say(error=str(error), done=True)
         return error.exit_code
@@ -73,15 +80,15 @@ def main() -> int:
     for question in questions:
         number = question["id"]
         try:
-            if not _is_about(question, settings, record):
-                say(id=number, other_model=True, done=True)
-                continue
-            for answer in _answers(question, source, continuations, partial(_refine, questions, number, say)):
-                say(id=number, **answer)
+            is_about = _is_about(question, asked, record)
         except DistPromptError as error:
             say(id=number, error=str(error), done=True)
-        except Cancelled:
-            say(id=number, done=True)
+            continue
+        if is_about:
+            for answer in answers_or_error(question, source, continuations, partial(_refine, questions, number, say)):
+                say(id=number, **answer)
+        else:
+            say(id=number, other_model=True, done=True)
     return 0
 
 
@@ -92,13 +99,37 @@ def _refine(questions: QuestionQueue, number: int, say: Callable[..., None], nam
         say(id=number, refining=name, so_far=value)
 
 
+def answers_or_error(
+    question: dict[str, Any], source: Any, continuations: Any, refine: Callable[[str, float], object]
+) -> Iterator[Answer]:
+    """Answer a question. A failure is the last answer; it includes lack of memory beside a search."""
+    from distprompt_tui.models.device import out_of_memory_as
+
+    device = source.model.device
+    try:
+        with out_of_memory_as(f"there is no memory on {device} for this answer: try again after the search"):
+            yield from _answers(question, source, continuations, refine)
+    except DistPromptError as error:
+        yield {"error": str(error), "done": True}
+    except Cancelled:
+        yield {"done": True}
+
+
 def _asked_model(name: str, run: str | None = None) -> tuple[spec.ModelSpec, ModelRecord | None]:
-    """Return the model's settings, from the run if there is one, and its recorded state."""
+    """Return the model's settings and recorded state, from the run and with the dtype of its search if there is one."""
     if run is None:
         return spec.ModelSpec(name=name), None
     directory = RunDirectory(Path(run))
     inputs = read_inputs(directory)
-    return directory.read_spec().model, inputs.model if inputs else None
+    settings = directory.read_spec().model
+    if inputs is None:
+        return settings, None
+    dtype = read_field(_DtypeName, inputs.manifest, "dtype")
+    return settings.model_copy(update={"dtype": dtype or settings.dtype}), inputs.model
+
+
+def _is_searching(run: str | None = None) -> bool:
+    return run is not None and worker_pid(RunDirectory(Path(run))) is not None
 
 
 def _is_about(question: dict[str, Any], settings: spec.ModelSpec, record: ModelRecord) -> bool:
@@ -106,9 +137,18 @@ def _is_about(question: dict[str, Any], settings: spec.ModelSpec, record: ModelR
     if "model" not in question:
         return True
     asked, recorded = _asked_model(question["model"], question.get("run"))
-    if asked != settings or recorded is None:
-        return asked == settings
+    is_same = _resolved(asked) == _resolved(settings)
+    if not is_same or recorded is None:
+        return is_same
     return recorded.files == record.files if recorded.files else recorded.weights in (None, record.weights)
+
+
+def _resolved(settings: spec.ModelSpec) -> tuple[str, str | None, Any, Any]:
+    """Return the name, revision, device and dtype that settings stand for."""
+    from distprompt_tui.models.device import choose_device, choose_dtype
+
+    device = choose_device(settings.device)
+    return settings.name, settings.revision, device, choose_dtype(settings.dtype, device)
 
 
 def _answers(

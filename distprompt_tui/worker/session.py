@@ -9,8 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
@@ -22,9 +21,10 @@ from torch import Tensor
 from distprompt_tui import __version__
 from distprompt_tui.bounds.cache import solve_bounds
 from distprompt_tui.bounds.values import Bounds
-from distprompt_tui.config.spec import Budget, RunSpec
+from distprompt_tui.config.spec import Budget, RunSpec, Soft
 from distprompt_tui.errors import DistPromptError, ModelError, UsageError, first_line
 from distprompt_tui.models.batch_invariance import is_batch_invariant
+from distprompt_tui.models.device import choose_device, choose_dtype, out_of_memory_as
 from distprompt_tui.models.fingerprint import record_model
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.runs import schema
@@ -32,7 +32,6 @@ from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.runs.inputs import Inputs, array_sha256, as_fields, read_inputs, read_run_target
 from distprompt_tui.search import make_search
-from distprompt_tui.search.batching import is_out_of_memory
 from distprompt_tui.search.protocol import Search, Step
 from distprompt_tui.storage.decode import read_field
 from distprompt_tui.storage.prompt_files import write_vectors
@@ -67,7 +66,7 @@ def run_session(run: RunDirectory, events: EventWriter, control_offset: int | No
     def report(text: str, fraction: float | None) -> None:
         events.write(schema.Progress("model", text, fraction))
 
-    with _out_of_memory_explained(spec):
+    with out_of_memory_as(_out_of_memory(run, spec)):
         model, folder = load_by_name(spec.model, report, inputs.model if inputs else None)
         model = model.in_context(spec.context.prefix, spec.context.suffix, spec.context.bos)
         if model.added[0] and model.prefix_ids[1:2] == model.prefix_ids[:1]:
@@ -280,14 +279,18 @@ def _manifest(
     }
 
 
-@contextmanager
-def _out_of_memory_explained(spec: RunSpec) -> Iterator[None]:
-    try:
-        yield
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        raise ModelError(
-            f"{spec.model.name} ran out of device memory with a prompt of {spec.search.length} tokens: "
-            "a shorter prompt, a smaller width or --set model.dtype=bfloat16 needs less memory"
-        ) from error
+def _out_of_memory(run: RunDirectory, spec: RunSpec) -> str:
+    """Return the message for lack of device memory, with the settings of this search that reduce it."""
+    search = spec.search
+    smaller = ["a shorter prompt"]
+    if isinstance(search, Soft):
+        smaller += ["fewer restarts"] if search.restarts > 1 else []
+    else:
+        smaller += ["a smaller width"]
+    if choose_dtype(spec.model.dtype, choose_device(spec.model.device)) == torch.float32:
+        smaller += ["--set model.dtype=bfloat16"]
+    return (
+        f"{spec.model.name} ran out of device memory with a prompt of {search.length} tokens: "
+        f"less memory is needed with {' or '.join(smaller)}; "
+        f"'distprompt-tui runs resume {run.name}' continues this run when more memory is free"
+    )

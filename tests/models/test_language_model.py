@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from distprompt_tui.errors import ModelError
 from distprompt_tui.models import language_model
-from distprompt_tui.models.language_model import LanguageModel, choose_device, load_language_model
+from distprompt_tui.models.language_model import LanguageModel, load_language_model
 from distprompt_tui.search.initialization import random_ids
 from tests.tiny_models import ARCHITECTURES
 
@@ -95,13 +95,6 @@ def test_final_norm_states_satisfy_the_assumptions_of_the_floor(
 def test_norm_kinds(tiny_models: dict[str, LanguageModel]) -> None:
     kinds = {name: model.head.norm.kind for name, model in tiny_models.items() if model.head.norm}
     assert kinds == {"llama": "rms", "gpt2": "layer", "gpt_neox": "layer", "gemma3": "rms", "qwen2": "rms"}
-
-
-def test_a_missing_device_is_an_error() -> None:
-    with pytest.raises(ModelError, match=r"no device 'cuda:99' on this machine; it has: .*cpu"):
-        choose_device("cuda:99")
-    with pytest.raises(ModelError, match="'gpu' is not a device"):
-        choose_device("gpu")
 
 
 def test_a_folder_without_safetensors_is_rejected(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:

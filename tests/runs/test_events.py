@@ -25,6 +25,16 @@ def test_written_events_are_read_back(tmp_path: Path) -> None:
     assert tailer.read() == []
 
 
+def test_no_event_follows_the_end_of_a_run(tmp_path: Path) -> None:
+    """A thread of the worker may still compute bounds; a resumed run has another writer."""
+    path = tmp_path / "events.jsonl"
+    writer = EventWriter(path)
+    for event in (schema.Best(1, 0.5), schema.Ended("error"), schema.Bounds(floor=0.1)):
+        writer.write(event)
+    EventWriter(path).write(schema.Resumed(1))
+    assert [event["type"] for event in Tailer(path, decode_object).read()] == ["best", "ended", "resumed"]
+
+
 @given(st.lists(st.dictionaries(st.text(max_size=4), st.text()), min_size=1, max_size=5), st.integers(1, 7))
 def test_partial_writes_give_the_same_lines(values: list[dict[str, str]], piece: int) -> None:
     data = b"".join(json.dumps(value, ensure_ascii=False).encode() + b"\n" for value in values)

@@ -241,7 +241,8 @@ def test_exports_name_the_model_its_revision_and_its_weights(run: RunDirectory, 
 
 def test_the_model_server_loads_the_recorded_model(run: RunDirectory) -> None:
     settings, recorded = _asked_model(str(model_of(run)), str(run.path))
-    assert settings == run.read_spec().model
+    assert run.read_spec().model.dtype == "auto"
+    assert settings == run.read_spec().model.model_copy(update={"dtype": "float32"})
     assert recorded is not None
     other_weights(model_of(run))
     command = [sys.executable, "-m", "distprompt_tui.worker.model_server", str(model_of(run)), str(run.path)]

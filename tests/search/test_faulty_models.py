@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from distprompt_tui.config.spec import RunSpec, Soft
+from distprompt_tui.models.device import is_out_of_memory
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search import batching, make_search
-from distprompt_tui.search.batching import AdaptiveBatchSize, NonFiniteWarnings, is_out_of_memory
+from distprompt_tui.search.batching import AdaptiveBatchSize, NonFiniteWarnings
 from distprompt_tui.search.protocol import Search, SoftPrompt
 from distprompt_tui.search.soft import SoftSearch
 from tests.divergence import forward_kl
@@ -51,6 +52,24 @@ def test_prompts_with_nan_are_rejected(
     assert found.best.kl == pytest.approx(true_kl(model, found), abs=1e-4)
     assert any("non-finite divergence" in warning for warning in warnings)
     assert len(warnings) < 12
+
+
+@pytest.mark.parametrize("every", [3, 5, 8])
+def test_reports_of_several_updates_end_with_a_finite_divergence(
+    every: int, tiny_models: dict[str, LanguageModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a report whose last divergence is not finite takes another measurement, and its work is counted."""
+    model, faults = tiny_models["llama"], FaultyModel(healthy=1, every=every)
+    found = search(model, "soft", [])
+    assert isinstance(found, SoftSearch)
+    found._updates_per_report = 8  # as on a GPU
+    monkeypatch.setattr(LanguageModel, "_logits", faults.around(LanguageModel._logits))
+    steps = list(found.steps())
+    assert all(math.isfinite(step.kls[-1]) for step in steps)
+    assert any(not math.isfinite(kl) for step in steps for kl in step.kls)
+    assert [step.index for step in steps] == [0, 8, 16, 24, 32, 40]
+    assert steps[-1].positions == 3 * 4 * (faults.passes - 1)
+    assert faults.passes - 1 - STEPS <= len(steps)
 
 
 def test_soft_search_recovers_from_nan(tiny_models: dict[str, LanguageModel]) -> None:

@@ -7,22 +7,27 @@ import os
 import queue
 import subprocess
 import threading
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 from distprompt_tui.runs.isolation import isolated, python
 from distprompt_tui.runs.process import WORKER_ENVIRONMENT
+from distprompt_tui.sweeps.executors.gpus import VARIABLE
 from distprompt_tui.sweeps.executors.protocol import AttemptResult, report_of
 from distprompt_tui.sweeps.tasks import Task
 
 
 class LocalExecutor:
-    """An `Executor` with at most `workers` processes, which are started on demand and print to `log`."""
+    """An `Executor` with at most `workers` processes, which are started on demand and print to `log`.
 
-    def __init__(self, workers: int, threads: int, log: Path) -> None:
+    With several `gpus`, as from `visible_gpus`, each worker uses one of those with the fewest workers.
+    """
+
+    def __init__(self, workers: int, threads: int, log: Path, gpus: Sequence[str] = ()) -> None:
         self.width = workers
-        self._threads, self._log = threads, log
+        self._threads, self._log, self._gpus = threads, log, gpus
         self._waiting: deque[Task] = deque()
         self._workers: list[_Worker] = []
         self._ended: queue.SimpleQueue[tuple[_Worker, str]] = queue.SimpleQueue()
@@ -51,16 +56,25 @@ class LocalExecutor:
             if idle is None:
                 if len(self._workers) >= self.width:
                     return
-                idle = _Worker(self._threads, self._log, self._ended)
+                idle = _Worker(self._threads, self._log, self._ended, self._next_gpu())
                 self._workers.append(idle)
             idle.give(self._waiting.popleft())
 
+    def _next_gpu(self) -> str | None:
+        """Return the GPU of the next worker; None leaves all of them visible."""
+        if len(self._gpus) < 2:
+            return None
+        used = Counter(worker.gpu for worker in self._workers)
+        return min(self._gpus, key=lambda gpu: used[gpu])
+
 
 class _Worker:
-    """One worker process; `ended` receives each of its answers, and "" at its end."""
+    """One worker process on one GPU or, with None, on all; `ended` receives its answers, and "" at its end."""
 
-    def __init__(self, threads: int, log: Path, ended: queue.SimpleQueue[tuple[_Worker, str]]) -> None:
+    def __init__(self, threads: int, log: Path, ended: queue.SimpleQueue[tuple[_Worker, str]], gpu: str | None) -> None:
         self.task: Task | None = None
+        self.gpu = gpu
+        only_gpu = {} if gpu is None else {VARIABLE: gpu}
         with log.open("ab") as file:
             self._process = subprocess.Popen(
                 python("distprompt_tui.sweeps.worker", str(threads)),
@@ -70,7 +84,7 @@ class _Worker:
                 text=True,
                 encoding="utf-8",
                 start_new_session=True,  # Ctrl-C must reach only the parent, which ends its workers
-                env=isolated(os.environ) | WORKER_ENVIRONMENT,
+                env=isolated(os.environ) | WORKER_ENVIRONMENT | only_gpu,
             )
         threading.Thread(target=self._listen, args=(self._process.stdout, ended), daemon=True).start()
 

@@ -1,0 +1,142 @@
+"""Searches on a device: the results of the CPU, and states that continue exactly."""
+
+from __future__ import annotations
+
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from distprompt_tui.config.spec import RunSpec, Soft
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.events import EventWriter
+from distprompt_tui.search import make_search
+from distprompt_tui.search.protocol import HardPrompt, Search, SearchState, SoftPrompt
+from distprompt_tui.search.soft import SoftBatch, initial_vectors
+from distprompt_tui.search.token_search import SwapSearch
+from distprompt_tui.worker.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tests import fake_device
+from tests.devices.conftest import LoadOn
+from tests.divergence import forward_kl
+from tests.search.targets import outlier_target
+from tests.tiny_runs import SEARCHES
+
+Pair = tuple[LanguageModel, LanguageModel]
+
+STEPS = 12
+ROUNDING_NATS = 1e-4
+REAL_ROUNDING_NATS = 1e-2
+"""Largest difference between the CPU and the fake device, which has its kernels, and between the CPU and a GPU."""
+
+METHODS: dict[str, dict[str, Any]] = {
+    **SEARCHES,
+    "hard": SEARCHES["hard"] | {"draft": False},  # a draft model exists on CPUs only, and changes the path
+    "hard, fluent": SEARCHES["hard"] | {"draft": False, "fluency_weight": 0.1},
+    "gcg, fluent": SEARCHES["gcg"] | {"fluency_weight": 0.1, "n_replace": 2},
+    "soft, random": {"method": "soft", "length": 4, "init": "random"},
+}
+
+
+def search_of(model: LanguageModel, name: str) -> Search:
+    fields = {"target": {"family": "uniform"}, "search": METHODS[name], "budget": {"steps": STEPS}}
+    return make_search(model, outlier_target(model).cpu(), RunSpec.model_validate(fields), pytest.fail)
+
+
+def run(search: Search) -> list[float]:
+    """Return the divergences of all updates."""
+    return list(chain.from_iterable(step.kls for step in search.steps()))
+
+
+def kl_on(model: LanguageModel, search: Search) -> float:
+    """Measure the best prompt of a search on another model."""
+    prompt = search.best.prompt
+    given = (prompt.vectors if isinstance(prompt, SoftPrompt) else prompt.ids).to(model.device)
+    with torch.no_grad():
+        return float(forward_kl(outlier_target(model), model.next_token_logits(given[None])))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_search_equals_that_of_the_cpu(pair: Pair, device: torch.device, name: str) -> None:
+    on_cpu, on_device = pair
+    expected, found = search_of(on_cpu, name), search_of(on_device, name)
+    expected_kls, kls = run(expected), run(found)
+    assert kls[0] == pytest.approx(expected_kls[0], abs=REAL_ROUNDING_NATS)
+    if "fluent" not in name:
+        assert found.best.kl == pytest.approx(kl_on(on_cpu, found), abs=REAL_ROUNDING_NATS)
+    if device.type == "fake":  # small differences of a GPU may lead a search to other prompts
+        assert kls == pytest.approx(expected_kls, abs=ROUNDING_NATS)
+        assert found.best.step == expected.best.step
+        if isinstance(expected.best.prompt, HardPrompt):
+            assert found.best.prompt.ids.tolist() == expected.best.prompt.ids.tolist()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_checkpoint_continues_exactly(pair: Pair, name: str, tmp_path: Path) -> None:
+    _, model = pair
+    whole = run(search_of(model, name))
+    halted = search_of(model, name)
+    steps = halted.steps()
+    next(steps)
+    seen = list(next(steps).kls)
+    state = halted.state_dict()
+    directory = RunDirectory(tmp_path)
+    save_checkpoint(directory, Checkpoint(state, 0, 0.0, 0.0))
+    saved = load_checkpoint(directory, EventWriter(directory.events))
+    assert saved is not None
+    restored = search_of(model, name)
+    restored.load_state_dict(SearchState(saved.search.tensors, saved.search.numbers))
+    rest = run(restored)
+    assert rest == whole[-len(rest) :]
+    assert rest[0] == seen[-1]
+
+
+def test_locks_and_edits_equal_those_of_the_cpu(fake: torch.device, load_on: LoadOn) -> None:
+    paths = []
+    for place in ("cpu", str(fake)):
+        search = search_of(load_on("llama", place), "hard")
+        assert isinstance(search, SwapSearch)
+        kls = []
+        for step in search.steps():
+            kls.append(step.kls[-1])
+            if step.index == 3:
+                search.lock(1, locked=True)
+                kls.append(search.edit(2, int(search._allowed[-1])).kls[-1])
+        paths.append(kls)
+    assert paths[1] == pytest.approx(paths[0], abs=ROUNDING_NATS)
+
+
+def test_a_batch_of_soft_prompts_equals_that_of_the_cpu(pair: Pair) -> None:
+    settings = Soft(length=3)
+    found = []
+    for model in pair:
+        targets = torch.stack([outlier_target(model).cpu(), outlier_target(model, 90, 0.3).cpu()])
+        prompts = torch.stack([initial_vectors(model, settings, seed) for seed in range(2)])
+        batch = SoftBatch(model, targets, prompts, settings, STEPS)
+        batch.measure()
+        for _ in range(STEPS):
+            batch.update()
+            batch.measure()
+        found.append(batch.best_kls.cpu())
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=REAL_ROUNDING_NATS)
+
+
+def test_random_swaps_need_no_unique_rows_on_the_device(fake: torch.device, load_on: LoadOn) -> None:
+    with fake_device.without_operator("aten::unique_dim"):
+        found = run(search_of(load_on("llama", str(fake)), "random"))
+    assert found == pytest.approx(run(search_of(load_on("llama", "cpu"), "random")), abs=ROUNDING_NATS)
+
+
+def test_updates_of_soft_prompts_do_not_wait_for_the_device(fake: torch.device, load_on: LoadOn) -> None:
+    """A step waits for the forward pass of transformers only, once or twice."""
+    model, settings = load_on("llama", str(fake)), Soft(length=4)
+    prompts = initial_vectors(model, settings, 0)[None]
+    batch = SoftBatch(model, outlier_target(model).cpu()[None], prompts, settings, STEPS)
+    batch.measure()
+    before = fake_device.reads()
+    batch.update()
+    assert fake_device.reads() == before
+    batch.measure()
+    assert fake_device.reads() <= before + 2
