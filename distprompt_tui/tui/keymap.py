@@ -87,7 +87,7 @@ LIVE_KEYS = (
     Key("tab,shift+tab", "", "", "The next panel", "Moving", None, "tab"),
     Key("up,down", "", "", "Tokens and prompt: move; also j and k", "Moving", None, "↑ ↓"),
     Key("left,right", "", "", "Divergence: read single steps; end: follow the latest", "Moving", None, "← →"),
-    Key("up,down,left,right", "", "", "Density and ranks: select; home, end: first, none", "Moving", None, "arrows"),
+    Key("up,down,left,right", "", "", "Density and ranks: select a cell or rank; end: none", "Moving", None, "arrows"),
     Key("enter,plus", "", "", "Tokens: pin the selected token to the top, or unpin it", "Moving", None, "enter +"),
 )
 

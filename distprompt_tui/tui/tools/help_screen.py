@@ -23,6 +23,7 @@ BARS: list[Line] = [
     [("  ██████", "agreed"), ("▄▄▄▄", "achieved"), ("  the achieved probability is higher than the target's", "")],
     [("  ██████", "agreed"), ("      both probabilities are equal", "")],
     [("  ▏", "target"), ("           above 0, but less than one cell", "")],
+    [("  ████", "agreed"), ("╱╱", "quiet"), ("██", "agreed"), ("    the axis is broken: over 20 times as long", "")],
 ]
 
 WORDS = (
