@@ -229,7 +229,7 @@ class RunScreen(AppScreen):
             self.run_worker(self.search.fork())
 
     async def action_detach(self) -> None:
-        """Close what was opened last: a field, an answer, history, a frozen view, a zoom, or else the screen."""
+        """Close the last opened field, cell, answer, history, frozen view or zoom, or else the screen."""
         if self.panels.tokens.close():
             return
         if self.query_one(TextPrompt).close():

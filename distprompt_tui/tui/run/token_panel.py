@@ -199,8 +199,8 @@ class TokensPanel(Horizontal):
 
     def close(self) -> bool:
         """Close the find field, or leave the selected cell or rank. Return whether there was one on the screen."""
-        views = [view for view in (self.density, self.ranks) if view.display]
-        return self._finder.close() or any(view.leave() for view in views)
+        was_open = self._table.display and self._finder.close()
+        return was_open or any(view.leave() for view in (self.density, self.ranks) if view.display)
 
     def _arrange(self) -> None:
         self.set_class(self.screen.size.width >= PAIR_FROM, "-pair")

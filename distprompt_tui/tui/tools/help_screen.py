@@ -33,7 +33,7 @@ BARS: tuple[tuple[Line, str], ...] = (
     ([("  ▏           ", "target")], "above 0, but less than one cell"),
     (
         [("  ████", "agreed"), ("╱╱", "quiet"), ("██    ", "agreed")],
-        "after a break: over 20 times as long",
+        "the axis is broken: over 20 times as long",
     ),
 )
 
