@@ -65,6 +65,12 @@ def test_one_line_names_its_divergence_and_its_scale() -> None:
         assert line.endswith("head optimum 0.337   gap closed 99.9 %")
 
 
+def test_a_narrow_line_keeps_the_gauge() -> None:
+    line = plain_text(compact_line(GaugeData(NUMBERS), 58))
+    assert line.startswith("KL, log  start 4.800 ├█")
+    assert line.endswith("┤ head optimum 0.337")
+
+
 @pytest.mark.parametrize(
     ("numbers", "words"),
     [
