@@ -25,7 +25,7 @@ _MIN_LABEL_CELLS = 12  # with fewer cells, the plot has no labels
 
 _SEPARATE_TICK_LABELS_FROM = 10  # minimum height for a line of step numbers below the axis
 
-_ROWS_PER_ARROW = 6  # rows of the picture for each row of a label of a line below it
+_ROWS_PER_ARROW = 5  # rows of the picture for each row of a label of a line below it
 
 _LOG_FACTORS = ((1,), (1, 3), (1, 2, 5))  # ticks of a logarithmic axis in each decade, ever more
 

@@ -137,6 +137,8 @@ def _gauge(data: GaugeData, width: int, before: Line, after: Line) -> Line:
     right: Line = [(f" head optimum {formatting.nats(optimum)}", "accent")]
     ending: Line = [("   ", ""), *after] if after else []
     room = width - width_of([*left, *right, *ending]) - 2
+    if room < _LEAST_CELLS and after:
+        return _gauge(data, width, before, [])
     if not start > optimum or room < _LEAST_CELLS:
         return fit_parts([left, right, after], width)
     return [*left, ("├", "faint"), *_bar(data, judged, room), ("┤", "faint"), *right, *ending]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
-from distprompt_tui.tui.drawing.styled_text import fit_parts
+from distprompt_tui.tui.drawing.styled_text import fit_parts, joined, width_of
 from distprompt_tui.tui.run.run_numbers import RunNumbers
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 
@@ -54,14 +54,18 @@ def _before_the_first_step(numbers: RunNumbers, width: int) -> Line:
 
 
 def _of_another_prompt(data: HeadlineData, width: int) -> Line:
-    """Return the numbers of a step or a text, then those of the run."""
+    """Return the numbers of a step or a text, then those of the run; without punctuation if space is short."""
     numbers = data.numbers
-    own: Line = [(f"{numbers.subject_name}: ", "strong"), ("KL ", "quiet"), (formatting.nats(numbers.kl), "strong")]
-    if numbers.subject == "text":
-        own += [(", ", "quiet"), *_excess(numbers)]
-    own += [(", ", "quiet"), *_entropy(numbers)]
-    run = [] if numbers.subject == "text" else [_excess(numbers)]
-    return _joined([own, _best(data), *run, _floor(numbers)], width)
+    run = [_best(data), *([] if numbers.subject == "text" else [_excess(numbers)]), _floor(numbers)]
+    for colon, comma, arrow in ((": ", ", ", " → "), (" ", " ", "→")):
+        kl: Line = [(f"{numbers.subject_name}{colon}", "strong"), ("KL ", "quiet")]
+        own: list[Line] = [[*kl, (formatting.nats(numbers.kl), "strong")], _entropy(numbers, arrow)]
+        if numbers.subject == "text":
+            own.insert(1, _excess(numbers))
+        parts = [joined(own, (comma, "quiet")), *run]
+        if width_of(joined(parts)) <= width:
+            break
+    return _joined(parts, width)
 
 
 def _joined(parts: list[Line], width: int) -> Line:
@@ -85,10 +89,10 @@ def _floor(numbers: RunNumbers) -> Line:
     return [("floor ", "quiet"), (formatting.nats(numbers.bounds.floor), "")]
 
 
-def _entropy(numbers: RunNumbers) -> Line:
+def _entropy(numbers: RunNumbers, arrow: str = " → ") -> Line:
     return [
         ("entropy ", "quiet"),
         (formatting.nats(numbers.entropy), "achieved"),
-        (" → ", "quiet"),
+        (arrow, "quiet"),
         (formatting.nats(numbers.entropy_target), "target"),
     ]

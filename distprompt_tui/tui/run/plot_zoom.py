@@ -45,9 +45,16 @@ def shown_steps(points: Sequence[Point], zoom: PlotZoom, cursor_step: float | No
 
 
 def tail_range(points: Sequence[Point], least: float | None, *, log: bool) -> tuple[float, float] | None:
-    """Return the range of the last half of the points and of `least`, where it can be drawn; None without values."""
+    """Return the range of the last half of the points; None without values that can be drawn.
+
+    It includes `least`, if that is no further below them than their range.
+    """
     values = [value for _, value in points[len(points) // 2 :] if value is not None and math.isfinite(value)]
-    if least is not None and math.isfinite(least):
-        values.append(least)
     values = [value for value in values if value > 0 or not log]
-    return (min(values), max(values)) if values else None
+    if not values:
+        return None
+    low, high = min(values), max(values)
+    if least is not None and (least > 0 or not log):
+        is_near = low / least <= high / low if log else low - least <= high - low
+        low = min(low, least) if is_near else low
+    return low, high

@@ -188,3 +188,12 @@ def test_a_zoomed_picture_has_the_given_range() -> None:
     assert "uniform 4.803 ↑" in rows[0]
     assert "floor 0.190 ↓" in "".join(rows)
     assert rows[-1].split()[0] == "200"
+
+
+@pytest.mark.parametrize("height", [12, 13, 20])
+def test_labels_of_lines_below_the_picture_leave_the_row_of_the_best_step(height: int) -> None:
+    low = [Reference("head optimum 0.002", 2e-3, "accent"), Reference("floor 0.001", 1e-3, "quiet", "─")]
+    best = Mark("◆ best 0.340 @374", 374, 0.34)
+    rows = [plain_text(line) for line in plot_lines(CONVERGED, low, [best], 46, height, log=True)]
+    assert next(row for row in rows if "◆ best" in row).count("◆") == 2
+    assert sum("↓" in row for row in rows) == 2

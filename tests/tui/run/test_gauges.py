@@ -15,6 +15,7 @@ from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.run.gauges import (
     GaugeData,
+    Gauges,
     compact_line,
     entropy_line,
     gauge_lines,
@@ -63,6 +64,12 @@ def test_one_line_names_its_divergence_and_its_scale() -> None:
         line = plain_text(compact_line(GaugeData(NUMBERS, log), 78))
         assert line.startswith(scale)
         assert line.endswith("head optimum 0.337   gap closed 99.9 %")
+
+
+def test_a_narrow_line_keeps_the_gauge() -> None:
+    line = plain_text(compact_line(GaugeData(NUMBERS), 58))
+    assert line.startswith("KL, log  start 4.800 ├█")
+    assert line.endswith("┤ head optimum 0.337")
 
 
 @pytest.mark.parametrize(
@@ -132,10 +139,13 @@ async def test_every_size_has_one_gauge_and_its_scale(tmp_path: Path, app_on: Ma
         await until(pilot, lambda: "KL, linear" in screen_text(app))
 
 
-async def test_ten_vectors_are_visible_beside_the_gauges(tmp_path: Path, app_on: Make) -> None:
+@pytest.mark.parametrize(("size", "rows"), [((120, 40), 4), ((100, 30), 2)])
+async def test_ten_vectors_are_visible_beside_the_gauges(
+    tmp_path: Path, app_on: Make, size: tuple[int, int], rows: int
+) -> None:
     app = app_on(attach=recorded(tmp_path / "runs"))
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with app.run_test(size=size) as pilot:
         await until(pilot, lambda: "gap closed" in screen_text(app))
-        side = "\n".join(line[:60] for line in screen_text(app).split("\n"))
+        side = "\n".join(line[: size[0] // 2] for line in screen_text(app).split("\n"))
         assert all(f" {number} " in side.partition("Prompt  10 vectors")[2] for number in range(1, 11))
-        assert app.screen.query_one("#gauges").size.height + 2 == 6
+        assert app.screen.query_one(Gauges).size.height == rows

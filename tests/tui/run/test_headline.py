@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,11 +15,16 @@ from hypothesis import strategies as st
 from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.runs.schema import Step
 from distprompt_tui.runs.state import RunState
+from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.run.display_state import DisplayState
 from distprompt_tui.tui.run.headline import HeadlineData, headline
 from distprompt_tui.tui.run.monitor import RunView
 from distprompt_tui.tui.run.run_numbers import RunNumbers, Subject, numbers_of
+from tests.tui.conftest import screen_text, until
+from tests.tui.recording import distributions, entropy, recorded
+
+Make = Callable[..., DistPromptApp]
 
 NUMBERS = RunNumbers(
     kl=0.345,
@@ -59,13 +68,16 @@ def test_a_new_best_changes_only_a_sign_and_a_colour() -> None:
     ("subject", "words"),
     [
         ("best prompt", "best KL 0.340 at step 368  excess 0.003  floor 0.190  entropy 6.060 → 6.000"),
-        ("last step", "last step: KL 0.345, entropy 6.060 → 6.000  best 0.340  excess 0.003"),
-        ("step", "step 37: KL 0.345, entropy 6.060 → 6.000  best 0.340  excess 0.003  floor 0.190"),
+        ("last step", "last step KL 0.345 entropy 6.060→6.000  best 0.340  excess 0.003  floor 0.190"),
+        ("step", "step 37 KL 0.345 entropy 6.060→6.000  best 0.340  excess 0.003  floor 0.190"),
         ("text", "text: KL 0.345, excess 0.008, entropy 6.060 → 6.000  best 0.340  floor 0.190"),
     ],
 )
 def test_numbers_of_another_prompt_are_named(subject: Subject, words: str) -> None:
-    assert line(replace(NUMBERS, subject=subject, step=37), 80).startswith(words[:78])
+    assert line(replace(NUMBERS, subject=subject, step=37)) == words
+    wide = line(replace(NUMBERS, subject=subject, step=37), 118)
+    assert "entropy 6.060 → 6.000" in wide
+    assert "floor 0.190" in wide
 
 
 def test_unknown_numbers_are_dashes() -> None:
@@ -81,9 +93,9 @@ def test_numbers_almost_zero_have_no_exponent() -> None:
 
 
 @given(st.floats(0, 1e9), st.floats(0, 20), st.integers(20, 200))
-def test_the_headline_fits(kl: float, entropy: float, width: int) -> None:
+def test_the_headline_fits(kl: float, achieved: float, width: int) -> None:
     for subject in ("now", "best prompt", "last step", "step", "text"):
-        numbers = replace(NUMBERS, subject=subject, step=10**6, kl=kl, best_kl=kl, entropy=entropy)
+        numbers = replace(NUMBERS, subject=subject, step=10**6, kl=kl, best_kl=kl, entropy=achieved)
         assert width_of(headline(HeadlineData(numbers, True), width)) <= width
 
 
@@ -112,3 +124,21 @@ def test_the_excess_of_a_text_is_its_own() -> None:
     numbers = numbers_of(DisplayState(text, source="snapshot", comparison_label="text"), RunView(state=RUN))
     assert numbers.excess == pytest.approx(7.25 - 0.337)
     assert numbers.best_kl == 0.34
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 55)])
+@pytest.mark.parametrize("keys", [(), ("h", "left", "left", "left"), ("m",), ("l",)])
+async def test_equal_quantities_have_equal_numbers(
+    tmp_path: Path, app_on: Make, size: tuple[int, int], keys: tuple[str, ...]
+) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs"))
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "gap closed" in screen_text(app))
+        await pilot.press(*keys)
+        await until(pilot, lambda: not keys or keys[0] != "h" or "step 37 of 40" in screen_text(app))
+        text = screen_text(app)
+        for name, number in (("excess", "0.010"), ("head optimum", "0.190"), ("floor", "0.040"), ("best", "0.200")):
+            assert {*re.findall(rf"\b{name} (?:KL )?([\d.]+)", text)} == {number}, name
+        p, q = distributions(1 - math.exp(-(37 if keys[:1] == ("h",) else 40) / 20))
+        pairs = re.findall(r"(\d\.\d+) ?→ ?([\d.]+)", text)
+        assert {*pairs} == {(f"{entropy(q):.3f}", f"{entropy(p):.3f}")}

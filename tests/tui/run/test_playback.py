@@ -196,6 +196,7 @@ async def test_an_infinite_reverse_divergence_is_a_gap(tmp_path: Path, app_on: M
         await until(pilot, lambda: "Reverse KL is infinite at every step" in screen_text(app))
         recorder.steps(5)
         await until(pilot, lambda: "gaps: infinite" in screen_text(app))
+        assert "Reverse KL  now " in screen_text(app)
         app.screen.query_one(DivergencePlot).focus()
         await pilot.press("home")
         await until(pilot, lambda: "Step 1  reverse KL infinite" in screen_text(app))

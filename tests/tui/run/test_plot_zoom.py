@@ -33,8 +33,10 @@ def test_the_cursor_stays_in_the_picture(cursor: int, expected: tuple[float, flo
     assert shown_steps(POINTS, PlotZoom(fraction=0.2), cursor) == pytest.approx(expected)
 
 
-def test_the_tail_reaches_from_the_head_optimum_to_the_middle() -> None:
-    assert tail_range(POINTS, 0.05, log=True) == pytest.approx((0.05, 10 / 51))
+def test_the_tail_reaches_from_a_near_head_optimum_to_the_middle() -> None:
+    assert tail_range(POINTS, 0.06, log=True) == pytest.approx((0.06, 10 / 51))
+    assert tail_range(POINTS, 0.04, log=True) == pytest.approx((10 / 101, 10 / 51))
+    assert tail_range(POINTS, 0.02, log=False) == pytest.approx((0.02, 10 / 51))
     assert tail_range(POINTS, None, log=True) == pytest.approx((10 / 101, 10 / 51))
     assert tail_range(POINTS, 0.0, log=True) == pytest.approx((10 / 101, 10 / 51))  # not on a log scale
     assert tail_range([(1.0, None), (2.0, math.inf)], None, log=False) is None
