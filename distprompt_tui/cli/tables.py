@@ -17,7 +17,7 @@ from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.config.presets import Preset
 from distprompt_tui.models.registry import ModelEntry
 from distprompt_tui.models.vocabulary import Vocabulary
-from distprompt_tui.runs.result_notes import outcome_notes
+from distprompt_tui.runs.result_notes import REASONS, outcome_notes
 from distprompt_tui.runs.schema import Snapshot, TokenMass, read_result
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunSummary
@@ -64,10 +64,11 @@ def print_result(console: Console, state: RunState, result: dict[str, Any]) -> N
     if shown.floor is not None:
         limits.append(f"floor {nats(shown.floor)}")
     console.print(Text(f"KL {nats(shown.kl)} nats   {'   '.join(limits)}", style="bold"))
+    reason = shown.reason or "—"
     steps = "— steps" if shown.steps is None else counted(shown.steps, "step")
     console.print(
         f"entropy {nats(shown.entropy_achieved)} → {nats(shown.entropy_target)}   {steps} in "
-        f"{duration(shown.seconds)}   {sanitize(shown.reason or '—')}",
+        f"{duration(shown.seconds)}   {sanitize(REASONS.get(reason, reason))}",
         highlight=False,
         markup=False,
     )
