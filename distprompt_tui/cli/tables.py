@@ -23,7 +23,6 @@ from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.targets import Target
 from distprompt_tui.text.formatting import (
-    agreement,
     bar,
     count,
     counted,
@@ -262,7 +261,8 @@ def print_bounds(console: Console, numbers: dict[str, Any]) -> None:
     table.add_column(style="dim")
     floor = f"certified lower bound for every prompt, of any kind or length (to within {nats(numbers['gap'])})"
     table.add_row("floor", nats(numbers["floor"]), Text(sanitize(numbers["why_no_floor"] or floor)))
-    lowest = f"lowest KL over all inputs of the head ({agreement(numbers['agreement'])})"
+    agreeing = "all" if numbers["agreement"] >= 1 else f"{percent(numbers['agreement'])} of"
+    lowest = f"lowest KL found over all inputs of the head; {agreeing} restarts agree"
     table.add_row("head optimum", nats(numbers["head_optimum"]), lowest)
     table.add_row("uniform", nats(numbers["uniform_kl"]), "KL of the uniform distribution")
     console.print(table)

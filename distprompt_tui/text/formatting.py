@@ -91,11 +91,6 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{plural}"
 
 
-def agreement(fraction: float) -> str:
-    """Say how many of its starts found the head optimum: `found by all starts`, `found by 88 % of starts`."""
-    return f"found by {'all' if fraction == 1 else f'{percent(fraction)} of'} starts"
-
-
 def magnitude(value: int | None) -> str:
     """Format a number of parameters: `135 M`, `1.7 B`."""
     if value is None:
@@ -135,12 +130,11 @@ def ago(seconds: float) -> str:
 
 
 def rate(per_second: float | None) -> str:
-    """Format the steps of a time: `6.1 steps/s`, or `12 steps/min` below one per second."""
+    """Format a rate: `6.1 steps/s`, or `12 steps/min` below one per second."""
     if per_second is None:
         return "—"
-    if per_second >= 1:
-        return f"{per_second:.0f} steps/s" if per_second >= 99.5 else f"{per_second:.1f} steps/s"
-    return f"{60 * per_second:.2g} steps/min"
+    number, unit = (per_second, "s") if per_second >= 1 else (60 * per_second, "min")
+    return f"{number:.0f} steps/{unit}" if number >= 9.95 else f"{number:.1f} steps/{unit}"
 
 
 def bar(fraction: float, width: int) -> str:

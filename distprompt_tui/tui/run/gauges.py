@@ -162,5 +162,5 @@ def _explained(data: ExcessData, width: int) -> list[Line]:
         text = f"floor {formatting.nats(bounds.floor)}: proven for any prompt; head optimum: not yet"
         return wrapped(text, width, "quiet", max_lines=2)
     floor = f"floor {formatting.nats(bounds.floor)} proven" if bounds.floor is not None else "no floor"
-    measured = "measured" if bounds.agreement is None else formatting.agreement(bounds.agreement)
-    return wrapped(f"{floor}, head optimum {measured}", width, "quiet", max_lines=2)
+    measured = "measured" if bounds.agreement is None else f"{formatting.percent(bounds.agreement)} of starts agree"
+    return wrapped(f"{floor}; head optimum: {measured}", width, "quiet", max_lines=2)

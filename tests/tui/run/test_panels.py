@@ -45,7 +45,7 @@ def test_both_entropies_share_a_scale() -> None:
 
 def test_the_split_adds_up_in_words() -> None:
     assert "best 0.231 = head optimum 0.190 + excess 0.041" in text(excess_lines(SPLIT, 60))
-    assert "floor 0.038 proven, head optimum measured" in text(excess_lines(SPLIT, 60))
+    assert "floor 0.038 proven; head optimum: measured" in text(excess_lines(SPLIT, 60))
     line = text(one_line(SPLIT, 78))
     assert "H 5.71 of 6.00" in line
     assert "H 5.71 of 6.00" in line
