@@ -148,7 +148,7 @@ def prompt_title(data: PromptData) -> str:
     if data.surprising:
         return surprisal.title(data.tokens)
     if data.method == "soft":
-        return f"Prompt  {formatting.counted(count, 'vector')}: nearest token, cosine, × mean norm"
+        return f"Prompt  {count} vectors: nearest token, cosine, × mean norm"
     changed = [position for position, token in enumerate(data.tokens, 1) if _changed_last(token, data.tokens)]
     if not changed:
         return f"Prompt  {formatting.counted(count, 'token')}"
@@ -167,8 +167,8 @@ def prompt_note(data: PromptData) -> Line:
         return [(f"{data.chosen + 1} {about}  ", "border"), *key_hints(f"enter inspect   {other_way}")]
     if data.projection is None:
         return []
-    kl, distance = formatting.nats(data.projection.kl), data.projection.median_distance
-    return [(f"nearest tokens: KL {kl}, distance {distance:.2g} mean norms", "border")]
+    projected = f"as tokens KL {formatting.nats(data.projection.kl)}, {data.projection.median_distance:.2g} norms away"
+    return [(projected, "border")]
 
 
 def position_words(token: PromptToken) -> str:

@@ -88,7 +88,7 @@ def status_line(data: StatusData, width: int) -> Line:
             utilization = "" if state.utilization is None else f"{formatting.percent(state.utilization / 100)} "
             right.append([(f"{sanitize(state.device)} {utilization}{formatting.size(state.memory)}", "quiet")])
     elif state.curve:
-        right.append([("elapsed ", "quiet"), (formatting.duration(state.seconds), "")])
+        right.append([("in ", "quiet"), (formatting.duration(state.seconds), "")])
     title = title_line(data.view.title)
     if state.bos is not None:
         title += [(f"  {sanitize(state.bos)}", "warning")]
