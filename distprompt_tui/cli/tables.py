@@ -18,13 +18,12 @@ from distprompt_tui.config.presets import Preset
 from distprompt_tui.metrics.totals import totals_of_rest
 from distprompt_tui.models.registry import ModelEntry
 from distprompt_tui.models.vocabulary import Vocabulary
-from distprompt_tui.runs.result_notes import outcome_notes
+from distprompt_tui.runs.result_notes import REASONS, outcome_notes
 from distprompt_tui.runs.schema import Snapshot, TokenMass, read_result
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.targets import Target
 from distprompt_tui.text.formatting import (
-    agreement,
     bar,
     count,
     counted,
@@ -65,10 +64,11 @@ def print_result(console: Console, state: RunState, result: dict[str, Any]) -> N
     if shown.floor is not None:
         limits.append(f"floor {nats(shown.floor)}")
     console.print(Text(f"KL {nats(shown.kl)} nats   {'   '.join(limits)}", style="bold"))
+    reason = shown.reason or "—"
     steps = "— steps" if shown.steps is None else counted(shown.steps, "step")
     console.print(
         f"entropy {nats(shown.entropy_achieved)} → {nats(shown.entropy_target)}   {steps} in "
-        f"{duration(shown.seconds)}   {sanitize(shown.reason or '—')}",
+        f"{duration(shown.seconds)}   {sanitize(REASONS.get(reason, reason))}",
         highlight=False,
         markup=False,
     )
@@ -273,7 +273,8 @@ def print_bounds(console: Console, numbers: dict[str, Any]) -> None:
     table.add_column(style="dim")
     floor = f"certified lower bound for every prompt, of any kind or length (to within {nats(numbers['gap'])})"
     table.add_row("floor", nats(numbers["floor"]), Text(sanitize(numbers["why_no_floor"] or floor)))
-    lowest = f"lowest KL over all inputs of the head ({agreement(numbers['agreement'])})"
+    agreeing = "all" if numbers["agreement"] >= 1 else f"{percent(numbers['agreement'])} of"
+    lowest = f"lowest KL found over all inputs of the head; {agreeing} restarts agree"
     table.add_row("head optimum", nats(numbers["head_optimum"]), lowest)
     table.add_row("uniform", nats(numbers["uniform_kl"]), "KL of the uniform distribution")
     console.print(table)

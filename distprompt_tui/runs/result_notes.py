@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 from distprompt_tui.runs.schema import Result
+from distprompt_tui.runs.state import FORCED
 from distprompt_tui.text.formatting import nats
 from distprompt_tui.text.terminal_text import sanitize
+
+REASONS = {
+    "target reached": "target reached",
+    "budget": "budget spent",
+    "stopped": "stopped",
+    FORCED: FORCED,
+    "plateau": "plateau",
+    "error": "failed",
+}
+"""Displayed reasons for the end of a run."""
 
 PASTED_TOLERANCE = 1e-3  # nats; rounding difference between the divergences of a prompt's ids and of its text
 

@@ -93,11 +93,6 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{plural}"
 
 
-def agreement(fraction: float) -> str:
-    """Say how many of its starts found the head optimum: `found by all starts`, `found by 88 % of starts`."""
-    return f"found by {'all' if fraction == 1 else f'{percent(fraction)} of'} starts"
-
-
 def magnitude(value: int | None) -> str:
     """Format a number of parameters: `135 M`, `1.7 B`."""
     if value is None:

@@ -52,7 +52,7 @@ def rest_lines(data: RestData, width: int) -> list[Line]:
 
 def _ways(rest: Rest, role: str) -> Line:
     ways: list[Line] = [[("rest ", "quiet"), ("^r", "key")]]
-    for name, words in (("uniform", "evenly"), ("model", "in proportion to the model's own")):
+    for name, words in (("uniform", "evenly"), ("model", "model's proportions")):
         chosen = name == rest
         ways.append([("● " if chosen else "○ ", "accent" if chosen else "faint"), (words, role if chosen else "quiet")])
     return joined(ways)

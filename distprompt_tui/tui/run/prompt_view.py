@@ -172,8 +172,8 @@ def prompt_note(data: PromptData) -> Line:
         return [(f"{data.chosen + 1} {about}  ", "border"), *key_hints(f"enter inspect   {other_way}")]
     if data.projection is None:
         return []
-    kl, distance = formatting.nats(data.projection.kl), data.projection.median_distance
-    return [(f"nearest tokens: KL {kl}, distance {distance:.2g} mean norms", "border")]
+    projected = f"as tokens KL {formatting.nats(data.projection.kl)}, {data.projection.median_distance:.2g} norms away"
+    return [(projected, "border")]
 
 
 def position_words(token: PromptToken) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from distprompt_tui.runs.result_notes import outcome_notes
+from distprompt_tui.runs.result_notes import REASONS, outcome_notes
 from distprompt_tui.runs.schema import read_result
-from distprompt_tui.runs.state import FORCED, RunState
+from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunLabel
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, Span
@@ -25,16 +25,6 @@ from distprompt_tui.tui.run.monitor import RunView
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 
 APP_NAME = "distprompt"
-
-REASONS = {
-    "target reached": "target reached",
-    "budget": "budget spent",
-    "stopped": "stopped",
-    FORCED: FORCED,
-    "plateau": "plateau",
-    "error": "failed",
-}
-"""Displayed reasons for the end of a run."""
 
 _GAP = 2
 _SHORTEST_TITLE, _SHORT_TITLE_FROM = 20, 76  # below this width, the title keeps half of it

@@ -48,7 +48,7 @@ def words(surprisal: float | None) -> str:
 
 def legend(vocab_size: int, width: int) -> Line:
     limits = [f"{limit:.1f}" for limit in _limits(vocab_size)]
-    meanings = [f"< {limits[0]} nats", f"< {limits[1]}", f"< {limits[2]} (uniform)", "more"]
+    meanings = [f"<{limits[0]} nats", f"<{limits[1]}", f"<{limits[2]} (uniform)", "more"]
     return fit_parts([[span, (f" {text}", "quiet")] for span, text in zip(GRADES, meanings, strict=True)], width)
 
 

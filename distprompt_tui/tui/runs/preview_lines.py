@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from functools import partial
 
+from distprompt_tui.runs.result_notes import REASONS
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.text import formatting
@@ -14,7 +15,6 @@ from distprompt_tui.tui.drawing.plot import Curve, Mark, plot_curves, plot_or_me
 from distprompt_tui.tui.drawing.styled_text import fit_parts, joined, truncate, width_of, wrapped
 from distprompt_tui.tui.run.divergence_plot import PlotData, references, series
 from distprompt_tui.tui.run.prompt_view import PromptData, prompt_lines, prompt_title
-from distprompt_tui.tui.run.status import REASONS
 from distprompt_tui.tui.runs.preview_reader import Changes, RunPreview
 from distprompt_tui.tui.runs.run_rows import state_span
 

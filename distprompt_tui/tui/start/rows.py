@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 
+from distprompt_tui.runs.result_notes import REASONS
 from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, mass_curve
 from distprompt_tui.text.terminal_text import sanitize
-from distprompt_tui.tui.run.status import REASONS, title_line
+from distprompt_tui.tui.run.status import title_line
 from distprompt_tui.tui.runs.run_rows import state_span
 from distprompt_tui.tui.widgets.pick_list import Row
 

@@ -57,9 +57,16 @@ def test_bars_fit_and_show_the_part_of_one_distribution_alone(width: int) -> Non
 
 
 def test_one_step_is_singular() -> None:
-    result = {"kl": 0.5, "steps": 1, "seconds": 2.0, "entropy_achieved": 4.19, "entropy_target": 6.0}
+    result = {
+        "kl": 0.5,
+        "steps": 1,
+        "seconds": 2.0,
+        "entropy_achieved": 4.19,
+        "entropy_target": 6.0,
+        "reason": "budget",
+    }
     text = "\n".join(printed(print_result, RunState(), result))
-    assert "entropy 4.190 → 6.000   1 step in 2 s" in text
+    assert "entropy 4.190 → 6.000   1 step in 2 s   budget spent" in text
     assert "2 steps in" in "\n".join(printed(print_result, RunState(), result | {"steps": 2}))
 
 
