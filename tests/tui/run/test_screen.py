@@ -218,7 +218,7 @@ async def test_a_request_that_cannot_be_written_is_told(
         assert isinstance(screen, RunScreen)
         spoil(recorder.run.control)
         screen.control.run = recorder.run
-        await pilot.press("space")
+        screen.action_pause()  # at once: a run that has moved away is soon not live any more
         await until(pilot, lambda: "cannot send pause" in screen_text(app))
         screen.query_one(PromptView).post_message(PromptView.LockAsked(1, locked=True))
         if spoil is not _nothing:  # then there is no run any more whose prompt could be changed
