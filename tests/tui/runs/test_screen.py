@@ -318,6 +318,7 @@ def test_mean_and_spread_over_seeds() -> None:
         "1 2 4 the same search with 3 seeds: KL 0.500 ± 0.100 (mean ± standard deviation)"
     )
     assert seed_lines(runs[2:], 100) == []
+    assert seed_lines([runs[0], compared(5, 0.7, 0.3, seed=1)], 100) == []
     legend = Legend(runs, id="legend", classes="")
     assert legend.get_content_height(Size(100, 40), Size(100, 40), 100) == len(legend.lines(100, 40)) == 6
 
