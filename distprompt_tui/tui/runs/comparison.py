@@ -128,13 +128,17 @@ def _limit(group: Sequence[Compared], *, is_common: bool) -> Reference:
 
 
 def seed_lines(runs: Sequence[Compared], width: int) -> list[Line]:
-    """Return a line for each group of runs that differ in their seed only: mean and standard deviation of their KL."""
-    groups: dict[str, list[Compared]] = {}
+    """Return a line for each group of runs that differ in their seed only: mean and standard deviation of their KL.
+
+    Of runs that are equal, the first one counts.
+    """
+    groups: dict[str, dict[object, Compared]] = {}
     for run in runs:
         if run.spec and run.summary.best_kl is not None:
-            groups.setdefault(_without_seed(run.spec), []).append(run)
+            groups.setdefault(_without_seed(run.spec), {}).setdefault(run.spec.get("seed"), run)
     lines: list[Line] = []
-    for group in groups.values():
+    for by_seed in groups.values():
+        group = list(by_seed.values())
         if len(group) < 2:
             continue
         values = [run.summary.best_kl or 0.0 for run in group]
