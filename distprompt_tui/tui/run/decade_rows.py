@@ -87,7 +87,7 @@ def decade_lines(found: Sequence[Decade], missing: Totals, kl: float, width: int
         lines.append(truncate(line, width))
     count = sum(totals.count for _, totals in rows)
     total: Line = [(f"{'all':<{label}}", "quiet"), (f"{count:>{_COUNT_WIDTH},}", "quiet"), ("  KL ", "quiet")]
-    return [*lines, truncate([*total, (formatting.nats(kl), "strong"), (" nats", "quiet")], width)]
+    return [*lines, truncate([*total, (formatting.nats(kl), "strong"), (" nats, as last saved", "quiet")], width)]
 
 
 def cell_lines(cell: CellTokens, width: int, height: int, *, ascii_only: bool) -> list[Line]:
