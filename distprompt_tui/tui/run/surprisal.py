@@ -37,7 +37,7 @@ def number(surprisal: float | None) -> str:
 def title(tokens: Sequence[PromptToken]) -> str:
     known = [token.surprisal for token in tokens if token.surprisal is not None]
     mean = f", mean {min(sum(known) / len(known), _LARGEST_SHOWN):.1f}" if known else ": not recorded"
-    return f"Prompt  {formatting.counted(len(tokens), 'token')}, surprisal −ln P in nats{mean}"
+    return f"Prompt  {formatting.counted(len(tokens), 'token')}, surprisal (−ln p){mean}"
 
 
 def words(surprisal: float | None) -> str:

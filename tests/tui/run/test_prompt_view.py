@@ -205,7 +205,7 @@ async def test_tokens_are_coloured_by_surprisal(tmp_path: Path, app_on: Make, si
         assert "3[[TODO]·a]" in screen_text(app)
         if size == (120, 40):
             assert "3 surprisal 2.5, P 0.0821" in screen_text(app)
-            assert "10 tokens, surprisal −ln P in nats, mean 128.6" in screen_text(app)
+            assert "10 tokens, surprisal (−ln p), mean 128.6" in screen_text(app)
         await pilot.press("c")
         await until(pilot, lambda: screen_text(app) == before)
 
@@ -249,7 +249,7 @@ def test_surprisal_has_symbol_colour_and_number() -> None:
     grid, _ = prompt_lines(data, 30, flowing=False)
     assert [plain_text(line).split()[-1] for line in grid[1:]] == ["–", "0.5", "3.0", "8.0", "11.0"]
     older = replace(data, tokens=tuple(structs.replace(token, surprisal=None) for token in prompt))
-    assert prompt_title(older) == "Prompt  5 tokens, surprisal −ln P in nats: not recorded"
+    assert prompt_title(older) == "Prompt  5 tokens, surprisal (−ln p): not recorded"
     assert to_ascii(plain_text(lines[0])).isascii()
     assert len({to_ascii(sign) for sign, _ in GRADES}) == len(GRADES)
 
