@@ -101,7 +101,10 @@ def test_a_run_equals_that_of_the_cpu(
         run_session(run, EventWriter(run.events))
         assert json.loads(run.manifest.read_text())["device"].startswith(place)
         results.append(json.loads(run.result.read_text()))
-    for number in ("kl", "floor", "head_optimum", "uniform_kl", "steps"):
+    same = ["floor", "head_optimum", "uniform_kl", "steps"]
+    if device.type == "fake" or "soft" in name:  # rounding on a GPU may lead a search over tokens to another prompt
+        same.append("kl")
+    for number in same:
         assert results[1][number] == pytest.approx(results[0][number], abs=ROUNDING)
 
 

@@ -69,7 +69,7 @@ def test_a_search_continues_in_smaller_batches(models: tuple[LanguageModel, Lang
     def search_on(model: LanguageModel) -> Search:
         settings = {"method": method, **WIDE[method]}
         fields = {"target": {"family": "uniform"}, "search": settings, "budget": {"steps": 6}}
-        return make_search(model, outlier_target(model).cpu(), RunSpec.model_validate(fields), pytest.fail)
+        return make_search(model, outlier_target(model), RunSpec.model_validate(fields), pytest.fail)
 
     search = search_on(on_device)
     with fake_device.measured_peak() as peak:

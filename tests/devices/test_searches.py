@@ -26,7 +26,7 @@ from tests.tiny_runs import SEARCHES
 
 Pair = tuple[LanguageModel, LanguageModel]
 
-STEPS = 12
+STEPS = 10
 ROUNDING_NATS = 1e-4
 REAL_ROUNDING_NATS = 1e-2
 """Largest difference between the CPU and the fake device, which has its kernels, and between the CPU and a GPU."""
@@ -42,7 +42,7 @@ METHODS: dict[str, dict[str, Any]] = {
 
 def search_of(model: LanguageModel, name: str) -> Search:
     fields = {"target": {"family": "uniform"}, "search": METHODS[name], "budget": {"steps": STEPS}}
-    return make_search(model, outlier_target(model).cpu(), RunSpec.model_validate(fields), pytest.fail)
+    return make_search(model, outlier_target(model), RunSpec.model_validate(fields), pytest.fail)
 
 
 def run(search: Search) -> list[float]:
@@ -74,7 +74,17 @@ def test_a_search_equals_that_of_the_cpu(pair: Pair, device: torch.device, name:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_checkpoint_continues_exactly(pair: Pair, name: str, tmp_path: Path) -> None:
+def test_a_search_needs_no_float64(fake: torch.device, load_on: LoadOn, name: str) -> None:
+    expected = run(search_of(load_on("qwen2", "cpu"), name))
+    with fake_device.without_float64():
+        search = search_of(load_on("qwen2", str(fake)), name)
+        found = run(search)
+        search.load_state_dict(search.state_dict())
+    assert found == pytest.approx(expected, abs=ROUNDING_NATS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_checkpoint_continues_exactly(pair: Pair, device: torch.device, name: str, tmp_path: Path) -> None:
     _, model = pair
     whole = run(search_of(model, name))
     halted = search_of(model, name)
@@ -89,8 +99,10 @@ def test_a_checkpoint_continues_exactly(pair: Pair, name: str, tmp_path: Path) -
     restored = search_of(model, name)
     restored.load_state_dict(SearchState(saved.search.tensors, saved.search.numbers))
     rest = run(restored)
-    assert rest == whole[-len(rest) :]
-    assert rest[0] == seen[-1]
+    assert rest[0] == pytest.approx(seen[-1], abs=REAL_ROUNDING_NATS)
+    if device.type == "fake":  # backward passes of a GPU are not deterministic
+        assert rest[0] == seen[-1]
+        assert rest == whole[-len(rest) :]
 
 
 def test_locks_and_edits_equal_those_of_the_cpu(fake: torch.device, load_on: LoadOn) -> None:
@@ -112,7 +124,7 @@ def test_a_batch_of_soft_prompts_equals_that_of_the_cpu(pair: Pair) -> None:
     settings = Soft(length=3)
     found = []
     for model in pair:
-        targets = torch.stack([outlier_target(model).cpu(), outlier_target(model, 90, 0.3).cpu()])
+        targets = torch.stack([outlier_target(model), outlier_target(model, 90, 0.3)])
         prompts = torch.stack([initial_vectors(model, settings, seed) for seed in range(2)])
         batch = SoftBatch(model, targets, prompts, settings, STEPS)
         batch.measure()
@@ -133,7 +145,7 @@ def test_updates_of_soft_prompts_do_not_wait_for_the_device(fake: torch.device, 
     """A step waits for the forward pass of transformers only, once or twice."""
     model, settings = load_on("llama", str(fake)), Soft(length=4)
     prompts = initial_vectors(model, settings, 0)[None]
-    batch = SoftBatch(model, outlier_target(model).cpu()[None], prompts, settings, STEPS)
+    batch = SoftBatch(model, outlier_target(model)[None], prompts, settings, STEPS)
     batch.measure()
     before = fake_device.reads()
     batch.update()
