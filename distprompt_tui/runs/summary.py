@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +12,7 @@ import msgspec
 
 from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.errors import UsageError
+from distprompt_tui.runs.compare import spec_differences
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.schema import Event, decode_bounds, decode_light_event, read_result
@@ -187,6 +188,15 @@ def read_spec_fields(spec_file: Path) -> dict[str, Any]:
         return read_toml(spec_file)[0]
     except UsageError:
         return {}
+
+
+def repeats_of(run: RunSummary, runs: Iterable[RunSummary]) -> list[RunSummary]:
+    """Return, in their order, those runs whose specs differ from a run's in the seed at most; reads their specs."""
+    label, spec = replace(run.title, seed=0), read_spec_fields(run.run.spec_file)
+    alike = [other for other in runs if replace(other.title, seed=0) == label]
+    return [
+        other for other in alike if spec_differences([spec, read_spec_fields(other.run.spec_file)]).keys() <= {"seed"}
+    ]
 
 
 def title_of(spec: dict[str, Any], name: str) -> RunLabel:

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 
 from distprompt_tui.errors import DistPromptError
-from distprompt_tui.runs.summary import ORDERS, RunSummary, SortKey, matching_runs, sorted_runs
+from distprompt_tui.runs.summary import ORDERS, RunSummary, SortKey, matching_runs, repeats_of, sorted_runs
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.keymap import RUNS_KEYS
@@ -105,9 +105,9 @@ class RunsScreen(AppScreen):
         return parts
 
     def availability(self) -> Mapping[str, bool | None]:
-        available: dict[str, bool | None] = {"compare": len(self._marked) > 1 or None, "runs": None}
+        available: dict[str, bool | None] = {"compare": len(self._marked) != 1 or None, "runs": None}
         if (run := self._current) is None:
-            return available | dict.fromkeys(("open", "mark", "copy", "resume", "delete"), False)
+            return available | dict.fromkeys(("open", "mark", "copy", "resume", "delete", "compare"), False)
         if self.context.read_only:
             return available | {"resume": False, "delete": False}
         return available | {"resume": run.is_resumable or None, "delete": not run.is_live or None}
@@ -190,14 +190,26 @@ class RunsScreen(AppScreen):
         await self.poller.poll(again=True)
 
     def action_compare(self) -> None:
-        from distprompt_tui.tui.runs.compare_screen import CompareScreen
-
-        if len(self._marked) < 2:
-            self._warn(f"Mark two to {MOST_MARKED} runs with space first.")
+        if not self._marked and self._current is not None:
+            self._compare_repeats(self._current)
             return
         by_name = {summary.run.name: summary for summary in self._all}
-        numbered = sorted((number, name) for name, number in self._marked.items())
-        self.app.push_screen(CompareScreen([(number, by_name[name]) for number, name in numbered]))
+        self._compare({number: by_name[name] for name, number in self._marked.items()})
+
+    @work(group="compare", exclusive=True)
+    async def _compare_repeats(self, run: RunSummary) -> None:
+        """Compare a run with its newest repeats with other seeds."""
+        repeats = await in_thread(repeats_of, run, self._all)
+        others = [other for other in repeats if other.run != run.run][: MOST_MARKED - 1]
+        self._compare(dict(enumerate([run, *others], 1)))
+
+    def _compare(self, numbered: Mapping[int, RunSummary]) -> None:
+        from distprompt_tui.tui.runs.compare_screen import CompareScreen
+
+        if len(numbered) < 2:
+            self._warn(f"Mark two to {MOST_MARKED} runs with space first. This run has no repeat with another seed.")
+        elif self.is_current:
+            self.app.push_screen(CompareScreen(sorted(numbered.items())))
 
     def _warn(self, text: str) -> None:
         self.notify(text, severity="warning", markup=False)

@@ -234,9 +234,6 @@ async def test_marks_keep_their_numbers_and_end_with_six(tmp_path: Path, app_on:
     app = app_on()
     async with app.run_test(size=(80, 24)) as pilot:
         await at_runs(app, pilot, MOST_MARKED + 1)
-        await pilot.press("c")
-        assert isinstance(app.screen, RunsScreen)
-        assert any("Mark two to 6 runs" in notice.message for notice in app._notifications)
         first = shown(app)[0]
         await pilot.press(*["space"] * (MOST_MARKED + 1))
         numbers = table(app).data.marked
@@ -276,6 +273,33 @@ async def test_marked_runs_are_compared(
             await until(pilot, lambda: "linear, over seconds" in screen_text(app))
             await pilot.press("escape")
             await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+
+
+async def test_a_run_is_compared_with_its_other_seeds(tmp_path: Path, app_on: Make, small_world: object) -> None:
+    other = recorded(tmp_path / "runs", "hard", steps=1)
+    runs = [recorded(tmp_path / "runs", steps=1) for _ in range(3)]
+    for seed, run in enumerate(runs):
+        text = run.spec_file.read_text()
+        assert "seed = 0\n" in text
+        run.spec_file.write_text(text.replace("seed = 0\n", f"seed = {seed}\n", 1))
+    longer = recorded(tmp_path / "runs", steps=1)
+    longer.spec_file.write_text(longer.spec_file.read_text().replace("steps = 1000", "steps = 7"))
+    app = app_on()
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await at_runs(app, pilot, 5)
+        for run, compared_runs in ((runs[1], {run.name for run in runs}), (other, None), (longer, None)):
+            await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+            while table(app).current.run.name != run.name:
+                await pilot.press("down" if run is not longer else "up")
+            await pilot.press("c")
+            if compared_runs is None:
+                await until(pilot, lambda: any("no repeat with" in notice.message for notice in app._notifications))
+                app.clear_notifications()
+            else:
+                await until(pilot, lambda: isinstance(app.screen, CompareScreen))
+                assert {each.summary.run.name for each in app.screen._runs} == compared_runs
+                assert app.screen._runs[0].summary.run.name == run.name
+                await pilot.press("escape")
 
 
 def test_curves_are_labelled_without_colour(tmp_path: Path) -> None:
