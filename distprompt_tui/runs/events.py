@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from distprompt_tui.runs.schema import FORMAT_VERSION, Ended, Event, decode_header
+from distprompt_tui.runs.schema import FORMAT_VERSION, Ended, Event, Resumed, decode_header
 from distprompt_tui.storage.jsonl import append_line, end_torn_line
 from distprompt_tui.storage.safe_io import open_private, open_regular
 
@@ -25,7 +25,7 @@ NEWEST = "newest.json"  # the newest events of a long run that are not in the ev
 class EventWriter:
     """Append events to a run's `events.jsonl`; thread-safe. `is_resumed` is True if an earlier worker wrote to it.
 
-    An `Ended` event is the last one: events of threads that are still running are dropped.
+    After an `Ended` event, only `Resumed` is written; events of threads that are still running are dropped.
     """
 
     def __init__(self, path: Path) -> None:
@@ -41,7 +41,7 @@ class EventWriter:
     def write(self, event: Event) -> None:
         """Append one event with its number and time. Non-finite values become null."""
         with self._lock:
-            if self._is_ended:
+            if self._is_ended and not isinstance(event, Resumed):
                 return
             fields = as_fields(msgspec.structs.replace(self.stamped(event), seq=self._next))
             append_line(self._descriptor, dict.fromkeys(("v", "seq", "t")) | fields)

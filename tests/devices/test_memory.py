@@ -116,7 +116,11 @@ def test_token_features_need_little_memory(
     monkeypatch.setattr(token_features_module, "CHUNK", 8)
     model = load_language_model("llama", tiny_folders["llama"], str(fake), dtype)
     with fake_device.measured_peak() as peak:
-        token_features(model)
+        found = token_features(model)
+    parts = torch.arange(model.vocab_size, device=fake).split(8)
+    states = torch.cat([token_features_module._after_first_block(model, part) for part in parts]).cpu().float()
+    expected = torch.nn.functional.normalize(states - states.mean(0), dim=1)
+    torch.testing.assert_close(found.cpu().float(), expected, rtol=0, atol=1e-3)
     values = model.vocab_size * model.hidden_size
     assert peak[0] < (bytes_per_value + 1) * values
 

@@ -32,7 +32,7 @@ class BuildError(Exception):
 
 @cache
 def load() -> None:
-    """Register the devices, after building them if necessary, which takes about a minute.
+    """Register the devices, after building them if necessary, which takes half a minute.
 
     Raises:
         BuildError: there is no C++ compiler, or it fails.
@@ -122,7 +122,7 @@ def _build() -> Path:
 
 
 def _compile(library: Path) -> None:
-    compiler = os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++")
+    compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), "g++", "clang++"))), None)
     if compiler is None:
         raise BuildError("the fake device is not tested: there is no C++ compiler")
     partial = library.with_suffix(".partial")
