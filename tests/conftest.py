@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 # Before torch is imported anywhere: idle threads must not spin, tests run beside worker processes on few cores.
@@ -22,6 +23,7 @@ from distprompt_tui.models.head import Head
 from distprompt_tui.models.language_model import LanguageModel, load_language_model
 from distprompt_tui.models.prepare import prepare_by_name
 from distprompt_tui.models.vocabulary import Vocabulary, load_vocabulary
+from tests import fake_device
 from tests.tiny_models import ARCHITECTURES, write_tiny_model
 
 # The cores are shared, so a slow example says nothing. The suite tries the same examples every time: a failure is of
@@ -32,6 +34,13 @@ settings.register_profile(
     "fuzz", deadline=None, max_examples=100_000, database=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
 settings.load_profile("suite")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Load the fake device before the first backward pass: autograd counts the devices once."""
+    if any(item.path.parent.name == "devices" for item in session.items):
+        with suppress(fake_device.BuildError):  # the tests skip, with the reason
+            fake_device.load()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -71,7 +71,7 @@ LIVE_KEYS = (
     Key("m", "metric", "divergence", "Divergence: KL, reverse KL, Jensen–Shannon, total variation", "View", 10),
     Key("l", "plot_scale", "log", "Logarithmic or linear divergence", "View", 12),
     Key("X", "zoom_plot('steps')", "", "Divergence: all steps, the last half, fifth or twentieth", "View"),
-    Key("Y", "zoom_plot('values')", "", "Divergence: the range of all shown steps, or of their last half", "View"),
+    Key("Y", "zoom_plot('values')", "", "Divergence: the range of all steps, or of the last half", "View"),
     Key("b", "bar_scale", "bars", "Linear or logarithmic bars", "View", 13),
     Key("c", "surprisal", "colour", "Colour the prompt by each token's surprisal", "View", 16),
     Key("1", "panel('plot')", "", "Show or hide the divergence", "View"),

@@ -95,7 +95,7 @@ def test_bounds_report_their_best_values(tiny_model: LanguageModel) -> None:
         ({"model": "other"}, False),
         ({"model": "tiny", "run": "same"}, True),
         ({"model": "tiny", "run": "changed"}, False),
-        ({"model": "tiny", "run": "on another device"}, False),
+        ({"model": "tiny", "run": "in another dtype"}, False),
     ],
 )
 def test_a_question_is_about_the_loaded_model(
@@ -105,7 +105,7 @@ def test_a_question_is_about_the_loaded_model(
     runs = {
         "same": (settings, ModelRecord(Path("elsewhere"), None, "1", {"a": "1"})),
         "changed": (settings, ModelRecord(Path("folder"), None, "2", {"a": "2"})),
-        "on another device": (settings.model_copy(update={"device": "cuda"}), record),
+        "in another dtype": (settings.model_copy(update={"dtype": "bfloat16"}), record),
     }
 
     def asked(name: str, run: str | None = None) -> tuple[spec.ModelSpec, ModelRecord | None]:

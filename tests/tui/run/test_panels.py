@@ -68,7 +68,7 @@ def test_the_help_writes_each_key_of_a_pair_and_the_bar_both() -> None:
     shown = [plain_text(line).split(maxsplit=1) for line in help_lines(keymap.START_KEYS, 72) if line]
     assert ["[", "A shorter prompt"] in shown
     assert ["]", "A longer prompt"] in shown
-    assert {key.pair for key in keymap.START_KEYS} == {"", "[ ]", "- +"}
+    assert {key.pair for key in keymap.START_KEYS} == {"", "[ ]", "{ }", "- +"}
 
 
 @pytest.mark.parametrize(

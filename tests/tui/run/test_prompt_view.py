@@ -109,8 +109,10 @@ async def test_edits_and_locks_are_undone_and_redone(tmp_path: Path, app_on: Mak
     recorder = searching(tmp_path / "runs", "hard", steps=1)
     async with watched(recorder, app_on, size=(120, 40), notifications=True) as (app, pilot):
         await chosen(app, pilot, 3)
-        await pilot.press("ctrl+z", "ctrl+y")
-        await until(pilot, lambda: all(text in screen_text(app) for text in ("Nothing to undo", "Nothing to redo")))
+        await pilot.press("ctrl+z")
+        await until(pilot, lambda: "Nothing to undo" in screen_text(app))
+        await pilot.press("ctrl+y")
+        await until(pilot, lambda: "Nothing to redo" in screen_text(app))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, PositionDialog) and "·word20" in screen_text(app))
         await pilot.press("enter")
