@@ -199,27 +199,31 @@ def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
 
 
 def print_target(console: Console, target: Target, vocabulary: Vocabulary) -> None:
-    masses = np.sort(target.probabilities[vocabulary.allowed])[::-1]
-    console.print(Text(f"entropy {nats(target.entropy)} of at most {nats(math.log(len(masses)))} nats", style="bold"))
+    descending = np.sort(target.probabilities[vocabulary.allowed])[::-1]
     console.print(
-        f"uniform baseline {nats(target.uniform_kl(vocabulary))}   largest {mass(masses[0])}   "
-        f"tokens with p > 0: {np.count_nonzero(masses):,}"
+        Text(f"entropy {nats(target.entropy)} of at most {nats(math.log(len(descending)))} nats", style="bold")
+    )
+    console.print(
+        f"uniform baseline {nats(target.uniform_kl(vocabulary))}   largest {mass(descending[0])}   "
+        f"tokens with p > 0: {np.count_nonzero(descending):,}"
     )
     console.print(Text(sanitize(target.recipe)))
-    console.print(Text.from_ansi(_mass_by_rank(masses, min(console.width, 78))))
+    console.print(Text.from_ansi(_probability_by_rank(descending, min(console.width, 78))))
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("token")
     table.add_column("id", justify="right")
     table.add_column("probability", justify="right")
     table.add_column("")
-    for token in np.argsort(-target.probabilities, kind="stable")[: min(TABLE_ROWS, np.count_nonzero(masses))].tolist():
+    for token in np.argsort(-target.probabilities, kind="stable")[
+        : min(TABLE_ROWS, np.count_nonzero(descending))
+    ].tolist():
         p = float(target.probabilities[token])
-        cells = Text(bar(p / masses[0], BAR_CELLS), style=COLOURS["target"])
+        cells = Text(bar(p / descending[0], BAR_CELLS), style=COLOURS["target"])
         table.add_row(Text(fit(visible_token(vocabulary.text(token)), TOKEN_CELLS)), count(token), mass(p), cells)
     console.print(table)
 
 
-def _mass_by_rank(masses: NDArray[np.float64], width: int) -> str:
+def _probability_by_rank(descending: NDArray[np.float64], width: int) -> str:
     """Draw a log-log curve of probability over rank.
 
     The tail below `SMALLEST_DRAWN` of the largest is not drawn. If tokens follow the drawn ones, the curve falls to the
@@ -227,9 +231,9 @@ def _mass_by_rank(masses: NDArray[np.float64], width: int) -> str:
     """
     import plotext
 
-    ranks = np.unique(np.geomspace(1, len(masses), 2 * width).astype(int))
-    ranks = ranks[masses[ranks - 1] > SMALLEST_DRAWN * masses[0]]
-    drawn = masses[ranks - 1]
+    ranks = np.unique(np.geomspace(1, len(descending), 2 * width).astype(int))
+    ranks = ranks[descending[ranks - 1] > SMALLEST_DRAWN * descending[0]]
+    drawn = descending[ranks - 1]
     xs, ys = np.log10(ranks).tolist(), np.log10(drawn).tolist()
     low, high = math.ceil(ys[-1]) - 1, math.ceil(ys[0])
     y_marks = [10.0**power for power in range(low, high + 1)]
@@ -237,7 +241,7 @@ def _mass_by_rank(masses: NDArray[np.float64], width: int) -> str:
         y_marks = log_ticks(y_marks[0], y_marks[-1])
     widest = max(xs[-1], 1.0)
     x_marks = [10**power for power in range(math.floor(widest) + 1)]
-    if ranks[-1] < len(masses):
+    if ranks[-1] < len(descending):
         xs, ys = [*xs, xs[-1]], [*ys, float(low)]
     plotext.clear_figure()
     plotext.theme("clear")

@@ -197,8 +197,8 @@ def _first_conflict(wanted: dict[str, str]) -> tuple[str, str] | None:
                 shared = set(wanted[entry].split(",")) & set(wanted.get(other, key.keys).split(","))
                 for name in sorted(shared - set(_ALWAYS.get(entry, ()))):
                     where = "on every screen" if screen == ANYWHERE else f"on the screen '{screen}'"
-                    told = f"{symbol_of(name)} is already the key of '{key.label or key.help}' {where}"
-                    return entry, f"{entry}: {told}"
+                    problem = f"{symbol_of(name)} is already the key of '{key.label or key.help}' {where}"
+                    return entry, f"{entry}: {problem}"
     return None
 
 

@@ -97,7 +97,7 @@ def plot_curves(
 ) -> list[Line]:
     """Draw curves with reference lines and marks.
 
-    Each label stands on the row of its line or mark. Labels of one row are joined by a bracket. An arrow follows the
+    Each label is on the row of its line or mark. Labels of one row are joined by a bracket. An arrow follows the
     label of a value above or below the picture.
 
     Args:

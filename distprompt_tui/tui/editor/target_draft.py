@@ -187,13 +187,13 @@ def rescaled(rows: Sequence[Row]) -> tuple[Row, ...]:
     Raises:
         TargetError: a probability is invalid, or the sum is 0.
     """
-    masses = [read_mass(row.mass) if row.mass.strip() else None for row in rows]
-    total = sum(mass for mass in masses if mass is not None)
+    probabilities = [read_mass(row.mass) if row.mass.strip() else None for row in rows]
+    total = sum(mass for mass in probabilities if mass is not None)
     if not 0 < total < math.inf:
         raise TargetError("the probabilities sum to 0 and cannot be rescaled: enter one first")
     return tuple(
         row if mass is None else replace(row, mass=f"{mass / total:.{_RESCALED_DIGITS}g}")
-        for row, mass in zip(rows, masses, strict=True)
+        for row, mass in zip(rows, probabilities, strict=True)
     )
 
 
@@ -250,7 +250,7 @@ def _check_rows(draft: Draft, vocabulary: Vocabulary) -> DraftValidation:
         rows.append(report)
     total = sum(report.mass for report in rows if report.mass is not None)
     wrong = next((f"row {number}: {row.sentence}" for number, row in enumerate(rows, start=1) if row.is_wrong), "")
-    masses = {
+    probabilities = {
         unescape(row.token): report.mass
         for row, report in zip(draft.rows, rows, strict=True)
         if report.mass is not None and report.token_id is not None
@@ -261,10 +261,10 @@ def _check_rows(draft: Draft, vocabulary: Vocabulary) -> DraftValidation:
         return DraftValidation(tuple(rows), total, problem=wrong, is_wrong=True)
     waiting = next((number for number, report in enumerate(rows, start=1) if _has_no_mass(report)), None)
     unfinished = f"row {waiting} has no probability yet" if waiting else ""
-    if not masses:
+    if not probabilities:
         return DraftValidation(tuple(rows), total, problem=unfinished or _NOTHING_YET)
     text = unescape(draft.text) if draft.rest == "model" else ""
-    target = spec.Explicit(probabilities=masses, rest=draft.rest, text=text or "\n")
+    target = spec.Explicit(probabilities=probabilities, rest=draft.rest, text=text or "\n")
     return DraftValidation(tuple(rows), total, target, unfinished)
 
 

@@ -178,7 +178,7 @@ def next_header(columns: NextColumns) -> Line:
 
 
 def next_line(row: NextToken, columns: NextColumns, largest: float, *, marked: bool, ascii_only: bool) -> Line:
-    """Return the line of a token; a bar of full length stands for the probability `largest`."""
+    """Return the line of a token; a bar of full length is the probability `largest`."""
     text = fit(visible_token(row.text, ascii_only=ascii_only) or "(no token)", columns.token)
     line: Line = [("› " if marked else "  ", "key"), (text, "strong"), (f" {row.id:>{_ID_WIDTH}}", "faint")]
     surprisal = -math.log(row.probability) if row.probability > 0 else None

@@ -85,7 +85,7 @@ class PromptEditing:
             self._undone.append(change)
             self._screen.notify(f"Undone at position {change.position + 1}: {_UNDONE[change.command]}.")
             return
-        self._screen.notify("Nothing to undo: no change of the prompt by hand is left.")
+        self._screen.notify("Nothing to undo: there is no manual change of the prompt.")
 
     def redo(self) -> None:
         """Send the latest undone change again."""

@@ -284,7 +284,7 @@ class StepScreen(AppScreen):
         except DistPromptError as error:
             self.show_error(error)
             return
-        words = {"prefix": "This text stands before the prompt", "suffix": "The path stands after the prompt"}
+        words = {"prefix": "This text is put before the prompt", "suffix": "The path is put after the prompt"}
         note = words.get(use, "The target is the distribution after this text")
         if (forked := await self.app.push_screen_wait(ForkDialog(spec, note))) is not None:
             self.context.start_search(forked, replace=True)

@@ -17,8 +17,8 @@ def spec_from_path(spec: RunSpec, continuation: Continuation, use: Use) -> RunSp
     Args:
         spec: of the run that the prompt belongs to.
         continuation: after the path; "prefix" and "target" need its text.
-        use: "prefix": the text of context, prompt and path stands before the new prompt, and nothing after it.
-            "suffix": the path stands after the new prompt and the present suffix. "target": the distribution after the
+        use: "prefix": the text of context, prompt and path comes before the new prompt, and nothing after it.
+            "suffix": the path comes after the new prompt and the present suffix. "target": the distribution after the
             text is the target, and the context stays the same.
     """
     from distprompt_tui.config.spec import Lm

@@ -158,7 +158,7 @@ async def test_a_soft_prompt_is_continued_from_its_best_vectors(
         assert "Prefix:" not in screen_text(app)
         await pilot.press("s")
         await until(pilot, lambda: isinstance(app.screen, ForkDialog))
-        assert "The path stands after the prompt" in screen_text(app)
+        assert "The path is put after the prompt" in screen_text(app)
         await pilot.press("enter")
         await until(pilot, lambda: len(small_world) == 1)
         assert small_world[0].context == Context(suffix=" word")
