@@ -204,13 +204,15 @@ class DistPromptApp(App[int]):
         self.run_worker(self._start_search(spec, replace))
 
     async def _start_search(self, spec: RunSpec, replace: bool) -> None:
-        from distprompt_tui.runs.estimates import needed_memory
         from distprompt_tui.runs.process import start_run
 
         if self.read_only:
             self.notify(READ_ONLY, severity="warning")
             return
-        await shared_server().release_memory(await in_thread(needed_memory, spec))
+        if shared_server().is_running:
+            from distprompt_tui.runs.estimates import needed_memory
+
+            await shared_server().release_memory(await in_thread(needed_memory, spec))
         try:
             run = await in_thread(start_run, spec, self.runs_dir)
         except (DistPromptError, OSError) as error:

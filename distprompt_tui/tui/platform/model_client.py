@@ -86,12 +86,14 @@ class ModelServer:
         if process is not None:
             await end_process(process)
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
     async def release_memory(self, needed_bytes: int | None) -> None:
         """End the process if its model is on a GPU, or if less than `needed_bytes` of memory are available."""
         import psutil
 
-        if self._process is None:
-            return
         is_on_cpu = self.device in ("", "cpu")
         if not is_on_cpu or (needed_bytes is not None and psutil.virtual_memory().available < needed_bytes):
             await self.close()

@@ -114,6 +114,7 @@ async def test_a_search_may_need_the_memory_of_the_model_server(
     async def close(server: ModelServer) -> None:
         events.append("closed")
 
+    monkeypatch.setattr(ModelServer, "is_running", True)
     monkeypatch.setattr(ModelServer, "release_memory", release)
     monkeypatch.setattr(ModelServer, "close", close)
     monkeypatch.setattr("distprompt_tui.runs.estimates.needed_memory", lambda spec: 123)
