@@ -126,7 +126,7 @@ def _text_lines(data: DensityData, cursor: Place | None, width: int, height: int
     return [*lines, *cell_lines(data.cell(cursor), width, height - len(lines), ascii_only=ascii_only)]
 
 
-class DensityView(VocabularyView[DensityData]):
+class DensityView(VocabularyView[DensityData, Place]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "move(0, -1)", "A smaller target probability", show=False),
         Binding("right", "move(0, 1)", "A larger target probability", show=False),
@@ -135,10 +135,6 @@ class DensityView(VocabularyView[DensityData]):
         Binding("home", "largest", "The cell with the largest KL contribution", show=False),
         Binding("end", "leave", "No cell", show=False),
     ]
-
-    def __init__(self, *, id: str) -> None:
-        super().__init__(id=id)
-        self.cursor: Place | None = None
 
     def measure(self, width: int, height: int) -> Hashable:
         sizes = layout(width, height)
@@ -171,24 +167,11 @@ class DensityView(VocabularyView[DensityData]):
         if self.data is not None:
             self._select(largest_place(self.data.density))
 
-    def action_leave(self) -> None:
-        self.leave()
-
     def on_click(self, event: events.Click) -> None:
         if self.data is not None and (offset := event.get_content_offset(self)) is not None:
             place = place_at(self.data.density, offset.x, offset.y)
             if place is not None:
                 self._select(place)
-
-    def leave(self) -> bool:
-        """Leave the selected cell. Return whether there was one."""
-        was_selected = self.cursor is not None
-        self._select(None)
-        return was_selected
-
-    def _select(self, place: Place | None) -> None:
-        self.cursor = place
-        self.redraw()
 
     def _show_summary(self, summary: DensityData | None) -> None:
         """Keep the cursor on its probabilities when the axes or the size have changed."""

@@ -117,17 +117,13 @@ def _cell(target: int, achieved: int, *, ascii_only: bool) -> tuple[str, str]:
     return (sign if ascii_only else braille(target | achieved)), role
 
 
-class RankView(VocabularyView[RankData]):
+class RankView(VocabularyView[RankData, int]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left", "move(-1)", "A smaller rank", show=False),
         Binding("right", "move(1)", "A larger rank", show=False),
         Binding("home", "move(-1000000)", "The first rank", show=False),
         Binding("end", "leave", "No rank", show=False),
     ]
-
-    def __init__(self, *, id: str) -> None:
-        super().__init__(id=id)
-        self.cursor: int | None = None
 
     def measure(self, width: int, height: int) -> Hashable:
         return width - GUTTER - 1 if width >= _MIN_WIDTH and height >= _MIN_HEIGHT else None
@@ -149,15 +145,4 @@ class RankView(VocabularyView[RankData]):
     def action_move(self, by: int) -> None:
         if self.data is not None:
             columns = len(self.data.curves.target) // DOTS_ACROSS
-            self.cursor = 0 if self.cursor is None else min(max(self.cursor + by, 0), columns - 1)
-            self.redraw()
-
-    def action_leave(self) -> None:
-        self.leave()
-
-    def leave(self) -> bool:
-        """Leave the rank that is read. Return whether there was one."""
-        was_selected = self.cursor is not None
-        self.cursor = None
-        self.redraw()
-        return was_selected
+            self._select(0 if self.cursor is None else min(max(self.cursor + by, 0), columns - 1))

@@ -15,15 +15,20 @@ from distprompt_tui.tui.run.distribution import Distribution
 from distprompt_tui.tui.widgets.line_widget import LineWidget, is_in_sight
 
 Summary = TypeVar("Summary")
+Cursor = TypeVar("Cursor")
 
 NOTHING_YET = "The plot appears with the first snapshot."
 
 
-class VocabularyView(LineWidget[Summary | None], Generic[Summary], can_focus=True):
-    """Shows a summary of a distribution. While it is hidden, it neither summarises nor draws."""
+class VocabularyView(LineWidget[Summary | None], Generic[Summary, Cursor], can_focus=True):
+    """Shows a summary of a distribution. While it is hidden, it neither summarises nor draws.
+
+    `cursor` is the selected place of the plot, if any.
+    """
 
     def __init__(self, *, id: str) -> None:
         super().__init__(None, id=id)
+        self.cursor: Cursor | None = None
         self._distribution: Distribution | None = None
         self._summarised: tuple[Distribution, Hashable] | None = None
         self._poller: Poller[Summary | None] = Poller(self._read, self._show_summary)
@@ -55,6 +60,19 @@ class VocabularyView(LineWidget[Summary | None], Generic[Summary], can_focus=Tru
         if self.data is None:
             return wrapped(NOTHING_YET if self._distribution is None else "", width, "quiet")
         return self.drawn(self.data, width, height)
+
+    def action_leave(self) -> None:
+        self.leave()
+
+    def leave(self) -> bool:
+        """Select nothing. Return whether a place was selected."""
+        was_selected = self.cursor is not None
+        self._select(None)
+        return was_selected
+
+    def _select(self, place: Cursor | None) -> None:
+        self.cursor = place
+        self.redraw()
 
     def _update(self) -> None:
         if is_in_sight(self) and self.is_attached:
