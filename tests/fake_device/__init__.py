@@ -6,11 +6,13 @@ Memory can be limited, and float64 and single operators can be refused. Results 
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -112,9 +114,15 @@ def _build() -> Path:
     """Return the compiled library, from an earlier build of the same source for the same torch if there is one."""
     digest = hashlib.sha256(SOURCE.read_bytes() + torch.__version__.encode()).hexdigest()
     folder = Path(cpp_extension.get_default_build_root()) / "distprompt_tui_tests"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    except OSError:  # not this user's cache, for example
+        folder = Path(tempfile.mkdtemp(prefix="fake-device-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     library = folder / f"fake_device_{digest[:16]}.so"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as lock:  # released at the end of the process in any case
+    with os.fdopen(descriptor, "w") as lock:  # released at the end of the process in any case
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not library.exists():
             _compile(library)
