@@ -87,7 +87,9 @@ def decade_lines(found: Sequence[Decade], missing: Totals, kl: float, width: int
         lines.append(truncate(line, width))
     count = sum(totals.count for _, totals in rows)
     total: Line = [(f"{'all':<{label}}", "quiet"), (f"{count:>{_COUNT_WIDTH},}", "quiet"), ("  KL ", "quiet")]
-    return [*lines, truncate([*total, (formatting.nats(kl), "strong"), (" nats, as last saved", "quiet")], width)]
+    total.append((formatting.nats(kl), "strong"))
+    saved = next((text for text in (" nats, as last saved", ", as saved") if width_of(total) + len(text) <= width), "")
+    return [*lines, truncate([*total, (saved, "quiet")], width)]
 
 
 def cell_lines(cell: CellTokens, width: int, height: int, *, ascii_only: bool) -> list[Line]:

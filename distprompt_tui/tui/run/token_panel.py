@@ -17,8 +17,9 @@ from distprompt_tui.tui.drawing.styled_text import wrapped
 from distprompt_tui.tui.run.bar_scale import BarScale
 from distprompt_tui.tui.run.density_view import DensityView
 from distprompt_tui.tui.run.rank_view import RankView
-from distprompt_tui.tui.run.token_rows import columns_for, header_line, rest_line, row_lines
+from distprompt_tui.tui.run.token_rows import Columns, columns_for, header_line, rest_line, row_lines
 from distprompt_tui.tui.run.token_table import TokenTable
+from distprompt_tui.tui.settings import Order
 from distprompt_tui.tui.widgets.line_table import LineTable
 from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 from distprompt_tui.tui.widgets.search_bar import SearchBar
@@ -83,12 +84,15 @@ class TokenList(LineTable):
 
     @property
     def lines_per_row(self) -> int:
-        return columns_for(self.scrollable_content_region.width).lines_per_row
+        return self._columns(self.scrollable_content_region.width).lines_per_row
+
+    def _columns(self, width: int) -> Columns:
+        return columns_for(width, self.table.order)
 
     def line(self, index: int, width: int) -> Line:
         if not len(self.table):
             return (wrapped(self.empty, width, "quiet") + [[]] * (index + 1))[index]
-        columns = columns_for(width)
+        columns = self._columns(width)
         number, part = divmod(index, columns.lines_per_row)
         if number >= len(self.table):
             return []
@@ -123,15 +127,19 @@ class TokenList(LineTable):
 class BarsHeader(LineWidget[tuple[TokenTable, BarScale]]):
     def lines(self, width: int, height: int) -> list[Line]:
         table, scale = self.data
-        return [header_line(columns_for(width), table.order, scale, table.comparison_label)] if len(table) else []
+        return (
+            [header_line(columns_for(width, table.order), table.order, scale, table.comparison_label)]
+            if len(table)
+            else []
+        )
 
 
-class RestLine(LineWidget[tuple[Totals, float | None]]):
-    """The last row: all tokens that are not shown, with the divergence of all tokens as the second value."""
+class RestLine(LineWidget[tuple[Totals, float | None, Order]]):
+    """The last row: all tokens that are not shown; the divergence of all tokens; the order of the rows above."""
 
     def lines(self, width: int, height: int) -> list[Line]:
-        rest, kl = self.data
-        return [rest_line(rest, kl, columns_for(width))] if rest.count else []
+        rest, kl, order = self.data
+        return [rest_line(rest, kl, columns_for(width, order))] if rest.count else []
 
 
 class TokensPanel(Horizontal):
@@ -150,7 +158,7 @@ class TokensPanel(Horizontal):
         self.view: View = "table"
         self._table = Vertical(id="token-table")
         self._header = BarsHeader((TokenTable(), BarScale()))
-        self._rest = RestLine((Totals(), None))
+        self._rest = RestLine((Totals(), None, TokenTable().order))
         self._finder = SearchBar("part of a token, or its id; esc: show all", self.bars)
 
     def compose(self) -> ComposeResult:
@@ -233,7 +241,7 @@ class TokensPanel(Horizontal):
     def _table_title(self) -> str:
         table = self.bars.table
         first, last = self.bars.visible_rows()
-        self._rest.show((table.rest(max(first - 1, 0), last), table.kl))
+        self._rest.show((table.rest(max(first - 1, 0), last), table.kl, table.order))
         title = "Tokens"
         if table.total:
             by = {

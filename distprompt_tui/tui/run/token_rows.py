@@ -14,19 +14,35 @@ from distprompt_tui.tui.settings import Order
 
 _ID_WIDTH = 6
 _ACHIEVED_WIDTH = 8
-_NUMBERS = (
-    1 + formatting.MASS_WIDTH + 1 + _ACHIEVED_WIDTH + 1 + formatting.GAP_WIDTH + 1 + formatting.CONTRIBUTION_WIDTH
-)
 _ID = 1 + _ID_WIDTH
 _MARK = 2
-_ONE_LINE_FROM = 74  # minimum width for a bar beside the numbers; otherwise it has its own line
+
+_WIDTHS = {
+    "target": formatting.MASS_WIDTH,
+    "achieved": _ACHIEVED_WIDTH,
+    "gap": formatting.GAP_WIDTH,
+    "contribution": formatting.CONTRIBUTION_WIDTH,
+}
+_ALL_NUMBERS = tuple(_WIDTHS)
+
+_ONE_LINE_FROM = 74  # minimum width for a bar beside the id and all numbers
+_NO_ID_FROM = 54  # minimum width for a bar beside three numbers without the id; otherwise it has its own line
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
+    """Widths of the parts of a row, in cells.
+
+    Attributes:
+        numbers: keys of `_WIDTHS`, in the order of the columns.
+        has_id: whether the token's id is shown.
+    """
+
     width: int
     token: int
     bar: int
+    numbers: tuple[str, ...]
+    has_id: bool
     two_lines: bool
 
     @property
@@ -34,36 +50,35 @@ class Columns:
         return 2 if self.two_lines else 1
 
 
-def columns_for(width: int) -> Columns:
-    if width < _ONE_LINE_FROM:
-        return Columns(width, max(width - _MARK - _NUMBERS, 4), max(width - _MARK - _ID, 0), two_lines=True)
-    token = min(14 + (width - _ONE_LINE_FROM) // 6, 24)
-    return Columns(width, token, width - _MARK - token - 1 - _ID - _NUMBERS, two_lines=False)
+def columns_for(width: int, order: Order = "target") -> Columns:
+    """Divide `width` cells. The column of `order` is always one of those shown."""
+    if width >= _ONE_LINE_FROM:
+        token = min(14 + (width - _ONE_LINE_FROM) // 6, 24)
+        bar = width - _MARK - token - 1 - _ID - _numbers_width(_ALL_NUMBERS)
+        return Columns(width, token, bar, _ALL_NUMBERS, has_id=True, two_lines=False)
+    if width >= _NO_ID_FROM:
+        numbers = ("target", "achieved", "gap" if order == "gap" else "contribution")
+        token = 10 + (width - _NO_ID_FROM) // 2
+        bar = width - _MARK - token - 1 - _numbers_width(numbers)
+        return Columns(width, token, bar, numbers, has_id=False, two_lines=False)
+    token = max(width - _MARK - _numbers_width(_ALL_NUMBERS), 4)
+    return Columns(width, token, max(width - _MARK - _ID, 0), _ALL_NUMBERS, has_id=True, two_lines=True)
 
 
 def header_line(columns: Columns, order: Order, scale: BarScale, comparison_label: str = "achieved") -> Line:
     """Return the column names with the sort key highlighted. `comparison_label` names the second distribution."""
+    labels = {"achieved": comparison_label, "contribution": "of KL"}
 
-    def name(text: str, width: int, key: str = "") -> tuple[str, str]:
+    def name(key: str) -> tuple[str, str]:
         own = key if key in ("target", "achieved") else "quiet"
-        return f" {text:>{width}}", f"strong {own}" if key == order else own
+        return f" {labels.get(key, key):>{_WIDTHS[key]}}", f"strong {own}" if key == order else own
 
-    numbers: Line = [
-        name("target", formatting.MASS_WIDTH, "target"),
-        name(comparison_label, _ACHIEVED_WIDTH, "achieved"),
-        name("gap", formatting.GAP_WIDTH, "gap"),
-        name("of KL", formatting.CONTRIBUTION_WIDTH, "contribution"),
-    ]
-    start: Line = [(" " * _MARK, ""), (f"{'token':<{columns.token}}", "quiet")]
-    if columns.two_lines:
-        return [*start, *numbers]
-    return [
-        *start,
-        (" ", ""),
-        (fit(scale.heading(columns.bar), columns.bar), "faint"),
-        name("id", _ID_WIDTH),
-        *numbers,
-    ]
+    line: Line = [(" " * _MARK, ""), (f"{'token':<{columns.token}}", "quiet")]
+    if not columns.two_lines:
+        line += [(" ", ""), (fit(scale.heading(columns.bar), columns.bar), "faint")]
+    if columns.has_id and not columns.two_lines:
+        line.append((f" {'id':>{_ID_WIDTH}}", "quiet"))
+    return [*line, *(name(key) for key in columns.numbers)]
 
 
 def row_lines(row: TokenRow, columns: Columns, scale: BarScale, *, marked: bool, ascii_only: bool) -> list[Line]:
@@ -71,29 +86,35 @@ def row_lines(row: TokenRow, columns: Columns, scale: BarScale, *, marked: bool,
     sign = ("›" if marked else " ") + ("*" if row.is_pinned else " ")
     start: Line = [(sign, "key"), (fit(text, columns.token), "strong")]
     gap_role = "quiet" if abs(row.gap) < 1e-4 else "target" if row.gap < 0 else "achieved"
-    token_id = (" " + fit(f"{row.id:>{_ID_WIDTH}}", _ID_WIDTH), "faint")
-    numbers: Line = [
-        (f" {formatting.mass(row.target):>{formatting.MASS_WIDTH}}", "target"),
-        (f" {formatting.mass(row.achieved):>{_ACHIEVED_WIDTH}}", "achieved"),
-        (f" {formatting.gap(row.gap):>{formatting.GAP_WIDTH}}", gap_role),
-        (f" {formatting.percent(row.contribution):>{formatting.CONTRIBUTION_WIDTH}}", ""),
-    ]
+    token_id: Line = [(" " + fit(f"{row.id:>{_ID_WIDTH}}", _ID_WIDTH), "faint")] if columns.has_id else []
+    numbers = _number_cells(columns, row.target, row.achieved, row.contribution, gap_role, share_role="")
     bar = scale.bars(row.target, row.achieved, columns.bar)
     if columns.two_lines:
-        return [[*start, *numbers], [(" " * _MARK, ""), *bar, token_id]]
-    return [[*start, (" ", ""), *bar, token_id, *numbers]]
+        return [[*start, *numbers], [(" " * _MARK, ""), *bar, *token_id]]
+    return [[*start, (" ", ""), *bar, *token_id, *numbers]]
 
 
 def rest_line(rest: Totals, kl: float | None, columns: Columns) -> Line:
     """Return the row of all tokens that are not shown, its numbers below those of the tokens."""
-    room = columns.width - _MARK - _NUMBERS
+    room = columns.width - _MARK - _numbers_width(columns.numbers)
     names = [f"{rest.count:,} {words}" for words in (f"other token{'s' * (rest.count != 1)}", "others", "more")]
     text = next((name for name in names if len(name) <= room), names[-1])
-    return [
-        (" " * _MARK, ""),
-        (fit(text, room), "quiet"),
-        (f" {formatting.mass(rest.target):>{formatting.MASS_WIDTH}}", "target"),
-        (f" {formatting.mass(rest.achieved):>{_ACHIEVED_WIDTH}}", "achieved"),
-        (f" {formatting.gap(rest.achieved - rest.target):>{formatting.GAP_WIDTH}}", "quiet"),
-        (f" {formatting.percent(rest.contribution / kl if kl else None):>{formatting.CONTRIBUTION_WIDTH}}", "strong"),
-    ]
+    share = rest.contribution / kl if kl else None
+    numbers = _number_cells(columns, rest.target, rest.achieved, share, "quiet", share_role="strong")
+    return [(" " * _MARK, ""), (fit(text, room), "quiet"), *numbers]
+
+
+def _numbers_width(keys: tuple[str, ...]) -> int:
+    return sum(1 + _WIDTHS[key] for key in keys)
+
+
+def _number_cells(
+    columns: Columns, target: float, achieved: float, share: float | None, gap_role: str, share_role: str
+) -> Line:
+    cells = {
+        "target": (formatting.mass(target), "target"),
+        "achieved": (formatting.mass(achieved), "achieved"),
+        "gap": (formatting.gap(achieved - target), gap_role),
+        "contribution": (formatting.percent(share), share_role),
+    }
+    return [(f" {cells[key][0]:>{_WIDTHS[key]}}", cells[key][1]) for key in columns.numbers]

@@ -15,6 +15,7 @@ from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.run.bar_scale import BarScale
 from distprompt_tui.tui.run.token_rows import columns_for, header_line, rest_line, row_lines
 from distprompt_tui.tui.run.token_table import TokenRow
+from distprompt_tui.tui.settings import ORDERS, Order
 from tests.tui.recording import HOSTILE
 
 masses = st.floats(0, 1, allow_nan=False)
@@ -22,16 +23,18 @@ masses = st.floats(0, 1, allow_nan=False)
 TOKEN_CELLS = columns_for(80).token
 
 
-@given(st.text(max_size=20), masses, masses, st.floats(-2, 2), st.integers(46, 160), st.booleans(), st.booleans())
+@given(
+    st.text(max_size=20), masses, masses, st.floats(-2, 2), st.integers(46, 160), st.booleans(), st.sampled_from(ORDERS)
+)
 def test_rows_have_the_width(
-    text: str, target: float, achieved: float, contribution: float, width: int, log: bool, marked: bool
+    text: str, target: float, achieved: float, contribution: float, width: int, log: bool, order: Order
 ) -> None:
-    columns = columns_for(width)
+    columns = columns_for(width, order)
     row = TokenRow(123_456, text, target, achieved, contribution)
-    lines = row_lines(row, columns, BarScale(1.0, log=log), marked=marked, ascii_only=False)
+    lines = row_lines(row, columns, BarScale(1.0, log=log), marked=log, ascii_only=False)
     assert len(lines) == columns.lines_per_row
     assert [width_of(line) for line in lines] == [width] * len(lines)
-    assert width_of(header_line(columns, "contribution", BarScale(1.0, log=log))) == width or columns.two_lines
+    assert width_of(header_line(columns, order, BarScale(1.0, log=log))) == width or columns.two_lines
 
 
 @pytest.mark.real_model
@@ -55,7 +58,7 @@ def test_ambiguous_characters_are_escaped(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-@pytest.mark.parametrize("width", [56, 120])
+@pytest.mark.parametrize("width", [48, 120])
 def test_hostile_tokens_show_their_id(text: str, width: int) -> None:
     lines = row_lines(
         TokenRow(777, text, 0.4, 0.2, 0.5), columns_for(width), BarScale(0.4), marked=False, ascii_only=False
@@ -67,8 +70,21 @@ def test_hostile_tokens_show_their_id(text: str, width: int) -> None:
 
 def test_the_bar_stands_beside_the_numbers_where_there_is_room() -> None:
     assert not columns_for(100).two_lines
-    assert columns_for(56).two_lines
+    assert not columns_for(56).two_lines
+    assert columns_for(48).two_lines
     assert columns_for(200).bar > columns_for(100).bar
+
+
+def test_half_a_terminal_shows_three_numbers_with_the_one_that_sorts() -> None:
+    columns = columns_for(56, "contribution")
+    assert plain_text(header_line(columns, "contribution", BarScale(1.0))).split()[-3:] == ["achieved", "of", "KL"]
+    (line,) = row_lines(TokenRow(7, "a", 0.5, 0.2, 0.9), columns, BarScale(1.0), marked=False, ascii_only=False)
+    assert plain_text(line).split()[-4:] == ["0.5000", "0.2000", "90", "%"]
+    columns = columns_for(56, "gap")
+    assert plain_text(header_line(columns, "gap", BarScale(1.0))).split()[-2:] == ["achieved", "gap"]
+    (line,) = row_lines(TokenRow(7, "a", 0.5, 0.2, 0.9), columns, BarScale(1.0), marked=False, ascii_only=False)
+    assert plain_text(line).split()[-3:] == ["0.5000", "0.2000", "−0.3000"]
+    assert plain_text(rest_line(Totals(3, 0.5, 0.2, 0.9), 0.9, columns)).split()[-3:] == ["0.5000", "0.2000", "−0.3000"]
 
 
 def test_a_small_mass_is_longer_on_a_log_scale() -> None:
