@@ -209,10 +209,7 @@ class DistPromptApp(App[int]):
         if self.read_only:
             self.notify(READ_ONLY, severity="warning")
             return
-        if shared_server().is_running:
-            from distprompt_tui.runs.estimates import needed_memory
-
-            await shared_server().release_memory(await in_thread(needed_memory, spec))
+        await self.make_room_for(spec)
         try:
             run = await in_thread(start_run, spec, self.runs_dir)
         except (DistPromptError, OSError) as error:
@@ -223,6 +220,13 @@ class DistPromptApp(App[int]):
                 self.go_home()
             return
         self.watch_run(run, replace=replace)
+
+    async def make_room_for(self, spec: RunSpec) -> None:
+        """End the model server if a search needs its memory."""
+        if shared_server().is_running:
+            from distprompt_tui.runs.estimates import needed_memory
+
+            await shared_server().release_memory(await in_thread(needed_memory, spec))
 
     def watch_run(self, run: RunDirectory, *, replace: bool = False) -> None:
         screen = self._run_screen(run)

@@ -32,6 +32,9 @@ class AppContext(Protocol):
     def start_search(self, spec: RunSpec, *, replace: bool = False) -> None:
         """Start a search and show it; `replace` replaces the current screen."""
 
+    async def make_room_for(self, spec: RunSpec) -> None:
+        """End the model server if a search needs its memory."""
+
     def watch_run(self, run: RunDirectory, *, replace: bool = False) -> None:
         """Show a run; `replace` as in `start_search`."""
 

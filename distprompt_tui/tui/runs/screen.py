@@ -157,13 +157,11 @@ class RunsScreen(AppScreen):
         self._selected.copy()
 
     def action_resume(self) -> None:
-        from distprompt_tui.runs.process import start_worker
-
         assert self._current is not None
         if not self._current.is_resumable:
             self._warn("Only a stopped, failed or crashed run can be resumed. On a run's screen, r repeats it.")
             return
-        self._change(start_worker, self._current.run, "resumed from its last checkpoint. Press enter to open it.")
+        self._resume(self._current.run)
 
     def action_delete(self) -> None:
         assert self._current is not None
@@ -174,12 +172,26 @@ class RunsScreen(AppScreen):
         self.app.push_screen(delete_question(sanitize(run.name)), lambda answer: self._delete(answer, run))
 
     def _delete(self, answer: str | None, run: RunDirectory) -> None:
-        from distprompt_tui.runs.process import delete_run
-
         if answer == "delete":
-            self._change(delete_run, run, "was deleted.")
+            self._delete_run(run)
 
     @work(group="change")
+    async def _resume(self, run: RunDirectory) -> None:
+        from distprompt_tui.runs.process import start_worker
+
+        try:
+            await self.context.make_room_for(await in_thread(run.read_spec))
+        except (DistPromptError, OSError) as error:
+            self.show_error(error)
+            return
+        await self._change(start_worker, run, "resumed from its last checkpoint. Press enter to open it.")
+
+    @work(group="change")
+    async def _delete_run(self, run: RunDirectory) -> None:
+        from distprompt_tui.runs.process import delete_run
+
+        await self._change(delete_run, run, "was deleted.")
+
     async def _change(self, change: Callable[[RunDirectory], None], run: RunDirectory, done: str) -> None:
         try:
             await in_thread(change, run)

@@ -16,6 +16,7 @@ from distprompt_tui.runs.state import FORCED
 from distprompt_tui.runs.summary import RunLabel, RunSummary, read_runs
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
+from distprompt_tui.tui.platform.model_client import ModelServer
 from distprompt_tui.tui.run.monitor import RunMonitor
 from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.runs.compare_screen import CompareScreen
@@ -199,11 +200,19 @@ async def test_failed_deletion_shows_the_reason(tmp_path: Path, app_on: Make, sm
         assert run.spec_file.exists()
 
 
-async def test_only_incomplete_runs_are_resumed(
+async def test_only_incomplete_runs_are_resumed_after_the_model_server_made_room(
     tmp_path: Path, app_on: Make, small_world: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resumed: list[RunDirectory] = []
+    needed: list[int | None] = []
+
+    async def release(self: ModelServer, needed_bytes: int | None) -> None:
+        assert not resumed
+        needed.append(needed_bytes)
+
     monkeypatch.setattr("distprompt_tui.runs.process.start_worker", resumed.append)
+    monkeypatch.setattr(ModelServer, "is_running", True)
+    monkeypatch.setattr(ModelServer, "release_memory", release)
     spent = recorded(tmp_path / "runs", steps=2)
     stopped = Recorder(tmp_path / "runs", "hard")
     stopped.start()
@@ -216,6 +225,7 @@ async def test_only_incomplete_runs_are_resumed(
             await pilot.press("r")
         await until(pilot, lambda: resumed)
         assert resumed == [stopped.run]
+        assert len(needed) == 1
 
 
 async def test_read_only_changes_nothing(tmp_path: Path, app_on: Make, small_world: object) -> None:
