@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from textual import events, work
 from textual.app import ComposeResult
 
 from distprompt_tui.text.formatting import Line
@@ -14,6 +17,8 @@ from distprompt_tui.tui.keymap import SWEEPS_KEYS
 from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.sweeps.controller import SweepController
+from distprompt_tui.tui.sweeps.monitor import SweepMonitor, SweepView
+from distprompt_tui.tui.sweeps.sweep_preview import PREVIEW_FROM_ROWS, SweepPreview
 from distprompt_tui.tui.sweeps.sweep_table import AboutSweep, SweepListing, SweepsPanel, SweepTable
 from distprompt_tui.tui.widgets.app_screen import AppScreen
 from distprompt_tui.tui.widgets.one_line import OneLine
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps.index import SweepEntry, SweepList
 
 REFRESH_SECONDS = 3.0
+_PREVIEW_DELAY_SECONDS = 0.1  # so that no sweep is read while the cursor passes it
+_LIST_FRAME = 3  # lines of the list's border and column names
 
 
 class SweepsScreen(AppScreen):
@@ -36,12 +43,14 @@ class SweepsScreen(AppScreen):
         super().__init__()
         self._sweeps: SweepList | None = None
         self._entries: list[SweepEntry] = []
+        self._monitors: dict[Path, SweepMonitor] = {}
         self.poller = Poller(partial(in_thread, self._read), self._show_entries)
 
     def compose_body(self) -> ComposeResult:
         yield OneLine([], id="header")
         yield SweepsPanel(id="sweeps", classes="panel")
         yield AboutSweep(None, id="about", classes="panel")
+        yield SweepPreview(id="preview", classes="panel")
 
     def on_mount(self) -> None:
         self._show("Reading sweeps…")
@@ -81,7 +90,25 @@ class SweepsScreen(AppScreen):
     def _show_current(self) -> None:
         entry = self._current
         self.query_one(AboutSweep).show(entry)
+        self._show_preview(entry)
         self.show_keys()
+
+    @work(group="preview", exclusive=True)
+    async def _show_preview(self, entry: SweepEntry | None) -> None:
+        """Read the results of a begun sweep in a thread, unless the terminal is too low to show them."""
+        view = SweepView()
+        if entry is not None and entry.progress.state != "not begun" and self.app.size.height >= PREVIEW_FROM_ROWS:
+            monitor = self._monitors.setdefault(entry.directory.path, SweepMonitor(entry.directory, entry.sweep))
+            await asyncio.sleep(_PREVIEW_DELAY_SECONDS)
+            view = await in_thread(monitor.poll)
+        preview, sweeps = self.query_one(SweepPreview), self.query_one(SweepsPanel)
+        preview.show(view)
+        sweeps.styles.height = (
+            min(len(self._entries) + _LIST_FRAME, self.app.size.height // 3) if preview.display else "1fr"
+        )
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.call_after_refresh(self._show_current)
 
     def availability(self) -> Mapping[str, bool | None]:
         if (entry := self._current) is None:

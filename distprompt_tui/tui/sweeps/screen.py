@@ -21,8 +21,9 @@ from distprompt_tui.tui.sweeps.monitor import SweepMonitor, SweepView
 from distprompt_tui.tui.sweeps.sweep_lines import finding_lines, notes, settings_line, status_line
 from distprompt_tui.tui.sweeps.sweep_plot import SweepPicture, SweepPlot
 from distprompt_tui.tui.sweeps.sweep_points import PointTable
+from distprompt_tui.tui.sweeps.sweep_preview import Findings
 from distprompt_tui.tui.widgets.app_screen import AppScreen
-from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
+from distprompt_tui.tui.widgets.line_widget import label_border
 from distprompt_tui.tui.widgets.one_line import OneLine
 
 if TYPE_CHECKING:
@@ -216,8 +217,3 @@ class SweepScreen(AppScreen):
         from distprompt_tui.tui.widgets.log_screen import LogScreen
 
         self.app.push_screen(LogScreen(self._monitor.directory.log, ()))
-
-
-class Findings(LineWidget[list[Line]]):
-    def lines(self, width: int, height: int) -> list[Line]:
-        return [truncate(line, width) for line in self.data]

@@ -23,6 +23,7 @@ from distprompt_tui.tui.sweeps.list_screen import SweepsScreen
 from distprompt_tui.tui.sweeps.screen import SweepScreen
 from distprompt_tui.tui.sweeps.sweep_plot import SweepPicture, SweepPlot
 from distprompt_tui.tui.sweeps.sweep_points import point_lines
+from distprompt_tui.tui.sweeps.sweep_preview import PREVIEW_FROM_ROWS, SweepPreview
 from distprompt_tui.tui.sweeps.sweep_table import SweepTable
 from distprompt_tui.tui.widgets.dialogs import Question
 from tests.fuzz.inputs import HOSTILE
@@ -81,8 +82,16 @@ async def test_a_sweep_is_listed_and_shown_at_every_size(sweeps: Path, app_on: M
         if size[1] >= 24:
             assert directory.name in shown  # of the one under the cursor
         assert "finding-entropy" in shown
+        has_preview = size[1] >= PREVIEW_FROM_ROWS
+        if has_preview:
+            await until(pilot, lambda: "✓ supported  vanilla" in screen_text(app))
+            assert "soft, 10 vectors  KL(p‖q) in nats  and 1 other setting" in screen_text(app)
+            app.screen.query_one(SweepTable).go_to(1)
+            await until(pilot, lambda: not app.screen.query_one(SweepPreview).display)
+            app.screen.query_one(SweepTable).go_to(0)
+        await until(pilot, lambda: app.screen.query_one(SweepPreview).display == has_preview)
         await pilot.press("enter")
-        await until(pilot, lambda: "supported" in screen_text(app))
+        await until(pilot, lambda: isinstance(app.screen, SweepScreen) and "supported" in screen_text(app))
         shown = screen_text(app)
         assert "60 of 60 searches  10 invalid" in shown
         assert "✓ supported  vanilla" in shown
