@@ -69,7 +69,7 @@ def _are_rows_alike(weights: Iterable[Tensor], positions: int) -> bool:
 
 
 def _are_logits_alike(model: LanguageModel) -> bool:
-    states = _states(model.head.weight, max(BATCHES), model.hidden_size)
+    states = _states(model.head.weight, max(BATCHES), model.head.weight.shape[1])
     whole, alone = _logits_and_gradient(model, states), _logits_and_gradient(model, states[:1].clone())
     return all(torch.equal(one, many[:1]) for one, many in zip(alone, whole, strict=True))
 

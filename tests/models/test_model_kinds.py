@@ -56,6 +56,9 @@ KINDS: dict[str, dict[str, Any]] = {
     | {"lm_head_multiplier": 0.3, "mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8},
     "cohere": SIZES | {"logit_scale": 0.3},
     "openai-gpt": {"vocab_size": TOKENS, "n_embd": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.2},
+    "reformer": SIZES
+    | {"attention_head_size": 8, "feed_forward_size": 64, "attn_layers": ["local", "local"]}
+    | {"axial_pos_embds": False, "max_position_embeddings": 64, "is_decoder": True},
     "roberta": SIZES | {"is_decoder": True},
 }
 REFUSED = {"roberta": "the output layer of RobertaForCausalLM is of an unknown kind"}
@@ -152,6 +155,17 @@ def test_layers_with_different_attention_heads_are_tested_for_batch_invariance(
         monkeypatch.setattr(batch_invariance, part, lambda *_: True)
     assert is_batch_invariant(model, 5)
     assert tested == {(4, 8), (4, 16)}
+
+
+def test_states_wider_than_the_embeddings_are_tested_for_batch_invariance(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reformer concatenates the two streams of its reversible layers."""
+    model = load_language_model("tiny", folders["reformer"], "cpu")
+    assert (model.hidden_size, model.head.weight.shape[1]) == (32, 64)
+    monkeypatch.setattr(batch_invariance, "_are_rows_alike", lambda *_: True)
+    monkeypatch.setattr(batch_invariance, "_is_attention_alike", lambda *_: True)
+    assert is_batch_invariant(model, 5) == batch_invariance._are_logits_alike(model)
 
 
 @torch.no_grad()
