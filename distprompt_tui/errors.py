@@ -48,8 +48,11 @@ def first_few(names: Sequence[str], most: int) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or its type if the message is empty."""
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
+    """Return the first line of an error's message, and the next one after a colon; the type of an empty message."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    if not lines or not lines[0]:
+        return type(error).__name__
+    return " ".join(lines[: 2 if lines[0].endswith(":") else 1])
 
 
 def near_matches(name: str, known: Iterable[str]) -> str:

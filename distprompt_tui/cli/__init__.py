@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import typer
 
@@ -14,7 +15,7 @@ from distprompt_tui.cli.reports import report
 from distprompt_tui.cli.runs import runs_app
 from distprompt_tui.cli.searches import attach, floor, open_app, run, show_target
 from distprompt_tui.cli.sweeps import sweep
-from distprompt_tui.errors import DistPromptError, first_line
+from distprompt_tui.errors import DistPromptError, UsageError, first_line
 from distprompt_tui.runs.isolation import open_standard_streams
 from distprompt_tui.text.terminal_text import sanitize
 
@@ -50,6 +51,7 @@ def main() -> None:
     stdout = guard_streams()
     try:
         try:
+            _check_working_directory()
             app(prog_name="distprompt-tui")
         except DistPromptError as error:
             fail(str(error), error.exit_code)
@@ -61,3 +63,11 @@ def main() -> None:
             raise
         print(f"distprompt-tui: {sanitize(problem)}", file=sys.stderr)
         sys.exit(end.code or 1)
+
+
+def _check_working_directory() -> None:
+    """Raise a UsageError in a deleted working directory: relative paths have no meaning, and torch does not load."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the working directory no longer exists: change to another one") from None

@@ -26,6 +26,8 @@ Length = Annotated[int, Field(ge=1, le=4096, description="positions of the promp
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 CountFromZero = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 LONGEST_REGEX = 1000  # in characters; matching longer expressions may take forever
 
 
@@ -44,6 +46,15 @@ class StrictModel(BaseModel):
             return fields
         fields = with_new_spec_names(fields, cls.model_fields)
         return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+
+    @field_validator("*")
+    @classmethod
+    def _unicode_text(cls, value: Any) -> Any:
+        """Reject unpaired surrogates: they stand for invalid bytes of a command line and cannot be written to files."""
+        for text in value if isinstance(value, (tuple, dict)) else (value,):
+            if isinstance(text, str) and _SURROGATE.search(text):
+                raise ValueError("it is not Unicode text")
+        return value
 
 
 # One class for each target family; the recipes are in `distprompt_tui.targets`. The editor makes its forms from the
@@ -244,6 +255,13 @@ class Context(StrictModel):
         if info.context == LEGACY_CONTEXT and isinstance(fields, dict):
             return {"bos": False} | fields  # versions without this field added nothing
         return fields
+
+    @field_validator("bos", mode="before")
+    @classmethod
+    def _bos_value(cls, value: Any) -> Any:
+        if value != "auto" and not isinstance(value, bool):
+            raise ValueError('it should be "auto", true or false')
+        return value
 
 
 SOFT_LR = {"ggt": 0.2, "adam": 1.5}  # default of the soft search's `lr` by optimizer

@@ -135,7 +135,7 @@ def location_of(first: ErrorDetails, fields: dict[str, Any]) -> list[str]:
     value: Any = fields
     for index, part in enumerate(first["loc"]):
         is_missing = first["type"] == "missing" and index == len(first["loc"]) - 1
-        if isinstance(value, dict) and part not in value and not is_missing:
+        if not is_missing and (part not in value if isinstance(value, dict) else not isinstance(value, list | tuple)):
             continue
         path.append(str(part))
         if isinstance(value, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +69,7 @@ def _are_rows_alike(weights: Iterable[Tensor], positions: int) -> bool:
 
 
 def _are_logits_alike(model: LanguageModel) -> bool:
-    states = _states(model.head.weight, max(BATCHES), model.hidden_size)
+    states = _states(model.head.weight, max(BATCHES), model.head.weight.shape[1])
     whole, alone = _logits_and_gradient(model, states), _logits_and_gradient(model, states[:1].clone())
     return all(torch.equal(one, many[:1]) for one, many in zip(alone, whole, strict=True))
 
@@ -83,15 +84,27 @@ def _logits_and_gradient(model: LanguageModel, states: Tensor) -> tuple[Tensor, 
 
 
 def _is_attention_alike(model: LanguageModel, positions: int) -> bool:
-    """Compare attention alone and in a batch; True if the config has no number of heads."""
-    heads = getattr(model.backbone.config, "num_attention_heads", None)
-    if not isinstance(heads, int):
-        return True
-    width = getattr(model.backbone.config, "head_dim", None) or model.hidden_size // heads
-    states = _states(model.head.weight, max(BATCHES) * heads * positions, width).to(model.dtype)
-    states = states.view(-1, heads, positions, width)
-    whole, alone = _attention_and_gradient(states), _attention_and_gradient(states[:1].clone())
-    return all(torch.equal(one, many[:1]) for one, many in zip(alone, whole, strict=True))
+    """Compare attention alone and in a batch, for all layers; True if the config has no number of heads."""
+    for heads, width in _attention_heads(model):
+        states = _states(model.head.weight, max(BATCHES) * heads * positions, width).to(model.dtype)
+        states = states.view(-1, heads, positions, width)
+        whole, alone = _attention_and_gradient(states), _attention_and_gradient(states[:1].clone())
+        if not all(torch.equal(one, many[:1]) for one, many in zip(alone, whole, strict=True)):
+            return False
+    return True
+
+
+def _attention_heads(model: LanguageModel) -> set[tuple[int, int]]:
+    """Return the numbers of attention heads and their widths that occur in the model's layers."""
+    config: Any = model.backbone.config
+    # If the layers differ, as in Gemma 4, transformers raises an error for a field of the whole model.
+    layers = config.per_layer_config if getattr(config, "is_heterogeneous", False) else [config]
+    counts = [(layer, getattr(layer, "num_attention_heads", None)) for layer in layers]
+    return {
+        (heads, getattr(layer, "head_dim", None) or model.hidden_size // heads)
+        for layer, heads in counts
+        if isinstance(heads, int) and heads > 0
+    }
 
 
 @torch.enable_grad()

@@ -144,6 +144,11 @@ def take_apart(model: nn.Module, allowed: Tensor, ids: Tensor) -> Parts:
         raise ModelError(f"{kind} has more than one linear layer behind its last state, which is not supported")
     if len(allowed) != len(weight) or expected.shape != (*hidden.shape[:2], len(weight)):
         raise ModelError(f"{kind} gives logits of shape {tuple(expected.shape)}, which does not match its output layer")
+    if not expected[..., allowed].isfinite().all():
+        dtype = str(expected.dtype).removeprefix("torch.")
+        raise ModelError(
+            f"{kind} gives NaN or infinite logits: its weights are damaged, or its states exceed the range of {dtype}"
+        )
     config: Any = model.config
     config = config.get_text_config()
     bias = getattr(output, "bias", None)

@@ -25,7 +25,10 @@ def open_standard_streams() -> None:
 
 def leave_working_directory() -> None:
     """Remove the entries of `sys.path` that `python -m` and relative entries of PYTHONPATH add."""
-    here = os.path.abspath("")  # noqa: PTH100 - pathlib may not be imported before the path is clean
+    try:
+        here = os.path.abspath("")  # noqa: PTH100 - pathlib may not be imported before the path is clean
+    except FileNotFoundError:  # the directory was deleted, so it has no modules
+        return
     if not sys.flags.safe_path and sys.path and sys.path[0] in ("", here):
         del sys.path[0]
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep) if not sys.flags.ignore_environment else []
@@ -33,6 +36,14 @@ def leave_working_directory() -> None:
         absolute = os.path.abspath(entry)  # noqa: PTH100 - see above
         if not os.path.isabs(entry) and absolute in sys.path:  # noqa: PTH117
             sys.path.remove(absolute)
+
+
+def leave_deleted_directory() -> None:
+    """Change to the root folder if the working directory was deleted: torch does not load without one."""
+    try:
+        os.getcwd()  # noqa: PTH109 - see above
+    except FileNotFoundError:
+        os.chdir("/")
 
 
 def python(module: str, *arguments: str) -> list[str]:

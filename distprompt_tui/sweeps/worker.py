@@ -12,11 +12,12 @@ import queue
 import sys
 import threading
 
-from distprompt_tui.runs.isolation import open_standard_streams
+from distprompt_tui.runs.isolation import leave_deleted_directory, open_standard_streams
 
 
 def main() -> None:
     open_standard_streams()
+    leave_deleted_directory()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # the output of libraries must not mix with the answers
     tasks: queue.SimpleQueue[str] = queue.SimpleQueue()

@@ -20,7 +20,7 @@ from distprompt_tui.errors import DistPromptError
 from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
-from distprompt_tui.runs.isolation import open_standard_streams
+from distprompt_tui.runs.isolation import leave_deleted_directory, open_standard_streams
 
 HEARTBEAT_SECONDS = 2.0
 NICENESS = 5  # gives the viewer's key handling priority
@@ -35,6 +35,7 @@ class Terminated(BaseException):
 
 def main() -> int:
     open_standard_streams()
+    leave_deleted_directory()
     run = RunDirectory(Path(sys.argv[1]))
     signal.signal(signal.SIGTERM, _raise_terminated)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the search outlives the terminal

@@ -37,7 +37,7 @@ from distprompt_tui.models.fingerprint import ModelRecord, record_model
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import as_fields
 from distprompt_tui.runs.inputs import read_inputs, read_run_target
-from distprompt_tui.runs.isolation import open_standard_streams
+from distprompt_tui.runs.isolation import leave_deleted_directory, open_standard_streams
 from distprompt_tui.runs.process import worker_pid
 from distprompt_tui.runs.schema import Snapshot
 from distprompt_tui.storage.decode import read_field
@@ -53,6 +53,7 @@ _DtypeName = Literal["float32", "bfloat16", "float16"]
 
 def main() -> int:
     open_standard_streams()
+    leave_deleted_directory()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # keeps the output of libraries apart from the answers
 

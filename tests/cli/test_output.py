@@ -73,6 +73,16 @@ def test_options_before_a_command_are_errors(arguments: str) -> None:
     assert (result.returncode, result.stdout) == (2, "")
 
 
+@pytest.mark.parametrize("arguments", ["paths", "runs --runs-dir x", "target outlier --save x.npy"])
+def test_a_deleted_working_directory_is_one_line(arguments: str, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    package = str(Path(__file__).parents[2])
+    found = shell(f"cd {gone} && rmdir {gone} && $D {arguments}", PYTHONPATH=package)
+    assert found.stderr == "distprompt-tui: the working directory no longer exists: change to another one\n"
+    assert (found.returncode, found.stdout) == (2, "")
+
+
 @pytest.mark.parametrize("term", ["dumb", "unknown", ""])
 def test_app_rejects_an_unsupported_terminal(term: str, tmp_path: Path) -> None:
     run = recorded(tmp_path / "runs")

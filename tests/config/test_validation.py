@@ -63,6 +63,40 @@ def test_value_of_wrong_type_is_rejected_with_its_field(field: str, value: Any) 
         checked(fields, RunSpec)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("context.bos='yes'", "context.bos: it should be \"auto\", true or false (given: 'yes')"),
+        ("context.bos=1", 'context.bos: it should be "auto", true or false (given: 1)'),
+        ('target={family="outlier",entropy=3.0,tokens=[1.5]}', "target.tokens.0: it should be a valid string"),
+    ],
+)
+def test_error_of_a_field_with_several_types_names_the_field(change: str, message: str) -> None:
+    with pytest.raises(UsageError) as told:
+        override(checked(LM, RunSpec), [change])
+    assert str(told.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "title=\udcff",
+        "preset=a\udcff",
+        "context.prefix=\udcff",
+        "model.name=/\ud800",
+        "target.text=\udcff",
+        'target={family="outlier",entropy=3.0,tokens=["\udcff"]}',
+        'target={family="explicit",probabilities={"\udcff"=0.5}}',
+    ],
+)
+def test_text_that_is_not_unicode_is_rejected(change: str) -> None:
+    """Bytes of a command line that are not UTF-8 arrive as unpaired surrogates, which a run cannot write."""
+    with pytest.raises(UsageError, match=r"(?i)unicode") as told:
+        override(checked(LM, RunSpec), [change])
+    assert "\n" not in str(told.value)
+    assert str(told.value).encode()
+
+
 def test_strict_types_of_targets_and_sweeps_accept_integers_as_floats() -> None:
     for target in (
         {"family": "one_hot", "token": True},

@@ -12,6 +12,8 @@ from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
 from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.errors import ModelError
+from distprompt_tui.models import batch_invariance
+from distprompt_tui.models.batch_invariance import is_batch_invariant
 from distprompt_tui.models.bf16_copy import in_half_precision
 from distprompt_tui.models.checkpoint_checks import head_rows
 from distprompt_tui.models.head import TOLERANCES, relative_difference
@@ -54,6 +56,9 @@ KINDS: dict[str, dict[str, Any]] = {
     | {"lm_head_multiplier": 0.3, "mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8},
     "cohere": SIZES | {"logit_scale": 0.3},
     "openai-gpt": {"vocab_size": TOKENS, "n_embd": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.2},
+    "reformer": SIZES
+    | {"attention_head_size": 8, "feed_forward_size": 64, "attn_layers": ["local", "local"]}
+    | {"axial_pos_embds": False, "max_position_embeddings": 64, "is_decoder": True},
     "roberta": SIZES | {"is_decoder": True},
 }
 REFUSED = {"roberta": "the output layer of RobertaForCausalLM is of an unknown kind"}
@@ -130,6 +135,37 @@ def test_methods_that_need_embeddings_are_rejected_for_ids_only_models(method: s
     else:
         search = make_search(model, target, spec, lambda text: None)
         assert next(search.steps()).index == 0
+
+
+def test_layers_with_different_attention_heads_are_tested_for_batch_invariance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For such models, transformers raises an error if the width of the heads is read from the whole config."""
+    model = load_language_model(
+        "tiny", write_kind("gemma4_text", tmp_path, hidden_size_per_layer_input=0, global_head_dim=16), "cpu"
+    )
+    tested = set()
+
+    def attention(states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        tested.add((states.shape[1], states.shape[3]))
+        return states, states
+
+    monkeypatch.setattr(batch_invariance, "_attention_and_gradient", attention)
+    for part in ("_are_rows_alike", "_are_logits_alike"):
+        monkeypatch.setattr(batch_invariance, part, lambda *_: True)
+    assert is_batch_invariant(model, 5)
+    assert tested == {(4, 8), (4, 16)}
+
+
+def test_states_wider_than_the_embeddings_are_tested_for_batch_invariance(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reformer concatenates the two streams of its reversible layers."""
+    model = load_language_model("tiny", folders["reformer"], "cpu")
+    assert (model.hidden_size, model.head.weight.shape[1]) == (32, 64)
+    monkeypatch.setattr(batch_invariance, "_are_rows_alike", lambda *_: True)
+    monkeypatch.setattr(batch_invariance, "_is_attention_alike", lambda *_: True)
+    assert is_batch_invariant(model, 5) == batch_invariance._are_logits_alike(model)
 
 
 @torch.no_grad()

@@ -101,6 +101,30 @@ def test_each_process_is_isolated(module: str, trap: Path) -> None:
     assert not (trap.parent / "imported").exists()
 
 
+def test_a_worker_runs_after_its_working_directory_was_deleted(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:
+    """As of an app that is open for days: torch does not load in a deleted directory."""
+    code = (
+        "import os, sys, pathlib\n"
+        "from distprompt_tui.runs.process import start_run\n"
+        "from distprompt_tui.config.spec import RunSpec\n"
+        "os.rmdir(os.getcwd())\n"
+        "start_run(RunSpec.model_validate_json(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
+    )
+    (tmp_path / "here").mkdir()
+    spec = tiny_spec(tiny_folders["llama"], steps=5)
+    package = str(Path(sys.modules["distprompt_tui"].__file__ or "").parents[1])
+    subprocess.run(
+        [sys.executable, "-c", code, spec.model_dump_json(), str(tmp_path / "runs")],
+        cwd=tmp_path / "here",
+        env=os.environ | {"PYTHONPATH": package},
+        check=True,
+    )
+    (path,) = (tmp_path / "runs").iterdir()
+    run = RunDirectory(path)
+    wait_for_end(run)
+    assert summarise(run).state == "budget"
+
+
 def test_absolute_python_path_entries_are_kept() -> None:
     assert isolated({"PYTHONPATH": ":/a:.:/b::c:../d", "HOME": "/h"}) == {
         "PYTHONPATH": "/a:/b",

@@ -62,6 +62,19 @@ def test_missing_weights_are_named(case: str, tiny_folders: dict[str, Path], tmp
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["model.norm.weight", "lm_head.weight", "model.layers.1.mlp.down_proj.weight"])
+def test_weights_that_are_not_finite_are_reported(
+    name: str, value: float, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_folders["llama"], tmp_path / "model"))
+    state = load_file(folder / "model.safetensors")
+    state[name].view(-1)[5] = value
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="LlamaForCausalLM gives NaN or infinite logits: its weights are damaged"):
+        load_language_model("mine", folder, "cpu")
+
+
 def test_classifier_is_rejected(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
     from transformers import AutoModelForSequenceClassification
 

@@ -88,3 +88,15 @@ def test_tokenizer_with_huge_ids_is_rejected(folder: Path) -> None:
     file.write_text(json.dumps(tokenizer))
     with pytest.raises(ModelError, match="the token id 16,777,217, above the limit"):
         load_vocabulary(folder, 400)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [({"num_attention_heads": 5, "head_dim": None}, "multiple"), ({"num_hidden_layers": None}, "num_hidden_layers")],
+)
+def test_the_reason_on_the_second_line_of_an_error_is_kept(folder: Path, fields: dict[str, Any], reason: str) -> None:
+    change(folder / "config.json", **fields)
+    with pytest.raises(ModelError, match=r"cannot be loaded from .*: \w+Error: ") as told:
+        load_language_model("mine", folder, "cpu")
+    assert reason in str(told.value)
+    assert "\n" not in str(told.value)
