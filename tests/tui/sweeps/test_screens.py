@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -147,7 +148,8 @@ async def test_started_watched_and_stopped(
         assert "starting or stopping" in notices(app)
         await until(pilot, lambda: "● running" in screen_text(app))
         (path,) = sweeps.iterdir()
-        await until(pilot, lambda: "s left" in screen_text(app))  # a task was measured, its worker is seen
+        measured = re.compile(r"about \S+( s)? left")  # a task was measured, its worker is seen
+        await until(pilot, lambda: measured.search(screen_text(app)))
         await pilot.press("r")
         assert "already running" in notices(app)
         await pilot.press("s")
