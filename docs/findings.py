@@ -2,7 +2,8 @@
 
 python docs/findings.py
 
-In `findings.md`, a table stands between `<!-- findings of NAME -->` or `<!-- points of NAME -->` and `<!-- end -->`.
+In `findings.md`, a table stands between `<!-- findings of NAME -->`, `<!-- peaks of NAME -->` or
+`<!-- points of NAME -->` and `<!-- end -->`.
 `NAME.csv` has its rows, which `distprompt-tui report SWEEP --csv NAME.csv` wrote.
 """
 
@@ -20,15 +21,18 @@ from distprompt_tui.reports import wording
 from distprompt_tui.reports.sweep_report import sources_of
 from distprompt_tui.sweeps.catalog import read_sweep
 from distprompt_tui.sweeps.curves import panels
-from distprompt_tui.sweeps.findings import evaluate_finding
+from distprompt_tui.sweeps.findings import Contrast, FindingResult, evaluate_finding
 from distprompt_tui.sweeps.results import ResultRow
 from distprompt_tui.sweeps.sweep_spec import Sweep
-from distprompt_tui.text.formatting import percent
+from distprompt_tui.text.formatting import signed
 
 PAGE = Path(__file__).with_name("findings.md")
 ROWS = Path(__file__).with_name("findings")
 
-BLOCK = re.compile(r"(<!-- (findings|points) of (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+TESTED = ("difference, nats", "median", "p", "Holm p", "head optima alone", "excess alone", "output layer's share")
+"""Columns of a difference."""
+
+BLOCK = re.compile(r"(<!-- (findings|peaks|points) of (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def read_rows(path: Path) -> list[ResultRow]:
@@ -42,7 +46,7 @@ def read_rows(path: Path) -> list[ResultRow]:
 
     with path.open(encoding="utf-8", newline="") as file:
         return [
-            ResultRow(**{each.name: value(each.name, row[each.name]) for each in fields(ResultRow)})
+            ResultRow(**{each.name: value(each.name, row[each.name]) for each in fields(ResultRow) if each.name in row})
             for row in csv.DictReader(file)
         ]
 
@@ -53,28 +57,50 @@ def sweep_of(name: str) -> Sweep:
     return read_sweep(next(path for path in files if name.startswith(path.stem)))
 
 
-def findings(name: str) -> Iterator[str]:
-    """A line a result: the effect, and its parts."""
+def results(name: str) -> list[FindingResult]:
+    """The results of a sweep's finding on its rows."""
     sweep = sweep_of(name)
-    yield "| searched by | series | result | effect, nats | head optima alone | excess alone | output layer's share |"
-    yield "| --- | --- | --- | --- | --- | --- | --- |"
     assert sweep.finding is not None
-    for result in evaluate_finding(read_rows(ROWS / f"{name}.csv"), sweep.finding, sources_of(sweep)):
-        binding_contrast = result.binding_contrast
-        assert binding_contrast is not None
-        effects = (result.effect("kl"), binding_contrast.head_optimum, binding_contrast.excess)
-        whole, head_optimum, left = map(wording.difference, effects)
-        share = "" if binding_contrast.share is None else percent(binding_contrast.share)
-        cells = (
-            result.setting.method,
-            result.series,
-            result.outcome,
-            f"{whole} ({binding_contrast.name})",
-            head_optimum,
-            left,
-            share,
-        )
-        yield f"| {' | '.join(cells)} |"
+    return evaluate_finding(read_rows(ROWS / f"{name}.csv"), sweep.finding, sources_of(sweep))
+
+
+def findings(name: str) -> Iterator[str]:
+    """A line a difference that is tested: the effect, its test and its parts; the deciding one in bold."""
+    yield f"| searched by | series | result | {' | '.join(TESTED)} |"
+    yield "| --- | --- | --- " + "| --- " * len(TESTED) + "|"
+    for result in results(name):
+        for contrast in result.contrasts:
+            cells = tested(contrast, is_bold=contrast is result.binding_contrast)
+            yield f"| {result.setting.method} | {result.series} | {result.outcome} | {' | '.join(cells)} |"
+
+
+def peaks(name: str) -> Iterator[str]:
+    """A line a difference between the cross-fitted peak and an end of the grid."""
+    yield f"| searched by | peak at, nats | result | {' | '.join(TESTED)} |"
+    yield "| --- | --- | --- " + "| --- " * len(TESTED) + "|"
+    for result in results(name):
+        assert result.peak is not None
+        where = ", ".join(f"{entropy:g}" for entropy, _ in result.peak.chosen)
+        for contrast in result.peak.contrasts:
+            cells = tested(contrast, is_bold=contrast is result.peak.binding_contrast)
+            yield f"| {result.setting.method} | {where} | {result.peak.outcome} | {' | '.join(cells)} |"
+
+
+def tested(contrast: Contrast, *, is_bold: bool) -> tuple[str, ...]:
+    """The cells of a difference."""
+    assert contrast.median is not None
+    assert contrast.p_value is not None
+    assert contrast.p_holm is not None
+    whole = f"{wording.difference(contrast.kl)} ({contrast.name})"
+    return (
+        f"**{whole}**" if is_bold else whole,
+        signed(contrast.median),
+        wording.p_value(contrast.p_value),
+        wording.p_value(contrast.p_holm),
+        wording.difference(contrast.head_optimum),
+        wording.difference(contrast.excess),
+        "" if contrast.share is None else wording.share(contrast),
+    )
 
 
 def points(name: str) -> Iterator[str]:
@@ -91,7 +117,7 @@ def page() -> str:
     """`findings.md` with its tables made anew."""
 
     def block(match: re.Match[str]) -> str:
-        table = {"findings": findings, "points": points}[match[2]](match[3])
+        table = {"findings": findings, "peaks": peaks, "points": points}[match[2]](match[3])
         return match[1] + "\n" + "\n".join(table) + "\n\n" + match[4]
 
     return BLOCK.sub(block, PAGE.read_text(encoding="utf-8"))

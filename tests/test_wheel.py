@@ -62,6 +62,7 @@ def test_the_wheel_has_what_is_not_code(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert f"distprompt_tui-{__version__}" in wheel.name
     assert "distprompt_tui/py.typed" in names
+    assert "distprompt_tui/sweeps/lm_texts.toml" in names
     presets = {path.relative_to(ROOT / "presets").as_posix() for path in (ROOT / "presets").rglob("*.toml")}
     assert {f"distprompt_tui/presets_shipped/{name}" for name in presets} <= names
     styles = {path.relative_to(ROOT).as_posix() for path in (ROOT / "distprompt_tui").rglob("*.*css")}

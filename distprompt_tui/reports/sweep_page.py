@@ -82,6 +82,8 @@ def _numbers(report: SweepReport) -> Markup:
         "methods": ", ".join(report.sweep.methods),
         "targets per point": count(report.sweep.targets),
     }
+    if report.sweep.restarts > 1:
+        pairs["restarts per search"] = count(report.sweep.restarts)
     if report.costs:
         pairs["work"] = duration(sum(cost.seconds for cost in report.costs))
     return stat_list(pairs)
@@ -113,11 +115,13 @@ def _finding(result: FindingResult) -> Markup:
             *wording.contrast_lines(result),
             wording.share_line(binding_contrast),
             wording.component_line(result),
+            wording.peak_line(result),
             result.caveat,
+            wording.sampling_line(result),
         ]
         body = [
             element("div", signed(effect.value), unit, class_="effect"),
-            element("p", f"{binding_contrast.name}, {counted(effect.targets, 'target')}", class_="quiet"),
+            element("p", f"{binding_contrast.name}, {wording.sample(result, effect)}", class_="quiet"),
             forest_svg(rows),
             *[element("p", line, class_="note") for line in lines if line],
         ]

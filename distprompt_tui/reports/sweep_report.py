@@ -12,6 +12,7 @@ from distprompt_tui.sweeps.costs import Cost, read_costs
 from distprompt_tui.sweeps.curves import Panel, panels
 from distprompt_tui.sweeps.directory import Failure, SweepDirectory
 from distprompt_tui.sweeps.findings import FindingResult, evaluate_finding
+from distprompt_tui.sweeps.pivot import best_restarts
 from distprompt_tui.sweeps.results import ResultRow, SearchConfig
 from distprompt_tui.sweeps.sweep_spec import Sweep
 
@@ -79,6 +80,6 @@ def sources_of(sweep: Sweep) -> dict[str, str | None]:
 
 
 def examples_of(rows: Sequence[ResultRow], setting: SearchConfig) -> list[Example]:
-    ordered = sorted((row for row in rows if row.config == setting), key=attrgetter("kl"))
+    ordered = sorted((row for row in best_restarts(rows) if row.config == setting), key=attrgetter("kl"))
     places: dict[int, Rank] = {len(ordered) - 1: "worst", (len(ordered) - 1) // 2: "median", 0: "best"}
     return [Example(places[place], ordered[place]) for place in sorted(places) if ordered]

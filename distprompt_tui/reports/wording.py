@@ -17,6 +17,8 @@ SIGNS = {"supported": "✓", "not supported": "✗", "inconclusive": "?", "not t
 
 MARKERS = "oxv+sd"  # a letter per series, so that series are distinguishable without colours
 
+SMALLEST_P = 0.0001
+
 COLUMNS = ("entropy", "targets", "KL", "head optimum", "excess", "floor", "uniform")
 """Columns of the table of points: means in nats; KL and excess with intervals."""
 
@@ -48,9 +50,10 @@ def point_cells(point: Point, *, narrow: bool = False) -> tuple[str, ...]:
 
 def short_effect_line(result: FindingResult) -> str:
     effect = result.effect("kl")
-    return (
-        result.untested_reason if effect is None else f"{difference(effect)} nats, {counted(effect.targets, 'target')}"
-    )
+    if effect is None:
+        return result.untested_reason
+    p_values = "" if result.p_holm is None else f", Holm p {p_value(result.p_holm)}"
+    return f"{difference(effect)} nats{p_values}, {sample(result, effect)}"
 
 
 def effect_line(result: FindingResult) -> str:
@@ -59,18 +62,64 @@ def effect_line(result: FindingResult) -> str:
     if effect is None or binding_contrast is None:
         return result.untested_reason
     of = binding_contrast.name if len(result.contrasts) == 1 else f"the smaller difference, {binding_contrast.name}"
-    return f"{difference(effect)} nats: {of}; {counted(effect.targets, 'target')}"
+    return f"{difference(effect)} nats: {of}; {sample(result, effect)}"
+
+
+def sample(result: FindingResult, effect: MeanCI) -> str:
+    """Format the number of targets; chosen texts are not called a sample of anything."""
+    if result.sampling == "texts":
+        return "the one text of this sweep" if effect.targets == 1 else f"the {effect.targets} texts of this sweep"
+    return counted(effect.targets, "target")
+
+
+def p_value(p: float) -> str:
+    """Format a p-value: `0.0010`, `<0.0001`."""
+    return f"{p:.4f}" if p >= SMALLEST_P else f"<{SMALLEST_P}"
+
+
+def inference_text(contrast: Contrast) -> str:
+    """Format median and p-values of a difference; empty if it was not tested."""
+    if contrast.median is None or contrast.p_value is None or contrast.p_holm is None:
+        return ""
+    return f"median {signed(contrast.median)}, p {p_value(contrast.p_value)}, Holm p {p_value(contrast.p_holm)}"
+
+
+def peak_line(result: FindingResult) -> str:
+    """Format the result of a cross-fitted peak; empty without one."""
+    peak = result.peak
+    contrast, effect = (None, None) if peak is None else (peak.binding_contrast, peak.effect("kl"))
+    if peak is None or contrast is None or effect is None:
+        return ""
+    where = ", ".join(f"{entropy:g}" for entropy, _ in peak.chosen)
+    parts = [
+        f"peak chosen on other targets, at {where} nats: {difference(effect)} ({contrast.name})",
+        inference_text(contrast),
+    ]
+    return "; ".join([part for part in parts if part] + [peak.outcome])
+
+
+def sampling_line(result: FindingResult) -> str:
+    if result.sampling == "random" or not result.contrasts:
+        return ""
+    return "these texts are no sample of a population: intervals and p-values claim nothing about other texts"
 
 
 def finding_lines(result: FindingResult) -> list[str]:
     lines = [effect_line(result)]
     if result.binding_contrast is not None:
-        lines += [*contrast_lines(result), split_line(result.binding_contrast), component_line(result), result.caveat]
+        lines += detail_lines(result)
     return [line for line in lines if line]
 
 
+def detail_lines(result: FindingResult) -> list[str]:
+    """Format everything about a tested finding but the effect; some lines may be empty."""
+    split = [] if result.binding_contrast is None else [split_line(result.binding_contrast)]
+    notes = [component_line(result), peak_line(result), result.caveat, sampling_line(result)]
+    return [*contrast_lines(result), *split, *notes]
+
+
 def contrast_lines(result: FindingResult) -> list[str]:
-    """Format each difference over all entropies and at each entropy, unless the effect line already contains it."""
+    """Format each difference over all entropies and at each entropy, with its test."""
     lines = []
     for contrast in result.contrasts:
         parts = [
@@ -79,8 +128,8 @@ def contrast_lines(result: FindingResult) -> list[str]:
             if one.name == contrast.name
         ]
         values = f" ({', '.join(parts)})" if len(parts) > 1 else ""
-        if values or len(result.contrasts) > 1:
-            lines.append(f"{contrast.name}: {difference(contrast.kl)}{values}")
+        shown = [f"{contrast.name}: {difference(contrast.kl)}{values}"] if values or len(result.contrasts) > 1 else []
+        lines.append("; ".join(part for part in (*shown, inference_text(contrast)) if part))
     return lines
 
 
@@ -92,7 +141,14 @@ def split_line(contrast: Contrast) -> str:
 
 
 def share_line(contrast: Contrast) -> str:
-    return "" if contrast.share is None else f"{percent(contrast.share)} is due to the output layer"
+    return "" if contrast.share is None else f"{share(contrast)} is due to the output layer"
+
+
+def share(contrast: Contrast) -> str:
+    """Format the output layer's share with its interval: `87 % [76 %, 94 %]`."""
+    interval = contrast.share_interval
+    ends = "" if interval is None else f" [{', '.join(map(percent, interval))}]"
+    return percent(contrast.share) + ends
 
 
 def component_line(result: FindingResult) -> str:
@@ -113,7 +169,10 @@ def cost_line(report: SweepReport) -> str:
 
 def cost_parts(report: SweepReport) -> list[str]:
     positions, seconds = sum(row.positions for row in report.rows), sum(cost.seconds for cost in report.costs)
-    parts = [f"{len(report.rows):,} of {report.asked:,} searches", f"{positions:,} token positions"]
+    parts = [f"{len(report.rows):,} of {report.asked:,} searches"]
+    if report.sweep.restarts > 1:
+        parts.append(f"the best of {report.sweep.restarts} restarts counts")
+    parts.append(f"{positions:,} token positions")
     if report.costs:
         peak = max(cost.peak_bytes for cost in report.costs)
         parts += [f"{duration(seconds)} of work with targets and head optima", f"at most {size(peak)} per worker"]

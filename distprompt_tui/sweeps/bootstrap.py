@@ -7,6 +7,7 @@ cluster. Differences are paired by target wherever both results exist.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -26,7 +27,10 @@ then. With fewer than six targets, this alone exceeds 5 %."""
 
 @dataclass(frozen=True)
 class MeanCI:
-    """A mean, or a sum of weighted means, in nats, with its 95 % interval; `low` and `high` are None for one target."""
+    """A mean, a sum of weighted means in nats, or a ratio of such sums, with its 95 % interval.
+
+    `low` and `high` are None for one target.
+    """
 
     value: float
     low: float | None
@@ -54,28 +58,66 @@ def average(values: NDArray[np.float64], weights: NDArray[np.float64]) -> MeanCI
     Returns:
         None if a column has no result.
     """
-    there = ~np.isnan(values)
-    values, there = values[there.any(1)], there[there.any(1)]
-    if not len(values) or not there.any(0).all():
+    values = values[~np.isnan(values).all(1)]
+    if not _is_complete(values):
         return None
-    filled, count = np.where(there, values, 0.0), len(values)
+    return _with_interval(lambda draws: _weighted_means(values, weights, draws), len(values))
 
-    def contrast(draws: NDArray[np.float64]) -> NDArray[np.float64]:  # (resamples, targets) -> (resamples,)
-        with np.errstate(invalid="ignore"):  # 0/0 if no target of a column was drawn; NaN resamples are ignored
-            found: NDArray[np.float64] = (draws @ filled) / (draws @ there) @ weights
-        return found
 
-    value = float(contrast(np.ones((1, count)))[0])
-    if count == 1:
-        return MeanCI(value, None, None, count)
-    tail = expanded_tail(count)
-    low, high = np.nanquantile(contrast(_draws(count)), [tail, 1 - tail])
-    return MeanCI(value, float(low), float(high), count)
+def ratio(
+    numerator: NDArray[np.float64], denominator: NDArray[np.float64], weights: NDArray[np.float64]
+) -> MeanCI | None:
+    """Compute the ratio of two sums as in `average`, with a 95 % interval; each target is drawn in both at once.
+
+    Args:
+        numerator: (targets, columns), nats; NaN where a result is missing in either table.
+        denominator: likewise.
+        weights: (columns,).
+
+    Returns:
+        None if a column has no result.
+    """
+    known = ~(np.isnan(numerator) | np.isnan(denominator)).all(1)
+    parts = [values[known] for values in (numerator, denominator)]
+    if not all(map(_is_complete, parts)):
+        return None
+
+    def statistic(draws: NDArray[np.float64]) -> NDArray[np.float64]:
+        above, below = (_weighted_means(values, weights, draws) for values in parts)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return above / below
+
+    return _with_interval(statistic, int(known.sum()))
 
 
 def mean(values: NDArray[np.float64]) -> MeanCI | None:
     """Compute the mean over targets, (targets,), with its interval; NaN for a missing result."""
     return average(values[:, None], np.ones(1))
+
+
+def _is_complete(values: NDArray[np.float64]) -> bool:
+    """Whether there are targets, and each column has a result."""
+    return bool(len(values) and (~np.isnan(values)).any(0).all())
+
+
+def _weighted_means(
+    values: NDArray[np.float64], weights: NDArray[np.float64], draws: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return Σ weight · mean of a column for each resample, (resamples,), from `draws`, (resamples, targets)."""
+    there = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):  # 0/0 if no target of a column was drawn; NaN resamples are ignored
+        found: NDArray[np.float64] = (draws @ np.where(there, values, 0.0)) / (draws @ there) @ weights
+    return found
+
+
+def _with_interval(statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]], count: int) -> MeanCI:
+    """Evaluate a function of the draws of each target, (resamples, targets), on the sample and on its resamples."""
+    value = float(statistic(np.ones((1, count)))[0])
+    if count == 1:
+        return MeanCI(value, None, None, count)
+    tail = expanded_tail(count)
+    low, high = np.nanquantile(statistic(_draws(count)), [tail, 1 - tail])
+    return MeanCI(value, float(low), float(high), count)
 
 
 @lru_cache(4)  # a growing sweep uses every count, and an entry for a thousand targets takes 80 MB

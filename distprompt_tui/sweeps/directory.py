@@ -138,8 +138,9 @@ def filter_to_grid(rows: Iterable[ResultRow], searches: Iterable[SweepSearch]) -
 
 
 def _is_of(row: ResultRow, search: SweepSearch) -> bool:
-    place = row.config, row.series, row.entropy_asked, row.target_index, row.seed
-    return place == (search.config, search.series, search.entropy_asked, search.target_index, search.seed)
+    place = row.config, row.series, row.entropy_asked, row.target_index, row.seed, row.restart
+    asked = search.series, search.entropy_asked, search.target_index, search.seed, search.restart
+    return place == (search.config, *asked)
 
 
 class SweepWriter:

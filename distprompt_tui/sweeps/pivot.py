@@ -1,8 +1,8 @@
-"""Tables of targets by entropies from the rows of a sweep."""
+"""Tables of targets by entropies from the rows of a sweep. Of the restarts of a search, the best one counts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -14,11 +14,22 @@ Measure = Literal["kl", "kl_string", "head_optimum", "excess", "floor", "uniform
 
 
 def group_by_config(rows: Iterable[ResultRow]) -> dict[SearchConfig, dict[str, list[ResultRow]]]:
-    """Group rows by setting and series, both in order of first appearance."""
+    """Group the best restarts by setting and series, both in order of first appearance."""
     groups: dict[SearchConfig, dict[str, list[ResultRow]]] = {}
-    for row in rows:
+    for row in best_restarts(rows):
         groups.setdefault(row.config, {}).setdefault(row.series, []).append(row)
     return groups
+
+
+def best_restarts(rows: Iterable[ResultRow]) -> list[ResultRow]:
+    """Return, for each search, the row of its restart with the lowest divergence, in order of first appearance."""
+    best: dict[Hashable, ResultRow] = {}
+    for row in rows:
+        place = row.config, row.series, row.entropy_asked, row.target_index, row.seed
+        known = best.setdefault(place, row)
+        if (row.kl, row.restart) < (known.kl, known.restart):
+            best[place] = row
+    return list(best.values())
 
 
 def entropies_of(rows: Iterable[ResultRow]) -> list[float | None]:

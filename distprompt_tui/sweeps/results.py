@@ -59,6 +59,8 @@ class ResultRow:
     """This search's share of the time of its batch."""
     versions: str
     """Versions of program, torch and transformers: "0.1.0 torch 2.13.0 transformers 5.24.0"."""
+    restart: Count = 0
+    """Number of the search among those with the same target and seed, of which the best one counts."""
 
     @property
     def config(self) -> SearchConfig:

@@ -15,6 +15,7 @@ from distprompt_tui.config.spec import StrictModel
 from distprompt_tui.config.validation import checked, describe_error
 from distprompt_tui.errors import UsageError
 from distprompt_tui.storage.legacy import with_new_spec_names, with_old_spec_names
+from distprompt_tui.sweeps.lm_texts import draw_texts
 
 
 def _printable(name: str) -> str:
@@ -32,8 +33,8 @@ FAMILIES: dict[str, type[StrictModel]] = {
     family.model_fields["family"].default: family for family in get_args(get_args(specs.TargetSpec)[0])
 }
 GRID_CONTROLLED_FIELDS = {"soft": {"method", "length", "restarts"}, "hard": {"method", "length", "locked"}}
-"""Fields of a search that its table must not set. Each target of a batch has one prompt, so restarts are impossible;
-more seeds have the same effect. Locked positions belong to one text and one length."""
+"""Fields of a search that its table must not set. `restarts` is a field of the sweep, whose restarts are searches of
+their own. Locked positions belong to one text and one length."""
 
 
 class Series(StrictModel):
@@ -80,10 +81,12 @@ class HardSettings(specs.Hard):
 class Sweep(StrictModel):
     """A grid of searches.
 
-    Target i of a series has seed i, or text i of `texts`. It is the same for all methods, lengths and seeds, and search
-    i of a point has its own initial prompt. Without `entropies`, targets keep their own entropy. A soft search advances
-    `batch` targets of one model and length together. A worker has `threads` threads; their number determines the order
-    of floating-point additions. `quick` holds the values that replace others in a quick sweep.
+    Target i of a series has seed i, or text i: of `texts`, or of the shipped texts (`lm_texts.toml`) in an order drawn
+    with `text_seed`. It is the same for all methods, lengths and seeds, and search i of a point has its own initial
+    prompt. Each search is run `restarts` times with different seeds; the best result counts. Without `entropies`,
+    targets keep their own entropy. A soft search advances `batch` targets of one model and length together. A worker
+    has `threads` threads; their number determines the order of floating-point additions. `quick` holds the values that
+    replace others in a quick sweep.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -94,9 +97,11 @@ class Sweep(StrictModel):
     methods: Annotated[tuple[SweepMethod, ...], Field(min_length=1)] = ("soft",)
     lengths: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1)] = (10,)
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    restarts: Annotated[int, Field(ge=1, le=1000)] = 1
     entropies: Annotated[tuple[specs.Entropy, ...], Field(min_length=1)] | None = None
     targets: Annotated[int, Field(ge=1, le=1000)] = 10
     texts: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    text_seed: Seed | None = None
     series: Annotated[tuple[Series, ...], Field(min_length=1)]
     batch: Annotated[int, Field(ge=1, le=1024)] = 16
     threads: Annotated[int, Field(ge=1, le=1024)] = 2
@@ -111,6 +116,8 @@ class Sweep(StrictModel):
         for field in ("models", "methods", "lengths", "seeds", "entropies", "texts"):
             _refuse_repeats(field, getattr(self, field) or ())
         _refuse_repeats("series", [series.name for series in self.series])
+        if self.texts and self.text_seed is not None:
+            raise ValueError("give either texts or text_seed")
         for method, fields in GRID_CONTROLLED_FIELDS.items():
             if theirs := sorted(fields & getattr(self, method).model_fields_set):
                 raise ValueError(f"{method}.{theirs[0]} is not allowed in a sweep")
@@ -125,9 +132,11 @@ class Sweep(StrictModel):
     def _check_series(self, series: Series) -> None:
         if unknown := set(series.models or ()) - set(self.models):
             raise ValueError(f"series {series.name!r}: {min(unknown)!r} is not among the sweep's models")
-        if series.takes_text and len(self.texts) < self.targets:
+        if series.takes_text and len(self.target_texts) < self.targets:
+            hint = "" if self.target_texts else "; text_seed draws them from the shipped texts"
             raise ValueError(
-                f"series {series.name!r}: {self.targets} targets need as many texts, found {len(self.texts)}"
+                f"series {series.name!r}: {self.targets} targets need as many texts, found "
+                f"{len(self.target_texts)}{hint}"
             )
         given = [name for name in self.grid_fields(series) if name in series.target]
         if given:
@@ -155,16 +164,21 @@ class Sweep(StrictModel):
         """Return the number of targets of a series at a point; one if all would be equal."""
         return self.targets if series.takes_seed or series.takes_text else 1
 
+    @property
+    def target_texts(self) -> tuple[str, ...]:
+        """The texts of targets, at most `targets` if they are drawn from the shipped ones."""
+        return self.texts if self.text_seed is None else draw_texts(self.text_seed, self.targets)
+
     def count_for(self, model: str) -> int:
         series = [one for one in self.series if one.models is None or model in one.models]
-        return len(self.seeds) * sum(len(self.points(one)) * self.target_count(one) for one in series)
+        return self.restarts * len(self.seeds) * sum(len(self.points(one)) * self.target_count(one) for one in series)
 
     @property
     def search_count(self) -> int:
         return sum(map(self.count_for, self.models)) * len(self.methods) * len(self.lengths)
 
     def target_fields(self, series: Series, entropy: float | None, index: int) -> dict[str, Any]:
-        values = {"entropy": entropy, "seed": index, "text": self.texts[index] if series.takes_text else None}
+        values = {"entropy": entropy, "seed": index, "text": self.target_texts[index] if series.takes_text else None}
         return series.target | {name: values[name] for name in self.grid_fields(series)}
 
     def with_quick_overrides(self) -> Sweep:
@@ -212,12 +226,13 @@ class Sweep(StrictModel):
         return kept
 
     def resolved(self) -> str:
-        """Return the sweep as TOML with every default, without `quick`."""
+        """Return the sweep as TOML with every default and drawn text, without `quick`."""
         return tomli_w.dumps(self._resolved_fields())
 
     def _resolved_fields(self) -> dict[str, Any]:
-        left_out: Any = {"quick": True} | GRID_CONTROLLED_FIELDS
-        return self.model_dump(mode="json", exclude_none=True, exclude=left_out)
+        left_out: Any = {"quick": True, "text_seed": True} | GRID_CONTROLLED_FIELDS
+        fields = self.model_dump(mode="json", exclude_none=True, exclude=left_out)
+        return fields | {"texts": list(self.target_texts)}
 
     @property
     def all_models(self) -> list[str]:
@@ -227,8 +242,11 @@ class Sweep(StrictModel):
 
     @property
     def folder_name(self) -> str:
-        """Name and digest of all fields that determine the results."""
-        decisive = tomli_w.dumps(with_old_spec_names(self._resolved_fields() | {"title": "", "description": ""}))
+        """Name and digest of all fields that determine the results; the same as in versions without restarts."""
+        fields = self._resolved_fields() | {"title": "", "description": ""}
+        if self.restarts == 1:
+            del fields["restarts"]
+        decisive = tomli_w.dumps(with_old_spec_names(fields))
         return f"{self.name}-{hashlib.sha256(decisive.encode()).hexdigest()[:10]}"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import Any
 
+import numpy as np
 from pydantic import Field, TypeAdapter, field_validator
 
 from distprompt_tui.config.spec import RunSpec, StrictModel
@@ -20,17 +21,20 @@ from distprompt_tui.sweeps.sweep_spec import Series, Sweep, SweepMethod
 SEED_STRIDE = 1000
 """The maximum number of targets of a point, so that two seeds of the grid never share an initial prompt."""
 
+UNUSED_SEED_BITS = 11  # of 64; the other 53 are exact in every reader of JSON
+
 KEY_DIGITS = 16
 
 
 class SweepSearch(StrictModel):
-    """One search of a sweep: its place in the grid, and its spec, whose seed also depends on the target."""
+    """One search of a sweep: its place in the grid, and its spec, whose seed also depends on target and restart."""
 
     key: str
     series: str
     entropy_asked: float | None
     target_index: int
     seed: int
+    restart: int = 0
     spec: RunSpec
 
     @property
@@ -119,10 +123,33 @@ def _searches_of(sweep: Sweep, model: str, method: SweepMethod, length: int) -> 
     for seed, series, entropy, index in _places(sweep, model):
         target = sweep.target_fields(series, entropy, index)
         title = f"{sweep.name}: {series.name}"
-        spec = RunSpec.model_validate(common | {"title": title, "target": target, "seed": SEED_STRIDE * seed + index})
-        yield SweepSearch(
-            key=spec_key(spec), series=series.name, entropy_asked=entropy, target_index=index, seed=seed, spec=spec
-        )
+        for restart in range(sweep.restarts):
+            fields = {"title": title, "target": target, "seed": search_seed(seed, index, restart)}
+            spec = RunSpec.model_validate(common | fields)
+            yield SweepSearch(
+                key=spec_key(spec),
+                series=series.name,
+                entropy_asked=entropy,
+                target_index=index,
+                seed=seed,
+                restart=restart,
+                spec=spec,
+            )
+
+
+def search_seed(seed: int, index: int, restart: int) -> int:
+    """Return the seed of a search; restarts after the first have seeds derived from it by `numpy.random.SeedSequence`.
+
+    Args:
+        seed: of the grid.
+        index: of the target, below `SEED_STRIDE`.
+        restart: 0 for the first search.
+    """
+    first = SEED_STRIDE * seed + index
+    if restart == 0:
+        return first
+    derived = np.random.SeedSequence(first, spawn_key=(restart,)).generate_state(1, np.uint64)
+    return int(derived[0]) >> UNUSED_SEED_BITS
 
 
 def _places(sweep: Sweep, model: str) -> Iterator[tuple[int, Series, float | None, int]]:

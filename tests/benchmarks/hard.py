@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from soft import TARGETS, count_work, draw, load
+from by_target import ratio
+from soft import LEAST_LEFT, TARGETS, count_work, draw, load
 from torch import Tensor
 
 from distprompt_tui.bounds.cache import solve_bounds
@@ -64,14 +64,9 @@ WHOLE = GCG_STEPS * (512 * 10 + 3 * 10)
 ONE_TOKEN_TARGETS = tuple(target for target in TARGETS if target not in ("temperature, H=8", "vanilla, H=6"))
 LOOP_BATCH = 256
 
-RESAMPLES = 10_000
-
 CURVE = (2_000, 62_000)
 CURVE_TICKS = (2_000, 5_000, 10_000, 20_000, 60_000)
 """Of the curves' axis, positions."""
-
-LEAST_LEFT = 1e-6
-"""What is left above the head optimum is divided by; nats."""
 
 ResultRow = dict[str, Any]
 Found = dict[tuple[str, str, int], ResultRow]
@@ -120,10 +115,14 @@ def ablate(name: str, results: Path) -> None:
             bench.add(arm, settings, target, 0, ABLATION_POSITIONS, NO_END)
     found = read(results)
     for arm in ABLATIONS:
-        rows = [(found[arm, target, 0], found["hard", target, 0]) for target in TARGETS]
-        ratios = [left_after(ABLATION_POSITIONS, row) / left_after(ABLATION_POSITIONS, hard) for row, hard in rows]
-        seconds = statistics.mean(row["seconds"] for row, _ in rows)
-        print(f"{arm:16} leaves {statistics.geometric_mean(ratios):.3f} of what hard does, in {seconds:.0f} s")
+        pairs = [
+            (target, *(left_after(ABLATION_POSITIONS, found[name, target, 0]) for name in (arm, "hard")))
+            for target in TARGETS
+        ]
+        seconds = statistics.mean(found[arm, target, 0]["seconds"] for target in TARGETS)
+        print(f"{arm:16} in {seconds:.0f} s leaves of what hard does")
+        print(f"    {ratio(pairs)}")
+        print(f"    without 'two words' {ratio(pair for pair in pairs if pair[0] != 'two words')}")
 
 
 class Bench:
@@ -235,12 +234,11 @@ def table(found: Found) -> None:
     print("(what is left above the head optimum at equal work, nats, median of the seeds)")
     for other in ARMS:
         if other != "hard" and (pairs := pairs_with(other, found)):
-            ratios = np.array([left(hard, found) / left(row, found) for hard, row in pairs])
-            low, high = interval(ratios)
-            print(
-                f"hard ends below {other} on {(ratios < 1).sum()} of {len(pairs)} pairs; left by hard over left by it:"
-            )
-            print(f"    median {np.median(ratios):.3f}, 95 % interval {low:.3f} to {high:.3f}")
+            lefts = [(hard["target"], left(hard, found), left(row, found)) for hard, row in pairs]
+            below = sum(hard < row for _, hard, row in lefts)
+            median = statistics.median(hard / row for _, hard, row in lefts)
+            print(f"hard ends below {other} on {below} of {len(pairs)} pairs; left by hard over left by it:")
+            print(f"    median of the pairs {median:.3f}; {ratio(lefts)}")
     if not (pairs := pairs_with("gcg", found)):
         return
     work, seconds = zip(*(reached(hard, gcg["path"][-1][2]) for hard, gcg in pairs), strict=True)
@@ -276,13 +274,6 @@ def left(row: ResultRow, found: Found) -> float:
 def left_after(positions: float, row: ResultRow) -> float:
     """Nats above the head optimum after so many positions."""
     return max(min(kl for work, _, kl in row["path"] if work <= positions) - row["head_optimum"], LEAST_LEFT)
-
-
-def interval(ratios: NDArray[np.float64]) -> tuple[float, float]:
-    """95 % bootstrap interval of the median; a ratio's two sides are of one target and seed."""
-    drawn = np.random.default_rng(0).integers(len(ratios), size=(RESAMPLES, len(ratios)))
-    low, high = np.quantile(np.median(ratios[drawn], axis=1), [0.025, 0.975])
-    return float(low), float(high)
 
 
 def reached(row: ResultRow, kl: float) -> tuple[float, float]:

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import plotext
 import torch
+from by_target import ratio
 from torch import Tensor
 
 from distprompt_tui.bounds.cache import solve_bounds
@@ -56,6 +57,9 @@ REACHED = (specs.Lm, specs.Reachable, specs.Explicit)
 """Families of which some prompt gives the targets above, or nearly."""
 
 SEEDS = (0, 1, 2)
+LEAST_LEFT = 1e-6
+"""What is left above the head optimum is divided by; nats. Divergences are written with six decimals."""
+
 RECIPE_LENGTH, RECIPE_LR, RECIPE_STEPS, RECIPE_PATIENCE = 5, 0.1, 500, 20
 ARMS = {
     "adam 300": (specs.Soft(optimizer="adam"), 300),
@@ -214,7 +218,7 @@ def until_patience_ends(kls: Sequence[float]) -> list[float]:
 
 def table(found: dict[str, Any]) -> None:
     """What the issue of this search asks for, from the results."""
-    limits = found["head_optima"]
+    limits, names = found["head_optima"], list(TARGETS)
     print(f"{'target':24} {'limit':>8}" + "".join(f" {arm:>10}" for arm in arms(found)))
     for index, name in enumerate(TARGETS):
         row = [statistics.median(ends(found, arm, index)) - limits[index] for arm in arms(found)]
@@ -230,6 +234,10 @@ def table(found: dict[str, Any]) -> None:
             both = list(zip(pairs(found, plain), pairs(found, ours), strict=True))
             worse = sum(b[1] > a[1] for a, b in both)
             print(f"{ours} ends above {plain} on {worse} of {len(both)} pairs; {speedup(found, plain, ours)}")
+            lefts = [
+                (names[index], *(max(end - limits[index], LEAST_LEFT) for end in (b, a))) for (index, a), (_, b) in both
+            ]
+            print(f"    left by {ours} over left by {plain}: {ratio(lefts)}")
     curves(found, ("adam 300", "ours 300"))
 
 

@@ -86,6 +86,7 @@ def _outcome(search: SweepSearch, least: float, noise: float, with_limits: bool)
         entropy_asked=search.entropy_asked,
         target_index=search.target_index,
         seed=search.seed,
+        restart=search.restart,
         kl=0.1 + least * (1 if is_soft else 1.4) + abs(noise),
         kl_string=None if is_soft else 0.3 + 1.4 * least,
         head_optimum=0.9 * least if with_limits else None,

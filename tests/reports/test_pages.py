@@ -78,7 +78,18 @@ def page_of(directory: SweepDirectory) -> Structure:
 
 def test_sweep_page_has_all_parts(tmp_path: Path) -> None:
     found = page_of(carried_out(example_sweep(), tmp_path, refuse=lambda search: search.target_index == 5))
-    for part in ("✓ supported", "moderate − ", "All points", "best", "median", "worst", "out of reach <here>", "1:01"):
+    for part in (
+        "✓ supported",
+        "peak chosen on other targets",
+        "Holm p 0.",
+        "moderate − ",
+        "All points",
+        "best",
+        "median",
+        "worst",
+        "out of reach <here>",
+        "1:01",
+    ):
         assert part in found.text
     assert 'finding = "entropy"' in found.text  # the spec
     assert "Made up & <b>nothing else</b>" in found.text

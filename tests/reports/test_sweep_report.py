@@ -11,11 +11,12 @@ import pytest
 from rich.console import Console
 
 from distprompt_tui.cli.report_console import print_sweep_report
+from distprompt_tui.reports.sweep_page import sweep_page
 from distprompt_tui.reports.sweep_report import examples_of, make_report, report_sweep
 from distprompt_tui.sweeps.directory import SweepDirectory
 from distprompt_tui.sweeps.results import SearchConfig
 from tests.cli.test_commands import distprompt
-from tests.reports.factories import carried_out, example_sweep
+from tests.reports.factories import carried_out, easier, example_sweep
 from tests.sweeps.factories import row
 
 OUTLIERS = [
@@ -37,7 +38,10 @@ def test_report_has_findings_curves_points_and_failures(tmp_path: Path) -> None:
     assert text.count("✓ supported") + text.count("✗ not supported") + text.count("? inconclusive") == 2
     assert "smollm2, soft, 10 vectors: vanilla" in text
     assert "moderate − highest" in text
-    assert "is due to the output layer" in text
+    assert "% [" in text
+    assert "%] is due to the output layer" in text
+    assert "peak chosen on other targets, at 6 nats: +" in text
+    assert ", Holm p 0." in text
     assert "o vanilla   · head optimum of each" in text
     assert "no result for 12 searches: the entropy is out of reach <here>" in text
     assert "48 of 60 searches" in text
@@ -56,6 +60,41 @@ def test_finding_that_is_not_supported(tmp_path: Path) -> None:
     text = printed(hard)
     assert text.count("✗ not supported") == 2
     assert "(at 3 −" in text
+
+
+def test_texts_of_a_sweep_are_not_called_targets_of_a_population(tmp_path: Path) -> None:
+    series = [{"name": name, "target": {"family": name}} for name in ("vanilla", "lm", "shuffled")]
+    sweep = example_sweep(finding="lm-targets", series=series, texts=list("abcdef"), entropies=[3.0])
+    text = printed(carried_out(sweep, tmp_path))
+    assert text.count("; the 6 texts of this sweep") == 2
+    assert text.count("no sample of a population") == 2
+    random = printed(carried_out(example_sweep(), tmp_path))
+    assert "texts of this sweep" not in random
+    assert "population" not in random
+
+
+def test_best_restart_is_reported(tmp_path: Path) -> None:
+    """The later restarts of each search are worse."""
+    once = report_sweep(carried_out(example_sweep(), tmp_path / "once"))
+    directory = carried_out(example_sweep(restarts=3), tmp_path, lambda search: easier(search) + search.restart)
+    report = report_sweep(directory)
+    assert (len(report.rows), report.asked) == (180, 180)
+    assert [row.restart for row in report.rows[:4]] == [0, 1, 2, 0]
+    assert [result.missing for result in make_report("part", report.sweep, report.rows[1:], (), ()).findings] == [1, 0]
+    for result, expected in zip(report.findings, once.findings, strict=True):
+        effect, whole = result.effect("kl"), expected.effect("kl")
+        assert effect is not None
+        assert whole is not None
+        assert (effect.value, effect.targets) == (pytest.approx(whole.value, abs=0.05), 6)
+    assert "the best of 3 restarts counts" in printed(directory)
+    assert "restarts per search" in sweep_page(report, directory.read_result)
+    table = list(csv.DictReader(io.StringIO(written_table(directory))))
+    assert [line["restart"] for line in table[:4]] == ["0", "1", "2", "0"]
+
+
+def written_table(directory: SweepDirectory) -> str:
+    directory.write_table()
+    return directory.table.read_text()
 
 
 def test_started_sweep_has_a_report(tmp_path: Path) -> None:
@@ -88,6 +127,8 @@ def test_examples_are_best_median_and_worst() -> None:
     assert [example.rank for example in examples_of(rows[:2], setting)] == ["best", "worst"]
     assert [example.rank for example in examples_of(rows[:1], setting)] == ["best"]
     assert examples_of([], setting) == []
+    restarted = [replace(each, kl=each.kl + 10, restart=1) for each in rows]
+    assert examples_of([*restarted, *rows], setting) == examples_of(rows, setting)
 
 
 def test_command_prints_and_writes_all_formats(tmp_path: Path) -> None:

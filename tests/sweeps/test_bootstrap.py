@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from distprompt_tui.sweeps.bootstrap import RESAMPLES, average, expanded_tail, mean
+from distprompt_tui.sweeps.bootstrap import RESAMPLES, average, expanded_tail, mean, ratio
 
 NATS = st.floats(-20, 20, allow_nan=False, width=32)
 TABLES = arrays(np.float64, st.tuples(st.integers(2, 12), st.integers(1, 5)), elements=NATS)
@@ -43,6 +43,35 @@ def test_sum_of_columns_matches_scipys_paired_bootstrap() -> None:
     ).confidence_interval
     assert ours is not None
     assert (ours.low, ours.high) == pytest.approx(tuple(theirs), abs=0.05)
+
+
+def test_ratio_of_sums_matches_scipys_paired_bootstrap() -> None:
+    columns = np.random.default_rng(0).normal([[2, 3], [4, 8]], size=(9, 2, 2))
+    weights = np.array([0.5, 0.5])
+    part, whole = columns[:, 0], columns[:, 1]
+    ours = ratio(part, whole, weights)
+    theirs = scipy.stats.bootstrap(
+        (part @ weights, whole @ weights),
+        lambda above, below, axis: np.mean(above, axis=axis) / np.mean(below, axis=axis),
+        paired=True,
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        confidence_level=1 - 2 * expanded_tail(9),
+        method="percentile",
+        rng=1,
+    ).confidence_interval
+    assert ours is not None
+    assert ours.value == pytest.approx((part @ weights).sum() / (whole @ weights).sum())
+    assert (ours.low, ours.high) == pytest.approx(tuple(theirs), abs=0.02)
+    assert ours.targets == 9
+
+
+def test_ratio_uses_results_that_both_tables_have() -> None:
+    part, whole = np.array([[1.0], [np.nan], [3.0]]), np.array([[2.0], [100.0], [6.0]])
+    found = ratio(part, whole, np.ones(1))
+    assert found is not None
+    assert (found.value, found.low, found.high, found.targets) == pytest.approx((0.5, 0.5, 0.5, 2))
+    assert ratio(np.array([[np.nan]]), np.array([[1.0]]), np.ones(1)) is None
 
 
 @pytest.mark.parametrize("count", [2, 6, 10, 30])

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distprompt_tui.sweeps.curves import panels
 from distprompt_tui.sweeps.findings import FindingResult, as_dict, evaluate_finding
 from distprompt_tui.sweeps.results import ResultRow
+from distprompt_tui.sweeps.significance import holm
 from tests.sweeps.factories import hump, row, rows
 
 SOURCES = {"own": None, "other": "gemma", "own dealt": None, "other dealt": "gemma"}
@@ -61,7 +63,11 @@ def test_split_adds_up_and_gives_the_output_layers_share() -> None:
     assert contrast.head_optimum is not None
     assert contrast.excess is not None
     assert contrast.head_optimum.value + contrast.excess.value == pytest.approx(contrast.kl.value)
-    assert contrast.share == pytest.approx(0.8, abs=0.03)
+    share, interval = contrast.share, contrast.share_interval
+    assert share == pytest.approx(0.8, abs=0.03)
+    assert share is not None
+    assert interval is not None
+    assert 0.75 < interval[0] < share < interval[1] < 0.85
 
 
 def test_finding_without_head_optima_has_no_split() -> None:
@@ -69,7 +75,79 @@ def test_finding_without_head_optima_has_no_split() -> None:
     assert result.outcome == "supported"
     assert result.effect("head_optimum") is result.effect("excess") is None
     assert result.binding_contrast is not None
-    assert result.binding_contrast.share is None
+    assert result.binding_contrast.share is result.binding_contrast.share_interval is None
+
+
+def test_inconclusive_difference_has_no_share() -> None:
+    contrast = only(evaluate_finding(rows(lambda h: 1.0, seed=1), "entropy", {})).binding_contrast
+    assert contrast is not None
+    assert contrast.kl.outcome == "inconclusive"
+    assert contrast.share is contrast.share_interval is None
+
+
+def test_peak_does_not_depend_on_the_rest_of_the_grid() -> None:
+    """Of a high and a low moderate entropy, the mean is no hump; the peak is."""
+    made = rows(lambda h: {0.5: 0.5, 2.5: 0.0, 6.5: 3.0, 10.5: 2.0}[h], (0.5, 2.5, 6.5, 10.5))
+    narrow = [each for each in made if each.entropy_asked != 2.5]
+    whole, less = (only(evaluate_finding(each, "entropy", {})) for each in (made, narrow))
+    assert (whole.outcome, less.outcome) == ("not supported", "supported")
+    assert whole.peak is not None
+    assert less.peak is not None
+    assert whole.peak.outcome == "supported"
+    assert whole.peak.chosen == ((6.5, 1.0),)
+    assert whole.peak.effect("kl") == less.peak.effect("kl")
+    assert whole.peak.effect("kl").value == pytest.approx(1.0, abs=0.1)
+    contrast = whole.peak.binding_contrast
+    assert contrast.name == "peak − highest"
+    assert contrast.head_optimum.value + contrast.excess.value == pytest.approx(contrast.kl.value)
+    assert contrast.share == pytest.approx(0.9, abs=0.1)
+
+
+def test_peak_uses_targets_with_a_result_at_every_entropy() -> None:
+    made = rows(hump, targets=5)
+    part = [each for each in made if (each.target_index, each.entropy_asked) not in ((0, 6.0), (4, 0.5))]
+    peak = only(evaluate_finding(part, "entropy", {})).peak
+    assert peak is not None
+    assert peak.effect("kl").targets == 3
+    alone = [each for each in part if each.target_index in (0, 1)]
+    assert only(evaluate_finding(alone, "entropy", {})).peak is None
+
+
+def test_stuck_search_moves_the_mean_but_not_the_median() -> None:
+    made = [replace(each, series="one", family="outlier", kl=0.0) for each in rows(lambda h: 1.0, (3.0,), noise=0)]
+    hard = rows(lambda h: 1.0, (3.0,), noise=0)
+    hard[0] = replace(hard[0], kl=-9.0)
+    contrast = only(evaluate_finding([*made, *hard], "outliers", {})).binding_contrast
+    assert contrast is not None
+    assert (contrast.kl.value, contrast.median) == pytest.approx((0.0, 1.0))
+    assert contrast.p_value == pytest.approx(513 / 1024)  # −9 outweighs the nine others
+
+
+def test_p_values_are_adjusted_over_the_whole_report() -> None:
+    made = rows(hump, seed=1) + rows(lambda h: 1.0, seed=2, series="flat") + rows(hump, seed=3, method="hard", noise=2)
+    results = evaluate_finding(made, "entropy", {})
+    tested = [each for result in results for each in (*result.contrasts, *result.peak.contrasts)]
+    assert len(tested) == 12
+    assert [each.p_holm for each in tested] == holm([each.p_value or 0.0 for each in tested])
+    assert results[0].p_value == 1 / 1024
+    assert results[0].p_holm == pytest.approx(12 / 1024)
+    flat = [each.p_value or 0.0 for each in results[1].contrasts]
+    assert results[1].p_value == max(flat) > 0.025
+    alone = only(evaluate_finding(rows(hump, seed=1), "entropy", {}))
+    assert alone.p_holm == pytest.approx(4 / 1024)
+
+
+def test_single_entropies_are_not_tested() -> None:
+    made = rows(lambda h: 5.0) + rows(lambda h: 4.0, series="one", family="outlier")
+    result = only(evaluate_finding(made, "outliers", {}))
+    assert {contrast.p_value for _, contrast in result.by_entropy} == {None}
+    assert result.p_holm == result.p_value == 1 / 1024
+
+
+def test_texts_are_no_random_sample() -> None:
+    assert only(evaluate_finding(lm_sweep(), "lm-targets", SOURCES)).sampling == "texts"
+    assert only(evaluate_finding(rows(hump, family="shuffled"), "entropy", {})).sampling == "texts"
+    assert only(evaluate_finding(rows(hump), "entropy", {})).sampling == "random"
 
 
 def test_split_uses_the_searches_with_a_head_optimum() -> None:
@@ -171,13 +249,42 @@ def test_seeds_of_a_target_are_averaged() -> None:
     assert (twice.value, twice.low, twice.targets) == pytest.approx((once.value, once.low, 3))
 
 
+def test_best_restart_of_a_target_counts_with_its_own_parts() -> None:
+    once = rows(hump, targets=6)
+    made = [
+        replace(each, kl=each.kl + added, restart=restart)
+        for each in once
+        for restart, added in enumerate((3.0, 0.0, 1.0))
+    ]
+    assert evaluate_finding(made, "entropy", {}) == evaluate_finding(once, "entropy", {})
+    assert panels(made) == panels(once)
+
+
+def test_best_restart_counts_before_seeds_are_averaged() -> None:
+    made = [
+        replace(each, kl=kl, seed=seed, restart=restart)
+        for each in rows(lambda h: 0.0, (3.0,), noise=0)
+        for seed, restart, kl in ((0, 0, 1.0), (0, 1, 5.0), (1, 0, 9.0), (1, 1, 3.0))
+    ]
+    (panel,) = panels(made)
+    assert panel.curves[0].points[0].kl.value == 2.0
+
+
 def test_finding_is_json_compatible_with_its_configuration() -> None:
     found = json.loads(json.dumps(as_dict(only(evaluate_finding(lm_sweep(), "lm-targets", SOURCES))), allow_nan=False))
     assert (found["model"], found["method"], found["length"], found["series"]) == ("toy", "soft", 10, "own")
     assert found["outcome"] == "supported"
     assert found["kl"]["low"] <= found["kl"]["value"] <= found["kl"]["high"]
     assert found["output_layer_share"] == pytest.approx(0.9, abs=0.05)
+    low, high = found["output_layer_share_interval"]
+    assert low <= found["output_layer_share"] <= high
     assert [each["entropy"] for each in found["by_entropy"]] == [2.0, 4.0, 2.0, 4.0]
+    assert [each["p_holm"] for each in found["contrasts"]] == [2 / 1024] * 2
+    assert (found["p_value"], found["p_holm"], found["sampling"]) == (1 / 1024, 2 / 1024, "texts")
+    assert found["peak"] is None
+    peak = json.loads(json.dumps(as_dict(only(evaluate_finding(rows(hump), "entropy", {}))), allow_nan=False))["peak"]
+    assert peak["chosen"] == [{"entropy": 6.0, "fraction": 1.0}]
+    assert (peak["outcome"], peak["p_holm"]) == ("supported", 4 / 1024)
     untested = as_dict(only(evaluate_finding([row()], "entropy", {})))
     assert (untested["outcome"], untested["kl"]) == ("not tested", None)
 

@@ -23,7 +23,7 @@ FINDINGS = ("finding-entropy", "finding-outliers", "finding-lm-targets")
 def made_up_row(search: SweepSearch) -> SearchOutcome:
     """Make a row for a search; its divergence depends on the target alone."""
     family = search.spec.target.family
-    fields = search.model_dump(include={"series", "entropy_asked", "target_index", "seed"})
+    fields = search.model_dump(include={"series", "entropy_asked", "target_index", "seed", "restart"})
     kl = {"vanilla": 4.0, "shuffled": 3.0}.get(family, 1.0) + 0.01 * search.target_index
     if family == "vanilla" and search.entropy_asked in (0.5, 10.5):
         kl = 0.2
@@ -40,6 +40,7 @@ def test_shipped_findings_have_enough_targets(name: str, quick: bool, tmp_path: 
     assert sweep.methods == ("soft", "hard")
     assert sweep.models == (("smollm2",) if quick else ("smollm2", "gemma3-270m"))
     assert sweep.targets >= (FEWEST_TARGETS if quick else 10)
+    assert sweep.restarts >= 3
     directory = make_directory(sweep, tmp_path)
     SweepWriter(directory).commit(map(made_up_row, all_searches(sweep)))
     assert sweep.finding is not None

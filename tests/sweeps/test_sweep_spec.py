@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,10 +17,12 @@ from distprompt_tui.config import paths
 from distprompt_tui.config.methods import METHODS
 from distprompt_tui.config.validation import checked
 from distprompt_tui.errors import NotFoundError, UsageError
+from distprompt_tui.storage.legacy import with_old_spec_names
 from distprompt_tui.sweeps.catalog import load_sweep
 from distprompt_tui.sweeps.directory import make_directory
+from distprompt_tui.sweeps.lm_texts import draw_texts
 from distprompt_tui.sweeps.sweep_spec import GRID_CONTROLLED_FIELDS, Sweep, SweepMethod
-from distprompt_tui.sweeps.tasks import all_searches, plan_tasks
+from distprompt_tui.sweeps.tasks import all_searches, plan_tasks, search_seed
 
 TEXTS = ["one", "two", "three", "four"]
 SERIES: list[dict[str, Any]] = [
@@ -43,6 +48,7 @@ def grids(draw: st.DrawFn) -> Sweep:
         "methods": draw(some(["soft", "hard"])),
         "lengths": draw(some([1, 5, 10])),
         "seeds": draw(some([0, 1, 7])),
+        "restarts": draw(st.integers(1, 3)),
         "entropies": draw(some([0.5, 2.0, 6.0])),
         "targets": draw(st.integers(1, 4)),
         "texts": TEXTS,
@@ -56,7 +62,7 @@ def grids(draw: st.DrawFn) -> Sweep:
 def test_every_point_of_the_grid_is_searched_once(sweep: Sweep) -> None:
     searches = all_searches(sweep)
     assert len(searches) == sweep.search_count
-    each = len(sweep.methods) * len(sweep.lengths) * len(sweep.seeds)
+    each = len(sweep.methods) * len(sweep.lengths) * len(sweep.seeds) * sweep.restarts
     points = {"uniform": 1, "other": len(sweep.entropies or ()) * sweep.targets}
     expected = [
         points.get(series.target["family"], points["other"]) * each
@@ -66,6 +72,9 @@ def test_every_point_of_the_grid_is_searched_once(sweep: Sweep) -> None:
     ]
     assert len(searches) == sum(expected)
     assert len({search.key for search in searches}) == len(searches)
+    assert Counter(search.restart for search in searches) == dict.fromkeys(
+        range(sweep.restarts), sum(expected) // sweep.restarts
+    )
     for search in searches:
         asked = getattr(search.spec.target, "entropy", None)
         assert (asked, search.spec.search.length) == (search.entropy_asked, search.config.length)
@@ -81,6 +90,44 @@ def test_all_methods_lengths_and_seeds_have_the_same_targets(sweep: Sweep) -> No
     for (model, series, entropy, _), target in targets.items():
         by_series.setdefault((model, series, entropy), []).append(target.model_dump_json())
     assert all(len(set(point)) == len(point) for point in by_series.values())
+
+
+@given(grids())
+def test_no_two_searches_of_a_point_have_the_same_seed(sweep: Sweep) -> None:
+    seeds: dict[Any, list[int]] = {}
+    for search in all_searches(sweep):
+        seeds.setdefault((search.config, search.series, search.entropy_asked), []).append(search.spec.seed)
+        if search.restart == 0:
+            assert search.spec.seed == 1000 * search.seed + search.target_index
+    assert all(len(set(point)) == len(point) for point in seeds.values())
+
+
+def test_more_restarts_keep_the_searches_there_are() -> None:
+    once, thrice = (checked(FIELDS | {"restarts": restarts}, Sweep) for restarts in (1, 3))
+    first = [search for search in all_searches(thrice) if search.restart == 0]
+    assert first == all_searches(once)
+    assert [search.restart for search in plan_tasks(thrice)[0].searches[:4]] == [0, 1, 2, 0]
+    assert search_seed(2**53 - 1, 999, 2) < 2**53
+
+
+def test_folder_of_a_sweep_without_restarts_is_that_of_earlier_versions() -> None:
+    sweep = checked(FIELDS, Sweep)
+    fields = tomllib.loads(sweep.resolved())
+    assert fields.pop("restarts") == 1
+    earlier = tomli_w.dumps(with_old_spec_names(fields | {"title": "", "description": ""}))
+    assert sweep.folder_name == f"grid-{hashlib.sha256(earlier.encode()).hexdigest()[:10]}"
+    assert checked(FIELDS | {"restarts": 2}, Sweep).folder_name != sweep.folder_name
+
+
+def test_texts_are_drawn_from_the_shipped_ones() -> None:
+    fields = {name: value for name, value in FIELDS.items() if name != "texts"}
+    drawn, other = (checked(fields | {"text_seed": seed}, Sweep) for seed in (0, 1))
+    texts = {search.target_index: search.spec.target.text for search in all_searches(drawn) if search.series == "text"}
+    assert list(texts.values()) == list(draw_texts(0, 3))
+    assert tomllib.loads(drawn.resolved())["texts"] == list(draw_texts(0, 3))  # a later version can ship other texts
+    inline = checked(fields | {"texts": list(draw_texts(0, 3))}, Sweep)
+    assert drawn.folder_name == inline.folder_name != other.folder_name
+    assert drawn.with_quick_overrides().target_texts == draw_texts(0, 1) == draw_texts(0, 3)[:1]
 
 
 @given(grids())
@@ -162,7 +209,11 @@ def one(**target: Any) -> dict[str, Any]:
         ({"soft": {"stepz": 3}}, r"soft\.stepz is not a field; did you mean 'steps'"),
         ({"methods": ["warm"]}, "it should be 'soft' or 'hard'"),
         ({"seeds": [1, 1]}, "seeds: 1 is listed twice"),
-        ({"texts": ["one"]}, "series 'text': 3 targets need as many texts, found 1"),
+        ({"texts": ["one"]}, "series 'text': 3 targets need as many texts, found 1$"),
+        ({"texts": []}, "found 0; text_seed draws them from the shipped texts"),
+        ({"text_seed": 0}, "give either texts or text_seed"),
+        ({"texts": [], "text_seed": 0, "targets": 1000}, "1000 targets need as many texts, found "),
+        ({"restarts": 0}, "restarts: it should be greater than or equal to 1"),
         ({"quick": {"targets": 9}}, "quick: .*9 targets need as many texts, found 4"),
         ({"quick": {"series": []}}, "quick: series cannot change"),
         ({"name": "../up"}, "name: String should match"),

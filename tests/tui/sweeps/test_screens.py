@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -106,6 +107,8 @@ async def test_a_sweep_is_listed_and_shown_at_every_size(sweeps: Path, app_on: M
         assert "hard, 10 tokens" in screen_text(app)
         is_whole = "head optima alone: supported" in screen_text(app)
         assert is_whole == (size[1] >= 40)
+        assert ("peak chosen on other targets" in screen_text(app)) == is_whole
+        assert ("Holm p 0." in screen_text(app)) == (size[0] >= 80)
         await pilot.press("v")
         assert ("head optima alone: supported" in screen_text(app)) != is_whole
         await pilot.press("escape")
@@ -134,7 +137,7 @@ async def test_sweep_not_started_shows_its_size(sweeps: Path, app_on: Make) -> N
     app = app_on()
     async with app.run_test(size=(80, 24)) as pilot:
         await at_sweep(app, pilot, "finding-entropy")
-        assert "Not started. Press r to start its 240 searches" in screen_text(app)
+        assert "Not started. Press r to start its 720 searches" in screen_text(app)
         await pilot.press("right", "l", "v", "s", "w")
         assert not sweeps.exists()
 
@@ -154,7 +157,8 @@ async def test_started_watched_and_stopped(
         assert "starting or stopping" in notices(app)
         await until(pilot, lambda: "● running" in screen_text(app))
         (path,) = sweeps.iterdir()
-        await until(pilot, lambda: "s left" in screen_text(app))  # a task was measured, its worker is seen
+        measured = re.compile(r"about \S+( s)? left")  # a task was measured, its worker is seen
+        await until(pilot, lambda: measured.search(screen_text(app)))
         await pilot.press("r")
         assert "already running" in notices(app)
         await pilot.press("s")
