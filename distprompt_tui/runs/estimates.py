@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from distprompt_tui.runs.summary import RunLabel, RunSummary
 
 PROGRAM_BYTES = 450 << 20  # Python, torch and transformers without a model (measured on Linux)
-MAX_BATCH_LOGITS = 1 << 25  # a search over tokens divides larger batches (`search.evaluator.MAX_LOGITS`)
+MAX_BATCH_LOGITS = 1 << 25  # a search over tokens divides larger batches (`search.prompt_runner.MAX_LOGITS`)
 SOFT_COPIES, HARD_COPIES = 4, 2  # logits and probabilities, for soft prompts also their gradients
 BOUND_BYTES_PER_TOKEN = 8 * 8 * 6  # 8 starts of the head optimum in float64, in about 6 arrays
 

@@ -16,8 +16,8 @@ from distprompt_tui.models.bf16_copy import gains_from_half_precision, in_half_p
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.token_features import token_features
 from distprompt_tui.search.candidates import swapped
-from distprompt_tui.search.evaluator import BasePrompt
 from distprompt_tui.search.initialization import DRAWS, mix_target_tokens, sample
+from distprompt_tui.search.prompt_runner import BasePrompt
 from distprompt_tui.search.surrogate import NO_OBSERVATIONS, Observations, posterior_mean
 from distprompt_tui.search.token_search import SwapSearch
 
@@ -81,11 +81,11 @@ class HardSearch(SwapSearch[Hard]):
         self._measured = [Observations(*part) for part in zip(*parts, strict=True)]
         self._steps_without_improvement, self._order = int(own["fruitless"]), own["order"].tolist()
         self._reset_tried()
-        self._mark_tried(own["tried"].to(self._model.device))
+        self._mark_tried(own["tried"].cpu())
 
     def _mark_tried(self, swaps: Tensor) -> None:
         self._untried[swaps[:, 0], swaps[:, 1]] = False
-        self._tried.append(swaps.cpu())
+        self._tried.append(swaps)
 
     def _propose(self) -> Tensor:
         free = self._free.tolist()
@@ -110,7 +110,7 @@ class HardSearch(SwapSearch[Hard]):
         kls = self._measure(prompts, None if self._position is None else self._base)
         best = int(kls.argmin())
         if self._position is not None:
-            tokens = prompts[:, self._position].cpu()
+            tokens = prompts[:, self._position]
             self._measured[self._position] = self._measured[self._position].with_more(
                 tokens, kls - self._current.objective, self._step, self._settings.memory
             )
@@ -128,8 +128,8 @@ class HardSearch(SwapSearch[Hard]):
         found = [self._new_swaps(position, at_random[self._untried[position, at_random]])]
         missing = wanted - len(found[0])
         while missing > 0 and len(tokens := self._untried[position].nonzero()[:, 0]):
-            pool = tokens[torch.randperm(len(tokens), generator=generator)[: settings.pool].to(tokens.device)]
-            ranked = pool[self._expected_changes(position, pool).argsort()] if learned else pool
+            pool = tokens[torch.randperm(len(tokens), generator=generator)[: settings.pool]]
+            ranked = pool[self._expected_changes(position, pool).argsort().cpu()] if learned else pool
             while missing > 0 and len(ranked):
                 found.append(self._new_swaps(position, ranked[:missing]))
                 ranked = ranked[missing:]
@@ -144,10 +144,11 @@ class HardSearch(SwapSearch[Hard]):
         return prompts[self._evaluator.is_new(prompts)]
 
     def _expected_changes(self, position: int, pool: Tensor) -> Tensor:
-        """Return the expected change of the objective by each token at a position, (count,)."""
+        """Return the expected change of the objective by each token at a position, (count,) on the model's device."""
         assert self._base is not None
         surprisal = None if self._base.surprisal is None else self._base.surprisal[position]
-        return posterior_mean(self._measured[position], pool, token_features(self._model), self._step, surprisal)
+        features, device = token_features(self._model), self._model.device
+        return posterior_mean(self._measured[position], pool, features, self._step, surprisal, device)
 
     def _propose_perturbations(self) -> Tensor:
         """Return `width` variants of the best prompt, with the locked tokens and `perturbation` random changes."""
@@ -159,7 +160,7 @@ class HardSearch(SwapSearch[Hard]):
             order = torch.rand(settings.width, len(free), generator=generator).argsort(dim=1)[
                 :, : settings.perturbation
             ]
-            positions = free[order.to(free.device)]
+            positions = free[order]
             prompts = best.scatter(1, positions, others.gather(1, positions))
             if len(prompts := prompts[self._evaluator.is_new(prompts)]):
                 break

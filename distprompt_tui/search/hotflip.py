@@ -9,7 +9,7 @@ from torch import Tensor
 
 from distprompt_tui.config.spec import Hotflip
 from distprompt_tui.search.candidates import best_overall, swapped
-from distprompt_tui.search.evaluator import BasePrompt
+from distprompt_tui.search.prompt_runner import BasePrompt
 from distprompt_tui.search.token_search import SwapSearch
 
 
@@ -37,7 +37,7 @@ class HotflipSearch(SwapSearch[Hotflip]):
         }
 
     def _load_extra_state(self, own: dict[str, Tensor]) -> None:
-        prompts = own["beam.ids"].to(self._model.device)
+        prompts = own["beam.ids"].cpu()
         self._beam = [Member(kl, self._run(ids)) for ids, kl in zip(prompts, own["beam.kls"].tolist(), strict=True)]
 
     def _on_manual_edit(self) -> None:

@@ -199,7 +199,7 @@ def measured_until_found(running: Any, kls: Tensor) -> str:
     """How many tokens a search for one token measures until it has the best of all."""
     measured = 0
 
-    def look_up(prompts: Tensor, parent: object) -> tuple[Tensor, Tensor]:
+    def look_up(prompts: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
         nonlocal measured
         measured += len(prompts)
         return kls[prompts[:, 0]], torch.ones(len(prompts), dtype=torch.bool)
