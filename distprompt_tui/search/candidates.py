@@ -34,11 +34,23 @@ def swap_scores(
     return scores.masked_fill(forbidden, torch.inf).scatter(1, ids[:, None], torch.inf)
 
 
-def best_overall(scores: Tensor, count: int) -> Tensor:
-    """Return the `count` swaps with the lowest finite scores, best first, (at most count, 2) on the CPU."""
-    values, places = together(list(scores.flatten().topk(min(count, scores.numel()), largest=False)))
-    places = places[torch.isfinite(values)]
-    return torch.stack([places // scores.shape[1], places % scores.shape[1]], dim=1)
+def best_overall(scores: Sequence[Tensor], count: int) -> list[Tensor]:
+    """Find the `count` swaps with the lowest finite scores in each of several tables.
+
+    Args:
+        scores: tables, (n, V) each, on one device. The host waits for it once.
+        count: maximum number of swaps.
+
+    Returns:
+        Swaps of each table, best first, (at most count, 2) on the CPU.
+    """
+    lowest = [table.flatten().topk(min(count, table.numel()), largest=False) for table in scores]
+    copies = iter(together([part for values_and_places in lowest for part in values_and_places]))
+    found = []
+    for table, values, places in zip(scores, copies, copies, strict=False):
+        finite = places[torch.isfinite(values)]
+        found.append(torch.stack([finite // table.shape[1], finite % table.shape[1]], dim=1))
+    return found
 
 
 def random_replacements(

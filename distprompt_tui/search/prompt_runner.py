@@ -219,7 +219,8 @@ class PromptRunner:
         rows, parts = [], []
         for members in self._batched_together(of, caches):
             for bucket, start in self._buckets(prompts[torch.from_numpy(members)], of[members], bases, caches):
-                rows.append(members[bucket])
+                chosen = members[bucket]
+                rows.append(chosen[np.argsort(of[chosen], kind="stable")])  # prompts of a base stand together
                 parts.append(self._behind(model, prompts[torch.from_numpy(rows[-1])], of[rows[-1]], caches, start))
         meanwhile()
         kls = torch.empty(len(prompts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
@@ -15,7 +15,7 @@ from distprompt_tui.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.candidate_log import CandidateLog
 from distprompt_tui.search.candidates import swap_scores
-from distprompt_tui.search.evaluator import Evaluator
+from distprompt_tui.search.evaluator import Evaluator, Group
 from distprompt_tui.search.initialization import allowed_ids, initial_prompts, usable_ids
 from distprompt_tui.search.prompt_runner import BasePrompt
 from distprompt_tui.search.protocol import Best, HardPrompt, SearchState, Step
@@ -182,7 +182,12 @@ class TokenSearch(ABC, Generic[Settings]):
         return HardPrompt(at.ids, at.changed, at.improvement, self._locked, tried)
 
     def _measure(self, prompts: Tensor, base: BasePrompt | None) -> Tensor:
-        kls = self._evaluator.measure(prompts, base)
+        return self._measure_groups([(prompts, base)])
+
+    def _measure_groups(self, groups: Sequence[Group]) -> Tensor:
+        """Measure groups of prompts in the same batches; (count,) on the CPU for the prompts of all groups."""
+        kls = self._evaluator.measure_groups(groups)
+        prompts = torch.cat([prompts for prompts, _ in groups])
         exact = self._evaluator.measured(prompts)
         self._candidate_log.note(self._current.ids, self._current.objective, self._step, prompts, kls, exact)
         return kls
