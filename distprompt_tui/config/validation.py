@@ -137,6 +137,8 @@ def location_of(first: ErrorDetails, fields: dict[str, Any]) -> list[str]:
         is_missing = first["type"] == "missing" and index == len(first["loc"]) - 1
         if isinstance(value, dict) and part not in value and not is_missing:
             continue
+        if isinstance(part, str) and not isinstance(value, dict | list | tuple):
+            continue
         path.append(str(part))
         if isinstance(value, dict):
             value = value.get(part)

@@ -82,7 +82,7 @@ def posterior_mean(
         return torch.exp((rows @ learned.T - 1) / LENGTH_SCALE**2)
 
     noise = NOISE + NOISE_PER_STEP * (step - measured.steps)
-    covariance = kernel(learned).to(solver).double() + upload(torch.diag(noise).double(), solver)
+    covariance = kernel(learned).to(solver).double() + torch.diag(upload(noise.double(), solver))
     weights = _solve(covariance, changes - changes.mean()).float().to(device)
     expected: Tensor = changes.mean().float().to(device) + kernel(judged) @ weights
     return expected if known is None else expected + known[judged_tokens]
