@@ -55,6 +55,10 @@ UntilOption = Annotated[
 SeedOption = Annotated[
     int | None, typer.Option("--seed", parser=_whole_number, metavar="INTEGER", help="Random seed of the search.")
 ]
+ChainsOption = Annotated[
+    int | None,
+    typer.Option("--chains", parser=_whole_number, metavar="INTEGER", help="Prompts searched side by side by 'hard'."),
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Override any field: search.lr=0.2")
 ]
@@ -81,6 +85,7 @@ class Options:
         until: float | None = None,
         seed: int | None = None,
         changes: list[str] | None = None,
+        chains: int | None = None,
     ) -> None:
         self._method = method
         self._fields: dict[str, Any] = {
@@ -89,6 +94,7 @@ class Options:
             "budget.seconds": seconds,
             "budget.until": until,
             "seed": seed,
+            "search.chains": chains,
         }
         self._changes = changes or []
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from distprompt_tui.cli.options import (
+    ChainsOption,
     FpsOption,
     JsonOption,
     MethodOption,
@@ -84,6 +85,7 @@ def run(
     seconds: SecondsOption = None,
     until: UntilOption = None,
     seed: SeedOption = None,
+    chains: ChainsOption = None,
     changes: SetOption = None,
     runs_dir: RunsDirOption = None,
     as_json: JsonOption = False,
@@ -94,7 +96,7 @@ def run(
     from distprompt_tui.cli.tables import print_result
     from distprompt_tui.runs.headless import run_to_end
 
-    options = Options(model, method, steps, seconds, until, seed, changes)
+    options = Options(model, method, steps, seconds, until, seed, changes, chains)
     spec = options.apply(asked_spec(preset, target))
     run_directory, state = run_to_end(spec, runs_folder(runs_dir), Console(stderr=True))
     result_is_in(run_directory.path)

@@ -368,24 +368,34 @@ class SwapSearchConfig(TokenSearchConfig):
         return self
 
 
+MAX_CHAINS = 256
+WidthByDevice = Annotated[Count | Literal["auto"], Field(description="candidates in a step of a chain, or auto")]
+Chains = Annotated[
+    Annotated[int, Field(ge=1, le=MAX_CHAINS)] | Literal["auto"],
+    Field(description="prompts that are searched side by side, or auto"),
+]
+
 REMOVED_HARD_FIELDS = frozenset({"top_k", "merge", "pairs"})
 
 
 class Hard(SwapSearchConfig):
     """Token swaps ranked by a surrogate model, accepted only if they lower the objective.
 
-    A step measures swaps at one position, for the cost of `width` swaps at an average position: swaps near the end
-    re-run less of the model. A fraction `explore` are random tokens and tokens of the target; the others are the best
-    of `pool` random tokens by a Gaussian process on the last `memory` swaps at the position. After `patience` steps
-    without improvement, a step measures `width` variants of the best prompt with `perturbation` changed positions, and
-    the search continues from the best of them. With `draft`, prompts are pre-scored in bfloat16 if that is faster on
-    this processor, and the model rescores the best.
+    A step measures swaps at one position of each chain, for the cost of `width` swaps at an average position: swaps
+    near the end re-run less of the model. With "auto", the device determines `width` and `chains`: 24 and 1 on a CPU.
+    A fraction `explore` are random tokens and tokens of the target; the others are the best of `pool` random tokens by
+    a Gaussian process on the last `memory` swaps at the position. After `patience` steps without improvement, a chain
+    measures `width` variants of the best prompt, of all chains with `exchange` and of its own without, with
+    `perturbation` changed positions, and continues from the best of them. With `draft`, prompts are pre-scored in
+    bfloat16 if that is faster on this processor, and the model rescores the best.
     """
 
     method: Literal["hard"] = "hard"
     init: SwapsInit = "initial_pool"
     initial_pool: Count = 64
-    width: Width = 24
+    width: WidthByDevice = "auto"  # type: ignore[assignment]
+    chains: Chains = "auto"
+    exchange: bool = True
     memory: CountFromZero = 384
     pool: Count = 6144
     explore: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.25
@@ -395,10 +405,11 @@ class Hard(SwapSearchConfig):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_what_is_gone(cls, fields: Any, info: ValidationInfo) -> Any:
+    def _as_recorded(cls, fields: Any, info: ValidationInfo) -> Any:
         if info.context != LEGACY_CONTEXT or not isinstance(fields, dict):
             return fields
-        return {name: value for name, value in fields.items() if name not in REMOVED_HARD_FIELDS}
+        kept = {name: value for name, value in fields.items() if name not in REMOVED_HARD_FIELDS}
+        return {"chains": 1} | kept  # versions without this field had one
 
 
 class Gcg(SwapSearchConfig):

@@ -137,6 +137,8 @@ def location_of(first: ErrorDetails, fields: dict[str, Any]) -> list[str]:
         is_missing = first["type"] == "missing" and index == len(first["loc"]) - 1
         if not is_missing and (part not in value if isinstance(value, dict) else not isinstance(value, list | tuple)):
             continue
+        if isinstance(part, str) and not isinstance(value, dict | list | tuple):
+            continue
         path.append(str(part))
         if isinstance(value, dict):
             value = value.get(part)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -34,7 +34,8 @@ class KeysAndValues:
     can be truncated for every kind of attention.
 
     Attributes:
-        layers: keys and values of each layer, (1, heads, length, width) both.
+        layers: keys and values of each layer, (1, heads, length, width) both, or (batch, ...) for a
+            batch.
         size: bytes copied for each prompt in a batch.
         least: minimum number of positions after the cache.
     """
@@ -46,6 +47,10 @@ class KeysAndValues:
     def truncated(self, length: int) -> KeysAndValues:
         """Return the cache of the first `length` positions."""
         return KeysAndValues(tuple((keys[..., :length, :], values[..., :length, :]) for keys, values in self.layers))
+
+    def of_row(self, row: int) -> KeysAndValues:
+        """Return the cache of one input of a batch."""
+        return KeysAndValues(tuple((keys[row : row + 1], values[row : row + 1]) for keys, values in self.layers))
 
     def to_run(self, length: int) -> int:
         """Return the number of positions that `truncated` runs."""
@@ -70,6 +75,22 @@ class KeysAndValues:
             [(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1)) for keys, values in self.layers]
         )
         return run_into(cache, backbone, inputs)
+
+
+def keys_and_values_for_rows(caches: Sequence[KeysAndValues], rows: Sequence[int], length: int) -> KeysAndValues:
+    """Combine the first `length` positions of several inputs' caches for a batch that continues them.
+
+    Args:
+        caches: one for each input.
+        rows: number of successive rows of the batch that continue each input.
+        length: positions of every input before the batch's own.
+    """
+
+    def combined(layer: int, part: int) -> Tensor:
+        beginnings = (cache.layers[layer][part][..., :length, :] for cache in caches)
+        return torch.cat([values.expand(count, -1, -1, -1) for values, count in zip(beginnings, rows, strict=True)])
+
+    return KeysAndValues(tuple((combined(layer, 0), combined(layer, 1)) for layer in range(len(caches[0].layers))))
 
 
 @dataclass(frozen=True)

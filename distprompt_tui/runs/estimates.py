@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from distprompt_tui.config.device_widths import widths_for
 from distprompt_tui.errors import DistPromptError
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from distprompt_tui.runs.summary import RunLabel, RunSummary
 
 PROGRAM_BYTES = 450 << 20  # Python, torch and transformers without a model (measured on Linux)
-MAX_BATCH_LOGITS = 1 << 25  # a search over tokens divides larger batches (`search.evaluator.MAX_LOGITS`)
+MAX_BATCH_LOGITS = 1 << 25  # a search over tokens divides larger batches (`search.prompt_runner.MAX_LOGITS`)
 SOFT_COPIES, HARD_COPIES = 4, 2  # logits and probabilities, for soft prompts also their gradients
 BOUND_BYTES_PER_TOKEN = 8 * 8 * 6  # 8 starts of the head optimum in float64, in about 6 arrays
 
@@ -48,7 +49,7 @@ def memory_bytes(spec: RunSpec, parameters: int, vocab_size: int, device: str) -
     - the weights: parameters × 4 bytes in float32, × 2 bytes in bfloat16 and float16. A `hard` search with a draft on
       the CPU has a second copy in bfloat16;
     - the logits of a batch: rows × V × 4 bytes × copies. Soft prompts have a row for each restart and 4 copies (logits,
-      probabilities and their gradients), searches over tokens have `width` rows and 2 copies;
+      probabilities and their gradients), searches over tokens have `width` rows for each chain and 2 copies;
     - the bounds: 8 starts × V × 8 bytes × 6 arrays.
 
     Activations are left out: for prompts of tens of tokens, they are much smaller than the weights.
@@ -66,11 +67,19 @@ def memory_bytes(spec: RunSpec, parameters: int, vocab_size: int, device: str) -
         weights += parameters * 2
     rows, copies = getattr(search, "restarts", 0), SOFT_COPIES
     if not rows:
-        rows, copies = getattr(search, "width", 1), HARD_COPIES
+        rows, copies = _candidates(search, parameters, device), HARD_COPIES
         if getattr(search, "fluency_weight", 0.0):
             rows *= 1 + search.length
     logits = min(rows * vocab_size, max(MAX_BATCH_LOGITS, vocab_size)) * 4 * copies
     return PROGRAM_BYTES + weights + logits + vocab_size * BOUND_BYTES_PER_TOKEN
+
+
+def _candidates(search: Any, parameters: int, device: str) -> int:
+    """Return the number of candidates in a step of a search over tokens."""
+    if search.method != "hard":
+        return int(search.width)
+    widths = widths_for(device.partition(":")[0], parameters, search.width, search.chains)
+    return widths.width * widths.chains
 
 
 def needed_memory(spec: RunSpec) -> int | None:

@@ -35,16 +35,15 @@ class CandidateLog:
         """Add the measurements of a step; prompts that differ at several positions are ignored.
 
         Args:
-            ids: the prompt before the step; if its length is not n, `prompts[0]` is used instead.
+            ids: the prompt before the step, on the CPU; if its length is not n, `prompts[0]` is used instead.
             kl: its divergence, nats.
             step: number of the step.
-            prompts: (count, n).
+            prompts: (count, n) on the CPU.
             kls: their divergences, (count,) on the CPU.
             exact: which of them the model itself measured, (count,) bool on the CPU.
         """
         if not len(prompts):
             return
-        prompts, ids = prompts.cpu(), ids.cpu()
         if prompts.shape[1] != len(ids):
             ids, kl = prompts[0], float(kls[0])
         differs = prompts != ids

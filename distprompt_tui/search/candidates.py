@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distprompt_tui.search.transfers import together
+
 
 def swap_scores(
     gradient: Tensor, ids: Tensor, matrix: Tensor, forbidden: Tensor, surprisal: Tensor | None = None
@@ -18,7 +20,7 @@ def swap_scores(
 
     Args:
         gradient: of the objective with respect to the prompt's embeddings, (n, d).
-        ids: the prompt, (n,).
+        ids: the prompt, (n,), on the device of the others.
         matrix: embeddings, (V, d).
         forbidden: forbidden swaps, (n, V) bool or broadcastable to it.
         surprisal: the objective's fluency term by position and token, (n, V); its difference is added.
@@ -32,11 +34,23 @@ def swap_scores(
     return scores.masked_fill(forbidden, torch.inf).scatter(1, ids[:, None], torch.inf)
 
 
-def best_overall(scores: Tensor, count: int) -> Tensor:
-    """Return the `count` swaps with the lowest finite scores, best first, (at most count, 2)."""
-    values, places = scores.flatten().topk(min(count, scores.numel()), largest=False)
-    places = places[torch.isfinite(values)]
-    return torch.stack([places // scores.shape[1], places % scores.shape[1]], dim=1)
+def best_overall(scores: Sequence[Tensor], count: int) -> list[Tensor]:
+    """Find the `count` swaps with the lowest finite scores in each of several tables.
+
+    Args:
+        scores: tables, (n, V) each, on one device. The host waits for it once.
+        count: maximum number of swaps.
+
+    Returns:
+        Swaps of each table, best first, (at most count, 2) on the CPU.
+    """
+    lowest = [table.flatten().topk(min(count, table.numel()), largest=False) for table in scores]
+    copies = iter(together([part for values_and_places in lowest for part in values_and_places]))
+    found = []
+    for table, values, places in zip(scores, copies, copies, strict=False):
+        finite = places[torch.isfinite(values)]
+        found.append(torch.stack([finite // table.shape[1], finite % table.shape[1]], dim=1))
+    return found
 
 
 def random_replacements(
@@ -50,8 +64,8 @@ def random_replacements(
         generator: on the CPU.
     """
     order = torch.rand(width, len(free), generator=generator).argsort(dim=1)[:, :n_replace]
-    columns = torch.randint(tokens.shape[1], order.shape, generator=generator).to(ids.device)
-    positions = free[order.to(ids.device)]
+    columns = torch.randint(tokens.shape[1], order.shape, generator=generator)
+    positions = free[order]
     return ids.repeat(width, 1).scatter(1, positions, tokens[positions, columns])
 
 
@@ -64,7 +78,7 @@ def swapped(ids: Tensor, swaps: Tensor) -> Tensor:
 
 def prompt_hashes(prompts: Tensor) -> list[int]:
     """Return a 64-bit hash of each prompt of (count, n), equal on every machine."""
-    rows = prompts.cpu().numpy().astype("<i4")
+    rows = prompts.numpy().astype("<i4")
     return [int.from_bytes(blake2b(row.tobytes(), digest_size=8).digest(), "little", signed=True) for row in rows]
 
 

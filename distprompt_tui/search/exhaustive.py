@@ -7,7 +7,7 @@ from torch import Tensor
 
 from distprompt_tui.config.spec import Exhaustive
 from distprompt_tui.errors import UsageError
-from distprompt_tui.search.evaluator import BasePrompt
+from distprompt_tui.search.prompt_runner import BasePrompt
 from distprompt_tui.search.token_search import TokenSearch
 
 
@@ -20,7 +20,7 @@ class ExhaustiveSearch(TokenSearch[Exhaustive]):
     with_gradient = False
 
     def _start(self) -> None:
-        self._stems = torch.zeros(1, 0, dtype=torch.long, device=self._model.device)
+        self._stems = torch.zeros(1, 0, dtype=torch.long)
         self._stem: BasePrompt | None = None
         self._chunk = 0
         self._forget()
@@ -38,8 +38,7 @@ class ExhaustiveSearch(TokenSearch[Exhaustive]):
         }
 
     def _load_extra_state(self, own: dict[str, Tensor]) -> None:
-        device = self._model.device
-        self._stems, self._longest = own["stems"].to(device), own["longest"].to(device)
+        self._stems, self._longest = own["stems"].cpu(), own["longest"].cpu()
         self._longest_kls, self._chunk = own["longest.kls"], int(own["chunk"])
         self._run_stem((self._chunk - 1) // self._chunks)
 
@@ -80,4 +79,4 @@ class ExhaustiveSearch(TokenSearch[Exhaustive]):
             self._move_to(prompts[best], float(kls[best]))
         kls, order = torch.cat([self._longest_kls, kls]).sort(stable=True)
         self._longest_kls = kls[: self._settings.beam]
-        self._longest = torch.cat([self._longest, prompts])[order[: self._settings.beam].to(prompts.device)]
+        self._longest = torch.cat([self._longest, prompts])[order[: self._settings.beam]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -19,15 +21,20 @@ class GcgSearch(SwapSearch[Gcg]):
     Every step moves to the best of them, even if it is worse than the current prompt.
     """
 
+    @cached_property
+    def _allowed_there(self) -> Tensor:
+        """`_allowed` on the model's device."""
+        return self._allowed.to(self._model.device)
+
     def _propose(self) -> Tensor:
         assert self._base is not None
         assert self._base.gradient is not None
         change = self._base.gradient @ self._model.embedding_matrix.T
         if self._base.surprisal is not None:
             change = change + self._base.surprisal
-        change = change[:, self._allowed]
+        change = change[:, self._allowed_there]
         best = change.topk(min(self._settings.top_k, len(self._allowed)), largest=False).indices
-        settings, tokens = self._settings, self._allowed[best]
+        settings, tokens = self._settings, self._allowed[best.cpu()]
         for _ in range(DRAWS):
             prompts = random_replacements(
                 self._current.ids, self._free, tokens, settings.width, settings.n_replace, self._generator
@@ -35,7 +42,7 @@ class GcgSearch(SwapSearch[Gcg]):
             survives = is_retokenization_stable(self._model, prompts.tolist())
             if any(survives):
                 break
-        return prompts[torch.tensor(survives, device=prompts.device)]
+        return prompts[torch.tensor(survives)]
 
     def _accept(self, prompts: Tensor) -> None:
         kls = self._measure(prompts, self._base)

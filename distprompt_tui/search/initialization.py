@@ -33,14 +33,14 @@ NEAREST = 64  # number of nearest tokens tried for a vector before an unstable o
 
 
 def usable_ids(model: LanguageModel) -> Tensor:
-    """Return the ids of tokens with bytes, without control tokens and padding rows, (count,)."""
+    """Return the ids of tokens with bytes, without control tokens and padding rows, (count,) on the CPU."""
     usable = torch.from_numpy(model.vocabulary.allowed.copy())
     usable[list(model.vocabulary.special_ids)] = False
-    return usable.nonzero()[:, 0].to(model.device)
+    return usable.nonzero()[:, 0]
 
 
 def allowed_ids(model: LanguageModel, settings: TokenSearchConfig) -> Tensor:
-    """Return the ids that a search's settings allow in a prompt, ascending, (count,).
+    """Return the ids that a search's settings allow in a prompt, ascending, (count,) on the CPU.
 
     Raises:
         UsageError: no token is allowed, or `allow_tokens` contains an unusable token.
@@ -59,12 +59,12 @@ def allowed_ids(model: LanguageModel, settings: TokenSearchConfig) -> Tensor:
         usable = [i for i in usable if pattern.fullmatch(vocabulary.text(i))]
     if not usable:
         raise UsageError("search.allowed, allow_regex and allow_tokens exclude every token")
-    return torch.tensor(usable, device=model.device)
+    return torch.tensor(usable)
 
 
 def sample(choices: Tensor, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Draw uniformly from choices. The draw is on the CPU, so it is equal on every device."""
-    return choices[torch.randint(len(choices), shape, generator=generator).to(choices.device)]
+    """Draw uniformly from choices on the CPU, so that the draw is equal for every device."""
+    return choices[torch.randint(len(choices), shape, generator=generator)]
 
 
 def random_ids(model: LanguageModel, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -74,7 +74,7 @@ def random_ids(model: LanguageModel, shape: tuple[int, ...], generator: torch.Ge
 def initial_prompts(
     model: LanguageModel, settings: SwapSearchConfig, allowed: Tensor, target: Tensor, generator: torch.Generator
 ) -> Tensor:
-    """Return initial hard prompts, (count, n): one, or an initial pool of prompts stable under retokenization.
+    """Return initial prompts, (count, n) on the CPU: one, or an initial pool of prompts stable under retokenization.
 
     Random tokens are drawn from `allowed`, (count,), and for half of a pool's tokens from the target p, (V,).
 
@@ -100,16 +100,16 @@ def initial_prompts(
 
 def mix_target_tokens(drawn: Tensor, allowed: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
     """Replace about half of the drawn tokens by draws from the target's allowed tokens, if there are any."""
-    weights = target[allowed].cpu()
+    weights = target[allowed]
     if not weights.any() or not drawn.numel():
         return drawn
     likely = torch.multinomial(weights, drawn.numel(), replacement=True, generator=generator).view(drawn.shape)
     from_target = torch.rand(drawn.shape, generator=generator) < TARGET_TOKEN_SHARE
-    return torch.where(from_target.to(drawn.device), allowed[likely.to(drawn.device)], drawn)
+    return torch.where(from_target, allowed[likely], drawn)
 
 
 def text_ids(model: LanguageModel, text: str, length: int) -> Tensor:
-    """Tokenise a text, and repeat or cut the ids to (length,).
+    """Tokenise a text, and repeat or cut the ids to (length,) on the CPU.
 
     Raises:
         UsageError: the text has no tokens.
@@ -118,7 +118,7 @@ def text_ids(model: LanguageModel, text: str, length: int) -> Tensor:
     if not ids:
         raise UsageError(f"init_text {text!r} has no tokens")
     repeated = ids * (length // len(ids) + 1)
-    return torch.tensor(repeated[:length], device=model.device)
+    return torch.tensor(repeated[:length])
 
 
 def prompt_vectors(model: LanguageModel, path: Path, length: int) -> Tensor:
@@ -132,29 +132,29 @@ def prompt_vectors(model: LanguageModel, path: Path, length: int) -> Tensor:
 
 
 def prompt_ids(model: LanguageModel, path: Path, length: int, allowed: Tensor) -> Tensor:
-    """Read the ids of a hard prompt, or the nearest allowed tokens of a soft one, (length,).
+    """Read the ids of a hard prompt, or the nearest allowed tokens of a soft one, (length,) on the CPU.
 
     Raises:
         UsageError: there is no prompt, or it does not fit the model or the length.
     """
     found = _read_fitting(model, path, length)
-    return nearest_ids(model, found, allowed) if found.is_floating_point() else found
+    return nearest_ids(model, found, allowed) if found.is_floating_point() else found.cpu()
 
 
 def nearest_ids(model: LanguageModel, vectors: Tensor, allowed: Tensor) -> Tensor:
-    """Find the allowed tokens, (count,), nearest to vectors, (n, d), by cosine; (n,).
+    """Find the allowed tokens, (count,), nearest to vectors, (n, d), by cosine; (n,) on the CPU.
 
     From left to right, choose the nearest token that keeps the prompt stable under retokenization, else the nearest.
     """
-    matrix = torch.nn.functional.normalize(model.embedding_matrix[allowed], dim=1)
+    matrix = torch.nn.functional.normalize(model.embedding_matrix[allowed.to(model.device)], dim=1)
     nearest = (vectors @ matrix.T).topk(min(NEAREST, len(allowed))).indices  # norms of vectors do not affect the order
-    return _first_surviving(model, allowed[nearest])
+    return _first_surviving(model, allowed[nearest.cpu()])
 
 
 def _grown(model: LanguageModel, allowed: Tensor, length: int, generator: torch.Generator) -> Tensor:
     """Build a random prompt, (length,), from left to right, stable under retokenization if possible."""
     orders = [torch.randperm(len(allowed), generator=generator)[:GROWN_CHOICES] for _ in range(length)]
-    return _first_surviving(model, allowed[torch.stack(orders).to(allowed.device)])
+    return _first_surviving(model, allowed[torch.stack(orders)])
 
 
 def _first_surviving(model: LanguageModel, choices_by_position: Tensor) -> Tensor:
@@ -165,7 +165,7 @@ def _first_surviving(model: LanguageModel, choices_by_position: Tensor) -> Tenso
         context = model if position == len(choices_by_position) - 1 else unfinished
         survives = is_retokenization_stable(context, [[*ids, choice] for choice in choices])
         ids.append(choices[survives.index(True) if any(survives) else 0])
-    return torch.tensor(ids, device=model.device)
+    return torch.tensor(ids)
 
 
 def _read_fitting(model: LanguageModel, path: Path, length: int) -> Tensor:

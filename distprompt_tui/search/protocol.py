@@ -36,7 +36,7 @@ class HardPrompt:
     """A prompt of tokens.
 
     Attributes:
-        ids: (n,).
+        ids: (n,) on the CPU.
         changed: last step that changed each position.
         improvement: decrease of the divergence at that step, nats; None for a token of the initial prompt. Positions
             that changed together have the same improvement.

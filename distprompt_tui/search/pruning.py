@@ -15,8 +15,8 @@ from distprompt_tui.search.retokenization import is_retokenization_stable
 
 @dataclass(frozen=True)
 class PrunedPrompt:
-    """A shortened prompt, (m,), with its positions in the original, ascending, its divergence in nats, and the work of
-    finding it in token positions through the backbone."""
+    """A shortened prompt, (m,) on the CPU, with its positions in the original, ascending, its divergence in nats, and
+    the work of finding it in token positions through the backbone."""
 
     ids: Tensor
     positions: tuple[int, ...]
@@ -37,6 +37,7 @@ def prune(
     All shortened prompts are stable under retokenization. `locked` positions, counted from 0, are kept.
     `asked_to_stop` is called before each token; if it returns True, the current result is returned.
     """
+    ids = ids.cpu()
     evaluator = Evaluator(model, target, len(ids), lambda text: None)
     positions = list(range(len(ids)))
     kl = float(evaluator.measure(ids[None]))

@@ -26,8 +26,8 @@ class RandomSearch(SwapSearch[RandomSwaps]):
             missing -= len(found[-1])
             if not missing:
                 break
-        distinct: Tensor = torch.cat(found).cpu().unique(dim=0)  # MPS has no `unique` of rows before torch 2.10
-        return distinct.to(self._model.device)
+        distinct: Tensor = torch.cat(found).unique(dim=0)
+        return distinct
 
     def _accept(self, prompts: Tensor) -> None:
         kls = self._measure(prompts, self._base)

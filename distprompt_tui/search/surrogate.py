@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from distprompt_tui.models.device import has_float64
+from distprompt_tui.search.transfers import HOST, upload
+
 LENGTH_SCALE = 0.9  # of the kernel, for features of norm 1
 
 NOISE = 0.3
@@ -45,31 +48,52 @@ NO_OBSERVATIONS = Observations(torch.zeros(0, dtype=torch.long), torch.zeros(0),
 
 
 def posterior_mean(
-    measured: Observations, pool: Tensor, features: Tensor, step: int, known: Tensor | None = None
+    measured: Observations,
+    pool: Tensor,
+    features: Tensor,
+    step: int,
+    known: Tensor | None = None,
+    device: torch.device = HOST,
 ) -> Tensor:
     """Compute the posterior mean of the change of the objective by each token, nats.
 
     Args:
-        measured: observations at the same position; tokens on the CPU.
-        pool: tokens to predict, (count,).
-        features: features of all tokens, with norm 1, (V, d), on any device.
-        known: exactly known part of the change by each token, nats, (V,); added to the prediction.
+        measured: observations at the same position, on the CPU.
+        pool: tokens to predict, (count,) on the CPU.
+        features: features of all tokens, with norm 1, (V, d), on the device or on the CPU.
+        known: exactly known part of the change by each token, nats, (V,) on the device; added to the prediction.
+        device: of the computation. The host waits for it only if it has no float64.
 
     Returns:
-        (count,).
+        (count,) on the device.
     """
-    tokens = measured.tokens.to(pool.device)
-    changes = measured.changes.double()
+    solver = device if has_float64(device) else HOST
+    tokens, judged_tokens = (upload(ids, device) for ids in (measured.tokens, pool))
+    changes = upload(measured.changes.double(), solver)
     if known is not None:
-        changes = changes - known[tokens].cpu()
-    changes = changes.clamp(max=float(changes.quantile(CEILING)))
-    learned, judged = (features[ids.to(features.device)].to(pool.device).float() for ids in (tokens, pool))
+        changes = changes - known[tokens].to(solver)
+    changes = changes.clamp(max=changes.quantile(CEILING))
+    if features.device == device:
+        learned, judged = features[tokens].float(), features[judged_tokens].float()
+    else:
+        learned, judged = (upload(features[ids], device).float() for ids in (measured.tokens, pool))
 
     def kernel(rows: Tensor) -> Tensor:
         return torch.exp((rows @ learned.T - 1) / LENGTH_SCALE**2)
 
     noise = NOISE + NOISE_PER_STEP * (step - measured.steps)
-    covariance = kernel(learned).cpu().double() + torch.diag(noise).double()
-    weights = torch.linalg.solve(covariance, changes - changes.mean())
-    expected: Tensor = changes.mean() + kernel(judged) @ weights.float().to(judged.device)
-    return expected if known is None else expected + known[pool]
+    covariance = kernel(learned).to(solver).double() + torch.diag(upload(noise.double(), solver))
+    weights = _solve(covariance, changes - changes.mean()).float().to(device)
+    expected: Tensor = changes.mean().float().to(device) + kernel(judged) @ weights
+    return expected if known is None else expected + known[judged_tokens]
+
+
+def _solve(matrix: Tensor, values: Tensor) -> Tensor:
+    """Solve a positive definite system, (count, count) and (count,), without making the host wait for a GPU."""
+    if matrix.device == HOST:
+        solution: Tensor = torch.linalg.solve(matrix, values)
+        return solution
+    factor, _ = torch.linalg.cholesky_ex(matrix)  # the check of errors in `cholesky` and `solve` waits
+    half = torch.linalg.solve_triangular(factor, values[:, None], upper=False)
+    solved: Tensor = torch.linalg.solve_triangular(factor.mT, half, upper=True)
+    return solved[:, 0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
@@ -15,10 +15,12 @@ from distprompt_tui.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.candidate_log import CandidateLog
 from distprompt_tui.search.candidates import swap_scores
-from distprompt_tui.search.evaluator import BasePrompt, Evaluator
+from distprompt_tui.search.evaluator import Evaluator, Group
 from distprompt_tui.search.initialization import allowed_ids, initial_prompts, usable_ids
+from distprompt_tui.search.prompt_runner import BasePrompt
 from distprompt_tui.search.protocol import Best, HardPrompt, SearchState, Step
 from distprompt_tui.search.retokenization import is_retokenization_stable
+from distprompt_tui.search.transfers import upload
 
 Settings = TypeVar("Settings", bound=TokenSearchConfig)
 SwapSettings = TypeVar("SwapSettings", bound=SwapSearchConfig)
@@ -26,8 +28,8 @@ SwapSettings = TypeVar("SwapSettings", bound=SwapSearchConfig)
 
 @dataclass(frozen=True)
 class ScoredPrompt:
-    """A prompt with its divergence and objective in nats (equal without a fluency weight), its step, and `changed` and
-    `improvement` of `HardPrompt`."""
+    """A prompt on the CPU with its divergence and objective in nats (equal without a fluency weight), its step, and
+    `changed` and `improvement` of `HardPrompt`."""
 
     ids: Tensor
     kl: float
@@ -57,7 +59,7 @@ class TokenSearch(ABC, Generic[Settings]):
     ) -> None:
         model.check_length(settings.length)
         self._model = model
-        self._target = target.to(model.device, torch.float32)
+        self._target = target.to("cpu", torch.float32)
         self._settings = settings
         self._total = total_steps
         self._warn = warn
@@ -65,12 +67,13 @@ class TokenSearch(ABC, Generic[Settings]):
         self._allowed = allowed_ids(model, settings)
         self._evaluator = Evaluator(model, target, settings.length, warn, self._fluency_weight, self._draft_model)
         self._step = 0
-        nowhere = torch.zeros(0, dtype=torch.long, device=model.device)
+        nowhere = torch.zeros(0, dtype=torch.long)
         self._current = self._best = ScoredPrompt(nowhere, float("inf"), float("inf"), 0, (), ())
         self._best_survives = False
         self._base: BasePrompt | None = None
         self._locked: frozenset[int] = frozenset()
         self._candidate_log = CandidateLog()
+        self._forbidden_there: tuple[frozenset[int], Tensor] | None = None  # on the device, for these locks
 
     @property
     def _fluency_weight(self) -> float:
@@ -86,7 +89,7 @@ class TokenSearch(ABC, Generic[Settings]):
 
     @abstractmethod
     def _propose(self) -> Tensor:
-        """Return the prompts for the next step to measure, (count, n); none to end the search."""
+        """Return the prompts for the next step to measure, (count, n) on the CPU; none to end the search."""
 
     @abstractmethod
     def _accept(self, prompts: Tensor) -> None:
@@ -145,7 +148,7 @@ class TokenSearch(ABC, Generic[Settings]):
     def load_state_dict(self, state: SearchState) -> None:
         self._current, self._best = (
             ScoredPrompt(
-                state.tensors[f"{name}.ids"].to(self._model.device),
+                state.tensors[f"{name}.ids"].cpu(),
                 state.numbers[name]["kl"],
                 state.numbers[name]["objective"],
                 state.numbers[name]["step"],
@@ -179,25 +182,34 @@ class TokenSearch(ABC, Generic[Settings]):
         return HardPrompt(at.ids, at.changed, at.improvement, self._locked, tried)
 
     def _measure(self, prompts: Tensor, base: BasePrompt | None) -> Tensor:
-        kls = self._evaluator.measure(prompts, base)
+        return self._measure_groups([(prompts, base)])
+
+    def _measure_groups(self, groups: Sequence[Group]) -> Tensor:
+        """Measure groups of prompts in the same batches; (count,) on the CPU for the prompts of all groups."""
+        kls = self._evaluator.measure_groups(groups)
+        prompts = torch.cat([prompts for prompts, _ in groups])
         exact = self._evaluator.measured(prompts)
         self._candidate_log.note(self._current.ids, self._current.objective, self._step, prompts, kls, exact)
         return kls
 
     def _move_to(self, ids: Tensor, objective: float, base: BasePrompt | None = None) -> None:
         """Move to a measured prompt, (n,), and update the best one; `base` avoids another run if it is given."""
-        old = self._current
         self._base = base or self._evaluator.base_prompt(ids, with_gradient=self.with_gradient)
         kl = self._base.kl if self._fluency_weight else objective
+        self._current = self._changed_prompt(self._current, ids, objective, kl)
+
+    def _changed_prompt(self, old: ScoredPrompt, ids: Tensor, objective: float, kl: float) -> ScoredPrompt:
+        """Return a measured prompt, (n,), that replaces another in this step, and update the best one."""
         changed: list[int] = [self._step] * len(ids)
         improvement: list[float | None] = [None] * len(ids)
         if len(old.ids) == len(ids):
             for position, is_kept in enumerate((ids == old.ids).tolist()):
                 changed[position] = old.changed[position] if is_kept else self._step
                 improvement[position] = old.improvement[position] if is_kept else old.kl - kl
-        self._current = ScoredPrompt(ids, kl, objective, self._step, tuple(changed), tuple(improvement))
+        new = ScoredPrompt(ids, kl, objective, self._step, tuple(changed), tuple(improvement))
         if objective < self._best.objective or not self._best_survives:
-            self._best, self._best_survives = self._current, len(old.ids) > 0 or self._survives(ids)
+            self._best, self._best_survives = new, len(old.ids) > 0 or self._survives(ids)
+        return new
 
     def _survives(self, ids: Tensor) -> bool:
         return all(is_retokenization_stable(self._model, [ids.tolist()]))
@@ -255,27 +267,33 @@ class SwapSearch(TokenSearch[SwapSettings]):
 
     def _start(self) -> None:
         self._locked = frozenset(self._settings.locked)
-        prompts = initial_prompts(self._model, self._settings, self._allowed, self._target, self._generator)
+        self._move_to(*self._initial_prompt(self._generator))
+
+    def _initial_prompt(self, generator: torch.Generator) -> tuple[Tensor, float]:
+        """Return the best of the initial prompts, (n,), and its objective, nats."""
+        prompts = initial_prompts(self._model, self._settings, self._allowed, self._target, generator)
         kls = self._evaluator.measure(prompts)
         ids = prompts[int(kls.argmin())]
         if not self._survives(ids):
             self._warn("the text of the initial prompt is tokenised to other ids")
-        self._move_to(ids, float(kls.min()))
+        return ids, float(kls.min())
 
     @property
     def _free(self) -> Tensor:
         free = sorted(set(range(self._settings.length)) - self._locked)
-        return torch.tensor(free, device=self._model.device)
+        return torch.tensor(free)
 
     @property
     def _forbidden(self) -> Tensor:
         """Forbidden tokens by position, (n, V) bool."""
-        forbidden = torch.ones(
-            self._settings.length, self._model.vocab_size, dtype=torch.bool, device=self._model.device
-        )
+        forbidden = torch.ones(self._settings.length, self._model.vocab_size, dtype=torch.bool)
         forbidden[self._free[:, None], self._allowed] = False
         return forbidden
 
     def _scored(self, base: BasePrompt) -> Tensor:
+        """Compute the first-order change of the objective by each swap, (n, V), on the model's device."""
         assert base.gradient is not None
-        return swap_scores(base.gradient, base.ids, self._model.embedding_matrix, self._forbidden, base.surprisal)
+        if self._forbidden_there is None or self._forbidden_there[0] != self._locked:
+            self._forbidden_there = self._locked, self._forbidden.to(self._model.device)
+        ids = upload(base.ids, self._model.device)
+        return swap_scores(base.gradient, ids, self._model.embedding_matrix, self._forbidden_there[1], base.surprisal)

@@ -174,7 +174,7 @@ def _outcome(
     """Measure the prompt again outside the batch, and compute the bounds of its target."""
     ids = found.prompt.ids.tolist() if isinstance(found.prompt, HardPrompt) else None
     asked = found.prompt.vectors if isinstance(found.prompt, SoftPrompt) else found.prompt.ids
-    achieved = compare(p, model.next_token_logits(asked[None])[0])
+    achieved = compare(p, model.next_token_logits(asked[None].to(model.device))[0])
     bounds = _bounds(model, p)
     row = ResultRow(
         key=search.key,

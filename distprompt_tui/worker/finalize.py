@@ -47,7 +47,7 @@ def fluency_info(model: LanguageModel, spec: RunSpec, best: Best) -> dict[str, A
     weight = spec.search.fluency_weight if isinstance(spec.search, SwapSearchConfig) else 0.0
     if not weight or not isinstance(best.prompt, HardPrompt):
         return {}
-    ids = best.prompt.ids[None]
+    ids = best.prompt.ids[None].to(model.device)
     _, likelihood, _ = model.logits_and_likelihood(ids, ids)
     return {"fluency_weight": weight, "log_likelihood": float(likelihood)}
 

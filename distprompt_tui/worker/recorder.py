@@ -163,7 +163,7 @@ class Recorder:
             numbers = compare(self._p, search.current[1]).numbers
             self._events.write(self._step(self._unwritten, search, numbers))
         with torch.no_grad():
-            achieved = compare(self._p, self._model.next_token_logits(_as_input(best.prompt))[0])
+            achieved = compare(self._p, self._model.next_token_logits(_as_input(best.prompt).to(self._model.device))[0])
         self._save_prompt(best.prompt)
         if not math.isfinite(achieved.numbers.kl):
             raise ModelError("the model no longer gives a finite divergence for the best prompt; the prompt is kept")

@@ -21,7 +21,7 @@ from torch import Tensor
 from distprompt_tui import __version__
 from distprompt_tui.bounds.cache import solve_bounds
 from distprompt_tui.bounds.values import Bounds
-from distprompt_tui.config.spec import Budget, RunSpec, Soft
+from distprompt_tui.config.spec import Budget, Hard, RunSpec, Soft
 from distprompt_tui.errors import DistPromptError, ModelError, UsageError, first_line
 from distprompt_tui.models.batch_invariance import is_batch_invariant
 from distprompt_tui.models.device import choose_device, choose_dtype, out_of_memory_as
@@ -32,6 +32,7 @@ from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.runs.inputs import Inputs, array_sha256, as_fields, read_inputs, read_run_target
 from distprompt_tui.search import make_search
+from distprompt_tui.search.device_widths import chosen_widths
 from distprompt_tui.search.protocol import Search, Step
 from distprompt_tui.storage.decode import read_field
 from distprompt_tui.storage.prompt_files import write_vectors
@@ -268,6 +269,7 @@ def _manifest(
         "mkl_cbwr": os.environ["MKL_CBWR"],
         "batch_invariant": is_batch_invariant(model, positions),
         "seed": spec.seed,
+        "widths": _widths(spec, model, inputs),
         "context_ids": {"before": model.prefix_ids, "after": model.suffix_ids},
         "target_recipe": target.recipe,
         "target_notes": target.notes,
@@ -279,6 +281,14 @@ def _manifest(
     }
 
 
+def _widths(spec: RunSpec, model: LanguageModel, inputs: Inputs | None) -> dict[str, Any] | None:
+    """Return candidates and chains of a hard search, as recorded if it is resumed; None for other methods."""
+    if not isinstance(spec.search, Hard):
+        return None
+    recorded = read_field(dict, inputs.manifest, "widths") if inputs is not None else None
+    return recorded or asdict(chosen_widths(spec.search, model))
+
+
 def _out_of_memory(run: RunDirectory, spec: RunSpec) -> str:
     """Return the message for lack of device memory, with the settings of this search that reduce it."""
     search = spec.search
@@ -287,6 +297,7 @@ def _out_of_memory(run: RunDirectory, spec: RunSpec) -> str:
         smaller += ["fewer restarts"] if search.restarts > 1 else []
     else:
         smaller += ["a smaller width"]
+        smaller += ["fewer chains"] if isinstance(search, Hard) and search.chains not in (1, "auto") else []
     if choose_dtype(spec.model.dtype, choose_device(spec.model.device)) == torch.float32:
         smaller += ["--set model.dtype=bfloat16"]
     return (

@@ -3,6 +3,7 @@
     python tests/benchmarks/hard.py run [MODEL [ARM...]]   adds what is missing; can be stopped and go on
     python tests/benchmarks/hard.py table [MODEL]          prints the findings on what is there
     python tests/benchmarks/hard.py ablate [MODEL]         hard without each of its parts, adds what is missing, prints
+    python tests/benchmarks/hard.py widths [MODEL]         hard by candidates and chains at equal numbers of steps
     python tests/benchmarks/hard.py exhaustive [MODEL]     the best one-token prompts, by a plain loop and by search
 
 The work of a target and seed is what 25 steps of gcg take there, so gcg comes first. It is counted by hooks on the
@@ -54,6 +55,15 @@ ABLATIONS: dict[str, specs.SearchSpec] = {
     "twice as wide": specs.Hard(width=48),
 }
 ABLATION_POSITIONS = 30_000
+WIDTHS: dict[str, specs.SearchSpec] = {
+    "1 x 24": specs.Hard(width=24, chains=1),
+    "8 x 24": specs.Hard(width=24, chains=8),
+    "1 x 256": specs.Hard(width=256, chains=1),
+}
+"""Chains times candidates."""
+
+WIDTH_TARGETS = ("outlier, 4 tokens, H=5", "lm, H=3", "temperature, H=4", "vanilla, H=6")
+WIDTH_STEPS = (5, 10, 25)
 SEEDS = (0, 1, 2)
 GCG_STEPS = 25
 NO_END = 10**9
@@ -81,6 +91,8 @@ def main() -> None:
     results = folder / f"hard-{model}.jsonl"
     if command == "exhaustive":
         exhaustive(model)
+    elif command == "widths":
+        widths(model, folder / f"hard-widths-{model}.jsonl")
     elif command == "ablate":
         ablate(model, folder / f"hard-ablations-{model}.jsonl")
     elif command == "run":
@@ -125,6 +137,32 @@ def ablate(name: str, results: Path) -> None:
         print(f"    without 'two words' {ratio(pair for pair in pairs if pair[0] != 'two words')}")
 
 
+def widths(name: str, results: Path) -> None:
+    """Hard by candidates and chains, one seed: the excess after some steps, geometric mean of the complete targets."""
+    bench = Bench(name, results)
+    for target in WIDTH_TARGETS:
+        for arm, settings in WIDTHS.items():
+            bench.add(arm, settings, target, 0, NO_END, WIDTH_STEPS[-1])
+        print_widths(read(results))
+
+
+def print_widths(found: Found) -> None:
+    """Print a line for each arm, over the targets that all arms have finished."""
+    targets = [target for target in WIDTH_TARGETS if all((arm, target, 0) in found for arm in WIDTHS)]
+    print(f"{len(targets)} targets; excess after {WIDTH_STEPS} steps, positions, seconds")
+    for arm in WIDTHS:
+        rows = [found[arm, target, 0] for target in targets]
+        means = [statistics.geometric_mean(left_at_step(step, row) for row in rows) for step in WIDTH_STEPS]
+        work = (statistics.mean(row[name] for row in rows) for name in ("positions", "seconds"))
+        print(f"{arm:18}", *(f"{mean:8.4f}" for mean in means), *(f"{value:10,.0f}" for value in work))
+
+
+def left_at_step(step: int, row: ResultRow) -> float:
+    """Nats above the head optimum after so many steps."""
+    reached = (kl for at, (_, _, kl) in zip(row["path_steps"], row["path"], strict=True) if at <= step)
+    return max(min(reached) - row["head_optimum"], LEAST_LEFT)
+
+
 class Bench:
     """A model in one thread, the targets on it, and a file of results."""
 
@@ -146,8 +184,10 @@ class Bench:
         before, began = self._positions, time.process_time()
         running = make_search(self._model, self._targets[target], spec, print)
         path: list[tuple[int, float, float]] = []
-        for _ in running.steps():
+        path_steps: list[int] = []
+        for step in running.steps():
             if not path or running.best.kl < path[-1][2]:
+                path_steps.append(step.index)
                 path.append((self._positions - before, round(time.process_time() - began, 2), running.best.kl))
             if self._positions - before >= positions:
                 break
@@ -156,6 +196,7 @@ class Bench:
             "seconds": round(time.process_time() - began, 2),
             "head_optimum": self._head_optimum(target),
             "path": path,
+            "path_steps": path_steps,
         }
         with self._results.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
@@ -198,7 +239,7 @@ def measured_until_found(running: Any, kls: Tensor) -> str:
     """How many tokens a search for one token measures until it has the best of all."""
     measured = 0
 
-    def look_up(prompts: Tensor, parent: object) -> tuple[Tensor, Tensor]:
+    def look_up(prompts: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
         nonlocal measured
         measured += len(prompts)
         return kls[prompts[:, 0]], torch.ones(len(prompts), dtype=torch.bool)

@@ -35,6 +35,7 @@ METHODS: dict[str, dict[str, Any]] = {
     **SEARCHES,
     "hard": SEARCHES["hard"] | {"draft": False},  # a draft model exists on CPUs only, and changes the path
     "hard, fluent": SEARCHES["hard"] | {"draft": False, "fluency_weight": 0.1},
+    "hard, chains": SEARCHES["hard"] | {"draft": False, "chains": 3},
     "gcg, fluent": SEARCHES["gcg"] | {"fluency_weight": 0.1, "n_replace": 2},
     "soft, random": {"method": "soft", "length": 4, "init": "random"},
 }

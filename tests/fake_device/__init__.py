@@ -110,6 +110,11 @@ def reads() -> int:
     return int(torch.ops.fake_device.reads())
 
 
+def uploads() -> int:
+    """Number of blocking copies to the devices so far, in which the host would have waited for the work before."""
+    return int(torch.ops.fake_device.uploads())
+
+
 def _build() -> Path:
     """Return the compiled library, from an earlier build of the same source for the same torch if there is one."""
     digest = hashlib.sha256(SOURCE.read_bytes() + torch.__version__.encode()).hexdigest()

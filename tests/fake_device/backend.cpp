@@ -21,7 +21,7 @@ constexpr auto FAKE = c10::DeviceType::PrivateUse1;
 constexpr c10::DispatchKeySet KEYS(c10::DispatchKey::PrivateUse1);
 constexpr DeviceIndex DEVICES = 2;
 
-std::atomic<int64_t> used{0}, peak{0}, limit{INT64_MAX}, reads{0};
+std::atomic<int64_t> used{0}, peak{0}, limit{INT64_MAX}, reads{0}, uploads{0};
 std::atomic<bool> has_float64{true};
 std::string unsupported;  // an operator that raises
 thread_local DeviceIndex current = 0;
@@ -29,7 +29,7 @@ thread_local bool inside = false;  // an operator, whose copies to the CPU are n
 
 const std::unordered_set<std::string> READING{  // operators for whose result the host waits on CUDA
     "aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal", "aten::unique_dim",
-    "aten::_unique2", "aten::_linalg_eigh", "aten::_linalg_solve_ex", "aten::linalg_cholesky_ex"};
+    "aten::_unique2", "aten::_linalg_eigh"};
 
 struct Block {
   void* data;
@@ -106,7 +106,7 @@ Tensor on_cpu(const Tensor& tensor) {  // the same memory
 }
 
 Tensor copy_from(const Tensor& from, const Tensor& to, bool non_blocking) {
-  if (!is_fake(to) && !non_blocking && !inside) ++reads;
+  if (is_fake(from) != is_fake(to) && to.numel() && !non_blocking && !inside) ++(is_fake(to) ? uploads : reads);
   at::AutoDispatchBelowADInplaceOrView below;
   if (to.numel()) on_cpu(to).copy_(on_cpu(from));
   return to;
@@ -135,6 +135,7 @@ void fallback(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
       for (const std::optional<Tensor>& one : value.toOptionalTensorVector()) {
         if (!one || !one->defined()) continue;
         if (!one->is_cpu()) check(*one);  // indices may be on the CPU
+        else ++uploads;
         waits |= one->scalar_type() == at::kBool;
       }
     TORCH_CHECK(!value.isGenerator() || value.toGenerator().device().type() == FAKE,
@@ -174,6 +175,7 @@ TORCH_LIBRARY(fake_device, m) {
   m.def("peak", []() -> int64_t { return peak; });
   m.def("reset_peak", []() { peak = used.load(); });
   m.def("reads", []() -> int64_t { return reads; });
+  m.def("uploads", []() -> int64_t { return uploads; });
   m.def("set_float64", [](bool supported) { has_float64 = supported; });
   m.def("set_unsupported", [](std::string name) { unsupported = std::move(name); });
   m.def("current", []() -> int64_t { return current; });

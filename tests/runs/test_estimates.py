@@ -13,7 +13,7 @@ from distprompt_tui.models.registry import find_model
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.estimates import memory_bytes, needed_memory, seconds_per_step
 from distprompt_tui.runs.summary import RunLabel, RunSummary
-from distprompt_tui.search.evaluator import MAX_LOGITS
+from distprompt_tui.search.prompt_runner import MAX_LOGITS
 
 LABEL = RunLabel("outlier", "smollm2", "soft", 10, 0)
 RUN = RunSummary(

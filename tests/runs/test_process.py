@@ -272,6 +272,7 @@ def test_an_ended_search_is_pruned_and_records_its_initial_prompt(spec: RunSpec,
     assert result["kl"] <= result["kl_before"] + 50
     assert result["kl_string"] == pytest.approx(result["kl"], abs=1e-4)
     assert json.loads((hard.best / "prompt.json").read_text())["ids"] == result["prompt_ids"]
+    assert json.loads(hard.manifest.read_text())["widths"] == {"width": 8, "chains": 1}
     assert result["log_likelihood"] < 0 or len(result["prompt_ids"]) == 1
     assert len(outcome_notes(read_result(result))) == 3
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from distprompt_tui.models.bf16_copy import in_half_precision
 from distprompt_tui.models.language_model import LanguageModel
-from distprompt_tui.search import batching, evaluator
+from distprompt_tui.search import batching, evaluator, prompt_runner
 from distprompt_tui.search.candidates import bucket_starts, first_changes, prompt_hashes
 from distprompt_tui.search.evaluator import Evaluator
 from distprompt_tui.search.initialization import random_ids
@@ -54,7 +54,7 @@ def test_sharing_prefixes_changes_no_divergence(
     generator: torch.Generator,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(evaluator.CALL_COSTS, "cpu", call_cost)
+    monkeypatch.setitem(prompt_runner.CALL_COSTS, "cpu", call_cost)
     model = tiny_model.in_context(*around)
     ids = random_ids(model, (length,), generator)
     prompts = relatives(model, ids, 40, generator)

@@ -46,7 +46,7 @@ def test_step_swaps_at_one_position_in_turn(tiny_model: LanguageModel) -> None:
         ids, prompts = current(found), found._propose()
         positions = (prompts != ids).nonzero()[:, 1]
         assert len(positions) == len(prompts)
-        assert positions.unique().tolist() == [found._position]
+        assert positions.unique().tolist() == [found._chains[0].position]
         counts[int(positions[0])] = len(prompts)
         found._accept(prompts)
     assert list(counts) == [3, 2, 1, 0]
@@ -73,7 +73,7 @@ def test_perturbations_after_patience(tiny_model: LanguageModel) -> None:
     kicks = 0
     ids, kl, best, fruitless = current(found), found.best.kl, current(found), 0
     for step in steps:
-        kicked = found._position is None
+        kicked = found._chains[0].position is None
         kicks += kicked
         changed = int((current(found) != (best if kicked else ids)).sum())
         assert changed <= (3 if kicked else 1)
@@ -95,12 +95,13 @@ def test_observations_are_kept_across_prompts(tiny_model: LanguageModel) -> None
         prompts = found._propose()
         found._step += 1
         found._accept(prompts)
-        if found._position is None:
+        position = found._chains[0].position
+        if position is None:
             continue
-        measured = found._measured[found._position]
+        measured = found._chains[0].measured[position]
         assert len(measured.tokens) <= 30
         again = before.repeat(len(measured.tokens), 1)
-        again[:, found._position] = measured.tokens
+        again[:, position] = measured.tokens
         newest = measured.steps == found._step
         assert int(newest.sum()) == min(len(prompts), 30)
         with torch.no_grad():

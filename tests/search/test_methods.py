@@ -25,6 +25,7 @@ from tests.search.work import Work
 SETTINGS: dict[str, specs.TokenSearchConfig] = {
     "hard": specs.Hard(length=4, width=16, initial_pool=24, patience=3, draft=False),
     "hard, screened": specs.Hard(length=4, width=16, initial_pool=24, patience=3),
+    "hard, chains": specs.Hard(length=4, width=8, initial_pool=24, patience=3, draft=False, chains=3),
     "gcg": specs.Gcg(length=4, width=24, top_k=32),
     "gcg, two at once": specs.Gcg(length=4, width=24, top_k=32, n_replace=2),
     "hotflip": specs.Hotflip(length=4, width=16, beam=3),
@@ -113,7 +114,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(
     check_resuming(model, settings, stop_at)
 
 
-@pytest.mark.parametrize("name", ["hard", "hard, screened", "hotflip"])
+@pytest.mark.parametrize("name", ["hard", "hard, screened", "hard, chains", "hotflip"])
 def test_resumed_equals_uninterrupted_on_every_architecture(tiny_model: LanguageModel, name: str) -> None:
     check_resuming(tiny_model.in_context("", " dog"), SETTINGS[name], 5)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from distprompt_tui.config.spec import Hard
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prefix_cache import Sharing
-from distprompt_tui.search import evaluator
+from distprompt_tui.search import prompt_runner
 from distprompt_tui.search.evaluator import Evaluator
 from distprompt_tui.search.hard import HardSearch
 from distprompt_tui.search.initialization import random_ids
@@ -65,8 +65,8 @@ def test_sharing_states_changes_no_divergence_and_saves_positions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ways = sorted((Sharing.STEPS, Sharing.STATES), key=lambda way: way is not first)
-    monkeypatch.setitem(evaluator.WAYS, "cpu", (Sharing.KEYS, *ways))
-    monkeypatch.setitem(evaluator.CALL_COSTS, "cpu", 0)  # so that every prefix is shared
+    monkeypatch.setitem(prompt_runner.WAYS, "cpu", (Sharing.KEYS, *ways))
+    monkeypatch.setitem(prompt_runner.CALL_COSTS, "cpu", 0)  # so that every prefix is shared
     model, length = models[kind].in_context(*around), 9
     found = new_evaluator(model, length)
     by_steps = kind in ONLY_BY_STEPS or (first is Sharing.STEPS and kind not in NOT_BY_STEPS)
@@ -109,7 +109,7 @@ def test_search_with_states_equals_whole_runs_and_resumed_runs(
     assert later == kls[-len(later) :]
     assert torch.equal(same, ids)
     monkeypatch.setattr(
-        Evaluator, "_behind", lambda self, model, prompts, prefix_cache, start: self._in_batches(model, prompts, None)
+        Evaluator, "_behind", lambda self, model, prompts, *rest: self._in_batches(model, prompts, None)
     )
     kls_whole, ids_whole = end(search())
     assert kls == pytest.approx(kls_whole, abs=1e-5)
@@ -141,14 +141,14 @@ def test_states_respect_the_memory_limit(
     prefix_cache = model.logits_and_prefix_cache(model.embedding(ids)[None], Sharing.STATES)[1]
     size = prefix_cache.truncated(5).size
     assert size > 2 * 8 * 16 * 8 * 4  # the recurrent states alone: layers, heads, width, state, bytes
-    monkeypatch.setattr(evaluator, "MAX_STATES", 7 * size)
+    monkeypatch.setattr(prompt_runner, "MAX_STATES", 7 * size)
     found = new_evaluator(model, 10)
     base = found.base_prompt(ids, with_gradient=False)
     watched = Watched(model)
     found.measure(prompts, base)
     watched.stop()
     assert watched.largest_batch == 7
-    monkeypatch.setattr(evaluator, "MAX_STATES", size - 1)
+    monkeypatch.setattr(prompt_runner, "MAX_STATES", size - 1)
     told: list[str] = []
     assert Evaluator(model, outlier_target(model), 10, told.append)._sharing is None
     assert len(told) == 1

@@ -54,7 +54,7 @@ def settings_of(spec: Mapping[str, Any]) -> Settings:
         ("length", _counted(search, "length", "vector" if search.get("method") == "soft" else "token")),
         ("seed", _counted(spec, "seed")),
         ("learning rate", rate),
-        ("batch", _counted(search, "restarts", "prompt") or _counted(search, "width", "candidate")),
+        ("batch", _counted(search, "restarts", "prompt") or _candidates(search)),
         ("context", _context(parts["context"])),
         ("budget", _budget(parts["budget"])),
     )
@@ -76,6 +76,13 @@ def _counted(fields: Mapping[str, Any], name: str, noun: str = "") -> str | None
     if number is None:
         return None
     return f"{number:,} {noun}{'' if number == 1 else 's'}" if noun else str(number)
+
+
+def _candidates(search: Mapping[str, Any]) -> str | None:
+    """Return the candidates in a step, with the number of chains if there are several."""
+    width = _counted(search, "width", "candidate") or read_field(str, search, "width")
+    chains = read_field(Count, search, "chains") or 1
+    return width if width is None or chains == 1 else f"{width} in each of {chains:,} chains"
 
 
 def _context(fields: Mapping[str, Any]) -> str:

@@ -49,9 +49,16 @@ def test_the_configuration_names_every_setting_of_a_soft_search() -> None:
 def test_a_hard_search_has_candidates_and_a_context() -> None:
     found = configuration(spec(Hard(length=1), context=Context(prefix="Say:\n\x1b", suffix="!", bos=False)))
     assert found["length"] == "1 token"
-    assert found["batch"] == "24 candidates"
+    assert found["batch"] == "auto"
     assert "learning rate" not in found
     assert found["context"] == r"'Say:\n\x1b' before, '!' after, no BOS"
+
+
+@pytest.mark.parametrize(
+    ("chains", "batch"), [("auto", "24 candidates"), (1, "24 candidates"), (8, "24 candidates in each of 8 chains")]
+)
+def test_chains_are_shown_if_there_are_several(chains: Any, batch: str) -> None:
+    assert configuration(spec(Hard(width=24, chains=chains)))["batch"] == batch
 
 
 @pytest.mark.parametrize("fields", [{}, {"search": 3, "model": []}, {"search": {"length": "many", "lr": None}}])
