@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from distprompt_tui.search.protocol import Best, SearchState, SoftPrompt, Step
 
 BETAS = (0.9, 0.99)  # adam's decay rates; with 0.999, the second moment has not converged at the end of a short search
 
-UPDATES_PER_REPORT_ON_GPU = 8  # a report copies the divergence to the host, which waits for the GPU
+UPDATES_PER_REPORT_ON_GPU = 10  # a report copies the divergences to the host, which waits for the GPU
 
 SPIKE_NATS = 2.0
 """A prompt with a divergence this far above its lowest has jumped to a plateau. Without a roll-back, one search in
@@ -33,11 +34,28 @@ ELIMINATION_FRACTION = 0.2
 """Fraction of the steps after which one restart remains: the best one then is mostly the best at the end."""
 
 
+@dataclass(frozen=True)
+class Leaders:
+    """The leading prompts of a batch.
+
+    Attributes:
+        current: row of the lowest newest divergence.
+        best: row of the lowest divergence so far.
+        best_kl: that divergence, nats.
+        best_step: its step.
+    """
+
+    current: int
+    best: int
+    best_kl: float
+    best_step: int
+
+
 class SoftBatch:
     """A batch of prompts optimised together, each for its own target.
 
-    The updates themselves never synchronise the host with the device. A forward pass of transformers does so once or
-    twice, to look for packed sequences.
+    Neither measurements nor updates synchronise the host with the device, provided that the model's forward pass does
+    not (`models.forward.forward_without_waiting`).
 
     Args:
         targets: p of each prompt, (b, V), probabilities; or (1, V) for a common target.
@@ -125,6 +143,18 @@ class SoftBatch:
         self.prompts.grad = torch.where(lost[:, None, None], self.best_gradients, self.prompts.grad)
         self.lr_scale = torch.where(lost, LR_BACKOFF * self.lr_scale, self.lr_scale)
 
+    def report(self, kls: list[Tensor]) -> tuple[list[float], Leaders]:
+        """Copy some divergences, scalars, and the leading prompts to the host, in one transfer.
+
+        Returns:
+            The divergences in nats, and the prompts with the lowest newest and the lowest best divergence.
+        """
+        # Rows and steps are exact in float32 below 2²⁴; not every device has float64.
+        current, best = self.kls.argmin(), self.best_kls.argmin(keepdim=True)
+        numbers = [*kls, current, best, self.best_kls.gather(0, best), self.best_steps.gather(0, best)]
+        *values, current_row, best_row, best_kl, best_step = torch.cat([x.view(1).float() for x in numbers]).tolist()
+        return values, Leaders(int(current_row), int(best_row), best_kl, int(best_step))
+
     def select(self, rows: Tensor) -> None:
         """Keep only some of the prompts, by index, (fewer,)."""
         state = self.state_dict()
@@ -199,6 +229,7 @@ class SoftSearch:
         self._total = total_steps
         self._eliminations = elimination_schedule(settings.restarts, total_steps)
         self._updates_per_report = 1 if model.device.type == "cpu" else UPDATES_PER_REPORT_ON_GPU
+        self._leaders: Leaders | None = None  # of the latest report; None after other changes
 
     def steps(self) -> Iterator[Step]:
         batch = self._batch
@@ -207,10 +238,12 @@ class SoftSearch:
             batch.measure()
             unreported.append(batch.kls.min())
             if len(unreported) >= self._updates_per_report or batch.step in (0, self._total):
-                yield Step(batch.step, self._checked(torch.stack(unreported).tolist()), batch.positions)
+                kls, self._leaders = batch.report(unreported)
+                yield Step(batch.step, self._checked(kls), batch.positions)
                 unreported.clear()
             if batch.step >= self._total:
                 return
+            self._leaders = None
             batch.update()
             if batch.step in self._eliminations:
                 batch.select(batch.best_kls.argsort()[: self._eliminations[batch.step]])
@@ -226,26 +259,30 @@ class SoftSearch:
             self._batch.roll_back(~self._batch.kls.isfinite())
             self._batch.measure()
             self._batch.count_measurement()
-            kls[-1] = float(self._batch.kls.min())
+            kls[-1:], self._leaders = self._batch.report([self._batch.kls.min()])
         return tuple(kls)
+
+    def _newest_leaders(self) -> Leaders:
+        if self._leaders is None:
+            _, self._leaders = self._batch.report([])
+        return self._leaders
 
     @property
     def current(self) -> tuple[SoftPrompt, Tensor]:
-        leader = self._batch.kls.argmin()
+        leader = self._newest_leaders().current
         return SoftPrompt(self._batch.prompts.detach()[leader]), self._batch.logits[leader]
 
     @property
     def best(self) -> Best:
-        batch, leader = self._batch, self._batch.best_kls.argmin()
-        return Best(
-            float(batch.best_kls[leader]), SoftPrompt(batch.best_prompts[leader]), int(batch.best_steps[leader])
-        )
+        batch, leaders = self._batch, self._newest_leaders()
+        return Best(leaders.best_kl, SoftPrompt(batch.best_prompts[leaders.best]), leaders.best_step)
 
     def state_dict(self) -> SearchState:
         return self._batch.state_dict()
 
     def load_state_dict(self, state: SearchState) -> None:
         self._batch.load_state_dict(state)
+        self._leaders = None
 
 
 def _optimizer(settings: Soft, prompts: Tensor, lr: float) -> torch.optim.Optimizer:

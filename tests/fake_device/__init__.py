@@ -16,6 +16,7 @@ import tempfile
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -108,6 +109,24 @@ def measured_peak() -> Iterator[list[int]]:
 def reads() -> int:
     """Number of times so far that the host read a result, for which it would have waited for a GPU."""
     return int(torch.ops.fake_device.reads())
+
+
+@dataclass(frozen=True)
+class Transfers:
+    """Numbers of copies that block the host: results that it reads, and data that it uploads."""
+
+    to_host: int
+    to_device: int
+
+
+def transfers() -> Transfers:
+    """Return the blocking copies so far."""
+    return Transfers(reads(), int(torch.ops.fake_device.uploads()))
+
+
+def kernels() -> int:
+    """Return the number of operators so far that read or write memory of the device, each a kernel or more on a GPU."""
+    return int(torch.ops.fake_device.kernels())
 
 
 def _build() -> Path:
