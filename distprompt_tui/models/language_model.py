@@ -56,6 +56,7 @@ class LanguageModel:
         added: number of ids added to every text, such as BOS, at the start of `prefix_ids` and end of `suffix_ids`.
         why_ids_only: reason why the backbone accepts ids only; None if embeddings give the same states.
         forward: runs the backbone without a prefix cache.
+        compile: whether searches with gradients compile the backbone.
     """
 
     name: str
@@ -71,6 +72,7 @@ class LanguageModel:
     added: tuple[int, int] = (0, 0)
     why_ids_only: str | None = None
     forward: Forward = run_plain
+    compile: bool = False
 
     @property
     def vocab_size(self) -> int:

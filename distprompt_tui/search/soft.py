@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,9 +13,12 @@ from torch import Tensor
 
 from distprompt_tui.config.spec import Soft
 from distprompt_tui.metrics.divergence import entropy, logits_kl
+from distprompt_tui.models.compiled import compiled
+from distprompt_tui.models.graph_capture import Outputs, capture_for
 from distprompt_tui.models.head import MIN_GEMM_ROWS
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.batching import AdaptiveBatchSize, NonFiniteWarnings
+from distprompt_tui.search.captured_calls import CapturedCalls, FastPath
 from distprompt_tui.search.ggt import GGT
 from distprompt_tui.search.initialization import prompt_vectors, random_ids, text_ids
 from distprompt_tui.search.protocol import Best, SearchState, SoftPrompt, Step
@@ -57,10 +61,14 @@ class SoftBatch:
     Neither measurements nor updates synchronise the host with the device, provided that the model's forward pass does
     not (`models.forward.forward_without_waiting`).
 
+    After the first measurement, which a viewer waits for, the following ones run as a graph on devices that have them,
+    and as compiled code if the model asks for it. Each falls back to plain calls after its first error.
+
     Args:
         targets: p of each prompt, (b, V), probabilities; or (1, V) for a common target.
         prompts: initial prompts, (b, n, d).
         total_steps: number of updates in the schedule.
+        warn: receives messages for the user.
 
     Attributes:
         step: number of updates so far.
@@ -77,10 +85,22 @@ class SoftBatch:
     """
 
     def __init__(
-        self, model: LanguageModel, targets: Tensor, prompts: Tensor, settings: Soft, total_steps: int
+        self,
+        model: LanguageModel,
+        targets: Tensor,
+        prompts: Tensor,
+        settings: Soft,
+        total_steps: int,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         model.check_length(settings.length)
         self._model = model
+        self._compiled_model = replace(model, forward=compiled(model.forward)) if model.compile else model
+        self._compilation = FastPath("compiled code", model.compile, warn)
+        capture = capture_for(model.device)
+        self._captured = None if capture is None else CapturedCalls(capture)
+        self._capturing = FastPath("captured graphs", capture is not None, warn)
+        self._is_first = True
         self._entropies = entropy(targets.double().cpu()).to(model.device, torch.float32)
         self._targets = targets.to(model.device, torch.float32)
         self._settings = settings
@@ -108,15 +128,26 @@ class SoftBatch:
         self.best_steps = torch.where(better, self.step, self.best_steps)
         self.best_prompts = torch.where(better[:, None, None], self.prompts.detach(), self.best_prompts)
         self.best_gradients = torch.where(better[:, None, None], self.prompts.grad, self.best_gradients)
+        self._is_first = False
 
-    def _measure(self, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
-        prompts = self.prompts.detach()[rows].requires_grad_()
+    def _measure(self, rows: slice) -> Outputs:
         of_targets = rows if len(self._targets) > 1 else slice(None)
-        copies = math.ceil(MIN_GEMM_ROWS / prompts[..., 0].numel())  # the minimum of rows also for the backbone
-        logits = self._model.next_token_logits(prompts.repeat(copies, 1, 1))[: len(prompts)]
-        kls = logits_kl(self._targets[of_targets], logits, self._entropies[of_targets])
-        (gradient,) = torch.autograd.grad(kls.sum(), prompts)
-        return kls.detach(), logits.detach(), gradient
+        of_model = partial(_measured, targets=self._targets[of_targets], entropies=self._entropies[of_targets])
+        prompts = self.prompts.detach()[rows]
+        if self._is_first:
+            return of_model(self._model, prompts)
+
+        def measured(prompts: Tensor) -> Outputs:
+            return self._compilation.run(
+                lambda: of_model(self._compiled_model, prompts), lambda: of_model(self._model, prompts)
+            )
+
+        if (captured := self._captured) is None:
+            return measured(prompts)
+        outputs = self._capturing.run(lambda: captured.run(rows, measured, prompts), lambda: measured(prompts))
+        if not self._capturing.is_on:
+            self._captured = None
+        return outputs
 
     @torch.no_grad()
     def update(self) -> None:
@@ -163,6 +194,8 @@ class SoftBatch:
         self.kls, self.logits = self.kls[rows], self.logits[rows]
         if len(self._targets) > 1:
             self._targets, self._entropies = self._targets[rows], self._entropies[rows]
+        if self._captured is not None:
+            self._captured.clear()
 
     def state_dict(self) -> SearchState:
         tensors = {
@@ -225,7 +258,7 @@ class SoftSearch:
     ) -> None:
         self._nonfinite_warnings = NonFiniteWarnings(warn)
         prompts = [initial_vectors(model, settings, seed + index) for index in range(settings.restarts)]
-        self._batch = SoftBatch(model, target[None], torch.stack(prompts), settings, total_steps)
+        self._batch = SoftBatch(model, target[None], torch.stack(prompts), settings, total_steps, warn)
         self._total = total_steps
         self._eliminations = elimination_schedule(settings.restarts, total_steps)
         self._updates_per_report = 1 if model.device.type == "cpu" else UPDATES_PER_REPORT_ON_GPU
@@ -283,6 +316,19 @@ class SoftSearch:
     def load_state_dict(self, state: SearchState) -> None:
         self._batch.load_state_dict(state)
         self._leaders = None
+
+
+def _measured(model: LanguageModel, prompts: Tensor, targets: Tensor, entropies: Tensor) -> Outputs:
+    """Compute divergences, (b,), logits, (b, V), and gradients, (b, n, d), of prompts, (b, n, d).
+
+    `targets` are (b, V) or (1, V), `entropies` (b,) or (1,).
+    """
+    prompts = prompts.detach().requires_grad_()
+    copies = math.ceil(MIN_GEMM_ROWS / prompts[..., 0].numel())  # the minimum of rows also for the backbone
+    logits = model.next_token_logits(prompts.repeat(copies, 1, 1))[: len(prompts)]
+    kls = logits_kl(targets, logits, entropies)
+    (gradient,) = torch.autograd.grad(kls.sum(), prompts)
+    return kls.detach(), logits.detach(), gradient
 
 
 def _optimizer(settings: Soft, prompts: Tensor, lr: float) -> torch.optim.Optimizer:
