@@ -13,12 +13,13 @@ from distprompt_tui.config.spec import RunSpec, Soft
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
-from distprompt_tui.search import make_search
+from distprompt_tui.search import make_search, soft
 from distprompt_tui.search.protocol import HardPrompt, Search, SearchState, SoftPrompt
 from distprompt_tui.search.soft import SoftBatch, SoftSearch, initial_vectors
 from distprompt_tui.search.token_search import SwapSearch
 from distprompt_tui.worker.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tests import fake_device
+from tests.captures import traced
 from tests.devices.conftest import LoadOn
 from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
@@ -191,3 +192,19 @@ def test_the_best_soft_prompt_is_that_of_the_latest_state(name: str, fake: torch
     assert torch.equal(search.current[1], search._batch.logits[search._batch.kls.argmin()])
     search.load_state_dict(state)
     assert (search.best.kl, search.best.step) == (first.kl, first.step)
+
+
+@pytest.mark.parametrize("name", ["soft", "soft, restarts"])
+def test_replayed_graphs_equal_the_searches_of_the_cpu(
+    name: str, fake: torch.device, load_on: LoadOn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = run(search_of(load_on("gemma3", "cpu"), name))
+    monkeypatch.setattr(soft, "capture_for", lambda device: traced)
+    found = search_of(load_on("gemma3", str(fake)).in_context("", ""), name)
+    steps = found.steps()
+    kls = [*next(steps).kls, *next(steps).kls]
+    before = fake_device.transfers()
+    assert kls == pytest.approx(expected[: len(kls)], abs=ROUNDING_NATS)
+    assert isinstance(found, SoftSearch)
+    found._batch.measure()  # replays, because the graph has been compared with a plain call
+    assert fake_device.transfers() == before
