@@ -227,12 +227,17 @@ LEGACY_CONTEXT = {"recorded": True}
 
 
 class ModelSpec(StrictModel):
-    """The model, its device and its dtype. `name`: registry name, hub name, local folder or GGUF file."""
+    """The model, its device and its dtype.
+
+    `name`: registry name, hub name, local folder or GGUF file. `compile`: soft searches run the model as code compiled
+    by torch.compile, after their first step.
+    """
 
     name: Annotated[str, Field(min_length=1)] = "smollm2"
     revision: str | None = None
     device: str = "auto"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    compile: bool = False
 
 
 BosSetting = Literal["auto"] | bool

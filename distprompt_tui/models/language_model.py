@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from distprompt_tui.config.spec import BosSetting
 from distprompt_tui.errors import ModelError, first_line
 from distprompt_tui.models.device import choose_device, choose_dtype, is_out_of_memory, out_of_memory_as
+from distprompt_tui.models.forward import Forward, forward_without_waiting, run_plain
 from distprompt_tui.models.head import TOLERANCES, Head, relative_difference, take_apart
 from distprompt_tui.models.load import load_causal_model
 from distprompt_tui.models.prefix_cache import (
@@ -24,7 +25,6 @@ from distprompt_tui.models.prefix_cache import (
     PrefixCache,
     Sharing,
     States,
-    as_argument,
     keys_and_values_of,
     run_into,
 )
@@ -55,6 +55,8 @@ class LanguageModel:
         bos: the BOS setting, see `in_context`.
         added: number of ids added to every text, such as BOS, at the start of `prefix_ids` and end of `suffix_ids`.
         why_ids_only: reason why the backbone accepts ids only; None if embeddings give the same states.
+        forward: runs the backbone without a prefix cache.
+        compile: whether searches with gradients compile the backbone.
     """
 
     name: str
@@ -69,6 +71,8 @@ class LanguageModel:
     bos: BosSetting = "auto"
     added: tuple[int, int] = (0, 0)
     why_ids_only: str | None = None
+    forward: Forward = run_plain
+    compile: bool = False
 
     @property
     def vocab_size(self) -> int:
@@ -294,19 +298,27 @@ class LanguageModel:
 
     def run_backbone(self, inputs: Tensor) -> Tensor:
         """Compute states after the final norm, (batch, n, d), from ids, (batch, n), or embeddings, (batch, n, d)."""
-        hidden: Tensor = self.backbone(**as_argument(self.backbone_input(inputs)), use_cache=False).last_hidden_state
-        return hidden
+        return self.forward(self.backbone, self.backbone_input(inputs))
 
     def _logits(self, inputs: Tensor, run: Callable[[nn.Module, Tensor], Tensor] | None = None) -> Tensor:
         """Compute last-position logits, (batch, V), from ids or embeddings, by `run` or without a cache."""
         hidden = self.run_backbone(inputs) if run is None else run(self.backbone, self.backbone_input(inputs))
         return self.head.logits(hidden[:, -1])
 
+    @cached_property
+    def _context_ids(self) -> tuple[Tensor, Tensor]:
+        """Ids of prefix and suffix, (1, length) each, copied to the device once."""
+        before, after = (
+            torch.tensor([ids], dtype=torch.long, device=self.device) for ids in (self.prefix_ids, self.suffix_ids)
+        )
+        return before, after
+
     def _in_context(self, prompts: Tensor, prefix_ids: tuple[int, ...]) -> Tensor:
         """Concatenate prefix, prompts and suffix, as ids (batch, n) or embeddings (batch, n, d)."""
         if not prefix_ids and not self.suffix_ids:
             return prompts
-        around = [torch.tensor([ids], dtype=torch.long, device=self.device) for ids in (prefix_ids, self.suffix_ids)]
+        before_ids, after_ids = self._context_ids
+        around = [before_ids[:, : len(prefix_ids)], after_ids]
         if prompts.is_floating_point():
             around = [self.embedding(ids).to(prompts.dtype) for ids in around]
         before, after = (part.expand(len(prompts), *part.shape[1:]) for part in around)
@@ -360,6 +372,10 @@ def from_hf(name: str, model: Any, vocabulary: Vocabulary) -> LanguageModel:
     ids = np.random.default_rng(0).choice(ordinary.nonzero()[0], (PROBE_PROMPTS, min(PROBE_LENGTH, max_length)))
     probe = torch.from_numpy(ids).to(model.device)
     parts = take_apart(model, allowed, probe)
+    why_ids_only = _why_ids_only(name, parts.backbone, probe, matrix[probe], parts.hidden)
+    forward: Forward = run_plain
+    if why_ids_only is None and matrix.device.type != "cpu":
+        forward = forward_without_waiting(parts.backbone, matrix[probe].to(running_dtype(parts.backbone)))
     return LanguageModel(
         name=name,
         backbone=parts.backbone,
@@ -368,7 +384,8 @@ def from_hf(name: str, model: Any, vocabulary: Vocabulary) -> LanguageModel:
         embedding_matrix=matrix,
         vocabulary=vocabulary,
         max_length=max_length,
-        why_ids_only=_why_ids_only(name, parts.backbone, probe, matrix[probe], parts.hidden),
+        why_ids_only=why_ids_only,
+        forward=forward,
     ).in_context("", "")
 
 

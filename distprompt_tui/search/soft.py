@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,16 +13,19 @@ from torch import Tensor
 
 from distprompt_tui.config.spec import Soft
 from distprompt_tui.metrics.divergence import entropy, logits_kl
+from distprompt_tui.models.compiled import compiled
+from distprompt_tui.models.graph_capture import Outputs, capture_for
 from distprompt_tui.models.head import MIN_GEMM_ROWS
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.batching import AdaptiveBatchSize, NonFiniteWarnings
+from distprompt_tui.search.captured_calls import CapturedCalls, FastPath
 from distprompt_tui.search.ggt import GGT
 from distprompt_tui.search.initialization import prompt_vectors, random_ids, text_ids
 from distprompt_tui.search.protocol import Best, SearchState, SoftPrompt, Step
 
 BETAS = (0.9, 0.99)  # adam's decay rates; with 0.999, the second moment has not converged at the end of a short search
 
-UPDATES_PER_REPORT_ON_GPU = 8  # a report copies the divergence to the host, which waits for the GPU
+UPDATES_PER_REPORT_ON_GPU = 10  # a report copies the divergences to the host, which waits for the GPU
 
 SPIKE_NATS = 2.0
 """A prompt with a divergence this far above its lowest has jumped to a plateau. Without a roll-back, one search in
@@ -33,16 +38,37 @@ ELIMINATION_FRACTION = 0.2
 """Fraction of the steps after which one restart remains: the best one then is mostly the best at the end."""
 
 
+@dataclass(frozen=True)
+class Leaders:
+    """The leading prompts of a batch.
+
+    Attributes:
+        current: row of the lowest newest divergence.
+        best: row of the lowest divergence so far.
+        best_kl: that divergence, nats.
+        best_step: its step.
+    """
+
+    current: int
+    best: int
+    best_kl: float
+    best_step: int
+
+
 class SoftBatch:
     """A batch of prompts optimised together, each for its own target.
 
-    The updates themselves never synchronise the host with the device. A forward pass of transformers does so once or
-    twice, to look for packed sequences.
+    Neither measurements nor updates synchronise the host with the device, provided that the model's forward pass does
+    not (`models.forward.forward_without_waiting`).
+
+    After the first measurement, which a viewer waits for, the following ones run as a graph on devices that have them,
+    and as compiled code if the model asks for it. Each falls back to plain calls after its first error.
 
     Args:
         targets: p of each prompt, (b, V), probabilities; or (1, V) for a common target.
         prompts: initial prompts, (b, n, d).
         total_steps: number of updates in the schedule.
+        warn: receives messages for the user.
 
     Attributes:
         step: number of updates so far.
@@ -59,10 +85,22 @@ class SoftBatch:
     """
 
     def __init__(
-        self, model: LanguageModel, targets: Tensor, prompts: Tensor, settings: Soft, total_steps: int
+        self,
+        model: LanguageModel,
+        targets: Tensor,
+        prompts: Tensor,
+        settings: Soft,
+        total_steps: int,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         model.check_length(settings.length)
         self._model = model
+        self._compiled_model = replace(model, forward=compiled(model.forward)) if model.compile else model
+        self._compilation = FastPath("compiled code", model.compile, warn)
+        capture = capture_for(model.device)
+        self._captured = None if capture is None else CapturedCalls(capture)
+        self._capturing = FastPath("captured graphs", capture is not None, warn)
+        self._is_first = True
         self._entropies = entropy(targets.double().cpu()).to(model.device, torch.float32)
         self._targets = targets.to(model.device, torch.float32)
         self._settings = settings
@@ -90,15 +128,26 @@ class SoftBatch:
         self.best_steps = torch.where(better, self.step, self.best_steps)
         self.best_prompts = torch.where(better[:, None, None], self.prompts.detach(), self.best_prompts)
         self.best_gradients = torch.where(better[:, None, None], self.prompts.grad, self.best_gradients)
+        self._is_first = False
 
-    def _measure(self, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
-        prompts = self.prompts.detach()[rows].requires_grad_()
+    def _measure(self, rows: slice) -> Outputs:
         of_targets = rows if len(self._targets) > 1 else slice(None)
-        copies = math.ceil(MIN_GEMM_ROWS / prompts[..., 0].numel())  # the minimum of rows also for the backbone
-        logits = self._model.next_token_logits(prompts.repeat(copies, 1, 1))[: len(prompts)]
-        kls = logits_kl(self._targets[of_targets], logits, self._entropies[of_targets])
-        (gradient,) = torch.autograd.grad(kls.sum(), prompts)
-        return kls.detach(), logits.detach(), gradient
+        of_model = partial(_measured, targets=self._targets[of_targets], entropies=self._entropies[of_targets])
+        prompts = self.prompts.detach()[rows]
+        if self._is_first:
+            return of_model(self._model, prompts)
+
+        def measured(prompts: Tensor) -> Outputs:
+            return self._compilation.run(
+                lambda: of_model(self._compiled_model, prompts), lambda: of_model(self._model, prompts)
+            )
+
+        if (captured := self._captured) is None:
+            return measured(prompts)
+        outputs = self._capturing.run(lambda: captured.run(rows, measured, prompts), lambda: measured(prompts))
+        if not self._capturing.is_on:
+            self._captured = None
+        return outputs
 
     @torch.no_grad()
     def update(self) -> None:
@@ -125,6 +174,18 @@ class SoftBatch:
         self.prompts.grad = torch.where(lost[:, None, None], self.best_gradients, self.prompts.grad)
         self.lr_scale = torch.where(lost, LR_BACKOFF * self.lr_scale, self.lr_scale)
 
+    def report(self, kls: list[Tensor]) -> tuple[list[float], Leaders]:
+        """Copy some divergences, scalars, and the leading prompts to the host, in one transfer.
+
+        Returns:
+            The divergences in nats, and the prompts with the lowest newest and the lowest best divergence.
+        """
+        # Rows and steps are exact in float32 below 2²⁴; not every device has float64.
+        current, best = self.kls.argmin(), self.best_kls.argmin(keepdim=True)
+        numbers = [*kls, current, best, self.best_kls.gather(0, best), self.best_steps.gather(0, best)]
+        *values, current_row, best_row, best_kl, best_step = torch.cat([x.view(1).float() for x in numbers]).tolist()
+        return values, Leaders(int(current_row), int(best_row), best_kl, int(best_step))
+
     def select(self, rows: Tensor) -> None:
         """Keep only some of the prompts, by index, (fewer,)."""
         state = self.state_dict()
@@ -133,6 +194,8 @@ class SoftBatch:
         self.kls, self.logits = self.kls[rows], self.logits[rows]
         if len(self._targets) > 1:
             self._targets, self._entropies = self._targets[rows], self._entropies[rows]
+        if self._captured is not None:
+            self._captured.clear()
 
     def state_dict(self) -> SearchState:
         tensors = {
@@ -195,10 +258,11 @@ class SoftSearch:
     ) -> None:
         self._nonfinite_warnings = NonFiniteWarnings(warn)
         prompts = [initial_vectors(model, settings, seed + index) for index in range(settings.restarts)]
-        self._batch = SoftBatch(model, target[None], torch.stack(prompts), settings, total_steps)
+        self._batch = SoftBatch(model, target[None], torch.stack(prompts), settings, total_steps, warn)
         self._total = total_steps
         self._eliminations = elimination_schedule(settings.restarts, total_steps)
         self._updates_per_report = 1 if model.device.type == "cpu" else UPDATES_PER_REPORT_ON_GPU
+        self._leaders: Leaders | None = None  # of the latest report; None after other changes
 
     def steps(self) -> Iterator[Step]:
         batch = self._batch
@@ -207,10 +271,12 @@ class SoftSearch:
             batch.measure()
             unreported.append(batch.kls.min())
             if len(unreported) >= self._updates_per_report or batch.step in (0, self._total):
-                yield Step(batch.step, self._checked(torch.stack(unreported).tolist()), batch.positions)
+                kls, self._leaders = batch.report(unreported)
+                yield Step(batch.step, self._checked(kls), batch.positions)
                 unreported.clear()
             if batch.step >= self._total:
                 return
+            self._leaders = None
             batch.update()
             if batch.step in self._eliminations:
                 batch.select(batch.best_kls.argsort()[: self._eliminations[batch.step]])
@@ -226,26 +292,43 @@ class SoftSearch:
             self._batch.roll_back(~self._batch.kls.isfinite())
             self._batch.measure()
             self._batch.count_measurement()
-            kls[-1] = float(self._batch.kls.min())
+            kls[-1:], self._leaders = self._batch.report([self._batch.kls.min()])
         return tuple(kls)
+
+    def _newest_leaders(self) -> Leaders:
+        if self._leaders is None:
+            _, self._leaders = self._batch.report([])
+        return self._leaders
 
     @property
     def current(self) -> tuple[SoftPrompt, Tensor]:
-        leader = self._batch.kls.argmin()
+        leader = self._newest_leaders().current
         return SoftPrompt(self._batch.prompts.detach()[leader]), self._batch.logits[leader]
 
     @property
     def best(self) -> Best:
-        batch, leader = self._batch, self._batch.best_kls.argmin()
-        return Best(
-            float(batch.best_kls[leader]), SoftPrompt(batch.best_prompts[leader]), int(batch.best_steps[leader])
-        )
+        batch, leaders = self._batch, self._newest_leaders()
+        return Best(leaders.best_kl, SoftPrompt(batch.best_prompts[leaders.best]), leaders.best_step)
 
     def state_dict(self) -> SearchState:
         return self._batch.state_dict()
 
     def load_state_dict(self, state: SearchState) -> None:
         self._batch.load_state_dict(state)
+        self._leaders = None
+
+
+def _measured(model: LanguageModel, prompts: Tensor, targets: Tensor, entropies: Tensor) -> Outputs:
+    """Compute divergences, (b,), logits, (b, V), and gradients, (b, n, d), of prompts, (b, n, d).
+
+    `targets` are (b, V) or (1, V), `entropies` (b,) or (1,).
+    """
+    prompts = prompts.detach().requires_grad_()
+    copies = math.ceil(MIN_GEMM_ROWS / prompts[..., 0].numel())  # the minimum of rows also for the backbone
+    logits = model.next_token_logits(prompts.repeat(copies, 1, 1))[: len(prompts)]
+    kls = logits_kl(targets, logits, entropies)
+    (gradient,) = torch.autograd.grad(kls.sum(), prompts)
+    return kls.detach(), logits.detach(), gradient
 
 
 def _optimizer(settings: Soft, prompts: Tensor, lr: float) -> torch.optim.Optimizer:

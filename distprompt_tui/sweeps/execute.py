@@ -140,7 +140,8 @@ def _search_vectors(model: LanguageModel, searches: Sequence[SweepSearch], targe
     assert isinstance(settings, Soft)
     began = time.perf_counter()
     prompts = torch.stack([initial_vectors(model, settings, search.spec.seed) for search in searches])
-    batch = SoftBatch(model, targets, prompts, settings, steps)
+    keys = f"{searches[0].key} and others" if len(searches) > 1 else searches[0].key
+    batch = SoftBatch(model, targets, prompts, settings, steps, lambda text: print(f"{keys}: {text}", file=sys.stderr))
     batch.measure()
     starts, before = batch.kls.tolist(), batch.logits
     while batch.step < steps:

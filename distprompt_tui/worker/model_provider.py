@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,8 @@ def load_by_name(
     """
     folder = prepare_as_recorded(model, report, recorded)
     report(f"loading {model.name}", None)
-    return load_language_model(model.name, folder, model.device, model.dtype), folder
+    loaded = load_language_model(model.name, folder, model.device, model.dtype)
+    return replace(loaded, compile=model.compile), folder
 
 
 def prepare_as_recorded(model: spec.ModelSpec, report: OnProgress, recorded: ModelRecord | None) -> Path:

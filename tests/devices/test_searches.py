@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -13,15 +13,17 @@ from distprompt_tui.config.spec import RunSpec, Soft
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
-from distprompt_tui.search import make_search
+from distprompt_tui.search import make_search, soft
 from distprompt_tui.search.protocol import HardPrompt, Search, SearchState, SoftPrompt
-from distprompt_tui.search.soft import SoftBatch, initial_vectors
+from distprompt_tui.search.soft import SoftBatch, SoftSearch, initial_vectors
 from distprompt_tui.search.token_search import SwapSearch
 from distprompt_tui.worker.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from tests import fake_device
+from tests.captures import traced
 from tests.devices.conftest import LoadOn
 from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
+from tests.tiny_models import ARCHITECTURES
 from tests.tiny_runs import SEARCHES
 
 Pair = tuple[LanguageModel, LanguageModel]
@@ -142,14 +144,68 @@ def test_random_swaps_need_no_unique_rows_on_the_device(fake: torch.device, load
     assert found == pytest.approx(run(search_of(load_on("llama", "cpu"), "random")), abs=ROUNDING_NATS)
 
 
-def test_updates_of_soft_prompts_do_not_wait_for_the_device(fake: torch.device, load_on: LoadOn) -> None:
-    """A step waits for the forward pass of transformers only, once or twice."""
-    model, settings = load_on("llama", str(fake)), Soft(length=4)
-    prompts = initial_vectors(model, settings, 0)[None]
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("optimizer", ["ggt", "adam"])
+def test_steps_of_soft_prompts_do_not_wait_for_the_device(
+    architecture: str, optimizer: Literal["ggt", "adam"], fake: torch.device, load_on: LoadOn
+) -> None:
+    model = load_on(architecture, str(fake)).in_context("The quick ", " dog")
+    settings = Soft(length=4, optimizer=optimizer)
+    prompts = torch.stack([initial_vectors(model, settings, seed) for seed in range(3)])
     batch = SoftBatch(model, outlier_target(model)[None], prompts, settings, STEPS)
     batch.measure()
-    before = fake_device.reads()
     batch.update()
-    assert fake_device.reads() == before
+    before = fake_device.transfers()
     batch.measure()
-    assert fake_device.reads() <= before + 2
+    batch.update()
+    batch.select(batch.best_kls.argsort()[:2])
+    batch.measure()
+    assert fake_device.transfers() == before
+
+
+@pytest.mark.parametrize("restarts", [1, 4])
+def test_a_soft_search_waits_once_in_ten_steps(restarts: int, fake: torch.device, load_on: LoadOn) -> None:
+    """Including the best prompt, which the recorder takes at each report. The first and the last step wait too."""
+    model, steps = load_on("gemma3", str(fake)), 40
+    settings = Soft(length=4, restarts=restarts)
+    search = SoftSearch(model, outlier_target(model), settings, steps, 0)
+    updates = []
+    before = fake_device.transfers()
+    for step in search.steps():
+        updates += step.kls
+        assert search.best.kl == min(updates)
+    found = fake_device.transfers()
+    assert len(updates) == steps + 1
+    assert found.to_host - before.to_host == 1 + steps // 10
+    assert found.to_device == before.to_device
+
+
+@pytest.mark.parametrize("name", ["soft", "soft, restarts"])
+def test_the_best_soft_prompt_is_that_of_the_latest_state(name: str, fake: torch.device, load_on: LoadOn) -> None:
+    search = search_of(load_on("llama", str(fake)), name)
+    assert isinstance(search, SoftSearch)
+    steps = search.steps()
+    next(steps)
+    first, state = search.best, search.state_dict()
+    next(steps)
+    assert search.best.step > first.step
+    assert search.best.kl == search._batch.best_kls.min().item()
+    assert torch.equal(search.current[1], search._batch.logits[search._batch.kls.argmin()])
+    search.load_state_dict(state)
+    assert (search.best.kl, search.best.step) == (first.kl, first.step)
+
+
+@pytest.mark.parametrize("name", ["soft", "soft, restarts"])
+def test_replayed_graphs_equal_the_searches_of_the_cpu(
+    name: str, fake: torch.device, load_on: LoadOn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = run(search_of(load_on("gemma3", "cpu"), name))
+    monkeypatch.setattr(soft, "capture_for", lambda device: traced)
+    found = search_of(load_on("gemma3", str(fake)).in_context("", ""), name)
+    steps = found.steps()
+    kls = [*next(steps).kls, *next(steps).kls]
+    before = fake_device.transfers()
+    assert kls == pytest.approx(expected[: len(kls)], abs=ROUNDING_NATS)
+    assert isinstance(found, SoftSearch)
+    found._batch.measure()  # replays, because the graph has been compared with a plain call
+    assert fake_device.transfers() == before

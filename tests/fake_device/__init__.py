@@ -16,6 +16,7 @@ import tempfile
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -113,6 +114,24 @@ def reads() -> int:
 def uploads() -> int:
     """Number of blocking copies to the devices so far, in which the host would have waited for the work before."""
     return int(torch.ops.fake_device.uploads())
+
+
+@dataclass(frozen=True)
+class Transfers:
+    """Numbers of copies that block the host: results that it reads, and data that it uploads."""
+
+    to_host: int
+    to_device: int
+
+
+def transfers() -> Transfers:
+    """Return the blocking copies so far."""
+    return Transfers(reads(), uploads())
+
+
+def kernels() -> int:
+    """Return the number of operators so far that read or write memory of the device, each a kernel or more on a GPU."""
+    return int(torch.ops.fake_device.kernels())
 
 
 def _build() -> Path:

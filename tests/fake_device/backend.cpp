@@ -21,7 +21,7 @@ constexpr auto FAKE = c10::DeviceType::PrivateUse1;
 constexpr c10::DispatchKeySet KEYS(c10::DispatchKey::PrivateUse1);
 constexpr DeviceIndex DEVICES = 2;
 
-std::atomic<int64_t> used{0}, peak{0}, limit{INT64_MAX}, reads{0}, uploads{0};
+std::atomic<int64_t> used{0}, peak{0}, limit{INT64_MAX}, reads{0}, uploads{0}, kernels{0};
 std::atomic<bool> has_float64{true};
 std::string unsupported;  // an operator that raises
 thread_local DeviceIndex current = 0;
@@ -106,7 +106,10 @@ Tensor on_cpu(const Tensor& tensor) {  // the same memory
 }
 
 Tensor copy_from(const Tensor& from, const Tensor& to, bool non_blocking) {
-  if (is_fake(from) != is_fake(to) && to.numel() && !non_blocking && !inside) ++(is_fake(to) ? uploads : reads);
+  if (!inside) {
+    if (is_fake(to) && is_fake(from)) ++kernels;
+    else if (!non_blocking && to.numel()) ++(is_fake(to) ? uploads : reads);
+  }
   at::AutoDispatchBelowADInplaceOrView below;
   if (to.numel()) on_cpu(to).copy_(on_cpu(from));
   return to;
@@ -142,6 +145,7 @@ void fallback(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
                 "Expected a 'fake' device type for generator but found 'cpu' (when calling ", name, ")");
   }
   if (waits) ++reads;
+  if (!inside) ++kernels;
   const bool outer = std::exchange(inside, true);
   try {
     at::native::cpu_fallback(op, stack, /*error_on_views=*/true);
@@ -176,6 +180,7 @@ TORCH_LIBRARY(fake_device, m) {
   m.def("reset_peak", []() { peak = used.load(); });
   m.def("reads", []() -> int64_t { return reads; });
   m.def("uploads", []() -> int64_t { return uploads; });
+  m.def("kernels", []() -> int64_t { return kernels; });
   m.def("set_float64", [](bool supported) { has_float64 = supported; });
   m.def("set_unsupported", [](std::string name) { unsupported = std::move(name); });
   m.def("current", []() -> int64_t { return current; });
