@@ -55,6 +55,9 @@ UntilOption = Annotated[
 SeedOption = Annotated[
     int | None, typer.Option("--seed", parser=_whole_number, metavar="INTEGER", help="Random seed of the search.")
 ]
+WitnessOption = Annotated[
+    str | None, typer.Option("--witness", metavar="TEXT", help="A known prompt, whose divergence is shown beside.")
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Override any field: search.lr=0.2")
 ]
@@ -81,6 +84,7 @@ class Options:
         until: float | None = None,
         seed: int | None = None,
         changes: list[str] | None = None,
+        witness: str | None = None,
     ) -> None:
         self._method = method
         self._fields: dict[str, Any] = {
@@ -89,6 +93,7 @@ class Options:
             "budget.seconds": seconds,
             "budget.until": until,
             "seed": seed,
+            "witness": witness,
         }
         self._changes = changes or []
 

@@ -98,7 +98,9 @@ def print_run_report(console: Console, report: RunReport) -> None:
 
 def _trace(report: RunReport, width: int) -> list[Line]:
     state = report.state
-    limits = (("uniform", state.uniform_kl), ("head optimum", state.bounds.head_optimum), ("floor", state.bounds.floor))
+    known = state.witness.kl if state.witness is not None else None
+    limits = [("uniform", state.uniform_kl), ("head optimum", state.bounds.head_optimum), ("floor", state.bounds.floor)]
+    limits.append(("witness", known))
     references = [plot.Reference(f"{name} {nats(kl)}", kl, "quiet") for name, kl in limits if kl is not None]
     points = [(float(point.step), point.best_kl) for point in report.curve]
     step, best = points[-1]

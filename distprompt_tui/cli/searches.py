@@ -26,6 +26,7 @@ from distprompt_tui.cli.options import (
     StepsOption,
     TargetOption,
     UntilOption,
+    WitnessOption,
     asked_spec,
     fail,
     preset_spec,
@@ -49,6 +50,7 @@ def open_app(
     until: UntilOption = None,
     seed: SeedOption = None,
     changes: SetOption = None,
+    witness: WitnessOption = None,
     runs_dir: RunsDirOption = None,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters only.")] = False,
     fps: FpsOption = None,
@@ -65,7 +67,7 @@ def open_app(
 
         print(f"distprompt-tui {__version__}")
         return
-    options = Options(model, method, steps, seconds, until, seed, changes)
+    options = Options(model, method, steps, seconds, until, seed, changes, witness)
     spec = None if preset is None else options.apply(preset_spec(preset))
     if spec is None and options.any:
         raise UsageError("--model, --method, --steps and similar options need a --preset")
@@ -85,6 +87,7 @@ def run(
     until: UntilOption = None,
     seed: SeedOption = None,
     changes: SetOption = None,
+    witness: WitnessOption = None,
     runs_dir: RunsDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -94,7 +97,7 @@ def run(
     from distprompt_tui.cli.tables import print_result
     from distprompt_tui.runs.headless import run_to_end
 
-    options = Options(model, method, steps, seconds, until, seed, changes)
+    options = Options(model, method, steps, seconds, until, seed, changes, witness)
     spec = options.apply(asked_spec(preset, target))
     run_directory, state = run_to_end(spec, runs_folder(runs_dir), Console(stderr=True))
     result_is_in(run_directory.path)

@@ -22,6 +22,7 @@ from distprompt_tui.runs.result_notes import REASONS, outcome_notes
 from distprompt_tui.runs.schema import Snapshot, TokenMass, read_result
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunSummary
+from distprompt_tui.runs.witness import witness_text
 from distprompt_tui.targets import Target
 from distprompt_tui.text.formatting import (
     bar,
@@ -63,6 +64,8 @@ def print_result(console: Console, state: RunState, result: dict[str, Any]) -> N
         limits.append(f"head optimum {nats(shown.head_optimum)} + excess {nats(shown.excess)}")
     if shown.floor is not None:
         limits.append(f"floor {nats(shown.floor)}")
+    if state.witness is not None:
+        limits.append(f"witness {witness_text(state.witness, state.length)}")
     console.print(Text(f"KL {nats(shown.kl)} nats   {'   '.join(limits)}", style="bold"))
     reason = shown.reason or "—"
     steps = "— steps" if shown.steps is None else counted(shown.steps, "step")
@@ -185,7 +188,8 @@ def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("run", overflow="fold")  # folded, not truncated, so that it can be copied
     table.add_column("state", no_wrap=True, min_width=7)
-    for name in ("step", "KL", "excess"):
+    with_witness = any(run.witness_kl is not None for run in runs)
+    for name in ("step", "KL", "excess", *(["witness"] if with_witness else [])):
         table.add_column(name, justify="right", no_wrap=True, min_width=5)
     for run in runs:
         table.add_row(
@@ -194,6 +198,7 @@ def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
             count(run.step),
             nats(run.best_kl),
             nats(run.excess),
+            *([nats(run.witness_kl)] if with_witness else []),
         )
     console.print(table)
 

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.reports.html import Markup
 from distprompt_tui.reports.sweep_report import SweepReport
-from distprompt_tui.runs.schema import Step
+from distprompt_tui.runs.schema import Step, Witness
 from distprompt_tui.storage.safe_io import write_out
 from distprompt_tui.sweeps.bootstrap import MeanCI
 from distprompt_tui.sweeps.curves import Curve, Panel
@@ -91,15 +92,17 @@ def forest_svg(rows: Sequence[tuple[str, MeanCI | None]]) -> Markup:
     return _svg(draw, 4.0, 0.35 + 0.25 * len(rows))
 
 
-def run_svg(curve: Sequence[Step], head_optimum: float | None, floor: float | None) -> Markup:
-    """Draw the divergence of a run on a logarithmic axis, without bounds below a tenth of its minimum."""
+def run_svg(curve: Sequence[Step], bounds: Bounds, witness: Witness | None = None) -> Markup:
+    """Draw the divergence of a run on a logarithmic axis, without lines below a tenth of its minimum."""
+    known = witness.kl if witness is not None else None
+    references = (("head optimum", bounds.head_optimum, "--"), ("floor", bounds.floor, ":"), ("witness", known, "-."))
     drawn = [point for point in curve if point.kl > 0 and point.best_kl > 0]
     steps, lowest = [point.step for point in drawn], min(point.best_kl for point in drawn)
 
     def draw(axes: Any) -> None:
         axes.semilogy(steps, [point.kl for point in drawn], color=COLOURS[0], linewidth=0.7, alpha=0.5)
         axes.semilogy(steps, [point.best_kl for point in drawn], color=COLOURS[0], linewidth=1.4)
-        for name, value, line in (("head optimum", head_optimum, "--"), ("floor", floor, ":")):
+        for name, value, line in references:
             if value is not None and value > lowest / 10:
                 axes.axhline(value, color=GREY, linewidth=1, linestyle=line)
                 label, where = f" {name} {nats(value)}", axes.get_yaxis_transform()

@@ -81,6 +81,7 @@ def test_a_spec_is_read_under_its_old_names() -> None:
 def test_the_digests_of_specs_and_sweeps_do_not_change_with_names() -> None:
     """Digests of version 0.1, so that its sweeps can be continued in their folders with their rows."""
     assert spec_key(RunSpec.model_validate(OLD_SPEC)) == "5fb900fa0f30a48b"
+    assert spec_key(RunSpec.model_validate(OLD_SPEC | {"witness": "a text"})) == "5fb900fa0f30a48b"
     sweep = load_sweep("finding-outliers").with_models(["gemma3-270m"]).with_quick_overrides()
     assert sweep.folder_name == "finding-outliers-4831c630ca"
     assert all_searches(sweep)[0].key == "8865b7089043c8d3"
