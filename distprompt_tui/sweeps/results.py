@@ -59,6 +59,9 @@ class ResultRow:
     """This search's share of the time of its batch."""
     versions: str
     """Versions of program, torch and transformers: "0.1.0 torch 2.13.0 transformers 5.24.0"."""
+    witness_kl: Finite | None = None
+    """Divergence of a prompt that is known before the search, such as the text of an `lm` target."""
+    witness_length: Count | None = None
 
     @property
     def config(self) -> SearchConfig:
