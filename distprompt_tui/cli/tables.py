@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,6 +42,7 @@ from distprompt_tui.text.ticks import log_ticks
 
 if TYPE_CHECKING:
     from distprompt_tui.tui.custom_keys import KeyMap
+    from distprompt_tui.worker.prompt_transfer import TransferResult
 
 TABLE_ROWS = 12
 BAR_CELLS, LEAST_BAR_CELLS = 28, 4
@@ -199,6 +201,28 @@ def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
             nats(run.best_kl),
             nats(run.excess),
             *([nats(run.witness_kl)] if with_witness else []),
+        )
+    console.print(table)
+
+
+def print_transfer(console: Console, kl: float, results: Sequence[TransferResult]) -> None:
+    console.print(Text(f"KL {nats(kl)} nats as reported", style="bold"))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("model", overflow="fold")
+    for name in ("dtype", "context", "prompt"):
+        table.add_column(name, no_wrap=True)
+    for name in ("KL", "change"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for result in results:
+        table.add_row(
+            Text(visible_token(Path(result.model).name)),
+            result.dtype,
+            result.context,
+            result.carrier or "—",
+            nats(result.kl),
+            "—" if result.kl is None else f"{result.kl - kl:+.4f}",
+            Text(sanitize(result.note), style="dim"),
         )
     console.print(table)
 
