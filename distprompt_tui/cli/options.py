@@ -59,6 +59,9 @@ ChainsOption = Annotated[
     int | None,
     typer.Option("--chains", parser=_whole_number, metavar="INTEGER", help="Prompts searched side by side by 'hard'."),
 ]
+WitnessOption = Annotated[
+    str | None, typer.Option("--witness", metavar="TEXT", help="A known prompt, whose divergence is shown beside.")
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="FIELD=VALUE", help="Override any field: search.lr=0.2")
 ]
@@ -86,6 +89,7 @@ class Options:
         seed: int | None = None,
         changes: list[str] | None = None,
         chains: int | None = None,
+        witness: str | None = None,
     ) -> None:
         self._method = method
         self._fields: dict[str, Any] = {
@@ -95,6 +99,7 @@ class Options:
             "budget.until": until,
             "seed": seed,
             "search.chains": chains,
+            "witness": witness,
         }
         self._changes = changes or []
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from distprompt_tui.cli.tables import print_result, print_tokens
-from distprompt_tui.reports import wording
+from distprompt_tui.reports import split_points, wording
 from distprompt_tui.reports.run_report import RunReport
+from distprompt_tui.reports.split_points import SplitPoint
 from distprompt_tui.reports.sweep_report import SweepReport
-from distprompt_tui.sweeps.curves import Curve
+from distprompt_tui.sweeps.curves import Curve, LengthPanel
 from distprompt_tui.sweeps.findings import HYPOTHESES, FindingResult
-from distprompt_tui.text.formatting import Line, gap_closed, nats
+from distprompt_tui.text.formatting import Line, counted, gap_closed, nats
 from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing import plot
 from distprompt_tui.tui.sweeps.sweep_plot import curve_lines, legend_lines
@@ -43,6 +46,9 @@ def print_sweep_report(console: Console, report: SweepReport) -> None:
             _print_lines(console, legend_lines(panel.curves, width))
         for curve in panel.curves:
             console.print(_points(curve))
+    for lengths in report.length_panels:
+        _print_lengths(console, lengths)
+    _print_splits(console, report.splits)
     console.print()
     for line in wording.failure_lines(report):
         console.print(Text(sanitize(line)))
@@ -71,11 +77,44 @@ def _print_finding(console: Console, result: FindingResult) -> None:
 def _points(curve: Curve) -> Table:
     """Return a table of at most 80 columns with a row per point."""
     table = Table(box=None, pad_edge=False, header_style="dim", title=Text(curve.series), title_justify="left")
-    for name in wording.COLUMNS:
+    columns = wording.columns_of(curve.points, narrow=True)
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for point in curve.points:
-        table.add_row(*wording.point_cells(point, narrow=True))
+        table.add_row(*wording.point_cells(point, columns, narrow=True))
     return table
+
+
+def _print_lengths(console: Console, panel: LengthPanel) -> None:
+    """Print the excess by length, or the divergence on a model without head optima."""
+    by_excess = panel.has_excess
+    what = "excess in nats" if by_excess else "KL in nats"
+    console.print()
+    console.print(Text(f"{panel}: {what} by length of the prompt", style="bold"))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("series")
+    for length in panel.lengths:
+        table.add_column(str(length), justify="right", no_wrap=True)
+    for name, points in panel.curves:
+        values = {length: point.excess if by_excess else point.kl for length, point in points}
+        shown = (values.get(length) for length in panel.lengths)
+        table.add_row(Text(sanitize(name)), *(nats(value.value if value else None) for value in shown))
+    console.print(table)
+
+
+def _print_splits(console: Console, points: Sequence[SplitPoint]) -> None:
+    if not points:
+        return
+    console.print()
+    console.print(Text("Hard prompts: KL = head optimum + (reference − optimum) + (hard − reference)", style="bold"))
+    for (model, length, series), group in groupby(points, key=lambda point: (point.model, point.length, point.series)):
+        title = f"{Path(model).name}, {counted(length, 'token')}: {sanitize(series)}"
+        table = Table(box=None, pad_edge=False, header_style="dim", title=Text(title), title_justify="left")
+        for name in split_points.COLUMNS:
+            table.add_column(name, justify="right")
+        for point in group:
+            table.add_row(*split_points.split_cells(point))
+        console.print(table)
 
 
 def _print_lines(console: Console, lines: Iterable[Line]) -> None:
@@ -98,7 +137,9 @@ def print_run_report(console: Console, report: RunReport) -> None:
 
 def _trace(report: RunReport, width: int) -> list[Line]:
     state = report.state
-    limits = (("uniform", state.uniform_kl), ("head optimum", state.bounds.head_optimum), ("floor", state.bounds.floor))
+    known = state.witness.kl if state.witness is not None else None
+    limits = [("uniform", state.uniform_kl), ("head optimum", state.bounds.head_optimum), ("floor", state.bounds.floor)]
+    limits.append(("witness", known))
     references = [plot.Reference(f"{name} {nats(kl)}", kl, "quiet") for name, kl in limits if kl is not None]
     points = [(float(point.step), point.best_kl) for point in report.curve]
     step, best = points[-1]

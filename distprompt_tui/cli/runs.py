@@ -1,4 +1,4 @@
-"""`distprompt-tui runs`: list the runs; stop, resume, verify, export or delete one."""
+"""`distprompt-tui runs`: list the runs; stop, resume, verify, transfer, export or delete one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import threading
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -18,6 +19,7 @@ from distprompt_tui.cli.options import (
     RunsDirOption,
     find,
     refuse_options_before,
+    report,
     runs_folder,
     say,
     stdout,
@@ -25,7 +27,7 @@ from distprompt_tui.cli.options import (
 from distprompt_tui.errors import UsageError
 from distprompt_tui.text.terminal_text import sanitize
 
-runs_app = typer.Typer(help="List the runs; stop, resume, verify, export or delete one.")
+runs_app = typer.Typer(help="List the runs; stop, resume, verify, transfer, export or delete one.")
 
 
 SLOW_STOP_SECONDS = 2.0
@@ -39,6 +41,12 @@ class ExportFormat(StrEnum):
     SAFETENSORS = "safetensors"
     JSON = "json"
     CSV = "csv"
+
+
+class Dtype(StrEnum):
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
 
 
 @runs_app.callback(invoke_without_command=True)
@@ -155,6 +163,33 @@ def verify_run(name: RunArgument, runs_dir: RunsDirOption = None, as_json: JsonO
         print(found.result)
     if not found.agrees:
         raise typer.Exit(1)
+
+
+@runs_app.command("transfer")
+def transfer_run(
+    name: RunArgument,
+    to: Annotated[list[str] | None, typer.Option("--to", metavar="MODEL", help="Another model; repeatable.")] = None,
+    dtypes: Annotated[
+        list[Dtype] | None, typer.Option("--dtype", help="Repeatable. Default: float32 and bfloat16.")
+    ] = None,
+    runs_dir: RunsDirOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a best prompt in other dtypes, on other models and within their chat templates."""
+    from distprompt_tui.cli.tables import print_transfer
+    from distprompt_tui.config.known_models import absolute_name
+    from distprompt_tui.models.registry import find_model
+    from distprompt_tui.worker.prompt_transfer import DTYPES, transfer_prompt
+
+    run = find(name, runs_dir)
+    others = [absolute_name(other, Path()) for other in to or ()]
+    for other in others:
+        find_model(other)  # report an unknown model before the first one is loaded
+    kl, results = transfer_prompt(run, others, [dtype.value for dtype in dtypes or ()] or DTYPES, report)
+    if as_json:
+        print(json.dumps({"run": str(run.path), "kl": kl, "transfers": [asdict(result) for result in results]}))
+    else:
+        print_transfer(stdout(), kl, list(results))
 
 
 def _finite(value: float | None) -> float | None:

@@ -27,6 +27,7 @@ from distprompt_tui.cli.options import (
     StepsOption,
     TargetOption,
     UntilOption,
+    WitnessOption,
     asked_spec,
     fail,
     preset_spec,
@@ -50,6 +51,7 @@ def open_app(
     until: UntilOption = None,
     seed: SeedOption = None,
     changes: SetOption = None,
+    witness: WitnessOption = None,
     runs_dir: RunsDirOption = None,
     ascii_only: Annotated[bool, typer.Option("--ascii", help="Draw with ASCII characters only.")] = False,
     fps: FpsOption = None,
@@ -66,7 +68,7 @@ def open_app(
 
         print(f"distprompt-tui {__version__}")
         return
-    options = Options(model, method, steps, seconds, until, seed, changes)
+    options = Options(model, method, steps, seconds, until, seed, changes, witness)
     spec = None if preset is None else options.apply(preset_spec(preset))
     if spec is None and options.any:
         raise UsageError("--model, --method, --steps and similar options need a --preset")
@@ -87,6 +89,7 @@ def run(
     seed: SeedOption = None,
     chains: ChainsOption = None,
     changes: SetOption = None,
+    witness: WitnessOption = None,
     runs_dir: RunsDirOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -96,7 +99,7 @@ def run(
     from distprompt_tui.cli.tables import print_result
     from distprompt_tui.runs.headless import run_to_end
 
-    options = Options(model, method, steps, seconds, until, seed, changes, chains)
+    options = Options(model, method, steps, seconds, until, seed, changes, chains, witness)
     spec = options.apply(asked_spec(preset, target))
     run_directory, state = run_to_end(spec, runs_folder(runs_dir), Console(stderr=True))
     result_is_in(run_directory.path)

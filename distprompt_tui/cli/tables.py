@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from distprompt_tui.runs.result_notes import REASONS, outcome_notes
 from distprompt_tui.runs.schema import Snapshot, TokenMass, read_result
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunSummary
+from distprompt_tui.runs.witness import witness_text
 from distprompt_tui.targets import Target
 from distprompt_tui.text.formatting import (
     bar,
@@ -40,6 +42,7 @@ from distprompt_tui.text.ticks import log_ticks
 
 if TYPE_CHECKING:
     from distprompt_tui.tui.custom_keys import KeyMap
+    from distprompt_tui.worker.prompt_transfer import TransferResult
 
 TABLE_ROWS = 12
 BAR_CELLS, LEAST_BAR_CELLS = 28, 4
@@ -63,6 +66,8 @@ def print_result(console: Console, state: RunState, result: dict[str, Any]) -> N
         limits.append(f"head optimum {nats(shown.head_optimum)} + excess {nats(shown.excess)}")
     if shown.floor is not None:
         limits.append(f"floor {nats(shown.floor)}")
+    if state.witness is not None:
+        limits.append(f"witness {witness_text(state.witness, state.length)}")
     console.print(Text(f"KL {nats(shown.kl)} nats   {'   '.join(limits)}", style="bold"))
     reason = shown.reason or "—"
     steps = "— steps" if shown.steps is None else counted(shown.steps, "step")
@@ -185,7 +190,8 @@ def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("run", overflow="fold")  # folded, not truncated, so that it can be copied
     table.add_column("state", no_wrap=True, min_width=7)
-    for name in ("step", "KL", "excess"):
+    with_witness = any(run.witness_kl is not None for run in runs)
+    for name in ("step", "KL", "excess", *(["witness"] if with_witness else [])):
         table.add_column(name, justify="right", no_wrap=True, min_width=5)
     for run in runs:
         table.add_row(
@@ -194,6 +200,29 @@ def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
             count(run.step),
             nats(run.best_kl),
             nats(run.excess),
+            *([nats(run.witness_kl)] if with_witness else []),
+        )
+    console.print(table)
+
+
+def print_transfer(console: Console, kl: float, results: Sequence[TransferResult]) -> None:
+    console.print(Text(f"KL {nats(kl)} nats as reported", style="bold"))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("model", overflow="fold")
+    for name in ("dtype", "context", "prompt"):
+        table.add_column(name, no_wrap=True)
+    for name in ("KL", "change"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for result in results:
+        table.add_row(
+            Text(visible_token(Path(result.model).name)),
+            result.dtype,
+            result.context,
+            result.carrier or "—",
+            nats(result.kl),
+            "—" if result.kl is None else f"{result.kl - kl:+.4f}",
+            Text(sanitize(result.note), style="dim"),
         )
     console.print(table)
 

@@ -463,6 +463,13 @@ class Budget(StrictModel):
 
 
 class RunSpec(StrictModel):
+    """A whole run.
+
+    `witness`: a text that is known to give the target or a distribution close to it. Its divergence is measured at the
+    start and does not affect the search. Without it, the text of an `lm` target and the vectors of a `reachable` one
+    are measured.
+    """
+
     title: str = ""
     description: str = ""
     preset: str = ""
@@ -472,6 +479,7 @@ class RunSpec(StrictModel):
     model: ModelSpec = ModelSpec()
     context: Context = Context()
     seed: Annotated[Seed, Field(description="random seed")] = 0
+    witness: Annotated[str, Field(min_length=1)] | None = None
 
     @field_validator("search", mode="before")
     @classmethod

@@ -6,15 +6,17 @@ import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.reports.html import Markup
 from distprompt_tui.reports.sweep_report import SweepReport
-from distprompt_tui.runs.schema import Step
+from distprompt_tui.runs.schema import Step, Witness
 from distprompt_tui.storage.safe_io import write_out
 from distprompt_tui.sweeps.bootstrap import MeanCI
-from distprompt_tui.sweeps.curves import Curve, Panel
+from distprompt_tui.sweeps.curves import Curve, LengthPanel, Panel
 from distprompt_tui.text.formatting import nats, signed
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#000000")
@@ -44,11 +46,15 @@ def write_figures(report: SweepReport, folder: Path) -> list[Path]:
     """Write every panel as PNG and SVG; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for panel in report.panels:
-        name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{report.sweep.name} {panel.setting}")
+    drawings: list[tuple[str, Callable[[Any], None]]] = [
+        *((str(panel.setting), partial(_draw_panel, panel=panel)) for panel in report.panels),
+        *((f"{panel}, by length", partial(_draw_lengths, panel=panel)) for panel in report.length_panels),
+    ]
+    for title, draw in drawings:
+        name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{report.sweep.name} {title}")
         with _figure(*COLUMN_INCHES) as (figure, axes):
-            _draw_panel(axes, panel)
-            axes.set_title(str(panel.setting), fontsize=8)
+            draw(axes)
+            axes.set_title(title, fontsize=8)
             for ending, how in (("png", {"dpi": DPI}), ("svg", {"metadata": {"Date": None}})):
                 path = folder / f"{name}.{ending}"
                 data = io.BytesIO()
@@ -71,6 +77,11 @@ def panel_svg(panel: Panel) -> Markup:
     return _svg(draw, 5.2, 3.6)
 
 
+def lengths_svg(panel: LengthPanel) -> Markup:
+    """Draw the excess by length of the prompt, with bands; the divergence on a model without head optima."""
+    return _svg(partial(_draw_lengths, panel=panel), 5.2, 3.6)
+
+
 def forest_svg(rows: Sequence[tuple[str, MeanCI | None]]) -> Markup:
     """Draw a forest plot: effects with intervals on one scale, with a line at zero."""
 
@@ -91,15 +102,17 @@ def forest_svg(rows: Sequence[tuple[str, MeanCI | None]]) -> Markup:
     return _svg(draw, 4.0, 0.35 + 0.25 * len(rows))
 
 
-def run_svg(curve: Sequence[Step], head_optimum: float | None, floor: float | None) -> Markup:
-    """Draw the divergence of a run on a logarithmic axis, without bounds below a tenth of its minimum."""
+def run_svg(curve: Sequence[Step], bounds: Bounds, witness: Witness | None = None) -> Markup:
+    """Draw the divergence of a run on a logarithmic axis, without lines below a tenth of its minimum."""
+    known = witness.kl if witness is not None else None
+    references = (("head optimum", bounds.head_optimum, "--"), ("floor", bounds.floor, ":"), ("witness", known, "-."))
     drawn = [point for point in curve if point.kl > 0 and point.best_kl > 0]
     steps, lowest = [point.step for point in drawn], min(point.best_kl for point in drawn)
 
     def draw(axes: Any) -> None:
         axes.semilogy(steps, [point.kl for point in drawn], color=COLOURS[0], linewidth=0.7, alpha=0.5)
         axes.semilogy(steps, [point.best_kl for point in drawn], color=COLOURS[0], linewidth=1.4)
-        for name, value, line in (("head optimum", head_optimum, "--"), ("floor", floor, ":")):
+        for name, value, line in references:
             if value is not None and value > lowest / 10:
                 axes.axhline(value, color=GREY, linewidth=1, linestyle=line)
                 label, where = f" {name} {nats(value)}", axes.get_yaxis_transform()
@@ -148,10 +161,34 @@ def _draw_curves(axes: Any, panel: Panel) -> None:
         _draw_curve(axes, curve, COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)])
     axes.plot([], [], color=GREY, linewidth=1, linestyle="--", label="head optimum")
     axes.plot([], [], color=GREY, linewidth=1, linestyle=":", label="floor")
+    if any(point.witness_kl is not None for curve in panel.curves for point in curve.points):
+        axes.plot([], [], color=GREY, linewidth=1, linestyle="-.", label="witness")
     axes.set_xlabel("entropy of the target (nats)")
     axes.set_ylabel("KL(p‖q) (nats)")
     axes.set_ylim(bottom=0)
     axes.grid(axis="y", linewidth=0.3, alpha=0.6)
+
+
+def _draw_lengths(axes: Any, panel: LengthPanel) -> None:
+    measure = "excess" if panel.has_excess else "kl"
+    lowest = []
+    for place, (name, points) in enumerate(panel.curves):
+        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+        values: list[tuple[int, MeanCI]] = [(length, getattr(point, measure)) for length, point in points]
+        means = [(length, value.value) for length, value in values]
+        axes.plot(*zip(*means, strict=True), color=colour, marker=marker, markersize=3, linewidth=1.2, label=name)
+        banded = [(length, value.low, value.high) for length, value in values if value.low is not None]
+        if banded:
+            axes.fill_between(*zip(*banded, strict=True), color=colour, alpha=0.2, linewidth=0)
+        lowest += [value.value if value.low is None else value.low for _, value in values]
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(panel.lengths, [str(length) for length in panel.lengths])
+    if min(lowest) > 0:
+        axes.set_yscale("log")
+    axes.set_xlabel(f"length of the prompt ({'vectors' if panel.method == 'soft' else 'tokens'})")
+    axes.set_ylabel("excess (nats)" if measure == "excess" else "KL(p‖q) (nats)")
+    axes.grid(axis="y", linewidth=0.3, alpha=0.6)
+    axes.figure.legend(loc="outside lower center", ncols=2)
 
 
 def _draw_bars(axes: Any, panel: Panel) -> None:
@@ -163,6 +200,11 @@ def _draw_bars(axes: Any, panel: Panel) -> None:
         axes.barh(place, kl.value - limit, left=limit, color=colour, height=0.6, alpha=0.35)
         if kl.low is not None and kl.high is not None:
             axes.plot([kl.low, kl.high], [place, place], color=GREY, linewidth=1, marker="|", markersize=4)
+    known = [(place, curve.points[0].witness_kl) for place, curve in enumerate(panel.curves)]
+    witnesses = [(value.value, place) for place, value in known if value is not None]
+    if witnesses:
+        style: Any = {"color": "white", "markeredgecolor": "black", "markeredgewidth": 0.6, "markersize": 4}
+        axes.plot(*zip(*witnesses, strict=True), linestyle="", marker="D", label="witness", **style)
     axes.barh(0, 0, color=GREY, label="head optimum")
     axes.barh(0, 0, color=GREY, alpha=0.35, label="excess")
     axes.set_yticks(range(len(panel.curves)), [curve.series for curve in panel.curves])
@@ -180,7 +222,7 @@ def _draw_curve(axes: Any, curve: Curve, colour: str, marker: str) -> None:
     banded = [(point.entropy, point.kl.low, point.kl.high) for point in points if point.kl.low is not None]
     if banded:
         axes.fill_between(*zip(*banded, strict=True), color=colour, alpha=0.2, linewidth=0)
-    for measure, line in (("head_optimum", "--"), ("floor", ":")):
+    for measure, line in (("head_optimum", "--"), ("floor", ":"), ("witness_kl", "-.")):
         known = [(point.entropy, getattr(point, measure)) for point in points]
         places = [(entropy, max(value.value, 0.0)) for entropy, value in known if value is not None]
         axes.plot([x for x, _ in places], [y for _, y in places], color=colour, linewidth=0.9, linestyle=line)

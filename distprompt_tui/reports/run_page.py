@@ -21,6 +21,8 @@ from distprompt_tui.reports.page import (
 )
 from distprompt_tui.reports.run_report import RunReport
 from distprompt_tui.runs.schema import read_result
+from distprompt_tui.runs.state import RunState
+from distprompt_tui.runs.witness import witness_text
 from distprompt_tui.text.formatting import count, duration, gap_closed, mass, nats, percent
 
 
@@ -32,6 +34,7 @@ def run_page(report: RunReport) -> Markup:
         "excess": nats(result.excess),
         "floor": nats(result.floor),
         "uniform baseline": nats(result.uniform_kl),
+        **_witness(state),
         "gap closed": gap_closed(state.gap_closed),
         "entropy": f"{nats(result.entropy_achieved)} of {nats(result.entropy_target)}",
         "steps": f"{count(result.steps)} in {duration(result.seconds)}",
@@ -43,7 +46,7 @@ def run_page(report: RunReport) -> Markup:
         heading("distprompt-tui · run", title, state.recipe),
         stat_list(numbers),
         element("h2", "Divergence over the steps"),
-        element("section", run_svg(report.curve, state.bounds.head_optimum, state.bounds.floor), class_="card"),
+        element("section", run_svg(report.curve, state.bounds, state.witness), class_="card"),
         element("h2", "Best prompt"),
         *_prompt(report),
         element("h2", "Before and after"),
@@ -55,6 +58,10 @@ def run_page(report: RunReport) -> Markup:
         details("Versions, device, hashes", json.dumps(report.manifest, indent=1, ensure_ascii=False)),
         footer(report.name),
     )
+
+
+def _witness(state: RunState) -> dict[str, str]:
+    return {} if state.witness is None else {"witness": witness_text(state.witness, state.length)}
 
 
 def token_bars(report: RunReport) -> list[TokenBars]:

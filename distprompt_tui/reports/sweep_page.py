@@ -11,7 +11,7 @@ from msgspec import Struct, ValidationError, convert
 
 from distprompt_tui.errors import UsageError
 from distprompt_tui.reports import wording
-from distprompt_tui.reports.figures import forest_svg, panel_svg
+from distprompt_tui.reports.figures import forest_svg, lengths_svg, panel_svg
 from distprompt_tui.reports.html import Markup, element
 from distprompt_tui.reports.page import (
     TokenBars,
@@ -25,6 +25,8 @@ from distprompt_tui.reports.page import (
     stat_list,
     table,
 )
+from distprompt_tui.reports.split_points import COLUMNS as SPLIT_COLUMNS
+from distprompt_tui.reports.split_points import split_cells
 from distprompt_tui.reports.sweep_report import Example, SweepReport, examples_of
 from distprompt_tui.runs.schema import PromptToken
 from distprompt_tui.sweeps.curves import Panel
@@ -56,6 +58,8 @@ def sweep_page(report: SweepReport, read_result: ReadResult) -> Markup:
         element("h2", "All points"),
         element("p", "Means over the targets in nats, with 95 % bootstrap intervals in brackets.", class_="note"),
         *[_points(panel) for panel in report.panels],
+        *_lengths(report),
+        *_splits(report),
         element("h2", "Example prompts"),
         element("p", "For each setting, the searches with the smallest, median and largest divergence.", class_="note"),
         distribution_key(),
@@ -71,7 +75,12 @@ def sweep_page(report: SweepReport, read_result: ReadResult) -> Markup:
 _HOW_TO_READ = (
     "Markers: means over the targets, with 95 % intervals as bands. Dashed: head optimum, the lowest divergence found "
     "over all states that the output layer can receive. Dotted: floor, a certified lower bound for every prompt. Thin: "
-    "uniform baseline."
+    "uniform baseline. Dash-dotted: witness, a prompt that is known before the search."
+)
+
+_HOW_TO_SPLIT = (
+    "Means over the targets with all values, in nats. KL = head optimum + (reference − optimum) + (hard − reference). "
+    "The reference is a soft prompt of the same length, or the witness."
 )
 
 
@@ -133,10 +142,33 @@ def _curves(panel: Panel) -> Markup:
 
 
 def _points(panel: Panel) -> Markup:
-    rows = [(curve.series, *wording.point_cells(point)) for curve in panel.curves for point in curve.points]
-    return element(
-        "details", element("summary", str(panel.setting)), table(("series", *wording.COLUMNS), rows), open="open"
-    )
+    columns = wording.columns_of(point for curve in panel.curves for point in curve.points)
+    rows = [(curve.series, *wording.point_cells(point, columns)) for curve in panel.curves for point in curve.points]
+    return element("details", element("summary", str(panel.setting)), table(("series", *columns), rows), open="open")
+
+
+def _lengths(report: SweepReport) -> list[Markup]:
+    if not report.length_panels:
+        return []
+    cards = [
+        element("section", element("h3", str(panel)), lengths_svg(panel), class_="card")
+        for panel in report.length_panels
+    ]
+    return [element("h2", "By length of the prompt"), element("div", cards, class_="grid wide")]
+
+
+def _splits(report: SweepReport) -> list[Markup]:
+    if not report.splits:
+        return []
+    rows = [
+        (f"{Path(point.model).name}, {counted(point.length, 'token')}", point.series, *split_cells(point))
+        for point in report.splits
+    ]
+    return [
+        element("h2", "Parts of the divergence of hard prompts"),
+        element("p", _HOW_TO_SPLIT, class_="note"),
+        table(("setting", "series", *SPLIT_COLUMNS), rows),
+    ]
 
 
 def _examples(report: SweepReport, panel: Panel, read_result: ReadResult) -> Markup:

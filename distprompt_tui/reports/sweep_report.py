@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Literal
 
+from distprompt_tui.reports.split_points import SplitPoint, split_points
 from distprompt_tui.sweeps.costs import Cost, read_costs
-from distprompt_tui.sweeps.curves import Panel, panels
+from distprompt_tui.sweeps.curves import LengthPanel, Panel, length_panels, panels
 from distprompt_tui.sweeps.directory import Failure, SweepDirectory
 from distprompt_tui.sweeps.findings import FindingResult, evaluate_finding
 from distprompt_tui.sweeps.pivot import best_restarts
@@ -37,6 +38,8 @@ class SweepReport:
     panels: tuple[Panel, ...]
     findings: tuple[FindingResult, ...]
     costs: tuple[Cost, ...] = ()
+    length_panels: tuple[LengthPanel, ...] = ()
+    splits: tuple[SplitPoint, ...] = ()
 
     @property
     def versions(self) -> tuple[str, ...]:
@@ -71,6 +74,8 @@ def make_report(
         panels=tuple(panels(rows)),
         findings=tuple(findings),
         costs=tuple(costs),
+        length_panels=tuple(length_panels(rows)),
+        splits=split_points(rows),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from distprompt_tui.text.formatting import counted, duration, nats, percent, signed, size
@@ -22,6 +23,8 @@ SMALLEST_P = 0.0001
 COLUMNS = ("entropy", "targets", "KL", "head optimum", "excess", "floor", "uniform")
 """Columns of the table of points: means in nats; KL and excess with intervals."""
 
+WITNESS = "witness"
+
 
 def average(value: MeanCI | None) -> str:
     """Format a mean with its interval, if it has one: `1.932 [1.801, 2.053]`."""
@@ -38,14 +41,23 @@ def difference(value: MeanCI | None) -> str:
     return signed(value.value) + ends
 
 
-def point_cells(point: Point, *, narrow: bool = False) -> tuple[str, ...]:
+def columns_of(points: Iterable[Point], *, narrow: bool = False) -> tuple[str, ...]:
+    """Return the columns of a table of points; with the witness, in a narrow one in place of the uniform baseline."""
+    if all(point.witness_kl is None for point in points):
+        return COLUMNS
+    return (*(COLUMNS[:-1] if narrow else COLUMNS), WITNESS)
+
+
+def point_cells(point: Point, columns: Sequence[str] = COLUMNS, *, narrow: bool = False) -> tuple[str, ...]:
     """Format a row of the table of points; a narrow one omits the interval of the excess."""
     entropy = f"{point.entropy:g}" if point.asked is not None else f"{point.entropy:.2f} as made"
-    averages = (point.head_optimum, point.excess, point.floor, point.uniform_kl)
-    head_optimum, excess, floor, uniform_kl = (nats(value.value if value else None) for value in averages)
+    averages = (point.head_optimum, point.excess, point.floor, point.uniform_kl, point.witness_kl)
+    head_optimum, excess, floor, uniform_kl, witness = (nats(value.value if value else None) for value in averages)
     if not narrow:
         excess = average(point.excess)
-    return entropy, str(point.kl.targets), average(point.kl), head_optimum, excess, floor, uniform_kl
+    cells = (entropy, str(point.kl.targets), average(point.kl), head_optimum, excess, floor, uniform_kl, witness)
+    by_name = dict(zip((*COLUMNS, WITNESS), cells, strict=True))
+    return tuple(by_name[name] for name in columns)
 
 
 def short_effect_line(result: FindingResult) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from distprompt_tui.runs.schema import Result
 from distprompt_tui.runs.state import FORCED
+from distprompt_tui.runs.witness import prompt_size
 from distprompt_tui.text.formatting import nats
 from distprompt_tui.text.terminal_text import sanitize
 
@@ -17,12 +18,14 @@ REASONS = {
 }
 """Displayed reasons for the end of a run."""
 
+WITNESS_TOLERANCE = 1e-3  # nats; a smaller difference is within the accuracy that the numbers are shown with
+
 PASTED_TOLERANCE = 1e-3  # nats; rounding difference between the divergences of a prompt's ids and of its text
 
 
 def outcome_notes(result: Result) -> list[str]:
-    """Return the notes that apply: on BOS, retokenization, pruning, the initial prompt and fluency."""
-    notes = []
+    """Return the notes that apply: on the witness, BOS, retokenization, pruning, the initial prompt and fluency."""
+    notes = [note] if (note := witness_note(result)) else []
     kl, length, ids = result.kl, result.length_before, result.prompt_ids
     if (bos := result.bos) is not None:
         pasted = f": KL {nats(result.kl_string)} after the pasted text" if ids is not None else ""
@@ -43,3 +46,13 @@ def outcome_notes(result: Result) -> list[str]:
         likelihood = nats(result.log_likelihood)
         notes.append(f"best by KL − {weight:g} × the prompt's mean log-likelihood, {likelihood} nats a token")
     return notes
+
+
+def witness_note(result: Result) -> str:
+    """Return the note on a search that ended above its witness, or an empty text."""
+    kl, known = result.kl, result.witness_kl
+    if kl is None or known is None or not kl > known + WITNESS_TOLERANCE:
+        return ""
+    kind = "soft" if result.witness_ids is None else "hard"
+    size = "" if result.witness_length is None else f" of {prompt_size(kind, result.witness_length)}"
+    return f"a known prompt{size} reaches KL {nats(known)}; the search stopped at {nats(kl)}"

@@ -44,6 +44,16 @@ class Budget(Struct, frozen=True):
     until: Finite | None = None
 
 
+class Witness(Struct, frozen=True, omit_defaults=True):
+    """A prompt that is known before the search, and its divergence in nats."""
+
+    kl: Finite
+    length: Count
+    kind: str  # "hard" or "soft"
+    text: str | None = None  # of a hard one
+    ids: tuple[Count, ...] | None = None
+
+
 class Started(Event, frozen=True, tag="started"):
     run: str
     preset: str
@@ -59,6 +69,7 @@ class Started(Event, frozen=True, tag="started"):
     uniform_kl: Finite
     budget: Budget
     bos: str | None = None  # description of the BOS token if it differs from the tokenizer's default
+    witness: Witness | None = None
 
 
 class Step(Event, frozen=True, tag="step"):
@@ -215,6 +226,10 @@ class Result(Struct, frozen=True, kw_only=True):
     head_optimum: Finite | None = None
     agreement: Finite | None = None
     excess: Finite | None = None
+    witness_kl: Finite | None = None  # divergence of a prompt that is known before the search, as in `Witness`
+    witness_length: Count | None = None
+    witness_text: str | None = None
+    witness_ids: list[Count] | None = None
     gap_closed: Finite | None = None
     entropy_target: Finite | None = None
     entropy_achieved: Finite | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from distprompt_tui.bounds.values import Bounds
-from distprompt_tui.runs.schema import Control, Divergences, Progress, Projection, Snapshot, Step
+from distprompt_tui.runs.schema import Control, Divergences, Progress, Projection, Snapshot, Step, Witness
 
 Phase = Literal["starting", "preparing", "searching", "paused", "ended"]
 
@@ -38,6 +38,7 @@ class RunState:
     bos: str | None = None
     entropy_target: float | None = None
     uniform_kl: float | None = None
+    witness: Witness | None = None
     steps_planned: int | None = None
     seconds_planned: float | None = None
     until: float | None = None

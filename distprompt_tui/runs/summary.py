@@ -17,7 +17,7 @@ from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.schema import Event, decode_bounds, decode_light_event, read_result
 from distprompt_tui.runs.state import FORCED, RunState
-from distprompt_tui.storage.decode import Count, read_field
+from distprompt_tui.storage.decode import Count, Finite, read_field
 from distprompt_tui.storage.safe_io import read_json
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class RunSummary:
     problem: str = ""  # why the run is unreadable
     device: str = ""  # on which it searched, such as "cpu" or "cuda:0"
     host: str = ""  # name of the machine
+    witness_kl: float | None = None  # divergence of a prompt that is known before the search
 
     @property
     def is_live(self) -> bool:
@@ -123,6 +124,7 @@ def summarise(run: RunDirectory, known: RunSummary | None = None) -> RunSummary:
         made_at=made_at(run),
         device=read_field(str, manifest, "device") or "",
         host=read_field(str, manifest, "host") or "",
+        witness_kl=read_field(Finite, read_field(dict, manifest, "witness") or {}, "kl"),
     )
 
 
@@ -150,6 +152,7 @@ def as_dict(summary: RunSummary) -> dict[str, Any]:
         "kl": summary.best_kl,
         "head_optimum": summary.head_optimum,
         "excess": summary.excess,
+        "witness_kl": summary.witness_kl,
         "entropy_achieved": summary.entropy,
         "steps": summary.step,
         "steps_planned": summary.steps_planned,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
 
 import numpy as np
 
@@ -27,6 +29,7 @@ class Point:
     floor: MeanCI | None
     excess: MeanCI | None
     uniform_kl: MeanCI | None
+    witness_kl: MeanCI | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,45 @@ class Curve:
 class Panel:
     setting: SearchConfig
     curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True)
+class LengthPanel:
+    """Points over the length of the prompt, by one method on one model: for each curve, pairs of length and point."""
+
+    method: str
+    model: str
+    curves: tuple[tuple[str, tuple[tuple[int, Point], ...]], ...]
+
+    def __str__(self) -> str:
+        return f"{Path(self.model).name}, {self.method}"
+
+    @property
+    def has_excess(self) -> bool:
+        """Whether the excess of every point is known."""
+        return all(point.excess is not None for _, points in self.curves for _, point in points)
+
+    @property
+    def lengths(self) -> list[int]:
+        return sorted({length for _, points in self.curves for length, _ in points})
+
+
+def length_panels(rows: Sequence[ResultRow]) -> list[LengthPanel]:
+    """Return a panel for each model and method with several lengths; a curve for each series and entropy."""
+    found: dict[tuple[str, str], dict[str, list[tuple[int, Point]]]] = {}
+    for panel in panels(rows):
+        method, model, length = panel.setting
+        curves = found.setdefault((method, model), {})
+        for curve in panel.curves:
+            for point in curve.points:
+                asked = "as made" if point.asked is None else f"{point.asked:g} nats"
+                name = curve.series if len(curve.points) == 1 else f"{curve.series}, {asked}"
+                curves.setdefault(name, []).append((length, point))
+    made = [
+        LengthPanel(*setting, tuple((name, tuple(sorted(curve, key=itemgetter(0)))) for name, curve in curves.items()))
+        for setting, curves in found.items()
+    ]
+    return [panel for panel in made if len(panel.lengths) > 1]
 
 
 def panels(rows: Sequence[ResultRow]) -> list[Panel]:
@@ -70,4 +112,5 @@ def _point(rows: Sequence[ResultRow]) -> Point:
         floor=over_targets("floor"),
         excess=over_targets("excess"),
         uniform_kl=over_targets("uniform_kl"),
+        witness_kl=over_targets("witness_kl"),
     )

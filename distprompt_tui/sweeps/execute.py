@@ -37,6 +37,7 @@ from distprompt_tui.sweeps.tasks import SearchOutcome, SweepSearch, Task
 from distprompt_tui.targets import Target, build_target
 from distprompt_tui.worker.model_provider import Load, ModelProvider, load_by_name
 from distprompt_tui.worker.snapshots import kl_of_text, prompt_tokens
+from distprompt_tui.worker.witness import find_witness
 
 MODELS_KEPT = 2  # models in a worker's memory: the one that is searched and the one that makes its targets
 
@@ -177,6 +178,7 @@ def _outcome(
     asked = found.prompt.vectors if isinstance(found.prompt, SoftPrompt) else found.prompt.ids
     achieved = compare(p, model.next_token_logits(asked[None].to(model.device))[0])
     bounds = _bounds(model, p)
+    witness = find_witness(model, search.spec, p)
     row = ResultRow(
         key=search.key,
         model=search.config.model,
@@ -200,6 +202,8 @@ def _outcome(
         seconds=round(found.seconds, 3),
         versions=_versions(),
         restart=search.restart,
+        witness_kl=witness.kl if witness is not None else None,
+        witness_length=witness.length if witness is not None else None,
     )
     result = {
         "spec": search.spec.model_dump(mode="json", exclude_none=True),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from distprompt_tui.sweeps.results import ResultRow, SearchConfig
 
-Measure = Literal["kl", "kl_string", "head_optimum", "excess", "floor", "uniform_kl", "entropy_achieved"]
+Measure = Literal["kl", "kl_string", "head_optimum", "excess", "floor", "uniform_kl", "entropy_achieved", "witness_kl"]
 
 
 def group_by_config(rows: Iterable[ResultRow]) -> dict[SearchConfig, dict[str, list[ResultRow]]]:

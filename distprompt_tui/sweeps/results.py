@@ -61,6 +61,9 @@ class ResultRow:
     """Versions of program, torch and transformers: "0.1.0 torch 2.13.0 transformers 5.24.0"."""
     restart: Count = 0
     """Number of the search among those with the same target and seed, of which the best one counts."""
+    witness_kl: Finite | None = None
+    """Divergence of a prompt that is known before the search, such as the text of an `lm` target."""
+    witness_length: Count | None = None
 
     @property
     def config(self) -> SearchConfig:

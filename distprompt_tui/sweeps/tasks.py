@@ -111,7 +111,8 @@ def plan_tasks(sweep: Sweep) -> list[Task]:
 def spec_key(spec: RunSpec) -> str:
     # Keys of earlier versions lack `compile`, which sweeps do not set.
     fields = spec.model_dump(
-        mode="json", exclude={"title": True, "description": True, "preset": True, "model": {"compile": True}}
+        mode="json",
+        exclude={"title": True, "description": True, "preset": True, "witness": True, "model": {"compile": True}},
     )
     fields = with_old_spec_names(fields)
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]

@@ -30,7 +30,9 @@ from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
+from distprompt_tui.runs.events import as_fields as as_event_fields
 from distprompt_tui.runs.inputs import Inputs, array_sha256, as_fields, read_inputs, read_run_target
+from distprompt_tui.runs.witness import result_fields as witness_fields
 from distprompt_tui.search import make_search
 from distprompt_tui.search.device_widths import chosen_widths
 from distprompt_tui.search.protocol import Search, Step
@@ -45,6 +47,7 @@ from distprompt_tui.worker.manual_edits import change_prompt
 from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
 from distprompt_tui.worker.recorder import Recorder
 from distprompt_tui.worker.start import keep_start, with_kept_start
+from distprompt_tui.worker.witness import find_witness
 
 MAX_NONFINITE = 20  # consecutive reports without a finite divergence after which the search fails
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy")
@@ -76,10 +79,11 @@ def run_session(run: RunDirectory, events: EventWriter, control_offset: int | No
         report("making the target", None)
         source = ModelProvider(model, spec.model, report)
         target = _target(run, spec, inputs, lambda: build_target(spec.target, model.vocabulary, source))
-        manifest = _manifest(run, spec, model, folder, target, inputs)
+        p = torch.tensor(target.probabilities)
+        witness = find_witness(model, spec, p)
+        manifest = _manifest(run, spec, model, folder, target, inputs, witness)
         if inputs is not None:
             _tell_other_conditions(events, inputs.manifest, manifest)
-        p = torch.tensor(target.probabilities)
         search = make_search(model, p, with_kept_start(run, spec), lambda text: events.write(schema.Warning(text)))
         keep_start(run, spec)
         write_array(run.target, target.probabilities)
@@ -87,7 +91,7 @@ def run_session(run: RunDirectory, events: EventWriter, control_offset: int | No
             before = torch.tensor(model.prefix_ids, device=model.device)
             write_vectors(run.context_vectors, model.embedding(before).cpu().numpy())
         write_json(run.manifest, manifest)
-        _emit_started(events, run, spec, model, target, str(folder / "tokenizer.json"))
+        _emit_started(events, run, spec, model, target, str(folder / "tokenizer.json"), witness)
         bounds = BackgroundBounds(model, p, events)
         recorder = Recorder(run, events, model, target, p, spec)
 
@@ -102,6 +106,7 @@ def run_session(run: RunDirectory, events: EventWriter, control_offset: int | No
         extra_result |= fluency_info(model, spec, best) | initial_prompt_info(
             model, p, spec, with_kept_start(run, spec)
         )
+        extra_result |= witness_fields(witness)
         result = recorder.finish(search, best, bounds.wait(control), reason, extra_result)
     events.write(schema.Ended(reason, result))
 
@@ -226,7 +231,13 @@ class BackgroundBounds:
 
 
 def _emit_started(
-    events: EventWriter, run: RunDirectory, spec: RunSpec, model: LanguageModel, target: Target, tokenizer_file: str
+    events: EventWriter,
+    run: RunDirectory,
+    spec: RunSpec,
+    model: LanguageModel,
+    target: Target,
+    tokenizer_file: str,
+    witness: schema.Witness | None,
 ) -> None:
     started = schema.Started(
         run=run.name,
@@ -243,12 +254,19 @@ def _emit_started(
         entropy_target=target.entropy,
         uniform_kl=target.uniform_kl(model.vocabulary),
         budget=schema.Budget(**spec.budget.model_dump()),
+        witness=witness,
     )
     events.write(started)
 
 
 def _manifest(
-    run: RunDirectory, spec: RunSpec, model: LanguageModel, folder: Path, target: Target, inputs: Inputs | None
+    run: RunDirectory,
+    spec: RunSpec,
+    model: LanguageModel,
+    folder: Path,
+    target: Target,
+    inputs: Inputs | None,
+    witness: schema.Witness | None,
 ) -> dict[str, Any]:
     positions = spec.search.length + len(model.prefix_ids) + len(model.suffix_ids)
     begun_with = as_fields(spec, record_model(folder), target.probabilities)
@@ -273,6 +291,7 @@ def _manifest(
         "context_ids": {"before": model.prefix_ids, "after": model.suffix_ids},
         "target_recipe": target.recipe,
         "target_notes": target.notes,
+        "witness": None if witness is None else as_event_fields(witness),
         "rows_without_token": int((~model.vocabulary.allowed).sum()),
         "pid": os.getpid(),
         "host": socket.gethostname(),

@@ -18,6 +18,7 @@ from distprompt_tui.reports.run_report import report_run
 from distprompt_tui.reports.sweep_page import sweep_page
 from distprompt_tui.reports.sweep_report import report_sweep
 from distprompt_tui.runs.directory import create_run
+from distprompt_tui.runs.inputs import read_inputs
 from distprompt_tui.sweeps.directory import SweepDirectory
 from tests.reports.factories import carried_out, example_sweep
 from tests.runs.test_export import searched
@@ -131,6 +132,21 @@ def test_run_page(tiny_folders: dict[str, Path], tmp_path: Path, method: str) ->
     assert report.first.step == 0
     assert 'method = "' + method in found.text
     assert f"The {report.state.vocab_size - 12} other tokens: target 0." in found.text
+
+
+def test_witness_is_in_every_record_of_a_run(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    """Result, manifest, state and page have the divergence of the witness, and a longer one has its length."""
+    fields = {"search": {"method": "hard", "length": 2, "width": 4}, "budget": {"steps": 1}}
+    text = "yes or no, heads or tails"
+    run = searched(tiny_folders["llama"], tmp_path, **fields, witness=text)
+    result, manifest = (json.loads(file.read_text()) for file in (run.result, run.manifest))
+    report = report_run(run)
+    assert report.state.witness is not None
+    assert result["witness_kl"] == manifest["witness"]["kl"] == report.state.witness.kl > 0
+    assert result["witness_ids"] == manifest["witness"]["ids"]
+    assert (result["witness_text"], result["witness_length"]) == (text, len(result["witness_ids"]))
+    assert f"{result['witness_kl']:.3f} ({result['witness_length']} tokens)" in checked(run_page(report)).text
+    assert read_inputs(run) is not None
 
 
 def test_run_without_a_result_has_no_report(tmp_path: Path) -> None:

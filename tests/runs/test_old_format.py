@@ -83,6 +83,7 @@ def test_the_digests_of_specs_and_sweeps_do_not_change_with_names() -> None:
     assert spec_key(RunSpec.model_validate(OLD_SPEC)) == "5fb900fa0f30a48b"
     shipped = load_sweep("finding-outliers").with_models(["gemma3-270m"]).with_quick_overrides()
     sweep = shipped.model_copy(update={"restarts": 1})  # as in that version
+    assert spec_key(RunSpec.model_validate(OLD_SPEC | {"witness": "a text"})) == "5fb900fa0f30a48b"
     assert sweep.folder_name == "finding-outliers-4831c630ca"
     assert all_searches(sweep)[0].key == "8865b7089043c8d3"
     quick = {"hard": {"kick": 5, "steps": 3}}

@@ -36,6 +36,9 @@ SHOWN = (
     "entropy_achieved",
     "steps",
     "seconds",
+    "witness_kl",
+    "witness_length",
+    "witness_ids",
 )
 SHOWN_TOO = ("reason", "run", "prompt_text", "projected_kl", "median_distance")
 
@@ -53,6 +56,15 @@ def test_each_outcome_has_a_note() -> None:
     ]
     assert notes_of(result | {"from_kl": 2.0})[1].endswith("1.480 nats below")
     assert notes_of({"kl": 0.5}) == []
+
+
+def test_a_search_that_ends_above_its_witness_says_so() -> None:
+    known = {"kl": 0.838, "witness_kl": 0.29, "witness_length": 12, "witness_ids": [3] * 12}
+    assert notes_of(known) == ["a known prompt of 12 tokens reaches KL 0.290; the search stopped at 0.838"]
+    vectors = known | {"witness_ids": None, "witness_length": 1}
+    assert notes_of(vectors)[0].startswith("a known prompt of 1 vector reaches")
+    assert notes_of(known | {"witness_length": None})[0].startswith("a known prompt reaches")
+    assert notes_of(known | {"kl": 0.2905}) == notes_of(known | {"kl": 0.1}) == notes_of({"kl": 0.838}) == []
 
 
 @given(st.dictionaries(st.sampled_from(SHOWN + SHOWN_TOO), st.sampled_from((*ODD, "[/]", f"[red]{HOSTILE}"))))

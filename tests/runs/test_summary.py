@@ -64,6 +64,7 @@ def test_the_summary_agrees_with_the_complete_state(tmp_path: Path) -> None:
         "kl": round(line["kl"], 4),
         "head_optimum": 0.19,
         "excess": round(line["kl"] - 0.19, 4),
+        "witness_kl": None,
         "entropy_achieved": line["entropy_achieved"],
         "steps": 40,
         "steps_planned": 1000,
@@ -77,7 +78,10 @@ def test_the_summary_agrees_with_the_complete_state(tmp_path: Path) -> None:
 def test_device_and_machine_are_those_of_the_manifest(tmp_path: Path) -> None:
     run = recorded(tmp_path)
     assert (summarise(run).device, summarise(run).host) == ("", "")
+    run.manifest.write_text('{"device": "cuda:0", "host": "gpu-1", "witness": {"kl": 0.29, "length": 12}}')
+    assert summarise(run).witness_kl == as_dict(summarise(run))["witness_kl"] == 0.29
     run.manifest.write_text('{"device": "cuda:0", "host": "gpu-1"}')
+    assert summarise(run).witness_kl is None
     assert (summarise(run).device, summarise(run).host) == ("cuda:0", "gpu-1")
 
 

@@ -40,6 +40,8 @@ def test_every_search_has_a_row_and_a_result(tiny_sweep: Sweep, whole: SweepDire
         assert row.floor <= row.head_optimum + 1e-9 <= row.kl + 2e-9
         assert row.kl <= row.start + 1e-5
         assert (row.kl_string is None) == (row.method == "soft")
+        assert (row.witness_kl is None) == (row.family == "vanilla")
+        assert (row.witness_length is None) == (row.witness_kl is None)
         assert row.entropy_asked == pytest.approx(row.entropy, abs=1e-3)
         result = whole.read_result(row.key)
         assert len(result["prompt"]) == row.length

@@ -77,7 +77,7 @@ class Recorder:
         self.infinite_until = 0
         """The last step at which q > 0 for a token with p = 0."""
 
-    def start(self) -> None:
+    def start(self, witness: schema.Witness | None = None) -> None:
         """The events before the first step."""
         tokenizer = write_tokenizer(self.run.path / "model") if self._whole_vocabulary else Path()
         p, _ = distributions(0)
@@ -98,6 +98,7 @@ class Recorder:
             entropy_target=entropy(p),
             uniform_kl=UNIFORM,
             budget=schema.Budget(steps=100),
+            witness=witness,
         )
         self.writer.write(started)
 

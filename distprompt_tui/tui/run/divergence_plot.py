@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 from textual.binding import Binding, BindingType
 
 from distprompt_tui.bounds.values import Bounds
-from distprompt_tui.runs.schema import Divergences, Step
+from distprompt_tui.runs.schema import Divergences, Step, Witness
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.tui.drawing.plot import Curve, Mark, Point, Reference, plot_curves, plot_or_message
@@ -41,6 +41,8 @@ class PlotData:
     Attributes:
         cursor_step: step on the other panels, if it is not the latest.
         latest_label: name of the latest value: "now", "last step" or "best prompt".
+        witness: a prompt that is known before the search.
+        length: of the searched prompt.
     """
 
     curve: tuple[Step, ...] = ()
@@ -52,6 +54,8 @@ class PlotData:
     cursor_step: int | None = None
     latest_label: str = "now"
     empty: str = "The plot starts with the first step."
+    witness: Witness | None = None
+    length: int = 0
 
 
 class DivergencePlot(LineWidget[PlotData], can_focus=True):
@@ -183,15 +187,22 @@ def series(data: PlotData, metric: Metric) -> list[Point]:
 
 
 def references(data: PlotData, metric: Metric) -> list[Reference]:
-    """Return the known reference lines. Floor and head optimum apply to forward KL only."""
+    """Return the known reference lines. Floor, head optimum and witness apply to forward KL only.
+
+    The witness has its length if it is longer than the searched prompt.
+    """
     known = [("uniform", data.uniform_kl.get(metric), "faint", "╌")]
     if metric == "kl":
         known += [("head optimum", data.bounds.head_optimum, "accent", "╌"), ("floor", data.bounds.floor, "quiet", "─")]
-    return [
+    lines = [
         Reference(f"{name} {formatting.nats(value)}", value, role, dash)
         for name, value, role, dash in known
         if value is not None
     ]
+    if metric == "kl" and data.witness is not None:
+        name = f"witness ({data.witness.length})" if data.witness.length > data.length else "witness"
+        lines.append(Reference(f"{name} {formatting.nats(data.witness.kl)}", data.witness.kl, "target"))
+    return lines
 
 
 def best_of(data: PlotData, metric: Metric) -> tuple[int, float] | None:

@@ -80,10 +80,18 @@ def gauge_lines(data: GaugeData, width: int) -> list[Line]:
 
 
 def split_lines(numbers: RunNumbers, width: int) -> list[Line]:
-    """Return the divergence as head optimum and excess, and what the bounds mean; empty before the first step."""
+    """Return the divergence as head optimum and excess, what the bounds mean, and the witness, if there is one.
+
+    Empty before the first step.
+    """
     if numbers.judged_kl is None:
         return []
-    return [truncate(_split(numbers), width), *_explained(numbers, width)]
+    known: Line = [("a known prompt reaches ", "quiet"), (numbers.witness, "target")]
+    return [
+        truncate(_split(numbers), width),
+        *_explained(numbers, width),
+        *([truncate(known, width)] if numbers.witness else []),
+    ]
 
 
 def entropy_line(numbers: RunNumbers, width: int) -> Line:

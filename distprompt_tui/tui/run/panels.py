@@ -62,7 +62,19 @@ class RunPanels(Container):
             uniform_kl = uniform_kl | {"kl": run.uniform_kl}
         best = run.best_kl, run.best_step
         latest = latest_subject(run, view)
-        self.plot.show(PlotData(run.curve, run.readings, uniform_kl, run.bounds, *best, display.cursor_step, latest))
+        self.plot.show(
+            PlotData(
+                run.curve,
+                run.readings,
+                uniform_kl,
+                run.bounds,
+                *best,
+                display.cursor_step,
+                latest,
+                witness=run.witness,
+                length=run.length,
+            )
+        )
         self._gauges.show(GaugeData(numbers, self.plot.log_scale))
         self._configuration.show(ConfigurationData(view.settings, run.device, run.dtype))
         self._device.show(DeviceData(run.curve, run.device))

@@ -7,6 +7,7 @@ from typing import Literal
 
 from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.runs.state import RunState
+from distprompt_tui.runs.witness import witness_text
 from distprompt_tui.tui.run.display_state import DisplayState
 from distprompt_tui.tui.run.monitor import RunView
 
@@ -22,6 +23,7 @@ class RunNumbers:
             ended run, that of the last or of another step, or a typed text.
         step: number of the step, for the subject "step".
         bounds_expected: whether missing bounds may still be found.
+        witness: the divergence of a prompt that is known before the search, as `witness_text`; empty without one.
     """
 
     subject: Subject = "now"
@@ -35,6 +37,7 @@ class RunNumbers:
     best_step: int | None = None
     bounds: Bounds = field(default_factory=Bounds)
     bounds_expected: bool = True
+    witness: str = ""
 
     @property
     def subject_name(self) -> str:
@@ -75,6 +78,7 @@ def numbers_of(display: DisplayState, view: RunView, frozen_state: RunState | No
         best_step=run.best_step,
         bounds=run.bounds,
         bounds_expected=view.is_live,
+        witness="" if run.witness is None else witness_text(run.witness, run.length),
     )
 
 

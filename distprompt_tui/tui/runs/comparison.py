@@ -11,6 +11,7 @@ from typing import Any
 
 from textual.geometry import Size
 
+from distprompt_tui.reports.split import split_line
 from distprompt_tui.runs.schema import Step
 from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.text import formatting
@@ -24,6 +25,7 @@ from distprompt_tui.tui.widgets.line_widget import LineWidget, ScrollLineWidget
 DIGITS_A_CURVE = 4  # number of digits along a curve, besides the one at its end
 
 _FIELD_CELLS = (14, 30)
+_SAME_TASK = ("target", "model", "context")  # parts of a spec that runs must share to be split together
 _SAME_LIMIT = 1e-4  # nats. Head optima of the same target on the same model differ only by the solver's tolerance.
 
 
@@ -57,18 +59,18 @@ class ComparedCurves(LineWidget[PlotData]):
 
 class Legend(LineWidget[Sequence[Compared]]):
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return 1 + len(self.data) + len(seed_lines(self.data, width))
+        return 1 + len(self.data) + len(seed_lines(self.data, width)) + len(split_lines(self.data, width))
 
     def show(self, data: Sequence[Compared]) -> None:
-        is_longer = len(seed_lines(data, 1)) != len(seed_lines(self.data, 1))
+        before, after = (len(seed_lines(runs, 1)) + len(split_lines(runs, 1)) for runs in (self.data, data))
         super().show(data)
-        if is_longer:
+        if before != after:
             self.refresh(layout=True)
 
     def lines(self, width: int, height: int) -> list[Line]:
         layout = layout_for(width)
         rows = [run_line(run.summary, layout, here=False, number=run.number, now=None) for run in self.data]
-        return [header_line(layout, None), *rows, *seed_lines(self.data, width)]
+        return [header_line(layout, None), *rows, *seed_lines(self.data, width), *split_lines(self.data, width)]
 
 
 class Differences(ScrollLineWidget):
@@ -148,6 +150,33 @@ def seed_lines(runs: Sequence[Compared], width: int) -> list[Line]:
         line += [(" ± ", "quiet"), (formatting.nats(stdev(values)), "strong")]
         line.append((" (mean ± standard deviation)", "faint"))
         lines.append(truncate(line, width))
+    return lines
+
+
+def split_lines(runs: Sequence[Compared], width: int) -> list[Line]:
+    """Return a line for each hard run with a head optimum: its divergence split in three (`reports.split`).
+
+    The reference is the best soft prompt of the same length for the same target, model and context among the runs, else
+    the run's witness.
+    """
+    lines: list[Line] = []
+    for run in runs:
+        kl, optimum = run.summary.best_kl, run.summary.head_optimum
+        if not run.spec or run.summary.title.method == "soft" or kl is None or optimum is None:
+            continue
+        soft = [
+            other.summary.best_kl
+            for other in runs
+            if other.summary.title.method == "soft"
+            and other.summary.best_kl is not None
+            and other.summary.title.length == run.summary.title.length
+            and all(other.spec.get(part) == run.spec.get(part) for part in _SAME_TASK)
+        ]
+        reference = min(soft) if soft else run.summary.witness_kl
+        if reference is not None:
+            text = split_line(kl, optimum, reference, "soft" if soft else "witness")
+            line: Line = [("   ", ""), (f"{run.number} ", f"series {run.number}")]
+            lines.append(truncate([*line, (f"KL {formatting.nats(kl)} = ", "quiet"), (text, "")], width))
     return lines
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from distprompt_tui.reports import wording
-from distprompt_tui.text.formatting import Line
+from distprompt_tui.text.formatting import Line, nats
 from distprompt_tui.text.terminal_text import fit, sanitize
 from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves, plot_or_message
 from distprompt_tui.tui.drawing.plot import Point as Place
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from distprompt_tui.sweeps import curves
     from distprompt_tui.sweeps.bootstrap import MeanCI
 
-LIMIT_SIGN, FLOOR_SIGN = "·", "▁"
+LIMIT_SIGN, FLOOR_SIGN, WITNESS_SIGN = "·", "▁", "w"
 
 _MARGIN = 0.03  # fraction of the axis beside the first and the last point
 
@@ -57,20 +57,21 @@ def curve_lines(
 ) -> list[Line]:
     """Draw mean divergence over the entropy of the targets as built; letters on points and lines mark the series."""
     drawn: list[Curve] = []
-    floors, limits, letters = list[Mark](), list[Mark](), list[Mark]()
+    floors, limits, witnesses, letters = list[Mark](), list[Mark](), list[Mark](), list[Mark]()
     for place, (letter, number, curve) in enumerate(marked(curves)):
         role, kls = f"series {number}", _places(curve, "kl")
         drawn.insert(0, Curve(_places(curve, "head_optimum"), f"dim {role}"))
         drawn.append(Curve(kls, role))
         floors += _marks(_places(curve, "floor"), FLOOR_SIGN, "quiet")
         limits += _marks(_places(curve, "head_optimum"), LIMIT_SIGN, role)
+        witnesses += _marks(_places(curve, "witness_kl"), WITNESS_SIGN, role)
         between = _between(kls, (place + 1) / (len(curves) + 1)) if len(curves) > 1 and not log else []
         letters += _marks([*kls, *between], letter, role)
     entropies = [*grid, *(point.entropy for curve in curves for point in curve.points)]
     margin = _MARGIN * (max(entropies) - min(entropies))
     across = min(entropies) - margin, max(entropies) + margin
     zero = [] if log else [Reference("", 0.0, "", " ")]  # start of the axis
-    return plot_curves(drawn, zero, [*floors, *limits, *letters], width, height, log=log, across=across)
+    return plot_curves(drawn, zero, [*floors, *limits, *witnesses, *letters], width, height, log=log, across=across)
 
 
 def legend_lines(curves: Sequence[curves.Curve], width: int) -> list[Line]:
@@ -82,6 +83,8 @@ def legend_lines(curves: Sequence[curves.Curve], width: int) -> list[Line]:
         parts.append([(LIMIT_SIGN, "strong"), (" head optimum of each", "quiet")])
     if any(point.floor for point in every):
         parts.append([(FLOOR_SIGN, "quiet"), (" floor", "quiet")])
+    if any(point.witness_kl for point in every):
+        parts.append([(WITNESS_SIGN, "strong"), (" witness of each", "quiet")])
     lines: list[Line] = [[]]
     for part in parts:
         line = joined([lines[-1], part], ("   ", ""))
@@ -99,13 +102,15 @@ def bar_lines(curves: Sequence[curves.Curve], width: int, height: int) -> list[L
     least, most = _NAME_CELLS
     names = min(max(least, *(len(sanitize(series)) for _, _, series, _ in rows)), most)
     numbers = max(len(wording.average(point.kl)) for *_, point in rows)
-    cells = width - names - numbers - 6
+    witnesses = [f"  witness {nats(point.witness_kl.value)}" for *_, point in rows if point.witness_kl is not None]
+    cells = width - names - numbers - max(map(len, witnesses), default=0) - 6
     lines: list[Line] = []
     for letter, number, series, point in rows:
         limit = point.head_optimum.value if point.head_optimum else None
         bar = _bar(point.kl.value, limit, longest, max(cells, _LEAST_BAR), number)
         label: Line = [(letter, f"series {number}"), (f" {fit(sanitize(series), names)}  ", "")]
-        lines += [[*label, *bar, (f"  {wording.average(point.kl)}", "strong")], []]
+        known: Line = [] if point.witness_kl is None else [(f"  witness {nats(point.witness_kl.value)}", "quiet")]
+        lines += [[*label, *bar, (f"  {wording.average(point.kl)}", "strong"), *known], []]
     if height < len(lines):
         lines = lines[::2]
     parts: list[Line] = []

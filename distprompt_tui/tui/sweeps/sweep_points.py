@@ -24,21 +24,22 @@ WIDE_FROM = 104  # from this width on, the excess has an interval and series hav
 
 _GAP = "  "
 _NAME_CELLS = 22
-_ROLES = ("", "quiet", "strong", "", "", "quiet", "quiet")
-"""Of `words.COLUMNS`; the last columns are dropped first if space is short."""
+_ROLES = ("", "quiet", "strong", "", "", "quiet", "quiet", "")
+"""Of `wording.columns_of`; the last columns are dropped first if space is short."""
 
 
 def point_lines(curves: Sequence[Curve], width: int) -> list[Line]:
     """Return the column names and one line a point; empty without points."""
     is_wide = width >= WIDE_FROM
+    columns = wording.columns_of(point for curve in curves for point in curve.points)
     rows = [
-        (letter, number, curve.series, wording.point_cells(point, narrow=not is_wide))
+        (letter, number, curve.series, wording.point_cells(point, columns, narrow=not is_wide))
         for letter, number, curve in marked(curves)
         for point in curve.points
     ]
     if not rows:
         return []
-    cells = [max(map(len, column)) for column in zip(wording.COLUMNS, *(row[3] for row in rows), strict=True)]
+    cells = [max(map(len, column)) for column in zip(columns, *(row[3] for row in rows), strict=True)]
     names = min(max(len("series"), *(cell_len(sanitize(row[2])) for row in rows)), _NAME_CELLS) if is_wide else 0
     kept = _columns_in(width - 2 - names, cells)
 
@@ -46,7 +47,7 @@ def point_lines(curves: Sequence[Curve], width: int) -> list[Line]:
         columns = zip(texts[:kept], cells, roles, strict=False)
         return truncate([*first, *((f"{_GAP}{text:>{room}}", role) for text, room, role in columns)], width)
 
-    header = line([(f"  {fit('series', names)}" if is_wide else " ", "quiet")], wording.COLUMNS, ["quiet"] * len(cells))
+    header = line([(f"  {fit('series', names)}" if is_wide else " ", "quiet")], columns, ["quiet"] * len(cells))
     lines = [header]
     for letter, number, series, texts in rows:
         name: Line = [(f" {fit(sanitize(series), names)}", "")] if is_wide else []

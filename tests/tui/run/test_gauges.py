@@ -95,6 +95,7 @@ def test_without_a_gauge_there_are_words(numbers: RunNumbers, words: str) -> Non
         (replace(NUMBERS, bounds=Bounds()), "are being computed"),
         (replace(NUMBERS, bounds=Bounds(), bounds_expected=False), "No bounds available"),
         (replace(NUMBERS, bounds=Bounds(why_no_floor="soft-capping")), "No floor: soft-capping"),
+        (replace(NUMBERS, witness="0.290 (12 tokens)"), "agree\na known prompt reaches 0.290 (12 tokens)"),
     ],
 )
 def test_the_split_adds_up_in_words(numbers: RunNumbers, words: str) -> None:
@@ -122,6 +123,7 @@ def test_any_numbers_fit(
     kl: float | None, best: float | None, start: float | None, optimum: float | None, width: int, log: bool
 ) -> None:
     numbers = replace(NUMBERS, kl=kl, best_kl=best, start_kl=start, bounds=Bounds(head_optimum=optimum))
+    numbers = replace(numbers, witness="0.290 (12 tokens)")
     data = GaugeData(numbers, log)
     for line in (compact_line(data, width), *gauge_lines(data, width), *split_lines(numbers, width)):
         assert width_of(line) <= width

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from distprompt_tui.tui.platform.model_client import ModelServer
 from distprompt_tui.tui.run.monitor import RunMonitor
 from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.runs.compare_screen import CompareScreen
-from distprompt_tui.tui.runs.comparison import Compared, ComparedCurves, Legend, PlotData, seed_lines
+from distprompt_tui.tui.runs.comparison import Compared, ComparedCurves, Legend, PlotData, seed_lines, split_lines
 from distprompt_tui.tui.runs.run_rows import COLUMNS, header_line, layout_for, run_line
 from distprompt_tui.tui.runs.run_table import RunTable
 from distprompt_tui.tui.runs.screen import MOST_MARKED, RunsScreen
@@ -343,6 +344,29 @@ def test_head_optimum_of_each_model_where_targets_agree() -> None:
     assert "1 3 head optimum 0.300" in text
     assert "2 head optimum 0.100" in text
     assert "head optimum" not in plotted(compared(1, 0.5, 0.3), compared(2, 0.4, 0.3, target=other))
+
+
+def test_the_divergence_of_a_hard_run_is_split_in_three() -> None:
+    """By the best soft run of the same length and task, else by the run's witness."""
+
+    def hard(number: int, best: float, **changes: Any) -> Compared:
+        run = compared(number, best, 0.1)
+        return replace(
+            run, summary=replace(run.summary, title=RunLabel("outlier", "smollm2", "hard", 10, 0), **changes)
+        )
+
+    def texts(*runs: Compared) -> list[str]:
+        return [plain_text(line).strip() for line in split_lines(runs, 100)]
+
+    soft = "2 KL 0.900 = head optimum 0.100 | soft − head optimum 0.200 | hard − soft 0.600"
+    assert texts(compared(1, 0.3, 0.1), compared(3, 0.4, 0.1), hard(2, 0.9, witness_kl=0.5)) == [soft]
+    witness = "2 KL 0.900 = head optimum 0.100 | witness − head optimum 0.400 | hard − witness 0.400"
+    other = compared(1, 0.3, 0.1, target={"family": "uniform"})
+    longer = replace(other.summary.title, length=11)
+    for unlike in (other, replace(compared(1, 0.3, 0.1), summary=replace(other.summary, title=longer))):
+        assert texts(unlike, hard(2, 0.9, witness_kl=0.5)) == [witness]
+    assert texts(hard(2, 0.9)) == texts(hard(2, 0.9, witness_kl=0.5, head_optimum=None)) == []
+    assert texts(compared(1, 0.3, 0.1)) == []
 
 
 def test_mean_and_spread_over_seeds() -> None:
