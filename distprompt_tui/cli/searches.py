@@ -68,7 +68,7 @@ def open_app(
 
         print(f"distprompt-tui {__version__}")
         return
-    options = Options(model, method, steps, seconds, until, seed, changes, witness)
+    options = Options(model, method, steps, seconds, until, seed, changes, witness=witness)
     spec = None if preset is None else options.apply(preset_spec(preset))
     if spec is None and options.any:
         raise UsageError("--model, --method, --steps and similar options need a --preset")

@@ -109,11 +109,8 @@ def plan_tasks(sweep: Sweep) -> list[Task]:
 
 
 def spec_key(spec: RunSpec) -> str:
-    # Keys of earlier versions lack `compile`, which sweeps do not set.
-    fields = spec.model_dump(
-        mode="json",
-        exclude={"title": True, "description": True, "preset": True, "witness": True, "model": {"compile": True}},
-    )
+    fields = spec.model_dump(mode="json", exclude={"title", "description", "preset", "witness"})
+    del fields["model"]["compile"]  # which sweeps do not set, and keys of earlier versions lack
     fields = with_old_spec_names(fields)
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
 
