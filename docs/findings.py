@@ -2,9 +2,10 @@
 
 python docs/findings.py
 
-In `findings.md`, a table stands between `<!-- findings of NAME -->`, `<!-- peaks of NAME -->` or
-`<!-- points of NAME -->` and `<!-- end -->`.
-`NAME.csv` has its rows, which `distprompt-tui report SWEEP --csv NAME.csv` wrote.
+In `findings.md`, a table stands between `<!-- findings of NAME -->`, `<!-- peaks of NAME -->`,
+`<!-- points of NAME -->`, `<!-- split of NAME -->` or `<!-- witnesses of NAME -->` and `<!-- end -->`. `NAME.csv` has its rows, which
+`distprompt-tui report SWEEP --csv NAME.csv` wrote. `NAME-witness.csv`, if there is one, has the witnesses of rows from
+before they had them; `tests/benchmarks/witness.py` wrote it.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from distprompt_tui.config import paths
-from distprompt_tui.reports import wording
+from distprompt_tui.reports import split_points, wording
 from distprompt_tui.reports.sweep_report import sources_of
 from distprompt_tui.sweeps.catalog import read_sweep
 from distprompt_tui.sweeps.curves import panels
 from distprompt_tui.sweeps.findings import Contrast, FindingResult, evaluate_finding
 from distprompt_tui.sweeps.results import ResultRow
 from distprompt_tui.sweeps.sweep_spec import Sweep
-from distprompt_tui.text.formatting import signed
+from distprompt_tui.text.formatting import nats, percent, signed
 
 PAGE = Path(__file__).with_name("findings.md")
 ROWS = Path(__file__).with_name("findings")
@@ -32,7 +33,7 @@ ROWS = Path(__file__).with_name("findings")
 TESTED = ("difference, nats", "median", "p", "Holm p", "head optima alone", "excess alone", "output layer's share")
 """Columns of a difference."""
 
-BLOCK = re.compile(r"(<!-- (findings|peaks|points) of (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- (findings|peaks|points|split|witnesses) of (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def read_rows(path: Path) -> list[ResultRow]:
@@ -44,11 +45,25 @@ def read_rows(path: Path) -> list[ResultRow]:
         optional = get_args(kind)
         return None if optional and not text else (optional[0] if optional else kind)(text)
 
+    known = {target_of(row): row for row in read_csv(path.with_name(f"{path.stem}-witness.csv"))}
+    return [
+        ResultRow(**{each.name: value(each.name, whole[each.name]) for each in fields(ResultRow) if each.name in whole})
+        for row in read_csv(path)
+        for whole in [known.get(target_of(row), {}) | row]
+    ]
+
+
+def target_of(row: dict[str, str]) -> tuple[str, str, str]:
+    """What names a target of one model's table."""
+    return row["series"], row["entropy_asked"], row["target_index"]
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The lines of a table; none if there is no file."""
+    if not path.exists():
+        return []
     with path.open(encoding="utf-8", newline="") as file:
-        return [
-            ResultRow(**{each.name: value(each.name, row[each.name]) for each in fields(ResultRow) if each.name in row})
-            for row in csv.DictReader(file)
-        ]
+        return list(csv.DictReader(file))
 
 
 def sweep_of(name: str) -> Sweep:
@@ -105,19 +120,43 @@ def tested(contrast: Contrast, *, is_bold: bool) -> tuple[str, ...]:
 
 def points(name: str) -> Iterator[str]:
     """A line a point of the grid."""
-    yield f"| searched by | series | {' | '.join(wording.COLUMNS)} |"
-    yield "| --- | --- " + "| --- " * len(wording.COLUMNS) + "|"
-    for panel in panels(read_rows(ROWS / f"{name}.csv")):
+    found = panels(read_rows(ROWS / f"{name}.csv"))
+    columns = wording.columns_of(point for panel in found for curve in panel.curves for point in curve.points)
+    yield f"| searched by | series | {' | '.join(columns)} |"
+    yield "| --- | --- " + "| --- " * len(columns) + "|"
+    for panel in found:
         for curve in panel.curves:
             for point in curve.points:
-                yield f"| {panel.setting.method} | {curve.series} | {' | '.join(wording.point_cells(point))} |"
+                cells = wording.point_cells(point, columns)
+                yield f"| {panel.setting.method} | {curve.series} | {' | '.join(cells)} |"
+
+
+def split(name: str) -> Iterator[str]:
+    """A line a split of hard prompts by a reference."""
+    yield f"| series | {' | '.join(split_points.COLUMNS)} |"
+    yield "| --- " + "| --- " * len(split_points.COLUMNS) + "|"
+    for point in split_points.split_points(read_rows(ROWS / f"{name}.csv")):
+        yield f"| {point.series} | {' | '.join(split_points.split_cells(point))} |"
+
+
+def witnesses(name: str) -> Iterator[str]:
+    """A line a target with a witness: the text's length, its divergence, and that of the hard prompt."""
+    rows = [row for row in read_rows(ROWS / f"{name}.csv") if row.method == "hard" and row.witness_kl is not None]
+    yield "| series | target | tokens of the text | witness | hard prompt | the lower one |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for row in sorted(rows, key=lambda row: (row.series, row.target_index)):
+        assert row.witness_kl is not None
+        lower = "witness" if row.witness_kl < row.kl else "hard prompt"
+        cells = (row.series, str(row.target_index), str(row.witness_length), nats(row.witness_kl), nats(row.kl), lower)
+        yield f"| {' | '.join(cells)} |"
 
 
 def page() -> str:
     """`findings.md` with its tables made anew."""
 
     def block(match: re.Match[str]) -> str:
-        table = {"findings": findings, "peaks": peaks, "points": points}[match[2]](match[3])
+        tables = {"findings": findings, "peaks": peaks, "points": points, "split": split, "witnesses": witnesses}
+        table = tables[match[2]](match[3])
         return match[1] + "\n" + "\n".join(table) + "\n\n" + match[4]
 
     return BLOCK.sub(block, PAGE.read_text(encoding="utf-8"))

@@ -78,6 +78,7 @@ COMMANDS = {
     "run's model": ["run", "mid-entropy", "--model", "@"],
     "floor": ["floor", "@"],
     "verify": ["runs", "verify", "@"],
+    "transfer": ["runs", "transfer", "@"],
     "resume": ["runs", "resume", "@"],
     "delete": ["runs", "delete", "--yes", "@"],
     "stop": ["runs", "stop", "@"],
