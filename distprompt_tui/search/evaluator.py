@@ -13,6 +13,7 @@ from torch import Tensor
 
 from distprompt_tui.metrics.divergence import entropy, logits_kl
 from distprompt_tui.models.device import is_out_of_memory
+from distprompt_tui.models.gradient import backward_pass
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prefix_cache import Beginning, PrefixCache, Sharing
 from distprompt_tui.search.batching import AdaptiveBatchSize, NonFiniteWarnings
@@ -163,7 +164,8 @@ class Evaluator:
         draft_prefix_cache = self._draft_prefix_cache(ids)
         gradient = None
         if with_gradient:
-            (kl - self._fluency_weight * likelihood).sum().backward()
+            with backward_pass(self._model.name):
+                (kl - self._fluency_weight * likelihood).sum().backward()
             assert prompt.grad is not None
             gradient = prompt.grad[0].nan_to_num(0.0, 0.0, 0.0)
         surprisal = (

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from distprompt_tui.config.spec import Soft
 from distprompt_tui.metrics.divergence import entropy, logits_kl
+from distprompt_tui.models.gradient import backward_pass
 from distprompt_tui.models.head import MIN_GEMM_ROWS
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.batching import AdaptiveBatchSize, NonFiniteWarnings
@@ -97,7 +98,8 @@ class SoftBatch:
         copies = math.ceil(MIN_GEMM_ROWS / prompts[..., 0].numel())  # the minimum of rows also for the backbone
         logits = self._model.next_token_logits(prompts.repeat(copies, 1, 1))[: len(prompts)]
         kls = logits_kl(self._targets[of_targets], logits, self._entropies[of_targets])
-        (gradient,) = torch.autograd.grad(kls.sum(), prompts)
+        with backward_pass(self._model.name):
+            (gradient,) = torch.autograd.grad(kls.sum(), prompts)
         return kls.detach(), logits.detach(), gradient
 
     @torch.no_grad()

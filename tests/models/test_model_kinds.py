@@ -168,6 +168,20 @@ def test_states_wider_than_the_embeddings_are_tested_for_batch_invariance(
     assert is_batch_invariant(model, 5) == batch_invariance._are_logits_alike(model)
 
 
+@pytest.mark.parametrize("method", ["soft", "gcg", "hotflip"])
+def test_models_without_a_backward_pass_are_rejected_by_methods_that_need_it(
+    method: str, folders: dict[str, Path]
+) -> None:
+    model = load_language_model("tiny", folders["reformer"], "cpu")
+    spec = RunSpec.model_validate(
+        {"target": {"family": "uniform"}, "search": {"method": method, "length": 2}, "budget": {"steps": 1}}
+    )
+    target = torch.full((TOKENS,), 1 / TOKENS, dtype=torch.float64)
+    with pytest.raises(ModelError, match=r"tiny gives no gradients .*: use the method 'hard'"):
+        for _ in make_search(model, target, spec, lambda text: None).steps():
+            pass
+
+
 @torch.no_grad()
 def test_a_recurrent_model_can_be_copied_after_a_run_with_gradients(folders: dict[str, Path]) -> None:
     model = load_language_model("tiny", folders["recurrent_gemma"], "cpu")
