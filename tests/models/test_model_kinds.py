@@ -55,6 +55,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "falcon_h1": SIZES
     | {"lm_head_multiplier": 0.3, "mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8},
     "cohere": SIZES | {"logit_scale": 0.3},
+    "inkling_text": SIZES | {"logits_mup_width_multiplier": 4.0, "unpadded_vocab_size": None},
     "openai-gpt": {"vocab_size": TOKENS, "n_embd": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.2},
     "reformer": SIZES
     | {"attention_head_size": 8, "feed_forward_size": 64, "attn_layers": ["local", "local"]}
