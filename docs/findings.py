@@ -2,10 +2,10 @@
 
 python docs/findings.py
 
-In `findings.md`, a table stands between `<!-- findings of NAME -->`, `<!-- peaks of NAME -->`,
-`<!-- points of NAME -->`, `<!-- split of NAME -->` or `<!-- witnesses of NAME -->` and `<!-- end -->`. `NAME.csv` has its rows, which
-`distprompt-tui report SWEEP --csv NAME.csv` wrote. `NAME-witness.csv`, if there is one, has the witnesses of rows from
-before they had them; `tests/benchmarks/witness.py` wrote it.
+In `findings.md`, a table stands between `<!-- KIND of NAME -->` and `<!-- end -->`, where KIND is one of findings, peaks,
+points, split and witnesses. `NAME.csv` has its rows, which `distprompt-tui report SWEEP --csv NAME.csv` wrote.
+`NAME-witness.csv`, if there is one, has the witnesses of rows from before they had them; `tests/benchmarks/witness.py`
+wrote it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from distprompt_tui.sweeps.curves import panels
 from distprompt_tui.sweeps.findings import Contrast, FindingResult, evaluate_finding
 from distprompt_tui.sweeps.results import ResultRow
 from distprompt_tui.sweeps.sweep_spec import Sweep
-from distprompt_tui.text.formatting import nats, percent, signed
+from distprompt_tui.text.formatting import nats, signed
 
 PAGE = Path(__file__).with_name("findings.md")
 ROWS = Path(__file__).with_name("findings")

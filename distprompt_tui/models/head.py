@@ -18,6 +18,9 @@ half an epsilon, and again after each operation behind the output layer."""
 
 _SCALES = ("logit_scale", "lm_head_multiplier")  # config fields with a factor of the logits (Cohere, Falcon H1)
 
+_DIVISORS = ("logits_scaling", "logits_mup_width_multiplier")
+"""Config fields with a divisor of the logits, or of the state in front of a layer without bias (Granite, Inkling)."""
+
 _CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 """Config fields with the soft cap (Gemma, RecurrentGemma, xLSTM)."""
 
@@ -153,10 +156,10 @@ def take_apart(model: nn.Module, allowed: Tensor, ids: Tensor) -> Parts:
     config = config.get_text_config()
     bias = getattr(output, "bias", None)
     head = Head(
-        weight=weight.detach().float(),
-        bias=None if bias is None else bias.detach().float(),
+        weight=_finite_padding(weight.detach().float(), allowed),
+        bias=None if bias is None else _finite_padding(bias.detach().float(), allowed),
         norm=norm,
-        scale=_first_of(config, _SCALES) or 1 / (_first_of(config, ("logits_scaling",)) or 1),
+        scale=_first_of(config, _SCALES) or 1 / (_first_of(config, _DIVISORS) or 1),
         softcap=_first_of(config, _CAPS),
         allowed=allowed,
     )
@@ -172,6 +175,19 @@ def take_apart(model: nn.Module, allowed: Tensor, ids: Tensor) -> Parts:
             + (f"; its config has {', '.join(fields)}" if fields else "")
         )
     return Parts(backbone, head, hidden)
+
+
+def _finite_padding(rows: Tensor, allowed: Tensor) -> Tensor:
+    """Set the rows without a token to 0 if they are not finite. Their logits are masked, but 0 · NaN is NaN.
+
+    Args:
+        rows: (V, ...).
+        allowed: (V,) bool.
+    """
+    padding = ~allowed
+    if rows[padding].isfinite().all():
+        return rows
+    return rows.masked_fill(padding.view(-1, *(1 for _ in rows.shape[1:])), 0.0)
 
 
 def relative_difference(ours: Tensor, expected: Tensor) -> float:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from distprompt_tui.metrics.divergence import entropy, logits_kl
 from distprompt_tui.models.device import is_out_of_memory
+from distprompt_tui.models.gradient import backward_pass
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prefix_cache import (
     Beginning,
@@ -146,7 +147,8 @@ class PromptRunner:
         draft_prefix_cache = self._draft_prefix_cache(ids)
         gradient = None
         if with_gradient:
-            (kls - self._fluency_weight * likelihood).sum().backward()
+            with backward_pass(self._model.name):
+                (kls - self._fluency_weight * likelihood).sum().backward()
             assert prompts.grad is not None
             gradient = prompts.grad.nan_to_num(0.0, 0.0, 0.0)
         surprisal = (

@@ -14,6 +14,7 @@ from torch import Tensor
 from distprompt_tui.config.spec import Soft
 from distprompt_tui.metrics.divergence import entropy, logits_kl
 from distprompt_tui.models.compiled import compiled
+from distprompt_tui.models.gradient import backward_pass
 from distprompt_tui.models.graph_capture import Outputs, capture_for
 from distprompt_tui.models.head import MIN_GEMM_ROWS
 from distprompt_tui.models.language_model import LanguageModel
@@ -327,7 +328,8 @@ def _measured(model: LanguageModel, prompts: Tensor, targets: Tensor, entropies:
     copies = math.ceil(MIN_GEMM_ROWS / prompts[..., 0].numel())  # the minimum of rows also for the backbone
     logits = model.next_token_logits(prompts.repeat(copies, 1, 1))[: len(prompts)]
     kls = logits_kl(targets, logits, entropies)
-    (gradient,) = torch.autograd.grad(kls.sum(), prompts)
+    with backward_pass(model.name):
+        (gradient,) = torch.autograd.grad(kls.sum(), prompts)
     return kls.detach(), logits.detach(), gradient
 
 

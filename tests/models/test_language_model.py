@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from distprompt_tui.errors import ModelError
@@ -95,6 +97,26 @@ def test_final_norm_states_satisfy_the_assumptions_of_the_floor(
 def test_norm_kinds(tiny_models: dict[str, LanguageModel]) -> None:
     kinds = {name: model.head.norm.kind for name, model in tiny_models.items() if model.head.norm}
     assert kinds == {"llama": "rms", "gpt2": "layer", "gpt_neox": "layer", "gemma3": "rms", "qwen2": "rms"}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_rows_without_a_token_may_hold_any_value(value: float, tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_folders["gpt_neox"], tmp_path / "model"))
+    state = load_file(folder / "model.safetensors")
+    state["embed_out.weight"][-1] = value
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    whole, model = (load_language_model("tiny", path, "cpu") for path in (tiny_folders["gpt_neox"], folder))
+    assert not model.head.allowed[-1]
+    results = []
+    for each in (whole, model):
+        prompt = each.embedding(torch.arange(5))[None].requires_grad_()
+        logits = each.next_token_logits(prompt)
+        logits.logsumexp(-1).sum().backward()
+        results.append((logits.detach(), prompt.grad))
+    assert torch.equal(results[0][0], results[1][0])
+    assert results[0][1] is not None
+    assert results[1][1] is not None
+    assert torch.equal(results[0][1], results[1][1])
 
 
 def test_a_folder_without_safetensors_is_rejected(tmp_path: Path, tiny_folders: dict[str, Path]) -> None:

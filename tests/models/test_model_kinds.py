@@ -55,6 +55,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "falcon_h1": SIZES
     | {"lm_head_multiplier": 0.3, "mamba_d_ssm": 32, "mamba_n_heads": 4, "mamba_d_head": 8, "mamba_d_state": 8},
     "cohere": SIZES | {"logit_scale": 0.3},
+    "inkling_text": SIZES | {"logits_mup_width_multiplier": 4.0, "unpadded_vocab_size": None},
     "openai-gpt": {"vocab_size": TOKENS, "n_embd": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.2},
     "reformer": SIZES
     | {"attention_head_size": 8, "feed_forward_size": 64, "attn_layers": ["local", "local"]}
@@ -166,6 +167,20 @@ def test_states_wider_than_the_embeddings_are_tested_for_batch_invariance(
     monkeypatch.setattr(batch_invariance, "_are_rows_alike", lambda *_: True)
     monkeypatch.setattr(batch_invariance, "_is_attention_alike", lambda *_: True)
     assert is_batch_invariant(model, 5) == batch_invariance._are_logits_alike(model)
+
+
+@pytest.mark.parametrize("method", ["soft", "gcg", "hotflip"])
+def test_models_without_a_backward_pass_are_rejected_by_methods_that_need_it(
+    method: str, folders: dict[str, Path]
+) -> None:
+    model = load_language_model("tiny", folders["reformer"], "cpu")
+    spec = RunSpec.model_validate(
+        {"target": {"family": "uniform"}, "search": {"method": method, "length": 2}, "budget": {"steps": 1}}
+    )
+    target = torch.full((TOKENS,), 1 / TOKENS, dtype=torch.float64)
+    with pytest.raises(ModelError, match=r"tiny gives no gradients .*: use the method 'hard'"):
+        for _ in make_search(model, target, spec, lambda text: None).steps():
+            pass
 
 
 @torch.no_grad()
