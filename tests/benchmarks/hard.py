@@ -138,7 +138,11 @@ def ablate(name: str, results: Path) -> None:
 
 
 def widths(name: str, results: Path) -> None:
-    """Hard by candidates and chains, one seed: the excess after some steps, geometric mean of the complete targets."""
+    """Hard by candidates and chains, one seed: the excess after some steps, geometric mean of the complete targets.
+
+    What is there is printed first.
+    """
+    print_widths(read(results))
     bench = Bench(name, results)
     for target in WIDTH_TARGETS:
         for arm, settings in WIDTHS.items():
@@ -147,10 +151,11 @@ def widths(name: str, results: Path) -> None:
 
 
 def print_widths(found: Found) -> None:
-    """Print a line for each arm, over the targets that all arms have finished."""
-    targets = [target for target in WIDTH_TARGETS if all((arm, target, 0) in found for arm in WIDTHS)]
-    print(f"{len(targets)} targets; excess after {WIDTH_STEPS} steps, positions, seconds")
-    for arm in WIDTHS:
+    """Print a line for each arm that was run, over the targets that all of them have finished."""
+    arms = [arm for arm in WIDTHS if any(run == arm for run, _, _ in found)]
+    targets = [target for target in WIDTH_TARGETS if arms and all((arm, target, 0) in found for arm in arms)]
+    print(f"targets: {'; '.join(targets)}. Excess after {WIDTH_STEPS} steps, positions, seconds of one core:")
+    for arm in arms if targets else ():
         rows = [found[arm, target, 0] for target in targets]
         means = [statistics.geometric_mean(left_at_step(step, row) for row in rows) for step in WIDTH_STEPS]
         work = (statistics.mean(row[name] for row in rows) for name in ("positions", "seconds"))
