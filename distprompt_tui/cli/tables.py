@@ -62,7 +62,8 @@ def print_result(console: Console, state: RunState, result: dict[str, Any]) -> N
     if shown.head_optimum is not None:
         limits.append(f"head optimum {nats(shown.head_optimum)} + excess {nats(shown.excess)}")
     if shown.floor is not None:
-        limits.append(f"floor {nats(shown.floor)}")
+        dtype = "" if shown.floor_dtype is None else f" ({sanitize(shown.floor_dtype)})"
+        limits.append(f"floor {nats(shown.floor)}{dtype}")
     console.print(Text(f"KL {nats(shown.kl)} nats   {'   '.join(limits)}", style="bold"))
     reason = shown.reason or "—"
     steps = "— steps" if shown.steps is None else counted(shown.steps, "step")
@@ -260,6 +261,8 @@ def _probability_by_rank(descending: NDArray[np.float64], width: int) -> str:
 def bounds_as_dict(bounds: Bounds, target: Target, vocabulary: Vocabulary) -> dict[str, Any]:
     return {
         "floor": bounds.floor,
+        "dtype": bounds.dtype,
+        "rounding": bounds.rounding,
         "gap": bounds.gap,
         "head_optimum": bounds.head_optimum,
         "agreement": bounds.agreement,
@@ -275,7 +278,8 @@ def print_bounds(console: Console, numbers: dict[str, Any]) -> None:
     table.add_column(style="bold")
     table.add_column(justify="right")
     table.add_column(style="dim")
-    floor = f"certified lower bound for every prompt, of any kind or length (to within {nats(numbers['gap'])})"
+    within = f"to within {nats(numbers['gap'])}, {nats(numbers['rounding'])} for rounding"
+    floor = f"certified lower bound for every prompt, of any kind or length, in {numbers['dtype']} ({within})"
     table.add_row("floor", nats(numbers["floor"]), Text(sanitize(numbers["why_no_floor"] or floor)))
     agreeing = "all" if numbers["agreement"] >= 1 else f"{percent(numbers['agreement'])} of"
     lowest = f"lowest KL found over all inputs of the head; {agreeing} restarts agree"

@@ -152,6 +152,8 @@ class Bounds(Event, frozen=True, tag="bounds"):
     norm_ratio: Finite | None = None
     why_no_floor: str | None = None
     seconds: Finite | None = None
+    dtype: str | None = None
+    rounding: Finite | None = None
 
 
 class Best(Event, frozen=True, tag="best"):
@@ -211,6 +213,7 @@ class Result(Struct, frozen=True, kw_only=True):
     kl_string: Finite | None = None  # divergence of its text, tokenized again
     uniform_kl: Finite | None = None
     floor: Finite | None = None
+    floor_dtype: str | None = None  # dtype of the states for which the floor holds
     gap: Finite | None = None
     head_optimum: Finite | None = None
     agreement: Finite | None = None

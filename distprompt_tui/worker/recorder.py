@@ -256,6 +256,7 @@ class Recorder:
             kl_string=kl_string,
             uniform_kl=self._target.uniform_kl(self._model.vocabulary),
             floor=bounds.floor,
+            floor_dtype=bounds.dtype,
             gap=bounds.gap,
             head_optimum=bounds.head_optimum,
             agreement=bounds.agreement,
