@@ -42,7 +42,7 @@ def read_rows(path: Path) -> list[ResultRow]:
 
     with path.open(encoding="utf-8", newline="") as file:
         return [
-            ResultRow(**{each.name: value(each.name, row[each.name]) for each in fields(ResultRow)})
+            ResultRow(**{each.name: value(each.name, row.get(each.name, "")) for each in fields(ResultRow)})
             for row in csv.DictReader(file)
         ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 from pathlib import Path
@@ -17,6 +18,19 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md"))]
 def test_a_page_is_as_its_script_makes_it(name: str) -> None:
     page = runpy.run_path(str(DOCS / f"{name}.py"))["page"]()
     assert (DOCS / f"{name}.md").read_text(encoding="utf-8") == page, f"python docs/{name}.py makes it anew"
+
+
+def test_the_table_of_floors_agrees_with_its_data() -> None:
+    found = json.loads((DOCS / "benchmarks" / "floor-smollm2.json").read_text())["targets"].values()
+    expected = {
+        (row["family"], f"{row['entropy']:g}"): [
+            *(f"{row[name]:.3f}" for name in ("floor", "head_optimum")),
+            f"{row['uniform_kl']:.2f}",
+        ]
+        for row in found
+    }
+    rows = re.findall(r"^\| `(\w+)`[^|]*\| ([\d.]+) \| (.*) \|$", (DOCS / "floor.md").read_text(), re.M)
+    assert {(family, entropy): cells.split(" | ") for family, entropy, cells in rows} == expected
 
 
 def anchors(page: Path) -> set[str]:

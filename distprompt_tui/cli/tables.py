@@ -165,15 +165,18 @@ def print_keys(console: Console, key_map: KeyMap) -> None:
 
 def print_models(console: Console, models: Sequence[ModelEntry]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("model", "title", "parameters", "vocabulary", "state", "from"):
+    for name in ("model", "title", "weights", "parameters", "vocabulary", "state", "from"):
         table.add_column(name)
     for model in models:
         table.add_row(
             Text(visible_token(model.name), style="bold"),
             Text(sanitize(model.title)),
+            Text(sanitize(model.weights or "—")),
             magnitude(model.parameters),
             count(model.vocab_size),
-            {"prepared": "ready", "installed": "needs conversion", "hub": "needs download"}[model.status],
+            {"prepared": "ready", "installed": "needs conversion", "hub": "needs download"}.get(
+                model.status, "needs package"
+            ),
             Text(visible_token(model.source)),
         )
     console.print(table)

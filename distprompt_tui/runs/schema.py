@@ -59,6 +59,7 @@ class Started(Event, frozen=True, tag="started"):
     uniform_kl: Finite
     budget: Budget
     bos: str | None = None  # description of the BOS token if it differs from the tokenizer's default
+    weights: str | None = None  # quantisation or dtype of the model's weights, such as "Q4_1"
 
 
 class Step(Event, frozen=True, tag="step"):
@@ -205,6 +206,7 @@ class Result(Struct, frozen=True, kw_only=True):
 
     run: str | None = None
     model: str | None = None
+    weights: str | None = None  # quantisation or dtype of the model's weights, such as "Q4_1"
     preset: str | None = None
     method: str | None = None
     bos: str | None = None

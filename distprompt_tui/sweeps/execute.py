@@ -198,6 +198,7 @@ def _outcome(
         positions=found.positions,
         seconds=round(found.seconds, 3),
         versions=_versions(),
+        weights=model.weights,
     )
     result = {
         "spec": search.spec.model_dump(mode="json", exclude_none=True),

@@ -59,6 +59,8 @@ class ResultRow:
     """This search's share of the time of its batch."""
     versions: str
     """Versions of program, torch and transformers: "0.1.0 torch 2.13.0 transformers 5.24.0"."""
+    weights: str | None = None
+    """Quantisation or dtype of the model's weights, such as "Q4_1"; None in rows of earlier versions."""
 
     @property
     def config(self) -> SearchConfig:

@@ -248,6 +248,7 @@ class Recorder:
         return schema.Result(
             run=str(self._run.path),
             model=self._spec.model.name,
+            weights=self._model.weights,
             preset=self._spec.preset or self._spec.target.family,
             method=self._spec.search.method,
             bos=self._model.bos_note,
