@@ -2,10 +2,9 @@
 
 python docs/findings.py
 
-In `findings.md`, a table stands between `<!-- KIND of NAME -->` and `<!-- end -->`, where KIND is one of findings, peaks,
-points, split and witnesses. `NAME.csv` has its rows, which `distprompt-tui report SWEEP --csv NAME.csv` wrote.
-`NAME-witness.csv`, if there is one, has the witnesses of rows from before they had them; `tests/benchmarks/witness.py`
-wrote it.
+In `findings.md`, a table stands between `<!-- KIND of NAME -->` and `<!-- end -->`; KIND is findings, peaks, points,
+split or witnesses. `NAME.csv` has its rows, which `distprompt-tui report SWEEP --csv NAME.csv` wrote. If there is a
+`NAME-witness.csv`, it has the witnesses of rows from before they had them; `tests/benchmarks/witness.py` wrote it.
 """
 
 from __future__ import annotations

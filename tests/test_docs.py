@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
+import statistics
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,52 @@ PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md"))]
 def test_a_page_is_as_its_script_makes_it(name: str) -> None:
     page = runpy.run_path(str(DOCS / f"{name}.py"))["page"]()
     assert (DOCS / f"{name}.md").read_text(encoding="utf-8") == page, f"python docs/{name}.py makes it anew"
+
+
+def test_the_table_of_floors_agrees_with_its_data() -> None:
+    found = json.loads((DOCS / "benchmarks" / "floor-smollm2.json").read_text())["targets"].values()
+    expected = {
+        (row["family"], f"{row['entropy']:g}"): [
+            *(f"{row[name]:.3f}" for name in ("floor", "head_optimum")),
+            f"{row['uniform_kl']:.2f}",
+        ]
+        for row in found
+    }
+    rows = re.findall(r"^\| `(\w+)`[^|]*\| ([\d.]+) \| (.*) \|$", (DOCS / "floor.md").read_text(), re.M)
+    assert {(family, entropy): cells.split(" | ") for family, entropy, cells in rows} == expected
+
+
+def documented(page: str, header: str) -> dict[str, list[str]]:
+    """The cells of the rows of a page's table that starts with a header, by the first cell."""
+    _, table = (DOCS / page).read_text(encoding="utf-8").split(header, 1)
+    lines = table.split("\n\n")[0].splitlines()[2:]
+    return {cells[0]: cells[1:] for cells in (line.strip("| ").split(" | ") for line in lines)}
+
+
+def test_the_table_of_hard_searches_agrees_with_its_data() -> None:
+    arms = ("random", "hotflip", "gcg", "hard")
+    rows = [json.loads(line) for line in (DOCS / "benchmarks" / "hard-smollm2.jsonl").read_text().splitlines()]
+    work = {(row["target"], row["seed"]): row["positions"] for row in rows if row["arm"] == "gcg"}
+    optima = {row["target"]: row["head_optimum"] for row in rows}
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        within = [kl for positions, _, kl in row["path"] if positions <= work[row["target"], row["seed"]]]
+        found.setdefault((row["target"], row["arm"]), []).append(min(within) - row["head_optimum"])
+    expected = {
+        target: [f"{optimum:.4f}", *(f"{statistics.mean(found[target, arm]):.3f}" for arm in arms)]
+        for target, optimum in optima.items()
+    }
+    assert documented("hard-search.md", "| target | head optimum | random |") == expected
+
+
+def test_the_table_of_soft_searches_agrees_with_its_data() -> None:
+    arms = ("ours 1200", "ours 300", "adam 300", "recipe", "ours short")
+    found = json.loads((DOCS / "benchmarks" / "soft-smollm2.json").read_text())
+    table = documented("soft-search.md", "| target | head optimum | ours, 1,200 |")
+    assert len(table) == len(found["head_limits"])
+    for index, (optimum, cells) in enumerate(zip(found["head_limits"], table.values(), strict=True)):
+        ends = ([found[f"{arm}, seed {seed}"]["best"][index][-1] for seed in range(3)] for arm in arms)
+        assert cells == [f"{optimum:.4f}", *(f"{statistics.median(each) - optimum:.4f}" for each in ends)]
 
 
 def anchors(page: Path) -> set[str]:

@@ -28,7 +28,7 @@ from distprompt_tui.storage.safe_io import read_json, write_json
 
 Result = TypeVar("Result")
 
-CACHE_VERSION = 2  # part of every key; incremented when a change of the solvers changes their results
+CACHE_VERSION = 3  # part of every key; incremented when a change of the solvers changes their results
 
 
 _HASHED = WeakTensorKeyDictionary()  # weight of a head → text before it, its version, hash object after it
@@ -59,7 +59,14 @@ def solve_bounds(
     floor = None if head.why_no_floor else _solve(solve_floor, head, target, on_progress=partial(on_progress, "floor"))
     bounds = Bounds(why_no_floor=head.why_no_floor)
     if floor is not None:
-        bounds = Bounds(floor=floor.floor, gap=floor.gap, norm_ratio=floor.norm_ratio, seconds=floor.seconds)
+        bounds = Bounds(
+            floor=floor.floor,
+            gap=floor.gap,
+            norm_ratio=floor.norm_ratio,
+            seconds=floor.seconds,
+            dtype=floor.dtype,
+            rounding=floor.rounding,
+        )
         yield bounds
     if head.norm is not None:
         optimum = _solve(solve_head_optimum, head, target, floor, on_progress=partial(on_progress, "head_optimum"))
@@ -105,7 +112,7 @@ def _key(head: Head, target: Tensor) -> str:
     parts += [norm.gain, norm.bias] if norm else []
     for part in parts:
         _update(digest, part)
-    digest.update((norm.kind if norm else "none").encode())
+    digest.update((f"{norm.kind} {norm.dtype}" if norm else "none").encode())
     return digest.hexdigest()
 
 

@@ -2,10 +2,10 @@
 
 For every prompt, the output layer receives a state u with ‖u‖₂ ≤ √d from the final norm (LayerNorm: also Σu = 0). Over
 that ball, f(u) = KL(p ‖ softmax(A u + b)) is convex. Newton's method minimises it, and the certificate of `_certify` is
-the floor: it is valid with or without convergence.
+a lower bound in exact arithmetic: it is valid with or without convergence. The floor is that bound less an allowance
+for the rounding errors of the model in its dtype (`bounds.rounding`).
 
-The proof holds for the stored head in exact arithmetic; divergences of a model in fp32 or bf16 also contain the model's
-rounding errors. Here everything except the Hessian is float64, and a bound on its rounding is subtracted.
+Here everything except the Hessian is float64, and a bound on its rounding is subtracted.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from distprompt_tui.bounds.rounding import allowance, rounding_of
 from distprompt_tui.errors import ModelError, TargetError
 from distprompt_tui.metrics.divergence import entropy
 from distprompt_tui.models.device import has_float64
@@ -43,10 +44,14 @@ class Floor:
 
     Attributes:
         floor: certified lower bound on the divergence of every prompt, nats.
-        upper: divergence at `state`, nats, rounded up; the minimum over the ball is between `floor` and `upper`.
+        upper: divergence at `state`, nats, rounded up; the minimum over the ball is between `floor + rounding` and
+            `upper`.
         state: u, (d,), float64, in the ball.
         iterations: Newton steps taken.
         seconds: wall-clock time.
+        rounding: nats of the allowance for the model's rounding errors; `floor + rounding` is the lower bound in exact
+            arithmetic.
+        dtype: of the model's states, for which the floor holds, such as "float32".
     """
 
     floor: float
@@ -54,11 +59,13 @@ class Floor:
     state: Tensor
     iterations: int
     seconds: float
+    rounding: float
+    dtype: str
 
     @property
     def gap(self) -> float:
-        """Largest possible increase of the floor, in nats."""
-        return self.upper - self.floor
+        """Largest possible increase of the bound by more Newton steps, in nats."""
+        return self.upper - self.floor - self.rounding
 
     @property
     def norm_ratio(self) -> float:
@@ -159,6 +166,7 @@ def solve_floor(
     *,
     tolerance_nats: float = 1e-4,
     max_iterations: int = 50,
+    logits_dtype: torch.dtype = torch.float32,
     on_progress: Callable[[float], object] | None = None,
 ) -> Floor:
     """Compute a certified lower bound on KL(target ‖ softmax(logits of u)) over the ball ‖u‖ ≤ √d.
@@ -168,9 +176,12 @@ def solve_floor(
     Args:
         head: the model's output layer; must be linear in the state.
         target: p, (V,), probabilities; 0 on rows that are not allowed.
-        tolerance_nats: stop when upper − floor is at most this.
+        tolerance_nats: stop when the gap is at most this.
         max_iterations: stop after this many Newton steps; the floor is valid in any case.
-        on_progress: receives the bound so far, nats, before each step; it may raise an error to stop.
+        logits_dtype: dtype in which logits are computed from states. In this program it is always float32; for another
+            program that computes the logits in bfloat16 or float16, the floor is much lower.
+        on_progress: receives the bound so far in exact arithmetic, nats, before each step, and the floor at the end; it
+            may raise an error to stop.
 
     Returns:
         The bound and the state that nearly attains it.
@@ -186,16 +197,18 @@ def solve_floor(
     target = checked_target(affine, target)
     state = torch.zeros(1, affine.weight.shape[1], dtype=torch.float64, device=affine.weight.device)
     target_entropy = entropy(target)
-    floor, gap, iterations = 0.0, math.inf, 0  # a divergence is never negative
+    bound, difference = 0.0, torch.zeros_like(target)  # a divergence is never negative
+    gap, iterations = math.inf, 0
     while True:
         logits = linear_part(affine, state) + affine.offset
         value, q = cross_entropy(affine, target, logits)
         gradient = pull_back(affine, q - target)
-        floor = max(floor, _certify(affine, target, q, gradient))
+        if (certified := _certify(affine, target, q, gradient)) > bound:
+            bound, difference = certified, q[0] - target
         if on_progress is not None:
-            on_progress(floor)
+            on_progress(bound)
         upper = float(value - target_entropy) + affine.rounding_nats
-        last_gap, gap = gap, upper - floor
+        last_gap, gap = gap, upper - bound
         if gap <= tolerance_nats or iterations == max_iterations:
             break
         if iterations == 0 or gap > KEEP_HESSIAN_RATIO * last_gap:
@@ -203,7 +216,11 @@ def solve_floor(
         step = _ball_minimum(affine.radius, eigenvalues, eigenvectors, gradient, state) - state
         state = state + _step_length(affine, target, logits, linear_part(affine, step), value, gradient, step) * step
         iterations += 1
-    return Floor(floor, upper, state[0], iterations, time.perf_counter() - start)
+    floor = max(0.0, bound - _allowance(head, affine, difference, logits_dtype))
+    if on_progress is not None:
+        on_progress(floor)
+    dtype = str(head.norm.dtype).removeprefix("torch.") if head.norm is not None else ""
+    return Floor(floor, upper, state[0], iterations, time.perf_counter() - start, bound - floor, dtype)
 
 
 def linear_part(head: AffineHead, states: Tensor) -> Tensor:
@@ -217,7 +234,10 @@ def linear_part(head: AffineHead, states: Tensor) -> Tensor:
 
 def pull_back(head: AffineHead, residual: Tensor) -> Tensor:
     """Compute Aᵀ r for each row, (k, V) → (k, d); for centred heads, subtract the mean."""
-    gradient = _weighted_rows(head.weight, residual) * head.gain
+    return _projected(head, _weighted_rows(head.weight, residual) * head.gain)
+
+
+def _projected(head: AffineHead, gradient: Tensor) -> Tensor:
     return gradient - gradient.mean(dim=-1, keepdim=True) if head.centred else gradient
 
 
@@ -294,6 +314,14 @@ def _certify(head: AffineHead, target: Tensor, q: Tensor, gradient: Tensor) -> f
     return float(bound) - head.rounding_nats
 
 
+def _allowance(head: Head, affine: AffineHead, difference: Tensor, logits_dtype: torch.dtype) -> float:
+    """Bound the effect of the model's rounding errors on the certificate of r = q − p, (V,), in nats."""
+    weighted = _weighted_rows(affine.weight, difference[None])[0]
+    magnitudes = _weighted_rows(affine.weight, difference[None].abs(), magnitudes=True)[0]
+    projected_norm = float(_projected(affine, weighted * affine.gain).norm())
+    return allowance(head, rounding_of(head, logits_dtype), difference, weighted, magnitudes, projected_norm)
+
+
 def _rounding_bound(vocab_size: int, hidden_size: int, largest_logit: float) -> float:
     """Bound the float64 rounding error of `cross_entropy` and `_certify`, in nats.
 
@@ -339,11 +367,11 @@ def _step_length(
     return line_search(evaluate, value, (gradient * step).sum(dim=1), one, one)
 
 
-def _weighted_rows(weight: Tensor, coefficients: Tensor) -> Tensor:
-    """Compute coefficients · weight in float64, (k, V) → (k, d)."""
+def _weighted_rows(weight: Tensor, coefficients: Tensor, *, magnitudes: bool = False) -> Tensor:
+    """Compute coefficients · weight in float64, or coefficients · |weight|, (k, V) → (k, d)."""
     total = torch.zeros(len(coefficients), weight.shape[1], dtype=torch.float64, device=weight.device)
     for rows, block in _row_blocks(weight, torch.float64):
-        total += coefficients[:, rows] @ block
+        total += coefficients[:, rows] @ (block.abs_() if magnitudes else block)
     return total
 
 

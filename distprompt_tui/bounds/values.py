@@ -9,7 +9,10 @@ from distprompt_tui.storage.decode import Finite
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Floor, head optimum and their diagnostics, in nats; None if not (yet) computed."""
+    """Floor, head optimum and their diagnostics, in nats; None if not (yet) computed.
+
+    The floor holds for states in `dtype` and is `rounding` nats below the bound in exact arithmetic.
+    """
 
     floor: Finite | None = None
     gap: Finite | None = None
@@ -18,6 +21,8 @@ class Bounds:
     norm_ratio: Finite | None = None
     why_no_floor: str | None = None
     seconds: Finite | None = None
+    dtype: str | None = None
+    rounding: Finite | None = None
 
     def excess(self, kl: float | None) -> float | None:
         """KL − head optimum, nats."""

@@ -156,10 +156,16 @@ def verify_run(name: RunArgument, runs_dir: RunsDirOption = None, as_json: JsonO
     found = verify(find(name, runs_dir))
     if as_json:
         numbers = {label: _finite(value) for label, value in found.divergences.items()}
-        print(json.dumps(numbers | {"bos": found.bos, "verified": found.agrees, "result": found.result}))
+        floors = {"floor": found.floor, "floor_dtype": found.floor_dtype, "floor_fresh": found.floor_fresh}
+        rest = {"bos": found.bos, "verified": found.agrees, "result": found.result}
+        print(json.dumps(numbers | floors | rest))
     else:
         for label, value in found.divergences.items():
             print(f"{label:10} {'-' if value is None else f'{value:.6f}'}")
+        if found.floor is not None and found.floor_dtype is not None:
+            print(f"floor      {found.floor:.6f} in {sanitize(found.floor_dtype)}")
+        if found.floor_fresh is not None and found.floor_dtype != "float32":
+            print(f"floor      {found.floor_fresh:.6f} in float32, for kl_fresh")
         print(found.result)
     if not found.agrees:
         raise typer.Exit(1)

@@ -65,7 +65,8 @@ def print_result(console: Console, state: RunState, result: dict[str, Any]) -> N
     if shown.head_optimum is not None:
         limits.append(f"head optimum {nats(shown.head_optimum)} + excess {nats(shown.excess)}")
     if shown.floor is not None:
-        limits.append(f"floor {nats(shown.floor)}")
+        dtype = "" if shown.floor_dtype is None else f" ({sanitize(shown.floor_dtype)})"
+        limits.append(f"floor {nats(shown.floor)}{dtype}")
     if state.witness is not None:
         limits.append(f"witness {witness_text(state.witness, state.length)}")
     console.print(Text(f"KL {nats(shown.kl)} nats   {'   '.join(limits)}", style="bold"))
@@ -169,15 +170,18 @@ def print_keys(console: Console, key_map: KeyMap) -> None:
 
 def print_models(console: Console, models: Sequence[ModelEntry]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("model", "title", "parameters", "vocabulary", "state", "from"):
+    for name in ("model", "title", "weights", "parameters", "vocabulary", "state", "from"):
         table.add_column(name)
     for model in models:
         table.add_row(
             Text(visible_token(model.name), style="bold"),
             Text(sanitize(model.title)),
+            Text(sanitize(model.weights or "—")),
             magnitude(model.parameters),
             count(model.vocab_size),
-            {"prepared": "ready", "installed": "needs conversion", "hub": "needs download"}[model.status],
+            {"prepared": "ready", "installed": "needs conversion", "hub": "needs download"}.get(
+                model.status, "needs package"
+            ),
             Text(visible_token(model.source)),
         )
     console.print(table)
@@ -289,6 +293,8 @@ def _probability_by_rank(descending: NDArray[np.float64], width: int) -> str:
 def bounds_as_dict(bounds: Bounds, target: Target, vocabulary: Vocabulary) -> dict[str, Any]:
     return {
         "floor": bounds.floor,
+        "dtype": bounds.dtype,
+        "rounding": bounds.rounding,
         "gap": bounds.gap,
         "head_optimum": bounds.head_optimum,
         "agreement": bounds.agreement,
@@ -304,7 +310,8 @@ def print_bounds(console: Console, numbers: dict[str, Any]) -> None:
     table.add_column(style="bold")
     table.add_column(justify="right")
     table.add_column(style="dim")
-    floor = f"certified lower bound for every prompt, of any kind or length (to within {nats(numbers['gap'])})"
+    within = f"to within {nats(numbers['gap'])}, {nats(numbers['rounding'])} for rounding"
+    floor = f"certified lower bound for every prompt, of any kind or length, in {numbers['dtype']} ({within})"
     table.add_row("floor", nats(numbers["floor"]), Text(sanitize(numbers["why_no_floor"] or floor)))
     agreeing = "all" if numbers["agreement"] >= 1 else f"{percent(numbers['agreement'])} of"
     lowest = f"lowest KL found over all inputs of the head; {agreeing} restarts agree"

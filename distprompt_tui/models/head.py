@@ -16,6 +16,13 @@ TOLERANCES = {torch.float32: 1e-5, torch.float16: 2**-10, torch.bfloat16: 2**-7}
 tensor, by dtype. In float32 only the order of summation differs. In half precision the model rounds its output by up to
 half an epsilon, and again after each operation behind the output layer."""
 
+FACTOR_TOLERANCES = {torch.float32: 1e-5, torch.float16: 2**-13, torch.bfloat16: 2**-10}
+"""Largest deviation from 1 of the factor between two computations of the same tensor, by dtype. Rounding errors average
+out in the factor, so it distinguishes a wrong gain or multiplier from rounding. It is an eighth of the dtype's epsilon
+in half precision."""
+
+NORM_TOLERANCE = 1e-5  # largest relative error of an entry of the normalised state by its float32 sums
+
 _SCALES = ("logit_scale", "lm_head_multiplier")  # config fields with a factor of the logits (Cohere, Falcon H1)
 
 _DIVISORS = ("logits_scaling", "logits_mup_width_multiplier")
@@ -40,11 +47,13 @@ class FinalNorm:
         kind: "rms" divides by the root mean square; "layer" subtracts the mean first.
         gain: (d,), factor of u; for Gemma, this is 1 + weight.
         bias: (d,) or None.
+        dtype: of the norm's output; gain and bias are exact in it, or computed in float32.
     """
 
     kind: Literal["rms", "layer"]
     gain: Tensor
     bias: Tensor | None = None
+    dtype: torch.dtype = torch.float32
 
 
 @dataclass(frozen=True)
@@ -163,8 +172,9 @@ def take_apart(model: nn.Module, allowed: Tensor, ids: Tensor) -> Parts:
         softcap=_first_of(config, _CAPS),
         allowed=allowed,
     )
-    error = relative_difference(head.logits(hidden)[..., allowed], expected[..., allowed])
-    if not error <= TOLERANCES.get(expected.dtype, TOLERANCES[torch.float32]):
+    ours, expected = head.logits(hidden)[..., allowed], expected[..., allowed]
+    error = max(relative_difference(ours, expected), factor_difference(ours, expected))
+    if not is_same(ours, expected):
         fields = sorted(
             name
             for name, value in config.to_dict().items()
@@ -194,6 +204,21 @@ def relative_difference(ours: Tensor, expected: Tensor) -> float:
     """Return the RMS of `ours` − `expected` over that of `expected`."""
     expected = expected.float()
     return float((ours.float() - expected).norm() / expected.norm().clamp_min(1e-30))
+
+
+def factor_difference(ours: Tensor, expected: Tensor) -> float:
+    """Return the deviation from 1 of the factor c that minimises ‖c · ours − expected‖."""
+    ours, expected = ours.double(), expected.double()
+    return abs(float((ours * expected).sum() / (ours * ours).sum().clamp_min(1e-30)) - 1)
+
+
+def is_same(ours: Tensor, expected: Tensor) -> bool:
+    """Return whether two tensors are equal up to rounding in the dtype of `expected`."""
+    dtype = expected.dtype if expected.dtype in TOLERANCES else torch.float32
+    return (
+        relative_difference(ours, expected) <= TOLERANCES[dtype]
+        and factor_difference(ours, expected) <= FACTOR_TOLERANCES[dtype]
+    )
 
 
 def _first_of(config: Any, names: tuple[str, ...]) -> float | None:
@@ -245,13 +270,27 @@ def _as_final_norm(module: nn.Module, before: Tensor, after: Tensor) -> FinalNor
         (getattr(module, name) for name in ("eps", "variance_epsilon", "epsilon") if hasattr(module, name)), 0.0
     )
     offset = bias.float() if isinstance(bias, Tensor) else torch.zeros_like(weight, dtype=torch.float32)
-    tolerance = TOLERANCES.get(after.dtype, TOLERANCES[torch.float32])
     before = before.float()
     centred = before - before.mean(-1, keepdim=True)
     kinds: tuple[tuple[Literal["rms", "layer"], Tensor], ...] = (("rms", before), ("layer", centred))
     for kind, vector in kinds:
         unit = vector * torch.rsqrt(vector.pow(2).mean(-1, keepdim=True) + epsilon)
         for gain in (weight.float(), 1 + weight.float()):
-            if relative_difference(gain * unit + offset, after) <= tolerance:
-                return FinalNorm(kind, gain.detach(), bias.detach().float() if isinstance(bias, Tensor) else None)
+            if _is_norm_output(gain, unit, offset, after):
+                own_bias = bias.detach().float() if isinstance(bias, Tensor) else None
+                return FinalNorm(kind, gain.detach(), own_bias, after.dtype)
     return None
+
+
+def _is_norm_output(gain: Tensor, unit: Tensor, bias: Tensor, after: Tensor) -> bool:
+    """Return whether gain ⊙ unit + bias is a norm's output up to rounding, each entry and the common factor.
+
+    An entry is rounded before and after the gain and with the bias (`bounds.rounding`).
+    """
+    own = torch.finfo(after.dtype)
+    scaled = gain * unit
+    rounding = (1 + own.eps / 2) ** 3 - 1 + NORM_TOLERANCE
+    underflow = own.tiny * own.eps * (gain.abs() + 2)
+    allowed = rounding * (scaled.abs() + bias.abs()) + NORM_TOLERANCE * gain.abs() + underflow
+    ours = scaled + bias
+    return bool(((after.float() - ours).abs() <= allowed).all()) and is_same(ours, after)

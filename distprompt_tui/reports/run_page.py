@@ -39,7 +39,8 @@ def run_page(report: RunReport) -> Markup:
         "entropy": f"{nats(result.entropy_achieved)} of {nats(result.entropy_target)}",
         "steps": f"{count(result.steps)} in {duration(result.seconds)}",
     }
-    names = (f"{state.preset or report.name} on {state.model}", state.method, state.bos)
+    weights = f" ({state.weights})" if state.weights is not None else ""
+    names = (f"{state.preset or report.name} on {state.model}{weights}", state.method, state.bos)
     title = ", ".join(name for name in names if name is not None)
     return page(
         title,

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -144,8 +145,8 @@ def _write_adapter(
     if inputs is not None and inputs.model.folder.is_dir():
         refuse_changed(spec.model.name, inputs.model, inputs.model.folder)
     model = _model_fields(inputs, spec)
-    if find_model(spec.model.name).status == "hub":
-        base = spec.model.name  # a prepared GGUF file has different weights
+    with suppress(NotFoundError):  # the model may have been removed
+        base = find_model(spec.model.name).hub or base  # the files of a GGUF have other weights than the hub's
     card = _card(run, spec, base, dtype, model, len(with_prefix)).encode()
     folder = destination or run.path / "adapter"
     folder.mkdir(mode=0o700 if destination is None else 0o777, parents=True, exist_ok=True)

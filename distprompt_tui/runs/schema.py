@@ -70,6 +70,7 @@ class Started(Event, frozen=True, tag="started"):
     budget: Budget
     bos: str | None = None  # description of the BOS token if it differs from the tokenizer's default
     witness: Witness | None = None
+    weights: str | None = None  # quantisation or dtype of the model's weights, such as "Q4_1"
 
 
 class Step(Event, frozen=True, tag="step"):
@@ -163,6 +164,8 @@ class Bounds(Event, frozen=True, tag="bounds"):
     norm_ratio: Finite | None = None
     why_no_floor: str | None = None
     seconds: Finite | None = None
+    dtype: str | None = None
+    rounding: Finite | None = None
 
 
 class Best(Event, frozen=True, tag="best"):
@@ -214,6 +217,7 @@ class Result(Struct, frozen=True, kw_only=True):
 
     run: str | None = None
     model: str | None = None
+    weights: str | None = None  # quantisation or dtype of the model's weights, such as "Q4_1"
     preset: str | None = None
     method: str | None = None
     bos: str | None = None
@@ -222,6 +226,7 @@ class Result(Struct, frozen=True, kw_only=True):
     kl_string: Finite | None = None  # divergence of its text, tokenized again
     uniform_kl: Finite | None = None
     floor: Finite | None = None
+    floor_dtype: str | None = None  # dtype of the states for which the floor holds
     gap: Finite | None = None
     head_optimum: Finite | None = None
     agreement: Finite | None = None

@@ -36,6 +36,7 @@ class RunState:
     tokenizer_file: str = ""
     recipe: str = ""
     bos: str | None = None
+    weights: str | None = None
     entropy_target: float | None = None
     uniform_kl: float | None = None
     witness: Witness | None = None

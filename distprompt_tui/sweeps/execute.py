@@ -204,6 +204,7 @@ def _outcome(
         restart=search.restart,
         witness_kl=witness.kl if witness is not None else None,
         witness_length=witness.length if witness is not None else None,
+        weights=model.weights,
     )
     result = {
         "spec": search.spec.model_dump(mode="json", exclude_none=True),

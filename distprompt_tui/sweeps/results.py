@@ -64,6 +64,8 @@ class ResultRow:
     witness_kl: Finite | None = None
     """Divergence of a prompt that is known before the search, such as the text of an `lm` target."""
     witness_length: Count | None = None
+    weights: str | None = None
+    """Quantisation or dtype of the model's weights, such as "Q4_1"; None in rows of earlier versions."""
 
     @property
     def config(self) -> SearchConfig:

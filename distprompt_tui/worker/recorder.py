@@ -248,6 +248,7 @@ class Recorder:
         return schema.Result(
             run=str(self._run.path),
             model=self._spec.model.name,
+            weights=self._model.weights,
             preset=self._spec.preset or self._spec.target.family,
             method=self._spec.search.method,
             bos=self._model.bos_note,
@@ -256,6 +257,7 @@ class Recorder:
             kl_string=kl_string,
             uniform_kl=self._target.uniform_kl(self._model.vocabulary),
             floor=bounds.floor,
+            floor_dtype=bounds.dtype,
             gap=bounds.gap,
             head_optimum=bounds.head_optimum,
             agreement=bounds.agreement,

@@ -27,6 +27,7 @@ from distprompt_tui.models.batch_invariance import is_batch_invariant
 from distprompt_tui.models.device import choose_device, choose_dtype, out_of_memory_as
 from distprompt_tui.models.fingerprint import record_model
 from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.models.weights import read_weights
 from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
@@ -251,6 +252,7 @@ def _emit_started(
         tokenizer_file=tokenizer_file,
         recipe=target.recipe,
         bos=model.bos_note,
+        weights=model.weights,
         entropy_target=target.entropy,
         uniform_kl=target.uniform_kl(model.vocabulary),
         budget=schema.Budget(**spec.budget.model_dump()),
@@ -280,6 +282,7 @@ def _manifest(
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "model": spec.model.name,
+        "weights": read_weights(folder).fields,
         "device": str(model.device),
         "device_name": torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else platform.machine(),
         "dtype": str(model.dtype).removeprefix("torch."),

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from msgspec import ValidationError, convert
 from torch import Tensor
 
-from distprompt_tui.errors import NotFoundError, UsageError
+from distprompt_tui.bounds.cache import solve_bounds
+from distprompt_tui.errors import ModelError, NotFoundError, UsageError
+from distprompt_tui.models.language_model import from_hf
 from distprompt_tui.models.load import load_causal_model
 from distprompt_tui.models.prepare import ignore_progress
 from distprompt_tui.models.tokenizer import load_callable_vocabulary
+from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.inputs import read_inputs, read_run_target
-from distprompt_tui.runs.schema import read_result
+from distprompt_tui.runs.schema import Result, read_result
 from distprompt_tui.storage.decode import Count
 from distprompt_tui.storage.prompt_files import read_prompt
 from distprompt_tui.storage.safe_io import read_json
@@ -26,13 +30,16 @@ HALF_AGREEMENT_NATS = 0.1  # tolerance if the run used 16 bits: the fresh model 
 
 @dataclass(frozen=True)
 class Verification:
-    """Divergences in nats."""
+    """Divergences and floors in nats. A divergence is compared with the floor for the dtype that it was computed in."""
 
     kl: float  # as reported by the run
     kl_fresh: float  # of the saved prompt (vectors or ids), measured by plain transformers in float32
     kl_string: float | None  # of a hard prompt's text in its context, tokenized by a plain tokenizer call
     bos: str | None = None  # description of the run's BOS token if it differs from the tokenizer's default
     tolerance: float = AGREEMENT_NATS
+    floor: float | None = None  # as reported by the run, for states in `floor_dtype`
+    floor_dtype: str | None = None  # None in runs of earlier versions, whose floors are of exact arithmetic
+    floor_fresh: float | None = None  # for the fresh model in float32; None if its head has no floor
 
     @property
     def divergences(self) -> dict[str, float | None]:
@@ -47,8 +54,19 @@ class Verification:
         return {name: by for name, by in apart.items() if not abs(by) <= self.tolerance}
 
     @property
+    def below_floor(self) -> list[str]:
+        """Names of the divergences below the floor for their dtype."""
+        floors = {"kl": self.floor if self.floor_dtype else None, "kl_fresh": self.floor_fresh}
+        found = self.divergences
+        return [
+            name
+            for name, floor in floors.items()
+            if floor is not None and (value := found[name]) is not None and value < floor
+        ]
+
+    @property
     def agrees(self) -> bool:
-        return not self.differences
+        return not self.differences and not self.below_floor
 
     @property
     def result(self) -> str:
@@ -57,6 +75,8 @@ class Verification:
             if self.bos is None or self.kl_string is None:
                 return same
             return f"{same} with {self.bos}; kl_string uses the special tokens that the tokenizer adds"
+        if self.below_floor:
+            return f"not verified: {' and '.join(self.below_floor)} below the floor for the same dtype"
         differences = " and ".join(f"{name} by {by:+.6f} nats" for name, by in self.differences.items())
         return (
             f"not verified: {differences} {'differs' if len(self.differences) == 1 else 'differ'} from the reported kl"
@@ -98,16 +118,28 @@ def verify(run: RunDirectory) -> Verification:
     tolerance = AGREEMENT_NATS if read_json(run.manifest).get("dtype") == "float32" else HALF_AGREEMENT_NATS
     if kl is None:
         raise UsageError(f"{run.result} has no divergence")
+    floors = _floors(result, model, vocabulary, target)
     prompt = read_prompt(run.path)
     if not isinstance(prompt, list):
         vectors = torch.from_numpy(prompt)
         around = [embed(torch.tensor(ids, dtype=torch.long)) for ids in (before, after)]
-        return Verification(
-            kl, divergence(inputs_embeds=torch.cat([around[0], vectors, around[1]])), None, bos, tolerance
-        )
+        fresh = divergence(inputs_embeds=torch.cat([around[0], vectors, around[1]]))
+        return Verification(kl, fresh, None, bos, tolerance, *floors)
     again = vocabulary.encode_alone(vocabulary.decode([*prefix, *prompt, *suffix]))
     by_ids, by_text = (divergence(input_ids=torch.tensor(ids)) for ids in ([*before, *prompt, *after], again))
-    return Verification(kl, by_ids, by_text, bos, tolerance)
+    return Verification(kl, by_ids, by_text, bos, tolerance, *floors)
+
+
+def _floors(result: Result, model: Any, vocabulary: Vocabulary, target: Tensor) -> tuple[Any, ...]:
+    """Return the run's floor, its dtype, and the floor of the fresh model in float32."""
+    if result.floor_dtype == "float32":
+        return result.floor, result.floor_dtype, result.floor
+    try:
+        head = from_hf(str(result.model), model.requires_grad_(False), vocabulary).head
+    except ModelError:
+        return result.floor, result.floor_dtype, None
+    fresh = None if head.why_no_floor else next(iter(solve_bounds(head, target))).floor
+    return result.floor, result.floor_dtype, fresh
 
 
 def _context_ids(run: RunDirectory) -> tuple[list[int], list[int]] | None:

@@ -1,14 +1,17 @@
-"""Floor and head optimum of every shipped preset, and of an entropy sweep, on one model.
+"""Floor and head optimum of every shipped preset, and of an entropy sweep, on one model; or of the named targets.
 
-    python tests/benchmarks/floor.py [MODEL]
+    python tests/benchmarks/floor.py [MODEL [TARGET...]]
 
-Nothing is taken from memory: each is solved anew. Prints nats and seconds.
+Nothing is taken from memory: each is solved anew. Prints nats and seconds, and writes the nats to
+docs/benchmarks/floor-MODEL.json, with which tests/test_docs.py compares the table of docs/floor.md.
 """
 
 from __future__ import annotations
 
+import json
 import statistics
 import sys
+from pathlib import Path
 
 import torch
 
@@ -31,12 +34,15 @@ def main() -> None:
     for entropy in (0.0, 0.5, 2.0, 4.0, 8.0):
         targets[f"vanilla {entropy:g}"] = specs.Vanilla(entropy=entropy)
         targets[f"temperature {entropy:g}"] = specs.Temperature(entropy=entropy)
+    targets = {name: target for name, target in targets.items() if name in sys.argv[2:] or len(sys.argv) <= 2}
     seconds: list[float] = []
+    rows = {}
     print(
         f"{'target':16} {'floor':>9} {'gap':>8} {'limit':>9} {'agree':>6} {'‖u‖/√d':>7} {'floor s':>8} {'limit s':>8}"
     )
     for name, target in targets.items():
-        p = torch.tensor(build_target(target, model.vocabulary, source).probabilities)
+        made = build_target(target, model.vocabulary, source)
+        p = torch.tensor(made.probabilities)
         floor = solve_floor(model.head, p)
         limit = solve_head_optimum(model.head, p, floor)
         seconds.append(floor.seconds)
@@ -45,6 +51,17 @@ def main() -> None:
             f"{floor.norm_ratio:7.3f} {floor.seconds:8.2f} {limit.seconds:8.2f}",
             flush=True,
         )
+        rows[name] = {
+            "family": target.family,
+            "entropy": round(made.entropy, 4),
+            "floor": round(floor.floor, 6),
+            "rounding": round(floor.rounding, 6),
+            "head_optimum": round(limit.value, 6),
+            "uniform_kl": round(made.uniform_kl(model.vocabulary), 6),
+        }
+    found = {"model": settings.name, "dtype": str(model.dtype).removeprefix("torch."), "targets": rows}
+    file = Path(__file__).parents[2] / "docs" / "benchmarks" / f"floor-{settings.name}.json"
+    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     print(f"floor: median {statistics.median(seconds):.2f} s, worst {max(seconds):.2f} s")
 
 

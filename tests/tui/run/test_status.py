@@ -59,6 +59,12 @@ def test_eighty_columns_hold_the_essentials() -> None:
     assert "6.0 steps/s" in text
 
 
+def test_the_title_names_the_weights() -> None:
+    running = VIEWS["running"]
+    view = replace(running, state=replace(running.state, weights="Q4_1"))
+    assert "outlier › smollm2 › soft n=10 · Q4_1 " in plain_text(status_line(StatusData(view), 100))
+
+
 def test_a_long_title_leaves_room_for_the_progress() -> None:
     title = RunLabel("two-words-one-of-them-rare", "gemma3-270m", "exhaustive", 10)
     for width in (78, 98):
