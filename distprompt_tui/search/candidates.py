@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distprompt_tui.models.large_matrix import float32_product
+
 
 def swap_scores(
     gradient: Tensor, ids: Tensor, matrix: Tensor, forbidden: Tensor, surprisal: Tensor | None = None
@@ -19,14 +21,14 @@ def swap_scores(
     Args:
         gradient: of the objective with respect to the prompt's embeddings, (n, d).
         ids: the prompt, (n,).
-        matrix: embeddings, (V, d).
+        matrix: embeddings, (V, d), any floating dtype.
         forbidden: forbidden swaps, (n, V) bool or broadcastable to it.
         surprisal: the objective's fluency term by position and token, (n, V); its difference is added.
 
     Returns:
         (n, V); infinite for forbidden swaps and current tokens.
     """
-    scores = gradient @ matrix.T - (gradient * matrix[ids]).sum(-1, keepdim=True)
+    scores = float32_product(gradient, matrix) - (gradient * matrix[ids]).sum(-1, keepdim=True)
     if surprisal is not None:
         scores = scores + surprisal - surprisal.gather(1, ids[:, None])
     return scores.masked_fill(forbidden, torch.inf).scatter(1, ids[:, None], torch.inf)

@@ -13,6 +13,7 @@ from distprompt_tui.config.spec import Soft
 from distprompt_tui.metrics.divergence import entropy, logits_kl
 from distprompt_tui.models.head import MIN_GEMM_ROWS
 from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.models.large_matrix import standard_deviation
 from distprompt_tui.search.batching import AdaptiveBatchSize, NonFiniteWarnings
 from distprompt_tui.search.ggt import GGT
 from distprompt_tui.search.initialization import prompt_vectors, random_ids, text_ids
@@ -67,7 +68,7 @@ class SoftBatch:
         self._targets = targets.to(model.device, torch.float32)
         self._settings = settings
         self._total = total_steps
-        self._lr = settings.lr * float(model.embedding_matrix.std())
+        self._lr = settings.lr * float(standard_deviation(model.embedding_matrix))
         self.step = 0
         self.positions = 0
         self.batch = AdaptiveBatchSize(len(prompts))

@@ -22,6 +22,7 @@ from distprompt_tui.errors import ModelError
 from distprompt_tui.models import token_features as token_features_module
 from distprompt_tui.models.head import Head
 from distprompt_tui.models.language_model import LanguageModel, load_language_model
+from distprompt_tui.models.placement import weight_bytes
 from distprompt_tui.models.prepare import ignore_progress
 from distprompt_tui.models.token_features import token_features
 from distprompt_tui.runs.directory import create_run
@@ -34,7 +35,7 @@ from distprompt_tui.worker import doctor, model_server
 from distprompt_tui.worker.continuation import Continuations
 from distprompt_tui.worker.model_provider import ModelProvider
 from distprompt_tui.worker.session import run_session
-from distprompt_tui.worker.viewer_device import needed_bytes, with_room
+from distprompt_tui.worker.viewer_device import with_room
 from tests import fake_device
 from tests.devices.conftest import LoadOn
 from tests.devices.tasks import soft_task
@@ -255,7 +256,7 @@ def test_the_estimate_for_a_second_model_is_close(
     model = load_language_model("llama", folder, str(fake), dtype)
     kept = fake_device.used() - before
     assert model.dtype == getattr(torch, dtype)
-    assert 0.9 * kept <= needed_bytes(folder, model.dtype) <= 1.25 * kept
+    assert 0.9 * kept <= weight_bytes(folder, model.dtype) <= 1.25 * kept
 
 
 def test_a_model_server_without_room_on_the_device_loads_on_the_cpu(
@@ -267,7 +268,7 @@ def test_a_model_server_without_room_on_the_device_loads_on_the_cpu(
     def choose(*, is_searching: bool) -> str:
         return with_room(settings, folder, lambda text, fraction: told.append(text), is_searching=is_searching).device
 
-    needed = needed_bytes(folder, torch.float32)
+    needed = weight_bytes(folder, torch.float32)
     with fake_device.limited_memory(2 * needed):
         assert choose(is_searching=True) == "fake:0"
     assert not told
