@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from distprompt_tui.bounds.cache import solve_bounds
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
+from distprompt_tui.bounds.memory import solver_bytes
 from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.cli import app
 from distprompt_tui.config.spec import ModelSpec, RunSpec
@@ -91,6 +92,17 @@ def test_bounds_that_do_not_fit_are_solved_on_the_cpu(models: tuple[LanguageMode
         *_, bounds = solve_bounds(on_device.head, target)
     assert bounds.floor == pytest.approx(expected.floor, abs=ROUNDING_NATS)
     assert bounds.head_optimum == pytest.approx(solve_head_optimum(on_cpu.head, target).value, abs=ROUNDING_NATS)
+
+
+def test_bounds_leave_the_memory_that_a_search_needs(models: tuple[LanguageModel, LanguageModel]) -> None:
+    """With less than twice their memory free, the solvers take none on the device."""
+    on_cpu, on_device = models
+    needed = solver_bytes(*on_device.head.weight.shape, on_cpu=False)
+    for free, is_used in ((int(1.9 * needed), False), (int(2.5 * needed), True)):
+        with fake_device.limited_memory(free), fake_device.measured_peak() as peak:
+            *_, bounds = solve_bounds(on_device.head, outlier_target(on_cpu, 90 + is_used))
+        assert bounds.head_optimum is not None
+        assert (peak[0] > 0.5 * needed) == is_used
 
 
 def test_a_head_optimum_that_does_not_fit_continues_from_the_floor_of_the_device(
