@@ -7,6 +7,7 @@ import sys
 
 import typer
 
+from distprompt_tui.cli.bench import bench
 from distprompt_tui.cli.lists import doctor, keys, models_app, paths, presets_app
 from distprompt_tui.cli.options import fail
 from distprompt_tui.cli.output import finish, guard_streams
@@ -37,6 +38,7 @@ app.command()(attach)
 app.command()(sweep)
 app.command()(report)
 app.command()(doctor)
+app.command()(bench)
 app.command()(keys)
 app.command()(paths)
 app.add_typer(presets_app, name="presets")
