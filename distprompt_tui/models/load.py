@@ -33,7 +33,7 @@ def load_causal_model(
 
     Raises:
         ModelError: the files are damaged, of an unknown kind or incomplete.
-        RuntimeError: the memory of a device is too small.
+        RuntimeError: the memory of a device of `device_map` is too small.
     """
     from transformers import CONFIG_MAPPING, AutoModelForCausalLM
     from transformers.utils import logging
@@ -59,7 +59,7 @@ def load_causal_model(
             **where,
         )
     except Exception as error:  # damaged files raise any error
-        if is_out_of_memory(error):
+        if device_map is not None and is_out_of_memory(error):
             raise
         raise ModelError(f"{failure}: {first_line(error)}") from error
     if wrong := [_shapes(*entry) for entry in sorted(found["mismatched_keys"])]:

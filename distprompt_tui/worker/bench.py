@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -163,7 +164,7 @@ def run_bench(
     ends = time.monotonic() + seconds
     for index, shape in enumerate(wanted):
         share = max(ends - time.monotonic(), 0.0) / (len(wanted) - index)
-        parameters = _parameters(shape)
+        parameters = parameters_of(shape)
         if why := _why_left_out(parameters, place, of_weights, peak, share):
             left_out[shape.name] = why
             continue
@@ -225,7 +226,7 @@ def _measure(shape: BenchShape, device: torch.device, dtype: torch.dtype, flops:
     products = 2 * (LENGTH * _block_parameters(model) + model.head.weight.numel())
     return ModelBench(
         model=shape.name,
-        weight_bytes=_parameters(shape) * dtype.itemsize,
+        weight_bytes=parameters_of(shape) * dtype.itemsize,
         width=width,
         candidates_per_second=per_second,
         positions_per_second=per_second * LENGTH,
@@ -233,18 +234,32 @@ def _measure(shape: BenchShape, device: torch.device, dtype: torch.dtype, flops:
         soft=paces[0],
         soft_batched=paces[1],
         hard=paces[2],
-        peak_bytes=_peak_bytes(device),
+        peak_bytes=peak_bytes(device),
     )
 
 
-@torch.no_grad()
 def random_model(shape: BenchShape, device: torch.device, dtype: torch.dtype) -> LanguageModel:
     """Return a model with random weights, and a tokenizer of one word for each row of its head."""
+    model, words = _random_weights(shape, device, dtype), _words(shape)
+    return from_hf(shape.name, model.eval().requires_grad_(False), Vocabulary(words, shape.fields["vocab_size"]))
+
+
+def write_random_model(shape: BenchShape, folder: Path, dtype: torch.dtype) -> None:
+    """Write config, random weights and a tokenizer into a folder."""
+    from transformers import PreTrainedTokenizerFast
+
+    _random_weights(shape, torch.device("cpu"), dtype).save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=_words(shape), unk_token="w0").save_pretrained(folder)
+
+
+@torch.no_grad()
+def _random_weights(shape: BenchShape, device: torch.device, dtype: torch.dtype) -> Any:
     from transformers import AutoModelForCausalLM
     from transformers.initialization import no_init_weights
 
     with device, no_init_weights():
         model = AutoModelForCausalLM.from_config(_config(shape), dtype=dtype)
+    model.tie_weights()
     noise = 0.02 * torch.randn(FILL, generator=torch.Generator().manual_seed(0)).to(device, dtype)
     for name, parameter in model.named_parameters():
         if "norm" in name:
@@ -253,9 +268,13 @@ def random_model(shape: BenchShape, device: torch.device, dtype: torch.dtype) ->
             flat = parameter.data.view(-1)
             for start in range(0, len(flat), FILL):
                 flat[start : start + FILL] = noise[: len(flat) - start]
+    return model
+
+
+def _words(shape: BenchShape) -> Tokenizer:
     words = Tokenizer(models.WordLevel({f"w{i}": i for i in range(shape.fields["vocab_size"])}, unk_token="w0"))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return from_hf(shape.name, model.eval().requires_grad_(False), Vocabulary(words, shape.fields["vocab_size"]))
+    return words
 
 
 def _config(shape: BenchShape) -> Any:
@@ -264,7 +283,7 @@ def _config(shape: BenchShape) -> Any:
     return AutoConfig.for_model(shape.kind, max_position_embeddings=256, **shape.fields)
 
 
-def _parameters(shape: BenchShape) -> int:
+def parameters_of(shape: BenchShape) -> int:
     """Return the number of weights; tied ones count once."""
     from transformers import AutoModelForCausalLM
 
@@ -360,7 +379,7 @@ def _counted(steps: Iterator[Step], device: torch.device) -> tuple[int, int | No
     return launches, waits, step.index
 
 
-def _peak_bytes(device: torch.device) -> int:
+def peak_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
     unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) of macOS counts bytes, that of Linux kilobytes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from distprompt_tui.cli import app
 from distprompt_tui.errors import UsageError
+from distprompt_tui.models.language_model import load_language_model
 from distprompt_tui.worker import bench
 from distprompt_tui.worker.bench import SHAPES, BenchShape, random_model, run_bench
 
@@ -81,7 +83,7 @@ def test_models_without_room_or_time_are_left_out_with_the_reason(monkeypatch: p
 
 def test_the_known_shapes_have_the_sizes_of_the_models() -> None:
     """Numbers of parameters as in the model cards, in millions."""
-    sizes = {shape.name: round(bench._parameters(shape) / 1e6) for shape in SHAPES}
+    sizes = {shape.name: round(bench.parameters_of(shape) / 1e6) for shape in SHAPES}
     assert sizes == {"SmolLM2-135M": 135, "Qwen3-0.6B": 596, "Llama-3.2-1B": 1236, "Llama-3.1-8B": 8030}
 
 
@@ -95,3 +97,10 @@ def test_the_command_prints_text_or_one_json_object(monkeypatch: pytest.MonkeyPa
     found = json.loads(CliRunner().invoke(app, [*options, "--json"]).stdout)
     assert [model["model"] for model in found["models"]] == ["tiny"]
     assert CliRunner().invoke(app, ["bench", "--dtype", "int3"]).exit_code != 0
+
+
+def test_a_written_model_is_the_random_one(tmp_path: Path) -> None:
+    bench.write_random_model(TINY[0], tmp_path, torch.float32)
+    ids = torch.tensor([[1, 2, 3]])
+    read, made = load_language_model("tiny", tmp_path, "cpu"), random_model(TINY[0], CPU, torch.float32)
+    assert torch.equal(read.next_token_logits(ids), made.next_token_logits(ids))
