@@ -29,7 +29,7 @@ LENGTH = 10  # tokens of the prompts
 BATCHED_PROMPTS = 16  # soft prompts that are optimised together
 WIDTHS = (32, 128, 512, 2048)  # candidates scored at a time; the fastest width counts
 
-MATRIX_SIZE = {"cpu": 1024}
+MATRIX_SIZE = {"cpu": 2048}
 OTHER_MATRIX_SIZE = 8192
 """Rows of the square matrices whose product gives the peak, by device type: large enough for full speed."""
 
