@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,17 +18,21 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
+from distprompt_tui.bounds.memory import solver_bytes
 from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.config import paths
 from distprompt_tui.errors import UsageError
-from distprompt_tui.models.device import is_out_of_memory
+from distprompt_tui.models.device import free_bytes, is_out_of_memory
 from distprompt_tui.models.head import Head
 from distprompt_tui.storage.legacy import with_new_names
 from distprompt_tui.storage.safe_io import read_json, write_json
 
 Result = TypeVar("Result")
 
-CACHE_VERSION = 3  # part of every key; incremented when a change of the solvers changes their results
+CACHE_VERSION = 4  # part of every key; incremented when a change of the solvers changes their results
+HASHED_ROWS = 1 << 14  # rows of a weight that are copied to the host at a time
+
+SPARE = 2.0  # required free memory over that of the solvers: the rest is for what a search allocates later
 
 
 _HASHED = WeakTensorKeyDictionary()  # weight of a head → text before it, its version, hash object after it
@@ -39,7 +43,8 @@ def solve_bounds(
 ) -> Iterator[Bounds]:
     """Compute the bounds of a target: first the floor, then the head optimum.
 
-    The solvers run on the head's device, or on the CPU if memory runs out there, such as beside a search.
+    The solvers run on the head's device, on CUDA on a stream of their own, or on the CPU if memory is short there, such
+    as beside a search.
 
     Args:
         head: the model's head.
@@ -81,13 +86,30 @@ def solve_bounds(
 
 
 def _solve(solver: Callable[..., Result], head: Head, *arguments: Any, **options: Any) -> Result:
-    """Run a solver on the head's device, or on the CPU if memory runs out."""
-    try:
-        return solver(head, *arguments, **options)
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
+    """Run a solver on the head's device, or on the CPU if memory is short there: a search needs it, too."""
+    device = head.weight.device
+    free = free_bytes(device) if device.type != "cpu" else None
+    if free is None or free >= SPARE * solver_bytes(*head.weight.shape, on_cpu=False):
+        try:
+            with _own_stream(device):
+                return solver(head, *arguments, **options)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
     return solver(head.to(torch.device("cpu")), *arguments, **options)
+
+
+@contextmanager
+def _own_stream(device: torch.device) -> Iterator[None]:
+    """Run the work of this thread on a CUDA stream of its own: a search on another one does not wait for it."""
+    if device.type != "cuda":
+        yield
+        return
+    stream, outer = torch.cuda.Stream(device), torch.cuda.current_stream(device)
+    stream.wait_stream(outer)
+    with torch.cuda.stream(stream):
+        yield
+    stream.synchronize()  # results may be used on any stream
 
 
 def _recall(memory: Path, key: str) -> Bounds | None:
@@ -129,4 +151,5 @@ def _hash_of_weight(start: str, weight: Tensor) -> hashlib._Hash:
 
 def _update(digest: hashlib._Hash, part: Tensor | None) -> None:
     digest.update(b"-" if part is None else f"{part.dtype} {tuple(part.shape)}".encode())
-    digest.update(b"" if part is None else part.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    for rows in () if part is None else part.detach().split(HASHED_ROWS):
+        digest.update(rows.cpu().contiguous().view(torch.uint8).numpy().data)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 
+from distprompt_tui.cli.bench import bench
 from distprompt_tui.cli.lists import doctor, keys, models_app, paths, presets_app
 from distprompt_tui.cli.options import fail
 from distprompt_tui.cli.output import finish, guard_streams
@@ -38,6 +39,7 @@ app.command()(attach)
 app.command()(sweep)
 app.command()(report)
 app.command()(doctor)
+app.command()(bench)
 app.command()(keys)
 app.command()(paths)
 app.add_typer(presets_app, name="presets")

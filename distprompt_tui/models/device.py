@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 
 from distprompt_tui.errors import ModelError
+from distprompt_tui.models.nvidia_smi import free_bytes_by_uuid
 
 AUTOMATIC = ("cuda", "mps", "xpu", "cpu")  # device types that "auto" selects from, in this order
 
@@ -25,14 +27,22 @@ _OUT_OF_MEMORY = (
 
 
 def choose_device(wanted: str) -> torch.device:
-    """Return the torch device for a spec's `device`: "auto", or a torch device such as "cuda:1".
+    """Return the torch device for a spec's `device`.
+
+    Args:
+        wanted: "auto" is the first type of `AUTOMATIC` that this machine has, and of several devices the one with the
+            most free memory at the first call in a process. Otherwise a torch device such as "cuda:1", or several
+            ("cuda:0,cuda:1"); the first of these is the one for inputs.
 
     Raises:
         ModelError: this machine has no such device.
     """
     there = [kind for kind in AUTOMATIC if _number_of_devices(kind)]
     if wanted == "auto":
-        return torch.device(there[0])
+        return most_free(there[0])
+    if "," in wanted:
+        first, *_ = [choose_device(one.strip()) for one in wanted.split(",")]
+        return first
     try:
         device = torch.device(wanted)
     except RuntimeError:
@@ -40,6 +50,21 @@ def choose_device(wanted: str) -> torch.device:
     if (device.index or 0) >= _number_of_devices(device.type):
         raise ModelError(f"no device {wanted!r} on this machine; it has: {', '.join(there)}")
     return device
+
+
+@cache
+def most_free(kind: str) -> torch.device:
+    """Return the device of a type with the most free memory; the same one at each later call."""
+    devices = devices_of_kind(torch.device(kind))
+    if len(devices) == 1:
+        return torch.device(kind)
+    free = free_bytes_of(devices)
+    return max(devices, key=lambda device: free[device])
+
+
+def devices_of_kind(device: torch.device) -> tuple[torch.device, ...]:
+    """Return all devices of a type."""
+    return tuple(torch.device(device.type, index) for index in range(_number_of_devices(device.type)))
 
 
 def _number_of_devices(kind: str) -> int:
@@ -77,6 +102,16 @@ def free_bytes(device: torch.device) -> int | None:
         return int(mem_get_info(device)[0])
     except RuntimeError:  # not even the query fits into the memory
         return 0
+
+
+def free_bytes_of(devices: Sequence[torch.device]) -> dict[torch.device, int]:
+    """Return the free memory of each device, 0 where it is unknown; no context is created on an NVIDIA GPU."""
+    if devices and devices[0].type == "cuda":
+        known = free_bytes_by_uuid()
+        uuids = [str(getattr(torch.cuda.get_device_properties(device), "uuid", "")) for device in devices]
+        if all(uuid in known for uuid in uuids):  # parts of a GPU are not listed
+            return {device: known[uuid] for device, uuid in zip(devices, uuids, strict=True)}
+    return {device: free_bytes(device) or 0 for device in devices}
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

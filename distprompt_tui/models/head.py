@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from distprompt_tui.errors import ModelError, first_line
 from distprompt_tui.models.device import is_out_of_memory
+from distprompt_tui.models.large_matrix import float32_product, held
 
 TOLERANCES = {torch.float32: 1e-5, torch.float16: 2**-10, torch.bfloat16: 2**-7}
 """Largest relative difference (RMS of the difference over RMS of the values) between two computations of the same
@@ -61,7 +62,7 @@ class Head:
     """logits = softcap(scale · (weight h + bias)), with softcap(x) = cap · tanh(x / cap) where a cap is set.
 
     Attributes:
-        weight: (V, d), float32.
+        weight: (V, d), as `large_matrix.held`.
         bias: (V,) or None.
         norm: the final norm that produces h; None if its kind is unknown.
         scale: factor of the logits (Cohere: `logit_scale`; Granite: 1 / `logits_scaling`).
@@ -106,8 +107,14 @@ class Head:
         """
         rows = hidden.shape[-2]
         missing = max(MIN_GEMM_ROWS - hidden.shape[:-1].numel(), 0)
-        padded = nn.functional.pad(hidden.float(), (0, 0, 0, missing))
-        logits = nn.functional.linear(padded, self.weight, self.bias)[..., :rows, :]
+        if self.weight.dtype == torch.float32:
+            padded = nn.functional.pad(hidden.to(self.weight.device).float(), (0, 0, 0, missing))
+            logits = nn.functional.linear(padded, self.weight, self.bias)[..., :rows, :]
+        else:
+            padded = nn.functional.pad(hidden.to(self.weight.device), (0, 0, 0, missing))
+            logits = float32_product(padded, self.weight)[..., :rows, :]
+            if self.bias is not None:
+                logits = logits + self.bias
         if self.scale != 1.0:
             logits = logits * self.scale
         if self.softcap is not None:
@@ -152,6 +159,7 @@ def take_apart(model: nn.Module, allowed: Tensor, ids: Tensor) -> Parts:
     if not isinstance(weight, Tensor) or not weight.is_floating_point():
         raise ModelError(f"{kind} has no linear output layer with floating-point weights, which is required")
     backbone, hidden, norm, expected = _watched(model, ids)
+    expected = expected.to(allowed.device)
     if hidden.shape[-1] != weight.shape[1]:
         raise ModelError(f"{kind} has more than one linear layer behind its last state, which is not supported")
     if len(allowed) != len(weight) or expected.shape != (*hidden.shape[:2], len(weight)):
@@ -165,7 +173,7 @@ def take_apart(model: nn.Module, allowed: Tensor, ids: Tensor) -> Parts:
     config = config.get_text_config()
     bias = getattr(output, "bias", None)
     head = Head(
-        weight=_finite_padding(weight.detach().float(), allowed),
+        weight=_finite_padding(held(weight), allowed),
         bias=None if bias is None else _finite_padding(bias.detach().float(), allowed),
         norm=norm,
         scale=_first_of(config, _SCALES) or 1 / (_first_of(config, _DIVISORS) or 1),
@@ -252,7 +260,7 @@ def _watched(model: nn.Module, ids: Tensor) -> tuple[nn.Module, Tensor, FinalNor
         raise ModelError(f"no module of {type(model).__name__} returns a last hidden state")
     backbone, hidden = backbones[-1]  # the outermost module finishes last
     for module, before, after in reversed(norms):
-        if after.shape == hidden.shape and torch.equal(after, hidden):
+        if after.shape == hidden.shape and torch.equal(after, hidden.to(after.device)):
             return backbone, hidden, _as_final_norm(module, before, after), logits
     return backbone, hidden, None, logits
 

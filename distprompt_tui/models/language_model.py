@@ -19,7 +19,9 @@ from distprompt_tui.errors import ModelError, first_line
 from distprompt_tui.models.device import choose_device, choose_dtype, is_out_of_memory, out_of_memory_as
 from distprompt_tui.models.forward import Forward, forward_without_waiting, run_plain
 from distprompt_tui.models.head import TOLERANCES, Head, relative_difference, take_apart
+from distprompt_tui.models.large_matrix import held, mean_row, standard_deviation
 from distprompt_tui.models.load import load_causal_model
+from distprompt_tui.models.placement import device_map, devices_for
 from distprompt_tui.models.prefix_cache import (
     Beginning,
     PrefixCache,
@@ -48,7 +50,8 @@ class LanguageModel:
         backbone: ids (batch, n) or embeddings (batch, n, d) → `last_hidden_state` (batch, n, d), after the final norm.
         embedder: the embedding module of the backbone.
         head: last state → logits.
-        embedding_matrix: (V, d) float32, the input embeddings, including any scaling by the model.
+        embedding_matrix: (V, d), the input embeddings, including any scaling by the model, as `large_matrix.held`;
+            the same memory as the head's weight where the model ties the two without scaling.
         vocabulary: the model's tokens.
         max_length: the longest input, in tokens.
         prefix_ids: fixed tokens before the prompt.
@@ -93,7 +96,7 @@ class LanguageModel:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Dtype of the backbone; embeddings, logits and divergences are always float32."""
+        """Dtype of the backbone; logits and divergences are always float32."""
         return running_dtype(self.backbone)
 
     def check_takes_vectors(self, what: str) -> None:
@@ -110,7 +113,7 @@ class LanguageModel:
 
     def embedding(self, ids: Tensor) -> Tensor:
         """Look up input embeddings of token ids, (...) → (..., d), float32."""
-        return self.embedding_matrix[ids]
+        return self.embedding_matrix[ids].float()
 
     def next_token_logits(self, prompts: Tensor, prefix_cache: Beginning | None = None) -> Tensor:
         """Compute next-token logits after each prompt in its context. The head runs at the last position only.
@@ -139,11 +142,11 @@ class LanguageModel:
             without a predecessor. All float32.
         """
         hidden = self.run_backbone(self._in_context(prompts, self.prefix_ids))
-        log_q = self.head.logits(self._states_before_tokens(hidden, ids.shape[1])).log_softmax(-1)
+        log_q = self._head_logits(self._states_before_tokens(hidden, ids.shape[1])).log_softmax(-1)
         if not self.prefix_ids:
             log_q = torch.nn.functional.pad(log_q, (0, 0, 1, 0))
         likelihood = log_q.gather(2, ids[..., None]).sum((1, 2)) / max(self.num_predicted(ids.shape[1]), 1)
-        return self.head.logits(hidden[:, -1]), likelihood, log_q
+        return self._head_logits(hidden[:, -1]), likelihood, log_q
 
     @torch.no_grad()
     def log_probabilities(self, ids: Tensor) -> Tensor:
@@ -161,7 +164,7 @@ class LanguageModel:
         found = torch.full((len(ids),), torch.nan, device=self.device)
         first = len(ids) - len(hidden)
         for start in range(0, len(hidden), HEAD_POSITIONS):
-            log_q = self.head.logits(hidden[start : start + HEAD_POSITIONS]).log_softmax(-1)
+            log_q = self._head_logits(hidden[start : start + HEAD_POSITIONS]).log_softmax(-1)
             place = first + start
             found[place : place + len(log_q)] = log_q.gather(1, ids[place : place + len(log_q), None])[:, 0]
         return found
@@ -289,15 +292,14 @@ class LanguageModel:
         The generator is one of the CPU, so that every device gives the same prompt.
         """
         noise = torch.randn(length, self.hidden_size, generator=generator)
-        matrix = self.embedding_matrix
-        return matrix.mean(0) + matrix.std() * noise.to(self.device)
+        return mean_row(self.embedding_matrix) + standard_deviation(self.embedding_matrix) * noise.to(self.device)
 
     def backbone_input(self, inputs: Tensor) -> Tensor:
         """Convert ids, (batch, n), or embeddings, (batch, n, d), to the form that the backbone accepts."""
         if inputs.is_floating_point():
             self.check_takes_vectors("a soft prompt")
             return inputs.to(self.dtype, copy=True)  # some backbones change their input in place
-        return self.embedding(inputs).to(self.dtype) if self.why_ids_only is None else inputs
+        return self.embedding_matrix[inputs].to(self.dtype) if self.why_ids_only is None else inputs
 
     def run_backbone(self, inputs: Tensor) -> Tensor:
         """Compute states after the final norm, (batch, n, d), from ids, (batch, n), or embeddings, (batch, n, d)."""
@@ -306,7 +308,11 @@ class LanguageModel:
     def _logits(self, inputs: Tensor, run: Callable[[nn.Module, Tensor], Tensor] | None = None) -> Tensor:
         """Compute last-position logits, (batch, V), from ids or embeddings, by `run` or without a cache."""
         hidden = self.run_backbone(inputs) if run is None else run(self.backbone, self.backbone_input(inputs))
-        return self.head.logits(hidden[:, -1])
+        return self._head_logits(hidden[:, -1])
+
+    def _head_logits(self, hidden: Tensor) -> Tensor:
+        """Compute logits on the device of the inputs, which is not the head's if the layers are divided."""
+        return self.head.logits(hidden).to(self.device)
 
     @cached_property
     def _context_ids(self) -> tuple[Tensor, Tensor]:
@@ -334,20 +340,25 @@ def load_language_model(name: str, folder: Path, device: str = "auto", dtype: st
     Args:
         name: the model's name in the spec.
         folder: holds config, safetensors and tokenizer.
-        device: "auto", or a torch device: "cuda", "cuda:1", "mps", "cpu".
+        device: "auto", a torch device ("cuda", "cuda:1", "mps", "cpu"), or several of one type ("cuda:0,cuda:1"),
+            over which the layers are divided.
         dtype: "auto" (bfloat16 on CUDA, float32 elsewhere), "float32", "bfloat16" or "float16".
 
     Raises:
         ModelError: the device does not exist, or the folder cannot be loaded.
     """
     place = choose_device(device)
-    model = load_causal_model(f"{name} cannot be loaded from {folder}", folder, choose_dtype(dtype, place))
-    output = model.get_output_embeddings()
-    if not isinstance(getattr(output, "weight", None), Tensor):
-        raise ModelError(f"{name} has no linear output layer: {type(model).__name__} is not a causal language model")
-    vocabulary = load_callable_vocabulary(folder, len(output.weight))
-    with out_of_memory_as(f"{name} does not fit into the memory of {place}"):
-        wrapped = from_hf(name, model.to(place).requires_grad_(False), vocabulary)
+    failure, of_weights = f"{name} cannot be loaded from {folder}", choose_dtype(dtype, place)
+    places = devices_for(folder, device, place, of_weights)
+    with out_of_memory_as(f"{name} does not fit into the memory of {', '.join(map(str, places))}"):
+        parts = None if place.type == "cpu" else device_map(folder, of_weights, places)
+        model = load_causal_model(failure, folder, of_weights, device_map=parts)
+        output = model.get_output_embeddings()
+        if not isinstance(getattr(output, "weight", None), Tensor):
+            kind = type(model).__name__
+            raise ModelError(f"{name} has no linear output layer: {kind} is not a causal language model")
+        vocabulary = load_callable_vocabulary(folder, len(output.weight))
+        wrapped = from_hf(name, model.requires_grad_(False), vocabulary)
     return replace(wrapped, weights=read_weights(folder).label)
 
 
@@ -363,11 +374,10 @@ def from_hf(name: str, model: Any, vocabulary: Vocabulary) -> LanguageModel:
     Raises:
         ModelError: the model does not run, or its output layer is of an unknown kind.
     """
-    allowed = torch.from_numpy(vocabulary.allowed).to(model.device)
-    embedder = model.get_input_embeddings()
-    if len(embedder.weight) < vocabulary.size:
-        raise ModelError(f"{name} embeds {len(embedder.weight):,} tokens, but its output layer has {vocabulary.size:,}")
-    matrix = _embedding_matrix(embedder)[: vocabulary.size]
+    embedder, output = model.get_input_embeddings(), model.get_output_embeddings()
+    allowed = torch.from_numpy(vocabulary.allowed).to(output.weight.device)
+    if (rows := _num_embeddings(embedder)) < vocabulary.size:
+        raise ModelError(f"{name} embeds {rows:,} tokens, but its output layer has {vocabulary.size:,}")
     max_length = max_length_of(model.config.get_text_config())
     ordinary = vocabulary.allowed.copy()
     ordinary[list(vocabulary.special_ids)] = False
@@ -376,7 +386,9 @@ def from_hf(name: str, model: Any, vocabulary: Vocabulary) -> LanguageModel:
     ids = np.random.default_rng(0).choice(ordinary.nonzero()[0], (PROBE_PROMPTS, min(PROBE_LENGTH, max_length)))
     probe = torch.from_numpy(ids).to(model.device)
     parts = take_apart(model, allowed, probe)
-    why_ids_only = _why_ids_only(name, parts.backbone, probe, matrix[probe], parts.hidden)
+    is_tied = embedder.weight is output.weight
+    matrix = _embedding_matrix(embedder, parts.head.weight if is_tied else None)[: vocabulary.size]
+    why_ids_only = _why_ids_only(name, parts.backbone, probe, matrix[probe].float(), parts.hidden)
     forward: Forward = run_plain
     if why_ids_only is None and matrix.device.type != "cpu":
         forward = forward_without_waiting(parts.backbone, matrix[probe].to(running_dtype(parts.backbone)))
@@ -436,17 +448,27 @@ def max_length_of(config: Any) -> int:
 def running_dtype(backbone: nn.Module) -> torch.dtype:
     """Return the dtype that a backbone computes in; integer and 8-bit storage of quantised weights is ignored."""
     dtypes = (parameter.dtype for parameter in backbone.parameters())
-    return next((dtype for dtype in dtypes if dtype in TOLERANCES), torch.float32)
+    configured = getattr(getattr(backbone, "config", None), "dtype", None)
+    return next((dtype for dtype in (*dtypes, configured) if dtype in TOLERANCES), torch.float32)
 
 
-def _embedding_matrix(layer: Any) -> Tensor:
-    """Compute the input embedding of each id, (rows, d) float32, by the module, because some modules scale."""
-    ids = torch.arange(len(layer.weight), device=layer.weight.device)
-    if torch.equal(layer(ids[:64]), layer.weight[:64]):
-        plain: Tensor = layer.weight.detach()
-        return plain.float()  # no copy if it is float32
-    scaled: Tensor = layer(ids)
-    return scaled.float()
+def _num_embeddings(layer: Any) -> int:
+    """Return the number of ids that a layer embeds; the weight of a quantised one may be packed."""
+    return int(getattr(layer, "num_embeddings", None) or len(layer.weight))
+
+
+def _embedding_matrix(layer: Any, tied: Tensor | None) -> Tensor:
+    """Compute the input embedding of each id, (rows, d), by the module, because some modules scale or unpack.
+
+    `tied` is the head's weight as it is held, if the model ties it to the layer's; it is returned where it holds the
+    embeddings.
+    """
+    weight = layer.weight
+    ids = torch.arange(_num_embeddings(layer), device=weight.device)
+    first = layer(ids[:64])
+    if first.dtype == weight.dtype and torch.equal(first, weight[:64]):
+        return held(weight) if tied is None else tied
+    return held(layer(ids))
 
 
 def _probabilities(logits: Tensor) -> NDArray[np.float64]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from distprompt_tui.errors import ModelError, first_few, first_line
 from distprompt_tui.models.checkpoint_checks import custom_code_type
+from distprompt_tui.models.device import is_out_of_memory
 
 NAMED = 4  # maximum number of missing weights named in an error message
 
 
-def load_causal_model(failure: str, folder: Path, dtype: Any, gguf: str | None = None) -> Any:
-    """Load a causal language model on the CPU.
+def load_causal_model(
+    failure: str, folder: Path, dtype: Any, gguf: str | None = None, device_map: Mapping[str, Any] | None = None
+) -> Any:
+    """Load a causal language model, on the CPU by default.
 
     transformers initialises missing weights randomly; here a missing weight is an error.
 
@@ -22,12 +25,15 @@ def load_causal_model(failure: str, folder: Path, dtype: Any, gguf: str | None =
         folder: holds config and safetensors, or a GGUF file.
         dtype: of the weights, a `torch.dtype`.
         gguf: name of the GGUF file in the folder; None for safetensors.
+        device_map: device of each part by module name, as from `placement.device_map`; weights are read directly into
+            the memory of their device.
 
     Returns:
         The model, in evaluation mode.
 
     Raises:
         ModelError: the files are damaged, of an unknown kind or incomplete.
+        RuntimeError: the memory of a device of `device_map` is too small.
     """
     from transformers import CONFIG_MAPPING, AutoModelForCausalLM
     from transformers.utils import logging
@@ -40,6 +46,8 @@ def load_causal_model(failure: str, folder: Path, dtype: Any, gguf: str | None =
             "only types that are part of transformers can be loaded"
         )
     where: dict[str, Any] = {"use_safetensors": True} if gguf is None else {"gguf_file": gguf}
+    if device_map is not None:
+        where["device_map"] = dict(device_map)
     try:
         model, found = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -51,6 +59,8 @@ def load_causal_model(failure: str, folder: Path, dtype: Any, gguf: str | None =
             **where,
         )
     except Exception as error:  # damaged files raise any error
+        if device_map is not None and is_out_of_memory(error):
+            raise
         raise ModelError(f"{failure}: {first_line(error)}") from error
     if wrong := [_shapes(*entry) for entry in sorted(found["mismatched_keys"])]:
         raise ModelError(f"{failure}: the weights do not have the shapes in its config: {first_few(wrong, NAMED)}")

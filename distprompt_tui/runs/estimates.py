@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from distprompt_tui.bounds.memory import solver_bytes
 from distprompt_tui.config.device_widths import widths_for
 from distprompt_tui.errors import DistPromptError
+from distprompt_tui.models.model_shape import ModelShape, read_shape
 
 if TYPE_CHECKING:
     from distprompt_tui.config.spec import RunSpec
+    from distprompt_tui.models.registry import ModelEntry
     from distprompt_tui.runs.summary import RunLabel, RunSummary
 
 PROGRAM_BYTES = 450 << 20  # Python, torch and transformers without a model (measured on Linux)
 MAX_BATCH_LOGITS = 1 << 25  # a search over tokens divides larger batches (`search.prompt_runner.MAX_LOGITS`)
 SOFT_COPIES, HARD_COPIES = 4, 2  # logits and probabilities, for soft prompts also their gradients
+
+_FLOAT32, _HALF = 4, 2  # bytes
+_COPIES = 4  # arrays of a batch's logits: logits, shifted ones, and the products and exponentials that are summed
+MIN_ROWS = 4  # the head pads smaller batches (`models.head.MIN_GEMM_ROWS`)
+TEST_ROWS = 80  # logits of the prompts that test a model at loading, in rows
+_HIDDEN_ARRAYS, _INNER_ARRAYS = 16, 4
+"""Activations of a position in one block: arrays of width d and of the feed-forward width (read in Llama's layers)."""
+
 BOUND_BYTES_PER_TOKEN = 8 * 8 * 6  # 8 starts of the head optimum in float64, in about 6 arrays
 
 
@@ -38,6 +50,77 @@ def seconds_per_step(runs: Iterable[RunSummary], label: RunLabel, device: str) -
         ):
             return summary.seconds_per_step
     return None
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Peak memory of a search by part, in bytes.
+
+    Attributes:
+        program: Python, torch and transformers, if they share the memory with the model (on the CPU).
+        weights: the model, with the copies of its weights.
+        search: the larger of the tests at loading and a step.
+        bounds: floor and head optimum, which run beside the search.
+    """
+
+    program: int
+    weights: int
+    search: int
+    bounds: int
+
+    @property
+    def total(self) -> int:
+        return self.program + self.weights + self.search + self.bounds
+
+
+def memory_estimate(
+    spec: RunSpec, shape: ModelShape, device: str, bytes_per_value: int, around: int = 0
+) -> MemoryEstimate:
+    """Estimate the peak memory of a search on a model of known shape.
+
+    The parts of `search` are logits in float32 (`_COPIES` arrays for each row of a batch), keys and values of a batch,
+    activations of a block, those of all blocks where there is a backward pass, token features of the method `hard`, and
+    the gradients that the optimiser of soft prompts keeps.
+
+    Args:
+        spec: the search.
+        shape: of the model.
+        device: such as "cpu" or "cuda:0".
+        bytes_per_value: of the dtype that the model runs in.
+        around: tokens of the context around the prompt.
+    """
+    on_cpu, search, vocabulary = device == "cpu", spec.search, shape.vocab_size * shape.hidden_size
+    weights = shape.parameters * bytes_per_value
+    if on_cpu and bytes_per_value == _HALF:
+        weights += vocabulary * _FLOAT32 * (1 if shape.is_tied else 2)
+    if on_cpu and bytes_per_value == _FLOAT32 and getattr(search, "draft", False):
+        weights += (shape.parameters - vocabulary) * _HALF
+    positions = search.length + around
+    of_position = bytes_per_value * (_HIDDEN_ARRAYS * shape.hidden_size + _INNER_ARRAYS * shape.intermediate_size)
+    if search.method == "soft":
+        rows = max(search.restarts, MIN_ROWS)
+        step = (_COPIES * rows + 2 * search.restarts) * shape.vocab_size * _FLOAT32
+        gradients = (search.memory if search.optimizer == "ggt" else 2) * search.length * shape.hidden_size * _FLOAT32
+        step += search.restarts * (gradients + max(positions * shape.layers * of_position, gradients))
+    else:
+        rows, features = _candidates(search, shape.parameters, device), 0
+        if search.method == "hard":
+            rows = max(round(rows * (search.length + 1) / 2), search.initial_pool)  # most at the last position
+            features = vocabulary * _HALF * (1 if bytes_per_value == _HALF else 3)
+        of_row = 1 + search.length if getattr(search, "fluency_weight", 0.0) else 1
+        rows = max(1, min(rows, MAX_BATCH_LOGITS // (of_row * shape.vocab_size)))
+        keys = rows * positions * shape.layers * shape.kv_size * bytes_per_value
+        batch = rows * of_row * shape.vocab_size * _FLOAT32 * _COPIES + keys + rows * of_position
+        step = max(features, min(features, vocabulary * _HALF) + batch)
+        if search.method in ("gcg", "hotflip"):
+            step = max(step, _COPIES * search.length * shape.vocab_size * _FLOAT32)  # scores of all swaps
+    tests = TEST_ROWS * shape.vocab_size * _FLOAT32
+    return MemoryEstimate(
+        program=PROGRAM_BYTES if on_cpu else 0,
+        weights=weights,
+        search=max(step, tests),
+        bounds=solver_bytes(shape.vocab_size, shape.hidden_size, on_cpu=on_cpu),
+    )
 
 
 def memory_bytes(spec: RunSpec, parameters: int, vocab_size: int, device: str) -> int:
@@ -82,14 +165,34 @@ def _candidates(search: Any, parameters: int, device: str) -> int:
     return widths.width * widths.chains
 
 
+def memory_of(spec: RunSpec, model: ModelEntry, device: str) -> int | None:
+    """Estimate the peak memory of a search from the model's files, or from its size if it is not prepared, in bytes.
+
+    Args:
+        spec: the search.
+        model: from the registry.
+        device: of the search, such as "cpu" or "cuda:0". On an accelerator, the estimate is for its memory.
+
+    Returns:
+        The estimate; None if the model's size is unknown.
+    """
+    is_half = spec.model.dtype in ("bfloat16", "float16") or (spec.model.dtype == "auto" and device.startswith("cuda"))
+    try:
+        shape = None if model.folder is None else read_shape(model.folder)
+    except DistPromptError:
+        shape = None
+    if shape is not None:
+        return memory_estimate(spec, shape, device or "cpu", _HALF if is_half else _FLOAT32).total
+    if model.parameters is None or model.vocab_size is None:
+        return None
+    return memory_bytes(spec, model.parameters, model.vocab_size, device)
+
+
 def needed_memory(spec: RunSpec) -> int | None:
-    """Return `memory_bytes` of a search on the CPU; None if the model's size is unknown."""
+    """Return the estimate for a search on the CPU; None if the model's size is unknown."""
     from distprompt_tui.models.registry import find_model
 
     try:
-        model = find_model(spec.model.name)
+        return memory_of(spec, find_model(spec.model.name), "cpu")
     except DistPromptError:
         return None
-    if model.parameters is None or model.vocab_size is None:
-        return None
-    return memory_bytes(spec, model.parameters, model.vocab_size, "cpu")

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distprompt_tui.models.large_matrix import float32_product
 from distprompt_tui.search.transfers import together
 
 
@@ -28,7 +29,7 @@ def swap_scores(
     Returns:
         (n, V); infinite for forbidden swaps and current tokens.
     """
-    scores = gradient @ matrix.T - (gradient * matrix[ids]).sum(-1, keepdim=True)
+    scores = float32_product(gradient, matrix) - (gradient * matrix[ids]).sum(-1, keepdim=True)
     if surprisal is not None:
         scores = scores + surprisal - surprisal.gather(1, ids[:, None])
     return scores.masked_fill(forbidden, torch.inf).scatter(1, ids[:, None], torch.inf)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from distprompt_tui.config.spec import Gcg
+from distprompt_tui.models.large_matrix import float32_product
 from distprompt_tui.search.candidates import random_replacements
 from distprompt_tui.search.retokenization import is_retokenization_stable
 from distprompt_tui.search.token_search import SwapSearch
@@ -29,7 +30,7 @@ class GcgSearch(SwapSearch[Gcg]):
     def _propose(self) -> Tensor:
         assert self._base is not None
         assert self._base.gradient is not None
-        change = self._base.gradient @ self._model.embedding_matrix.T
+        change = float32_product(self._base.gradient, self._model.embedding_matrix)
         if self._base.surprisal is not None:
             change = change + self._base.surprisal
         change = change[:, self._allowed_there]

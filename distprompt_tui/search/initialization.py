@@ -13,6 +13,7 @@ from torch import Tensor
 from distprompt_tui.config.spec import SwapSearchConfig, TokenSearchConfig
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.models.large_matrix import float32_rows
 from distprompt_tui.search.retokenization import is_retokenization_stable
 from distprompt_tui.storage.prompt_files import read_prompt
 
@@ -146,8 +147,9 @@ def nearest_ids(model: LanguageModel, vectors: Tensor, allowed: Tensor) -> Tenso
 
     From left to right, choose the nearest token that keeps the prompt stable under retokenization, else the nearest.
     """
-    matrix = torch.nn.functional.normalize(model.embedding_matrix[allowed.to(model.device)], dim=1)
-    nearest = (vectors @ matrix.T).topk(min(NEAREST, len(allowed))).indices  # norms of vectors do not affect the order
+    chunks = float32_rows(model.embedding_matrix, allowed.to(model.device))
+    cosines = [vectors @ torch.nn.functional.normalize(rows, dim=1).T for _, rows in chunks]  # up to a factor by vector
+    nearest = torch.cat(cosines, dim=1).topk(min(NEAREST, len(allowed))).indices
     return _first_surviving(model, allowed[nearest.cpu()])
 
 

@@ -18,6 +18,7 @@ from distprompt_tui.models.gradient import backward_pass
 from distprompt_tui.models.graph_capture import Outputs, capture_for
 from distprompt_tui.models.head import MIN_GEMM_ROWS
 from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.models.large_matrix import standard_deviation
 from distprompt_tui.search.batching import AdaptiveBatchSize, NonFiniteWarnings
 from distprompt_tui.search.captured_calls import CapturedCalls, FastPath
 from distprompt_tui.search.ggt import GGT
@@ -106,7 +107,7 @@ class SoftBatch:
         self._targets = targets.to(model.device, torch.float32)
         self._settings = settings
         self._total = total_steps
-        self._lr = settings.lr * float(model.embedding_matrix.std())
+        self._lr = settings.lr * float(standard_deviation(model.embedding_matrix))
         self.step = 0
         self.positions = 0
         self.batch = AdaptiveBatchSize(len(prompts))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.models.large_matrix import mean_row
 
 BATCH_POSITIONS = 4096  # token positions per forward pass
 
@@ -26,7 +27,7 @@ def influences(model: LanguageModel, prompt: Tensor, token: int) -> list[float]:
     """
     model.check_takes_vectors("the influence of a position")
     count = len(prompt)
-    mean = model.embedding_matrix[model.head.allowed].mean(0)
+    mean = mean_row(model.embedding_matrix, model.head.allowed.nonzero()[:, 0].to(model.device))
     variants = prompt.repeat(count + 1, 1, 1)  # the last one is unchanged
     variants[range(count), range(count)] = mean
     chunks = variants.split(max(BATCH_POSITIONS // max(count, 1), 1))

@@ -79,7 +79,8 @@ def _devices() -> list[Check]:
         why = "" if torch.version.cuda is None else "; torch is built for CUDA but finds no GPU: check the driver"
         device = Check("device", "cpu", "searches are many times faster on a GPU" + why)
     processor = Check("processor", f"{os.cpu_count()} cores, {torch.get_num_threads()} used by torch")
-    return [device, processor, _batches()]
+    speed = Check("speed", "'distprompt-tui bench' measures searches on this machine, in minutes, without a download")
+    return [device, processor, speed, _batches()]
 
 
 def _batches() -> Check:

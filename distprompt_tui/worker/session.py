@@ -45,6 +45,7 @@ from distprompt_tui.worker.checkpoint import Checkpoint, load_checkpoint
 from distprompt_tui.worker.control import POLL_SECONDS, Control
 from distprompt_tui.worker.finalize import fluency_info, initial_prompt_info, pruned
 from distprompt_tui.worker.manual_edits import change_prompt
+from distprompt_tui.worker.memory_check import expected_memory
 from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
 from distprompt_tui.worker.recorder import Recorder
 from distprompt_tui.worker.start import keep_start, with_kept_start
@@ -71,6 +72,9 @@ def run_session(run: RunDirectory, events: EventWriter, control_offset: int | No
     def report(text: str, fraction: float | None) -> None:
         events.write(schema.Progress("model", text, fraction))
 
+    needed, short_of_memory = expected_memory(spec)
+    if short_of_memory is not None:
+        events.write(schema.Warning(short_of_memory))
     with out_of_memory_as(_out_of_memory(run, spec)):
         model, folder = load_by_name(spec.model, report, inputs.model if inputs else None)
         model = model.in_context(spec.context.prefix, spec.context.suffix, spec.context.bos)
@@ -82,7 +86,7 @@ def run_session(run: RunDirectory, events: EventWriter, control_offset: int | No
         target = _target(run, spec, inputs, lambda: build_target(spec.target, model.vocabulary, source))
         p = torch.tensor(target.probabilities)
         witness = find_witness(model, spec, p)
-        manifest = _manifest(run, spec, model, folder, target, inputs, witness)
+        manifest = _manifest(run, spec, model, folder, target, inputs, witness) | {"expected_memory_bytes": needed}
         if inputs is not None:
             _tell_other_conditions(events, inputs.manifest, manifest)
         search = make_search(model, p, with_kept_start(run, spec), lambda text: events.write(schema.Warning(text)))

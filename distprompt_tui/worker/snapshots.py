@@ -11,6 +11,7 @@ from torch import Tensor
 from distprompt_tui.metrics.divergence import compare
 from distprompt_tui.metrics.kl_terms import kl_contributions
 from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.models.large_matrix import float32_product, row_norms
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.runs.schema import PositionCandidates, Projection, PromptToken, TokenMass, TriedToken
 from distprompt_tui.search import protocol
@@ -74,10 +75,10 @@ class Nearest:
 def nearest_tokens(model: LanguageModel, vectors: Tensor) -> Nearest:
     """Find the nearest tokens of vectors, (n, d). All-zero (untrained) rows and rows without a token are excluded."""
     matrix = model.embedding_matrix
-    lengths = matrix.norm(dim=1)
-    usable = model.head.allowed & (lengths > 0)
+    lengths = row_norms(matrix)
+    usable = model.head.allowed.to(model.device) & (lengths > 0)
     norms = vectors.norm(dim=1)
-    cosines = (vectors @ matrix.T) / (norms[:, None] * lengths).clamp_min(1e-12)
+    cosines = float32_product(vectors, matrix) / (norms[:, None] * lengths).clamp_min(1e-12)
     best, ids = cosines.masked_fill(~usable, -torch.inf).max(dim=1)
     mean = lengths[usable].mean()
     return Nearest(ids, best, norms / mean, (vectors - matrix[ids]).norm(dim=1) / mean)

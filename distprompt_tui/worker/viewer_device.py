@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from distprompt_tui.config.spec import ModelSpec
-from distprompt_tui.models.checkpoint_checks import VOCABULARY_TENSORS, stored_shapes
 from distprompt_tui.models.device import choose_device, choose_dtype, free_bytes
+from distprompt_tui.models.placement import devices_for, weight_bytes
 from distprompt_tui.models.prepare import OnProgress
 
 SPARE = 1.5
@@ -30,22 +28,12 @@ def with_room(settings: ModelSpec, folder: Path, report: OnProgress, *, is_searc
     device = choose_device(settings.device)
     if device.type == "cpu":
         return settings
-    free = free_bytes(device)
-    needed = SPARE * needed_bytes(folder, choose_dtype(settings.dtype, device))
+    dtype = choose_dtype(settings.dtype, device)
+    known = [free_bytes(place) for place in devices_for(folder, settings.device, device, dtype)]
+    free = None if None in known else sum(map(int, filter(None, known)))
+    needed = SPARE * weight_bytes(folder, dtype)
     if (free is None and not is_searching) or (free is not None and free >= needed):
         return settings
     beside = " beside the search" if is_searching else ""
     report(f"{device} has no room for {settings.name}{beside}: loading it on the CPU", None)
     return settings.model_copy(update={"device": "cpu"})
-
-
-def needed_bytes(folder: Path, dtype: torch.dtype) -> int:
-    """Return the memory of a loaded model: weights in `dtype`, embeddings and head also in float32.
-
-    Raises:
-        ModelError: the weights cannot be read.
-    """
-    sizes = {name: torch.Size(shape).numel() for name, shape in stored_shapes(folder).items()}
-    in_dtype = dtype.itemsize * sum(sizes.values())
-    vocabulary = max((size for name, size in sizes.items() if name.endswith(VOCABULARY_TENSORS)), default=0)
-    return in_dtype if dtype == torch.float32 else in_dtype + 2 * torch.float32.itemsize * vocabulary

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from distprompt_tui.bounds.cache import solve_bounds
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
+from distprompt_tui.bounds.memory import solver_bytes
 from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.cli import app
 from distprompt_tui.config.spec import ModelSpec, RunSpec
@@ -22,6 +23,7 @@ from distprompt_tui.errors import ModelError
 from distprompt_tui.models import token_features as token_features_module
 from distprompt_tui.models.head import Head
 from distprompt_tui.models.language_model import LanguageModel, load_language_model
+from distprompt_tui.models.placement import weight_bytes
 from distprompt_tui.models.prepare import ignore_progress
 from distprompt_tui.models.token_features import token_features
 from distprompt_tui.runs.directory import create_run
@@ -34,7 +36,7 @@ from distprompt_tui.worker import doctor, model_server
 from distprompt_tui.worker.continuation import Continuations
 from distprompt_tui.worker.model_provider import ModelProvider
 from distprompt_tui.worker.session import run_session
-from distprompt_tui.worker.viewer_device import needed_bytes, with_room
+from distprompt_tui.worker.viewer_device import with_room
 from tests import fake_device
 from tests.devices.conftest import LoadOn
 from tests.devices.tasks import soft_task
@@ -90,6 +92,17 @@ def test_bounds_that_do_not_fit_are_solved_on_the_cpu(models: tuple[LanguageMode
         *_, bounds = solve_bounds(on_device.head, target)
     assert bounds.floor == pytest.approx(expected.floor, abs=ROUNDING_NATS)
     assert bounds.head_optimum == pytest.approx(solve_head_optimum(on_cpu.head, target).value, abs=ROUNDING_NATS)
+
+
+def test_bounds_leave_the_memory_that_a_search_needs(models: tuple[LanguageModel, LanguageModel]) -> None:
+    """With less than twice their memory free, the solvers take none on the device."""
+    on_cpu, on_device = models
+    needed = solver_bytes(*on_device.head.weight.shape, on_cpu=False)
+    for free, is_used in ((int(1.9 * needed), False), (int(2.5 * needed), True)):
+        with fake_device.limited_memory(free), fake_device.measured_peak() as peak:
+            *_, bounds = solve_bounds(on_device.head, outlier_target(on_cpu, 90 + is_used))
+        assert bounds.head_optimum is not None
+        assert (peak[0] > 0.5 * needed) == is_used
 
 
 def test_a_head_optimum_that_does_not_fit_continues_from_the_floor_of_the_device(
@@ -255,7 +268,7 @@ def test_the_estimate_for_a_second_model_is_close(
     model = load_language_model("llama", folder, str(fake), dtype)
     kept = fake_device.used() - before
     assert model.dtype == getattr(torch, dtype)
-    assert 0.9 * kept <= needed_bytes(folder, model.dtype) <= 1.25 * kept
+    assert 0.9 * kept <= weight_bytes(folder, model.dtype) <= 1.25 * kept
 
 
 def test_a_model_server_without_room_on_the_device_loads_on_the_cpu(
@@ -267,7 +280,7 @@ def test_a_model_server_without_room_on_the_device_loads_on_the_cpu(
     def choose(*, is_searching: bool) -> str:
         return with_room(settings, folder, lambda text, fraction: told.append(text), is_searching=is_searching).device
 
-    needed = needed_bytes(folder, torch.float32)
+    needed = weight_bytes(folder, torch.float32)
     with fake_device.limited_memory(2 * needed):
         assert choose(is_searching=True) == "fake:0"
     assert not told

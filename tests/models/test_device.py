@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from distprompt_tui.errors import ModelError
-from distprompt_tui.models.device import choose_device, choose_dtype, is_out_of_memory, out_of_memory_as
+from distprompt_tui.models import device as device_module
+from distprompt_tui.models.device import (
+    choose_device,
+    choose_dtype,
+    free_bytes_of,
+    is_out_of_memory,
+    most_free,
+    out_of_memory_as,
+)
+from distprompt_tui.models.nvidia_smi import free_bytes_by_uuid
 
 
 def test_a_missing_device_is_an_error() -> None:
@@ -54,3 +67,54 @@ def test_other_errors_are_not_for_lack_of_memory() -> None:
     assert not is_out_of_memory(ModelError("out of memory"))
     with pytest.raises(RuntimeError, match="illegal memory access"), out_of_memory_as("it does not fit"):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
+    """Two NVIDIA GPUs of which the second has more free memory, by UUID."""
+    free = {"aa": 1 << 30, "bb": 2 << 30}
+    monkeypatch.setattr(device_module, "_number_of_devices", lambda kind: {"cuda": 2, "cpu": 1}.get(kind, 0))
+    monkeypatch.setattr(device_module, "free_bytes_by_uuid", lambda: free)
+    properties = lambda device: SimpleNamespace(uuid=["aa", "bb"][device.index])  # noqa: E731
+    monkeypatch.setattr(torch.cuda, "get_device_properties", properties)
+    most_free.cache_clear()
+    yield free
+    most_free.cache_clear()
+
+
+def test_the_automatic_device_is_the_one_with_most_free_memory_and_does_not_change(two_gpus: dict[str, int]) -> None:
+    assert choose_device("auto") == torch.device("cuda:1")
+    two_gpus["aa"] = 3 << 30
+    assert choose_device("auto") == torch.device("cuda:1")
+    assert choose_device("cuda:0") == torch.device("cuda:0")
+    assert choose_device("cuda:1,cuda:0") == torch.device("cuda:1")
+    with pytest.raises(ModelError, match="no device 'cuda:2'"):
+        choose_device("cuda:0, cuda:2")
+
+
+def test_free_memory_is_that_of_the_runtime_where_nvidia_smi_does_not_know_a_gpu(
+    two_gpus: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del two_gpus["bb"]
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: ([7, 5][device.index], 9))
+    devices = device_module.devices_of_kind(torch.device("cuda"))
+    assert list(free_bytes_of(devices).values()) == [7, 5]
+    assert choose_device("auto") == torch.device("cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("echo 'GPU-1a2b, 1024'; echo 'GPU-3c4d, 512'", {"1a2b": 1 << 30, "3c4d": 1 << 29}),
+        ("echo 'GPU-1a2b, [N/A]'", {}),
+        ("exit 9", {}),
+    ],
+)
+def test_free_memory_is_read_from_nvidia_smi(
+    script: str, expected: dict[str, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = tmp_path / "nvidia-smi"
+    command.write_text(f"#!/bin/sh\n{script}\n")
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert free_bytes_by_uuid() == expected

@@ -11,7 +11,7 @@ import pytest
 from distprompt_tui.config.spec import Hard, ModelSpec, RunSpec, SearchSpec, Soft, Uniform
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.runs.estimates import memory_bytes, needed_memory, seconds_per_step
+from distprompt_tui.runs.estimates import memory_bytes, memory_of, needed_memory, seconds_per_step
 from distprompt_tui.runs.summary import RunLabel, RunSummary
 from distprompt_tui.search.prompt_runner import MAX_LOGITS
 
@@ -76,5 +76,7 @@ def test_the_size_of_a_known_model_is_used() -> None:
     model = find_model("smollm2")
     assert model.parameters is not None
     assert model.vocab_size is not None
-    assert needed_memory(spec) == memory_bytes(spec, model.parameters, model.vocab_size, "cpu")
+    rough = memory_bytes(spec, model.parameters, model.vocab_size, "cpu")
+    assert memory_of(spec, replace(model, folder=None), "cpu") == rough
+    assert needed_memory(spec) == pytest.approx(rough, rel=0.1)  # from the files, if it is prepared
     assert needed_memory(spec.model_copy(update={"model": ModelSpec(name="no/such-model")})) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from distprompt_tui.runs.estimates import memory_bytes, seconds_per_step
+from distprompt_tui.runs.estimates import memory_of, seconds_per_step
 from distprompt_tui.runs.summary import RunLabel, RunSummary
 from distprompt_tui.text import formatting
 from distprompt_tui.tui.widgets.search_form import SearchChoice
@@ -47,7 +47,7 @@ def estimate_text(
         time = "no estimate yet" if slim else "no time estimate yet"
     else:
         time = f"{'' if slim else 'time '}about {formatting.duration(pace * (choice.steps or 0))}"
-    if model.parameters is None or model.vocab_size is None:
+    if (needed := memory_of(spec, model, device)) is None:
         return time
-    memory = f"about {formatting.size(memory_bytes(spec, model.parameters, model.vocab_size, device))}"
+    memory = f"about {formatting.size(needed)}"
     return f"{time}, {memory}" if slim else f"{time}  memory {memory}"
