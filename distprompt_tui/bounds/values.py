@@ -6,10 +6,26 @@ from dataclasses import dataclass
 
 from distprompt_tui.storage.decode import Finite
 
+SHARP_NORM_RATIO = 0.999
+"""‖u‖ / √d of the ball's minimum from which the floor is (nearly) attained on the sphere, so that it is sharp."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Floor, head optimum and their diagnostics, in nats; None if not (yet) computed."""
+    """Floor, head optimum and their diagnostics, in nats; None if not (yet) computed.
+
+    Attributes:
+        floor: certified lower bound over the ball of all states.
+        gap: largest possible increase of `floor`.
+        head_optimum: lowest divergence found over the sphere.
+        agreement: fraction of the starts that agree with `head_optimum`.
+        norm_ratio: ‖u‖ / √d at the ball's minimum.
+        why_no_floor: reason, if there is no floor.
+        seconds: wall-clock time of floor and head optimum.
+        sphere_bound: certified lower bound over the states with ‖u‖ / √d from `sphere_norm_ratio` to 1; at least
+            `floor`. It is computed on request only.
+        sphere_norm_ratio: least ‖u‖ / √d for which `sphere_bound` holds.
+    """
 
     floor: Finite | None = None
     gap: Finite | None = None
@@ -18,6 +34,8 @@ class Bounds:
     norm_ratio: Finite | None = None
     why_no_floor: str | None = None
     seconds: Finite | None = None
+    sphere_bound: Finite | None = None
+    sphere_norm_ratio: Finite | None = None
 
     def excess(self, kl: float | None) -> float | None:
         """KL − head optimum, nats."""

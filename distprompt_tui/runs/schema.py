@@ -152,6 +152,8 @@ class Bounds(Event, frozen=True, tag="bounds"):
     norm_ratio: Finite | None = None
     why_no_floor: str | None = None
     seconds: Finite | None = None
+    sphere_bound: Finite | None = None
+    sphere_norm_ratio: Finite | None = None
 
 
 class Best(Event, frozen=True, tag="best"):
