@@ -37,6 +37,11 @@ class Bounds:
     sphere_bound: Finite | None = None
     sphere_norm_ratio: Finite | None = None
 
+    @property
+    def shown_floor(self) -> float | None:
+        """The higher one of `floor` and `sphere_bound`, nats."""
+        return max((bound for bound in (self.floor, self.sphere_bound) if bound is not None), default=None)
+
     def excess(self, kl: float | None) -> float | None:
         """KL − head optimum, nats."""
         return None if kl is None or self.head_optimum is None else kl - self.head_optimum

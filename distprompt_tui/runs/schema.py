@@ -238,6 +238,9 @@ class Result(Struct, frozen=True, kw_only=True):
     from_prompt: str | None = None  # file of the initial prompt, with the divergence `from_kl`
     from_kind: str | None = None  # "hard" or "soft"
     from_kl: Finite | None = None
+    sphere_bound: Finite | None = None  # as in `Bounds`, with whether its condition on the state's norm holds
+    state_norm_ratio: Finite | None = None
+    sphere_bound_applies: bool | None = None
     reason: str | None = None
 
 

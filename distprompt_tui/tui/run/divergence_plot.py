@@ -186,7 +186,10 @@ def references(data: PlotData, metric: Metric) -> list[Reference]:
     """Return the known reference lines. Floor and head optimum apply to forward KL only."""
     known = [("uniform", data.uniform_kl.get(metric), "faint", "╌")]
     if metric == "kl":
-        known += [("head optimum", data.bounds.head_optimum, "accent", "╌"), ("floor", data.bounds.floor, "quiet", "─")]
+        known += [
+            ("head optimum", data.bounds.head_optimum, "accent", "╌"),
+            ("floor", data.bounds.shown_floor, "quiet", "─"),
+        ]
     return [
         Reference(f"{name} {formatting.nats(value)}", value, role, dash)
         for name, value, role, dash in known
