@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.bounds.memory import solver_bytes
+from distprompt_tui.bounds.sphere import solve_sphere_bound
 from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.config import paths
 from distprompt_tui.errors import UsageError
@@ -79,10 +80,37 @@ def solve_bounds(
         bounds = Bounds(
             **asdict(bounds) | {"head_optimum": optimum.value, "agreement": optimum.agreement, "seconds": seconds}
         )
+    _keep(memory, key, bounds)
+    yield bounds
+
+
+def with_sphere_bound(
+    head: Head, target: Tensor, bounds: Bounds, on_progress: Callable[[float], object] = lambda fraction: None
+) -> Bounds:
+    """Add the sphere bound to the complete bounds of a target, and cache it with them.
+
+    Args:
+        head: the model's head.
+        target: p, (V,) float64.
+        bounds: the last ones of `solve_bounds`; if they have a sphere bound, they are returned.
+        on_progress: receives the fraction done, many times; it may raise an error to stop.
+
+    Raises:
+        ModelError: the head is not linear in the state, or its final norm is not RMSNorm.
+    """
+    if bounds.sphere_bound is not None:
+        return bounds
+    found = _solve(solve_sphere_bound, head, target, on_progress=on_progress)
+    bounds = replace(bounds, sphere_bound=found.bound, sphere_norm_ratio=found.inner_share)
+    key = _key(head, target)
+    _keep(paths.bounds_dir() / f"{key}.json", key, bounds)
+    return bounds
+
+
+def _keep(memory: Path, key: str, bounds: Bounds) -> None:
     with suppress(OSError):  # without a cache, they are computed again
         memory.parent.mkdir(parents=True, exist_ok=True)
         write_json(memory, asdict(bounds) | {"sha256": _digest(key, asdict(bounds))})
-    yield bounds
 
 
 def _solve(solver: Callable[..., Result], head: Head, *arguments: Any, **options: Any) -> Result:

@@ -6,12 +6,27 @@ from dataclasses import dataclass
 
 from distprompt_tui.storage.decode import Finite
 
+SHARP_NORM_RATIO = 0.999
+"""‖u‖ / √d of the ball's minimum from which the floor is (nearly) attained on the sphere, so that it is sharp."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """Floor, head optimum and their diagnostics, in nats; None if not (yet) computed.
 
-    The floor holds for states in `dtype` and is `rounding` nats below the bound in exact arithmetic.
+    Attributes:
+        floor: certified lower bound over the ball of all states.
+        gap: largest possible increase of `floor`.
+        head_optimum: lowest divergence found over the sphere.
+        agreement: fraction of the starts that agree with `head_optimum`.
+        norm_ratio: ‖u‖ / √d at the ball's minimum.
+        why_no_floor: reason, if there is no floor.
+        seconds: wall-clock time of floor and head optimum.
+        sphere_bound: certified lower bound over the states with ‖u‖ / √d from `sphere_norm_ratio` to 1; at least
+            `floor`. It is computed on request only.
+        sphere_norm_ratio: least ‖u‖ / √d for which `sphere_bound` holds.
+        dtype: of the states for which `floor` holds.
+        rounding: nats by which `floor` is below the bound in exact arithmetic.
     """
 
     floor: Finite | None = None
@@ -23,6 +38,13 @@ class Bounds:
     seconds: Finite | None = None
     dtype: str | None = None
     rounding: Finite | None = None
+    sphere_bound: Finite | None = None
+    sphere_norm_ratio: Finite | None = None
+
+    @property
+    def shown_floor(self) -> float | None:
+        """The higher one of `floor` and `sphere_bound`, nats."""
+        return max((bound for bound in (self.floor, self.sphere_bound) if bound is not None), default=None)
 
     def excess(self, kl: float | None) -> float | None:
         """KL − head optimum, nats."""

@@ -143,11 +143,15 @@ def floor(
     model: ModelOption = None,
     changes: SetOption = None,
     as_json: JsonOption = False,
+    sphere: Annotated[
+        bool,
+        typer.Option("--sphere", help="Also prove a floor for normalised states (RMSNorm); takes minutes."),
+    ] = False,
 ) -> None:
     """Compute the certified floor and the head optimum of a target, in nats."""
     import torch
 
-    from distprompt_tui.bounds.cache import solve_bounds
+    from distprompt_tui.bounds.cache import solve_bounds, with_sphere_bound
     from distprompt_tui.cli.tables import bounds_as_dict, print_bounds
     from distprompt_tui.models.device import out_of_memory_as
     from distprompt_tui.targets import build_target
@@ -158,7 +162,11 @@ def floor(
     loaded = loaded.in_context(spec.context.prefix, spec.context.suffix, spec.context.bos)
     with out_of_memory_as(f"the memory for the bounds of {spec.model.name} is too small"):
         made = build_target(spec.target, loaded.vocabulary, ModelProvider(loaded, spec.model, report))
-        *_, bounds = solve_bounds(loaded.head, torch.tensor(made.probabilities))
+        p = torch.tensor(made.probabilities)
+        *_, bounds = solve_bounds(loaded.head, p)
+        if sphere:
+            report("proving the sphere bound", None)
+            bounds = with_sphere_bound(loaded.head, p, bounds)
     numbers = bounds_as_dict(bounds, made, loaded.vocabulary)
     if as_json:
         print(json.dumps(numbers))

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from distprompt_tui.bounds.values import Bounds
+from distprompt_tui.bounds.values import SHARP_NORM_RATIO, Bounds
 from distprompt_tui.config.presets import Preset
 from distprompt_tui.metrics.totals import totals_of_rest
 from distprompt_tui.models.registry import ModelEntry
@@ -302,6 +302,8 @@ def bounds_as_dict(bounds: Bounds, target: Target, vocabulary: Vocabulary) -> di
         "norm_ratio": bounds.norm_ratio,
         "seconds": bounds.seconds,
         "why_no_floor": bounds.why_no_floor,
+        "sphere_bound": bounds.sphere_bound,
+        "sphere_norm_ratio": bounds.sphere_norm_ratio,
     }
 
 
@@ -312,7 +314,17 @@ def print_bounds(console: Console, numbers: dict[str, Any]) -> None:
     table.add_column(style="dim")
     within = f"to within {nats(numbers['gap'])}, {nats(numbers['rounding'])} for rounding"
     floor = f"certified lower bound for every prompt, of any kind or length, in {numbers['dtype']} ({within})"
-    table.add_row("floor", nats(numbers["floor"]), Text(sanitize(numbers["why_no_floor"] or floor)))
+    sphere, ball = numbers["sphere_bound"], numbers["floor"]
+    if sphere is not None and sphere > ball:
+        ratio = f"{numbers['sphere_norm_ratio']:g}"
+        text = f"certified lower bound for every prompt whose normalised last state has a norm ≥ {ratio} √d"
+        table.add_row("floor", nats(sphere), text)
+        table.add_row("floor, ball", nats(ball), floor)
+    else:
+        table.add_row("floor", nats(ball), Text(sanitize(numbers["why_no_floor"] or floor)))
+        if sphere is not None:
+            sharp = (numbers["norm_ratio"] or 0.0) >= SHARP_NORM_RATIO
+            table.add_row("", "", "sharp: attained on the sphere" if sharp else "no higher bound proved on the sphere")
     agreeing = "all" if numbers["agreement"] >= 1 else f"{percent(numbers['agreement'])} of"
     lowest = f"lowest KL found over all inputs of the head; {agreeing} restarts agree"
     table.add_row("head optimum", nats(numbers["head_optimum"]), lowest)

@@ -129,6 +129,13 @@ class LanguageModel:
             return self._logits(self._in_context(prompts, self.prefix_ids))
         return self._logits(self._in_context(prompts, ()), prefix_cache.continued)
 
+    def last_state(self, prompts: Tensor) -> Tensor:
+        """Compute the final norm's output at the last position after each prompt in its context, (batch, d).
+
+        `prompts` are ids (batch, n), or embeddings (batch, n, d).
+        """
+        return self.run_backbone(self._in_context(prompts, self.prefix_ids))[:, -1]
+
     def logits_and_likelihood(self, prompts: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Compute next-token logits and the likelihood of the prompt. The head runs at every position.
 

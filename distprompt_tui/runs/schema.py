@@ -166,6 +166,8 @@ class Bounds(Event, frozen=True, tag="bounds"):
     seconds: Finite | None = None
     dtype: str | None = None
     rounding: Finite | None = None
+    sphere_bound: Finite | None = None
+    sphere_norm_ratio: Finite | None = None
 
 
 class Best(Event, frozen=True, tag="best"):
@@ -256,6 +258,9 @@ class Result(Struct, frozen=True, kw_only=True):
     from_prompt: str | None = None  # file of the initial prompt, with the divergence `from_kl`
     from_kind: str | None = None  # "hard" or "soft"
     from_kl: Finite | None = None
+    sphere_bound: Finite | None = None  # as in `Bounds`, with whether its condition on the state's norm holds
+    state_norm_ratio: Finite | None = None
+    sphere_bound_applies: bool | None = None
     reason: str | None = None
 
 

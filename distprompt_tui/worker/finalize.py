@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.config.spec import RunSpec, SwapSearchConfig
 from distprompt_tui.errors import UsageError
 from distprompt_tui.metrics.divergence import compare
@@ -50,6 +52,27 @@ def fluency_info(model: LanguageModel, spec: RunSpec, best: Best) -> dict[str, A
     ids = best.prompt.ids[None].to(model.device)
     _, likelihood, _ = model.logits_and_likelihood(ids, ids)
     return {"fluency_weight": weight, "log_likelihood": float(likelihood)}
+
+
+@torch.no_grad()
+def sphere_info(model: LanguageModel, best: Best, bounds: Bounds) -> dict[str, Any]:
+    """Return whether the sphere bound covers the best prompt's state; empty without a sphere bound.
+
+    `state_norm_ratio` is ‖u‖ / √d of the normalised last state, without the components that a gain of 0 hides, so it is
+    never too large but for the rounding of the model's dtype.
+    """
+    if bounds.sphere_bound is None or bounds.sphere_norm_ratio is None or model.head.norm is None:
+        return {}
+    prompt = best.prompt.ids if isinstance(best.prompt, HardPrompt) else best.prompt.vectors
+    gain = model.head.norm.gain.double()
+    state = model.last_state(prompt[None])[0].double()
+    seen = gain != 0
+    ratio = float((state[seen] / gain[seen]).norm()) / math.sqrt(len(gain))
+    return {
+        "sphere_bound": bounds.sphere_bound,
+        "state_norm_ratio": ratio,
+        "sphere_bound_applies": ratio >= bounds.sphere_norm_ratio,
+    }
 
 
 @torch.no_grad()

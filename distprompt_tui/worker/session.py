@@ -43,7 +43,7 @@ from distprompt_tui.storage.safe_io import write_array, write_json
 from distprompt_tui.targets import Target, build_target
 from distprompt_tui.worker.checkpoint import Checkpoint, load_checkpoint
 from distprompt_tui.worker.control import POLL_SECONDS, Control
-from distprompt_tui.worker.finalize import fluency_info, initial_prompt_info, pruned
+from distprompt_tui.worker.finalize import fluency_info, initial_prompt_info, pruned, sphere_info
 from distprompt_tui.worker.manual_edits import change_prompt
 from distprompt_tui.worker.memory_check import expected_memory
 from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
@@ -111,8 +111,9 @@ def run_session(run: RunDirectory, events: EventWriter, control_offset: int | No
         extra_result |= fluency_info(model, spec, best) | initial_prompt_info(
             model, p, spec, with_kept_start(run, spec)
         )
-        extra_result |= witness_fields(witness)
-        result = recorder.finish(search, best, bounds.wait(control), reason, extra_result)
+        known = bounds.wait(control)
+        extra_result |= sphere_info(model, best, known) | witness_fields(witness)
+        result = recorder.finish(search, best, known, reason, extra_result)
     events.write(schema.Ended(reason, result))
 
 

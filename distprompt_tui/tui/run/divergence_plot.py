@@ -193,7 +193,10 @@ def references(data: PlotData, metric: Metric) -> list[Reference]:
     """
     known = [("uniform", data.uniform_kl.get(metric), "faint", "╌")]
     if metric == "kl":
-        known += [("head optimum", data.bounds.head_optimum, "accent", "╌"), ("floor", data.bounds.floor, "quiet", "─")]
+        known += [
+            ("head optimum", data.bounds.head_optimum, "accent", "╌"),
+            ("floor", data.bounds.shown_floor, "quiet", "─"),
+        ]
     lines = [
         Reference(f"{name} {formatting.nats(value)}", value, role, dash)
         for name, value, role, dash in known

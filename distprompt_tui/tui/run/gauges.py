@@ -190,7 +190,9 @@ def _explained(numbers: RunNumbers, width: int) -> list[Line]:
     if bounds.floor is None and bounds.head_optimum is None:
         expected = "Floor and head optimum are being computed."
         return wrapped(expected if numbers.bounds_expected else "No bounds available.", width, "quiet")
-    floor = "no floor" if bounds.floor is None else f"floor {formatting.nats(bounds.floor)} proven"
+    floor = "no floor" if bounds.floor is None else f"floor {formatting.nats(bounds.shown_floor)} proven"
+    if bounds.floor is not None and bounds.shown_floor != bounds.floor:
+        floor += f" for states of norm ≥ {bounds.sphere_norm_ratio:g} √d, {formatting.nats(bounds.floor)} for all"
     if bounds.head_optimum is None or bounds.agreement is None:
         return wrapped(floor, width, "quiet")
     agreeing = "all" if bounds.agreement >= 1 else f"{formatting.percent(bounds.agreement)} of"

@@ -86,7 +86,7 @@ def _excess(numbers: RunNumbers) -> Line:
 def _floor(numbers: RunNumbers) -> Line:
     if numbers.bounds.why_no_floor:
         return [("no floor", "quiet")]
-    return [("floor ", "quiet"), (formatting.nats(numbers.bounds.floor), "")]
+    return [("floor ", "quiet"), (formatting.nats(numbers.bounds.shown_floor), "")]
 
 
 def _entropy(numbers: RunNumbers, arrow: str = " → ") -> Line:

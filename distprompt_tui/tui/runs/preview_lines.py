@@ -63,7 +63,7 @@ def _numbers(state: RunState, width: int) -> list[Line]:
     if state.gap_closed is not None:
         others.append([("gap closed ", "quiet"), (formatting.gap_closed(state.gap_closed), "strong")])
     if bounds.floor is not None:
-        others.append([("floor ", "quiet"), (formatting.nats(bounds.floor), "")])
+        others.append([("floor ", "quiet"), (formatting.nats(bounds.shown_floor), "")])
     if state.entropy is not None and state.entropy_target is not None:
         achieved, target = (f"{value:.3f}" for value in (state.entropy, state.entropy_target))
         name = "entropy " if state.result is not None else "entropy at the last step "

@@ -91,6 +91,10 @@ def test_without_a_gauge_there_are_words(numbers: RunNumbers, words: str) -> Non
         (NUMBERS, "best 0.340 = head optimum 0.337 + excess 0.003"),
         (replace(NUMBERS, subject="text", kl=0.5), "text 0.500 = head optimum 0.337 + excess 0.163"),
         (NUMBERS, "floor 0.190 proven; head optimum: all restarts agree"),
+        (
+            replace(NUMBERS, bounds=replace(NUMBERS.bounds, sphere_bound=0.25, sphere_norm_ratio=0.99)),
+            "floor 0.250 proven for states of norm ≥ 0.99 √d, 0.190 for all",
+        ),
         (replace(NUMBERS, bounds=replace(NUMBERS.bounds, agreement=0.875)), "head optimum: 88 % of restarts agree"),
         (replace(NUMBERS, bounds=Bounds()), "are being computed"),
         (replace(NUMBERS, bounds=Bounds(), bounds_expected=False), "No bounds available"),
