@@ -20,6 +20,7 @@ MAX_MEAN_RATIO = 4.0
 a larger mean cancels more digits, without limit."""
 
 ELEMENTARY_ROUNDOFFS = 8  # allowed error of square root, division and multiplication after a norm's sums, in roundoffs
+BLOCK = 1 << 12  # rows of the weight that are cast to float64 at a time
 SAFETY = 1 + 1e-6  # covers the float64 rounding of the allowance itself
 
 
@@ -113,3 +114,31 @@ def allowance(
     if head.bias is not None:
         constant += scale * rounding.logits * float(difference.abs() @ head.bias.detach().to(weighted).abs())
     return SAFETY * (math.sqrt(len(weighted)) * (outside + inside) + constant)
+
+
+def allowance_at_any_state(head: Head, rounding: Rounding, target: Tensor) -> float:
+    """Bound by how much rounding errors of the model can lower the divergence, wherever its state is, in nats.
+
+    The divergence is convex in the logits z with the gradient q − p, so errors δ lower it by at most
+    max |δ_v| + Σ p_v |δ_v|. Each |δ_v| is bounded by the Cauchy-Schwarz inequality; docs/bounds.md derives it.
+
+    Args:
+        head: the head of the bound; its norm is RMSNorm.
+        rounding: of this head.
+        target: p, (V,) float64, 0 on rows that are not allowed.
+    """
+    assert head.norm is not None
+    weight, scale = head.weight.detach(), abs(head.scale)
+    gain = head.norm.gain.detach().to(target)
+    shift, largest_shift = rounding.shift.to(target), rounding.largest_shift.to(target)
+    inside = (1 + rounding.norm) * (rounding.state + rounding.logits * (1 + rounding.state))
+    errors = torch.zeros_like(target)
+    for start in range(0, len(weight), BLOCK):
+        rows = slice(start, start + BLOCK)
+        block = weight[rows].to(target)
+        of_state = math.sqrt(len(gain)) * (rounding.norm + inside) * (block * gain).norm(dim=1)
+        errors[rows] = of_state + block.abs() @ (shift + rounding.logits * largest_shift)
+    if head.bias is not None:
+        errors += rounding.logits * head.bias.detach().to(target).abs()
+    errors = (scale * errors).masked_fill(~head.allowed.to(target.device), 0.0)
+    return SAFETY * float(errors.max() + target @ errors)

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from distprompt_tui.bounds.floor import AffineHead, Floor, affine_head, checked_target, solve_floor
 from distprompt_tui.bounds.logit_drops import LogitDrops, find_logit_drops, ideal_drops
+from distprompt_tui.bounds.rounding import allowance_at_any_state, rounding_of
 from distprompt_tui.bounds.shell_slabs import Base, allowed_rows, base_at, growth_over_slab, move_base, moved_drops
 from distprompt_tui.bounds.values import SHARP_NORM_RATIO
 from distprompt_tui.errors import ModelError
@@ -45,6 +46,8 @@ class SphereBound:
 
     Attributes:
         bound: certified lower bound on the divergence over the shell, nats; at least the floor.
+        rounding: nats of the allowance for the model's rounding errors; `bound + rounding` is the lower bound in exact
+            arithmetic.
         sharp: whether the minimum over the ball lies on the sphere, so that the floor cannot be raised.
         slabs: number of slabs in the proof; 0 if the bound is the floor.
         inner_share: the bound holds for states with ‖u‖ ≥ inner_share · √d.
@@ -52,6 +55,7 @@ class SphereBound:
     """
 
     bound: float
+    rounding: float
     sharp: bool
     slabs: int
     inner_share: float
@@ -87,11 +91,13 @@ def solve_sphere_bound(
     target = checked_target(affine, target)
     floor = floor or solve_floor(head, target)
     sharp = floor.norm_ratio >= SHARP_NORM_RATIO
-    bound, slabs = floor.floor, 0
+    bound, rounding, slabs = floor.floor, floor.rounding, 0
     if not sharp:
-        raised, slabs = _raise_floor(affine, target, floor.state.to(target.device), on_progress or (lambda share: None))
-        bound, slabs = (raised, slabs) if raised > bound else (bound, 0)
-    return SphereBound(bound, sharp, slabs, INNER_SHARE, time.perf_counter() - start)
+        raised, count = _raise_floor(affine, target, floor.state.to(target.device), on_progress or (lambda share: None))
+        of_model = allowance_at_any_state(head, rounding_of(head), target)
+        if raised - of_model > bound:
+            bound, rounding, slabs = raised - of_model, of_model, count
+    return SphereBound(bound, rounding, sharp, slabs, INNER_SHARE, time.perf_counter() - start)
 
 
 def why_no_sphere_bound(head: Head) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from distprompt_tui.bounds.rounding import rounding_of
 from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.config.spec import RunSpec, SwapSearchConfig
 from distprompt_tui.errors import UsageError
@@ -58,20 +59,20 @@ def fluency_info(model: LanguageModel, spec: RunSpec, best: Best) -> dict[str, A
 def sphere_info(model: LanguageModel, best: Best, bounds: Bounds) -> dict[str, Any]:
     """Return whether the sphere bound covers the best prompt's state; empty without a sphere bound.
 
-    `state_norm_ratio` is ‖u‖ / √d of the normalised last state, without the components that a gain of 0 hides, so it is
-    never too large but for the rounding of the model's dtype.
+    `state_norm_ratio` is ‖u‖ / √d of the normalised last state, without the components that a gain of 0 hides. Only the
+    rounding of the model's dtype can make it too large; the comparison allows for it.
     """
     if bounds.sphere_bound is None or bounds.sphere_norm_ratio is None or model.head.norm is None:
         return {}
     prompt = best.prompt.ids if isinstance(best.prompt, HardPrompt) else best.prompt.vectors
     gain = model.head.norm.gain.double()
-    state = model.last_state(prompt[None])[0].double()
+    state = model.last_state(prompt[None].to(model.device))[0].double()
     seen = gain != 0
     ratio = float((state[seen] / gain[seen]).norm()) / math.sqrt(len(gain))
     return {
         "sphere_bound": bounds.sphere_bound,
         "state_norm_ratio": ratio,
-        "sphere_bound_applies": ratio >= bounds.sphere_norm_ratio,
+        "sphere_bound_applies": ratio >= bounds.sphere_norm_ratio * (1 + rounding_of(model.head).state),
     }
 
 

@@ -16,9 +16,9 @@ from transformers import AutoModelForCausalLM
 from distprompt_tui.bounds.cache import solve_bounds
 from distprompt_tui.bounds.floor import Floor, affine_head, linear_part, solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
-from distprompt_tui.bounds.rounding import rounding_of
+from distprompt_tui.bounds.rounding import allowance_at_any_state, rounding_of
 from distprompt_tui.config.spec import Temperature
-from distprompt_tui.models.head import Head
+from distprompt_tui.models.head import FinalNorm, Head
 from distprompt_tui.models.language_model import LanguageModel, load_language_model
 from distprompt_tui.targets import build_target
 from tests.bounds.random_heads import random_head, random_target
@@ -206,3 +206,37 @@ def test_smollm2_with_large_vectors(dtype: str, smollm2_folder: Path) -> None:
     kls = adversarial_kls(model, p, near(floor.state, 2), (1e6, 1e7, 1e8))
     assert kls.min().item() >= floor.floor
     assert floor.rounding < 0.01  # loose bounds would leave no floor
+
+
+def test_no_error_within_the_limits_lowers_a_divergence_by_more_than_the_allowance(generator: torch.Generator) -> None:
+    """Random states of RMSNorm, with the largest errors of states and logits that the limits allow."""
+    weight, gain = torch.randn(40, 6, generator=generator), 1 + torch.rand(6, generator=generator)
+    for dtype in (torch.float32, torch.bfloat16):
+        norm = FinalNorm("rms", gain, None, dtype)
+        head = Head(weight, torch.randn(40, generator=generator), norm, 0.7, None, torch.ones(40, dtype=torch.bool))
+        rounding = rounding_of(head)
+        target = torch.softmax(3 * torch.randn(40, generator=generator), 0).double()
+        allowed = allowance_at_any_state(head, rounding, target)
+        assert allowed > 0
+        states = torch.randn(300, 6, generator=generator).double()
+        states *= math.sqrt(6) / states.norm(dim=1, keepdim=True)
+        logits = divergence_logits(head, states)
+        signs = torch.randint(0, 2, (300, 6), generator=generator).double() * 2 - 1
+        erring = states * (1 + rounding.norm) * (1 + signs * rounding.state)
+        magnitudes = abs(head.scale) * ((erring * gain).abs() @ weight.double().abs().T + head.bias.abs().double())
+        below = target[None] - torch.softmax(logits, 1)  # errors of this sign lower the divergence
+        computed = divergence_logits(head, erring) + torch.sign(below) * rounding.logits * magnitudes
+        difference = kl_of(target, logits) - kl_of(target, computed)
+        assert float(difference.max()) <= allowed
+
+
+def divergence_logits(head: Head, states: Tensor) -> Tensor:
+    """Logits of normalised states, (count, d), in float64."""
+    assert head.norm is not None
+    assert head.bias is not None
+    return head.scale * (states * head.norm.gain.double() @ head.weight.double().T + head.bias.double())
+
+
+def kl_of(target: Tensor, logits: Tensor) -> Tensor:
+    """KL(target ‖ softmax(logits)), (count,)."""
+    return (target * (target.log() - torch.log_softmax(logits, 1))).sum(1)
