@@ -105,9 +105,14 @@ def test_no_runs_are_a_sentence(tmp_path: Path) -> None:
 
 COMMANDS = [
     *(("run", "outlier"), ("target", "outlier"), ("floor", "outlier"), ("attach",), ("sweep", "x"), ("report", "x")),
-    *(("doctor",), ("keys",), ("paths",), ("presets",), ("presets", "check", "x"), ("models",)),
+    *(("bench",), ("doctor",), ("keys",), ("paths",), ("presets",), ("presets", "check", "x"), ("models",)),
     *(("models", "prepare", "x"), ("runs",), ("runs", "list"), ("runs", "delete", "x", "--yes"), ("runs", "stop", "x")),
-    *(("runs", "resume", "x"), ("runs", "verify", "x"), ("runs", "export", "x", "--format", "json")),
+    *(
+        ("runs", "resume", "x"),
+        ("runs", "verify", "x"),
+        ("runs", "transfer", "x"),
+        ("runs", "export", "x", "--format", "json"),
+    ),
 ]
 
 
