@@ -12,7 +12,7 @@ from transformers import masking_utils
 
 from distprompt_tui.models.forward import Forward, forward_without_waiting, run_plain
 from distprompt_tui.models.language_model import LanguageModel, load_language_model
-from tests.models.test_model_kinds import IDS_ONLY, KINDS, REFUSED, write_kind
+from tests.models.test_model_kinds import IDS_ONLY, KINDS, REFUSED, WITHOUT_GRADIENTS, write_kind
 from tests.recurrent_models import KINDS as RECURRENT_KINDS
 from tests.recurrent_models import recurrent_model
 
@@ -62,7 +62,7 @@ def test_a_forward_pass_without_waiting_equals_a_plain_one(
     assert_same_results(tiny_model, forward)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in REFUSED and kind not in IDS_ONLY])
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in {*REFUSED, *IDS_ONLY, *WITHOUT_GRADIENTS}])
 def test_every_kind_of_model_gives_the_results_of_a_plain_pass(kind: str, tmp_path: Path) -> None:
     model = load_language_model(kind, write_kind(kind, tmp_path), "cpu", "float32")
     probe = model.embedding(torch.arange(32).view(4, 8))

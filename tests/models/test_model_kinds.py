@@ -64,6 +64,7 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 REFUSED = {"roberta": "the output layer of RobertaForCausalLM is of an unknown kind"}
 IDS_ONLY = ("gemma3n_text", "gemma4_text")
+WITHOUT_GRADIENTS = ("reformer",)
 
 
 def write_kind(kind: str, folder: Path, **changes: Any) -> Path:

@@ -9,7 +9,7 @@ from distprompt_tui.runs.result_notes import REASONS
 from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line, mass_curve
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.text.terminal_text import fit, sanitize
 from distprompt_tui.tui.run.status import title_line
 from distprompt_tui.tui.runs.run_rows import state_span
 from distprompt_tui.tui.widgets.pick_list import Row
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from distprompt_tui.models.registry import ModelEntry
 
 CURVE_CELLS = 10
+_WEIGHTS_CELLS = 8  # "bfloat16"
 
 YOURS = "◆ "  # sign of the user's presets
 
@@ -26,13 +27,11 @@ def model_row(entry: ModelEntry, busy: bool) -> Row:
     signs = {"prepared": ("●", "good"), "installed": ("○", "warning"), "hub": ("○", "quiet")}
     sign = ("◐", "warning") if busy else signs.get(entry.status, ("○", "quiet"))
     columns: tuple[Line, ...] = (
+        [(fit(sanitize(entry.weights or "–"), _WEIGHTS_CELLS), "quiet")],
         [(f"{formatting.magnitude(entry.parameters):>6}", "quiet")],
         [(f"{formatting.count(entry.vocab_size):>7}", "faint")],
     )
-    left: Line = [(f"{sign[0]} ", sign[1]), (sanitize(entry.name), "strong")]
-    if entry.weights is not None:
-        left.append((f" · {sanitize(entry.weights)}", "quiet"))
-    return Row(entry.name, left, columns)
+    return Row(entry.name, [(f"{sign[0]} ", sign[1]), (sanitize(entry.name), "strong")], columns)
 
 
 def preset_row(name: str, by_rank: tuple[float, ...] | None, *, is_yours: bool, changed: str) -> Row:

@@ -107,7 +107,7 @@ class StartScreen(AppScreen):
         self.call_after_refresh(self._selected_run.update)
         self.query_one("#search").border_title = "Search: method, length, steps" if slim else "Search"
         narrow = event.size.width < _WIDE_FROM_COLUMNS
-        self.query_one("#models").border_title = "Models: parameters" if narrow else "Models: parameters, tokens"
+        self.query_one("#models").border_title = "Models: weights" if narrow else "Models: weights, parameters"
         self.query_one("#presets").border_title = "Targets: p by rank" if narrow else "Targets: probability by rank"
 
     def on_screen_resume(self) -> None:
