@@ -68,7 +68,7 @@ async def test_the_last_row_sums_all_tokens_that_are_not_shown(
 
 async def test_hostile_tokens_are_shown_and_harmless(tmp_path: Path, app_on: Make) -> None:
     app = app_on(attach=recorded(tmp_path / "runs"))
-    async with app.run_test(size=(120, 60)) as pilot:
+    async with app.run_test(size=(90, 60)) as pilot:
         await until(pilot, lambda: complete(app))
         await pilot.press("o", "o")
         await until(pilot, lambda: bars(app).table.order == "target")
