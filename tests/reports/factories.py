@@ -41,7 +41,7 @@ def easier(search: SweepSearch) -> float:
     return curve / 3 if search.spec.target.family in ("outlier", "lm") else curve
 
 
-def carried_out(
+def completed_sweep(
     sweep: Sweep,
     folder: Path,
     divergence: Divergence = easier,

@@ -8,7 +8,7 @@ import pytest
 
 from distprompt_tui.reports.figures import write_figures
 from distprompt_tui.reports.sweep_report import report_sweep
-from tests.reports.factories import carried_out, example_sweep
+from tests.reports.factories import completed_sweep, example_sweep
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -20,7 +20,7 @@ def test_each_setting_has_a_png_and_an_svg(
 ) -> None:
     """Curves over the entropy; bars for a single entropy."""
     sweep = example_sweep(methods=["soft"], entropies=entropies)
-    report = report_sweep(carried_out(sweep, tmp_path, with_limits=with_limits))
+    report = report_sweep(completed_sweep(sweep, tmp_path, with_limits=with_limits))
     png, svg = write_figures(report, tmp_path / "figures")
     assert png.read_bytes().startswith(PNG)
     text = svg.read_text()

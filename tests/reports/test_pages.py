@@ -20,7 +20,7 @@ from distprompt_tui.reports.sweep_report import report_sweep
 from distprompt_tui.runs.directory import create_run
 from distprompt_tui.runs.inputs import read_inputs
 from distprompt_tui.sweeps.directory import SweepDirectory
-from tests.reports.factories import carried_out, example_sweep
+from tests.reports.factories import completed_sweep, example_sweep
 from tests.runs.test_export import searched
 
 THREE = [
@@ -78,7 +78,7 @@ def page_of(directory: SweepDirectory) -> Structure:
 
 
 def test_sweep_page_has_all_parts(tmp_path: Path) -> None:
-    found = page_of(carried_out(example_sweep(), tmp_path, refuse=lambda search: search.target_index == 5))
+    found = page_of(completed_sweep(example_sweep(), tmp_path, refuse=lambda search: search.target_index == 5))
     for part in (
         "✓ supported",
         "peak chosen on other targets",
@@ -104,18 +104,18 @@ def test_sweep_page_has_all_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("with_limits", [True, False])
 def test_one_target_one_entropy_and_three_series(tmp_path: Path, with_limits: bool) -> None:
     sweep = example_sweep(finding="lm-targets", series=THREE, texts=["a"], targets=1, entropies=[3.0])
-    found = page_of(carried_out(sweep, tmp_path, with_limits=with_limits))
+    found = page_of(completed_sweep(sweep, tmp_path, with_limits=with_limits))
     assert found.text.count("a single target gives no interval") == 2
     assert ("head optimum —" in found.text) is not with_limits
 
 
 def test_page_without_rows_or_finding(tmp_path: Path) -> None:
-    assert "There are no results yet" in page_of(carried_out(example_sweep(), tmp_path, refuse=lambda _: True)).text
-    assert "Findings" not in page_of(carried_out(example_sweep(finding=None), tmp_path)).text
+    assert "There are no results yet" in page_of(completed_sweep(example_sweep(), tmp_path, refuse=lambda _: True)).text
+    assert "Findings" not in page_of(completed_sweep(example_sweep(finding=None), tmp_path)).text
 
 
 def test_page_without_result_files_has_the_numbers(tmp_path: Path) -> None:
-    directory = carried_out(example_sweep(), tmp_path)
+    directory = completed_sweep(example_sweep(), tmp_path)
     for file in directory.results.iterdir():
         file.unlink()
     assert page_of(directory).text.count("The prompt was not stored.") == 6

@@ -16,7 +16,7 @@ from distprompt_tui.reports.sweep_report import examples_of, make_report, report
 from distprompt_tui.sweeps.directory import SweepDirectory
 from distprompt_tui.sweeps.results import SearchConfig
 from tests.cli.test_commands import distprompt
-from tests.reports.factories import carried_out, easier, example_sweep
+from tests.reports.factories import completed_sweep, easier, example_sweep
 from tests.sweeps.factories import row
 
 OUTLIERS = [
@@ -33,7 +33,7 @@ def printed(directory: SweepDirectory, width: int = 100) -> str:
 
 
 def test_report_has_findings_curves_points_and_failures(tmp_path: Path) -> None:
-    directory = carried_out(example_sweep(), tmp_path, refuse=lambda search: search.entropy_asked == 10.5)
+    directory = completed_sweep(example_sweep(), tmp_path, refuse=lambda search: search.entropy_asked == 10.5)
     text = printed(directory)
     assert text.count("✓ supported") + text.count("✗ not supported") + text.count("? inconclusive") == 2
     assert "smollm2, soft, 10 vectors: vanilla" in text
@@ -49,14 +49,14 @@ def test_report_has_findings_curves_points_and_failures(tmp_path: Path) -> None:
 
 
 def test_report_without_head_optima_has_no_split(tmp_path: Path) -> None:
-    text = printed(carried_out(example_sweep(), tmp_path, with_limits=False))
+    text = printed(completed_sweep(example_sweep(), tmp_path, with_limits=False))
     assert text.count("✓ supported") == 2
     assert text.count("no head optimum on this model: not split") == 2
 
 
 def test_finding_that_is_not_supported(tmp_path: Path) -> None:
     sweep = example_sweep(finding="outliers", series=OUTLIERS, entropies=[3.0, 6.0])
-    hard = carried_out(sweep, tmp_path, lambda search: 3.0 if search.spec.target.family == "outlier" else 1.0)
+    hard = completed_sweep(sweep, tmp_path, lambda search: 3.0 if search.spec.target.family == "outlier" else 1.0)
     text = printed(hard)
     assert text.count("✗ not supported") == 2
     assert "(at 3 −" in text
@@ -65,18 +65,18 @@ def test_finding_that_is_not_supported(tmp_path: Path) -> None:
 def test_texts_of_a_sweep_are_not_called_targets_of_a_population(tmp_path: Path) -> None:
     series = [{"name": name, "target": {"family": name}} for name in ("vanilla", "lm", "shuffled")]
     sweep = example_sweep(finding="lm-targets", series=series, texts=list("abcdef"), entropies=[3.0])
-    text = printed(carried_out(sweep, tmp_path))
+    text = printed(completed_sweep(sweep, tmp_path))
     assert text.count("; the 6 texts of this sweep") == 2
     assert text.count("no sample of a population") == 2
-    random = printed(carried_out(example_sweep(), tmp_path))
+    random = printed(completed_sweep(example_sweep(), tmp_path))
     assert "texts of this sweep" not in random
     assert "population" not in random
 
 
 def test_best_restart_is_reported(tmp_path: Path) -> None:
     """The later restarts of each search are worse."""
-    once = report_sweep(carried_out(example_sweep(), tmp_path / "once"))
-    directory = carried_out(example_sweep(restarts=3), tmp_path, lambda search: easier(search) + search.restart)
+    once = report_sweep(completed_sweep(example_sweep(), tmp_path / "once"))
+    directory = completed_sweep(example_sweep(restarts=3), tmp_path, lambda search: easier(search) + search.restart)
     report = report_sweep(directory)
     assert (len(report.rows), report.asked) == (180, 180)
     assert [row.restart for row in report.rows[:4]] == [0, 1, 2, 0]
@@ -98,15 +98,15 @@ def written_table(directory: SweepDirectory) -> str:
 
 
 def test_started_sweep_has_a_report(tmp_path: Path) -> None:
-    directory = carried_out(example_sweep(), tmp_path, refuse=lambda search: True)
+    directory = completed_sweep(example_sweep(), tmp_path, refuse=lambda search: True)
     assert "not tested: there are no results yet" in printed(directory)
-    once = carried_out(example_sweep(targets=1, entropies=[3.0]), tmp_path)
+    once = completed_sweep(example_sweep(targets=1, entropies=[3.0]), tmp_path)
     assert "needs results at three entropies, has 1" in printed(once)
 
 
 def test_finding_on_a_part_is_preliminary(tmp_path: Path) -> None:
     """The hard search's results at the two highest entropies are missing: its curve only rises."""
-    whole = report_sweep(carried_out(example_sweep(), tmp_path / "whole"))
+    whole = report_sweep(completed_sweep(example_sweep(), tmp_path / "whole"))
     assert [result.word for result in whole.findings] == ["supported", "supported"]
     begun = [row for row in whole.rows if row.method == "soft" or (row.entropy_asked or 0) < 8]
     findings = make_report("begun", whole.sweep, begun, (), ()).findings
@@ -114,7 +114,7 @@ def test_finding_on_a_part_is_preliminary(tmp_path: Path) -> None:
 
 
 def test_sweep_without_finding(tmp_path: Path) -> None:
-    text = printed(carried_out(example_sweep(finding=None), tmp_path))
+    text = printed(completed_sweep(example_sweep(finding=None), tmp_path))
     assert "Claim" not in text
     assert "smollm2, soft, 10 vectors" in text
 
@@ -132,7 +132,7 @@ def test_examples_are_best_median_and_worst() -> None:
 
 
 def test_command_prints_and_writes_all_formats(tmp_path: Path) -> None:
-    directory = carried_out(example_sweep(), tmp_path / "sweeps")
+    directory = completed_sweep(example_sweep(), tmp_path / "sweeps")
     page, table, figures = tmp_path / "page.html", tmp_path / "table.csv", tmp_path / "figures"
     end = distprompt(
         *("report", "made-up", "--html", str(page), "--csv", str(table), "--figures", str(figures)),
@@ -157,7 +157,7 @@ def test_command_prints_and_writes_all_formats(tmp_path: Path) -> None:
     ],
 )
 def test_errors_are_one_line(arguments: list[str], exit_code: int, expected: str, tmp_path: Path) -> None:
-    carried_out(example_sweep(targets=1, methods=["soft"]), tmp_path / "sweeps")
+    completed_sweep(example_sweep(targets=1, methods=["soft"]), tmp_path / "sweeps")
     end = distprompt(*arguments, DISTPROMPT_HOME=str(tmp_path))
     assert end.returncode == exit_code
     assert expected in end.stderr.strip().splitlines()[-1]

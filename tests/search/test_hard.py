@@ -70,19 +70,19 @@ def test_perturbations_after_patience(tiny_model: LanguageModel) -> None:
     found = search(tiny_model, settings, steps=60)
     steps = found.steps()
     next(steps)
-    kicks = 0
+    perturbations = 0
     ids, kl, best, fruitless = current(found), found.best.kl, current(found), 0
     for step in steps:
-        kicked = found._chains[0].position is None
-        kicks += kicked
-        changed = int((current(found) != (best if kicked else ids)).sum())
-        assert changed <= (3 if kicked else 1)
-        assert kicked <= (fruitless >= 3)
-        fruitless = 0 if kicked or step.kls[-1] < kl else fruitless + 1
+        is_perturbed = found._chains[0].position is None
+        perturbations += is_perturbed
+        changed = int((current(found) != (best if is_perturbed else ids)).sum())
+        assert changed <= (3 if is_perturbed else 1)
+        assert is_perturbed <= (fruitless >= 3)
+        fruitless = 0 if is_perturbed or step.kls[-1] < kl else fruitless + 1
         assert (step.kls[-1] == kl) == (fruitless > 0)
         ids, kl = current(found), step.kls[-1]
         best = found.best.prompt.ids if isinstance(found.best.prompt, HardPrompt) else best
-    assert kicks
+    assert perturbations
 
 
 def test_observations_are_kept_across_prompts(tiny_model: LanguageModel) -> None:

@@ -129,7 +129,7 @@ def test_batch_equals_single_searches_to_the_last_bit(length: int, smollm2: Lang
         torch.testing.assert_close(together[1], alone[1], rtol=1e-3, atol=1e-4)
 
 
-def leapt(model: LanguageModel, away: float) -> SoftBatch:
+def after_large_step(model: LanguageModel, away: float) -> SoftBatch:
     """Two prompts; the second is moved far away after three steps and then measured."""
     prompts = torch.stack([initial_vectors(model, SETTINGS, seed) for seed in range(2)])
     batch = SoftBatch(model, outlier_target(model)[None], prompts, SETTINGS, STEPS)
@@ -145,7 +145,7 @@ def leapt(model: LanguageModel, away: float) -> SoftBatch:
 
 @pytest.mark.parametrize("away", [5.0, float("nan")])
 def test_spike_resets_to_the_best_with_shorter_steps(away: float, tiny_models: dict[str, LanguageModel]) -> None:
-    batch = leapt(tiny_models["llama"], away)
+    batch = after_large_step(tiny_models["llama"], away)
     batch.kls[1] = torch.nan if math.isnan(away) else batch.best_kls[1] + 2.01
     before = batch.prompts.detach()[0].clone()
     batch.update()
@@ -161,7 +161,7 @@ def test_spike_resets_to_the_best_with_shorter_steps(away: float, tiny_models: d
 
 
 def test_small_increase_does_not_reset(tiny_models: dict[str, LanguageModel]) -> None:
-    batch = leapt(tiny_models["llama"], 0.0)
+    batch = after_large_step(tiny_models["llama"], 0.0)
     batch.kls[1] = batch.best_kls[1] + 1.99
     batch.update()
     assert batch.lr_scale.tolist() == [1, 1]

@@ -28,7 +28,7 @@ from distprompt_tui.tui.sweeps.sweep_preview import PREVIEW_FROM_ROWS, SweepPrev
 from distprompt_tui.tui.sweeps.sweep_table import SweepTable
 from distprompt_tui.tui.widgets.dialogs import Question
 from tests.fuzz.inputs import HOSTILE
-from tests.reports.factories import carried_out, example_sweep
+from tests.reports.factories import completed_sweep, example_sweep
 from tests.sweeps.factories import hump, rows
 from tests.tui.conftest import screen_text, until
 from tests.tui.test_hostile import assert_harmless
@@ -72,7 +72,7 @@ async def at_sweep(app: DistPromptApp, pilot: Pilot[Any], name: str) -> None:
 
 @pytest.mark.parametrize("size", SIZES)
 async def test_a_sweep_is_listed_and_shown_at_every_size(sweeps: Path, app_on: Make, size: tuple[int, int]) -> None:
-    directory = carried_out(example_sweep(), sweeps, refuse=lambda search: search.target_index == 5)
+    directory = completed_sweep(example_sweep(), sweeps, refuse=lambda search: search.target_index == 5)
     app = app_on()
     async with app.run_test(size=size) as pilot:
         await at_sweeps(app, pilot)
@@ -116,7 +116,7 @@ async def test_a_sweep_is_listed_and_shown_at_every_size(sweeps: Path, app_on: M
 
 
 async def test_points_appear_while_running(sweeps: Path, app_on: Make) -> None:
-    directory = carried_out(example_sweep(methods=["soft"]), sweeps)
+    directory = completed_sweep(example_sweep(methods=["soft"]), sweeps)
     lines = directory.rows_file.read_bytes().splitlines(keepends=True)
     directory.rows_file.write_bytes(b"")
     app = app_on()
@@ -172,8 +172,8 @@ async def test_started_watched_and_stopped(
 
 
 async def test_failed_sweep_start_shows_the_reason(sweeps: Path, app_on: Make) -> None:
-    carried_out(example_sweep(name="unknown", models=["nothing"]), sweeps).rows_file.unlink()
-    moved = carried_out(example_sweep(name="moved"), sweeps)
+    completed_sweep(example_sweep(name="unknown", models=["nothing"]), sweeps).rows_file.unlink()
+    moved = completed_sweep(example_sweep(name="moved"), sweeps)
     moved.rows_file.unlink()
     moved.path.rename(sweeps / "moved-elsewhere")
     app = app_on()
@@ -187,7 +187,7 @@ async def test_failed_sweep_start_shows_the_reason(sweeps: Path, app_on: Make) -
 
 
 async def test_read_only_starts_and_stops_nothing(sweeps: Path, app_on: Make) -> None:
-    directory = carried_out(example_sweep(), sweeps)
+    directory = completed_sweep(example_sweep(), sweeps)
     app = app_on(read_only=True)
     async with app.run_test(size=(120, 40)) as pilot:
         with directory.locked():
@@ -203,7 +203,7 @@ async def test_read_only_starts_and_stops_nothing(sweeps: Path, app_on: Make) ->
 
 
 async def test_sweep_of_another_user_is_read_only(sweeps: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    directory = carried_out(example_sweep(), sweeps)
+    directory = completed_sweep(example_sweep(), sweeps)
     monkeypatch.setattr("distprompt_tui.tui.sweeps.controller.is_owned_by_user", lambda path: path != directory.path)
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
@@ -217,7 +217,7 @@ async def test_sweep_of_another_user_is_read_only(sweeps: Path, app_on: Make, mo
 
 
 async def test_huge_grid_is_not_expanded(sweeps: Path, app_on: Make) -> None:
-    directory = carried_out(example_sweep(), sweeps)
+    directory = completed_sweep(example_sweep(), sweeps)
     text = directory.sweep_file.read_text().replace("targets = 6", "targets = 1000")
     directory.sweep_file.write_text(text.replace("seeds = [\n    0,\n]", f"seeds = {list(range(1000))}"))
     app = app_on()
@@ -227,7 +227,7 @@ async def test_huge_grid_is_not_expanded(sweeps: Path, app_on: Make) -> None:
 
 
 async def test_a_damaged_sweep_is_one_clear_line(sweeps: Path, app_on: Make) -> None:
-    directory = carried_out(example_sweep(), sweeps)
+    directory = completed_sweep(example_sweep(), sweeps)
     directory.sweep_file.write_text('name = "made-up"\nmodels = []\n')
     app = app_on()
     async with app.run_test(size=(120, 40)) as pilot:
@@ -243,7 +243,7 @@ async def test_a_damaged_sweep_is_one_clear_line(sweeps: Path, app_on: Make) -> 
 async def test_hostile_rows_are_sanitised(sweeps: Path, app_on: Make) -> None:
     series = [{"name": "vanilla [/", "target": {"family": "vanilla"}}]
     sweep = example_sweep(title=HOSTILE, description=HOSTILE, models=["[bold]model"], series=series)
-    directory = carried_out(sweep, sweeps)
+    directory = completed_sweep(sweep, sweeps)
     good = json.loads(directory.rows_file.read_text().split("\n")[0])
     spoilt = [good | {"model": HOSTILE, "series": HOSTILE}, good]
     spoilt += [good | {"key": "a", "kl": HOSTILE}, good | {"key": "b", "length": -1}, {"key": ["c"]}, {}]
@@ -269,7 +269,7 @@ async def test_in_ascii_and_without_colour_it_still_reads(
     sweeps: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
-    carried_out(example_sweep(), sweeps)
+    completed_sweep(example_sweep(), sweeps)
     app = app_on(ascii_only=True)
     async with app.run_test(size=(100, 34)) as pilot:
         await at_sweep(app, pilot, "made-up")
@@ -316,7 +316,7 @@ def test_the_points_keep_the_columns_that_matter_most(width: int) -> None:
 def test_rows_are_what_the_folder_says(sweeps: Path) -> None:
     from distprompt_tui.sweeps.results_reader import SweepReader
 
-    directory = carried_out(example_sweep(), sweeps, refuse=lambda search: search.target_index == 0)
+    directory = completed_sweep(example_sweep(), sweeps, refuse=lambda search: search.target_index == 0)
     reader = SweepReader(directory)
     assert reader.read()
     assert not reader.read()
