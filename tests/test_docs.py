@@ -61,8 +61,8 @@ def test_the_table_of_soft_searches_agrees_with_its_data() -> None:
     arms = ("ours 1200", "ours 300", "adam 300", "recipe", "ours short")
     found = json.loads((DOCS / "benchmarks" / "soft-smollm2.json").read_text())
     table = documented("soft-search.md", "| target | head optimum | ours, 1,200 |")
-    assert len(table) == len(found["head_limits"])
-    for index, (optimum, cells) in enumerate(zip(found["head_limits"], table.values(), strict=True)):
+    assert len(table) == len(found["head_optima"])
+    for index, (optimum, cells) in enumerate(zip(found["head_optima"], table.values(), strict=True)):
         ends = ([found[f"{arm}, seed {seed}"]["best"][index][-1] for seed in range(3)] for arm in arms)
         assert cells == [f"{optimum:.4f}", *(f"{statistics.median(each) - optimum:.4f}" for each in ends)]
 

@@ -22,6 +22,8 @@ FACTOR_TOLERANCES = {torch.float32: 1e-5, torch.float16: 2**-13, torch.bfloat16:
 out in the factor, so it distinguishes a wrong gain or multiplier from rounding. It is an eighth of the dtype's epsilon
 in half precision."""
 
+PADDING_CHUNK = 1 << 10  # rows without a token that are tested at a time
+
 NORM_TOLERANCE = 1e-5  # largest relative error of an entry of the normalised state by its float32 sums
 
 _SCALES = ("logit_scale", "lm_head_multiplier")  # config fields with a factor of the logits (Cohere, Falcon H1)
@@ -159,12 +161,13 @@ def take_apart(model: nn.Module, allowed: Tensor, ids: Tensor) -> Parts:
     if not isinstance(weight, Tensor) or not weight.is_floating_point():
         raise ModelError(f"{kind} has no linear output layer with floating-point weights, which is required")
     backbone, hidden, norm, expected = _watched(model, ids)
-    expected = expected.to(allowed.device)
+    of_tokens, expected = allowed.cpu(), expected.cpu()  # the comparison needs no memory of the device
     if hidden.shape[-1] != weight.shape[1]:
         raise ModelError(f"{kind} has more than one linear layer behind its last state, which is not supported")
     if len(allowed) != len(weight) or expected.shape != (*hidden.shape[:2], len(weight)):
         raise ModelError(f"{kind} gives logits of shape {tuple(expected.shape)}, which does not match its output layer")
-    if not expected[..., allowed].isfinite().all():
+    expected = expected[..., of_tokens]
+    if not expected.isfinite().all():
         dtype = str(expected.dtype).removeprefix("torch.")
         raise ModelError(
             f"{kind} gives NaN or infinite logits: its weights are damaged, or its states exceed the range of {dtype}"
@@ -180,7 +183,7 @@ def take_apart(model: nn.Module, allowed: Tensor, ids: Tensor) -> Parts:
         softcap=_first_of(config, _CAPS),
         allowed=allowed,
     )
-    ours, expected = head.logits(hidden)[..., allowed], expected[..., allowed]
+    ours = head.logits(hidden).cpu()[..., of_tokens]
     error = max(relative_difference(ours, expected), factor_difference(ours, expected))
     if not is_same(ours, expected):
         fields = sorted(
@@ -202,10 +205,10 @@ def _finite_padding(rows: Tensor, allowed: Tensor) -> Tensor:
         rows: (V, ...).
         allowed: (V,) bool.
     """
-    padding = ~allowed
-    if rows[padding].isfinite().all():
+    padding = (~allowed).nonzero().flatten()
+    if all(rows[part].isfinite().all() for part in padding.split(PADDING_CHUNK)):
         return rows
-    return rows.masked_fill(padding.view(-1, *(1 for _ in rows.shape[1:])), 0.0)
+    return rows.index_fill(0, padding, 0.0)
 
 
 def relative_difference(ours: Tensor, expected: Tensor) -> float:
@@ -216,7 +219,7 @@ def relative_difference(ours: Tensor, expected: Tensor) -> float:
 
 def factor_difference(ours: Tensor, expected: Tensor) -> float:
     """Return the deviation from 1 of the factor c that minimises ‖c · ours − expected‖."""
-    ours, expected = ours.cpu().double(), expected.cpu().double()  # some devices have no float64
+    ours, expected = ours.cpu().double(), expected.cpu().double()  # some devices lack float64
     return abs(float((ours * expected).sum() / (ours * ours).sum().clamp_min(1e-30)) - 1)
 
 
