@@ -20,9 +20,10 @@ from hypothesis import HealthCheck, settings
 
 from distprompt_tui.config import paths
 from distprompt_tui.models.head import Head
-from distprompt_tui.models.language_model import LanguageModel, load_language_model
+from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prepare import prepare_by_name
 from distprompt_tui.models.vocabulary import Vocabulary, load_vocabulary
+from distprompt_tui.models.wrap import load_language_model
 from tests import fake_device
 from tests.tiny_models import ARCHITECTURES, write_tiny_model
 

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
-from distprompt_tui.models.language_model import LanguageModel, from_hf
+from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.vocabulary import Vocabulary
+from distprompt_tui.models.wrap import from_hf
 
 _SIZES = {
     "hidden_size": 64,

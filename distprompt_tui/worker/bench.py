@@ -19,8 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.errors import UsageError
 from distprompt_tui.models.device import choose_device, choose_dtype, free_bytes
-from distprompt_tui.models.language_model import LanguageModel, from_hf
+from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.vocabulary import Vocabulary
+from distprompt_tui.models.wrap import from_hf
 from distprompt_tui.search import make_search
 from distprompt_tui.search.protocol import Step
 

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from distprompt_tui.config import spec
 from distprompt_tui.models.checkpoint_checks import head_rows
 from distprompt_tui.models.fingerprint import ModelRecord
-from distprompt_tui.models.language_model import LanguageModel, load_language_model
+from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prepare import OnProgress, prepare_by_name
 from distprompt_tui.models.recorded import folder_at_hand, refuse_changed
 from distprompt_tui.models.vocabulary import Vocabulary, load_vocabulary
+from distprompt_tui.models.wrap import load_language_model
 from distprompt_tui.targets import Target, build_target, needs_model
 
 

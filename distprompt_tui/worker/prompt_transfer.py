@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from distprompt_tui.config.spec import ModelSpec, RunSpec
 from distprompt_tui.errors import DistPromptError, NotFoundError, UsageError
 from distprompt_tui.metrics.divergence import compare
-from distprompt_tui.models.language_model import LanguageModel, load_language_model
+from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prepare import OnProgress
 from distprompt_tui.models.vocabulary import Vocabulary
+from distprompt_tui.models.wrap import load_language_model
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.inputs import read_inputs, read_run_target
 from distprompt_tui.runs.schema import read_result

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from distprompt_tui.bounds.cache import solve_bounds
 from distprompt_tui.errors import ModelError, NotFoundError, UsageError
-from distprompt_tui.models.language_model import from_hf
 from distprompt_tui.models.load import load_causal_model
 from distprompt_tui.models.prepare import ignore_progress
 from distprompt_tui.models.tokenizer import load_callable_vocabulary
 from distprompt_tui.models.vocabulary import Vocabulary
+from distprompt_tui.models.wrap import from_hf
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.inputs import read_inputs, read_run_target
 from distprompt_tui.runs.schema import Result, read_result

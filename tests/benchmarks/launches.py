@@ -22,8 +22,8 @@ from unittest.mock import patch
 import torch
 
 from distprompt_tui.config.spec import Soft
-from distprompt_tui.models.language_model import load_language_model
 from distprompt_tui.models.prepare import prepare_by_name
+from distprompt_tui.models.wrap import load_language_model
 from distprompt_tui.search import soft
 from distprompt_tui.search.soft import SoftSearch
 from tests import fake_device

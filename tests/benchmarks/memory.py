@@ -22,8 +22,8 @@ import torch
 
 from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.models.device import choose_device
-from distprompt_tui.models.language_model import load_language_model
 from distprompt_tui.models.model_shape import ModelShape, read_shape
+from distprompt_tui.models.wrap import load_language_model
 from distprompt_tui.runs.estimates import memory_estimate
 from distprompt_tui.search import make_search
 from distprompt_tui.worker import bench

@@ -24,8 +24,9 @@ import torch
 
 from distprompt_tui.config.spec import Soft
 from distprompt_tui.models.forward import forward_without_waiting
-from distprompt_tui.models.language_model import LanguageModel, load_language_model
+from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prepare import prepare_by_name
+from distprompt_tui.models.wrap import load_language_model
 from distprompt_tui.search.soft import SoftBatch, initial_vectors
 
 TOTAL_STEPS = 300

@@ -19,7 +19,8 @@ from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.bounds.rounding import allowance_at_any_state, rounding_of
 from distprompt_tui.config.spec import Temperature
 from distprompt_tui.models.head import FinalNorm, Head
-from distprompt_tui.models.language_model import LanguageModel, load_language_model
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.models.wrap import load_language_model
 from distprompt_tui.targets import build_target
 from tests.bounds.random_heads import random_head, random_target
 from tests.divergence import forward_kl

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from distprompt_tui.models.device import choose_device
-from distprompt_tui.models.language_model import LanguageModel, load_language_model
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.models.wrap import load_language_model
 from tests import fake_device
 
 ACCELERATORS = [kind for kind in ("cuda", "mps", "xpu") if torch.get_device_module(kind).device_count()]

@@ -12,8 +12,8 @@ from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.models import large_matrix, token_features
-from distprompt_tui.models.language_model import load_language_model
 from distprompt_tui.models.model_shape import read_shape
+from distprompt_tui.models.wrap import load_language_model
 from distprompt_tui.runs.estimates import memory_estimate
 from distprompt_tui.search import make_search
 from tests import fake_device

@@ -13,7 +13,8 @@ import torch
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.models import large_matrix, token_features
-from distprompt_tui.models.language_model import LanguageModel, load_language_model
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.models.wrap import load_language_model
 from distprompt_tui.search import make_search
 from distprompt_tui.search.initialization import nearest_ids, usable_ids
 from distprompt_tui.worker.attribution import influences

@@ -22,10 +22,11 @@ from distprompt_tui.config.spec import ModelSpec, RunSpec
 from distprompt_tui.errors import ModelError
 from distprompt_tui.models import token_features as token_features_module
 from distprompt_tui.models.head import Head
-from distprompt_tui.models.language_model import LanguageModel, load_language_model
+from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.placement import weight_bytes
 from distprompt_tui.models.prepare import ignore_progress
 from distprompt_tui.models.token_features import token_features
+from distprompt_tui.models.wrap import load_language_model
 from distprompt_tui.runs.directory import create_run
 from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.search import make_search

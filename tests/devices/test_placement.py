@@ -14,10 +14,11 @@ from distprompt_tui.config.spec import ModelSpec
 from distprompt_tui.errors import ModelError
 from distprompt_tui.models import device as device_module
 from distprompt_tui.models import placement
-from distprompt_tui.models.language_model import LanguageModel, load_language_model
+from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.placement import devices_for, weight_bytes
 from distprompt_tui.models.prepare import ignore_progress
 from distprompt_tui.models.token_features import token_features
+from distprompt_tui.models.wrap import load_language_model
 from distprompt_tui.worker.viewer_device import with_room
 from tests import fake_device
 from tests.devices.test_measurements import ROUNDING, measurements

@@ -13,8 +13,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from distprompt_tui.config.spec import LEGACY_CONTEXT, Context, RunSpec
 from distprompt_tui.errors import ModelError, TargetError
-from distprompt_tui.models.language_model import LanguageModel, load_language_model
+from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.tokenizer import load_callable_vocabulary
+from distprompt_tui.models.wrap import load_language_model
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import EventWriter, Tailer, decode_object
 from distprompt_tui.runs.reducer import reduce_all

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from transformers import masking_utils
 
 from distprompt_tui.models.forward import Forward, forward_without_waiting, run_plain
-from distprompt_tui.models.language_model import LanguageModel, load_language_model
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.models.wrap import load_language_model
 from tests.models.test_model_kinds import IDS_ONLY, KINDS, REFUSED, WITHOUT_GRADIENTS, write_kind
 from tests.recurrent_models import KINDS as RECURRENT_KINDS
 from tests.recurrent_models import recurrent_model

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from distprompt_tui.errors import ModelError
 from distprompt_tui.models.head import _as_final_norm, factor_difference
-from distprompt_tui.models.language_model import load_language_model
+from distprompt_tui.models.wrap import load_language_model
 from tests.tiny_models import ARCHITECTURES
 
 

@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM
 
 from distprompt_tui.errors import ModelError
 from distprompt_tui.models import language_model
-from distprompt_tui.models.language_model import LanguageModel, load_language_model
+from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.models.wrap import load_language_model
 from distprompt_tui.search.initialization import random_ids
 from tests.tiny_models import ARCHITECTURES
 

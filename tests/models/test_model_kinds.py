@@ -17,8 +17,9 @@ from distprompt_tui.models.batch_invariance import is_batch_invariant
 from distprompt_tui.models.bf16_copy import in_half_precision
 from distprompt_tui.models.checkpoint_checks import head_rows
 from distprompt_tui.models.head import TOLERANCES, relative_difference
-from distprompt_tui.models.language_model import LanguageModel, load_language_model
+from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.token_features import token_features
+from distprompt_tui.models.wrap import load_language_model
 from distprompt_tui.search import make_search
 from tests.tiny_models import TOKENS, byte_level_tokenizer
 
@@ -227,7 +228,7 @@ def test_head_rows_come_from_the_weights_if_the_config_lacks_them(
 
 @pytest.mark.parametrize("length", [-1, 0])
 def test_a_config_without_a_limit_gives_a_large_one(length: int) -> None:
-    from distprompt_tui.models.language_model import max_length_of
+    from distprompt_tui.models.wrap import max_length_of
 
     config = CONFIG_MAPPING["llama"]()
     config.max_position_embeddings = length

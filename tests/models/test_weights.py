@@ -16,10 +16,10 @@ from distprompt_tui import open_run
 from distprompt_tui.config.known_models import KNOWN
 from distprompt_tui.config.spec import RunSpec
 from distprompt_tui.errors import ModelError, NotFoundError
-from distprompt_tui.models.language_model import load_language_model
 from distprompt_tui.models.prepare import prepare
 from distprompt_tui.models.registry import ModelEntry, find_model, list_models
 from distprompt_tui.models.weights import Weights, read_gguf, read_weights
+from distprompt_tui.models.wrap import load_language_model
 from distprompt_tui.runs.directory import create_run
 from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.sweeps.results import ResultRow

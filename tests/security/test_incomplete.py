@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 
 from distprompt_tui.config import paths
 from distprompt_tui.errors import ModelError
-from distprompt_tui.models.language_model import load_language_model
 from distprompt_tui.models.prepare import prepare_by_name
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.models.vocabulary import load_vocabulary
+from distprompt_tui.models.wrap import load_language_model
 
 State = dict[str, torch.Tensor]
 HIDDEN, INTERMEDIATE, ROWS = 32, 64, 300

@@ -12,9 +12,9 @@ import pytest
 
 from distprompt_tui.errors import ModelError
 from distprompt_tui.models.checkpoint_checks import check_folder
-from distprompt_tui.models.language_model import load_language_model
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.models.vocabulary import MAX_TOKEN_ID, load_vocabulary
+from distprompt_tui.models.wrap import load_language_model
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from distprompt_tui.cli import app
 from distprompt_tui.errors import UsageError
-from distprompt_tui.models.language_model import load_language_model
+from distprompt_tui.models.wrap import load_language_model
 from distprompt_tui.worker import bench
 from distprompt_tui.worker.bench import SHAPES, BenchShape, random_model, run_bench
 

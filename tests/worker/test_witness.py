@@ -11,8 +11,9 @@ from transformers import AutoModelForCausalLM
 
 from distprompt_tui.config.spec import ModelSpec, RunSpec
 from distprompt_tui.errors import ModelError, UsageError
-from distprompt_tui.models.language_model import LanguageModel, load_language_model
+from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prepare import ignore_progress
+from distprompt_tui.models.wrap import load_language_model
 from distprompt_tui.runs.schema import Witness
 from distprompt_tui.targets import build_target
 from distprompt_tui.worker.model_provider import ModelProvider
