@@ -41,6 +41,18 @@ def documented(page: str, header: str) -> dict[str, list[str]]:
     return {cells[0]: cells[1:] for cells in (line.strip("| ").split(" | ") for line in lines)}
 
 
+def test_the_table_of_sphere_bounds_agrees_with_its_data() -> None:
+    rows = [json.loads(line) for line in (DOCS / "benchmarks" / "sphere-smollm2.jsonl").read_text().splitlines()]
+    expected = {}
+    for row in rows:
+        floor, bound = row["floor"] + row["floor_rounding"], row["sphere_bound"] + row["sphere_rounding"]
+        shown = [row["floor"], row["sphere_bound"], row["head_optimum"], floor, bound]
+        share = (bound - floor) / (row["head_optimum"] - floor)
+        assert share == pytest.approx(row["share_of_gap"])
+        expected[row["target"]] = [*(f"{value:.4f}" for value in shown), f"{100 * share:.0f} %"]
+    assert documented("bounds.md", "| target | floor | sphere bound |") == expected
+
+
 def test_the_table_of_hard_searches_agrees_with_its_data() -> None:
     arms = ("random", "hotflip", "gcg", "hard")
     rows = [json.loads(line) for line in (DOCS / "benchmarks" / "hard-smollm2.jsonl").read_text().splitlines()]
