@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from distprompt_tui.errors import ModelError, first_line
 from distprompt_tui.models.device import is_out_of_memory
-from distprompt_tui.models.large_matrix import float32_product, held
+from distprompt_tui.models.large_matrix import float32_product, float32_rows, held
 
 TOLERANCES = {torch.float32: 1e-5, torch.float16: 2**-10, torch.bfloat16: 2**-7}
 """Largest relative difference (RMS of the difference over RMS of the values) between two computations of the same
@@ -21,8 +21,6 @@ FACTOR_TOLERANCES = {torch.float32: 1e-5, torch.float16: 2**-13, torch.bfloat16:
 """Largest deviation from 1 of the factor between two computations of the same tensor, by dtype. Rounding errors average
 out in the factor, so it distinguishes a wrong gain or multiplier from rounding. It is an eighth of the dtype's epsilon
 in half precision."""
-
-PADDING_CHUNK = 1 << 10  # rows without a token that are tested at a time
 
 NORM_TOLERANCE = 1e-5  # largest relative error of an entry of the normalised state by its float32 sums
 
@@ -206,7 +204,7 @@ def _finite_padding(rows: Tensor, allowed: Tensor) -> Tensor:
         allowed: (V,) bool.
     """
     padding = (~allowed).nonzero().flatten()
-    if all(rows[part].isfinite().all() for part in padding.split(PADDING_CHUNK)):
+    if all(part.isfinite().all() for _, part in float32_rows(rows.view(len(rows), -1), padding)):
         return rows
     return rows.index_fill(0, padding, 0.0)
 

@@ -24,7 +24,7 @@ SOFT_COPIES, HARD_COPIES = 4, 2  # logits and probabilities, for soft prompts al
 _FLOAT32, _HALF = 4, 2  # bytes
 _COPIES = 4  # arrays of a batch's logits: logits, shifted ones, and the products and exponentials that are summed
 MIN_ROWS = 4  # the head pads smaller batches (`models.head.MIN_GEMM_ROWS`)
-TEST_ROWS = 80  # logits of the prompts that test a model at loading, in rows
+TEST_ROWS = 42  # logits of the prompts that test a model at loading, in rows
 _HIDDEN_ARRAYS, _INNER_ARRAYS = 16, 4
 """Activations of a position in one block: arrays of width d and of the feed-forward width (read in Llama's layers)."""
 

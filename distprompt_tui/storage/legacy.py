@@ -29,6 +29,11 @@ SPEC_NAMES = {
 }
 """Current names of renamed fields of specs, presets and sweeps; "bank" is also a renamed value of `init`."""
 
+ADDED_SPEC_FIELDS = {"chains": "auto", "exchange": True, "compile": False}
+"""Defaults of fields of specs that version 0.1 did not have."""
+
+AUTO_WIDTH = 24  # default of `width` in version 0.1, now "auto"
+
 SETTING_VALUES = {"mass": "probability", "share": "contribution"}  # current names of renamed values of settings
 
 _OLD_SPEC_NAMES = {new: old for old, new in SPEC_NAMES.items()}
@@ -56,10 +61,17 @@ def with_new_spec_names(fields: dict[str, Any], known: Container[str]) -> dict[s
 
 
 def with_old_spec_names(fields: dict[str, Any]) -> dict[str, Any]:
-    """Give a spec's fields, at any depth, their first names; digests of specs use these and so never change."""
+    """Give a spec's fields, at any depth, their first names; digests of specs use these and so never change.
+
+    Fields that were added later are left out if they have their default.
+    """
     old: dict[str, Any] = {}
     for name, value in fields.items():
-        if name == "init":
+        if name in ADDED_SPEC_FIELDS and value == ADDED_SPEC_FIELDS[name]:
+            continue
+        if name == "width" and value == "auto":
+            value = AUTO_WIDTH
+        elif name == "init":
             value = _OLD_SPEC_NAMES.get(value, value)
         elif isinstance(value, dict) and name != "probabilities":  # its keys are tokens
             value = with_old_spec_names(value)

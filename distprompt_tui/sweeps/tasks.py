@@ -109,9 +109,7 @@ def plan_tasks(sweep: Sweep) -> list[Task]:
 
 
 def spec_key(spec: RunSpec) -> str:
-    fields = spec.model_dump(mode="json", exclude={"title", "description", "preset", "witness"})
-    del fields["model"]["compile"]  # which sweeps do not set, and keys of earlier versions lack
-    fields = with_old_spec_names(fields)
+    fields = with_old_spec_names(spec.model_dump(mode="json", exclude={"title", "description", "preset", "witness"}))
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
 
 
