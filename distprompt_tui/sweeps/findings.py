@@ -38,7 +38,7 @@ SplitMeasure = Literal["kl", "head_optimum", "excess"]
 HYPOTHESES: dict[Finding, str] = {
     "entropy": "moderate entropy is harder than very low and very high entropy",
     "outliers": "at equal entropy, targets with outliers are easier",
-    "lm-targets": "at equal entropy, a language model's targets are easier than shuffled and random ones",
+    "lm-targets": "language models' targets are easier than shuffled and random ones",
 }
 
 

@@ -105,7 +105,15 @@ def _bound(name: str, value: float | None, role: str, data: PreviewData, width: 
     missing = (
         f"none: {sanitize(why)}" if why else "none" if data.bounds.done else sanitize(data.bounds_going_on) or "not yet"
     )
-    return truncate([(f"{name:<{_LABEL_CELLS}}", "quiet"), (missing, "faint")], width)
+    return truncate(
+        [(f"{name:<{_LABEL_CELLS}}", "quiet"), (_short_wait(missing, width - _LABEL_CELLS), "faint")], width
+    )
+
+
+def _short_wait(text: str, room: int) -> str:
+    """Return "loading, 11 s" for "loading smollm2, 11 s" if the text does not fit, so that the time is visible."""
+    action, _, clock = text.rpartition(", ")
+    return f"{action.split()[0]}, {clock}" if len(text) > room and action and clock[:1].isdigit() else text
 
 
 def _by_rank(target: TargetPreview, width: int, rows: int) -> list[Line]:

@@ -133,6 +133,14 @@ def wait_lines(width: int, **bounds: Any) -> str:
     return "\n".join(plain_text(line) for line in preview_lines(data, width, 14))
 
 
+def test_a_wait_shows_its_time_at_every_width() -> None:
+    target = TargetPreview("recipe", 6.0, 4.8, ((0, " banana", 1.0),), (1.0,))
+    data = PreviewData("Title", "", target, bounds_going_on="loading smollm2, 1:11")
+    lines = {width: [plain_text(line) for line in preview_lines(data, width, 14)] for width in (30, 46)}
+    assert "head optimum  loading, 1:11" in lines[30]
+    assert "head optimum  loading smollm2, 1:11" in lines[46]
+
+
 def test_a_wait_shows_the_best_value_so_far_and_the_time() -> None:
     assert "head optimum  ≤ 0.351  refining, 12 s" in wait_lines(46, floor=0.2, refining="head_optimum", so_far=0.351)
     text = wait_lines(46, refining="floor", so_far=0.12)
