@@ -129,7 +129,7 @@ def _solve(solver: Callable[..., Result], head: Head, *arguments: Any, **options
 
 @contextmanager
 def _own_stream(device: torch.device) -> Iterator[None]:
-    """Run the work of this thread on a CUDA stream of its own: a search on another one does not wait for it."""
+    """Run the work of this thread on a separate CUDA stream: a search on another one does not wait for it."""
     if device.type != "cuda":
         yield
         return

@@ -53,5 +53,5 @@ def _capture_on_cuda(device: torch.device, function: Callable[[], Outputs]) -> C
 
 @cache
 def _capture_stream(device: torch.device) -> torch.cuda.Stream:
-    """Create a stream for all captures, because each stream has workspaces of its own."""
+    """Create a stream for all captures, because each stream has its own workspaces."""
     return torch.cuda.Stream(device)

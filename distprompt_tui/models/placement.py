@@ -21,7 +21,7 @@ def devices_for(folder: Path, wanted: str, device: torch.device, dtype: torch.dt
     Args:
         folder: of the prepared model.
         wanted: a spec's `device`.
-        device: the device that it stands for.
+        device: the device that it represents.
         dtype: of the weights.
 
     Raises:

@@ -86,7 +86,7 @@ def list_models(problems: list[str] | None = None) -> list[ModelEntry]:
             if problems is not None:
                 problems.append(str(error))
             continue
-        # Converted from a package that has been updated or removed: its name stands for the present package.
+        # Converted from a package that has been updated or removed: its name means the present package.
         is_outdated = entry.folder is not None and entry.package is None and entry.name in short_names
         if not is_outdated and (entry.folder is None or entry.folder not in [other.folder for other in found]):
             found.append(entry)

@@ -6,8 +6,8 @@ intersection-union test needs no correction for two tests. The smaller differenc
 
 - `entropy`: moderate entropy is harder than very low and very high entropy. All entropies of the grid between its
   lowest and its highest are moderate, with equal weights. The choice precedes the results, so no peak is picked out of
-  noise. The mean over them is lower than the peak, so the effect can only understate the curve. Beside it stands the
-  height of the peak, chosen on other targets than those it is measured on (`peak.py`).
+  noise. The mean over them is lower than the peak, so the effect can only understate the curve. A second
+  estimate is the height of the peak, chosen on other targets than those it is measured on (`peak.py`).
 - `outliers`: at equal entropy, vanilla minus outlier, paired by entropy and target.
 - `lm-targets`: `shuffled` and `vanilla` minus `lm`, paired by entropy and target.
 

@@ -27,7 +27,7 @@ from distprompt_tui.storage.safe_io import read_json
 from distprompt_tui.targets.transfer import transfer
 from distprompt_tui.worker.model_provider import prepare_as_recorded
 
-_MARKER = "distprompt-7f3a"  # stands for the prompt in a chat template; templates may strip white space around it
+_MARKER = "distprompt-7f3a"  # replaces the prompt in a chat template; templates may strip white space around it
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 Context = Literal["as searched", "chat"]
