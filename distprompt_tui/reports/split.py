@@ -26,7 +26,12 @@ def parts(hard: Number, head_optimum: Number, reference: Number) -> tuple[Number
     return head_optimum, reference - head_optimum, hard - reference
 
 
-def split_line(hard: float, head_optimum: float, reference: float, name: Reference) -> str:
-    """Format the split of a run: `head optimum 0.005 | soft − head optimum 0.018 | hard − soft 1.052`."""
+def split_line(hard: float, head_optimum: float, reference: float, name: Reference, room: int) -> str:
+    """Format the split of a run: `head optimum 0.005 | soft − head optimum 0.018 | hard − soft 1.052`.
+
+    If this is longer than `room`, the differences have only the name of their first term.
+    """
     optimum, prompt, search = parts(hard, head_optimum, reference)
-    return f"head optimum {nats(optimum)} | {name} − head optimum {nats(prompt)} | hard − {name} {nats(search)}"
+    first = f"head optimum {nats(optimum)}"
+    whole = f"{first} | {name} − head optimum {nats(prompt)} | hard − {name} {nats(search)}"
+    return whole if len(whole) <= room else f"{first} | {name} {nats(prompt)} | hard {nats(search)}"

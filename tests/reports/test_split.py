@@ -34,8 +34,9 @@ def test_the_parts_sum_to_the_divergence(hard: float, optimum: float, reference:
 
 
 def test_the_line_of_a_run() -> None:
-    line = split_line(0.838, 0.001, 0.29, "witness")
+    line = split_line(0.838, 0.001, 0.29, "witness", 80)
     assert line == "head optimum 0.001 | witness − head optimum 0.289 | hard − witness 0.548"
+    assert split_line(0.838, 0.001, 0.29, "witness", 60) == "head optimum 0.001 | witness 0.289 | hard 0.548"
 
 
 def lm_rows(targets: int = 6) -> list[ResultRow]:

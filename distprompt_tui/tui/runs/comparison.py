@@ -18,7 +18,7 @@ from distprompt_tui.text import formatting
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.text.terminal_text import fit, sanitize
 from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves, plot_or_message
-from distprompt_tui.tui.drawing.styled_text import truncate
+from distprompt_tui.tui.drawing.styled_text import truncate, width_of
 from distprompt_tui.tui.runs.run_rows import header_line, layout_for, run_line
 from distprompt_tui.tui.widgets.line_widget import LineWidget, ScrollLineWidget
 
@@ -174,9 +174,10 @@ def split_lines(runs: Sequence[Compared], width: int) -> list[Line]:
         ]
         reference = min(soft) if soft else run.summary.witness_kl
         if reference is not None:
-            text = split_line(kl, optimum, reference, "soft" if soft else "witness")
             line: Line = [("   ", ""), (f"{run.number} ", f"series {run.number}")]
-            lines.append(truncate([*line, (f"KL {formatting.nats(kl)} = ", "quiet"), (text, "")], width))
+            line.append((f"KL {formatting.nats(kl)} = ", "quiet"))
+            text = split_line(kl, optimum, reference, "soft" if soft else "witness", width - width_of(line))
+            lines.append(truncate([*line, (text, "")], width))
     return lines
 
 
