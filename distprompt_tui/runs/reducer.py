@@ -54,7 +54,10 @@ def state_at(state: RunState, snapshot: Snapshot) -> RunState:
 
 
 def _time(event: Event, before: float | None) -> float | None:
-    return before if event.t is None else event.t
+    """Return the time of the latest event. A reader may pass the newest snapshot after the events that follow it."""
+    if event.t is None:
+        return before
+    return max(event.t, before) if isinstance(event, Snapshot) and before is not None else event.t
 
 
 def _progress(state: RunState, event: schema.Progress) -> RunState:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -84,7 +86,11 @@ def test_a_resume_removes_later_snapshots(path: Path, writer: EventWriter) -> No
     assert state.step == 16
 
 
-def test_the_reader_gives_the_state_of_all_events(path: Path, writer: EventWriter) -> None:
+def test_the_reader_gives_the_state_of_all_events(
+    path: Path, writer: EventWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count()
+    monkeypatch.setattr("distprompt_tui.runs.events.time", SimpleNamespace(monotonic=lambda: float(next(clock))))
     search(writer, 0, 1000)
     assert reduce_all(EventLogReader(path).read()) == reduce_all(Tailer(path, decode_event).read())
 
