@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -11,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.candidates import prompt_hashes
 from distprompt_tui.search.prompt_runner import BasePrompt, PromptRunner
 from distprompt_tui.search.retokenization import is_retokenization_stable
@@ -37,17 +37,10 @@ class Evaluator(PromptRunner):
     the base prompt.
     """
 
-    def __init__(
-        self,
-        model: LanguageModel,
-        target: Tensor,
-        length: int,
-        warn: Callable[[str], None],
-        fluency_weight: float = 0.0,
-        draft_model: LanguageModel | None = None,
-    ) -> None:
-        self._cache: dict[int, float] = {}
-        super().__init__(model, target, length, warn, fluency_weight, draft_model)
+    @cached_property
+    def _cache(self) -> dict[int, float]:
+        """Objectives by the hash of their prompt, oldest first."""
+        return {}
 
     def is_new(self, prompts: Tensor) -> Tensor:
         """Return which prompts are stable under retokenization, not cached and not repeated, (count,) bool.
