@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from distprompt_tui.bounds.memory import solver_bytes
+from distprompt_tui.bounds.memory import ARRAYS_OF_LOGITS, STARTS, solver_bytes
 from distprompt_tui.config.device_widths import widths_for
 from distprompt_tui.errors import DistPromptError
 from distprompt_tui.models.model_shape import ModelShape, read_shape
@@ -28,7 +28,7 @@ TEST_ROWS = 42  # logits of the prompts that test a model at loading, in rows
 _HIDDEN_ARRAYS, _INNER_ARRAYS = 16, 4
 """Activations of a position in one block: arrays of width d and of the feed-forward width (read in Llama's layers)."""
 
-BOUND_BYTES_PER_TOKEN = 8 * 8 * 6  # 8 starts of the head optimum in float64, in about 6 arrays
+BOUND_BYTES_PER_TOKEN = 8 * STARTS * ARRAYS_OF_LOGITS  # float64
 
 
 def seconds_per_step(runs: Iterable[RunSummary], label: RunLabel, device: str) -> float | None:
@@ -144,9 +144,9 @@ def memory_bytes(spec: RunSpec, parameters: int, vocab_size: int, device: str) -
         device: of the search, such as "cpu" or "cuda:0"; on CUDA the dtype "auto" is bfloat16.
     """
     search = spec.search
-    is_half = spec.model.dtype in ("bfloat16", "float16") or (spec.model.dtype == "auto" and device.startswith("cuda"))
-    weights = parameters * (2 if is_half else 4)
-    if getattr(search, "draft", False) and not is_half and not device.startswith("cuda"):
+    bytes_per_value = _bytes_per_value(spec, device)
+    weights = parameters * bytes_per_value
+    if getattr(search, "draft", False) and bytes_per_value == _FLOAT32 and not device.startswith("cuda"):
         weights += parameters * 2
     rows, copies = getattr(search, "restarts", 0), SOFT_COPIES
     if not rows:
@@ -176,16 +176,21 @@ def memory_of(spec: RunSpec, model: ModelEntry, device: str) -> int | None:
     Returns:
         The estimate; None if the model's size is unknown.
     """
-    is_half = spec.model.dtype in ("bfloat16", "float16") or (spec.model.dtype == "auto" and device.startswith("cuda"))
     try:
         shape = None if model.folder is None else read_shape(model.folder)
     except DistPromptError:
         shape = None
     if shape is not None:
-        return memory_estimate(spec, shape, device or "cpu", _HALF if is_half else _FLOAT32).total
+        return memory_estimate(spec, shape, device or "cpu", _bytes_per_value(spec, device)).total
     if model.parameters is None or model.vocab_size is None:
         return None
     return memory_bytes(spec, model.parameters, model.vocab_size, device)
+
+
+def _bytes_per_value(spec: RunSpec, device: str) -> int:
+    """Return the size of a value in the dtype that a model runs in; "auto" is bfloat16 on CUDA."""
+    is_half = spec.model.dtype in ("bfloat16", "float16") or (spec.model.dtype == "auto" and device.startswith("cuda"))
+    return _HALF if is_half else _FLOAT32
 
 
 def needed_memory(spec: RunSpec) -> int | None:
