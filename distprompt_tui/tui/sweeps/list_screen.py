@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from textual import events, work
 from textual.app import ComposeResult
+from textual.geometry import Size
 
 from distprompt_tui.text.formatting import Line
 from distprompt_tui.tui.keymap import SWEEPS_KEYS
@@ -44,6 +45,7 @@ class SweepsScreen(AppScreen):
         self._sweeps: SweepList | None = None
         self._entries: list[SweepEntry] = []
         self._monitors: dict[Path, SweepMonitor] = {}
+        self._previewed: tuple[SweepEntry | None, Size] | None = None
         self.poller = Poller(partial(in_thread, self._read), self._show_entries)
 
     def compose_body(self) -> ComposeResult:
@@ -90,7 +92,9 @@ class SweepsScreen(AppScreen):
     def _show_current(self) -> None:
         entry = self._current
         self.query_one(AboutSweep).show(entry)
-        self._show_preview(entry)
+        if self._previewed != (entry, self.app.size):
+            self._previewed = entry, self.app.size
+            self._show_preview(entry)
         self.show_keys()
 
     @work(group="preview", exclusive=True)
