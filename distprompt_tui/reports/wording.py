@@ -61,11 +61,12 @@ def point_cells(point: Point, columns: Sequence[str] = COLUMNS, *, narrow: bool 
 
 
 def short_effect_line(result: FindingResult) -> str:
+    """Format effect, p-value and number of targets for one line of 80 columns, or the reason for no effect."""
     effect = result.effect("kl")
     if effect is None:
         return result.untested_reason
     p_values = "" if result.p_holm is None else f", Holm p {p_value(result.p_holm)}"
-    return f"{difference(effect)} nats{p_values}, {sample(result, effect)}"
+    return f"{difference(effect)} nats{p_values}, n={effect.targets}"
 
 
 def effect_line(result: FindingResult) -> str:
