@@ -16,7 +16,7 @@ test: .venv/ready-for-tests lint ## set up, then check and test everything
 coverage: .venv/ready-for-tests ## which branches of runs, search and spec the tests take
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -m "not real_model" tests/runs tests/search tests/worker tests/fuzz tests/security \
-		tests/config/test_presets.py tests/cli/test_commands.py tests/tui/run/test_monitor.py \
+		tests/core/config/test_presets.py tests/cli/test_commands.py tests/tui/run/test_monitor.py \
 		tests/tui/run/test_playback.py tests/tui/runs/test_screen.py
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report

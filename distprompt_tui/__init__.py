@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from distprompt_tui.bounds.values import Bounds
-    from distprompt_tui.errors import DistPromptError
+    from distprompt_tui.core.errors import DistPromptError
     from distprompt_tui.models.language_model import LanguageModel
     from distprompt_tui.runs.recorded_run import RecordedRun, RunCurve, open_run
     from distprompt_tui.search.protocol import Best, HardPrompt, Search, SoftPrompt, Step
@@ -40,7 +40,7 @@ __all__ = [
 
 _MODULES = {
     "bounds.values": ("Bounds",),
-    "errors": ("DistPromptError",),
+    "core.errors": ("DistPromptError",),
     "runs.recorded_run": ("RecordedRun", "RunCurve", "open_run"),
     "worker.in_process": ("find_bounds", "load_model", "make_target", "start_search"),
     "models.language_model": ("LanguageModel",),

@@ -16,7 +16,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from distprompt_tui.config import paths
+from distprompt_tui.core.config import paths
+from distprompt_tui.core.text.formatting import nats, signed
 from distprompt_tui.reports import split_points, wording
 from distprompt_tui.reports.sweep_report import sources_of
 from distprompt_tui.sweeps.catalog import read_sweep
@@ -24,7 +25,6 @@ from distprompt_tui.sweeps.curves import panels
 from distprompt_tui.sweeps.findings import Contrast, FindingResult, evaluate_finding
 from distprompt_tui.sweeps.results import ResultRow
 from distprompt_tui.sweeps.sweep_spec import Sweep
-from distprompt_tui.text.formatting import nats, signed
 
 PAGE = Path(__file__).with_name("findings.md")
 ROWS = Path(__file__).with_name("findings")

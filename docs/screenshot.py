@@ -17,7 +17,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from distprompt_tui.config.presets import load_preset, override, with_method
+from distprompt_tui.core.config.presets import load_preset, override, with_method
 from distprompt_tui.runs.directory import list_runs
 from distprompt_tui.runs.process import start_run, stop, worker_pid
 from distprompt_tui.tui.app import DistPromptApp

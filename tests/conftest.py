@@ -18,7 +18,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from distprompt_tui.config import paths
+from distprompt_tui.core.config import paths
 from distprompt_tui.models.head import Head
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prepare import prepare_by_name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from distprompt_tui.metrics.divergence import entropy, logits_kl
+from distprompt_tui.core.metrics.divergence import entropy, logits_kl
 
 
 def forward_kl(target: Tensor, logits: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import pytest
 TORCH_FREE = [
     "distprompt_tui.cli",
     "distprompt_tui.runs.headless",
-    "distprompt_tui.config.presets",
+    "distprompt_tui.core.config.presets",
     "distprompt_tui.cli.tables",
     "distprompt_tui.reports.run_page",
     "distprompt_tui.reports.sweep_page",
@@ -23,7 +23,7 @@ TORCH_FREE = [
     "distprompt_tui.cli.sweep_console",
     "distprompt_tui.models.registry",
     "distprompt_tui.targets",
-    "distprompt_tui.text.terminal_text",
+    "distprompt_tui.core.text.terminal_text",
     "distprompt_tui.models.vocabulary",
     "distprompt_tui.tui.app",
     "distprompt_tui.runs.recorded_run",
@@ -42,10 +42,7 @@ def test_viewers_never_load_torch() -> None:
 
 def test_searching_never_loads_the_app() -> None:
     workers = ("distprompt_tui.worker.session", "distprompt_tui.worker.model_server")
-    assert not modules_after(*workers) & {
-        "textual",
-        "typer",
-    }
+    assert not modules_after(*workers) & {"textual", "typer"}
 
 
 def test_the_package_itself_loads_nothing_heavy() -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import distprompt_tui as dp
-from distprompt_tui.config.paths import models_dir, runs_dir
+from distprompt_tui.core.config.paths import models_dir, runs_dir
 
 ROOT = Path(__file__).parents[1]
 RECORDED = ROOT / "tests" / "runs" / "recorded"

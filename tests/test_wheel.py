@@ -80,7 +80,7 @@ def test_the_installed_program_runs_in_another_folder(
     command = environment / "bin" / "distprompt-tui"
     package = Path(python("import distprompt_tui; print(distprompt_tui.__file__)")).parent
     assert package.is_relative_to(environment)
-    assert python("from distprompt_tui.config.paths import shipped_presets_dir as d; print(d())") == str(
+    assert python("from distprompt_tui.core.config.paths import shipped_presets_dir as d; print(d())") == str(
         package / "presets_shipped"
     )
     listed = run(command, "presets", cwd=tmp_path, env=clean)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from distprompt_tui.config.spec import RunSpec
+from distprompt_tui.core.config.spec import RunSpec
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.process import worker_pid
 from tests.waiting import until

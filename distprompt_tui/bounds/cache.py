@@ -21,12 +21,12 @@ from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.bounds.memory import solver_bytes
 from distprompt_tui.bounds.sphere import solve_sphere_bound
 from distprompt_tui.bounds.values import Bounds
-from distprompt_tui.config import paths
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.config import paths
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.storage.legacy import with_new_names
+from distprompt_tui.core.storage.safe_io import read_json, write_json
 from distprompt_tui.models.device import free_bytes, is_out_of_memory
 from distprompt_tui.models.head import Head
-from distprompt_tui.storage.legacy import with_new_names
-from distprompt_tui.storage.safe_io import read_json, write_json
 
 Result = TypeVar("Result")
 

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from distprompt_tui.bounds.memory import block_rows
 from distprompt_tui.bounds.rounding import allowance, rounding_of
-from distprompt_tui.errors import ModelError, TargetError
-from distprompt_tui.metrics.divergence import entropy
+from distprompt_tui.core.errors import ModelError, TargetError
+from distprompt_tui.core.metrics.divergence import entropy
 from distprompt_tui.models.device import has_float64
 from distprompt_tui.models.head import Head
 

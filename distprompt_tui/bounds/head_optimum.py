@@ -28,8 +28,8 @@ from distprompt_tui.bounds.floor import (
     pull_back,
     solve_floor,
 )
-from distprompt_tui.errors import UsageError
-from distprompt_tui.metrics.divergence import entropy
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.metrics.divergence import entropy
 from distprompt_tui.models.head import Head
 
 AGREEMENT_NATS = 1e-3  # maximum distance from the lowest value at which a start agrees with it

@@ -20,7 +20,7 @@ from distprompt_tui.bounds.floor import (
     linear_part,
     pull_back,
 )
-from distprompt_tui.metrics.divergence import entropy
+from distprompt_tui.core.metrics.divergence import entropy
 
 UNIT_ROUNDOFF = torch.finfo(torch.float64).eps / 2
 RESIDUAL_NATS = 1e-5  # a base is the minimum over its slice to within this

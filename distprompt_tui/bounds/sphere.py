@@ -25,7 +25,7 @@ from distprompt_tui.bounds.logit_drops import LogitDrops, find_logit_drops, idea
 from distprompt_tui.bounds.rounding import allowance_at_any_state, rounding_of
 from distprompt_tui.bounds.shell_slabs import Base, allowed_rows, base_at, growth_over_slab, move_base, moved_drops
 from distprompt_tui.bounds.values import SHARP_NORM_RATIO
-from distprompt_tui.errors import ModelError
+from distprompt_tui.core.errors import ModelError
 from distprompt_tui.models.head import Head
 
 INNER_SHARE = 0.99

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distprompt_tui.storage.decode import Finite
+from distprompt_tui.core.storage.decode import Finite
 
 SHARP_NORM_RATIO = 0.999
 """‖u‖ / √d of the ball's minimum from which the floor is (nearly) attained on the sphere, so that it is sharp."""

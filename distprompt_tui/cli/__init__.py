@@ -16,9 +16,9 @@ from distprompt_tui.cli.reports import report
 from distprompt_tui.cli.runs import runs_app
 from distprompt_tui.cli.searches import attach, floor, open_app, run, show_target
 from distprompt_tui.cli.sweeps import sweep
-from distprompt_tui.errors import DistPromptError, UsageError, first_line
+from distprompt_tui.core.errors import DistPromptError, UsageError, first_line
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.runs.isolation import open_standard_streams
-from distprompt_tui.text.terminal_text import sanitize
 
 EXIT_CODES = """Exit codes: 0 success, 1 run failed, 2 usage error or invalid preset, 3 not found, 4 the divergence of
 --until was not reached, 130 interrupted."""

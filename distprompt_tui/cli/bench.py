@@ -19,9 +19,9 @@ def bench(
     as_json: JsonOption = False,
 ) -> None:
     """Measure the speed of searches on this machine, with random weights in the shapes of known models."""
-    from distprompt_tui.config.spec import ModelSpec
-    from distprompt_tui.config.validation import checked
-    from distprompt_tui.text.bench import bench_lines
+    from distprompt_tui.core.config.spec import ModelSpec
+    from distprompt_tui.core.config.validation import checked
+    from distprompt_tui.core.text.bench import bench_lines
     from distprompt_tui.worker.bench import as_fields, run_bench
 
     checked({"device": device, "dtype": dtype}, ModelSpec)

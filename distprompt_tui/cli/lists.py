@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from distprompt_tui.cli.options import JsonOption, say, stdout, warn
-from distprompt_tui.errors import NotFoundError, UsageError
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.core.errors import NotFoundError, UsageError
+from distprompt_tui.core.text.terminal_text import sanitize
 
 presets_app = typer.Typer(help="List the presets, or check a preset file.")
 models_app = typer.Typer(help="List the models, or prepare one.")
@@ -22,7 +22,7 @@ def list_all_presets(context: typer.Context) -> None:
     """List the presets."""
     if context.invoked_subcommand is None:
         from distprompt_tui.cli.tables import print_presets
-        from distprompt_tui.config.presets import list_presets
+        from distprompt_tui.core.config.presets import list_presets
 
         problems: list[str] = []
         print_presets(stdout(), list_presets(problems))
@@ -32,11 +32,11 @@ def list_all_presets(context: typer.Context) -> None:
 @presets_app.command("check")
 def check_preset(file: Annotated[Path, typer.Argument(help="A TOML file.")]) -> None:
     """Validate a preset file; list all errors with line and field."""
-    from distprompt_tui.config.presets import load_preset
-    from distprompt_tui.config.spec import RunSpec
-    from distprompt_tui.config.toml_files import read_toml
-    from distprompt_tui.config.validation import all_mistakes, placed
-    from distprompt_tui.storage.safe_io import is_file, user_path
+    from distprompt_tui.core.config.presets import load_preset
+    from distprompt_tui.core.config.spec import RunSpec
+    from distprompt_tui.core.config.toml_files import read_toml
+    from distprompt_tui.core.config.validation import all_mistakes, placed
+    from distprompt_tui.core.storage.safe_io import is_file, user_path
     from distprompt_tui.targets.feasibility import impossible
 
     path = user_path(file).absolute()
@@ -85,7 +85,7 @@ def prepare_model(name: Annotated[str, typer.Argument()], as_json: JsonOption = 
 
 def paths() -> None:
     """Print where files are stored. DISTPROMPT_HOME changes the location."""
-    from distprompt_tui.config import paths
+    from distprompt_tui.core.config import paths
 
     places = ("runs_dir", "sweeps_dir", "models_dir", "bounds_dir", "user_presets_dir", "settings_file", "keys_file")
     for what in (*places, "shipped_presets_dir"):
@@ -94,7 +94,7 @@ def paths() -> None:
 
 def keys(as_json: JsonOption = False) -> None:
     """List the app's keys, with those of keys.toml; report the mistakes in that file. Exit code 2 on a mistake."""
-    from distprompt_tui.config.paths import keys_file
+    from distprompt_tui.core.config.paths import keys_file
     from distprompt_tui.tui.custom_keys import read_key_map
 
     file = keys_file()
@@ -115,7 +115,7 @@ def doctor(as_json: JsonOption = False) -> None:
     """Check terminal, devices, disk, models and versions; give advice on problems."""
     from dataclasses import asdict
 
-    from distprompt_tui.text.checks import as_text
+    from distprompt_tui.core.text.checks import as_text
     from distprompt_tui.worker.doctor import examine
 
     checks = examine()

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from distprompt_tui.config.methods import Method
-from distprompt_tui.errors import NotFoundError, UsageError
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.core.config.methods import Method
+from distprompt_tui.core.errors import NotFoundError, UsageError
+from distprompt_tui.core.text.terminal_text import sanitize
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from distprompt_tui.config.spec import RunSpec
+    from distprompt_tui.core.config.spec import RunSpec
     from distprompt_tui.runs.directory import RunDirectory
 
 
@@ -109,7 +109,7 @@ class Options:
 
     def apply(self, spec: RunSpec) -> RunSpec:
         """Return the spec with the options applied, `--set` last."""
-        from distprompt_tui.config.presets import override, update, with_method
+        from distprompt_tui.core.config.presets import override, update, with_method
         from distprompt_tui.models.registry import find_model
 
         if self._method is not None:
@@ -147,8 +147,8 @@ def say(text: str) -> None:
 
 
 def runs_folder(given: Path | None) -> Path:
-    from distprompt_tui.config.paths import runs_dir
-    from distprompt_tui.storage.safe_io import user_path
+    from distprompt_tui.core.config.paths import runs_dir
+    from distprompt_tui.core.storage.safe_io import user_path
 
     return user_path(given).absolute() if given is not None else runs_dir()
 
@@ -160,15 +160,15 @@ def find(name: str, runs_dir: Path | None) -> RunDirectory:
 
 
 def preset_spec(name: str) -> RunSpec:
-    from distprompt_tui.config.presets import load_preset
+    from distprompt_tui.core.config.presets import load_preset
 
     return load_preset(name).spec
 
 
 def asked_spec(preset: str | None, target: Path | None) -> RunSpec:
-    from distprompt_tui.config.spec import RunSpec
-    from distprompt_tui.config.validation import checked
-    from distprompt_tui.storage.safe_io import is_file, user_path
+    from distprompt_tui.core.config.spec import RunSpec
+    from distprompt_tui.core.config.validation import checked
+    from distprompt_tui.core.storage.safe_io import is_file, user_path
 
     if (preset is None) == (target is None):
         raise UsageError("name a preset or give a --target file, but not both; 'distprompt-tui presets' lists presets")

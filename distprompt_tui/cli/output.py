@@ -91,7 +91,7 @@ def _replaced(error: UnicodeError) -> tuple[str | bytes, int]:
     """Codec error handler: keep surrogate-escaped bytes, replace other characters by ASCII of the same width."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    from distprompt_tui.text.ascii import to_ascii
+    from distprompt_tui.core.text.ascii import to_ascii
 
     text = error.object[error.start : error.end]
     with suppress(UnicodeEncodeError):

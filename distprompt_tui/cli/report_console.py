@@ -11,14 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from distprompt_tui.cli.tables import print_result, print_tokens
+from distprompt_tui.core.text.formatting import Line, counted, gap_closed, nats
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.reports import split_points, wording
 from distprompt_tui.reports.run_report import RunReport
 from distprompt_tui.reports.split_points import SplitPoint
 from distprompt_tui.reports.sweep_report import SweepReport
 from distprompt_tui.sweeps.curves import Curve, LengthPanel
 from distprompt_tui.sweeps.findings import HYPOTHESES, FindingResult
-from distprompt_tui.text.formatting import Line, counted, gap_closed, nats
-from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing import plot
 from distprompt_tui.tui.sweeps.sweep_plot import curve_lines, legend_lines
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from distprompt_tui.cli.options import RunsDirOption, runs_folder, say, stdout
-from distprompt_tui.errors import NotFoundError, UsageError
-from distprompt_tui.storage.safe_io import user_path, write_out
+from distprompt_tui.core.errors import NotFoundError, UsageError
+from distprompt_tui.core.storage.safe_io import user_path, write_out
 
 if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
@@ -71,7 +71,7 @@ def _report_run(found: RunDirectory, html: Path | None, csv: Path | None) -> Non
 
 
 def _find(name: str, runs_dir: Path) -> SweepDirectory | RunDirectory:
-    from distprompt_tui.config.paths import sweeps_dir
+    from distprompt_tui.core.config.paths import sweeps_dir
     from distprompt_tui.runs.directory import find_run
     from distprompt_tui.sweeps.directory import find_sweep
 

@@ -24,8 +24,8 @@ from distprompt_tui.cli.options import (
     say,
     stdout,
 )
-from distprompt_tui.errors import UsageError
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.text.terminal_text import sanitize
 
 runs_app = typer.Typer(help="List the runs; stop, resume, verify, transfer, export or delete one.")
 
@@ -183,7 +183,7 @@ def transfer_run(
 ) -> None:
     """Measure a best prompt in other dtypes, on other models and within their chat templates."""
     from distprompt_tui.cli.tables import print_transfer
-    from distprompt_tui.config.known_models import absolute_name
+    from distprompt_tui.core.config.known_models import absolute_name
     from distprompt_tui.models.registry import find_model
     from distprompt_tui.worker.prompt_transfer import DTYPES, transfer_prompt
 

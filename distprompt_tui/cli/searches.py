@@ -38,7 +38,7 @@ from distprompt_tui.cli.options import (
     stdout,
 )
 from distprompt_tui.cli.output import result_is_in
-from distprompt_tui.errors import NotFoundError, UsageError
+from distprompt_tui.core.errors import NotFoundError, UsageError
 
 
 def open_app(

@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from distprompt_tui.core.text.formatting import counted, duration
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.sweeps.costs import TimeEstimate
 from distprompt_tui.sweeps.directory import Failure, SweepDirectory
 from distprompt_tui.sweeps.runner import OnProgress, Progress, SweepRunner
-from distprompt_tui.text.formatting import counted, duration
-from distprompt_tui.text.terminal_text import sanitize
 
 
 @contextmanager

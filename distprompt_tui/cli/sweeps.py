@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from distprompt_tui.cli.options import JsonOption, stdout
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.errors import UsageError
 
 if TYPE_CHECKING:
     from distprompt_tui.sweeps.directory import SweepDirectory
@@ -42,7 +42,7 @@ def sweep(
     """Run or continue a grid of searches; finished searches are not repeated."""
     from distprompt_tui.cli.report_console import print_findings
     from distprompt_tui.cli.sweep_console import as_dict, print_end, progress_line
-    from distprompt_tui.config.paths import sweeps_dir
+    from distprompt_tui.core.config.paths import sweeps_dir
     from distprompt_tui.reports.sweep_report import report_sweep
     from distprompt_tui.sweeps.directory import make_directory
     from distprompt_tui.sweeps.findings import as_dict as finding_as_dict
@@ -83,7 +83,7 @@ def sweep(
 
 
 def _asked(name: str, quick: bool, models: list[str]) -> Sweep:
-    from distprompt_tui.config.known_models import absolute_name
+    from distprompt_tui.core.config.known_models import absolute_name
     from distprompt_tui.sweeps.catalog import check_models, load_sweep
 
     asked = load_sweep(name)

@@ -15,17 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from distprompt_tui.bounds.values import SHARP_NORM_RATIO, Bounds
-from distprompt_tui.config.presets import Preset
-from distprompt_tui.metrics.totals import totals_of_rest
-from distprompt_tui.models.registry import ModelEntry
-from distprompt_tui.models.vocabulary import Vocabulary
-from distprompt_tui.runs.result_notes import REASONS, outcome_notes
-from distprompt_tui.runs.schema import Snapshot, TokenMass, read_result
-from distprompt_tui.runs.state import RunState
-from distprompt_tui.runs.summary import RunSummary
-from distprompt_tui.runs.witness import witness_text
-from distprompt_tui.targets import Target
-from distprompt_tui.text.formatting import (
+from distprompt_tui.core.config.presets import Preset
+from distprompt_tui.core.metrics.totals import totals_of_rest
+from distprompt_tui.core.text.formatting import (
     bar,
     count,
     counted,
@@ -37,8 +29,16 @@ from distprompt_tui.text.formatting import (
     overlaid_bars,
     percent,
 )
-from distprompt_tui.text.terminal_text import fit, sanitize, visible_token
-from distprompt_tui.text.ticks import log_ticks
+from distprompt_tui.core.text.terminal_text import fit, sanitize, visible_token
+from distprompt_tui.core.text.ticks import log_ticks
+from distprompt_tui.models.registry import ModelEntry
+from distprompt_tui.models.vocabulary import Vocabulary
+from distprompt_tui.runs.result_notes import REASONS, outcome_notes
+from distprompt_tui.runs.schema import Snapshot, TokenMass, read_result
+from distprompt_tui.runs.state import RunState
+from distprompt_tui.runs.summary import RunSummary
+from distprompt_tui.runs.witness import witness_text
+from distprompt_tui.targets import Target
 
 if TYPE_CHECKING:
     from distprompt_tui.tui.custom_keys import KeyMap

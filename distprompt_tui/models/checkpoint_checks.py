@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from distprompt_tui.errors import ModelError, UsageError, first_line
-from distprompt_tui.storage.safe_io import found_in, read_json
+from distprompt_tui.core.errors import ModelError, UsageError, first_line
+from distprompt_tui.core.storage.safe_io import found_in, read_json
 
 MAX_ROWS = 1 << 24  # largest number of rows of a model's head, sixty times the largest known vocabularies
 

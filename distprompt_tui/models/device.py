@@ -8,7 +8,7 @@ from functools import cache
 
 import torch
 
-from distprompt_tui.errors import ModelError
+from distprompt_tui.core.errors import ModelError
 from distprompt_tui.models.nvidia_smi import free_bytes_by_uuid
 
 AUTOMATIC = ("cuda", "mps", "xpu", "cpu")  # device types that "auto" selects from, in this order

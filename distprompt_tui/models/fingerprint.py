@@ -13,10 +13,10 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from distprompt_tui.config import paths
-from distprompt_tui.errors import UsageError
-from distprompt_tui.storage.decode import read_field
-from distprompt_tui.storage.safe_io import open_regular, parse_json, read_json, read_limited, write_json
+from distprompt_tui.core.config import paths
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.storage.decode import read_field
+from distprompt_tui.core.storage.safe_io import open_regular, parse_json, read_json, read_limited, write_json
 
 SETTLED_SECONDS = 2.0
 """Minimum age of a file whose digest is cached: of two changes within one tick of the file system's clock, the second

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from distprompt_tui.errors import ModelError, first_line
+from distprompt_tui.core.errors import ModelError, first_line
 
 
 @contextmanager

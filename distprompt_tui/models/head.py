@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from distprompt_tui.errors import ModelError, first_line
+from distprompt_tui.core.errors import ModelError, first_line
 from distprompt_tui.models.device import is_out_of_memory
 from distprompt_tui.models.large_matrix import float32_product, float32_rows, held
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from distprompt_tui.config.spec import BosSetting
-from distprompt_tui.errors import ModelError
+from distprompt_tui.core.config.spec import BosSetting
+from distprompt_tui.core.errors import ModelError
 from distprompt_tui.models.forward import Forward, run_plain
 from distprompt_tui.models.head import TOLERANCES, Head
 from distprompt_tui.models.large_matrix import mean_row, standard_deviation

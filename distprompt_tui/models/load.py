@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from distprompt_tui.errors import ModelError, first_few, first_line
+from distprompt_tui.core.errors import ModelError, first_few, first_line
 from distprompt_tui.models.checkpoint_checks import custom_code_type
 from distprompt_tui.models.device import is_out_of_memory
 

@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.storage.safe_io import read_json
 from distprompt_tui.models.checkpoint_checks import VOCABULARY_TENSORS, head_rows, stored_shapes
-from distprompt_tui.storage.safe_io import read_json
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from distprompt_tui.errors import ModelError
+from distprompt_tui.core.errors import ModelError
 from distprompt_tui.models.checkpoint_checks import stored_shapes
 from distprompt_tui.models.device import choose_device, devices_of_kind, free_bytes_of
 

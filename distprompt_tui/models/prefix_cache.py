@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distprompt_tui.errors import ModelError
+from distprompt_tui.core.errors import ModelError
 
 
 class Sharing(StrEnum):

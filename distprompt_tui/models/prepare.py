@@ -11,16 +11,16 @@ from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
-from distprompt_tui.config import paths
-from distprompt_tui.errors import ModelError, NotFoundError, UsageError, first_line
+from distprompt_tui.core.config import paths
+from distprompt_tui.core.errors import ModelError, NotFoundError, UsageError, first_line
+from distprompt_tui.core.storage.decode import read_field
+from distprompt_tui.core.storage.lock import take_lock
+from distprompt_tui.core.storage.safe_io import read_json, write_json
 from distprompt_tui.models.checkpoint_checks import check_folder
 from distprompt_tui.models.fingerprint import ModelRecord, files_sha256
 from distprompt_tui.models.load import load_causal_model
 from distprompt_tui.models.registry import ModelEntry, find_model, is_checked
 from distprompt_tui.models.weights import read_gguf
-from distprompt_tui.storage.decode import read_field
-from distprompt_tui.storage.lock import take_lock
-from distprompt_tui.storage.safe_io import read_json, write_json
 
 OnProgress = Callable[[str, float | None], None]
 """Callback with a status text and the completed fraction (0..1), None if unknown."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from distprompt_tui.errors import ModelError, UsageError, first_few
+from distprompt_tui.core.errors import ModelError, UsageError, first_few
 from distprompt_tui.models.checkpoint_checks import check_folder
 from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.models.registry import find_model

@@ -13,14 +13,14 @@ from typing import Any, Literal
 
 from msgspec import Struct, convert
 
-from distprompt_tui.config import paths
-from distprompt_tui.config.known_models import GGUF, KNOWN, KnownModel, is_path
-from distprompt_tui.errors import ModelError, NotFoundError, UsageError, near_matches
+from distprompt_tui.core.config import paths
+from distprompt_tui.core.config.known_models import GGUF, KNOWN, KnownModel, is_path
+from distprompt_tui.core.errors import ModelError, NotFoundError, UsageError, near_matches
+from distprompt_tui.core.storage.decode import Count
+from distprompt_tui.core.storage.safe_io import found_in, is_file, is_folder, open_regular, read_json, user_path
 from distprompt_tui.models.checkpoint_checks import check_folder, head_rows
 from distprompt_tui.models.fingerprint import file_sha256
 from distprompt_tui.models.weights import read_weights
-from distprompt_tui.storage.decode import Count
-from distprompt_tui.storage.safe_io import found_in, is_file, is_folder, open_regular, read_json, user_path
 
 Status = Literal["prepared", "installed", "hub", "missing"]
 

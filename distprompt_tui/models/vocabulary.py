@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from distprompt_tui.errors import ModelError, TargetError, first_line
-from distprompt_tui.storage.safe_io import read_limited
+from distprompt_tui.core.errors import ModelError, TargetError, first_line
+from distprompt_tui.core.storage.safe_io import read_limited
 
 MAX_TOKENIZER_BYTES = 1 << 28  # eight times the largest known tokenizer.json, that of Gemma 3
 

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distprompt_tui.config.known_models import KNOWN
-from distprompt_tui.errors import ModelError, UsageError, first_line
-from distprompt_tui.storage.decode import Count, read_field
-from distprompt_tui.storage.safe_io import read_json
+from distprompt_tui.core.config.known_models import KNOWN
+from distprompt_tui.core.errors import ModelError, UsageError, first_line
+from distprompt_tui.core.storage.decode import Count, read_field
+from distprompt_tui.core.storage.safe_io import read_json
 
 _HUB_FOLDER = re.compile(r"models--(.+?)--(.+)")  # of a hub model, in the hub's cache
 REVISION_DIGITS = 8  # of a commit, in the source of hub weights

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from distprompt_tui.errors import ModelError, first_line
+from distprompt_tui.core.errors import ModelError, first_line
 from distprompt_tui.models.device import choose_device, choose_dtype, is_out_of_memory, out_of_memory_as
 from distprompt_tui.models.forward import Forward, forward_without_waiting, run_plain
 from distprompt_tui.models.head import TOLERANCES, relative_difference, take_apart

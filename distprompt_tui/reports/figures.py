@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from distprompt_tui.bounds.values import Bounds
+from distprompt_tui.core.storage.safe_io import write_out
+from distprompt_tui.core.text.formatting import nats, signed
 from distprompt_tui.reports.html import Markup
 from distprompt_tui.reports.sweep_report import SweepReport
 from distprompt_tui.runs.schema import Step, Witness
-from distprompt_tui.storage.safe_io import write_out
 from distprompt_tui.sweeps.bootstrap import MeanCI
 from distprompt_tui.sweeps.curves import Curve, LengthPanel, Panel
-from distprompt_tui.text.formatting import nats, signed
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#000000")
 """Okabe and Ito (2008): distinguishable with every kind of colour vision."""

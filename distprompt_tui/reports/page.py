@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from distprompt_tui.core.storage.decode import Probability
+from distprompt_tui.core.text.formatting import mass
+from distprompt_tui.core.text.terminal_text import visible_token
 from distprompt_tui.reports.html import Markup, element
 from distprompt_tui.runs.schema import PromptToken
-from distprompt_tui.storage.decode import Probability
-from distprompt_tui.text.formatting import mass
-from distprompt_tui.text.terminal_text import visible_token
 
 BARS = 12  # maximum number of tokens in a bar chart
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 
-from distprompt_tui.metrics.totals import totals_of_rest
+from distprompt_tui.core.metrics.totals import totals_of_rest
+from distprompt_tui.core.text.formatting import count, duration, gap_closed, mass, nats, percent
 from distprompt_tui.reports.figures import run_svg
 from distprompt_tui.reports.html import Markup, element
 from distprompt_tui.reports.page import (
@@ -23,7 +24,6 @@ from distprompt_tui.reports.run_report import RunReport
 from distprompt_tui.runs.schema import read_result
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.witness import witness_text
-from distprompt_tui.text.formatting import count, duration, gap_closed, mass, nats, percent
 
 
 def run_page(report: RunReport) -> Markup:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distprompt_tui.errors import NotFoundError
+from distprompt_tui.core.errors import NotFoundError
+from distprompt_tui.core.storage.decode import decoder_of
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.schema import Snapshot, Step
 from distprompt_tui.runs.state import RunState
-from distprompt_tui.storage.decode import decoder_of
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from distprompt_tui.text.formatting import nats
+from distprompt_tui.core.text.formatting import nats
 
 Reference = Literal["soft", "witness"]
 

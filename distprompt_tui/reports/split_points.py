@@ -9,12 +9,12 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from distprompt_tui.core.text.formatting import nats
 from distprompt_tui.reports.split import Reference, parts
 from distprompt_tui.reports.wording import average
 from distprompt_tui.sweeps.bootstrap import MeanCI, mean
 from distprompt_tui.sweeps.pivot import Measure, entropies_of, table, targets_of
 from distprompt_tui.sweeps.results import ResultRow
-from distprompt_tui.text.formatting import nats
 
 COLUMNS = ("entropy", "reference", "targets", "hard KL", "head optimum", "reference − optimum", "hard − reference")
 """Columns of the table of split points: means in nats, the last two with intervals."""

@@ -9,7 +9,8 @@ from typing import Any
 
 from msgspec import Struct, ValidationError, convert
 
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.text.formatting import count, counted, duration, nats, signed, size
 from distprompt_tui.reports import wording
 from distprompt_tui.reports.figures import forest_svg, lengths_svg, panel_svg
 from distprompt_tui.reports.html import Markup, element
@@ -31,7 +32,6 @@ from distprompt_tui.reports.sweep_report import Example, SweepReport, examples_o
 from distprompt_tui.runs.schema import PromptToken
 from distprompt_tui.sweeps.curves import Panel
 from distprompt_tui.sweeps.findings import HYPOTHESES, FindingResult
-from distprompt_tui.text.formatting import count, counted, duration, nats, signed, size
 
 ReadResult = Callable[[str], Mapping[str, Any]]
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from distprompt_tui.text.formatting import counted, duration, nats, percent, signed, size
+from distprompt_tui.core.text.formatting import counted, duration, nats, percent, signed, size
 
 if TYPE_CHECKING:
     from distprompt_tui.reports.sweep_report import SweepReport

@@ -15,13 +15,11 @@ from pathlib import Path
 
 import tomli_w
 
-from distprompt_tui.config.spec import LEGACY_CONTEXT, RunSpec
-from distprompt_tui.config.validation import read_checked
-from distprompt_tui.errors import NotFoundError, UsageError, near_matches
-from distprompt_tui.runs.events import NEWEST
-from distprompt_tui.runs.schema import FORMAT_VERSION
-from distprompt_tui.storage.folder import FileIn
-from distprompt_tui.storage.safe_io import (
+from distprompt_tui.core.config.spec import LEGACY_CONTEXT, RunSpec
+from distprompt_tui.core.config.validation import read_checked
+from distprompt_tui.core.errors import NotFoundError, UsageError, near_matches
+from distprompt_tui.core.storage.folder import FileIn
+from distprompt_tui.core.storage.safe_io import (
     Unreadable,
     list_folders,
     open_private,
@@ -31,6 +29,8 @@ from distprompt_tui.storage.safe_io import (
     why_unreadable,
     write_atomically,
 )
+from distprompt_tui.runs.events import NEWEST
+from distprompt_tui.runs.schema import FORMAT_VERSION
 
 SPEC = "spec.toml"  # a folder with this file is a run
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from distprompt_tui.bounds.memory import ARRAYS_OF_LOGITS, STARTS, solver_bytes
-from distprompt_tui.config.device_widths import widths_for
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.config.device_widths import widths_for
+from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.models.model_shape import ModelShape, read_shape
 
 if TYPE_CHECKING:
-    from distprompt_tui.config.spec import RunSpec
+    from distprompt_tui.core.config.spec import RunSpec
     from distprompt_tui.models.registry import ModelEntry
     from distprompt_tui.runs.summary import RunLabel, RunSummary
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import msgspec
 
+from distprompt_tui.core.storage.safe_io import MAX_JSON_BYTES, open_regular, read_limited
 from distprompt_tui.runs.events import MAX_LINE_BYTES, NEWEST, Tailer
 from distprompt_tui.runs.schema import Divergences, Event, Resumed, Snapshot, decode_event, decode_light_event
-from distprompt_tui.storage.safe_io import MAX_JSON_BYTES, open_regular, read_limited
 
 
 @dataclass(frozen=True, slots=True)

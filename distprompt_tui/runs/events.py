@@ -12,9 +12,9 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from distprompt_tui.core.storage.jsonl import append_line, end_torn_line
+from distprompt_tui.core.storage.safe_io import open_private, open_regular
 from distprompt_tui.runs.schema import FORMAT_VERSION, Ended, Event, Resumed, decode_header
-from distprompt_tui.storage.jsonl import append_line, end_torn_line
-from distprompt_tui.storage.safe_io import open_private, open_regular
 
 T = TypeVar("T")
 

@@ -14,18 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
-from distprompt_tui.config.spec import RunSpec
-from distprompt_tui.errors import NotFoundError, UsageError
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.errors import NotFoundError, UsageError
+from distprompt_tui.core.storage.decode import Finite, read_field
+from distprompt_tui.core.storage.legacy import with_new_names
+from distprompt_tui.core.storage.prompt_files import VECTORS, prompt_sha256, read_prompt
+from distprompt_tui.core.storage.safe_io import as_json, read_json, user_path, write_atomically, write_out
 from distprompt_tui.models.recorded import refuse_changed
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.inputs import Inputs, read_inputs
 from distprompt_tui.runs.schema import Resumed, Step, decode_light_event, read_result
-from distprompt_tui.storage.decode import Finite, read_field
-from distprompt_tui.storage.legacy import with_new_names
-from distprompt_tui.storage.prompt_files import VECTORS, prompt_sha256, read_prompt
-from distprompt_tui.storage.safe_io import as_json, read_json, user_path, write_atomically, write_out
 
 ExportFormat = Literal["peft", "safetensors", "json", "csv"]
 

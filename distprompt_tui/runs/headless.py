@@ -12,16 +12,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from distprompt_tui.config.spec import RunSpec
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.errors import DistPromptError
+from distprompt_tui.core.text.formatting import duration, nats, rate
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.log import read_log
 from distprompt_tui.runs.process import start_run, stop, wait_for_end, worker_pid
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.state import RunState
-from distprompt_tui.text.formatting import duration, nats, rate
-from distprompt_tui.text.terminal_text import sanitize
 
 POLL_SECONDS = 0.1
 

@@ -12,11 +12,11 @@ import msgspec
 from msgspec import Struct, convert
 from pydantic import ValidationError
 
-from distprompt_tui.config.spec import LEGACY_CONTEXT, RunSpec
-from distprompt_tui.errors import UsageError, first_few
+from distprompt_tui.core.config.spec import LEGACY_CONTEXT, RunSpec
+from distprompt_tui.core.errors import UsageError, first_few
+from distprompt_tui.core.storage.safe_io import read_json
 from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.runs.compare import spec_differences
-from distprompt_tui.storage.safe_io import read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -110,7 +110,7 @@ def check_inputs(run: RunDirectory) -> None:
 
 def read_run_target(run: RunDirectory, inputs: Inputs | None) -> NDArray[np.float64]:
     """Read a run's target, (V,); raise a UsageError if it is unreadable or has changed."""
-    from distprompt_tui.storage.npy import read_target
+    from distprompt_tui.core.storage.npy import read_target
 
     target = read_target(run.target)
     if inputs is not None and inputs.target not in (None, array_sha256(target)):

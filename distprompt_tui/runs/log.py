@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from distprompt_tui.storage.safe_io import open_regular
+from distprompt_tui.core.storage.safe_io import open_regular
 
 LOG_TAIL_BYTES = 65_536
 

@@ -13,8 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from distprompt_tui.config.spec import RunSpec
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.storage.jsonl import append_line
+from distprompt_tui.core.storage.lock import lock_holder, take_lock, write_holder
+from distprompt_tui.core.storage.safe_io import is_owned_by_user, open_private
 from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.event_reader import EventLogReader
@@ -23,9 +26,6 @@ from distprompt_tui.runs.isolation import isolated, python
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.schema import decode_light_event
 from distprompt_tui.runs.state import FORCED
-from distprompt_tui.storage.jsonl import append_line
-from distprompt_tui.storage.lock import lock_holder, take_lock, write_holder
-from distprompt_tui.storage.safe_io import is_owned_by_user, open_private
 
 EditCommand = Literal["lock", "unlock", "edit"]
 """Changes of the prompt at `position`, counted from 0; "edit" replaces the token by the id `token`."""

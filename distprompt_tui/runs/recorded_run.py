@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distprompt_tui.config.paths import runs_dir
-from distprompt_tui.config.spec import RunSpec
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.config.paths import runs_dir
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.storage.npy import read_row, read_target
+from distprompt_tui.core.storage.prompt_files import read_prompt
 from distprompt_tui.runs.directory import find_run
 from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.state import RunState
-from distprompt_tui.storage.npy import read_row, read_target
-from distprompt_tui.storage.prompt_files import read_prompt
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from distprompt_tui.core.text.formatting import nats
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.runs.schema import Result
 from distprompt_tui.runs.state import FORCED
 from distprompt_tui.runs.witness import prompt_size
-from distprompt_tui.text.formatting import nats
-from distprompt_tui.text.terminal_text import sanitize
 
 REASONS = {
     "target reached": "target reached",

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from distprompt_tui.storage.decode import Count, Finite, NonNegative, Probability
-from distprompt_tui.storage.legacy import rename_fields
+from distprompt_tui.core.storage.decode import Count, Finite, NonNegative, Probability
+from distprompt_tui.core.storage.legacy import rename_fields
 
 FORMAT_VERSION = 1
 

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from distprompt_tui.bounds.values import Bounds
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.storage.decode import Count, Finite, read_field
+from distprompt_tui.core.storage.safe_io import read_json
 from distprompt_tui.runs.compare import spec_differences
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.schema import Event, decode_bounds, decode_light_event, read_result
 from distprompt_tui.runs.state import FORCED, RunState
-from distprompt_tui.storage.decode import Count, Finite, read_field
-from distprompt_tui.storage.safe_io import read_json
 
 if TYPE_CHECKING:
+    from distprompt_tui.core.storage.safe_io import Unreadable
     from distprompt_tui.runs.directory import RunDirectory
-    from distprompt_tui.storage.safe_io import Unreadable
 
 _TAIL_BYTES = 131_072  # enough for one step event between two of the largest snapshots
 
@@ -185,7 +185,7 @@ def matching_runs(runs: Iterable[RunSummary], text: str) -> list[RunSummary]:
 
 def read_spec_fields(spec_file: Path) -> dict[str, Any]:
     """Read a run's spec as plain values, without validation; empty if the file is unreadable."""
-    from distprompt_tui.config.toml_files import read_toml
+    from distprompt_tui.core.config.toml_files import read_toml
 
     try:
         return read_toml(spec_file)[0]

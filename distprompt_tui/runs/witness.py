@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from distprompt_tui.core.text.formatting import counted, nats
 from distprompt_tui.runs.schema import Witness
-from distprompt_tui.text.formatting import counted, nats
 
 
 def witness_text(witness: Witness, searched: int) -> str:

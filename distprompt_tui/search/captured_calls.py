@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from distprompt_tui.errors import first_line
+from distprompt_tui.core.errors import first_line
 from distprompt_tui.models.graph_capture import Capture, CapturedGraph, Outputs
 
 Result = TypeVar("Result")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from distprompt_tui.config.device_widths import Widths, widths_for
-from distprompt_tui.config.spec import Hard
+from distprompt_tui.core.config.device_widths import Widths, widths_for
+from distprompt_tui.core.config.spec import Hard
 from distprompt_tui.models.language_model import LanguageModel
 
 

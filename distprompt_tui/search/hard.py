@@ -13,9 +13,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from distprompt_tui.config.device_widths import Widths
-from distprompt_tui.config.spec import Hard
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.config.device_widths import Widths
+from distprompt_tui.core.config.spec import Hard
+from distprompt_tui.core.errors import UsageError
 from distprompt_tui.models.bf16_copy import gains_from_half_precision, in_half_precision
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.chain import Chain, Shared

@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from distprompt_tui.config.spec import SwapSearchConfig, TokenSearchConfig
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.config.spec import SwapSearchConfig, TokenSearchConfig
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.storage.prompt_files import read_prompt
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.large_matrix import float32_rows
 from distprompt_tui.search.retokenization import is_retokenization_stable
-from distprompt_tui.storage.prompt_files import read_prompt
 
 PRINTABLE = frozenset(f"{string.ascii_letters}{string.digits}{string.punctuation} ".encode())
 """Bytes of "printable" tokens."""

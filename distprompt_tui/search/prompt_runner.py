@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distprompt_tui.metrics.divergence import entropy, logits_kl
+from distprompt_tui.core.metrics.divergence import entropy, logits_kl
 from distprompt_tui.models.device import is_out_of_memory
 from distprompt_tui.models.gradient import backward_pass
 from distprompt_tui.models.language_model import LanguageModel

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from distprompt_tui.config.methods import Method
-from distprompt_tui.config.spec import RunSpec
+from distprompt_tui.core.config.methods import Method
+from distprompt_tui.core.config.spec import RunSpec
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.exhaustive import ExhaustiveSearch
 from distprompt_tui.search.gcg import GcgSearch

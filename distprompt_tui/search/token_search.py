@@ -10,8 +10,8 @@ from typing import ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from distprompt_tui.config.spec import SwapSearchConfig, TokenSearchConfig
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.config.spec import SwapSearchConfig, TokenSearchConfig
+from distprompt_tui.core.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.candidate_log import CandidateLog
 from distprompt_tui.search.candidates import swap_scores

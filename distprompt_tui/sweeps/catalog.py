@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from distprompt_tui.config import paths
-from distprompt_tui.config.known_models import absolute_name
-from distprompt_tui.config.toml_files import find_toml
-from distprompt_tui.config.validation import checked, read_checked
+from distprompt_tui.core.config import paths
+from distprompt_tui.core.config.known_models import absolute_name
+from distprompt_tui.core.config.toml_files import find_toml
+from distprompt_tui.core.config.validation import checked, read_checked
+from distprompt_tui.core.storage.safe_io import absolute, found_in
 from distprompt_tui.models.registry import find_model
-from distprompt_tui.storage.safe_io import absolute, found_in
 from distprompt_tui.sweeps.sweep_spec import Sweep
 
 

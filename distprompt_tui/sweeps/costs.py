@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from distprompt_tui.storage.decode import Count, Finite
+from distprompt_tui.core.storage.decode import Count, Finite
 from distprompt_tui.sweeps.directory import SweepDirectory, read_lines
 from distprompt_tui.sweeps.results import SearchConfig
 from distprompt_tui.sweeps.tasks import Task

@@ -14,15 +14,14 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from distprompt_tui.config.spec import LEGACY_CONTEXT
-from distprompt_tui.config.validation import read_checked
-from distprompt_tui.errors import NotFoundError, UsageError, near_matches
-from distprompt_tui.runs.events import Tailer
-from distprompt_tui.storage.decode import Count, decoder_of
-from distprompt_tui.storage.folder import FileIn
-from distprompt_tui.storage.jsonl import append_lines, end_torn_line
-from distprompt_tui.storage.lock import take_lock, write_holder
-from distprompt_tui.storage.safe_io import (
+from distprompt_tui.core.config.spec import LEGACY_CONTEXT
+from distprompt_tui.core.config.validation import read_checked
+from distprompt_tui.core.errors import NotFoundError, UsageError, near_matches
+from distprompt_tui.core.storage.decode import Count, decoder_of
+from distprompt_tui.core.storage.folder import FileIn
+from distprompt_tui.core.storage.jsonl import append_lines, end_torn_line
+from distprompt_tui.core.storage.lock import take_lock, write_holder
+from distprompt_tui.core.storage.safe_io import (
     list_folders,
     open_private,
     read_json,
@@ -31,6 +30,7 @@ from distprompt_tui.storage.safe_io import (
     write_atomically,
     write_json,
 )
+from distprompt_tui.runs.events import Tailer
 from distprompt_tui.sweeps.results import ResultRow
 from distprompt_tui.sweeps.sweep_spec import Sweep
 from distprompt_tui.sweeps.tasks import SearchOutcome, SweepSearch, all_searches

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from distprompt_tui.errors import UsageError
-from distprompt_tui.storage.safe_io import list_folders
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.storage.safe_io import list_folders
 from distprompt_tui.sweeps.catalog import read_sweep, sweep_files
 from distprompt_tui.sweeps.directory import GRID, SweepDirectory
 from distprompt_tui.sweeps.process import runner_pid

@@ -9,13 +9,13 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.storage.prompt_files import prompt_sha256, read_prompt
+from distprompt_tui.core.storage.safe_io import read_json, write_json
 from distprompt_tui.models.fingerprint import ModelRecord, file_sha256, record_model
 from distprompt_tui.models.prepare import ignore_progress, prepare_by_name
 from distprompt_tui.models.recorded import folder_at_hand
 from distprompt_tui.models.registry import find_model
-from distprompt_tui.storage.prompt_files import prompt_sha256, read_prompt
-from distprompt_tui.storage.safe_io import read_json, write_json
 from distprompt_tui.sweeps.directory import SweepDirectory
 from distprompt_tui.sweeps.sweep_spec import Sweep
 

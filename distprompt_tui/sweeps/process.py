@@ -10,13 +10,13 @@ from contextlib import suppress
 
 import psutil
 
-from distprompt_tui.config.paths import sweeps_dir
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.config.paths import sweeps_dir
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.storage.lock import lock_holder
+from distprompt_tui.core.storage.safe_io import open_private
 from distprompt_tui.runs.isolation import isolated, python
 from distprompt_tui.runs.log import read_log
 from distprompt_tui.runs.process import WORKER_ENVIRONMENT, terminate_lock_holder
-from distprompt_tui.storage.lock import lock_holder
-from distprompt_tui.storage.safe_io import open_private
 from distprompt_tui.sweeps.catalog import check_models
 from distprompt_tui.sweeps.directory import SweepDirectory, make_directory
 from distprompt_tui.sweeps.sweep_spec import Sweep

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from distprompt_tui.bounds.values import Bounds
-from distprompt_tui.storage.decode import Count, Finite
+from distprompt_tui.core.storage.decode import Count, Finite
 
 
 class SearchConfig(NamedTuple):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from distprompt_tui.core.storage.decode import decoder_of
 from distprompt_tui.runs.events import Tailer
-from distprompt_tui.storage.decode import decoder_of
 from distprompt_tui.sweeps.costs import Cost
 from distprompt_tui.sweeps.directory import Failure, SweepDirectory
 from distprompt_tui.sweeps.results import ResultRow

@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal, Self, get_args
 import tomli_w
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from distprompt_tui.config import spec as specs
-from distprompt_tui.config.spec import StrictModel
-from distprompt_tui.config.validation import checked, describe_error
-from distprompt_tui.errors import UsageError
-from distprompt_tui.storage.legacy import with_new_spec_names, with_old_spec_names
+from distprompt_tui.core.config import spec as specs
+from distprompt_tui.core.config.spec import StrictModel
+from distprompt_tui.core.config.validation import checked, describe_error
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.storage.legacy import with_new_spec_names, with_old_spec_names
 from distprompt_tui.sweeps.lm_texts import draw_texts
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from pydantic import Field, TypeAdapter, field_validator
 
-from distprompt_tui.config.spec import RunSpec, StrictModel
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.config.spec import RunSpec, StrictModel
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.storage.legacy import with_old_spec_names
 from distprompt_tui.models.fingerprint import ModelRecord
-from distprompt_tui.storage.legacy import with_old_spec_names
 from distprompt_tui.sweeps.results import ResultRow, SearchConfig
 from distprompt_tui.sweeps.sweep_spec import Series, Sweep, SweepMethod
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from distprompt_tui.config import paths
-from distprompt_tui.config import spec as specs
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.config import paths
+from distprompt_tui.core.config import spec as specs
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.storage.npy import open_row
+from distprompt_tui.core.storage.safe_io import read_json, write_array, write_json
 from distprompt_tui.models.vocabulary import Vocabulary
-from distprompt_tui.storage.npy import open_row
-from distprompt_tui.storage.safe_io import read_json, write_array, write_json
 from distprompt_tui.targets.entropy import FloatArray
 from distprompt_tui.targets.target import Metadata, Target, unique_ids
 

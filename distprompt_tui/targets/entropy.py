@@ -8,7 +8,7 @@ from math import exp, log
 import numpy as np
 from numpy.typing import NDArray
 
-from distprompt_tui.errors import TargetError
+from distprompt_tui.core.errors import TargetError
 
 FloatArray = NDArray[np.float64]
 

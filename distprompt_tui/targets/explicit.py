@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from distprompt_tui.config.spec import SUM_TOLERANCE, Explicit
-from distprompt_tui.errors import NotFoundError, TargetError
+from distprompt_tui.core.config.spec import SUM_TOLERANCE, Explicit
+from distprompt_tui.core.errors import NotFoundError, TargetError
+from distprompt_tui.core.storage.npy import open_row
+from distprompt_tui.core.storage.safe_io import is_file, parse_json, read_text, user_path
 from distprompt_tui.models.vocabulary import Vocabulary
-from distprompt_tui.storage.npy import open_row
-from distprompt_tui.storage.safe_io import is_file, parse_json, read_text, user_path
 from distprompt_tui.targets.entropy import FloatArray
 from distprompt_tui.targets.lm import mask_to_tokens
 from distprompt_tui.targets.target import DistributionSource, Target, require_model, unique_ids

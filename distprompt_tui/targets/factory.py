@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from distprompt_tui.config import spec as specs
-from distprompt_tui.errors import TargetError
+from distprompt_tui.core.config import spec as specs
+from distprompt_tui.core.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets.cache import cache_key, keep_target, recall_target
 from distprompt_tui.targets.entropy import check_entropy

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from distprompt_tui.config.known_models import absolute_name
-from distprompt_tui.config.spec import SUM_TOLERANCE, Explicit, ModelSpec
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.config.known_models import absolute_name
+from distprompt_tui.core.config.spec import SUM_TOLERANCE, Explicit, ModelSpec
+from distprompt_tui.core.errors import DistPromptError
+from distprompt_tui.core.storage.legacy import with_new_spec_names
+from distprompt_tui.core.storage.safe_io import absolute, is_file
 from distprompt_tui.models.registry import find_model
-from distprompt_tui.storage.legacy import with_new_spec_names
-from distprompt_tui.storage.safe_io import absolute, is_file
 
 Mistake = tuple[list[str], str]  # the path of a field, and what is wrong with its value
 

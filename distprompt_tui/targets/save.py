@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from distprompt_tui.errors import UsageError
-from distprompt_tui.storage.safe_io import is_file, is_folder, user_path, write_out
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.storage.safe_io import is_file, is_folder, user_path, write_out
 from distprompt_tui.targets.target import Target
 
 FORMS = (".npy", ".json", ".csv")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distprompt_tui.errors import TargetError
+from distprompt_tui.core.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets.entropy import FloatArray
 

@@ -18,11 +18,11 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.theme import Theme
 
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.errors import DistPromptError
+from distprompt_tui.core.storage.safe_io import is_owned_by_user
+from distprompt_tui.core.text.encoding import locale_is_utf8
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.runs.summary import RunSummary, read_runs
-from distprompt_tui.storage.safe_io import is_owned_by_user
-from distprompt_tui.text.encoding import locale_is_utf8
-from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.custom_keys import KeyMap, read_key_map
 from distprompt_tui.tui.keymap import ANYWHERE, APP_KEYS, READ_ONLY, Key, bindings
 from distprompt_tui.tui.platform.ascii_filter import AsciiFilter
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from textual.command import Provider
 
-    from distprompt_tui.config.spec import RunSpec
+    from distprompt_tui.core.config.spec import RunSpec
     from distprompt_tui.runs.directory import RunDirectory
     from distprompt_tui.tui.run.screen import RunScreen
     from distprompt_tui.tui.start.opening import Opening
@@ -374,7 +374,7 @@ def run_app(
     Returns:
         The exit code.
     """
-    from distprompt_tui.config.paths import keys_file, settings_file
+    from distprompt_tui.core.config.paths import keys_file, settings_file
 
     app = DistPromptApp(
         runs_dir=runs_dir,

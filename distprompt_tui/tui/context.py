@@ -11,7 +11,7 @@ from distprompt_tui.tui.settings import Settings
 if TYPE_CHECKING:
     from textual.widget import Widget
 
-    from distprompt_tui.config.spec import RunSpec
+    from distprompt_tui.core.config.spec import RunSpec
     from distprompt_tui.runs.directory import RunDirectory
     from distprompt_tui.runs.summary import RunSummary
 

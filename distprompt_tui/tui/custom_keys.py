@@ -15,8 +15,8 @@ from typing import Any
 
 from textual.keys import Keys, _character_to_key, format_key, key_to_character
 
-from distprompt_tui.config.toml_files import read_toml
-from distprompt_tui.errors import UsageError, near_matches
+from distprompt_tui.core.config.toml_files import read_toml
+from distprompt_tui.core.errors import UsageError, near_matches
 from distprompt_tui.tui.keymap import ANYWHERE, SECTIONS_WITH_FIELDS, TABLES, Key, binding_id
 
 _MODIFIERS = ("ctrl", "alt", "shift", "super")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from textual.binding import Binding
 
-from distprompt_tui.config.methods import METHODS
+from distprompt_tui.core.config.methods import METHODS
 
 
 @dataclass(frozen=True, slots=True)

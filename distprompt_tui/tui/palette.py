@@ -10,8 +10,8 @@ from typing import Any, cast
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.runs.summary import RunSummary, sorted_runs
-from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.context import AppContext
 from distprompt_tui.tui.drawing.styled_text import ROLES, plain_text
 from distprompt_tui.tui.keymap import ANYWHERE, APP_KEYS, Key

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 from msgspec import Meta, ValidationError, convert
 
-from distprompt_tui.config.toml_files import read_toml
-from distprompt_tui.errors import UsageError, near_matches
-from distprompt_tui.storage.legacy import SETTING_VALUES
-from distprompt_tui.storage.safe_io import write_atomically
+from distprompt_tui.core.config.toml_files import read_toml
+from distprompt_tui.core.errors import UsageError, near_matches
+from distprompt_tui.core.storage.legacy import SETTING_VALUES
+from distprompt_tui.core.storage.safe_io import write_atomically
 from distprompt_tui.tui.themes import DARK
 
 Order = Literal["probability", "contribution", "target", "achieved", "gap"]

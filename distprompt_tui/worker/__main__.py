@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter

@@ -16,8 +16,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from distprompt_tui.config.spec import RunSpec
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.errors import UsageError
 from distprompt_tui.models.device import choose_device, choose_dtype, free_bytes
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.vocabulary import Vocabulary

@@ -13,12 +13,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.errors import DistPromptError
+from distprompt_tui.core.storage.safe_io import write_atomically
 from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.search.protocol import SearchState
-from distprompt_tui.storage.safe_io import write_atomically
 
 SECONDS = 30.0
 STEPS = 1000  # largest intervals between checkpoints, and so the most work that a crash loses

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from distprompt_tui.metrics.divergence import compare
+from distprompt_tui.core.metrics.divergence import compare
 from distprompt_tui.models.device import is_out_of_memory
 from distprompt_tui.models.head import relative_difference
 from distprompt_tui.models.language_model import LanguageModel

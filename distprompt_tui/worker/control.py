@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, get_args
 
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.errors import UsageError
 from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter, Tailer, decode_object

@@ -12,11 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from distprompt_tui import __version__
-from distprompt_tui.config import paths
-from distprompt_tui.errors import DistPromptError, first_line
+from distprompt_tui.core.config import paths
+from distprompt_tui.core.errors import DistPromptError, first_line
+from distprompt_tui.core.text.checks import Check
+from distprompt_tui.core.text.encoding import locale_is_utf8, terminal_encoding
 from distprompt_tui.models.registry import ModelEntry
-from distprompt_tui.text.checks import Check
-from distprompt_tui.text.encoding import locale_is_utf8, terminal_encoding
 
 PACKAGES = ("torch", "transformers", "tokenizers", "textual", "plotext", "numpy")
 ELSEWHERE = "set DISTPROMPT_HOME to another folder for all data, or --runs-dir for runs"

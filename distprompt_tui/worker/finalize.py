@@ -12,13 +12,13 @@ from torch import Tensor
 
 from distprompt_tui.bounds.rounding import rounding_of
 from distprompt_tui.bounds.values import Bounds
-from distprompt_tui.config.spec import RunSpec, SwapSearchConfig
-from distprompt_tui.errors import UsageError
-from distprompt_tui.metrics.divergence import compare
+from distprompt_tui.core.config.spec import RunSpec, SwapSearchConfig
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.metrics.divergence import compare
+from distprompt_tui.core.storage.prompt_files import read_prompt
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.protocol import Best, HardPrompt
 from distprompt_tui.search.pruning import prune
-from distprompt_tui.storage.prompt_files import read_prompt
 
 
 def pruned(

@@ -10,9 +10,9 @@ import torch
 
 from distprompt_tui.bounds.cache import solve_bounds
 from distprompt_tui.bounds.values import Bounds
-from distprompt_tui.config import spec
-from distprompt_tui.config.presets import load_preset
-from distprompt_tui.config.validation import checked
+from distprompt_tui.core.config import spec
+from distprompt_tui.core.config.presets import load_preset
+from distprompt_tui.core.config.validation import checked
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prepare import ignore_progress
 from distprompt_tui.search import make_search

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.errors import UsageError
 from distprompt_tui.search.protocol import Search, Step
 from distprompt_tui.search.token_search import SwapSearch
 

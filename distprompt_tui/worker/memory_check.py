@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import psutil
 
-from distprompt_tui.config.spec import RunSpec
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.errors import DistPromptError
+from distprompt_tui.core.text.formatting import size
 from distprompt_tui.models.device import choose_device, choose_dtype, free_bytes
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.runs.estimates import memory_of
-from distprompt_tui.text.formatting import size
 
 
 def expected_memory(spec: RunSpec) -> tuple[int | None, str | None]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from distprompt_tui.config import spec
+from distprompt_tui.core.config import spec
 from distprompt_tui.models.checkpoint_checks import head_rows
 from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.models.language_model import LanguageModel

@@ -31,8 +31,10 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from distprompt_tui.config import spec
-from distprompt_tui.errors import DistPromptError, UsageError
+from distprompt_tui.core.config import spec
+from distprompt_tui.core.errors import DistPromptError, UsageError
+from distprompt_tui.core.storage.decode import read_field
+from distprompt_tui.core.storage.prompt_files import read_prompt
 from distprompt_tui.models.fingerprint import ModelRecord, record_model
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import as_fields
@@ -40,8 +42,6 @@ from distprompt_tui.runs.inputs import read_inputs, read_run_target
 from distprompt_tui.runs.isolation import leave_deleted_directory, open_standard_streams
 from distprompt_tui.runs.process import worker_pid
 from distprompt_tui.runs.schema import Snapshot
-from distprompt_tui.storage.decode import read_field
-from distprompt_tui.storage.prompt_files import read_prompt
 from distprompt_tui.targets.description import describe
 from distprompt_tui.targets.entropy import entropy
 from distprompt_tui.worker.question_queue import Cancelled, QuestionQueue
@@ -191,7 +191,7 @@ def _instead(run: RunDirectory, text: str, bare: Any) -> Answer:
     """Compare the model after a text, in place of the run's prompt, with the run's target."""
     import torch
 
-    from distprompt_tui.metrics.divergence import compare
+    from distprompt_tui.core.metrics.divergence import compare
     from distprompt_tui.search.protocol import HardPrompt
     from distprompt_tui.worker.snapshots import prompt_tokens, top_tokens
     from distprompt_tui.worker.surprisal import surprisals

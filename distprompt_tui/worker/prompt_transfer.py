@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from distprompt_tui.config.spec import ModelSpec, RunSpec
-from distprompt_tui.errors import DistPromptError, NotFoundError, UsageError
-from distprompt_tui.metrics.divergence import compare
+from distprompt_tui.core.config.spec import ModelSpec, RunSpec
+from distprompt_tui.core.errors import DistPromptError, NotFoundError, UsageError
+from distprompt_tui.core.metrics.divergence import compare
+from distprompt_tui.core.storage.prompt_files import read_prompt
+from distprompt_tui.core.storage.safe_io import read_json
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prepare import OnProgress
 from distprompt_tui.models.vocabulary import Vocabulary
@@ -22,8 +24,6 @@ from distprompt_tui.models.wrap import load_language_model
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.inputs import read_inputs, read_run_target
 from distprompt_tui.runs.schema import read_result
-from distprompt_tui.storage.prompt_files import read_prompt
-from distprompt_tui.storage.safe_io import read_json
 from distprompt_tui.targets.transfer import transfer
 from distprompt_tui.worker.model_provider import prepare_as_recorded
 

@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from distprompt_tui.bounds.values import Bounds
-from distprompt_tui.config.spec import RunSpec
-from distprompt_tui.errors import ModelError
-from distprompt_tui.metrics.divergence import Comparison, Numbers, compare
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.errors import ModelError
+from distprompt_tui.core.metrics.divergence import Comparison, Numbers, compare
+from distprompt_tui.core.storage.prompt_files import prompt_sha256, write_vectors
+from distprompt_tui.core.storage.safe_io import open_private, write_array, write_json
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter, as_fields
 from distprompt_tui.search.protocol import Best, HardPrompt, Prompt, Search, SoftPrompt, Step
-from distprompt_tui.storage.prompt_files import prompt_sha256, write_vectors
-from distprompt_tui.storage.safe_io import open_private, write_array, write_json
 from distprompt_tui.targets import Target
 from distprompt_tui.worker.checkpoint import Checkpoint, CheckpointSchedule, save_checkpoint
 from distprompt_tui.worker.device import DeviceMeter

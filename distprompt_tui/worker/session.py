@@ -21,8 +21,11 @@ from torch import Tensor
 from distprompt_tui import __version__
 from distprompt_tui.bounds.cache import solve_bounds
 from distprompt_tui.bounds.values import Bounds
-from distprompt_tui.config.spec import Budget, Hard, RunSpec, Soft
-from distprompt_tui.errors import DistPromptError, ModelError, UsageError, first_line
+from distprompt_tui.core.config.spec import Budget, Hard, RunSpec, Soft
+from distprompt_tui.core.errors import DistPromptError, ModelError, UsageError, first_line
+from distprompt_tui.core.storage.decode import read_field
+from distprompt_tui.core.storage.prompt_files import write_vectors
+from distprompt_tui.core.storage.safe_io import write_array, write_json
 from distprompt_tui.models.batch_invariance import is_batch_invariant
 from distprompt_tui.models.device import choose_device, choose_dtype, out_of_memory_as
 from distprompt_tui.models.fingerprint import record_model
@@ -37,9 +40,6 @@ from distprompt_tui.runs.witness import result_fields as witness_fields
 from distprompt_tui.search import make_search
 from distprompt_tui.search.device_widths import chosen_widths
 from distprompt_tui.search.protocol import Search, Step
-from distprompt_tui.storage.decode import read_field
-from distprompt_tui.storage.prompt_files import write_vectors
-from distprompt_tui.storage.safe_io import write_array, write_json
 from distprompt_tui.targets import Target, build_target
 from distprompt_tui.worker.checkpoint import Checkpoint, load_checkpoint
 from distprompt_tui.worker.control import POLL_SECONDS, Control

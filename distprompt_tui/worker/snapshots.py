@@ -8,8 +8,8 @@ from dataclasses import astuple, dataclass, replace
 import torch
 from torch import Tensor
 
-from distprompt_tui.metrics.divergence import compare
-from distprompt_tui.metrics.kl_terms import kl_contributions
+from distprompt_tui.core.metrics.divergence import compare
+from distprompt_tui.core.metrics.kl_terms import kl_contributions
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.large_matrix import float32_product, row_norms
 from distprompt_tui.models.vocabulary import Vocabulary

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from distprompt_tui.config.spec import RunSpec
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.storage.prompt_files import read_prompt, write_vectors
+from distprompt_tui.core.storage.safe_io import write_json
 from distprompt_tui.runs.directory import RunDirectory
-from distprompt_tui.storage.prompt_files import read_prompt, write_vectors
-from distprompt_tui.storage.safe_io import write_json
 
 _NAMES = ("start.safetensors", "start.json")
 

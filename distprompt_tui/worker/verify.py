@@ -10,7 +10,10 @@ from msgspec import ValidationError, convert
 from torch import Tensor
 
 from distprompt_tui.bounds.cache import solve_bounds
-from distprompt_tui.errors import ModelError, NotFoundError, UsageError
+from distprompt_tui.core.errors import ModelError, NotFoundError, UsageError
+from distprompt_tui.core.storage.decode import Count
+from distprompt_tui.core.storage.prompt_files import read_prompt
+from distprompt_tui.core.storage.safe_io import read_json
 from distprompt_tui.models.load import load_causal_model
 from distprompt_tui.models.prepare import ignore_progress
 from distprompt_tui.models.tokenizer import load_callable_vocabulary
@@ -19,9 +22,6 @@ from distprompt_tui.models.wrap import from_hf
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.inputs import read_inputs, read_run_target
 from distprompt_tui.runs.schema import Result, read_result
-from distprompt_tui.storage.decode import Count
-from distprompt_tui.storage.prompt_files import read_prompt
-from distprompt_tui.storage.safe_io import read_json
 from distprompt_tui.worker.model_provider import prepare_as_recorded
 
 AGREEMENT_NATS = 1e-4  # tolerance between two computations in float32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from distprompt_tui.config.spec import ModelSpec
+from distprompt_tui.core.config.spec import ModelSpec
 from distprompt_tui.models.device import choose_device, choose_dtype, free_bytes
 from distprompt_tui.models.placement import devices_for, weight_bytes
 from distprompt_tui.models.prepare import OnProgress

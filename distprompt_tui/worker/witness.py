@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from distprompt_tui.config.spec import Lm, Reachable, RunSpec
-from distprompt_tui.errors import UsageError
-from distprompt_tui.metrics.divergence import compare
+from distprompt_tui.core.config.spec import Lm, Reachable, RunSpec
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.metrics.divergence import compare
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.runs.schema import Witness
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from history import write_run
 from terminal import Terminal
 
-from distprompt_tui.config.presets import load_preset, override
+from distprompt_tui.core.config.presets import load_preset, override
 from distprompt_tui.runs.directory import RunDirectory, list_runs
 from distprompt_tui.runs.process import start_run, stop, worker_pid
 from distprompt_tui.tui.run.monitor import RunMonitor

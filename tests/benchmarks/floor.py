@@ -17,8 +17,8 @@ import torch
 
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
-from distprompt_tui.config import spec as specs
-from distprompt_tui.config.presets import list_presets
+from distprompt_tui.core.config import spec as specs
+from distprompt_tui.core.config.presets import list_presets
 from distprompt_tui.targets import build_target
 from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
 

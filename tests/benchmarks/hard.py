@@ -30,8 +30,8 @@ from soft import LEAST_LEFT, TARGETS, count_work, draw, load
 from torch import Tensor
 
 from distprompt_tui.bounds.cache import solve_bounds
-from distprompt_tui.config import spec as specs
-from distprompt_tui.metrics.divergence import entropy
+from distprompt_tui.core.config import spec as specs
+from distprompt_tui.core.metrics.divergence import entropy
 from distprompt_tui.models.bf16_copy import in_half_precision
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.token_features import token_features

@@ -22,7 +22,7 @@ import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from distprompt_tui.config.presets import load_preset
+from distprompt_tui.core.config.presets import load_preset
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.tui.run.monitor import RunMonitor
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from distprompt_tui.config.spec import RunSpec
+from distprompt_tui.core.config.spec import RunSpec
 from distprompt_tui.models.device import choose_device
 from distprompt_tui.models.model_shape import ModelShape, read_shape
 from distprompt_tui.models.wrap import load_language_model

@@ -30,8 +30,8 @@ from by_target import ratio
 from torch import Tensor
 
 from distprompt_tui.bounds.cache import solve_bounds
-from distprompt_tui.config import spec as specs
-from distprompt_tui.metrics.divergence import entropy, logits_kl
+from distprompt_tui.core.config import spec as specs
+from distprompt_tui.core.metrics.divergence import entropy, logits_kl
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.soft import SoftBatch, initial_vectors
 from distprompt_tui.sweeps.sweep_spec import Sweep

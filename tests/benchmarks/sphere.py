@@ -17,7 +17,7 @@ import torch
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.bounds.sphere import solve_sphere_bound
-from distprompt_tui.config import spec as specs
+from distprompt_tui.core.config import spec as specs
 from distprompt_tui.targets import build_target
 from distprompt_tui.worker.model_provider import load_by_name
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from distprompt_tui.bounds.cache import solve_bounds
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
-from distprompt_tui.errors import ModelError
+from distprompt_tui.core.errors import ModelError
 from distprompt_tui.models.head import Head
 from tests.bounds.random_heads import divergences_at, random_head, random_target, states_on_sphere
 

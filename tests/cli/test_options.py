@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from distprompt_tui.cli.options import Options
-from distprompt_tui.config.spec import Hard, RunSpec, Uniform
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.config.spec import Hard, RunSpec, Uniform
+from distprompt_tui.core.errors import UsageError
 
 
 def test_chains_are_a_setting_of_the_hard_search() -> None:

@@ -110,7 +110,7 @@ def test_app_rejects_an_unsupported_terminal(term: str, tmp_path: Path) -> None:
 )
 def test_locale_determines_utf8(environment: dict[str, str], expected: bool) -> None:
     clean = {name: value for name, value in os.environ.items() if name not in ("LC_ALL", "LC_CTYPE", "LANG")}
-    code = "from distprompt_tui.text.encoding import locale_is_utf8; print(locale_is_utf8())"
+    code = "from distprompt_tui.core.text.encoding import locale_is_utf8; print(locale_is_utf8())"
     found = subprocess.run(
         [sys.executable, "-c", code], env=clean | environment, capture_output=True, text=True, check=False
     )

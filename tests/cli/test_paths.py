@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from distprompt_tui.cli import app
-from distprompt_tui.config.toml_files import find_toml
-from distprompt_tui.errors import DistPromptError, NotFoundError
+from distprompt_tui.core.config.toml_files import find_toml
+from distprompt_tui.core.errors import DistPromptError, NotFoundError
+from distprompt_tui.core.storage.safe_io import absolute, user_path, write_out
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.runs.directory import find_run
-from distprompt_tui.storage.safe_io import absolute, user_path, write_out
-from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.worker import doctor
 
 NASTY = {
@@ -214,7 +214,7 @@ def test_write_out_to_pipes_and_devices(tmp_path: Path) -> None:
 
 
 def test_write_out_to_standard_output(tmp_path: Path) -> None:
-    code = "from pathlib import Path; from distprompt_tui.storage.safe_io import write_out; print('before')\n"
+    code = "from pathlib import Path; from distprompt_tui.core.storage.safe_io import write_out; print('before')\n"
     code += "write_out(Path('/dev/stdout'), b'table'); print(' after')"
     with (tmp_path / "out").open("wb") as out:
         subprocess.run([sys.executable, "-c", code], stdout=out, check=True)

@@ -10,7 +10,7 @@ import torch
 
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
-from distprompt_tui.config.spec import RunSpec
+from distprompt_tui.core.config.spec import RunSpec
 from distprompt_tui.models import large_matrix, token_features
 from distprompt_tui.models.model_shape import read_shape
 from distprompt_tui.models.wrap import load_language_model

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from distprompt_tui.bounds.floor import solve_floor
-from distprompt_tui.config.spec import RunSpec
+from distprompt_tui.core.config.spec import RunSpec
 from distprompt_tui.models import large_matrix, token_features
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.wrap import load_language_model

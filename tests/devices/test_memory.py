@@ -18,8 +18,8 @@ from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.bounds.memory import solver_bytes
 from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.cli import app
-from distprompt_tui.config.spec import ModelSpec, RunSpec
-from distprompt_tui.errors import ModelError
+from distprompt_tui.core.config.spec import ModelSpec, RunSpec
+from distprompt_tui.core.errors import ModelError
 from distprompt_tui.models import token_features as token_features_module
 from distprompt_tui.models.head import Head
 from distprompt_tui.models.language_model import LanguageModel

@@ -10,8 +10,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from distprompt_tui.bounds.cache import solve_bounds
-from distprompt_tui.config.spec import ModelSpec
-from distprompt_tui.errors import ModelError
+from distprompt_tui.core.config.spec import ModelSpec
+from distprompt_tui.core.errors import ModelError
 from distprompt_tui.models import device as device_module
 from distprompt_tui.models import placement
 from distprompt_tui.models.language_model import LanguageModel

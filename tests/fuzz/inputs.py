@@ -16,9 +16,9 @@ from safetensors.numpy import save
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from distprompt_tui.config import spec
-from distprompt_tui.config.paths import shipped_presets_dir
-from distprompt_tui.config.presets import load_preset
+from distprompt_tui.core.config import spec
+from distprompt_tui.core.config.paths import shipped_presets_dir
+from distprompt_tui.core.config.presets import load_preset
 from distprompt_tui.sweeps.directory import Failure
 from tests.reports.factories import example_sweep, outcomes
 

@@ -21,9 +21,16 @@ from rich.console import Console
 
 from distprompt_tui.cli.report_console import print_findings, print_sweep_report
 from distprompt_tui.cli.tables import print_presets, token_table
-from distprompt_tui.config.presets import load_preset, override, save_preset, with_method
-from distprompt_tui.config.spec import Explicit, RunSpec
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.config.presets import load_preset, override, save_preset, with_method
+from distprompt_tui.core.config.spec import Explicit, RunSpec
+from distprompt_tui.core.errors import DistPromptError
+from distprompt_tui.core.storage.jsonl import append_line
+from distprompt_tui.core.storage.npy import read_target
+from distprompt_tui.core.storage.prompt_files import read_prompt
+from distprompt_tui.core.storage.safe_io import read_json
+from distprompt_tui.core.text.escapes import escape_field, unescape
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import fit, fit_to, sanitize, visible_token
 from distprompt_tui.models.checkpoint_checks import check_folder, head_rows
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.models.vocabulary import Vocabulary, load_vocabulary
@@ -39,17 +46,10 @@ from distprompt_tui.runs.reducer import reduce_all, state_at
 from distprompt_tui.runs.schema import decode_event
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import as_dict, matching_runs, read_spec_fields, sorted_runs, summarise, title_of
-from distprompt_tui.storage.jsonl import append_line
-from distprompt_tui.storage.npy import read_target
-from distprompt_tui.storage.prompt_files import read_prompt
-from distprompt_tui.storage.safe_io import read_json
 from distprompt_tui.sweeps.catalog import load_sweep
 from distprompt_tui.sweeps.curves import panels
 from distprompt_tui.sweeps.directory import SweepDirectory
 from distprompt_tui.targets.explicit import explicit
-from distprompt_tui.text.escapes import escape_field, unescape
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import fit, fit_to, sanitize, visible_token
 from distprompt_tui.tui.drawing.plot import Curve, plot_curves
 from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.run.bar_scale import BarScale

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from distprompt_tui.errors import ModelError
+from distprompt_tui.core.errors import ModelError
 from distprompt_tui.models import device as device_module
 from distprompt_tui.models.device import (
     choose_device,

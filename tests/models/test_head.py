@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from distprompt_tui.errors import ModelError
+from distprompt_tui.core.errors import ModelError
 from distprompt_tui.models.head import _as_final_norm, factor_difference
 from distprompt_tui.models.wrap import load_language_model
 from tests.tiny_models import ARCHITECTURES

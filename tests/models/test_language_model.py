@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from distprompt_tui.errors import ModelError
+from distprompt_tui.core.errors import ModelError
 from distprompt_tui.models import language_model
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.wrap import load_language_model

@@ -10,8 +10,8 @@ import pytest
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
-from distprompt_tui.config.spec import RunSpec
-from distprompt_tui.errors import ModelError
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.errors import ModelError
 from distprompt_tui.models import batch_invariance
 from distprompt_tui.models.batch_invariance import is_batch_invariant
 from distprompt_tui.models.bf16_copy import in_half_precision

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from distprompt_tui.errors import ModelError
+from distprompt_tui.core.errors import ModelError
 from distprompt_tui.models.load import load_causal_model
 from distprompt_tui.models.tokenizer import load_callable_vocabulary
 from distprompt_tui.models.wrap import from_hf, load_language_model

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tokenizers import Tokenizer, models
 
-from distprompt_tui.errors import ModelError, TargetError
+from distprompt_tui.core.errors import ModelError, TargetError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.vocabulary import Vocabulary, load_vocabulary
 from tests.tiny_models import PADDING_ROWS

@@ -13,9 +13,9 @@ from msgspec import convert
 from msgspec.json import decode, encode
 
 from distprompt_tui import open_run
-from distprompt_tui.config.known_models import KNOWN
-from distprompt_tui.config.spec import RunSpec
-from distprompt_tui.errors import ModelError, NotFoundError
+from distprompt_tui.core.config.known_models import KNOWN
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.errors import ModelError, NotFoundError
 from distprompt_tui.models.prepare import prepare
 from distprompt_tui.models.registry import ModelEntry, find_model, list_models
 from distprompt_tui.models.weights import Weights, read_gguf, read_weights

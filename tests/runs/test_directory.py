@@ -16,15 +16,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distprompt_tui.config.spec import RunSpec, Uniform
-from distprompt_tui.errors import NotFoundError, UsageError
+from distprompt_tui.core.config.spec import RunSpec, Uniform
+from distprompt_tui.core.errors import NotFoundError, UsageError
+from distprompt_tui.core.storage.jsonl import append_line
+from distprompt_tui.core.storage.lock import lock_holder
+from distprompt_tui.core.storage.safe_io import parse_json, write_json
 from distprompt_tui.runs import directory
 from distprompt_tui.runs.directory import RunDirectory, create_run, find_run, list_entries, list_runs
 from distprompt_tui.runs.process import delete_run, start_run, worker_pid
 from distprompt_tui.runs.summary import read_runs, sorted_runs
-from distprompt_tui.storage.jsonl import append_line
-from distprompt_tui.storage.lock import lock_holder
-from distprompt_tui.storage.safe_io import parse_json, write_json
 from distprompt_tui.sweeps.directory import SweepDirectory
 
 SPEC = RunSpec(target=Uniform())
@@ -157,11 +157,11 @@ def _without_permissions(code: str, folder: Path, *arguments: str) -> str:
 
 IMPORTS = """
 from pathlib import Path
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.runs.directory import find_run, list_runs
 from distprompt_tui.runs.summary import read_runs, summarise
 import distprompt_tui.runs.process, distprompt_tui.runs.export
-import distprompt_tui.config.toml_files, distprompt_tui.sweeps.directory
+import distprompt_tui.core.config.toml_files, distprompt_tui.sweeps.directory
 """
 
 

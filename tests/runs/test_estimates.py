@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.config.spec import Hard, ModelSpec, RunSpec, SearchSpec, Soft, Uniform
+from distprompt_tui.core.config.spec import Hard, ModelSpec, RunSpec, SearchSpec, Soft, Uniform
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.estimates import memory_bytes, memory_of, needed_memory, seconds_per_step

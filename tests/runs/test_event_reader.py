@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from distprompt_tui.core.storage.safe_io import write_json
 from distprompt_tui.runs import schema
 from distprompt_tui.runs.event_reader import EventLogReader
 from distprompt_tui.runs.events import NEWEST, EventWriter, Tailer, as_fields
 from distprompt_tui.runs.reducer import reduce, reduce_all, state_at
 from distprompt_tui.runs.schema import PromptToken, Snapshot, TokenMass, decode_event, read_snapshot
 from distprompt_tui.runs.state import RunState
-from distprompt_tui.storage.safe_io import write_json
 from tests.runs.test_state import started, step
 
 

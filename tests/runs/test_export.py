@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from distprompt_tui.config.spec import RunSpec
-from distprompt_tui.errors import NotFoundError, UsageError
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.errors import NotFoundError, UsageError
+from distprompt_tui.core.storage.prompt_files import read_prompt
 from distprompt_tui.models.vocabulary import load_vocabulary
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.runs.export import export_run
-from distprompt_tui.storage.prompt_files import read_prompt
 from distprompt_tui.worker.session import run_session
 from tests.tiny_tokenizers import adding, with_tokenizer
 from tests.waiting import DEADLINE_SECONDS

@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from distprompt_tui.config.spec import RunSpec
-from distprompt_tui.errors import DistPromptError, NotFoundError, UsageError
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.errors import DistPromptError, NotFoundError, UsageError
 from distprompt_tui.models import fingerprint
 from distprompt_tui.models.fingerprint import file_sha256, record_model
 from distprompt_tui.models.recorded import folder_at_hand

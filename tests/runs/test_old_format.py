@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.config.spec import Explicit, Hard, Mixture, RunSpec
+from distprompt_tui.core.config.spec import Explicit, Hard, Mixture, RunSpec
+from distprompt_tui.core.storage.legacy import NEW_NAMES, SETTING_VALUES
 from distprompt_tui.reports.run_report import report_run
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.export import export_run
 from distprompt_tui.runs.summary import summarise
-from distprompt_tui.storage.legacy import NEW_NAMES, SETTING_VALUES
 from distprompt_tui.sweeps.catalog import load_sweep
 from distprompt_tui.sweeps.directory import read_lines
 from distprompt_tui.sweeps.results import ResultRow

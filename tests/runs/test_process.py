@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from distprompt_tui.cli import runs as runs_commands
-from distprompt_tui.config.spec import Hard, RunSpec
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.config.spec import Hard, RunSpec
+from distprompt_tui.core.errors import UsageError
 from distprompt_tui.runs import process
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.event_reader import EventLogReader
@@ -226,7 +226,7 @@ def test_the_worker_outlives_its_parent(spec: RunSpec, tmp_path: Path) -> None:
     """The parent is a real process in its own terminal session, killed during the search."""
     code = (
         "import sys, time, pathlib\n"
-        "from distprompt_tui.config.spec import RunSpec\n"
+        "from distprompt_tui.core.config.spec import RunSpec\n"
         "from distprompt_tui.runs.process import start_run\n"
         "start_run(RunSpec.model_validate_json(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
         "time.sleep(1000)\n"

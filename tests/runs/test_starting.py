@@ -49,7 +49,7 @@ def test_the_lock_survives_closed_streams(closed: str, tmp_path: Path, tiny_fold
     code = (
         "import sys, pathlib\n"
         "from distprompt_tui.runs.process import start_run\n"
-        "from distprompt_tui.config.spec import RunSpec\n"
+        "from distprompt_tui.core.config.spec import RunSpec\n"
         "start_run(RunSpec.model_validate_json(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
     )
     command = ["/bin/sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", code]
@@ -106,7 +106,7 @@ def test_a_worker_runs_after_its_working_directory_was_deleted(tmp_path: Path, t
     code = (
         "import os, sys, pathlib\n"
         "from distprompt_tui.runs.process import start_run\n"
-        "from distprompt_tui.config.spec import RunSpec\n"
+        "from distprompt_tui.core.config.spec import RunSpec\n"
         "os.rmdir(os.getcwd())\n"
         "start_run(RunSpec.model_validate_json(sys.argv[1]), pathlib.Path(sys.argv[2]))\n"
     )

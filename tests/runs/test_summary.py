@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.errors import UsageError
 from distprompt_tui.runs import schema
 from distprompt_tui.runs import summary as module
 from distprompt_tui.runs.directory import RunDirectory, list_runs

@@ -12,8 +12,8 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
 
-from distprompt_tui.config import spec as specs
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.config import spec as specs
+from distprompt_tui.core.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.gcg import GcgSearch
 from distprompt_tui.search.hard import HardSearch

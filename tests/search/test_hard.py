@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from distprompt_tui.config.spec import Hard
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.config.spec import Hard
+from distprompt_tui.core.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.hard import HardSearch
 from distprompt_tui.search.protocol import HardPrompt

@@ -9,8 +9,8 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from distprompt_tui.config import spec as specs
-from distprompt_tui.config.methods import METHODS
+from distprompt_tui.core.config import spec as specs
+from distprompt_tui.core.config.methods import METHODS
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search import make_search
 from distprompt_tui.search.evaluator import Evaluator

@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from distprompt_tui.config.presets import load_preset, save_preset
-from distprompt_tui.config.spec import Explicit, ModelSpec, RunSpec, Uniform
-from distprompt_tui.config.toml_files import MAX_TOML_BYTES
-from distprompt_tui.errors import DistPromptError, NotFoundError, UsageError
+from distprompt_tui.core.config.presets import load_preset, save_preset
+from distprompt_tui.core.config.spec import Explicit, ModelSpec, RunSpec, Uniform
+from distprompt_tui.core.config.toml_files import MAX_TOML_BYTES
+from distprompt_tui.core.errors import DistPromptError, NotFoundError, UsageError
+from distprompt_tui.core.storage import prompt_files, safe_io
+from distprompt_tui.core.storage.npy import read_target
+from distprompt_tui.core.storage.prompt_files import read_prompt
+from distprompt_tui.core.storage.safe_io import open_private, read_json, read_limited, write_json
 from distprompt_tui.models import vocabulary
 from distprompt_tui.models.vocabulary import load_vocabulary
 from distprompt_tui.runs.directory import RunDirectory, create_run, find_run, list_runs
@@ -24,10 +28,6 @@ from distprompt_tui.runs.events import MAX_LINE_BYTES, EventWriter, Tailer, deco
 from distprompt_tui.runs.export import export_run
 from distprompt_tui.runs.log import read_log
 from distprompt_tui.runs.process import delete_run, send, start_worker
-from distprompt_tui.storage import prompt_files, safe_io
-from distprompt_tui.storage.npy import read_target
-from distprompt_tui.storage.prompt_files import read_prompt
-from distprompt_tui.storage.safe_io import open_private, read_json, read_limited, write_json
 from distprompt_tui.targets import explicit as explicit_target
 from distprompt_tui.targets.explicit import explicit
 from distprompt_tui.tui.platform.clipboard import keep

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-from distprompt_tui.config import paths
-from distprompt_tui.errors import ModelError
+from distprompt_tui.core.config import paths
+from distprompt_tui.core.errors import ModelError
 from distprompt_tui.models.prepare import prepare_by_name
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.models.vocabulary import load_vocabulary

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from distprompt_tui.errors import ModelError
+from distprompt_tui.core.errors import ModelError
 from distprompt_tui.models.checkpoint_checks import check_folder
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.models.vocabulary import MAX_TOKEN_ID, load_vocabulary

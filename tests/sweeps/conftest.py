@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from distprompt_tui.config.validation import checked
+from distprompt_tui.core.config.validation import checked
 from distprompt_tui.sweeps.directory import SweepDirectory
 from distprompt_tui.sweeps.results import ResultRow
 from distprompt_tui.sweeps.sweep_spec import Sweep

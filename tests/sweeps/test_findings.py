@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from distprompt_tui.core.text.terminal_text import visible_token
 from distprompt_tui.reports.sweep_page import sweep_page
 from distprompt_tui.reports.sweep_report import examples_of, report_sweep, sources_of
 from distprompt_tui.sweeps.bootstrap import FEWEST_TARGETS
@@ -14,7 +15,6 @@ from distprompt_tui.sweeps.catalog import load_sweep
 from distprompt_tui.sweeps.directory import SweepDirectory, SweepWriter, make_directory
 from distprompt_tui.sweeps.findings import evaluate_finding
 from distprompt_tui.sweeps.tasks import SearchOutcome, SweepSearch, all_searches
-from distprompt_tui.text.terminal_text import visible_token
 from tests.sweeps.factories import row
 
 FINDINGS = ("finding-entropy", "finding-outliers", "finding-lm-targets")

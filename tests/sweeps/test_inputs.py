@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from distprompt_tui.errors import NotFoundError, UsageError
+from distprompt_tui.core.errors import NotFoundError, UsageError
 from distprompt_tui.sweeps.directory import SweepDirectory, make_directory
 from distprompt_tui.sweeps.execute import answer_task, load
 from distprompt_tui.sweeps.inputs import hold_to_inputs

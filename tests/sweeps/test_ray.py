@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.errors import UsageError
 from distprompt_tui.sweeps.directory import SweepDirectory, make_directory, read_lines
 from distprompt_tui.sweeps.executors import ray
 from distprompt_tui.sweeps.executors.ray import NO_CLUSTER, RayExecutor

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from distprompt_tui.config.validation import checked
+from distprompt_tui.core.config.validation import checked
 from distprompt_tui.models.head import Head
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.reports.figures import write_figures

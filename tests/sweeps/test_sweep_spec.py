@@ -13,11 +13,11 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui.config import paths
-from distprompt_tui.config.methods import METHODS
-from distprompt_tui.config.validation import checked
-from distprompt_tui.errors import NotFoundError, UsageError
-from distprompt_tui.storage.legacy import with_old_spec_names
+from distprompt_tui.core.config import paths
+from distprompt_tui.core.config.methods import METHODS
+from distprompt_tui.core.config.validation import checked
+from distprompt_tui.core.errors import NotFoundError, UsageError
+from distprompt_tui.core.storage.legacy import with_old_spec_names
 from distprompt_tui.sweeps.catalog import load_sweep
 from distprompt_tui.sweeps.directory import make_directory
 from distprompt_tui.sweeps.lm_texts import draw_texts

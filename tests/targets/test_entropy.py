@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from distprompt_tui.errors import TargetError
+from distprompt_tui.core.errors import TargetError
 from distprompt_tui.targets.entropy import check_entropy, entropy, rescale, scale_to_entropy, solve_decreasing
 
 fractions = st.floats(0, 1) | st.sampled_from([0.0, 1.0, 1e-9, 1 - 1e-9])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from distprompt_tui.config import spec
+from distprompt_tui.core.config import spec
 from distprompt_tui.targets.factory import FROM_MODEL, FROM_VOCABULARY
 
 

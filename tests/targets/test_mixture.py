@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distprompt_tui.config.spec import Mixture, OneHot, Uniform, Vanilla
-from distprompt_tui.errors import TargetError
+from distprompt_tui.core.config.spec import Mixture, OneHot, Uniform, Vanilla
+from distprompt_tui.core.errors import TargetError
 from distprompt_tui.targets import build_target
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.config.spec import RunSpec
+from distprompt_tui.core.config.spec import RunSpec
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets import build_target, needs_model
 

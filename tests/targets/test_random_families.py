@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distprompt_tui.config.spec import OneHot, Outlier, TargetSpec, Temperature, Uniform, Vanilla, Zipf
-from distprompt_tui.errors import TargetError
+from distprompt_tui.core.config.spec import OneHot, Outlier, TargetSpec, Temperature, Uniform, Vanilla, Zipf
+from distprompt_tui.core.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets import build_target
 from distprompt_tui.targets.entropy import scale_to_entropy

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui.errors import TargetError
+from distprompt_tui.core.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets.transfer import Transferred, transfer
 

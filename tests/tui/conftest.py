@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import pytest
 from textual.pilot import Pilot
 
-from distprompt_tui.config.presets import Preset
-from distprompt_tui.config.spec import Lm, RunSpec, Temperature
+from distprompt_tui.core.config.presets import Preset
+from distprompt_tui.core.config.spec import Lm, RunSpec, Temperature
 from distprompt_tui.models.registry import ModelEntry
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import Tailer

@@ -13,7 +13,7 @@ import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from distprompt_tui.config.spec import Hard, Outlier, RunSpec, Soft
+from distprompt_tui.core.config.spec import Hard, Outlier, RunSpec, Soft
 from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import EventWriter

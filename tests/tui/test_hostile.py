@@ -9,7 +9,7 @@ from typing import Any
 
 import tomli_w
 
-from distprompt_tui.config.toml_files import read_toml
+from distprompt_tui.core.config.toml_files import read_toml
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.fork_dialog import ForkDialog

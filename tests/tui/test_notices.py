@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from distprompt_tui.config.paths import without_home
+from distprompt_tui.core.config.paths import without_home
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.run.token_panel import TokenList

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from distprompt_tui.text import formatting
+from distprompt_tui.core.text import formatting
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.prompt_view import PromptView
 from distprompt_tui.tui.run.token_panel import TokenList

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from distprompt_tui.config.spec import Context, RunSpec, Uniform
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.config.spec import Context, RunSpec, Uniform
+from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.schema import read_snapshot

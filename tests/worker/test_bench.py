@@ -12,7 +12,7 @@ import torch
 from typer.testing import CliRunner
 
 from distprompt_tui.cli import app
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.errors import UsageError
 from distprompt_tui.models.wrap import load_language_model
 from distprompt_tui.worker import bench
 from distprompt_tui.worker.bench import SHAPES, BenchShape, random_model, run_bench

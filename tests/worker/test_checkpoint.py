@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter, Tailer, decode_object
 from distprompt_tui.search.protocol import SearchState

@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from distprompt_tui.config.spec import Context
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.config.spec import Context
+from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.worker import continuation, model_server
 from distprompt_tui.worker.continuation import Continuations, texts_of

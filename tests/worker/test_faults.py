@@ -18,13 +18,13 @@ import pytest
 from typer.testing import CliRunner
 
 from distprompt_tui.cli import app
-from distprompt_tui.errors import DistPromptError, UsageError
+from distprompt_tui.core.errors import DistPromptError, UsageError
+from distprompt_tui.core.storage.jsonl import append_line
+from distprompt_tui.core.storage.safe_io import write_array, write_json
 from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import EventWriter, Tailer, decode_object
 from distprompt_tui.runs.process import send, start_worker, stop
-from distprompt_tui.storage.jsonl import append_line
-from distprompt_tui.storage.safe_io import write_array, write_json
 from distprompt_tui.tui.run.monitor import RunMonitor
 from tests.faulty_model import FaultyModel
 from tests.tiny_runs import outcome, tiny_spec

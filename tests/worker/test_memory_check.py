@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from distprompt_tui.config.spec import ModelSpec
-from distprompt_tui.text.formatting import size
+from distprompt_tui.core.config.spec import ModelSpec
+from distprompt_tui.core.text.formatting import size
 from distprompt_tui.worker.memory_check import expected_memory
 from tests.tiny_runs import tiny_spec
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
-from distprompt_tui.errors import NotFoundError
+from distprompt_tui.core.errors import NotFoundError
 from distprompt_tui.models.prepare import ignore_progress
 from distprompt_tui.models.vocabulary import load_vocabulary
 from distprompt_tui.runs.directory import RunDirectory, create_run

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from distprompt_tui.config import spec
+from distprompt_tui.core.config import spec
 from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.worker import model_server, question_queue

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.config.spec import RunSpec
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.storage.safe_io import write_json
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import EventWriter
-from distprompt_tui.storage.safe_io import write_json
 from distprompt_tui.worker.session import run_session
 from distprompt_tui.worker.verify import HALF_AGREEMENT_NATS, Verification, verify
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from distprompt_tui.config.spec import ModelSpec, RunSpec
-from distprompt_tui.errors import ModelError, UsageError
+from distprompt_tui.core.config.spec import ModelSpec, RunSpec
+from distprompt_tui.core.errors import ModelError, UsageError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prepare import ignore_progress
 from distprompt_tui.models.wrap import load_language_model

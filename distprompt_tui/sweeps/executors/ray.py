@@ -11,7 +11,7 @@ import socket
 from typing import Any
 from urllib.parse import urlsplit
 
-from distprompt_tui.errors import UsageError, first_line
+from distprompt_tui.core.errors import UsageError, first_line
 from distprompt_tui.sweeps.executors.protocol import AttemptResult, report_of
 from distprompt_tui.sweeps.tasks import Task
 

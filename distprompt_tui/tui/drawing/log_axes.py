@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from distprompt_tui.text.braille import DOT_BITS, DOTS_ACROSS, DOTS_DOWN
+from distprompt_tui.core.text.braille import DOT_BITS, DOTS_ACROSS, DOTS_DOWN
 
 _STEPS = (1, 2, 3, 5, 10, 20, 50, 100, 200)
 _ROWS_BETWEEN_LABELS = 2

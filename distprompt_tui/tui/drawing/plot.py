@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.ticks import ticks
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.ticks import ticks
 from distprompt_tui.tui.drawing.plot_labels import BRACKET_CELLS, Label, placed_labels, shortened
 from distprompt_tui.tui.drawing.styled_text import width_of, wrapped
 

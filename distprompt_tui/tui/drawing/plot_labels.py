@@ -9,8 +9,8 @@ from itertools import groupby
 
 from rich.cells import cell_len
 
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import fit_to
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import fit_to
 
 BRACKET_CELLS = 2  # cells before a label
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from rich.cells import cell_len
 from textual.content import Content
 
-from distprompt_tui.text.formatting import Line, Span
+from distprompt_tui.core.text.formatting import Line, Span
 
 ROLES = {
     "": "$foreground",

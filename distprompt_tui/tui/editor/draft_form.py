@@ -7,8 +7,8 @@ from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widgets import Input, Label
 
-from distprompt_tui.config.target_fields import family_summary
-from distprompt_tui.text.formatting import Line
+from distprompt_tui.core.config.target_fields import family_summary
+from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.tui.drawing.styled_text import wrapped
 from distprompt_tui.tui.editor.lines import RestChoice, RestData
 from distprompt_tui.tui.editor.recipe import Path, value_at

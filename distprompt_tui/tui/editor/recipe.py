@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from distprompt_tui.config.target_fields import TargetField, families, family_summary, fields_of
-from distprompt_tui.text.escapes import escape_field, unescape
+from distprompt_tui.core.config.target_fields import TargetField, families, family_summary, fields_of
+from distprompt_tui.core.text.escapes import escape_field, unescape
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from distprompt_tui.config import spec
+    from distprompt_tui.core.config import spec
 
 Recipe: TypeAlias = "dict[str, Value]"
 Value: TypeAlias = "str | tuple[Value, ...] | Recipe"
@@ -120,8 +120,8 @@ def target_of(recipe: Recipe) -> tuple[spec.TargetSpec | None, dict[Path, str]]:
     """Validate a recipe. Return the target, or None and the spec's errors by path; see `errors_by_field`."""
     from pydantic import ValidationError
 
-    from distprompt_tui.config.spec import RunSpec
-    from distprompt_tui.config.validation import errors_by_field
+    from distprompt_tui.core.config.spec import RunSpec
+    from distprompt_tui.core.config.validation import errors_by_field
 
     fields = {"target": _fields_of(families()[str(recipe["family"])], recipe)}
     try:

@@ -11,8 +11,8 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from distprompt_tui.config.target_fields import families, family_summary
-from distprompt_tui.text import formatting
+from distprompt_tui.core.config.target_fields import families, family_summary
+from distprompt_tui.core.text import formatting
 from distprompt_tui.tui.drawing.styled_text import content, wrapped
 from distprompt_tui.tui.widgets.dialogs import Answer, Question
 

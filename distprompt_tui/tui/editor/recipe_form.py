@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Label
 
-from distprompt_tui.text.formatting import Line
+from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.tui.drawing.styled_text import content, width_of
 from distprompt_tui.tui.editor.recipe import (
     FormLine,

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from textual.app import App
 
-from distprompt_tui.errors import DistPromptError
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.core.errors import DistPromptError
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.start.preset_dialogs import NameDialog, replace_question
 from distprompt_tui.tui.widgets.dialogs import Answer, Question
 
 if TYPE_CHECKING:
-    from distprompt_tui.config.spec import RunSpec
+    from distprompt_tui.core.config.spec import RunSpec
 
 
 def unsaved_question() -> Question:
@@ -34,7 +34,7 @@ async def save_under_a_name(app: App[Any], spec: RunSpec, name: str) -> RunSpec 
     Args:
         name: the first suggestion. A title that is empty or the old name becomes the final name.
     """
-    from distprompt_tui.config.paths import without_home
+    from distprompt_tui.core.config.paths import without_home
     from distprompt_tui.tui.start.listings import preset_is_shipped, write_preset
 
     problem = ""

@@ -12,10 +12,10 @@ from textual.containers import Container
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from distprompt_tui.errors import DistPromptError
-from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.core.errors import DistPromptError
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.editor import target_draft
 from distprompt_tui.tui.editor.draft_form import DraftForm
 from distprompt_tui.tui.editor.history import DraftHistory
@@ -35,7 +35,7 @@ from distprompt_tui.tui.widgets.one_line import OneLine
 from distprompt_tui.tui.widgets.search_form import SearchForm
 
 if TYPE_CHECKING:
-    from distprompt_tui.config import spec
+    from distprompt_tui.core.config import spec
     from distprompt_tui.models.vocabulary import Vocabulary
     from distprompt_tui.tui.start.target_preview_data import TargetPreview
 
@@ -304,7 +304,7 @@ class EditorScreen(AppScreen):
         Raises:
             UsageError: a field is missing or invalid.
         """
-        from distprompt_tui.errors import UsageError
+        from distprompt_tui.core.errors import UsageError
 
         target = self._report.target
         problem = self._report.problem or self._known(target).failure

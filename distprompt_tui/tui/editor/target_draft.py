@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from decimal import ROUND_DOWN, Context, Decimal
 from typing import TYPE_CHECKING, Literal
 
-from distprompt_tui.errors import TargetError
-from distprompt_tui.text.escapes import ESCAPES, escape_field, unescape
-from distprompt_tui.text.terminal_text import visible_token
+from distprompt_tui.core.errors import TargetError
+from distprompt_tui.core.text.escapes import ESCAPES, escape_field, unescape
+from distprompt_tui.core.text.terminal_text import visible_token
 from distprompt_tui.tui.editor.recipe import (
     Path,
     Recipe,
@@ -29,7 +29,7 @@ from distprompt_tui.tui.editor.recipe import (
 )
 
 if TYPE_CHECKING:
-    from distprompt_tui.config import spec
+    from distprompt_tui.core.config import spec
     from distprompt_tui.models.vocabulary import Vocabulary
 
 Rest = Literal["uniform", "model"]
@@ -161,7 +161,7 @@ def draft_of(target: spec.TargetSpec) -> Draft:
 
     A target with more than `MAX_ROWS` tokens gives an empty draft; see `is_written_out`.
     """
-    from distprompt_tui.config import spec
+    from distprompt_tui.core.config import spec
 
     match target:
         case spec.Explicit() if is_written_out(target):
@@ -176,7 +176,7 @@ def draft_of(target: spec.TargetSpec) -> Draft:
 
 
 def is_written_out(target: spec.TargetSpec) -> bool:
-    from distprompt_tui.config import spec
+    from distprompt_tui.core.config import spec
 
     return isinstance(target, spec.Explicit) and 0 < len(target.probabilities) <= MAX_ROWS
 
@@ -204,7 +204,7 @@ def check(draft: Draft, vocabulary: Vocabulary) -> DraftValidation:
 
 def summary_of(target: spec.TargetSpec) -> str:
     """Return the description of a preset made in the editor."""
-    from distprompt_tui.config import spec
+    from distprompt_tui.core.config import spec
 
     match target:
         case spec.Explicit(file=None):
@@ -237,7 +237,7 @@ def _check_recipe(recipe: Recipe, vocabulary: Vocabulary) -> DraftValidation:
 
 
 def _check_rows(draft: Draft, vocabulary: Vocabulary) -> DraftValidation:
-    from distprompt_tui.config import spec
+    from distprompt_tui.core.config import spec
 
     rows: list[RowValidation] = []
     numbers: dict[int, int] = {}

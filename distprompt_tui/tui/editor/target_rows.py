@@ -11,8 +11,8 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.message import Message
 from textual.widgets import Input
 
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import truncate, width_of
 from distprompt_tui.tui.editor.target_draft import Row, RowValidation
 from distprompt_tui.tui.widgets.line_widget import LineWidget

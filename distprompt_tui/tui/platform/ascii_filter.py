@@ -6,7 +6,7 @@ from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 
-from distprompt_tui.text.ascii import to_ascii
+from distprompt_tui.core.text.ascii import to_ascii
 
 
 class AsciiFilter(LineFilter):

@@ -7,9 +7,9 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.storage.safe_io import MAX_JSON_BYTES, read_json, read_limited, write_atomically
 from distprompt_tui.runs.state import RunState
-from distprompt_tui.storage.safe_io import MAX_JSON_BYTES, read_json, read_limited, write_atomically
 
 if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
@@ -61,8 +61,8 @@ def headless_command(run: RunDirectory) -> str:
     Raises:
         UsageError: the run's spec cannot be read.
     """
-    from distprompt_tui.config.presets import load_preset, override, with_method
-    from distprompt_tui.errors import DistPromptError
+    from distprompt_tui.core.config.presets import load_preset, override, with_method
+    from distprompt_tui.core.errors import DistPromptError
 
     spec = run.read_spec()
     try:

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.runs.isolation import isolated, python
 from distprompt_tui.tui.platform.subprocesses import LINE_LIMIT, end_process, last_line, read_answer
 

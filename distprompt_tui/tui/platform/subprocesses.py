@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from typing import IO, Any
 
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.errors import DistPromptError
+from distprompt_tui.core.text.checks import Check
 from distprompt_tui.runs.isolation import isolated, python
-from distprompt_tui.text.checks import Check
 
 LINE_LIMIT = 1 << 22  # bytes of the longest answer: 200 tokens and a curve take about 20 kB
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.formatting import Line
 
 LOG_DECADES = 6  # a logarithmic bar spans this many powers of ten below the largest probability
 

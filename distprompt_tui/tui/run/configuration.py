@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distprompt_tui.storage.decode import Count, Finite, read_field
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import fit_to, sanitize
+from distprompt_tui.core.storage.decode import Count, Finite, read_field
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import fit_to, sanitize
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 
 _LABEL_CELLS = 14

@@ -9,10 +9,10 @@ from typing import Any
 
 from rich.cells import cell_len
 
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import fit, fit_to, visible_token
 from distprompt_tui.runs.state import RunState
-from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import fit, fit_to, visible_token
 from distprompt_tui.tui.drawing.styled_text import width_of
 
 _TOKEN_CELLS = 20  # longest token in the path

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from distprompt_tui.metrics.totals import Totals
-from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import fit, visible_token
+from distprompt_tui.core.metrics.totals import Totals
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import fit, visible_token
 from distprompt_tui.tui.drawing.log_axes import power_label
 from distprompt_tui.tui.drawing.styled_text import truncate, width_of, wrapped
 
 if TYPE_CHECKING:
-    from distprompt_tui.metrics.distribution_summary import Decade
+    from distprompt_tui.core.metrics.distribution_summary import Decade
 
 MIN_WIDTH = 36
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from distprompt_tui.text import formatting
-from distprompt_tui.text.braille import braille
-from distprompt_tui.text.formatting import Line
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.braille import braille
+from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.tui.drawing.log_axes import LogAxis, axis_line, labels_down, power_label
 from distprompt_tui.tui.drawing.plot import merged_cells
 
 if TYPE_CHECKING:
-    from distprompt_tui.metrics.distribution_summary import Density, LogRange
+    from distprompt_tui.core.metrics.distribution_summary import Density, LogRange
 
 Place = tuple[int, int]  # row from the top and column of a cell
 

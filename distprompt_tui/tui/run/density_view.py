@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual import events
 from textual.binding import Binding, BindingType
 
-from distprompt_tui.text.formatting import Line
+from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.tui.context import is_ascii_only
 from distprompt_tui.tui.drawing.styled_text import truncate, width_of
 from distprompt_tui.tui.run.decade_rows import MIN_WIDTH, CellToken, CellTokens, cell_lines, decade_lines, zero_note
@@ -27,7 +27,7 @@ from distprompt_tui.tui.run.distribution import Distribution
 from distprompt_tui.tui.run.vocabulary_view import VocabularyView
 
 if TYPE_CHECKING:
-    from distprompt_tui.metrics.distribution_summary import Decade, Density
+    from distprompt_tui.core.metrics.distribution_summary import Decade, Density
 
 HINT = "Arrow keys list a cell's tokens."
 
@@ -59,7 +59,7 @@ class DensityData:
     zero_achieved: int
 
     def cell(self, place: Place) -> CellTokens:
-        from distprompt_tui.metrics.distribution_summary import largest_of_cell
+        from distprompt_tui.core.metrics.distribution_summary import largest_of_cell
 
         shown, density = self.distribution, self.density
         row, column = place
@@ -106,7 +106,7 @@ def density_lines(data: DensityData, cursor: Place | None, width: int, height: i
 
 
 def _text_lines(data: DensityData, cursor: Place | None, width: int, height: int, *, ascii_only: bool) -> list[Line]:
-    from distprompt_tui.metrics.distribution_summary import merge_decades
+    from distprompt_tui.core.metrics.distribution_summary import merge_decades
 
     if not height:
         return []
@@ -142,7 +142,7 @@ class DensityView(VocabularyView[DensityData, Place]):
 
     @staticmethod
     def summarise(distribution: Distribution, measures: Hashable) -> DensityData:
-        from distprompt_tui.metrics.distribution_summary import decades, density
+        from distprompt_tui.core.metrics.distribution_summary import decades, density
 
         rows, columns = cast("Place", measures)
         shown = distribution

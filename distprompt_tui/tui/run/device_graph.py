@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.runs.schema import Step
-from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import truncate, wrapped
 from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 

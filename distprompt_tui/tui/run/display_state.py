@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.formatting import Line, Span
+from distprompt_tui.core.text.terminal_text import fit_to, sanitize, visible_token
 from distprompt_tui.runs.state import RunState
-from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line, Span
-from distprompt_tui.text.terminal_text import fit_to, sanitize, visible_token
 from distprompt_tui.tui.drawing.styled_text import key_hints
 from distprompt_tui.tui.run.model_queries import Influence, ModelQueries
 from distprompt_tui.tui.run.playback import Playback

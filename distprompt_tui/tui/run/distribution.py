@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from distprompt_tui.metrics.totals import Totals, totals_of_rest
+from distprompt_tui.core.metrics.totals import Totals, totals_of_rest
 from distprompt_tui.runs.schema import Snapshot
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import ClassVar, Literal
 from textual.binding import Binding, BindingType
 
 from distprompt_tui.bounds.values import Bounds
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.runs.schema import Divergences, Step, Witness
-from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line
 from distprompt_tui.tui.drawing.plot import Curve, Mark, Point, Reference, plot_curves, plot_or_message
 from distprompt_tui.tui.drawing.styled_text import fit_parts, plain_text, wrapped
 from distprompt_tui.tui.run.plot_zoom import PlotZoom, shown_steps, tail_range

@@ -3,9 +3,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
-from distprompt_tui.errors import DistPromptError
-from distprompt_tui.text.formatting import counted
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.core.errors import DistPromptError
+from distprompt_tui.core.text.formatting import counted
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.platform import clipboard
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.widgets.dialogs import copy_question, export_question
@@ -49,7 +49,7 @@ class RunExport:
 
     async def export(self, method: str) -> None:
         """Ask for a format and write a file. Vectors are only offered if `method` has soft prompts."""
-        from distprompt_tui.config.paths import without_home
+        from distprompt_tui.core.config.paths import without_home
         from distprompt_tui.runs.export import export_run
 
         if (format_ := await self._screen.app.push_screen_wait(export_question(method))) is None:

@@ -10,15 +10,15 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
-from distprompt_tui.config.methods import METHODS
-from distprompt_tui.errors import UsageError
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.core.config.methods import METHODS
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import content, wrapped
 from distprompt_tui.tui.widgets.visible_input import Field
 
 if TYPE_CHECKING:
-    from distprompt_tui.config.spec import RunSpec
+    from distprompt_tui.core.config.spec import RunSpec
 
 _WIDTH = 58
 _INSTRUCTION = "Change one value; the others stay the same."
@@ -97,7 +97,7 @@ def forked(spec: RunSpec, values: dict[str, str]) -> RunSpec:
     Raises:
         UsageError: not exactly one setting is changed, or its value is invalid; the message explains it.
     """
-    from distprompt_tui.config.presets import override, with_method
+    from distprompt_tui.core.config.presets import override, with_method
 
     changed = [name for name, value in settings(spec).items() if values[name] != value]
     if not changed:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from textual.geometry import Size
 
-from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line, Span
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.formatting import Line, Span
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import fit_parts, truncate, width_of, wrapped
 from distprompt_tui.tui.run.run_numbers import RunNumbers
 from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.tui.drawing.styled_text import fit_parts, joined, width_of
 from distprompt_tui.tui.run.run_numbers import RunNumbers
 from distprompt_tui.tui.widgets.line_widget import LineWidget

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.runs.reducer import state_at
 from distprompt_tui.runs.schema import read_snapshot
 from distprompt_tui.runs.state import RunState

@@ -14,11 +14,11 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.escapes import unescape
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import fit, fit_to, visible_token
 from distprompt_tui.runs.schema import PositionCandidates, PromptToken, Snapshot
-from distprompt_tui.text import formatting
-from distprompt_tui.text.escapes import unescape
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import fit, fit_to, visible_token
 from distprompt_tui.tui.context import is_ascii_only
 from distprompt_tui.tui.drawing.styled_text import content, wrapped
 from distprompt_tui.tui.run.prompt_view import position_words

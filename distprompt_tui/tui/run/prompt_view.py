@@ -11,10 +11,10 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Region
 from textual.message import Message
 
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import fit_to, visible_token
 from distprompt_tui.runs.schema import Projection, PromptToken
-from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import fit_to, visible_token
 from distprompt_tui.tui.context import is_ascii_only
 from distprompt_tui.tui.drawing.styled_text import joined, key_hints, plain_text, width_of
 from distprompt_tui.tui.run import surprisal

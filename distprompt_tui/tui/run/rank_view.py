@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.binding import Binding, BindingType
 
-from distprompt_tui.text import formatting
-from distprompt_tui.text.braille import DOTS_ACROSS, braille
-from distprompt_tui.text.formatting import Line
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.braille import DOTS_ACROSS, braille
+from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.tui.context import is_ascii_only
 from distprompt_tui.tui.drawing.log_axes import (
     LogAxis,
@@ -27,7 +27,7 @@ from distprompt_tui.tui.run.distribution import Distribution
 from distprompt_tui.tui.run.vocabulary_view import VocabularyView
 
 if TYPE_CHECKING:
-    from distprompt_tui.metrics.distribution_summary import RankCurves
+    from distprompt_tui.core.metrics.distribution_summary import RankCurves
 
 _MIN_HEIGHT, _MIN_WIDTH = 6, 24
 _TARGET, _ACHIEVED, _BOTH = "=-#"
@@ -130,7 +130,7 @@ class RankView(VocabularyView[RankData, int]):
 
     @staticmethod
     def summarise(distribution: Distribution, measures: Hashable) -> RankData:
-        from distprompt_tui.metrics.distribution_summary import rank_curves
+        from distprompt_tui.core.metrics.distribution_summary import rank_curves
 
         curves = rank_curves(distribution.target, distribution.achieved, cast("int", measures) * DOTS_ACROSS)
         return RankData(curves, distribution.comparison_label, distribution.missing.count)

@@ -11,7 +11,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.widgets import Input
 
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.keymap import HISTORY_KEYS, LIVE_KEYS, READ_ONLY, Key
 from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.widgets.dialogs import kill_question, stop_question
 
 if TYPE_CHECKING:
-    from distprompt_tui.config.spec import RunSpec
+    from distprompt_tui.core.config.spec import RunSpec
     from distprompt_tui.runs.directory import RunDirectory
     from distprompt_tui.tui.run.controls import RunControl
     from distprompt_tui.tui.widgets.app_screen import AppScreen

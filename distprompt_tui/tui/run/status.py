@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.formatting import Line, Span
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.runs.result_notes import REASONS, outcome_notes
 from distprompt_tui.runs.schema import read_result
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunLabel
-from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line, Span
-from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import (
     fit_parts,
     joined,

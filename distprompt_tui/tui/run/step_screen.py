@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, cast
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from distprompt_tui.errors import DistPromptError
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.core.errors import DistPromptError
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.context import is_ascii_only
 from distprompt_tui.tui.drawing.styled_text import justify
 from distprompt_tui.tui.keymap import READ_ONLY, STEP_KEYS

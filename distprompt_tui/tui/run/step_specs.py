@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from distprompt_tui.config.spec import RunSpec
+    from distprompt_tui.core.config.spec import RunSpec
     from distprompt_tui.tui.run.continuation import Continuation
 
 Use = Literal["prefix", "suffix", "target"]
@@ -21,7 +21,7 @@ def spec_from_path(spec: RunSpec, continuation: Continuation, use: Use) -> RunSp
             "suffix": the path comes after the new prompt and the present suffix. "target": the distribution after the
             text is the target, and the context stays the same.
     """
-    from distprompt_tui.config.spec import Lm
+    from distprompt_tui.core.config.spec import Lm
 
     if use == "suffix":
         suffix = spec.context.suffix + continuation.path_text

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.formatting import Line, Span
 from distprompt_tui.runs.schema import PromptToken
-from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line, Span
 from distprompt_tui.tui.drawing.styled_text import fit_parts
 
 GRADES: tuple[Span, ...] = (("▁", "good"), ("▃", ""), ("▅", "warning"), ("▇", "error"))

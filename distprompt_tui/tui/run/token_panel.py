@@ -10,8 +10,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 
-from distprompt_tui.metrics.totals import Totals
-from distprompt_tui.text.formatting import Line
+from distprompt_tui.core.metrics.totals import Totals
+from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.tui.context import is_ascii_only
 from distprompt_tui.tui.drawing.styled_text import wrapped
 from distprompt_tui.tui.run.bar_scale import BarScale

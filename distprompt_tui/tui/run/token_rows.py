@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distprompt_tui.metrics.totals import Totals
-from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import fit, visible_token
+from distprompt_tui.core.metrics.totals import Totals
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import fit, visible_token
 from distprompt_tui.tui.run.bar_scale import BarScale
 from distprompt_tui.tui.run.token_table import TokenRow
 from distprompt_tui.tui.settings import Order

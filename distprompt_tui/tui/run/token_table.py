@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from distprompt_tui.metrics.totals import Totals, totals_of_rest
+from distprompt_tui.core.metrics.totals import Totals, totals_of_rest
 from distprompt_tui.runs.schema import Snapshot, TokenMass
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.tui.run.bar_scale import MAX_LONG_BARS, break_of
@@ -171,8 +171,8 @@ class TokenSource:
     def _arrays(self, state: RunState, *, reread: bool) -> tuple[NDArray[np.float64], NDArray[np.float32]] | None:
         import numpy as np
 
-        from distprompt_tui.metrics.kl_terms import uniform_divergences
-        from distprompt_tui.storage.npy import read_row
+        from distprompt_tui.core.metrics.kl_terms import uniform_divergences
+        from distprompt_tui.core.storage.npy import read_row
 
         try:
             if self._vocabulary is None:
@@ -202,7 +202,7 @@ class TokenSource:
     def _whole(self, target: NDArray[np.float64], achieved: NDArray[np.float32], query: TableQuery) -> TokenTable:
         import numpy as np
 
-        from distprompt_tui.metrics.kl_terms import kl_contributions
+        from distprompt_tui.core.metrics.kl_terms import kl_contributions
 
         assert self._vocabulary is not None
         q = achieved.astype(np.float64)
@@ -327,7 +327,7 @@ def _text(vocabulary: Vocabulary, token: int) -> str:
 
 
 def _load(tokenizer_file: str, size: int) -> Vocabulary:
-    from distprompt_tui.errors import ModelError
+    from distprompt_tui.core.errors import ModelError
     from distprompt_tui.models.vocabulary import load_vocabulary
 
     if not tokenizer_file:

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from textual import events
 
-from distprompt_tui.text.formatting import Line
+from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.tui.drawing.styled_text import wrapped
 from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread

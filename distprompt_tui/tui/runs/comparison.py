@@ -11,12 +11,12 @@ from typing import Any
 
 from textual.geometry import Size
 
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import fit, sanitize
 from distprompt_tui.reports.split import split_line
 from distprompt_tui.runs.schema import Step
 from distprompt_tui.runs.summary import RunSummary
-from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import fit, sanitize
 from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves, plot_or_message
 from distprompt_tui.tui.drawing.styled_text import truncate, width_of
 from distprompt_tui.tui.runs.run_rows import header_line, layout_for, run_line

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from functools import partial
 
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.runs.result_notes import REASONS
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunSummary
-from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.plot import Curve, Mark, plot_curves, plot_or_message
 from distprompt_tui.tui.drawing.styled_text import fit_parts, joined, truncate, width_of, wrapped
 from distprompt_tui.tui.run.divergence_plot import PlotData, references, series

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.runs.compare import spec_differences
 from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunSummary, read_spec_fields
@@ -74,8 +74,8 @@ class PreviewReader:
 
 def changes_of(run: RunDirectory) -> Changes | None:
     """Compare a run's spec with its preset; None if one of them cannot be read."""
-    from distprompt_tui.config.presets import load_preset, with_method
-    from distprompt_tui.config.spec import RunSpec
+    from distprompt_tui.core.config.presets import load_preset, with_method
+    from distprompt_tui.core.config.spec import RunSpec
 
     try:
         spec = run.read_spec()

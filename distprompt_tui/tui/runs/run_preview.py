@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distprompt_tui.text.formatting import Line
+from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.tui.context import is_ascii_only
 from distprompt_tui.tui.drawing.styled_text import wrapped
 from distprompt_tui.tui.run.status import title_line

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.formatting import Line, Span
+from distprompt_tui.core.text.terminal_text import fit, sanitize
 from distprompt_tui.runs.result_notes import REASONS
 from distprompt_tui.runs.state import FORCED
 from distprompt_tui.runs.summary import RunSummary, SortKey
-from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line, Span
-from distprompt_tui.text.terminal_text import fit, sanitize
 
 _ROOMY_FROM = 114  # from this width on, states are written in full and columns are two cells apart
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.runs.summary import RunSummary, SortKey
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.runs.run_rows import header_line, layout_for, run_line
 from distprompt_tui.tui.widgets.line_table import ListTable
 from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border

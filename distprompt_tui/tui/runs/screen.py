@@ -9,10 +9,10 @@ from textual import events, work
 from textual.app import ComposeResult
 from textual.containers import Container
 
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.errors import DistPromptError
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.runs.summary import ORDERS, RunSummary, SortKey, matching_runs, repeats_of, sorted_runs
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.keymap import RUNS_KEYS
 from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread

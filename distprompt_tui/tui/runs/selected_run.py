@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from distprompt_tui.storage.safe_io import is_owned_by_user
+from distprompt_tui.core.storage.safe_io import is_owned_by_user
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.runs.preview_reader import PreviewReader
 from distprompt_tui.tui.runs.run_preview import RunPreviewPanel

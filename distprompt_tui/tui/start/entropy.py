@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from distprompt_tui.errors import UsageError
-from distprompt_tui.text import formatting
+from distprompt_tui.core.errors import UsageError
+from distprompt_tui.core.text import formatting
 
 if TYPE_CHECKING:
-    from distprompt_tui.config import spec
-    from distprompt_tui.config.presets import Preset
+    from distprompt_tui.core.config import spec
+    from distprompt_tui.core.config.presets import Preset
     from distprompt_tui.tui.start.target_preview_data import TargetPreview
 
 ENTROPY_STEP = 0.5  # nats
@@ -36,7 +36,7 @@ def change_entropy(preset: Preset, shown: TargetPreview | None, by: int) -> Pres
     Raises:
         UsageError: the target has no entropy to change, or the new one is impossible.
     """
-    from distprompt_tui.config.presets import update
+    from distprompt_tui.core.config.presets import update
 
     target = preset.spec.target
     if not has_entropy(target):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from distprompt_tui.core.text import formatting
 from distprompt_tui.runs.estimates import memory_of, seconds_per_step
 from distprompt_tui.runs.summary import RunLabel, RunSummary
-from distprompt_tui.text import formatting
 from distprompt_tui.tui.widgets.search_form import SearchChoice
 
 if TYPE_CHECKING:
-    from distprompt_tui.config.presets import Preset
+    from distprompt_tui.core.config.presets import Preset
     from distprompt_tui.models.registry import ModelEntry
 
 
@@ -35,7 +35,7 @@ def estimate_text(
             with the device "auto".
         slim: leave out the words for a narrow form.
     """
-    from distprompt_tui.config.presets import with_method
+    from distprompt_tui.core.config.presets import with_method
 
     if model is None or preset is None:
         return ""

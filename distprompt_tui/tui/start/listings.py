@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from distprompt_tui.config.presets import Preset
-    from distprompt_tui.config.spec import RunSpec
+    from distprompt_tui.core.config.presets import Preset
+    from distprompt_tui.core.config.spec import RunSpec
     from distprompt_tui.models.registry import ModelEntry
 
 
@@ -20,7 +20,7 @@ def read_models() -> list[ModelEntry]:
 
 def read_problems() -> list[str]:
     """Return a message for each invalid preset and model, with its file."""
-    from distprompt_tui.config.presets import list_presets
+    from distprompt_tui.core.config.presets import list_presets
     from distprompt_tui.models.registry import list_models
 
     problems: list[str] = []
@@ -30,14 +30,14 @@ def read_problems() -> list[str]:
 
 
 def read_presets() -> list[Preset]:
-    from distprompt_tui.config.presets import list_presets
+    from distprompt_tui.core.config.presets import list_presets
 
     return list_presets()
 
 
 def preset_is_shipped(name: str) -> bool | None:
     """Whether the preset is shipped with the program; None if it does not exist."""
-    from distprompt_tui.config import paths
+    from distprompt_tui.core.config import paths
 
     for folder, shipped in ((paths.user_presets_dir(), False), (paths.shipped_presets_dir(), True)):
         if name in {path.stem for path in folder.glob("*.toml")}:
@@ -51,8 +51,8 @@ def write_preset(name: str, spec: RunSpec) -> Path:
     Raises:
         UsageError: the name is not a valid file name, or the file cannot be written.
     """
-    from distprompt_tui.config.presets import save_preset
-    from distprompt_tui.errors import UsageError
+    from distprompt_tui.core.config.presets import save_preset
+    from distprompt_tui.core.errors import UsageError
 
     try:
         return save_preset(name, spec)
@@ -66,8 +66,8 @@ def move_preset(name: str, new_name: str) -> None:
     Raises:
         UsageError: the new name is not a valid file name, or the file cannot be renamed.
     """
-    from distprompt_tui.config.presets import rename_preset
-    from distprompt_tui.errors import UsageError
+    from distprompt_tui.core.config.presets import rename_preset
+    from distprompt_tui.core.errors import UsageError
 
     try:
         rename_preset(name, new_name)
@@ -81,8 +81,8 @@ def remove_preset(name: str) -> None:
     Raises:
         UsageError: the file cannot be deleted.
     """
-    from distprompt_tui.config.presets import delete_preset
-    from distprompt_tui.errors import UsageError
+    from distprompt_tui.core.config.presets import delete_preset
+    from distprompt_tui.core.errors import UsageError
 
     try:
         delete_preset(name)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.start.preview_service import Preparing
 
 if TYPE_CHECKING:

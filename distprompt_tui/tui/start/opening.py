@@ -7,7 +7,7 @@ from distprompt_tui.tui.start.target_preview_data import TargetMaker
 from distprompt_tui.tui.widgets.search_form import SearchChoice
 
 if TYPE_CHECKING:
-    from distprompt_tui.config import spec
+    from distprompt_tui.core.config import spec
     from distprompt_tui.models.registry import ModelEntry
 
 

@@ -10,15 +10,15 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from distprompt_tui.errors import DistPromptError
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.core.errors import DistPromptError
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import content, wrapped
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.widgets.dialogs import Answer, Question
 from distprompt_tui.tui.widgets.visible_input import Field
 
 if TYPE_CHECKING:
-    from distprompt_tui.config.presets import Preset
+    from distprompt_tui.core.config.presets import Preset
 
 _WIDTH = 58
 

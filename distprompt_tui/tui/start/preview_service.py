@@ -9,8 +9,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from distprompt_tui.errors import DistPromptError
-from distprompt_tui.text import formatting
+from distprompt_tui.core.errors import DistPromptError
+from distprompt_tui.core.text import formatting
 from distprompt_tui.tui.platform.model_client import ModelClient, ModelServerClosedError
 from distprompt_tui.tui.platform.subprocesses import prepare_model
 from distprompt_tui.tui.platform.threads import in_thread
@@ -23,7 +23,7 @@ from distprompt_tui.tui.start.target_preview_data import (
 )
 
 if TYPE_CHECKING:
-    from distprompt_tui.config import spec
+    from distprompt_tui.core.config import spec
     from distprompt_tui.models.registry import ModelEntry
     from distprompt_tui.models.vocabulary import Vocabulary
 

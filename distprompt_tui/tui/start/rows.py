@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.formatting import Line, mass_curve
+from distprompt_tui.core.text.terminal_text import fit, sanitize
 from distprompt_tui.runs.result_notes import REASONS
 from distprompt_tui.runs.summary import RunSummary
-from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line, mass_curve
-from distprompt_tui.text.terminal_text import fit, sanitize
 from distprompt_tui.tui.run.status import title_line
 from distprompt_tui.tui.runs.run_rows import state_span
 from distprompt_tui.tui.widgets.pick_list import Row

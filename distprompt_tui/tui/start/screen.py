@@ -10,9 +10,9 @@ from textual.app import ComposeResult
 from textual.containers import Container
 from textual.screen import ModalScreen
 
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.errors import DistPromptError
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.runs.summary import RunSummary, sorted_runs
-from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.keymap import START_KEYS
 from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
@@ -36,8 +36,8 @@ from distprompt_tui.tui.widgets.pick_list import PickList, heading_row
 from distprompt_tui.tui.widgets.search_form import SearchChoice, SearchForm
 
 if TYPE_CHECKING:
-    from distprompt_tui.config import spec
-    from distprompt_tui.config.presets import Preset
+    from distprompt_tui.core.config import spec
+    from distprompt_tui.core.config.presets import Preset
     from distprompt_tui.models.registry import ModelEntry
 
 _SLIM_BELOW_COLUMNS = 76
@@ -360,7 +360,7 @@ class StartScreen(AppScreen):
             self._edit(self.preset.spec, self.preset.name)
 
     def action_blank(self) -> None:
-        from distprompt_tui.config import spec
+        from distprompt_tui.core.config import spec
 
         self._edit(spec.RunSpec(target=spec.Uniform()), "")
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from distprompt_tui.tui.widgets.search_form import SearchChoice
 
 if TYPE_CHECKING:
-    from distprompt_tui.config import spec
+    from distprompt_tui.core.config import spec
 
 
 def build_spec(base: spec.RunSpec, model: str, choice: SearchChoice) -> spec.RunSpec:
@@ -14,8 +14,8 @@ def build_spec(base: spec.RunSpec, model: str, choice: SearchChoice) -> spec.Run
     Raises:
         UsageError: a field is empty or out of its range.
     """
-    from distprompt_tui.config.presets import update, with_method
-    from distprompt_tui.errors import UsageError
+    from distprompt_tui.core.config.presets import update, with_method
+    from distprompt_tui.core.errors import UsageError
 
     fields = {"search.length": choice.length, "budget.steps": choice.steps, "seed": choice.seed}
     if None in fields.values():

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line, mass_chart
-from distprompt_tui.text.terminal_text import fit, sanitize, visible_token
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.formatting import Line, mass_chart
+from distprompt_tui.core.text.terminal_text import fit, sanitize, visible_token
 from distprompt_tui.tui.context import is_ascii_only
 from distprompt_tui.tui.drawing.styled_text import truncate, width_of, wrapped
 from distprompt_tui.tui.start.target_preview_data import FoundBounds, TargetPreview

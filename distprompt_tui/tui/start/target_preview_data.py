@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from distprompt_tui.config import spec
+    from distprompt_tui.core.config import spec
     from distprompt_tui.models.vocabulary import Vocabulary
 
 

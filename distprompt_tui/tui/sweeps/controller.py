@@ -6,9 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from distprompt_tui.errors import DistPromptError
-from distprompt_tui.storage.safe_io import is_owned_by_user
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.core.errors import DistPromptError
+from distprompt_tui.core.storage.safe_io import is_owned_by_user
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.widgets.dialogs import stop_sweep_question
 

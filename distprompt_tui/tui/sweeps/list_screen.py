@@ -13,7 +13,7 @@ from textual import events, work
 from textual.app import ComposeResult
 from textual.geometry import Size
 
-from distprompt_tui.text.formatting import Line
+from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.tui.keymap import SWEEPS_KEYS
 from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
@@ -69,7 +69,7 @@ class SweepsScreen(AppScreen):
         self._show("No sweeps found. A sweep is defined by a TOML file.")
 
     def _read(self) -> list[SweepEntry]:
-        from distprompt_tui.config.paths import sweeps_dir
+        from distprompt_tui.core.config.paths import sweeps_dir
         from distprompt_tui.sweeps.index import SweepList
 
         self._sweeps = self._sweeps or SweepList(sweeps_dir())

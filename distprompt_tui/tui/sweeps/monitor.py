@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.errors import UsageError
 
 if TYPE_CHECKING:
     from distprompt_tui.reports.sweep_report import SweepReport

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from textual import events
 from textual.app import ComposeResult
 
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.reports import wording
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import fit_parts, truncate
 from distprompt_tui.tui.keymap import SWEEP_KEYS
 from distprompt_tui.tui.platform.poller import Poller

@@ -7,10 +7,10 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.formatting import Line, Span
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.reports import wording
-from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line, Span
-from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import fit_parts, joined, justify, truncate, width_of, wrapped
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from distprompt_tui.core.text.formatting import Line, nats
+from distprompt_tui.core.text.terminal_text import fit, sanitize
 from distprompt_tui.reports import wording
-from distprompt_tui.text.formatting import Line, nats
-from distprompt_tui.text.terminal_text import fit, sanitize
 from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves, plot_or_message
 from distprompt_tui.tui.drawing.plot import Point as Place
 from distprompt_tui.tui.drawing.styled_text import joined, truncate, width_of, wrapped

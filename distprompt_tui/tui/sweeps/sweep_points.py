@@ -10,9 +10,9 @@ from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import fit, sanitize
 from distprompt_tui.reports import wording
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import fit, sanitize
 from distprompt_tui.tui.drawing.styled_text import truncate
 from distprompt_tui.tui.sweeps.sweep_lines import marked
 from distprompt_tui.tui.widgets.line_widget import LineWidget, ScrollLineWidget

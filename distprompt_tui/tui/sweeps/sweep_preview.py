@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import truncate
 from distprompt_tui.tui.sweeps.monitor import SweepView
 from distprompt_tui.tui.sweeps.sweep_lines import finding_lines

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from distprompt_tui.text import formatting
-from distprompt_tui.text.formatting import Line, Span
-from distprompt_tui.text.terminal_text import fit, sanitize
+from distprompt_tui.core.text import formatting
+from distprompt_tui.core.text.formatting import Line, Span
+from distprompt_tui.core.text.terminal_text import fit, sanitize
 from distprompt_tui.tui.drawing.styled_text import truncate, wrapped
 from distprompt_tui.tui.sweeps.sweep_lines import state_span
 from distprompt_tui.tui.widgets.line_table import ListTable

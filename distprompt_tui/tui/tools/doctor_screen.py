@@ -9,10 +9,10 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from distprompt_tui.errors import DistPromptError
-from distprompt_tui.text.checks import NAME_CELLS, Check, as_text
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.core.errors import DistPromptError
+from distprompt_tui.core.text.checks import NAME_CELLS, Check, as_text
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import content, wrapped
 from distprompt_tui.tui.keymap import DOCTOR_KEYS
 from distprompt_tui.tui.platform import clipboard

@@ -15,7 +15,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from distprompt_tui.text.formatting import Line
+from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.tui.context import with_ascii_bars
 from distprompt_tui.tui.drawing.styled_text import content, width_of, wrapped
 from distprompt_tui.tui.keymap import Key, grouped

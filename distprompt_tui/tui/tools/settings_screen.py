@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import truncate, wrapped
 from distprompt_tui.tui.keymap import SETTINGS_KEYS
 from distprompt_tui.tui.settings import ORDERS, SCALES, SWITCHES, Settings

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.context import AppContext
 from distprompt_tui.tui.keymap import ANYWHERE, APP_KEYS, SECTIONS_WITH_FIELDS, Key, bindings
 from distprompt_tui.tui.platform.poller import Poller

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import content
 
 

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.geometry import Region
 from textual.message import Message
 
-from distprompt_tui.text.formatting import Line
+from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.tui.drawing.styled_text import wrapped
 from distprompt_tui.tui.widgets.line_widget import ScrollLineWidget
 

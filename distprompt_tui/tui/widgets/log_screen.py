@@ -11,9 +11,9 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.runs.log import read_log
-from distprompt_tui.text.formatting import Line
-from distprompt_tui.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import content
 from distprompt_tui.tui.platform.threads import in_thread
 

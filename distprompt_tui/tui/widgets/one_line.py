@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from distprompt_tui.text.formatting import Line
+from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.tui.drawing.styled_text import truncate
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 

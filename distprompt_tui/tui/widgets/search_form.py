@@ -10,7 +10,7 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Label
 
-from distprompt_tui.config.methods import METHODS, Method
+from distprompt_tui.core.config.methods import METHODS, Method
 from distprompt_tui.tui.widgets.choice_field import ChoiceField
 from distprompt_tui.tui.widgets.line_widget import label_border
 from distprompt_tui.tui.widgets.visible_input import Field

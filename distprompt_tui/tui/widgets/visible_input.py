@@ -11,7 +11,7 @@ from textual import events
 from textual.widget import Widget
 from textual.widgets import Input
 
-from distprompt_tui.text.terminal_text import has_stable_width
+from distprompt_tui.core.text.terminal_text import has_stable_width
 from distprompt_tui.tui.context import is_ascii_only
 
 _UNPRINTABLE = "▯"

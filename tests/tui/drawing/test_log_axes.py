@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui.text.braille import braille
+from distprompt_tui.core.text.braille import braille
 from distprompt_tui.tui.drawing.log_axes import LogAxis, axis_line, curve_bits, labels_down, power_label, rank_label
 
 axes = st.builds(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distprompt_tui.text.formatting import Line
+from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.tui.drawing.plot import Curve, Mark, Point, Reference, bucketed, plot_curves
 from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui.text.ascii import to_ascii
-from distprompt_tui.text.terminal_text import sanitize
+from distprompt_tui.core.text.ascii import to_ascii
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import content, fit_parts, justify, plain_text, truncate, width_of, wrapped
 from tests.tui.recording import HOSTILE
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from distprompt_tui.config import spec
-from distprompt_tui.config.target_fields import families, family_summary, fields_of
+from distprompt_tui.core.config import spec
+from distprompt_tui.core.config.target_fields import families, family_summary, fields_of
 from distprompt_tui.tui.editor.history import DraftHistory
 from distprompt_tui.tui.editor.recipe import (
     Recipe,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from textual.widgets import Input
 
-from distprompt_tui.config.presets import Preset, load_preset
-from distprompt_tui.config.spec import Explicit, RunSpec
+from distprompt_tui.core.config.presets import Preset, load_preset
+from distprompt_tui.core.config.spec import Explicit, RunSpec
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.drawing.styled_text import plain_text
 from distprompt_tui.tui.editor.draft_form import DraftForm

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui.config.spec import Explicit, Lm, Outlier, Uniform
-from distprompt_tui.errors import TargetError
+from distprompt_tui.core.config.spec import Explicit, Lm, Outlier, Uniform
+from distprompt_tui.core.errors import TargetError
+from distprompt_tui.core.text.escapes import escape_field, unescape
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets import build_target
-from distprompt_tui.text.escapes import escape_field, unescape
 from distprompt_tui.tui.editor.recipe import Recipe, Value
 from distprompt_tui.tui.editor.target_draft import (
     MAX_ROWS,

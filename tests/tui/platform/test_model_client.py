@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.tui.platform import model_client
 from distprompt_tui.tui.platform.model_client import ModelClient, ModelServerClosedError, shared_server
 

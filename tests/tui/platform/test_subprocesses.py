@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.tui.platform.subprocesses import prepare_model
 
 

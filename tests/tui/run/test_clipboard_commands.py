@@ -14,8 +14,8 @@ from textual.app import App, ComposeResult
 from textual.events import Paste
 
 from distprompt_tui.cli.options import Options
-from distprompt_tui.config.presets import load_preset, override
-from distprompt_tui.config.spec import RunSpec
+from distprompt_tui.core.config.presets import load_preset, override
+from distprompt_tui.core.config.spec import RunSpec
 from distprompt_tui.runs.directory import create_run
 from distprompt_tui.tui.platform.clipboard import headless_command
 from distprompt_tui.tui.widgets.visible_input import Field, VisibleInput

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui.metrics.kl_terms import kl_contributions
-from distprompt_tui.metrics.totals import Totals
+from distprompt_tui.core.metrics.kl_terms import kl_contributions
+from distprompt_tui.core.metrics.totals import Totals
 from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.run.density_picture import (
     axes,

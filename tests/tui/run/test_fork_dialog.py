@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.config.spec import Hard, RunSpec, Soft, Uniform
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.config.spec import Hard, RunSpec, Soft, Uniform
+from distprompt_tui.core.errors import UsageError
 from distprompt_tui.runs.events import Tailer, decode_object
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.fork_dialog import ForkDialog, forked, settings

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run import model_queries
 from distprompt_tui.tui.run.screen import RunScreen

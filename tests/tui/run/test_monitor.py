@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.config.presets import load_preset, override, with_method
+from distprompt_tui.core.config.presets import load_preset, override, with_method
 from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import create_run
 from distprompt_tui.runs.log import read_log

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from msgspec import structs
 
+from distprompt_tui.core.text.ascii import to_ascii
 from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.schema import PromptToken
-from distprompt_tui.text.ascii import to_ascii
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.drawing.styled_text import plain_text
 from distprompt_tui.tui.run.position_dialog import PositionDialog

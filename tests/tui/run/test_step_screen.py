@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import pytest
 from textual.pilot import Pilot
 
-from distprompt_tui.config.spec import Context, Lm, RunSpec, Soft, Uniform
-from distprompt_tui.errors import DistPromptError
+from distprompt_tui.core.config.spec import Context, Lm, RunSpec, Soft, Uniform
+from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run import model_queries
 from distprompt_tui.tui.run.continuation import AppendedToken, Continuation, PromptStart, path_lines, path_title

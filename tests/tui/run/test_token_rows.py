@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from wcwidth import wcwidth
 
-from distprompt_tui.metrics.totals import Totals
+from distprompt_tui.core.metrics.totals import Totals
+from distprompt_tui.core.text.terminal_text import fit, visible_token
 from distprompt_tui.models.vocabulary import Vocabulary
-from distprompt_tui.text.terminal_text import fit, visible_token
 from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.run.bar_scale import BarScale
 from distprompt_tui.tui.run.token_rows import columns_for, header_line, rest_line, row_lines

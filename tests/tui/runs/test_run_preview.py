@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.config.presets import load_preset
+from distprompt_tui.core.config.presets import load_preset
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.summary import RunLabel, RunSummary, read_runs
 from distprompt_tui.tui.app import DistPromptApp

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from distprompt_tui.config.spec import RunSpec
+from distprompt_tui.core.config.spec import RunSpec
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.drawing.styled_text import plain_text
 from distprompt_tui.tui.platform.model_client import ModelServer

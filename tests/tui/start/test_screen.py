@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.config.presets import Preset, list_presets, load_preset, save_preset
-from distprompt_tui.config.spec import Explicit, Lm, RunSpec, Soft, Temperature
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.config.presets import Preset, list_presets, load_preset, save_preset
+from distprompt_tui.core.config.spec import Explicit, Lm, RunSpec, Soft, Temperature
+from distprompt_tui.core.errors import UsageError
 from distprompt_tui.models.prepare import OnProgress
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.drawing.styled_text import plain_text

@@ -13,10 +13,10 @@ import pytest
 import tomli_w
 from textual.pilot import Pilot
 
+from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.sweeps.curves import panels
 from distprompt_tui.sweeps.directory import SweepDirectory
 from distprompt_tui.sweeps.process import runner_pid
-from distprompt_tui.text.formatting import Line
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.start.screen import StartScreen

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.errors import DistPromptError
-from distprompt_tui.text.checks import Check, as_text
+from distprompt_tui.core.errors import DistPromptError
+from distprompt_tui.core.text.checks import Check, as_text
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.platform import subprocesses

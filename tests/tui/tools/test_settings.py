@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.config.toml_files import MAX_TOML_BYTES
-from distprompt_tui.errors import UsageError
+from distprompt_tui.core.config.toml_files import MAX_TOML_BYTES
+from distprompt_tui.core.errors import UsageError
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.divergence_plot import DivergencePlot
 from distprompt_tui.tui.run.screen import RunScreen

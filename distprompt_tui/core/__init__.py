@@ -1,0 +1,1 @@
+"""What every other package uses: specs, safe files, terminal text, divergences and the exceptions."""
