@@ -60,7 +60,7 @@ def save_checkpoint(run: RunDirectory, checkpoint: Checkpoint) -> None:
     numbers = json.dumps(rest | {"search": checkpoint.search.numbers})
     tensors = {name: tensor.contiguous().cpu() for name, tensor in checkpoint.search.tensors.items()}
     data = save(tensors, {"numbers": numbers, "sha256": _digest(numbers, tensors)})
-    write_atomically(run.checkpoint, lambda file: file.write(data), keep=run.previous_checkpoint)
+    write_atomically(run.checkpoint, lambda file: file.write(data), backup=run.previous_checkpoint)
 
 
 def load_checkpoint(run: RunDirectory, events: EventWriter, inputs_sha256: str | None = None) -> Checkpoint | None:

@@ -4,6 +4,7 @@ python -m tests.benchmarks.witness finding-lm-targets smollm2 FILE --series "lm,
 python -m tests.benchmarks.witness finding-lm-targets gemma3-270m FILE --quick
 
 The sweep need not be run: a witness depends on the model and the target alone, and is the same for every method.
+`--texts` makes the targets from the lines of a file instead of from the sweep's own texts.
 """
 
 from __future__ import annotations
@@ -31,9 +32,13 @@ def main() -> None:
     arguments.add_argument("csv", type=Path)
     arguments.add_argument("--quick", action="store_true")
     arguments.add_argument("--series", help="only this one; those of another model load it")
+    arguments.add_argument("--texts", type=Path, help="a text a line, in the order of the targets")
     asked = arguments.parse_args()
     sweep = load_sweep(asked.sweep).with_models([asked.model])
     sweep = sweep.with_quick_overrides() if asked.quick else sweep
+    if asked.texts:
+        texts = tuple(asked.texts.read_text(encoding="utf-8").splitlines())
+        sweep = sweep.model_copy(update={"texts": texts, "text_seed": None})
     searches = [search for search in all_searches(sweep) if search.spec.target.family == "lm"]
     searches = [search for search in searches if asked.series in (None, search.series)]
     model, _ = load_by_name(searches[0].spec.model, ignore_progress)

@@ -97,7 +97,7 @@ def is_folder(path: Path) -> bool:
 def write_atomically(
     path: Path,
     write: Callable[[BinaryIO], object],
-    keep: Path | None = None,
+    backup: Path | None = None,
     durable: bool = True,
     mode: int = _OWNER_ONLY,
 ) -> None:
@@ -106,7 +106,7 @@ def write_atomically(
     Args:
         path: the file to replace. A symbolic link is replaced, not followed.
         write: writes the content to the open temporary file.
-        keep: new path of the replaced file, once the new one is complete.
+        backup: new path of the replaced file, once the new one is complete.
         durable: wait until the file is on the disk, so that it survives a power failure.
         mode: permissions, restricted by the umask; by default, only the owner has access.
     """
@@ -118,8 +118,8 @@ def write_atomically(
             file.flush()
             if durable:
                 os.fsync(file.fileno())
-        if keep is not None and path.exists():
-            path.replace(keep)
+        if backup is not None and path.exists():
+            path.replace(backup)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
