@@ -12,6 +12,7 @@ import math
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -271,14 +272,19 @@ def rows(data: bytes, folder: Path) -> None:
         assert_visible(line)
 
 
+@cache
+def _small_report() -> SweepReport:
+    """Report of a small sweep; its intervals take much longer than a page."""
+    rows = tuple(outcome.row for outcome in OUTCOMES if outcome.row is not None)
+    return SweepReport("small", SMALL_SWEEP, len(rows), rows, (), tuple(panels(rows)), ())
+
+
 def sweep_result(data: bytes, folder: Path) -> None:
     """Result of a search in a sweep: on its page."""
     directory = SweepDirectory(folder)
     directory.results.mkdir(exist_ok=True)
-    rows = [outcome.row for outcome in OUTCOMES if outcome.row is not None]
-    (directory.results / f"{rows[0].key}.json").write_bytes(data)
-    report = SweepReport("small", SMALL_SWEEP, len(rows), tuple(rows), (), tuple(panels(rows)), ())
-    sweep_page(report, directory.read_result)
+    (directory.results / f"{_small_report().rows[0].key}.json").write_bytes(data)
+    sweep_page(_small_report(), directory.read_result)
 
 
 def control(data: bytes, folder: Path) -> None:
