@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from distprompt_tui.core.config.spec import Hard
+from distprompt_tui.core.config.search_specs import Hard
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.token_features import token_features
 from distprompt_tui.search.candidate_log import CandidateLog

@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from distprompt_tui.core.config.spec import Gcg
+from distprompt_tui.core.config.search_specs import Gcg
 from distprompt_tui.models.large_matrix import float32_product
 from distprompt_tui.search.candidates import random_replacements
 from distprompt_tui.search.retokenization import is_retokenization_stable

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from distprompt_tui.core.config.device_widths import Widths
-from distprompt_tui.core.config.spec import Hard
+from distprompt_tui.core.config.search_specs import Hard
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.models.bf16_copy import gains_from_half_precision, in_half_precision
 from distprompt_tui.models.language_model import LanguageModel

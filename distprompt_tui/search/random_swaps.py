@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from distprompt_tui.core.config.spec import RandomSwaps
+from distprompt_tui.core.config.search_specs import RandomSwaps
 from distprompt_tui.search.candidates import swapped
 from distprompt_tui.search.initialization import sample
 from distprompt_tui.search.token_search import SwapSearch

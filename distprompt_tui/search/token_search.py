@@ -10,7 +10,7 @@ from typing import ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from distprompt_tui.core.config.spec import SwapSearchConfig, TokenSearchConfig
+from distprompt_tui.core.config.search_specs import SwapSearchConfig, TokenSearchConfig
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.candidate_log import CandidateLog

@@ -10,8 +10,9 @@ from typing import Annotated, Any, Literal, Self, get_args
 import tomli_w
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from distprompt_tui.core.config import search_specs, target_specs
 from distprompt_tui.core.config import spec as specs
-from distprompt_tui.core.config.spec import StrictModel
+from distprompt_tui.core.config.spec_base import Entropy, StrictModel
 from distprompt_tui.core.config.validation import checked, describe_error
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.core.storage.legacy import with_new_spec_names, with_old_spec_names
@@ -30,7 +31,7 @@ Finding = Literal["entropy", "outliers", "lm-targets"]
 Seed = Annotated[int, Field(ge=0, lt=2**53)]  # a thousand times this number is still a valid seed of a search
 
 FAMILIES: dict[str, type[StrictModel]] = {
-    family.model_fields["family"].default: family for family in get_args(get_args(specs.TargetSpec)[0])
+    family.model_fields["family"].default: family for family in get_args(get_args(target_specs.TargetSpec)[0])
 }
 GRID_CONTROLLED_FIELDS = {"soft": {"method", "length", "restarts"}, "hard": {"method", "length", "locked"}}
 """Fields of a search that its table must not set. `restarts` is a field of the sweep, whose restarts are searches of
@@ -63,18 +64,18 @@ class Series(StrictModel):
 
     @property
     def takes_text(self) -> bool:
-        return self.family in (specs.Lm, specs.Shuffled)
+        return self.family in (target_specs.Lm, target_specs.Shuffled)
 
     @property
     def takes_seed(self) -> bool:
         return "seed" in self.family.model_fields
 
 
-class SoftSettings(specs.Soft):
+class SoftSettings(search_specs.Soft):
     steps: Annotated[int, Field(ge=0)] = 300
 
 
-class HardSettings(specs.Hard):
+class HardSettings(search_specs.Hard):
     steps: Annotated[int, Field(ge=0)] = 300
 
 
@@ -98,7 +99,7 @@ class Sweep(StrictModel):
     lengths: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1)] = (10,)
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     restarts: Annotated[int, Field(ge=1, le=1000)] = 1
-    entropies: Annotated[tuple[specs.Entropy, ...], Field(min_length=1)] | None = None
+    entropies: Annotated[tuple[Entropy, ...], Field(min_length=1)] | None = None
     targets: Annotated[int, Field(ge=1, le=1000)] = 10
     texts: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     text_seed: Seed | None = None

@@ -31,7 +31,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from distprompt_tui.core.config import spec
+from distprompt_tui.core.config import spec, target_specs
 from distprompt_tui.core.errors import DistPromptError, UsageError
 from distprompt_tui.core.storage.decode import read_field
 from distprompt_tui.core.storage.prompt_files import read_prompt
@@ -267,7 +267,7 @@ def _target(question: dict[str, Any], source: Any) -> Any:
     from distprompt_tui.targets import build_target
 
     try:
-        wanted: spec.TargetSpec = TypeAdapter(spec.TargetSpec).validate_python(question["target"])
+        wanted: target_specs.TargetSpec = TypeAdapter(target_specs.TargetSpec).validate_python(question["target"])
     except ValidationError as error:
         raise UsageError(error.errors(include_url=False)[0]["msg"]) from error
     return build_target(wanted, source.model.vocabulary, source)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.core.config.spec import Hard, ModelSpec, RunSpec, SearchSpec, Soft, Uniform
+from distprompt_tui.core.config.search_specs import Hard, SearchSpec, Soft
+from distprompt_tui.core.config.spec import ModelSpec, RunSpec
+from distprompt_tui.core.config.target_specs import Uniform
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.estimates import memory_bytes, memory_of, needed_memory, seconds_per_step

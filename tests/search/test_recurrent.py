@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from distprompt_tui.core.config.spec import Hard
+from distprompt_tui.core.config.search_specs import Hard
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prefix_cache import Sharing
 from distprompt_tui.search import prompt_runner

@@ -12,7 +12,8 @@ import pytest
 from textual.pilot import Pilot
 
 from distprompt_tui.core.config.presets import Preset
-from distprompt_tui.core.config.spec import Lm, RunSpec, Temperature
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.target_specs import Lm, Temperature
 from distprompt_tui.models.registry import ModelEntry
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import Tailer

@@ -35,7 +35,7 @@ class RestChoice(LineWidget[RestData]):
 
 
 def rest_lines(data: RestData, width: int) -> list[Line]:
-    from distprompt_tui.core.config.spec import SUM_TOLERANCE
+    from distprompt_tui.core.config.target_specs import SUM_TOLERANCE
 
     left = 1 - data.total
     total: Line = [("sum ", "quiet"), (formatting.mass(data.total), "target")]

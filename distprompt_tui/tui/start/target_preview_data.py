@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from distprompt_tui.core.config import spec
+    from distprompt_tui.core.config import target_specs
     from distprompt_tui.models.vocabulary import Vocabulary
 
 
@@ -61,7 +61,7 @@ class TargetMaker:
                 self._vocabularies[folder] = load_vocabulary(folder, vocab_size)
             return self._vocabularies[folder]
 
-    def make(self, folder: Path, vocab_size: int, target: spec.TargetSpec) -> TargetPreview:
+    def make(self, folder: Path, vocab_size: int, target: target_specs.TargetSpec) -> TargetPreview:
         """Build the preview of a target of a family for which `needs_model` is false, with the `tokenizer.json` in
         `folder`.
 
@@ -88,7 +88,7 @@ def preview_of(answer: dict[str, Any]) -> TargetPreview:
     )
 
 
-def target_needs_model(target: spec.TargetSpec) -> bool:
+def target_needs_model(target: target_specs.TargetSpec) -> bool:
     """Whether the target needs the model server. Imports numpy: call it in a thread."""
     from distprompt_tui.targets import needs_model
 
