@@ -198,14 +198,14 @@ class EditorScreen(AppScreen):
         if known.target is not None:
             self._last_made = known.target
         made = self._last_made if not known.failure else None
-        making = f"Building the target: {self._previews.model_server_status or 'please wait'}."
+        making = f"Building the target: {self._previews.model_server_status.text() or 'please wait'}."
         self.query_one("#target", TargetView).show(
             PreviewData(
                 target=made,
                 is_old=known.target is None,
                 going_on=known.failure or (making if target is not None else "The preview appears here."),
                 bounds=known.bounds,
-                bounds_going_on=self._previews.model_server_status,
+                server=self._previews.model_server_status,
                 failed=bool(known.failure),
             )
         )

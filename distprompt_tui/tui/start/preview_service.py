@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from distprompt_tui.core.errors import DistPromptError
-from distprompt_tui.core.text import formatting
 from distprompt_tui.tui.platform.model_client import ModelClient, ModelServerClosedError
 from distprompt_tui.tui.platform.subprocesses import prepare_model
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.start.target_preview_data import (
     FoundBounds,
+    ServerStatus,
     TargetMaker,
     TargetPreview,
     preview_of,
@@ -63,11 +63,9 @@ class TargetPreviewService:
         self.maker = maker or TargetMaker()
 
     @property
-    def model_server_status(self) -> str:
-        """What the model server does and for how long: `loading smollm2, 4 s`; or its failure; empty if idle."""
-        if self._clock is None:
-            return self._status
-        return f"{self._status}, {formatting.duration(time.monotonic() - self._status_since)}"
+    def model_server_status(self) -> ServerStatus:
+        is_wait = self._clock is not None
+        return ServerStatus(self._status, int(time.monotonic() - self._status_since) if is_wait else None)
 
     def known(self, model: str, target: target_specs.TargetSpec) -> PreviewState:
         return self._states.get(_key(model, target), PreviewState())

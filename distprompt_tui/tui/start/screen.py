@@ -221,7 +221,7 @@ class StartScreen(AppScreen):
                 description=preset.spec.description,
                 target=known.target if known else None,
                 going_on=(known.failure if known else "") or no_target_yet(model, self._previews.model_server_status),
-                bounds_going_on=self._previews.model_server_status,
+                server=self._previews.model_server_status,
                 failed=bool(known and known.failure),
                 bounds=known.bounds if known else FoundBounds(),
             )

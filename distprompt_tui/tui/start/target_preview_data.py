@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distprompt_tui.core.text.formatting import duration
+
 if TYPE_CHECKING:
     from distprompt_tui.core.config import target_specs
     from distprompt_tui.models.vocabulary import Vocabulary
@@ -39,6 +41,26 @@ class FoundBounds:
     done: bool = False
     refining: str = ""
     so_far: float | None = None
+
+
+@dataclass(frozen=True)
+class ServerStatus:
+    """What the model server does.
+
+    Attributes:
+        action: such as "loading smollm2", or the failure; empty if it is idle.
+        seconds: whole seconds since the start of the action; None if nothing is waited for.
+    """
+
+    action: str = ""
+    seconds: int | None = None
+
+    def text(self, room: int | None = None) -> str:
+        """Return `loading smollm2, 4 s`; where `room` characters are too few for it, `loading, 4 s`."""
+        if self.seconds is None or not self.action:
+            return self.action
+        whole = f"{self.action}, {duration(self.seconds)}"
+        return whole if room is None or len(whole) <= room else f"{self.action.split()[0]}, {duration(self.seconds)}"
 
 
 class TargetMaker:
