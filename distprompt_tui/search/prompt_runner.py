@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distprompt_tui.core.config.device_widths import MAX_LOGITS
 from distprompt_tui.core.metrics.divergence import entropy, logits_kl
 from distprompt_tui.models.gradient import backward_pass
 from distprompt_tui.models.language_model import LanguageModel
@@ -27,8 +28,6 @@ from distprompt_tui.search.candidates import bucket_starts, first_changes
 from distprompt_tui.search.initialization import random_ids
 from distprompt_tui.search.prefix_sharing import MAX_STATES, SharingTrial, choose_sharing
 from distprompt_tui.search.transfers import HOST, Readback, upload
-
-MAX_LOGITS = 1 << 25  # maximum number of logits at a time: 128 MiB in float32, 128 prompts with a vocabulary of 262,144
 
 CALL_COSTS = {"cpu": 48}
 OTHER_CALL_COST = 4096

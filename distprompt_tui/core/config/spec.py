@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from distprompt_tui.core.config.dtypes import DtypeSetting
 from distprompt_tui.core.config.search_specs import SearchSpec, Soft
 from distprompt_tui.core.config.spec_base import LEGACY_CONTEXT, CountFromZero, Seed, StrictModel
 from distprompt_tui.core.config.target_specs import TargetSpec
@@ -25,7 +26,7 @@ class ModelSpec(StrictModel):
     name: Annotated[str, Field(min_length=1)] = "smollm2"
     revision: str | None = None
     device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: DtypeSetting = "auto"
     compile: bool = False
 
 

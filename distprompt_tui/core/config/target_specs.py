@@ -18,6 +18,7 @@ SUM_TOLERANCE = 1e-9
 DEEPEST_MIXTURE = 8  # mixtures are processed recursively; every nested mixture is equivalent to a flat one
 
 PredictedText = Annotated[str, Field(min_length=1, description="the text before the token")]
+Rest = Literal["uniform", "model"]
 OtherModel = Annotated[str | None, Field(description="another model; empty: the run's")]
 Rescaled = Annotated[Entropy | None, Field(description="nats; empty: unchanged")]
 
@@ -100,7 +101,7 @@ class Explicit(StrictModel):
         dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(description="token = probability")
     ] = Field(default_factory=dict)
     file: Annotated[str | None, Field(description="or .npy, .json, .csv")] = None
-    rest: Annotated[Literal["uniform", "model"], Field(description="of the probability")] = "uniform"
+    rest: Annotated[Rest, Field(description="of the probability")] = "uniform"
     text: Annotated[str, Field(min_length=1, description="for the model's distribution")] = "\n"
 
     @model_validator(mode="after")

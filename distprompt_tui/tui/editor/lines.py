@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.message import Message
@@ -11,8 +12,10 @@ from distprompt_tui.core.text import formatting
 from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import joined, justify, truncate, wrapped
-from distprompt_tui.tui.editor.target_draft import Rest
 from distprompt_tui.tui.widgets.line_widget import LineWidget
+
+if TYPE_CHECKING:
+    from distprompt_tui.core.config.target_specs import Rest
 
 
 @dataclass(frozen=True)

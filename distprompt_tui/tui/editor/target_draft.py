@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_DOWN, Context, Decimal
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from distprompt_tui.core.errors import TargetError
 from distprompt_tui.core.text.escapes import ESCAPES, escape_field, unescape
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from distprompt_tui.core.config import target_specs
     from distprompt_tui.models.vocabulary import Vocabulary
 
-Rest = Literal["uniform", "model"]
 
 TOP_ROWS = 12  # number of a target's most probable tokens that become rows
 
@@ -70,7 +69,7 @@ class Draft:
     """
 
     rows: tuple[Row, ...] = ()
-    rest: Rest = "uniform"
+    rest: target_specs.Rest = "uniform"
     text: str = ""
     by_recipe: bool = False
     recipe: Recipe = field(default_factory=lambda: {"family": NEW_RECIPE})
