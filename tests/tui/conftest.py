@@ -22,8 +22,6 @@ from distprompt_tui.tui.start import listings, preview_service
 from tests.tui.recording import SIZE, Recorder, write_tokenizer
 from tests.waiting import DEADLINE_SECONDS
 
-Wait = Callable[[Pilot[Any], Callable[[], object]], Any]
-
 
 async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:
     """Run the app until a condition holds; fail after the deadline."""
