@@ -7,9 +7,8 @@ import math
 import sys
 import threading
 from dataclasses import asdict
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -24,8 +23,10 @@ from distprompt_tui.cli.options import (
     say,
     stdout,
 )
+from distprompt_tui.core.config.dtypes import Dtype
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.core.text.terminal_text import sanitize
+from distprompt_tui.runs.export_formats import ExportFormat
 
 runs_app = typer.Typer(help="List the runs; stop, resume, verify, transfer, export or delete one.")
 
@@ -36,17 +37,10 @@ SLOW_STOP = "distprompt-tui: waiting for the end of the current step; 'runs stop
 """Printed to a terminal if a stop takes longer than `SLOW_STOP_SECONDS`. Ctrl-C ends the wait, not the stop."""
 
 
-class ExportFormat(StrEnum):
-    PEFT = "peft"
-    SAFETENSORS = "safetensors"
-    JSON = "json"
-    CSV = "csv"
-
-
-class Dtype(StrEnum):
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-    FLOAT16 = "float16"
+def _dtype(text: str) -> str:
+    if text not in get_args(Dtype):
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(map(repr, get_args(Dtype)))}.")
+    return text
 
 
 @runs_app.callback(invoke_without_command=True)
@@ -145,7 +139,7 @@ def export_run(
     """Export a run's best prompt for other programs."""
     from distprompt_tui.runs.export import export_run
 
-    say(str(export_run(find(name, runs_dir), form.value, out)))
+    say(str(export_run(find(name, runs_dir), form, out)))
 
 
 @runs_app.command("verify")
@@ -176,7 +170,13 @@ def transfer_run(
     name: RunArgument,
     to: Annotated[list[str] | None, typer.Option("--to", metavar="MODEL", help="Another model; repeatable.")] = None,
     dtypes: Annotated[
-        list[Dtype] | None, typer.Option("--dtype", help="Repeatable. Default: float32 and bfloat16.")
+        list[str] | None,
+        typer.Option(
+            "--dtype",
+            parser=_dtype,
+            metavar=f"[{'|'.join(get_args(Dtype))}]",
+            help="Repeatable. Default: float32 and bfloat16.",
+        ),
     ] = None,
     runs_dir: RunsDirOption = None,
     as_json: JsonOption = False,
@@ -191,7 +191,7 @@ def transfer_run(
     others = [absolute_name(other, Path()) for other in to or ()]
     for other in others:
         find_model(other)  # report an unknown model before the first one is loaded
-    kl, results = transfer_prompt(run, others, [dtype.value for dtype in dtypes or ()] or DTYPES, report)
+    kl, results = transfer_prompt(run, others, cast("list[Dtype]", dtypes) or DTYPES, report)
     if as_json:
         print(json.dumps({"run": str(run.path), "kl": kl, "transfers": [asdict(result) for result in results]}))
     else:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import tomli_w
 
-from distprompt_tui.core.config.spec import LEGACY_CONTEXT, RunSpec
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.spec_base import LEGACY_CONTEXT
 from distprompt_tui.core.config.validation import read_checked
 from distprompt_tui.core.errors import NotFoundError, UsageError, near_matches
 from distprompt_tui.core.storage.folder import FileIn

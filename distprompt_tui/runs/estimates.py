@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from distprompt_tui.bounds.memory import ARRAYS_OF_LOGITS, STARTS, solver_bytes
-from distprompt_tui.core.config.device_widths import widths_for
+from distprompt_tui.core.config.device_widths import MAX_LOGITS, widths_for
 from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.models.model_shape import ModelShape, read_shape
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from distprompt_tui.runs.summary import RunLabel, RunSummary
 
 PROGRAM_BYTES = 450 << 20  # Python, torch and transformers without a model (measured on Linux)
-MAX_BATCH_LOGITS = 1 << 25  # a search over tokens divides larger batches (`search.prompt_runner.MAX_LOGITS`)
 SOFT_COPIES, HARD_COPIES = 4, 2  # logits and probabilities, for soft prompts also their gradients
 
 _FLOAT32, _HALF = 4, 2  # bytes
@@ -108,7 +107,7 @@ def memory_estimate(
             rows = max(round(rows * (search.length + 1) / 2), search.initial_pool)  # most at the last position
             features = vocabulary * _HALF * (1 if bytes_per_value == _HALF else 3)
         of_row = 1 + search.length if getattr(search, "fluency_weight", 0.0) else 1
-        rows = max(1, min(rows, MAX_BATCH_LOGITS // (of_row * shape.vocab_size)))
+        rows = max(1, min(rows, MAX_LOGITS // (of_row * shape.vocab_size)))
         keys = rows * positions * shape.layers * shape.kv_size * bytes_per_value
         batch = rows * of_row * shape.vocab_size * _FLOAT32 * _COPIES + keys + rows * of_position
         step = max(features, min(features, vocabulary * _HALF) + batch)
@@ -153,7 +152,7 @@ def memory_bytes(spec: RunSpec, parameters: int, vocab_size: int, device: str) -
         rows, copies = _candidates(search, parameters, device), HARD_COPIES
         if getattr(search, "fluency_weight", 0.0):
             rows *= 1 + search.length
-    logits = min(rows * vocab_size, max(MAX_BATCH_LOGITS, vocab_size)) * 4 * copies
+    logits = min(rows * vocab_size, max(MAX_LOGITS, vocab_size)) * 4 * copies
     return PROGRAM_BYTES + weights + logits + vocab_size * BOUND_BYTES_PER_TOKEN
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,9 @@ from distprompt_tui.models.recorded import refuse_changed
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import Tailer
+from distprompt_tui.runs.export_formats import ExportFormat
 from distprompt_tui.runs.inputs import Inputs, read_inputs
 from distprompt_tui.runs.schema import Resumed, Step, decode_light_event, read_result
-
-ExportFormat = Literal["peft", "safetensors", "json", "csv"]
 
 COLUMNS = ("step", "kl", "best_kl", "best_step", "entropy", "seconds", "positions")
 

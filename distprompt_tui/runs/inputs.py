@@ -12,7 +12,8 @@ import msgspec
 from msgspec import Struct, convert
 from pydantic import ValidationError
 
-from distprompt_tui.core.config.spec import LEGACY_CONTEXT, RunSpec
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.spec_base import LEGACY_CONTEXT
 from distprompt_tui.core.errors import UsageError, first_few
 from distprompt_tui.core.storage.safe_io import read_json
 from distprompt_tui.models.fingerprint import ModelRecord

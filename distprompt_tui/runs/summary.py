@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _TAIL_BYTES = 131_072  # enough for one step event between two of the largest snapshots
 
 SortKey = Literal["newest", "best", "excess", "target", "model", "state"]
-ORDERS: tuple[SortKey, ...] = ("newest", "best", "excess", "target", "model", "state")
+ORDERS: tuple[SortKey, ...] = get_args(SortKey)
 """`newest` lists active runs first, then those with the latest event. Numbers ascend, with unknown values last."""
 
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from distprompt_tui.core.config.spec import Hard
+from distprompt_tui.core.config.search_specs import Hard
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.token_features import token_features
+from distprompt_tui.search.base_prompt import BasePrompt
 from distprompt_tui.search.candidate_log import CandidateLog
 from distprompt_tui.search.candidates import swapped
 from distprompt_tui.search.evaluator import Evaluator
 from distprompt_tui.search.initialization import DRAWS, mix_target_tokens, sample
-from distprompt_tui.search.prompt_runner import BasePrompt
 from distprompt_tui.search.surrogate import NO_OBSERVATIONS, Observations, posterior_mean
 from distprompt_tui.search.token_search import ScoredPrompt
 

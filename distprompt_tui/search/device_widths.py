@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distprompt_tui.core.config.device_widths import Widths, widths_for
-from distprompt_tui.core.config.spec import Hard
+from distprompt_tui.core.config.search_specs import Hard
 from distprompt_tui.models.language_model import LanguageModel
 
 

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distprompt_tui.search.base_prompt import BasePrompt
 from distprompt_tui.search.candidates import prompt_hashes
-from distprompt_tui.search.prompt_runner import BasePrompt, PromptRunner
+from distprompt_tui.search.prompt_runner import PromptRunner
 from distprompt_tui.search.retokenization import is_retokenization_stable
 
 MAX_CACHED = 1 << 18  # maximum number of cached divergences, about 40 MiB; the oldest are removed first

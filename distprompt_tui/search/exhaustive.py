@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from distprompt_tui.core.config.spec import Exhaustive
+from distprompt_tui.core.config.search_specs import Exhaustive
 from distprompt_tui.core.errors import UsageError
-from distprompt_tui.search.prompt_runner import BasePrompt
+from distprompt_tui.search.base_prompt import BasePrompt
 from distprompt_tui.search.token_search import TokenSearch
 
 

@@ -7,13 +7,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from distprompt_tui.core.config.spec import Gcg
+from distprompt_tui.core.config.search_specs import Gcg
 from distprompt_tui.models.large_matrix import float32_product
 from distprompt_tui.search.candidates import random_replacements
+from distprompt_tui.search.initialization import DRAWS
 from distprompt_tui.search.retokenization import is_retokenization_stable
 from distprompt_tui.search.token_search import SwapSearch
-
-DRAWS = 8  # maximum number of draws if no candidate is stable under retokenization
 
 
 class GcgSearch(SwapSearch[Gcg]):

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from distprompt_tui.core.config.device_widths import Widths
-from distprompt_tui.core.config.spec import Hard
+from distprompt_tui.core.config.search_specs import Hard
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.models.bf16_copy import gains_from_half_precision, in_half_precision
 from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.search.base_prompt import BasePrompt
 from distprompt_tui.search.chain import Chain, Shared
 from distprompt_tui.search.device_widths import chosen_widths
-from distprompt_tui.search.prompt_runner import BasePrompt
 from distprompt_tui.search.token_search import ScoredPrompt, SwapSearch
 from distprompt_tui.search.transfers import HOST
 

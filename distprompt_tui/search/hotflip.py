@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from distprompt_tui.core.config.spec import Hotflip
+from distprompt_tui.core.config.search_specs import Hotflip
+from distprompt_tui.search.base_prompt import BasePrompt
 from distprompt_tui.search.candidates import best_overall, swapped
-from distprompt_tui.search.prompt_runner import BasePrompt
 from distprompt_tui.search.token_search import SwapSearch
 from distprompt_tui.search.transfers import HOST
 

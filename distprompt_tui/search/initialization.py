@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from distprompt_tui.core.config.spec import SwapSearchConfig, TokenSearchConfig
+from distprompt_tui.core.config.search_specs import SwapSearchConfig, TokenSearchConfig
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.core.storage.prompt_files import read_prompt
 from distprompt_tui.models.language_model import LanguageModel

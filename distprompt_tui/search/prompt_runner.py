@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from distprompt_tui.core.config.device_widths import MAX_LOGITS
 from distprompt_tui.core.metrics.divergence import entropy, logits_kl
-from distprompt_tui.models.device import is_out_of_memory
 from distprompt_tui.models.gradient import backward_pass
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prefix_cache import (
@@ -22,58 +22,19 @@ from distprompt_tui.models.prefix_cache import (
     Sharing,
     keys_and_values_for_rows,
 )
+from distprompt_tui.search.base_prompt import BasePrompt
 from distprompt_tui.search.batching import AdaptiveBatchSize, NonFiniteWarnings
 from distprompt_tui.search.candidates import bucket_starts, first_changes
 from distprompt_tui.search.initialization import random_ids
+from distprompt_tui.search.prefix_sharing import MAX_STATES, SharingTrial, choose_sharing
 from distprompt_tui.search.transfers import HOST, Readback, upload
-
-MAX_LOGITS = 1 << 25  # maximum number of logits at a time: 128 MiB in float32, 128 prompts with a vocabulary of 262,144
 
 CALL_COSTS = {"cpu": 48}
 OTHER_CALL_COST = 4096
 """Overhead of a call by device, in positions. On two cores, a call of SmolLM2 takes as long as about 30 positions, and
 small calls use the cores less efficiently. On a GPU, kernel launches dominate."""
 
-WAYS = {"cpu": (Sharing.KEYS, Sharing.STEPS, Sharing.STATES)}
-OTHER_WAYS = (Sharing.KEYS, Sharing.STATES, Sharing.STEPS)
-"""Ways of sharing a prefix by device, fastest first. On a CPU, transformers pads positions after a state to a chunk of
-64 to 256; single steps take a twentieth of this time with Mamba-2. On a GPU, the number of calls dominates."""
-
-MAX_STATES = 1 << 31  # maximum size of the recurrent states of a batch, in bytes: 2 GiB. Each prompt has its own state.
-
-AS_EXACT = 10  # largest ratio between the error of the way of sharing in use and that of the most exact one
-
-SAME_DIGITS = 8  # errors up to this many units in the last place count as equal
-
 PROBES = 4  # number of prefixes in the test of a way of sharing
-
-
-@dataclass(frozen=True)
-class BasePrompt:
-    """A prompt from which candidates are made.
-
-    Attributes:
-        ids: (n,) on the CPU.
-        logits: (V,).
-        divergence: nats, (), on the model's device.
-        prefix_cache: None if prefixes are not shared.
-        draft_prefix_cache: the draft model's prefix cache.
-        gradient: of the objective with respect to the embeddings, (n, d); None if not requested.
-        surprisal: the objective's fluency term by position and token, (n, V); None without a fluency weight.
-    """
-
-    ids: Tensor
-    logits: Tensor
-    divergence: Tensor
-    prefix_cache: PrefixCache | None
-    draft_prefix_cache: PrefixCache | None = None
-    gradient: Tensor | None = None
-    surprisal: Tensor | None = None
-
-    @property
-    def kl(self) -> float:
-        """Divergence, nats. The host waits for the device."""
-        return float(self.divergence)
 
 
 class PromptRunner:
@@ -116,7 +77,10 @@ class PromptRunner:
         self.positions = 0
         rows = 1 + length if fluency_weight else 1
         self.batch = AdaptiveBatchSize(max(1, MAX_LOGITS // (rows * model.vocab_size)))
-        self._sharing = None if fluency_weight else self._way_of_sharing(warn)
+        self._sharing: Sharing | None = None
+        if not fluency_weight:
+            eps = torch.finfo(model.dtype).eps
+            self._sharing = choose_sharing(model.device.type, eps, self._try_sharing, warn)
         self._draft_model = draft_model if self._sharing is Sharing.KEYS else None
         self._root = self._prefix_alone()
 
@@ -348,47 +312,13 @@ class PromptRunner:
             return None
         return self.base_prompt(torch.zeros(0, dtype=torch.long), with_gradient=False)
 
-    def _way_of_sharing(self, warn: Callable[[str], None]) -> Sharing | None:
-        """Return the fastest way of sharing that changes only the last digits; warn and return None if there is none.
-
-        Half of the dtype's digits must agree: products of other shapes differ in the other half. In a model with a weak
-        dependence on its state, a layer that ignores the state may pass this test, so the way must also be about as
-        exact as the others.
-        """
-        why = "this kind of model cannot continue from a cached prefix"
-        eps = torch.finfo(self._model.dtype).eps
-        exact: dict[Sharing, float] = {}
-        ways = WAYS.get(self._model.device.type, OTHER_WAYS)
-        for self._sharing in ways:
-            try:
-                off, size, scale = self._trial()
-            except Exception as error:  # unsupported use of a model raises errors of any type
-                if is_out_of_memory(error):
-                    raise
-                continue
-            if size > MAX_STATES:
-                why = f"its state takes {size / 2**30:.3g} GiB per prompt, the limit is {MAX_STATES / 2**30:.3g} GiB"
-            elif off > eps**0.5 * scale:
-                why = (
-                    f"with a shared prefix, its divergences have an error of {off:.2g} nats, "
-                    f"more than {eps**0.5 * scale:.2g}"
-                )
-            else:
-                exact[self._sharing] = max(off, SAME_DIGITS * eps * scale)
-                if self._sharing is Sharing.KEYS:
-                    break
-        if exact:
-            return next(way for way, off in exact.items() if off <= AS_EXACT * min(exact.values()))
-        warn(f"every candidate is run whole, which is slower: {why}")
-        return None
-
-    def _trial(self) -> tuple[float, int, float]:
-        """Measure random prompts with and without sharing; return the largest difference, nats, bytes of state of a
-        prompt, and the largest divergence, at least 1 nat.
+    def _try_sharing(self, way: Sharing) -> SharingTrial:
+        """Measure random prompts with and without sharing.
 
         Those with a shared prefix are measured twice, in a batch: a model with a state outside its cache may be correct
         the first time only.
         """
+        self._sharing = way
         generator = torch.Generator().manual_seed(0)
         ids, *others = random_ids(self._model, (2 * PROBES + 1, self._length), generator)
         prefix_cache = self.base_prompt(ids, with_gradient=False).prefix_cache
@@ -410,7 +340,7 @@ class PromptRunner:
         size = prefix_cache.truncated(behind).size if behind else 0
         whole = self._read(self._in_batches(self._model, prompts, None))
         off = float((shared - whole).abs().nan_to_num(0.0, torch.inf).max())  # ∞ − ∞: equally rejected
-        return off, size, max(1.0, float(whole.max()))
+        return SharingTrial(off, size, max(1.0, float(whole.max())))
 
 
 def without_context(model: LanguageModel) -> LanguageModel:

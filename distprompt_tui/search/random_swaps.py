@@ -5,12 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from distprompt_tui.core.config.spec import RandomSwaps
+from distprompt_tui.core.config.search_specs import RandomSwaps
 from distprompt_tui.search.candidates import swapped
-from distprompt_tui.search.initialization import sample
+from distprompt_tui.search.initialization import DRAWS, sample
 from distprompt_tui.search.token_search import SwapSearch
-
-DRAWS = 8  # maximum number of draws to find enough new candidates that are stable under retokenization
 
 
 class RandomSearch(SwapSearch[RandomSwaps]):

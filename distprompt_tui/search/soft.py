@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from distprompt_tui.core.config.spec import Soft
+from distprompt_tui.core.config.search_specs import Soft
 from distprompt_tui.core.metrics.divergence import entropy, logits_kl
 from distprompt_tui.models.compiled import compiled
 from distprompt_tui.models.gradient import backward_pass

@@ -10,14 +10,14 @@ from typing import ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor
 
-from distprompt_tui.core.config.spec import SwapSearchConfig, TokenSearchConfig
+from distprompt_tui.core.config.search_specs import SwapSearchConfig, TokenSearchConfig
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
+from distprompt_tui.search.base_prompt import BasePrompt
 from distprompt_tui.search.candidate_log import CandidateLog
 from distprompt_tui.search.candidates import swap_scores
 from distprompt_tui.search.evaluator import Evaluator, Group
 from distprompt_tui.search.initialization import allowed_ids, initial_prompts, usable_ids
-from distprompt_tui.search.prompt_runner import BasePrompt
 from distprompt_tui.search.protocol import Best, HardPrompt, SearchState, Step
 from distprompt_tui.search.retokenization import is_retokenization_stable
 from distprompt_tui.search.transfers import upload

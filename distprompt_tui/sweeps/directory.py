@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from distprompt_tui.core.config.spec import LEGACY_CONTEXT
+from distprompt_tui.core.config.spec_base import LEGACY_CONTEXT
 from distprompt_tui.core.config.validation import read_checked
 from distprompt_tui.core.errors import NotFoundError, UsageError, near_matches
 from distprompt_tui.core.storage.decode import Count, decoder_of

@@ -22,7 +22,8 @@ from torch import Tensor
 from distprompt_tui import __version__
 from distprompt_tui.bounds.cache import solve_bounds
 from distprompt_tui.bounds.values import Bounds
-from distprompt_tui.core.config.spec import ModelSpec, Soft
+from distprompt_tui.core.config.search_specs import Soft
+from distprompt_tui.core.config.spec import ModelSpec
 from distprompt_tui.core.errors import DistPromptError, ModelError, TargetError
 from distprompt_tui.core.metrics.divergence import Comparison, compare
 from distprompt_tui.models.device import choose_device, is_out_of_memory

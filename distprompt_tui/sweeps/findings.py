@@ -31,7 +31,7 @@ from distprompt_tui.sweeps.peak import cross_fitted_weights
 from distprompt_tui.sweeps.pivot import Measure, entropies_of, group_by_config, table, targets_of
 from distprompt_tui.sweeps.results import ResultRow, SearchConfig
 from distprompt_tui.sweeps.significance import holm, sign_flip_p
-from distprompt_tui.sweeps.sweep_spec import Finding
+from distprompt_tui.sweeps.sweep_spec import TEXT_FAMILIES, Finding
 
 SplitMeasure = Literal["kl", "head_optimum", "excess"]
 
@@ -40,9 +40,6 @@ HYPOTHESES: dict[Finding, str] = {
     "outliers": "at equal entropy, targets with outliers are easier",
     "lm-targets": "language models' targets are easier than shuffled and random ones",
 }
-
-
-TEXT_FAMILIES = ("lm", "shuffled")  # their targets are made from chosen texts, which are no random sample
 
 
 @dataclass(frozen=True)

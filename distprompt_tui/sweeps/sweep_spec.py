@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
+from distprompt_tui.core.config import search_specs
 from distprompt_tui.core.config import spec as specs
-from distprompt_tui.core.config.spec import StrictModel
+from distprompt_tui.core.config.dtypes import DtypeSetting
+from distprompt_tui.core.config.spec_base import Entropy, StrictModel
+from distprompt_tui.core.config.target_fields import families
 from distprompt_tui.core.config.validation import checked, describe_error
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.core.storage.legacy import with_new_spec_names, with_old_spec_names
@@ -27,11 +30,9 @@ def _printable(name: str) -> str:
 Name = Annotated[str, Field(min_length=1), AfterValidator(_printable)]
 SweepMethod = Literal["soft", "hard"]
 Finding = Literal["entropy", "outliers", "lm-targets"]
+TEXT_FAMILIES = ("lm", "shuffled")  # their targets are made from chosen texts, which are no random sample
 Seed = Annotated[int, Field(ge=0, lt=2**53)]  # a thousand times this number is still a valid seed of a search
 
-FAMILIES: dict[str, type[StrictModel]] = {
-    family.model_fields["family"].default: family for family in get_args(get_args(specs.TargetSpec)[0])
-}
 GRID_CONTROLLED_FIELDS = {"soft": {"method", "length", "restarts"}, "hard": {"method", "length", "locked"}}
 """Fields of a search that its table must not set. `restarts` is a field of the sweep, whose restarts are searches of
 their own. Locked positions belong to one text and one length."""
@@ -49,13 +50,13 @@ class Series(StrictModel):
 
     @model_validator(mode="after")
     def _family_is_known(self) -> Self:
-        if str(self.target.get("family")) not in FAMILIES:
-            raise ValueError(f"the target's family must be one of: {', '.join(FAMILIES)}")
+        if str(self.target.get("family")) not in families():
+            raise ValueError(f"the target's family must be one of: {', '.join(families())}")
         return self
 
     @property
-    def family(self) -> type[StrictModel]:
-        return FAMILIES[self.target["family"]]
+    def family(self) -> type[BaseModel]:
+        return families()[self.target["family"]]
 
     @property
     def takes_entropy(self) -> bool:
@@ -63,18 +64,18 @@ class Series(StrictModel):
 
     @property
     def takes_text(self) -> bool:
-        return self.family in (specs.Lm, specs.Shuffled)
+        return self.target["family"] in TEXT_FAMILIES
 
     @property
     def takes_seed(self) -> bool:
         return "seed" in self.family.model_fields
 
 
-class SoftSettings(specs.Soft):
+class SoftSettings(search_specs.Soft):
     steps: Annotated[int, Field(ge=0)] = 300
 
 
-class HardSettings(specs.Hard):
+class HardSettings(search_specs.Hard):
     steps: Annotated[int, Field(ge=0)] = 300
 
 
@@ -98,7 +99,7 @@ class Sweep(StrictModel):
     lengths: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(min_length=1)] = (10,)
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     restarts: Annotated[int, Field(ge=1, le=1000)] = 1
-    entropies: Annotated[tuple[specs.Entropy, ...], Field(min_length=1)] | None = None
+    entropies: Annotated[tuple[Entropy, ...], Field(min_length=1)] | None = None
     targets: Annotated[int, Field(ge=1, le=1000)] = 10
     texts: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     text_seed: Seed | None = None
@@ -106,7 +107,7 @@ class Sweep(StrictModel):
     batch: Annotated[int, Field(ge=1, le=1024)] = 16
     threads: Annotated[int, Field(ge=1, le=1024)] = 2
     device: str = "auto"
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: DtypeSetting = "auto"
     soft: SoftSettings = SoftSettings()
     hard: HardSettings = HardSettings()
     quick: dict[str, Any] = Field(default_factory=dict)

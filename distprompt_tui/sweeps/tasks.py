@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field, TypeAdapter, field_validator
 
-from distprompt_tui.core.config.spec import RunSpec, StrictModel
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.spec_base import StrictModel
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.core.storage.legacy import with_old_spec_names
 from distprompt_tui.models.fingerprint import ModelRecord

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from distprompt_tui.core.config import paths
-from distprompt_tui.core.config import spec as specs
+from distprompt_tui.core.config import target_specs as specs
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.core.storage.npy import open_row
 from distprompt_tui.core.storage.safe_io import read_json, write_array, write_json

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distprompt_tui.core.config.spec import SUM_TOLERANCE, Explicit
+from distprompt_tui.core.config.target_specs import SUM_TOLERANCE, Explicit
 from distprompt_tui.core.errors import NotFoundError, TargetError
 from distprompt_tui.core.storage.npy import open_row
 from distprompt_tui.core.storage.safe_io import is_file, parse_json, read_text, user_path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from distprompt_tui.core.config import spec as specs
+from distprompt_tui.core.config import target_specs as specs
 from distprompt_tui.core.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets.cache import cache_key, keep_target, recall_target

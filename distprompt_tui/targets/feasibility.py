@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from distprompt_tui.core.config.known_models import absolute_name
-from distprompt_tui.core.config.spec import SUM_TOLERANCE, Explicit, ModelSpec
+from distprompt_tui.core.config.spec import ModelSpec
+from distprompt_tui.core.config.target_specs import SUM_TOLERANCE, Explicit
 from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.core.storage.legacy import with_new_spec_names
 from distprompt_tui.core.storage.safe_io import absolute, is_file

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import PCG64, Generator
 
-from distprompt_tui.core.config.spec import Lm, Reachable, Shuffled
+from distprompt_tui.core.config.target_specs import Lm, Reachable, Shuffled
 from distprompt_tui.core.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets.entropy import ENTROPY_TOLERANCE, FloatArray, entropy, rescale

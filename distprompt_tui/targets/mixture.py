@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from distprompt_tui.core.config.spec import Mixture
+from distprompt_tui.core.config.target_specs import Mixture
 from distprompt_tui.targets.target import Metadata, Target
 
 

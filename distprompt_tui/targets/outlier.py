@@ -15,7 +15,7 @@ from math import log, log1p
 import numpy as np
 from numpy.random import PCG64, Generator
 
-from distprompt_tui.core.config.spec import Outlier
+from distprompt_tui.core.config.target_specs import Outlier
 from distprompt_tui.core.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets.entropy import (

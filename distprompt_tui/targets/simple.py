@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import PCG64, Generator
 
-from distprompt_tui.core.config.spec import OneHot, Temperature, Uniform, Zipf
+from distprompt_tui.core.config.target_specs import OneHot, Temperature, Uniform, Zipf
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets.entropy import ENTROPY_TOLERANCE, log_softmax, scale_to_entropy
 from distprompt_tui.targets.target import Target, scatter_to_vocab, token_count

@@ -19,7 +19,7 @@ from math import log
 import numpy as np
 from numpy.random import PCG64, Generator
 
-from distprompt_tui.core.config.spec import Vanilla
+from distprompt_tui.core.config.target_specs import Vanilla
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets.entropy import (
     ENTROPY_TOLERANCE,

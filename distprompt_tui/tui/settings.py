@@ -16,13 +16,13 @@ from distprompt_tui.core.storage.safe_io import write_atomically
 from distprompt_tui.tui.themes import DARK
 
 Order = Literal["probability", "contribution", "target", "achieved", "gap"]
-ORDERS: tuple[Order, ...] = ("probability", "contribution", "target", "achieved", "gap")
+ORDERS: tuple[Order, ...] = get_args(Order)
 
 Scale = Literal["log", "linear"]
-SCALES: tuple[Scale, ...] = ("log", "linear")
+SCALES: tuple[Scale, ...] = get_args(Scale)
 
 Switch = Literal["off", "on"]
-SWITCHES: tuple[Switch, ...] = ("off", "on")
+SWITCHES: tuple[Switch, ...] = get_args(Switch)
 
 SLOWEST, FASTEST = 0.5, 5.0  # updates a second. Faster drawing would overload a slow line or a busy machine.
 

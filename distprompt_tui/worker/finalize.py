@@ -12,7 +12,8 @@ from torch import Tensor
 
 from distprompt_tui.bounds.rounding import rounding_of
 from distprompt_tui.bounds.values import Bounds
-from distprompt_tui.core.config.spec import RunSpec, SwapSearchConfig
+from distprompt_tui.core.config.search_specs import SwapSearchConfig
+from distprompt_tui.core.config.spec import RunSpec
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.core.metrics.divergence import compare
 from distprompt_tui.core.storage.prompt_files import read_prompt

@@ -27,11 +27,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from distprompt_tui.core.config import spec
+from distprompt_tui.core.config import spec, target_specs
+from distprompt_tui.core.config.dtypes import Dtype
 from distprompt_tui.core.errors import DistPromptError, UsageError
 from distprompt_tui.core.storage.decode import read_field
 from distprompt_tui.core.storage.prompt_files import read_prompt
@@ -47,8 +48,6 @@ from distprompt_tui.targets.entropy import entropy
 from distprompt_tui.worker.question_queue import Cancelled, QuestionQueue
 
 Answer = dict[str, Any]
-
-_DtypeName = Literal["float32", "bfloat16", "float16"]
 
 
 def main() -> int:
@@ -125,7 +124,7 @@ def _asked_model(name: str, run: str | None = None) -> tuple[spec.ModelSpec, Mod
     settings = directory.read_spec().model
     if inputs is None:
         return settings, None
-    dtype = read_field(_DtypeName, inputs.manifest, "dtype")
+    dtype = read_field(Dtype, inputs.manifest, "dtype")
     return settings.model_copy(update={"dtype": dtype or settings.dtype}), inputs.model
 
 
@@ -267,7 +266,7 @@ def _target(question: dict[str, Any], source: Any) -> Any:
     from distprompt_tui.targets import build_target
 
     try:
-        wanted: spec.TargetSpec = TypeAdapter(spec.TargetSpec).validate_python(question["target"])
+        wanted: target_specs.TargetSpec = TypeAdapter(target_specs.TargetSpec).validate_python(question["target"])
     except ValidationError as error:
         raise UsageError(error.errors(include_url=False)[0]["msg"]) from error
     return build_target(wanted, source.model.vocabulary, source)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from distprompt_tui.core.config.dtypes import Dtype
 from distprompt_tui.core.config.spec import ModelSpec, RunSpec
 from distprompt_tui.core.errors import DistPromptError, NotFoundError, UsageError
 from distprompt_tui.core.metrics.divergence import compare
@@ -29,7 +30,6 @@ from distprompt_tui.worker.model_provider import prepare_as_recorded
 
 _MARKER = "distprompt-7f3a"  # replaces the prompt in a chat template; templates may strip white space around it
 
-Dtype = Literal["float32", "bfloat16", "float16"]
 Context = Literal["as searched", "chat"]
 Carrier = Literal["ids", "text", "vectors"]
 

@@ -21,7 +21,8 @@ from torch import Tensor
 from distprompt_tui import __version__
 from distprompt_tui.bounds.cache import solve_bounds
 from distprompt_tui.bounds.values import Bounds
-from distprompt_tui.core.config.spec import Budget, Hard, RunSpec, Soft
+from distprompt_tui.core.config.search_specs import Hard, Soft
+from distprompt_tui.core.config.spec import Budget, RunSpec
 from distprompt_tui.core.errors import DistPromptError, ModelError, UsageError, first_line
 from distprompt_tui.core.storage.decode import read_field
 from distprompt_tui.core.storage.prompt_files import write_vectors

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from distprompt_tui.core.config.spec import Lm, Reachable, RunSpec
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.target_specs import Lm, Reachable
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.core.metrics.divergence import compare
 from distprompt_tui.models.language_model import LanguageModel

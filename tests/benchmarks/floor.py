@@ -18,6 +18,7 @@ import torch
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.core.config import spec as specs
+from distprompt_tui.core.config import target_specs
 from distprompt_tui.core.config.presets import list_presets
 from distprompt_tui.targets import build_target
 from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
@@ -28,12 +29,12 @@ def main() -> None:
     settings = specs.ModelSpec(name=sys.argv[1] if len(sys.argv) > 1 else "smollm2", device="cpu")
     model, _ = load_by_name(settings, lambda text, fraction: None)
     source = ModelProvider(model, settings, lambda text, fraction: None)
-    targets: dict[str, specs.TargetSpec] = {
+    targets: dict[str, target_specs.TargetSpec] = {
         preset.name: preset.spec.target for preset in list_presets() if preset.shipped
     }
     for entropy in (0.0, 0.5, 2.0, 4.0, 8.0):
-        targets[f"vanilla {entropy:g}"] = specs.Vanilla(entropy=entropy)
-        targets[f"temperature {entropy:g}"] = specs.Temperature(entropy=entropy)
+        targets[f"vanilla {entropy:g}"] = target_specs.Vanilla(entropy=entropy)
+        targets[f"temperature {entropy:g}"] = target_specs.Temperature(entropy=entropy)
     targets = {name: target for name, target in targets.items() if name in sys.argv[2:] or len(sys.argv) <= 2}
     seconds: list[float] = []
     rows = {}

@@ -30,6 +30,7 @@ from soft import LEAST_LEFT, TARGETS, count_work, draw, load
 from torch import Tensor
 
 from distprompt_tui.bounds.cache import solve_bounds
+from distprompt_tui.core.config import search_specs, target_specs
 from distprompt_tui.core.config import spec as specs
 from distprompt_tui.core.metrics.divergence import entropy
 from distprompt_tui.models.bf16_copy import in_half_precision
@@ -39,26 +40,26 @@ from distprompt_tui.search import make_search
 from distprompt_tui.search.initialization import usable_ids
 from distprompt_tui.search.retokenization import is_retokenization_stable
 
-ARMS: dict[str, specs.SearchSpec] = {
-    "gcg": specs.Gcg(),
-    "hard": specs.Hard(),
-    "hotflip": specs.Hotflip(),
-    "random": specs.RandomSwaps(),
+ARMS: dict[str, search_specs.SearchSpec] = {
+    "gcg": search_specs.Gcg(),
+    "hard": search_specs.Hard(),
+    "hotflip": search_specs.Hotflip(),
+    "random": search_specs.RandomSwaps(),
 }
-ABLATIONS: dict[str, specs.SearchSpec] = {
-    "hard": specs.Hard(),
-    "nothing learned": specs.Hard(memory=0),
-    "none at random": specs.Hard(explore=0),
-    "random start": specs.Hard(init="random"),
-    "no kicks": specs.Hard(patience=0),
-    "not screened": specs.Hard(draft=False),
-    "twice as wide": specs.Hard(width=48),
+ABLATIONS: dict[str, search_specs.SearchSpec] = {
+    "hard": search_specs.Hard(),
+    "nothing learned": search_specs.Hard(memory=0),
+    "none at random": search_specs.Hard(explore=0),
+    "random start": search_specs.Hard(init="random"),
+    "no kicks": search_specs.Hard(patience=0),
+    "not screened": search_specs.Hard(draft=False),
+    "twice as wide": search_specs.Hard(width=48),
 }
 ABLATION_POSITIONS = 30_000
-WIDTHS: dict[str, specs.SearchSpec] = {
-    "1 x 24": specs.Hard(width=24, chains=1),
-    "8 x 24": specs.Hard(width=24, chains=8),
-    "1 x 256": specs.Hard(width=256, chains=1),
+WIDTHS: dict[str, search_specs.SearchSpec] = {
+    "1 x 24": search_specs.Hard(width=24, chains=1),
+    "8 x 24": search_specs.Hard(width=24, chains=8),
+    "1 x 256": search_specs.Hard(width=256, chains=1),
 }
 """Chains times candidates."""
 
@@ -181,11 +182,15 @@ class Bench:
         self._work = [count_work(self._model), count_work(copy)]
         self._limits: dict[str, float] = {}
 
-    def add(self, arm: str, settings: specs.SearchSpec, target: str, seed: int, positions: int, steps: int) -> None:
+    def add(
+        self, arm: str, settings: search_specs.SearchSpec, target: str, seed: int, positions: int, steps: int
+    ) -> None:
         """Search, and write down the path of the best divergence: at which work and seconds it came to which nats."""
         if (arm, target, seed) in read(self._results):
             return
-        spec = specs.RunSpec(target=specs.Uniform(), search=settings, seed=seed, budget=specs.Budget(steps=steps))
+        spec = specs.RunSpec(
+            target=target_specs.Uniform(), search=settings, seed=seed, budget=specs.Budget(steps=steps)
+        )
         before, began = self._positions, time.process_time()
         running = make_search(self._model, self._targets[target], spec, print)
         path: list[tuple[int, float, float]] = []
@@ -234,8 +239,8 @@ def exhaustive(name: str) -> None:
     for target, p, kls in zip(ONE_TOKEN_TARGETS, made, table, strict=True):
         truth = int(kls.argmin())
         print(f"{target:24} {model.vocabulary.text(truth)!r:16} {kls[truth]:.4f}", end="")
-        for settings in (specs.Hard(length=1), specs.Exhaustive()):
-            spec = specs.RunSpec(target=specs.Uniform(), search=settings)
+        for settings in (search_specs.Hard(length=1), search_specs.Exhaustive()):
+            spec = specs.RunSpec(target=target_specs.Uniform(), search=settings)
             print(f"   {settings.method} {measured_until_found(make_search(model, p, spec, print), kls)}", end="")
         print(flush=True)
 

@@ -21,7 +21,7 @@ from unittest.mock import patch
 
 import torch
 
-from distprompt_tui.core.config.spec import Soft
+from distprompt_tui.core.config.search_specs import Soft
 from distprompt_tui.models.prepare import prepare_by_name
 from distprompt_tui.models.wrap import load_language_model
 from distprompt_tui.search import soft

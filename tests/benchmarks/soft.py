@@ -30,6 +30,7 @@ from by_target import ratio
 from torch import Tensor
 
 from distprompt_tui.bounds.cache import solve_bounds
+from distprompt_tui.core.config import search_specs, target_specs
 from distprompt_tui.core.config import spec as specs
 from distprompt_tui.core.metrics.divergence import entropy, logits_kl
 from distprompt_tui.models.language_model import LanguageModel
@@ -39,21 +40,21 @@ from distprompt_tui.targets import build_target
 from distprompt_tui.worker.model_provider import ModelProvider, load_by_name
 
 TEXT = "My favourite food is"
-TARGETS: dict[str, specs.TargetSpec] = {
-    "outlier, 1 token, H=6": specs.Outlier(entropy=6, tokens=(" banana",)),
-    "outlier, 4 tokens, H=5": specs.Outlier(entropy=5, count=4),
-    "temperature, H=4": specs.Temperature(entropy=4),
-    "temperature, H=8": specs.Temperature(entropy=8),
-    "vanilla, H=2": specs.Vanilla(entropy=2),
-    "vanilla, H=6": specs.Vanilla(entropy=6),
-    "zipf, H=5": specs.Zipf(entropy=5),
-    "lm": specs.Lm(text="The capital of France is"),
-    "lm, H=3": specs.Lm(text=TEXT, entropy=3),
-    "shuffled lm, H=3": specs.Shuffled(text=TEXT, entropy=3),
-    "two words": specs.Explicit(probabilities={" heads": 0.5, " tails": 0.5}),
-    "reachable": specs.Reachable(seed=3),
+TARGETS: dict[str, target_specs.TargetSpec] = {
+    "outlier, 1 token, H=6": target_specs.Outlier(entropy=6, tokens=(" banana",)),
+    "outlier, 4 tokens, H=5": target_specs.Outlier(entropy=5, count=4),
+    "temperature, H=4": target_specs.Temperature(entropy=4),
+    "temperature, H=8": target_specs.Temperature(entropy=8),
+    "vanilla, H=2": target_specs.Vanilla(entropy=2),
+    "vanilla, H=6": target_specs.Vanilla(entropy=6),
+    "zipf, H=5": target_specs.Zipf(entropy=5),
+    "lm": target_specs.Lm(text="The capital of France is"),
+    "lm, H=3": target_specs.Lm(text=TEXT, entropy=3),
+    "shuffled lm, H=3": target_specs.Shuffled(text=TEXT, entropy=3),
+    "two words": target_specs.Explicit(probabilities={" heads": 0.5, " tails": 0.5}),
+    "reachable": target_specs.Reachable(seed=3),
 }
-REACHED = (specs.Lm, specs.Reachable, specs.Explicit)
+REACHED = (target_specs.Lm, target_specs.Reachable, target_specs.Explicit)
 """Families of which some prompt gives the targets above, or nearly."""
 
 SEEDS = (0, 1, 2)
@@ -62,11 +63,11 @@ LEAST_LEFT = 1e-6
 
 RECIPE_LENGTH, RECIPE_LR, RECIPE_STEPS, RECIPE_PATIENCE = 5, 0.1, 500, 20
 ARMS = {
-    "adam 300": (specs.Soft(optimizer="adam"), 300),
-    "ours 300": (specs.Soft(), 300),
-    "ours short": (specs.Soft(length=4), 150),
-    "ours 1200": (specs.Soft(), 1200),
-    "adam 1200": (specs.Soft(optimizer="adam"), 1200),
+    "adam 300": (search_specs.Soft(optimizer="adam"), 300),
+    "ours 300": (search_specs.Soft(), 300),
+    "ours short": (search_specs.Soft(length=4), 150),
+    "ours 1200": (search_specs.Soft(), 1200),
+    "adam 1200": (search_specs.Soft(optimizer="adam"), 1200),
 }
 ORDER = ("ours 300", "adam 300", "recipe", "ours short", "ours 1200", "adam 1200")
 
@@ -85,7 +86,7 @@ def main() -> None:
         table(json.loads(results.read_text(encoding="utf-8")))
 
 
-def load(name: str, asked: Iterable[specs.TargetSpec]) -> tuple[LanguageModel, Tensor]:
+def load(name: str, asked: Iterable[target_specs.TargetSpec]) -> tuple[LanguageModel, Tensor]:
     """A model, and targets on it, (count, V)."""
     settings = specs.ModelSpec(name=name, device="cpu")
     model, _ = load_by_name(settings, lambda text, fraction: None)
@@ -96,8 +97,8 @@ def load(name: str, asked: Iterable[specs.TargetSpec]) -> tuple[LanguageModel, T
 
 def reachable(name: str) -> None:
     """Targets with a floor of 0 that a soft prompt is known to reach."""
-    model, targets = load(name, [specs.Reachable(seed=seed) for seed in range(100, 110)])
-    (traces,) = descend(model, targets, [0], specs.Soft(), 300)
+    model, targets = load(name, [target_specs.Reachable(seed=seed) for seed in range(100, 110)])
+    (traces,) = descend(model, targets, [0], search_specs.Soft(), 300)
     print("divergence after 300 steps:", *(f"{trace[-1]:.5f}" for trace in traces))
 
 
@@ -111,10 +112,12 @@ def batch(name: str, count: int = Sweep.model_fields["batch"].default, steps: in
     model, targets = load(name, [TARGETS[name_] for name_ in names])
     seconds = {"alone": 0.0, "batch": 0.0}
     ends: dict[str, list[float]] = {"alone": [], "batch": []}
-    prompts = torch.stack([initial_vectors(model, specs.Soft(), seed) for seed in range(count)])
+    prompts = torch.stack([initial_vectors(model, search_specs.Soft(), seed) for seed in range(count)])
     for how, rows in (("alone", 1), ("batch", count)):
         for first in range(0, count, rows):
-            group = SoftBatch(model, targets[first : first + rows], prompts[first : first + rows], specs.Soft(), steps)
+            group = SoftBatch(
+                model, targets[first : first + rows], prompts[first : first + rows], search_specs.Soft(), steps
+            )
             began = time.perf_counter()
             for _ in range(steps):
                 group.measure()
@@ -163,7 +166,7 @@ def count_work(model: LanguageModel) -> list[int]:
 
 
 def descend(
-    model: LanguageModel, targets: Tensor, seeds: list[int], settings: specs.Soft, steps: int
+    model: LanguageModel, targets: Tensor, seeds: list[int], settings: search_specs.Soft, steps: int
 ) -> list[list[list[float]]]:
     """Best divergence after 0, 1, ..., `steps` updates, by seed and target; all of them advance in one batch."""
     starts = [1000 * seed + index for seed in seeds for index in range(len(targets))]

@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from distprompt_tui.core.config.spec import Soft
+from distprompt_tui.core.config.search_specs import Soft
 from distprompt_tui.models.forward import forward_without_waiting
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prepare import prepare_by_name

@@ -18,13 +18,14 @@ from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.bounds.sphere import solve_sphere_bound
 from distprompt_tui.core.config import spec as specs
+from distprompt_tui.core.config import target_specs
 from distprompt_tui.targets import build_target
 from distprompt_tui.worker.model_provider import load_by_name
 
-TARGETS: dict[str, specs.TargetSpec] = {
-    "outlier 6": specs.Outlier(entropy=6.0, tokens=(" banana",)),
-    "uniform": specs.Uniform(),
-    "vanilla 6": specs.Vanilla(entropy=6.0),
+TARGETS: dict[str, target_specs.TargetSpec] = {
+    "outlier 6": target_specs.Outlier(entropy=6.0, tokens=(" banana",)),
+    "uniform": target_specs.Uniform(),
+    "vanilla 6": target_specs.Vanilla(entropy=6.0),
 }
 
 

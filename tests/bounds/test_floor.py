@@ -15,7 +15,7 @@ from torch import Tensor
 
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
-from distprompt_tui.core.config.spec import Outlier, TargetSpec, Temperature, Vanilla
+from distprompt_tui.core.config.target_specs import Outlier, TargetSpec, Temperature, Vanilla
 from distprompt_tui.core.errors import ModelError, TargetError
 from distprompt_tui.models.head import Head
 from distprompt_tui.models.language_model import LanguageModel

@@ -7,7 +7,8 @@ import torch
 
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.core.config import spec as specs
-from distprompt_tui.core.config.spec import Hard, Lm, Outlier, Soft, TargetSpec, Temperature, Vanilla
+from distprompt_tui.core.config.search_specs import Hard, Soft
+from distprompt_tui.core.config.target_specs import Lm, Outlier, TargetSpec, Temperature, Vanilla
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.hard import HardSearch
 from distprompt_tui.search.initialization import random_ids

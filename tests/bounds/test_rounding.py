@@ -17,7 +17,7 @@ from distprompt_tui.bounds.cache import solve_bounds
 from distprompt_tui.bounds.floor import Floor, affine_head, linear_part, solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.bounds.rounding import allowance_at_any_state, rounding_of
-from distprompt_tui.core.config.spec import Temperature
+from distprompt_tui.core.config.target_specs import Temperature
 from distprompt_tui.models.head import FinalNorm, Head
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.wrap import load_language_model

@@ -14,7 +14,7 @@ from distprompt_tui.bounds import sphere
 from distprompt_tui.bounds.floor import solve_floor
 from distprompt_tui.bounds.head_optimum import solve_head_optimum
 from distprompt_tui.bounds.sphere import INNER_SHARE, solve_sphere_bound, why_no_sphere_bound
-from distprompt_tui.core.config.spec import Soft
+from distprompt_tui.core.config.search_specs import Soft
 from distprompt_tui.core.errors import ModelError
 from distprompt_tui.models.head import FinalNorm, Head
 from distprompt_tui.models.language_model import LanguageModel

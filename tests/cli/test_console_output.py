@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from distprompt_tui.cli import app
 from distprompt_tui.cli.report_console import print_run_report
 from distprompt_tui.cli.tables import print_result, print_target, print_tokens
-from distprompt_tui.core.config.spec import Explicit, OneHot, Uniform
+from distprompt_tui.core.config.target_specs import Explicit, OneHot, Uniform
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.reports.run_report import report_run
 from distprompt_tui.runs.schema import Snapshot, TokenMass

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from distprompt_tui.cli.options import Options
-from distprompt_tui.core.config.spec import Hard, RunSpec, Uniform
+from distprompt_tui.core.config.search_specs import Hard
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.target_specs import Uniform
 from distprompt_tui.core.errors import UsageError
 
 

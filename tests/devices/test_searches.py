@@ -9,7 +9,8 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from distprompt_tui.core.config.spec import RunSpec, Soft
+from distprompt_tui.core.config.search_specs import Soft
+from distprompt_tui.core.config.spec import RunSpec
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.events import EventWriter

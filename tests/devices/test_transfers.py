@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from distprompt_tui.core.config.spec import Hard
+from distprompt_tui.core.config.search_specs import Hard
 from distprompt_tui.search.chain import MIN_OBSERVATIONS
 from distprompt_tui.search.hard import HardSearch
 from distprompt_tui.search.transfers import Readback, together, upload

@@ -16,7 +16,7 @@ from safetensors.numpy import save
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from distprompt_tui.core.config import spec
+from distprompt_tui.core.config import search_specs, spec, target_specs
 from distprompt_tui.core.config.paths import shipped_presets_dir
 from distprompt_tui.core.config.presets import load_preset
 from distprompt_tui.sweeps.directory import Failure
@@ -142,18 +142,22 @@ def _with_bytes(data: bytes, edit: Edit) -> bytes:
 
 
 def _made() -> list[spec.RunSpec]:
-    searches: tuple[spec.SearchSpec, ...] = (
-        spec.Soft(),
-        spec.Hard(),
-        spec.Gcg(),
-        spec.Hotflip(),
-        spec.RandomSwaps(),
-        spec.Exhaustive(),
+    searches: tuple[search_specs.SearchSpec, ...] = (
+        search_specs.Soft(),
+        search_specs.Hard(),
+        search_specs.Gcg(),
+        search_specs.Hotflip(),
+        search_specs.RandomSwaps(),
+        search_specs.Exhaustive(),
     )
-    targets: tuple[spec.TargetSpec, ...] = (
-        spec.Zipf(entropy=3), spec.OneHot(token=" a"), spec.Reachable(), spec.Shuffled(text="a b"), spec.Uniform(),
-        spec.Mixture(parts=(spec.MixturePart(weight=1, target=spec.Vanilla(entropy=2)),)),
-    )  # fmt: skip
+    targets: tuple[target_specs.TargetSpec, ...] = (
+        target_specs.Zipf(entropy=3),
+        target_specs.OneHot(token=" a"),
+        target_specs.Reachable(),
+        target_specs.Shuffled(text="a b"),
+        target_specs.Uniform(),
+        target_specs.Mixture(parts=(target_specs.MixturePart(weight=1, target=target_specs.Vanilla(entropy=2)),)),
+    )
     pairs = zip(targets, searches, strict=True)
     swaps: dict[str, Any] = {
         "init": "text",
@@ -163,8 +167,8 @@ def _made() -> list[spec.RunSpec]:
         "allow_tokens": (" a", 5),
     }
     whole = spec.RunSpec(
-        target=spec.Explicit(probabilities={" a": 0.5}, rest="model", text="a"),
-        search=spec.Hard(length=3, **swaps),
+        target=target_specs.Explicit(probabilities={" a": 0.5}, rest="model", text="a"),
+        search=search_specs.Hard(length=3, **swaps),
         budget=spec.Budget(steps=10, seconds=60, until=0.1),
         model=spec.ModelSpec(name="owner/model", revision="main", device="cuda:0"),
         context=spec.Context(prefix="a", suffix="b"),

@@ -23,7 +23,8 @@ from rich.console import Console
 from distprompt_tui.cli.report_console import print_findings, print_sweep_report
 from distprompt_tui.cli.tables import print_presets, token_table
 from distprompt_tui.core.config.presets import load_preset, override, save_preset, with_method
-from distprompt_tui.core.config.spec import Explicit, RunSpec
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.target_specs import Explicit
 from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.core.storage.jsonl import append_line
 from distprompt_tui.core.storage.npy import read_target

@@ -11,7 +11,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from distprompt_tui.core.config.spec import LEGACY_CONTEXT, Context, RunSpec
+from distprompt_tui.core.config.spec import Context, RunSpec
+from distprompt_tui.core.config.spec_base import LEGACY_CONTEXT
 from distprompt_tui.core.errors import ModelError, TargetError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.tokenizer import load_callable_vocabulary

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.core.config.spec import RunSpec, Uniform
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.target_specs import Uniform
 from distprompt_tui.core.errors import NotFoundError
 from distprompt_tui.reports.html import VOID, Markup, element
 from distprompt_tui.reports.run_page import run_page

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distprompt_tui.core.config.spec import RunSpec, Uniform
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.target_specs import Uniform
 from distprompt_tui.core.errors import NotFoundError, UsageError
 from distprompt_tui.core.storage.jsonl import append_line
 from distprompt_tui.core.storage.lock import lock_holder

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.core.config.spec import Hard, ModelSpec, RunSpec, SearchSpec, Soft, Uniform
+from distprompt_tui.core.config.device_widths import MAX_LOGITS
+from distprompt_tui.core.config.search_specs import Hard, SearchSpec, Soft
+from distprompt_tui.core.config.spec import ModelSpec, RunSpec
+from distprompt_tui.core.config.target_specs import Uniform
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.runs.estimates import memory_bytes, memory_of, needed_memory, seconds_per_step
 from distprompt_tui.runs.summary import RunLabel, RunSummary
-from distprompt_tui.search.prompt_runner import MAX_LOGITS
 
 LABEL = RunLabel("outlier", "smollm2", "soft", 10, 0)
 RUN = RunSummary(

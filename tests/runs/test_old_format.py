@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.core.config.spec import Explicit, Hard, Mixture, RunSpec
+from distprompt_tui.core.config.search_specs import Hard
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.target_specs import Explicit, Mixture
 from distprompt_tui.core.storage.legacy import NEW_NAMES, SETTING_VALUES
 from distprompt_tui.reports.run_report import report_run
 from distprompt_tui.runs.directory import RunDirectory

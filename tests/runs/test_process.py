@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from distprompt_tui.cli import runs as runs_commands
-from distprompt_tui.core.config.spec import Hard, RunSpec
+from distprompt_tui.core.config.search_specs import Hard
+from distprompt_tui.core.config.spec import RunSpec
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.runs import process
 from distprompt_tui.runs.directory import RunDirectory, create_run

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from distprompt_tui.core.config.spec import ModelSpec, Soft
+from distprompt_tui.core.config.search_specs import Soft
+from distprompt_tui.core.config.spec import ModelSpec
 from distprompt_tui.models.compiled import compiled
 from distprompt_tui.models.forward import forward_without_waiting
 from distprompt_tui.models.graph_capture import Capture, CapturedGraph, Outputs, capture_for

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from distprompt_tui.core.config.spec import Hard
+from distprompt_tui.core.config.search_specs import Hard
 from distprompt_tui.models.bf16_copy import in_half_precision
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search import prompt_runner

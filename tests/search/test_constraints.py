@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import save_file
 
-from distprompt_tui.core.config import spec as specs
+from distprompt_tui.core.config import search_specs as specs
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.gcg import GcgSearch

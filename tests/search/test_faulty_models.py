@@ -8,7 +8,8 @@ from itertools import chain
 import pytest
 import torch
 
-from distprompt_tui.core.config.spec import RunSpec, Soft
+from distprompt_tui.core.config.search_specs import Soft
+from distprompt_tui.core.config.spec import RunSpec
 from distprompt_tui.models.device import is_out_of_memory
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search import batching, make_search

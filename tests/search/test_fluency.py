@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from distprompt_tui.core.config import spec as specs
+from distprompt_tui.core.config import search_specs as specs
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.evaluator import Evaluator
 from distprompt_tui.search.initialization import random_ids

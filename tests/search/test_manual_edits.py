@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from distprompt_tui.core.config import spec as specs
+from distprompt_tui.core.config import search_specs as specs
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.candidate_log import MOST_EACH, MOST_IN_ALL, CandidateLog

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pytest
 import torch
 
+from distprompt_tui.core.config import search_specs
 from distprompt_tui.core.config import spec as specs
 from distprompt_tui.core.config.methods import METHODS
 from distprompt_tui.models.language_model import LanguageModel
@@ -22,21 +23,21 @@ from tests.divergence import forward_kl
 from tests.search.targets import outlier_target
 from tests.search.work import Work
 
-SETTINGS: dict[str, specs.TokenSearchConfig] = {
-    "hard": specs.Hard(length=4, width=16, initial_pool=24, patience=3, draft=False),
-    "hard, screened": specs.Hard(length=4, width=16, initial_pool=24, patience=3),
-    "hard, chains": specs.Hard(length=4, width=8, initial_pool=24, patience=3, draft=False, chains=3),
-    "gcg": specs.Gcg(length=4, width=24, top_k=32),
-    "gcg, two at once": specs.Gcg(length=4, width=24, top_k=32, n_replace=2),
-    "hotflip": specs.Hotflip(length=4, width=16, beam=3),
-    "random": specs.RandomSwaps(length=4, width=16),
-    "exhaustive": specs.Exhaustive(length=2, width=100, beam=2),
+SETTINGS: dict[str, search_specs.TokenSearchConfig] = {
+    "hard": search_specs.Hard(length=4, width=16, initial_pool=24, patience=3, draft=False),
+    "hard, screened": search_specs.Hard(length=4, width=16, initial_pool=24, patience=3),
+    "hard, chains": search_specs.Hard(length=4, width=8, initial_pool=24, patience=3, draft=False, chains=3),
+    "gcg": search_specs.Gcg(length=4, width=24, top_k=32),
+    "gcg, two at once": search_specs.Gcg(length=4, width=24, top_k=32, n_replace=2),
+    "hotflip": search_specs.Hotflip(length=4, width=16, beam=3),
+    "random": search_specs.RandomSwaps(length=4, width=16),
+    "exhaustive": search_specs.Exhaustive(length=2, width=100, beam=2),
 }
 STEPS = 12
 
 
 def search(
-    model: LanguageModel, settings: specs.TokenSearchConfig, seed: int = 0, steps: int = STEPS
+    model: LanguageModel, settings: search_specs.TokenSearchConfig, seed: int = 0, steps: int = STEPS
 ) -> TokenSearch[Any]:
     """A search on the outlier target that must not warn."""
     spec = specs.RunSpec.model_validate(
@@ -60,7 +61,7 @@ def ids_of(found: TokenSearch[Any]) -> torch.Tensor:
 
 
 @pytest.fixture(params=list(SETTINGS))
-def settings(request: pytest.FixtureRequest) -> specs.TokenSearchConfig:
+def settings(request: pytest.FixtureRequest) -> search_specs.TokenSearchConfig:
     """Each method."""
     return SETTINGS[request.param]
 
@@ -71,7 +72,7 @@ def model(request: pytest.FixtureRequest, tiny_models: dict[str, LanguageModel])
     return tiny_models["llama"].in_context(request.param, "")
 
 
-def test_best_prompt_is_correct_and_stable(tiny_model: LanguageModel, settings: specs.TokenSearchConfig) -> None:
+def test_best_prompt_is_correct_and_stable(tiny_model: LanguageModel, settings: search_specs.TokenSearchConfig) -> None:
     for inside in (tiny_model, tiny_model.in_context("The quick ", " dog")):
         found = search(inside, settings)
         reported: list[float] = []
@@ -79,14 +80,14 @@ def test_best_prompt_is_correct_and_stable(tiny_model: LanguageModel, settings: 
             reported += step.kls
             assert found.best.kl == min(reported)
             assert is_retokenization_stable(inside, [ids_of(found).tolist()]) == [True]
-        assert found.best.kl < reported[0] or isinstance(settings, specs.Exhaustive)
+        assert found.best.kl < reported[0] or isinstance(settings, search_specs.Exhaustive)
         with torch.no_grad():
             again = forward_kl(outlier_target(inside), inside.next_token_logits(ids_of(found)[None])).item()
         assert found.best.kl == pytest.approx(again, abs=1e-4)
 
 
 def test_work_is_counted_and_nothing_is_measured_twice(
-    model: LanguageModel, settings: specs.TokenSearchConfig, monkeypatch: pytest.MonkeyPatch
+    model: LanguageModel, settings: search_specs.TokenSearchConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Includes the draft model."""
     measured: list[tuple[int, ...]] = []
@@ -109,7 +110,7 @@ def test_work_is_counted_and_nothing_is_measured_twice(
 
 @pytest.mark.parametrize("stop_at", [0, 3, 8])
 def test_resumed_equals_uninterrupted_bit_for_bit(
-    model: LanguageModel, settings: specs.TokenSearchConfig, stop_at: int
+    model: LanguageModel, settings: search_specs.TokenSearchConfig, stop_at: int
 ) -> None:
     check_resuming(model, settings, stop_at)
 
@@ -119,7 +120,7 @@ def test_resumed_equals_uninterrupted_on_every_architecture(tiny_model: Language
     check_resuming(tiny_model.in_context("", " dog"), SETTINGS[name], 5)
 
 
-def check_resuming(model: LanguageModel, settings: specs.TokenSearchConfig, stop_at: int) -> None:
+def check_resuming(model: LanguageModel, settings: search_specs.TokenSearchConfig, stop_at: int) -> None:
     """A search restored from its state continues identically."""
     whole = search(model, settings)
     expected = list(whole.steps())
@@ -135,7 +136,7 @@ def check_resuming(model: LanguageModel, settings: specs.TokenSearchConfig, stop
     assert second.state_dict().numbers == whole.state_dict().numbers
 
 
-def test_search_is_deterministic_given_the_seed(model: LanguageModel, settings: specs.TokenSearchConfig) -> None:
+def test_search_is_deterministic_given_the_seed(model: LanguageModel, settings: search_specs.TokenSearchConfig) -> None:
     runs = [[step.kls for step in search(model, settings, seed).steps()] for seed in (3, 3, 4)]
     assert runs[0] == runs[1]
     assert (runs[0] != runs[2]) == (settings.method != "exhaustive")  # type: ignore[attr-defined]
@@ -150,7 +151,7 @@ def walk(found: TokenSearch[Any]) -> Iterator[tuple[list[int], float]]:
 
 
 def test_gcg_changes_one_position_per_step_and_accepts_increases(tiny_models: dict[str, LanguageModel]) -> None:
-    found = search(tiny_models["gpt2"], specs.Gcg(length=4, width=12, top_k=32), steps=40)
+    found = search(tiny_models["gpt2"], search_specs.Gcg(length=4, width=12, top_k=32), steps=40)
     places = list(walk(found))
     for (before, _), (after, _) in pairwise(places):
         assert sum(a != b for a, b in zip(before, after, strict=True)) <= 1
@@ -160,7 +161,7 @@ def test_gcg_changes_one_position_per_step_and_accepts_increases(tiny_models: di
 
 def test_gcg_candidates_are_the_best_ranked_of_each_position(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["gpt2"]
-    found = search(model, specs.Gcg(length=4, width=400, top_k=5), steps=0)
+    found = search(model, search_specs.Gcg(length=4, width=400, top_k=5), steps=0)
     list(found.steps())
     assert found._base is not None
     assert found._base.gradient is not None
@@ -195,7 +196,7 @@ def test_scores_are_derivatives_by_one_hot_rows(tiny_model: LanguageModel) -> No
 
 def test_hotflip_measures_the_best_ranked_first(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["gpt2"]
-    found = search(model, specs.Hotflip(length=4, width=16, beam=1), steps=0)
+    found = search(model, search_specs.Hotflip(length=4, width=16, beam=1), steps=0)
     list(found.steps())
     assert found._base is not None
     scores = found._scored(found._base)
@@ -227,7 +228,7 @@ def every_token(model: LanguageModel, found: TokenSearch[Any], stem: list[int]) 
 
 
 def test_exhaustive_is_exact_for_one_token(tiny_model: LanguageModel) -> None:
-    found = search(tiny_model, specs.Exhaustive(width=64), steps=1000)
+    found = search(tiny_model, search_specs.Exhaustive(width=64), steps=1000)
     steps = list(found.steps())
     prompts, kls = every_token(tiny_model, found, [])
     assert len(steps) == len({found._allowed.tolist().index(token) // 64 for (token,) in prompts})
@@ -236,7 +237,7 @@ def test_exhaustive_is_exact_for_one_token(tiny_model: LanguageModel) -> None:
 
 def test_exhaustive_extends_the_best_prompts(tiny_models: dict[str, LanguageModel]) -> None:
     model = tiny_models["llama"]
-    found = search(model, specs.Exhaustive(length=2, width=64, beam=3), steps=1000)
+    found = search(model, search_specs.Exhaustive(length=2, width=64, beam=3), steps=1000)
     list(found.steps())
     prompts, kls = every_token(model, found, [])
     stems = [prompts[row] for row in kls.topk(3, largest=False).indices.tolist()]
@@ -245,5 +246,5 @@ def test_exhaustive_extends_the_best_prompts(tiny_models: dict[str, LanguageMode
 
 
 def test_registry_is_complete() -> None:
-    settings = get_args(get_args(specs.SearchSpec)[0])
+    settings = get_args(get_args(search_specs.SearchSpec)[0])
     assert tuple(SEARCHES) == METHODS == tuple(each.model_fields["method"].default for each in settings)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from distprompt_tui.core.config.spec import Hard
+from distprompt_tui.core.config.search_specs import Hard
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prefix_cache import Sharing
-from distprompt_tui.search import prompt_runner
+from distprompt_tui.search import prefix_sharing, prompt_runner
 from distprompt_tui.search.evaluator import Evaluator
 from distprompt_tui.search.hard import HardSearch
 from distprompt_tui.search.initialization import random_ids
@@ -65,7 +65,7 @@ def test_sharing_states_changes_no_divergence_and_saves_positions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ways = sorted((Sharing.STEPS, Sharing.STATES), key=lambda way: way is not first)
-    monkeypatch.setitem(prompt_runner.WAYS, "cpu", (Sharing.KEYS, *ways))
+    monkeypatch.setitem(prefix_sharing.WAYS, "cpu", (Sharing.KEYS, *ways))
     monkeypatch.setitem(prompt_runner.CALL_COSTS, "cpu", 0)  # so that every prefix is shared
     model, length = models[kind].in_context(*around), 9
     found = new_evaluator(model, length)
@@ -148,7 +148,7 @@ def test_states_respect_the_memory_limit(
     found.measure(prompts, base)
     watched.stop()
     assert watched.largest_batch == 7
-    monkeypatch.setattr(prompt_runner, "MAX_STATES", size - 1)
+    monkeypatch.setattr(prefix_sharing, "MAX_STATES", size - 1)
     told: list[str] = []
     assert Evaluator(model, outlier_target(model), 10, told.append)._sharing is None
     assert len(told) == 1

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from distprompt_tui.core.config.spec import Soft
+from distprompt_tui.core.config.search_specs import Soft
 from distprompt_tui.models.batch_invariance import is_batch_invariant
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.protocol import SoftPrompt

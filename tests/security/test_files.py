@@ -14,7 +14,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from distprompt_tui.core.config.presets import load_preset, save_preset
-from distprompt_tui.core.config.spec import Explicit, ModelSpec, RunSpec, Uniform
+from distprompt_tui.core.config.spec import ModelSpec, RunSpec
+from distprompt_tui.core.config.target_specs import Explicit, Uniform
 from distprompt_tui.core.config.toml_files import MAX_TOML_BYTES
 from distprompt_tui.core.errors import DistPromptError, NotFoundError, UsageError
 from distprompt_tui.core.storage import prompt_files, safe_io

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from distprompt_tui.cli.options import fail, say
-from distprompt_tui.core.config.spec import RunSpec, Uniform
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.target_specs import Uniform
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.process import stop
 from tests.cli.test_commands import distprompt

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import torch
 
-from distprompt_tui.core.config.spec import Soft
+from distprompt_tui.core.config.search_specs import Soft
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.search.soft import SoftSearch
 from distprompt_tui.sweeps.directory import SweepDirectory, SweepWriter, make_directory, read_lines

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from distprompt_tui.core.config import paths
-from distprompt_tui.core.config.spec import Mixture, MixturePart, OneHot, Outlier, TargetSpec, Vanilla, Zipf
+from distprompt_tui.core.config.target_specs import Mixture, MixturePart, OneHot, Outlier, TargetSpec, Vanilla, Zipf
 from distprompt_tui.core.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary, load_vocabulary
 from distprompt_tui.targets import build_target, cache, factory

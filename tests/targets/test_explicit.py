@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui.core.config.spec import Explicit
+from distprompt_tui.core.config.target_specs import Explicit
 from distprompt_tui.core.errors import NotFoundError, TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets import Target, build_target

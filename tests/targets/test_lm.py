@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui.core.config.spec import Explicit, Lm, Mixture, MixturePart, Reachable, Shuffled, Uniform, Vanilla
+from distprompt_tui.core.config.target_specs import (
+    Explicit,
+    Lm,
+    Mixture,
+    MixturePart,
+    Reachable,
+    Shuffled,
+    Uniform,
+    Vanilla,
+)
 from distprompt_tui.core.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets import build_target, needs_model

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distprompt_tui.core.config.spec import Mixture, OneHot, Uniform, Vanilla
+from distprompt_tui.core.config.target_specs import Mixture, OneHot, Uniform, Vanilla
 from distprompt_tui.core.errors import TargetError
 from distprompt_tui.targets import build_target
 

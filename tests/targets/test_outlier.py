@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from distprompt_tui.core.config.spec import Outlier
+from distprompt_tui.core.config.target_specs import Outlier
 from distprompt_tui.core.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets import build_target

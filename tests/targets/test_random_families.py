@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distprompt_tui.core.config.spec import OneHot, Outlier, TargetSpec, Temperature, Uniform, Vanilla, Zipf
+from distprompt_tui.core.config.target_specs import OneHot, Outlier, TargetSpec, Temperature, Uniform, Vanilla, Zipf
 from distprompt_tui.core.errors import TargetError
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.targets import build_target

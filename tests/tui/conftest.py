@@ -12,7 +12,8 @@ import pytest
 from textual.pilot import Pilot
 
 from distprompt_tui.core.config.presets import Preset
-from distprompt_tui.core.config.spec import Lm, RunSpec, Temperature
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.target_specs import Lm, Temperature
 from distprompt_tui.models.registry import ModelEntry
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import Tailer
@@ -20,8 +21,6 @@ from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.start import listings, preview_service
 from tests.tui.recording import SIZE, Recorder, write_tokenizer
 from tests.waiting import DEADLINE_SECONDS
-
-Wait = Callable[[Pilot[Any], Callable[[], object]], Any]
 
 
 async def until(pilot: Pilot[Any], condition: Callable[[], object]) -> None:

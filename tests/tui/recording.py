@@ -13,7 +13,9 @@ import numpy as np
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from distprompt_tui.core.config.spec import Hard, Outlier, RunSpec, Soft
+from distprompt_tui.core.config.search_specs import Hard, Soft
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.target_specs import Outlier
 from distprompt_tui.runs import schema
 from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.runs.events import EventWriter

@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from distprompt_tui.core.config.spec import Context, RunSpec, Uniform
+from distprompt_tui.core.config.spec import Context, RunSpec
+from distprompt_tui.core.config.target_specs import Uniform
 from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.runs.directory import RunDirectory, create_run

@@ -1,4 +1,4 @@
-"""Numbers of candidates and chains of the hard search by device: they follow what keeps the device busy.
+"""Sizes of batches of searches over tokens: candidates and chains of the hard search by device, and their limit.
 
 This module imports no torch: a search's memory is estimated before it starts.
 """
@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 Automatic = Literal["auto"]
+
+MAX_LOGITS = 1 << 25
+"""Maximum number of logits at a time in a search over tokens: 128 MiB in float32, 128 prompts with a vocabulary of
+262,144. Larger batches are divided."""
 
 
 @dataclass(frozen=True)

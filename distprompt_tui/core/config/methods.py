@@ -1,6 +1,6 @@
 """Names of the search methods, without imports: command line and app list them before pydantic is loaded.
 
-Settings of each method: `config.spec`; implementation: `search.registry`.
+Settings of each method: `config.search_specs`; implementation: `search.registry`.
 """
 
 from __future__ import annotations

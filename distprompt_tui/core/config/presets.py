@@ -12,7 +12,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from distprompt_tui.core.config import paths
-from distprompt_tui.core.config import spec as specs
+from distprompt_tui.core.config import target_specs as specs
 from distprompt_tui.core.config.known_models import absolute_name
 from distprompt_tui.core.config.spec import RunSpec
 from distprompt_tui.core.config.toml_files import find_toml, parse_toml

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from distprompt_tui.core.config.spec import TargetSpec
+from distprompt_tui.core.config.target_specs import TargetSpec
 
 Kind = Literal["number", "integer", "text", "token", "choice", "entry", "group", "target"]
 """Type of a field. "entry": a token and its probability; "group": a table of fields; "target": a target of any family.

@@ -112,11 +112,6 @@ class RankCurves:
     zeros: tuple[int, int]
 
 
-def log_range(values: NDArray[np.float64]) -> LogRange:
-    """Return an axis for probabilities, (N,). A tail of at most 0.1 % of the values may lie below it."""
-    return _range_of(_logs(values))
-
-
 def decades(
     target: NDArray[np.float64], achieved: NDArray[np.float64], contributions: NDArray[np.float64]
 ) -> list[Decade]:
@@ -225,6 +220,7 @@ def _logs(values: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _range_of(logs: NDArray[np.float32]) -> LogRange:
+    """Return an axis for log10 of probabilities, (N,). A tail of at most 0.1 % of the values may lie below it."""
     logs = logs[logs > -np.inf]
     if not len(logs):
         return LogRange(-1, 0)

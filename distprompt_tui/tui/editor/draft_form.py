@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
@@ -13,10 +15,13 @@ from distprompt_tui.tui.drawing.styled_text import wrapped
 from distprompt_tui.tui.editor.lines import RestChoice, RestData
 from distprompt_tui.tui.editor.recipe import Path, value_at
 from distprompt_tui.tui.editor.recipe_form import RecipeForm
-from distprompt_tui.tui.editor.target_draft import Draft, DraftValidation, Rest
+from distprompt_tui.tui.editor.target_draft import Draft, DraftValidation
 from distprompt_tui.tui.editor.target_rows import TargetRows
 from distprompt_tui.tui.widgets.line_widget import LineWidget, label_border
 from distprompt_tui.tui.widgets.visible_input import VisibleInput
+
+if TYPE_CHECKING:
+    from distprompt_tui.core.config.target_specs import Rest
 
 
 class FamilySummary(LineWidget[str]):

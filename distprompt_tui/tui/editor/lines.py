@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual import events
 from textual.message import Message
@@ -11,8 +12,10 @@ from distprompt_tui.core.text import formatting
 from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.styled_text import joined, justify, truncate, wrapped
-from distprompt_tui.tui.editor.target_draft import Rest
 from distprompt_tui.tui.widgets.line_widget import LineWidget
+
+if TYPE_CHECKING:
+    from distprompt_tui.core.config.target_specs import Rest
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class RestChoice(LineWidget[RestData]):
 
 
 def rest_lines(data: RestData, width: int) -> list[Line]:
-    from distprompt_tui.core.config.spec import SUM_TOLERANCE
+    from distprompt_tui.core.config.target_specs import SUM_TOLERANCE
 
     left = 1 - data.total
     total: Line = [("sum ", "quiet"), (formatting.mass(data.total), "target")]

@@ -16,7 +16,7 @@ from distprompt_tui.core.text.escapes import escape_field, unescape
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from distprompt_tui.core.config import spec
+    from distprompt_tui.core.config import target_specs
 
 Recipe: TypeAlias = "dict[str, Value]"
 Value: TypeAlias = "str | tuple[Value, ...] | Recipe"
@@ -48,7 +48,7 @@ class FormLine:
         return self.path[-2] if self.item else self.path[-1]
 
 
-def recipe_of(target: spec.TargetSpec) -> Recipe:
+def recipe_of(target: target_specs.TargetSpec) -> Recipe:
     return _texts_of(type(target), {"family": target.family, **target.model_dump(mode="json", exclude_none=True)})
 
 
@@ -116,7 +116,7 @@ def without_item(recipe: Recipe, path: Path) -> Recipe:
     return recipe
 
 
-def target_of(recipe: Recipe) -> tuple[spec.TargetSpec | None, dict[Path, str]]:
+def target_of(recipe: Recipe) -> tuple[target_specs.TargetSpec | None, dict[Path, str]]:
     """Validate a recipe. Return the target, or None and the spec's errors by path; see `errors_by_field`."""
     from pydantic import ValidationError
 
@@ -149,7 +149,7 @@ def entry_of(written: str) -> tuple[str, str]:
     return (token.removesuffix(" "), mass.strip()) if equals else (written, "")
 
 
-def summary_of_recipe(target: spec.TargetSpec) -> str:
+def summary_of_recipe(target: target_specs.TargetSpec) -> str:
     """Return a preset's description: the family and its fields."""
     shown = []
     for name, value in pruned(recipe_of(target)).items():

@@ -35,7 +35,7 @@ from distprompt_tui.tui.widgets.one_line import OneLine
 from distprompt_tui.tui.widgets.search_form import SearchForm
 
 if TYPE_CHECKING:
-    from distprompt_tui.core.config import spec
+    from distprompt_tui.core.config import spec, target_specs
     from distprompt_tui.models.vocabulary import Vocabulary
     from distprompt_tui.tui.start.target_preview_data import TargetPreview
 
@@ -58,7 +58,7 @@ class EditorScreen(AppScreen):
         self._vocabulary: Vocabulary | None = None
         self._report = DraftValidation(problem="reading the model's tokens…")
         self._last_made: TargetPreview | None = None
-        self._rows_wanted_of: spec.TargetSpec | None = None
+        self._rows_wanted_of: target_specs.TargetSpec | None = None
         # The draft when it was last opened or saved, and the equivalent spec, if any.
         self._kept = Draft()
         self._kept_spec: spec.RunSpec | None = None
@@ -152,7 +152,7 @@ class EditorScreen(AppScreen):
             self._find_out(target)
 
     @work(exclusive=True, group="look")
-    async def _find_out(self, target: spec.TargetSpec) -> None:
+    async def _find_out(self, target: target_specs.TargetSpec) -> None:
         await self._previews.prefetch(self._model, [target])
         await self._previews.load(self._model, target)
 
@@ -163,7 +163,7 @@ class EditorScreen(AppScreen):
             self._take_rows(made)
         self._show_all()
 
-    def _known(self, target: spec.TargetSpec | None) -> PreviewState:
+    def _known(self, target: target_specs.TargetSpec | None) -> PreviewState:
         return self._previews.known(self._model.name, target) if target is not None else PreviewState()
 
     def _take_rows(self, made: TargetPreview) -> None:
@@ -198,14 +198,14 @@ class EditorScreen(AppScreen):
         if known.target is not None:
             self._last_made = known.target
         made = self._last_made if not known.failure else None
-        making = f"Building the target: {self._previews.model_server_status or 'please wait'}."
+        making = f"Building the target: {self._previews.model_server_status.text() or 'please wait'}."
         self.query_one("#target", TargetView).show(
             PreviewData(
                 target=made,
                 is_old=known.target is None,
                 going_on=known.failure or (making if target is not None else "The preview appears here."),
                 bounds=known.bounds,
-                bounds_going_on=self._previews.model_server_status,
+                server=self._previews.model_server_status,
                 failed=bool(known.failure),
             )
         )

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import ROUND_DOWN, Context, Decimal
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from distprompt_tui.core.errors import TargetError
 from distprompt_tui.core.text.escapes import ESCAPES, escape_field, unescape
@@ -29,10 +29,9 @@ from distprompt_tui.tui.editor.recipe import (
 )
 
 if TYPE_CHECKING:
-    from distprompt_tui.core.config import spec
+    from distprompt_tui.core.config import target_specs
     from distprompt_tui.models.vocabulary import Vocabulary
 
-Rest = Literal["uniform", "model"]
 
 TOP_ROWS = 12  # number of a target's most probable tokens that become rows
 
@@ -70,7 +69,7 @@ class Draft:
     """
 
     rows: tuple[Row, ...] = ()
-    rest: Rest = "uniform"
+    rest: target_specs.Rest = "uniform"
     text: str = ""
     by_recipe: bool = False
     recipe: Recipe = field(default_factory=lambda: {"family": NEW_RECIPE})
@@ -114,7 +113,7 @@ class DraftValidation:
 
     rows: tuple[RowValidation, ...] = ()
     total: float = 0.0
-    target: spec.TargetSpec | None = None
+    target: target_specs.TargetSpec | None = None
     problem: str = ""
     is_wrong: bool = False
     fields: Mapping[Path, RowValidation] = field(default_factory=dict)
@@ -156,18 +155,18 @@ def rows_of_tokens(tokens: Iterable[tuple[int, str, float]], vocabulary: Vocabul
     return tuple(Row(write_token(token_id, vocabulary), _rounded_down(mass)) for token_id, mass in largest)
 
 
-def draft_of(target: spec.TargetSpec) -> Draft:
+def draft_of(target: target_specs.TargetSpec) -> Draft:
     """Return the initial draft of a target: rows of an `explicit` one, else its recipe.
 
     A target with more than `MAX_ROWS` tokens gives an empty draft; see `is_written_out`.
     """
-    from distprompt_tui.core.config import spec
+    from distprompt_tui.core.config import target_specs
 
     match target:
-        case spec.Explicit() if is_written_out(target):
+        case target_specs.Explicit() if is_written_out(target):
             rows = tuple(Row(escape_field(token), f"{mass!r}") for token, mass in target.probabilities.items())
             return Draft(rows=rows, rest=target.rest, text="" if target.text == "\n" else escape_field(target.text))
-        case spec.Explicit(file=None):
+        case target_specs.Explicit(file=None):
             return Draft()
         case _:
             recipe = recipe_of(target)
@@ -175,10 +174,10 @@ def draft_of(target: spec.TargetSpec) -> Draft:
             return Draft(by_recipe=True, recipe=recipe) if is_short else Draft()
 
 
-def is_written_out(target: spec.TargetSpec) -> bool:
-    from distprompt_tui.core.config import spec
+def is_written_out(target: target_specs.TargetSpec) -> bool:
+    from distprompt_tui.core.config import target_specs
 
-    return isinstance(target, spec.Explicit) and 0 < len(target.probabilities) <= MAX_ROWS
+    return isinstance(target, target_specs.Explicit) and 0 < len(target.probabilities) <= MAX_ROWS
 
 
 def rescaled(rows: Sequence[Row]) -> tuple[Row, ...]:
@@ -202,15 +201,15 @@ def check(draft: Draft, vocabulary: Vocabulary) -> DraftValidation:
     return _check_recipe(draft.recipe, vocabulary) if draft.by_recipe else _check_rows(draft, vocabulary)
 
 
-def summary_of(target: spec.TargetSpec) -> str:
+def summary_of(target: target_specs.TargetSpec) -> str:
     """Return the description of a preset made in the editor."""
-    from distprompt_tui.core.config import spec
+    from distprompt_tui.core.config import target_specs
 
     match target:
-        case spec.Explicit(file=None):
+        case target_specs.Explicit(file=None):
             spread = "evenly" if target.rest == "uniform" else "like the model's own distribution"
             return f"Explicit probabilities of {_tokens(len(target.probabilities))}; the rest is spread {spread}."
-        case spec.Lm(model=None):
+        case target_specs.Lm(model=None):
             scaled = "" if target.entropy is None else f", rescaled to {target.entropy:g} nats"
             return f"The model's own distribution after “{target.text}”{scaled}."
         case _:
@@ -237,7 +236,7 @@ def _check_recipe(recipe: Recipe, vocabulary: Vocabulary) -> DraftValidation:
 
 
 def _check_rows(draft: Draft, vocabulary: Vocabulary) -> DraftValidation:
-    from distprompt_tui.core.config import spec
+    from distprompt_tui.core.config import target_specs
 
     rows: list[RowValidation] = []
     numbers: dict[int, int] = {}
@@ -255,7 +254,7 @@ def _check_rows(draft: Draft, vocabulary: Vocabulary) -> DraftValidation:
         for row, report in zip(draft.rows, rows, strict=True)
         if report.mass is not None and report.token_id is not None
     }
-    if not wrong and total > 1 + spec.SUM_TOLERANCE:
+    if not wrong and total > 1 + target_specs.SUM_TOLERANCE:
         wrong = f"the probabilities sum to {total:.10g}, more than 1: lower one, or rescale all"
     if wrong:
         return DraftValidation(tuple(rows), total, problem=wrong, is_wrong=True)
@@ -264,7 +263,7 @@ def _check_rows(draft: Draft, vocabulary: Vocabulary) -> DraftValidation:
     if not probabilities:
         return DraftValidation(tuple(rows), total, problem=unfinished or _NOTHING_YET)
     text = unescape(draft.text) if draft.rest == "model" else ""
-    target = spec.Explicit(probabilities=probabilities, rest=draft.rest, text=text or "\n")
+    target = target_specs.Explicit(probabilities=probabilities, rest=draft.rest, text=text or "\n")
     return DraftValidation(tuple(rows), total, target, unfinished)
 
 

@@ -12,7 +12,7 @@ from distprompt_tui.tui.widgets.dialogs import copy_question, export_question
 
 if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
-    from distprompt_tui.runs.export import ExportFormat
+    from distprompt_tui.runs.export_formats import ExportFormat
     from distprompt_tui.runs.state import RunState
     from distprompt_tui.tui.widgets.app_screen import AppScreen
 

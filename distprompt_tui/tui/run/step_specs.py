@@ -21,7 +21,7 @@ def spec_from_path(spec: RunSpec, continuation: Continuation, use: Use) -> RunSp
             "suffix": the path comes after the new prompt and the present suffix. "target": the distribution after the
             text is the target, and the context stays the same.
     """
-    from distprompt_tui.core.config.spec import Lm
+    from distprompt_tui.core.config.target_specs import Lm
 
     if use == "suffix":
         suffix = spec.context.suffix + continuation.path_text

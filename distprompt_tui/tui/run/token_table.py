@@ -138,7 +138,6 @@ class TokenSource:
 
     Attributes:
         uniform_kl: uniform baseline by metric, available with the target.
-        why_incomplete: why tables contain only the snapshot's tokens; empty for the whole vocabulary.
     """
 
     def __init__(self, run: RunDirectory) -> None:
@@ -147,7 +146,6 @@ class TokenSource:
         self._target: NDArray[np.float64] | None = None
         self._achieved: NDArray[np.float32] | None = None
         self._texts: list[str] | None = None
-        self.why_incomplete = ""
         self.uniform_kl: dict[str, float] = {}
 
     def version(self) -> object:
@@ -182,14 +180,9 @@ class TokenSource:
                 self.uniform_kl = uniform_divergences(self._target, state.vocab_size)
             if self._achieved is None or reread:
                 self._achieved = read_row(self.run.achieved).astype(np.float32)
-        except (OSError, ValueError, EOFError) as error:
-            self.why_incomplete = f"only the most probable tokens: {_reason(error)}"
+        except (OSError, ValueError, EOFError):
             return None
-        if self._target.shape != self._achieved.shape:
-            self.why_incomplete = "only the most probable tokens: target.npy and achieved.npy do not match"
-            return None
-        self.why_incomplete = ""
-        return self._target, self._achieved
+        return (self._target, self._achieved) if self._target.shape == self._achieved.shape else None
 
     def _unrecorded(self, snapshot: Snapshot, pins: Collection[int]) -> list[TokenMass]:
         """Return pinned tokens that the snapshot does not contain; their achieved probability is unknown."""
@@ -337,9 +330,3 @@ def _load(tokenizer_file: str, size: int) -> Vocabulary:
         return load_vocabulary(path.parent if path.name == "tokenizer.json" else path, size)
     except ModelError as error:
         raise ValueError(str(error)) from error
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.filename:
-        return f"{Path(str(error.filename)).name} does not exist yet"
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

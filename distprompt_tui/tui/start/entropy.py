@@ -9,19 +9,19 @@ from distprompt_tui.core.errors import UsageError
 from distprompt_tui.core.text import formatting
 
 if TYPE_CHECKING:
-    from distprompt_tui.core.config import spec
+    from distprompt_tui.core.config import target_specs
     from distprompt_tui.core.config.presets import Preset
     from distprompt_tui.tui.start.target_preview_data import TargetPreview
 
 ENTROPY_STEP = 0.5  # nats
 
 
-def has_entropy(target: spec.TargetSpec) -> bool:
+def has_entropy(target: target_specs.TargetSpec) -> bool:
     """Whether the recipe has an entropy, which may be unset."""
     return "entropy" in type(target).model_fields
 
 
-def entropy_of(target: spec.TargetSpec) -> float | None:
+def entropy_of(target: target_specs.TargetSpec) -> float | None:
     """Return the entropy in the recipe, nats; None if it is unset or the family has none."""
     return getattr(target, "entropy", None)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.start.preview_service import Preparing
+from distprompt_tui.tui.start.target_preview_data import ServerStatus
 
 if TYPE_CHECKING:
     from distprompt_tui.models.registry import ModelEntry
@@ -47,9 +48,9 @@ def notice_line(problem: str, model: ModelEntry | None, preparing: Preparing | N
     return []
 
 
-def no_target_yet(model: ModelEntry | None, model_server_status: str) -> str:
+def no_target_yet(model: ModelEntry | None, server: ServerStatus) -> str:
     if model is None:
         return "Select a model; the target depends on its tokens."
     if model.status != "prepared":
         return "The target appears when the model is prepared, because it depends on the model's tokens."
-    return f"Building the target: {model_server_status}." if model_server_status else "Building the target…"
+    return f"Building the target: {server.text()}." if server.action else "Building the target…"

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from distprompt_tui.core.errors import DistPromptError
-from distprompt_tui.core.text import formatting
 from distprompt_tui.tui.platform.model_client import ModelClient, ModelServerClosedError
 from distprompt_tui.tui.platform.subprocesses import prepare_model
 from distprompt_tui.tui.platform.threads import in_thread
 from distprompt_tui.tui.start.target_preview_data import (
     FoundBounds,
+    ServerStatus,
     TargetMaker,
     TargetPreview,
     preview_of,
@@ -23,7 +23,7 @@ from distprompt_tui.tui.start.target_preview_data import (
 )
 
 if TYPE_CHECKING:
-    from distprompt_tui.core.config import spec
+    from distprompt_tui.core.config import target_specs
     from distprompt_tui.models.registry import ModelEntry
     from distprompt_tui.models.vocabulary import Vocabulary
 
@@ -63,16 +63,14 @@ class TargetPreviewService:
         self.maker = maker or TargetMaker()
 
     @property
-    def model_server_status(self) -> str:
-        """What the model server does and for how long: `loading smollm2, 4 s`; or its failure; empty if idle."""
-        if self._clock is None:
-            return self._status
-        return f"{self._status}, {formatting.duration(time.monotonic() - self._status_since)}"
+    def model_server_status(self) -> ServerStatus:
+        is_wait = self._clock is not None
+        return ServerStatus(self._status, int(time.monotonic() - self._status_since) if is_wait else None)
 
-    def known(self, model: str, target: spec.TargetSpec) -> PreviewState:
+    def known(self, model: str, target: target_specs.TargetSpec) -> PreviewState:
         return self._states.get(_key(model, target), PreviewState())
 
-    async def load(self, entry: ModelEntry, target: spec.TargetSpec) -> None:
+    async def load(self, entry: ModelEntry, target: target_specs.TargetSpec) -> None:
         """Build the preview of a target, then compute its bounds. Cancel the call when the selection changes."""
         await asyncio.sleep(DEBOUNCE_SECONDS)
         key = _key(entry.name, target)
@@ -80,7 +78,7 @@ class TargetPreviewService:
         if self._states[key].target is not None:
             await self._find_bounds(key, entry, target)
 
-    async def prefetch(self, entry: ModelEntry, targets: Iterable[spec.TargetSpec]) -> None:
+    async def prefetch(self, entry: ModelEntry, targets: Iterable[target_specs.TargetSpec]) -> None:
         """Build the previews that need no model, for the sparklines of the list."""
         for target in targets:
             await self._make(_key(entry.name, target), entry, target, with_model=False)
@@ -99,7 +97,7 @@ class TargetPreviewService:
         """Show no status any more; the caller cancels its calls of `load`. The model stays in memory."""
         self._report("")
 
-    async def _make(self, key: Key, entry: ModelEntry, target: spec.TargetSpec, *, with_model: bool) -> None:
+    async def _make(self, key: Key, entry: ModelEntry, target: target_specs.TargetSpec, *, with_model: bool) -> None:
         async with self._locks.setdefault(key, asyncio.Lock()):
             known = self._states.get(key, PreviewState())
             if known.target is not None or known.failure:
@@ -120,14 +118,14 @@ class TargetPreviewService:
             else:
                 self._update(key, replace(known, target=made))
 
-    async def _ask_for_target(self, entry: ModelEntry, target: spec.TargetSpec) -> TargetPreview:
+    async def _ask_for_target(self, entry: ModelEntry, target: target_specs.TargetSpec) -> TargetPreview:
         client = self._client_of(entry, ASKING)
         async with aclosing(client.ask("target", target=target.model_dump(mode="json"))) as answers:
             answer = await anext(answers)
         self._report("")
         return preview_of(answer)
 
-    async def _find_bounds(self, key: Key, entry: ModelEntry, target: spec.TargetSpec) -> None:
+    async def _find_bounds(self, key: Key, entry: ModelEntry, target: target_specs.TargetSpec) -> None:
         if self._states[key].bounds.done:
             self._report("")
             return
@@ -228,5 +226,5 @@ def _updated(bounds: FoundBounds, answer: dict[str, Any]) -> FoundBounds:
     return replace(bounds, refining="", so_far=None) if is_refined else bounds
 
 
-def _key(model: str, target: spec.TargetSpec) -> Key:
+def _key(model: str, target: target_specs.TargetSpec) -> Key:
     return model, target.model_dump_json()

@@ -36,7 +36,7 @@ from distprompt_tui.tui.widgets.pick_list import PickList, heading_row
 from distprompt_tui.tui.widgets.search_form import SearchChoice, SearchForm
 
 if TYPE_CHECKING:
-    from distprompt_tui.core.config import spec
+    from distprompt_tui.core.config import spec, target_specs
     from distprompt_tui.core.config.presets import Preset
     from distprompt_tui.models.registry import ModelEntry
 
@@ -221,7 +221,7 @@ class StartScreen(AppScreen):
                 description=preset.spec.description,
                 target=known.target if known else None,
                 going_on=(known.failure if known else "") or no_target_yet(model, self._previews.model_server_status),
-                bounds_going_on=self._previews.model_server_status,
+                server=self._previews.model_server_status,
                 failed=bool(known and known.failure),
                 bounds=known.bounds if known else FoundBounds(),
             )
@@ -269,11 +269,11 @@ class StartScreen(AppScreen):
             self.action_prepare()
 
     @work(exclusive=True, group="look")
-    async def _find_out(self, model: ModelEntry, target: spec.TargetSpec) -> None:
+    async def _find_out(self, model: ModelEntry, target: target_specs.TargetSpec) -> None:
         await self._previews.load(model, target)
 
     @work(exclusive=True, group="fill")
-    async def _fill(self, model: ModelEntry, targets: list[spec.TargetSpec]) -> None:
+    async def _fill(self, model: ModelEntry, targets: list[target_specs.TargetSpec]) -> None:
         await self._previews.prefetch(model, targets)
 
     def action_prepare(self) -> None:
@@ -360,9 +360,9 @@ class StartScreen(AppScreen):
             self._edit(self.preset.spec, self.preset.name)
 
     def action_blank(self) -> None:
-        from distprompt_tui.core.config import spec
+        from distprompt_tui.core.config import spec, target_specs
 
-        self._edit(spec.RunSpec(target=spec.Uniform()), "")
+        self._edit(spec.RunSpec(target=target_specs.Uniform()), "")
 
     def _edit(self, base: spec.RunSpec, preset: str) -> None:
 

@@ -9,7 +9,7 @@ from distprompt_tui.core.text.formatting import Line, mass_chart
 from distprompt_tui.core.text.terminal_text import fit, sanitize, visible_token
 from distprompt_tui.tui.context import is_ascii_only
 from distprompt_tui.tui.drawing.styled_text import truncate, width_of, wrapped
-from distprompt_tui.tui.start.target_preview_data import FoundBounds, TargetPreview
+from distprompt_tui.tui.start.target_preview_data import FoundBounds, ServerStatus, TargetPreview
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 
 _TOKEN_CELLS = 14
@@ -42,7 +42,7 @@ class PreviewData:
     target: TargetPreview | None = None
     going_on: str = ""
     bounds: FoundBounds = field(default_factory=FoundBounds)
-    bounds_going_on: str = ""
+    server: ServerStatus = field(default_factory=ServerStatus)
     failed: bool = False
     is_old: bool = False
 
@@ -97,23 +97,14 @@ def _bound(name: str, value: float | None, role: str, data: PreviewData, width: 
     if data.bounds.refining == _FIELDS[name] and data.bounds.so_far is not None:
         sign = "≥" if name == "floor" else "≤"
         best = f"{sign} {formatting.nats(data.bounds.so_far)}"
-        going_on = sanitize(data.bounds_going_on) or "not final"
+        going_on = sanitize(data.server.text()) or "not final"
         return truncate([(f"{name:<{_LABEL_CELLS}}", "quiet"), (f"{best:>7}", role), (f"  {going_on}", "faint")], width)
     if data.bounds.refining == "floor":
         return truncate([(f"{name:<{_LABEL_CELLS}}", "quiet"), ("after the floor", "faint")], width)
     why = data.bounds.why_no_floor if name == "floor" else None
-    missing = (
-        f"none: {sanitize(why)}" if why else "none" if data.bounds.done else sanitize(data.bounds_going_on) or "not yet"
-    )
-    return truncate(
-        [(f"{name:<{_LABEL_CELLS}}", "quiet"), (_short_wait(missing, width - _LABEL_CELLS), "faint")], width
-    )
-
-
-def _short_wait(text: str, room: int) -> str:
-    """Return "loading, 11 s" for "loading smollm2, 11 s" if the text does not fit, so that the time is visible."""
-    action, _, clock = text.rpartition(", ")
-    return f"{action.split()[0]}, {clock}" if len(text) > room and action and clock[:1].isdigit() else text
+    wait = sanitize(data.server.text(width - _LABEL_CELLS)) or "not yet"
+    missing = f"none: {sanitize(why)}" if why else "none" if data.bounds.done else wait
+    return truncate([(f"{name:<{_LABEL_CELLS}}", "quiet"), (missing, "faint")], width)
 
 
 def _by_rank(target: TargetPreview, width: int, rows: int) -> list[Line]:

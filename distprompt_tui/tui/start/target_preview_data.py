@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distprompt_tui.core.text.formatting import duration
+
 if TYPE_CHECKING:
-    from distprompt_tui.core.config import spec
+    from distprompt_tui.core.config import target_specs
     from distprompt_tui.models.vocabulary import Vocabulary
 
 
@@ -41,6 +43,26 @@ class FoundBounds:
     so_far: float | None = None
 
 
+@dataclass(frozen=True)
+class ServerStatus:
+    """What the model server does.
+
+    Attributes:
+        action: such as "loading smollm2", or the failure; empty if it is idle.
+        seconds: whole seconds since the start of the action; None if nothing is waited for.
+    """
+
+    action: str = ""
+    seconds: int | None = None
+
+    def text(self, room: int | None = None) -> str:
+        """Return `loading smollm2, 4 s`; where `room` characters are too few for it, `loading, 4 s`."""
+        if self.seconds is None or not self.action:
+            return self.action
+        whole = f"{self.action}, {duration(self.seconds)}"
+        return whole if room is None or len(whole) <= room else f"{self.action.split()[0]}, {duration(self.seconds)}"
+
+
 class TargetMaker:
     """Builds previews of targets that need no model; caches each model's tokens. Thread-safe."""
 
@@ -61,7 +83,7 @@ class TargetMaker:
                 self._vocabularies[folder] = load_vocabulary(folder, vocab_size)
             return self._vocabularies[folder]
 
-    def make(self, folder: Path, vocab_size: int, target: spec.TargetSpec) -> TargetPreview:
+    def make(self, folder: Path, vocab_size: int, target: target_specs.TargetSpec) -> TargetPreview:
         """Build the preview of a target of a family for which `needs_model` is false, with the `tokenizer.json` in
         `folder`.
 
@@ -88,7 +110,7 @@ def preview_of(answer: dict[str, Any]) -> TargetPreview:
     )
 
 
-def target_needs_model(target: spec.TargetSpec) -> bool:
+def target_needs_model(target: target_specs.TargetSpec) -> bool:
     """Whether the target needs the model server. Imports numpy: call it in a thread."""
     from distprompt_tui.targets import needs_model
 

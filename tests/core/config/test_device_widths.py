@@ -6,7 +6,10 @@ import pytest
 
 from distprompt_tui.core.config.device_widths import BY_DEVICE, DEFAULT, Widths, widths_for
 from distprompt_tui.core.config.presets import override
-from distprompt_tui.core.config.spec import LEGACY_CONTEXT, Hard, RunSpec, Uniform
+from distprompt_tui.core.config.search_specs import Hard
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.spec_base import LEGACY_CONTEXT
+from distprompt_tui.core.config.target_specs import Uniform
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.runs.estimates import memory_bytes
 

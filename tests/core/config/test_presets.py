@@ -19,7 +19,9 @@ from distprompt_tui.core.config.presets import (
     update,
     with_method,
 )
-from distprompt_tui.core.config.spec import DEEPEST_MIXTURE, SOFT_LR, RunSpec, Soft, Uniform
+from distprompt_tui.core.config.search_specs import SOFT_LR, Soft
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.target_specs import DEEPEST_MIXTURE, Uniform
 from distprompt_tui.core.errors import DistPromptError, NotFoundError, UsageError
 from distprompt_tui.runs.directory import create_run
 

@@ -19,7 +19,8 @@ from distprompt_tui.cli import app
 from distprompt_tui.cli.tables import print_target
 from distprompt_tui.core.config.known_models import KNOWN, absolute_name
 from distprompt_tui.core.config.presets import list_presets, load_preset, override
-from distprompt_tui.core.config.spec import Explicit, Mixture, OneHot, RunSpec, Uniform
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.target_specs import Explicit, Mixture, OneHot, Uniform
 from distprompt_tui.core.config.toml_files import read_toml
 from distprompt_tui.core.config.validation import all_mistakes, checked
 from distprompt_tui.core.errors import NotFoundError, UsageError

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from distprompt_tui.core.config.presets import Preset, load_preset
-from distprompt_tui.core.config.spec import Explicit, Lm, RunSpec, Temperature
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.target_specs import Explicit, Lm, Temperature
 from distprompt_tui.models.registry import ModelEntry
 from distprompt_tui.tui.start import listings
 from tests.tui.conftest import preset_spec

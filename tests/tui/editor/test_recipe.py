@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from distprompt_tui.core.config import spec
+from distprompt_tui.core.config import target_specs as specs
 from distprompt_tui.core.config.target_fields import families, family_summary, fields_of
 from distprompt_tui.tui.editor.history import DraftHistory
 from distprompt_tui.tui.editor.recipe import (
@@ -31,31 +31,31 @@ entropies = st.floats(0, 12)
 seeds = st.integers(0, 2**63 - 1)
 texts = st.text(min_size=1, max_size=8)
 simple: st.SearchStrategy[Any] = st.one_of(
-    st.builds(spec.Vanilla, entropy=entropies, seed=seeds),
-    st.builds(spec.Temperature, entropy=entropies, seed=seeds),
-    st.builds(spec.Outlier, entropy=entropies, tokens=st.lists(texts, min_size=1, max_size=3).map(tuple), seed=seeds),
-    st.builds(spec.Outlier, entropy=entropies, count=st.integers(1, 9), delta=st.floats(0.001, 0.5)),
-    st.builds(spec.Lm, text=texts, model=st.none() | texts, entropy=st.none() | entropies),
-    st.builds(spec.Shuffled, text=texts, entropy=st.none() | entropies, seed=seeds),
-    st.builds(spec.Reachable, length=st.integers(1, 99), seed=seeds),
+    st.builds(specs.Vanilla, entropy=entropies, seed=seeds),
+    st.builds(specs.Temperature, entropy=entropies, seed=seeds),
+    st.builds(specs.Outlier, entropy=entropies, tokens=st.lists(texts, min_size=1, max_size=3).map(tuple), seed=seeds),
+    st.builds(specs.Outlier, entropy=entropies, count=st.integers(1, 9), delta=st.floats(0.001, 0.5)),
+    st.builds(specs.Lm, text=texts, model=st.none() | texts, entropy=st.none() | entropies),
+    st.builds(specs.Shuffled, text=texts, entropy=st.none() | entropies, seed=seeds),
+    st.builds(specs.Reachable, length=st.integers(1, 99), seed=seeds),
     st.builds(
-        spec.Explicit,
+        specs.Explicit,
         probabilities=st.dictionaries(texts, st.floats(0, 1), min_size=1, max_size=3),
         rest=st.sampled_from(["uniform", "model"]),
         text=texts,
     ),
-    st.builds(spec.Explicit, file=texts),
-    st.just(spec.Uniform()),
-    st.builds(spec.OneHot, token=texts),
-    st.builds(spec.Zipf, exponent=st.floats(0, 9), seed=seeds),
-    st.builds(spec.Zipf, entropy=entropies, seed=seeds),
+    st.builds(specs.Explicit, file=texts),
+    st.just(specs.Uniform()),
+    st.builds(specs.OneHot, token=texts),
+    st.builds(specs.Zipf, exponent=st.floats(0, 9), seed=seeds),
+    st.builds(specs.Zipf, entropy=entropies, seed=seeds),
 )
 targets: st.SearchStrategy[Any] = st.recursive(
     simple,
     lambda inner: st.builds(
-        spec.Mixture,
+        specs.Mixture,
         parts=st.lists(
-            st.builds(spec.MixturePart, weight=st.floats(0.01, 9), target=inner), min_size=1, max_size=3
+            st.builds(specs.MixturePart, weight=st.floats(0.01, 9), target=inner), min_size=1, max_size=3
         ).map(tuple),
     ),
     max_leaves=4,
@@ -63,7 +63,7 @@ targets: st.SearchStrategy[Any] = st.recursive(
 
 
 @given(targets)
-def test_every_target_round_trips_through_its_form(target: spec.TargetSpec) -> None:
+def test_every_target_round_trips_through_its_form(target: specs.TargetSpec) -> None:
     recipe = recipe_of(target)
     assert target_of(recipe) == (target, {})
     for line in lines_of(recipe):  # typing the same text again changes nothing
@@ -99,13 +99,13 @@ def test_every_field_is_described(family: str) -> None:
 
 
 def test_another_family_keeps_fields_of_the_same_name() -> None:
-    outlier = recipe_of(spec.Outlier(entropy=8.0, tokens=(" yes",), seed=3))
+    outlier = recipe_of(specs.Outlier(entropy=8.0, tokens=(" yes",), seed=3))
     vanilla = with_family(outlier, ("family",), "vanilla")
-    assert target_of(vanilla)[0] == spec.Vanilla(entropy=8.0, seed=3)
-    assert target_of(with_family(vanilla, ("family",), "outlier"))[0] == spec.Outlier(
+    assert target_of(vanilla)[0] == specs.Vanilla(entropy=8.0, seed=3)
+    assert target_of(with_family(vanilla, ("family",), "outlier"))[0] == specs.Outlier(
         entropy=8.0, tokens=(" yes",), seed=3
     )
-    assert target_of(with_family(vanilla, ("family",), "zipf"))[0] == spec.Zipf(entropy=8.0, seed=3)
+    assert target_of(with_family(vanilla, ("family",), "zipf"))[0] == specs.Zipf(entropy=8.0, seed=3)
 
 
 def test_parts_of_a_mixture_are_added_and_deleted() -> None:
@@ -114,19 +114,19 @@ def test_parts_of_a_mixture_are_added_and_deleted() -> None:
     recipe = with_family(recipe, ("parts", "1", "target", "family"), "uniform")
     recipe = with_value(recipe, ("parts", "1", "weight"), "2")
     target = target_of(recipe)[0]
-    assert isinstance(target, spec.Mixture)
+    assert isinstance(target, specs.Mixture)
     assert [(part.weight, part.target.family) for part in target.parts] == [(0.5, "vanilla"), (2.0, "uniform")]
     fewer = target_of(without_item(recipe, ("parts", "0", "target", "entropy")))[0]
-    assert isinstance(fewer, spec.Mixture)
+    assert isinstance(fewer, specs.Mixture)
     assert [part.target.family for part in fewer.parts] == ["uniform"]
 
 
 def test_tokens_are_added_by_typing_and_deleted() -> None:
-    recipe = recipe_of(spec.Outlier(entropy=2, tokens=(" yes",)))
+    recipe = recipe_of(specs.Outlier(entropy=2, tokens=(" yes",)))
     recipe = with_value(recipe, ("tokens", "1"), " no")
     assert [line.path for line in lines_of(recipe) if line.kind == "token"] == [("tokens", str(n)) for n in range(3)]
-    assert target_of(recipe)[0] == spec.Outlier(entropy=2, tokens=(" yes", " no"))
-    assert target_of(without_item(recipe, ("tokens", "0")))[0] == spec.Outlier(entropy=2, tokens=(" no",))
+    assert target_of(recipe)[0] == specs.Outlier(entropy=2, tokens=(" yes", " no"))
+    assert target_of(without_item(recipe, ("tokens", "0")))[0] == specs.Outlier(entropy=2, tokens=(" no",))
     assert without_item(recipe, ("entropy",)) is recipe
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from distprompt_tui.core.config.spec import Lm, Mixture, Outlier, RunSpec, Temperature, Uniform, Vanilla
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.target_specs import Lm, Mixture, Outlier, Temperature, Uniform, Vanilla
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.editor.recipe_dialogs import FamilyDialog
 from distprompt_tui.tui.editor.screen import EditorScreen

@@ -10,7 +10,8 @@ import pytest
 from textual.widgets import Input
 
 from distprompt_tui.core.config.presets import Preset, load_preset
-from distprompt_tui.core.config.spec import Explicit, RunSpec
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.target_specs import Explicit
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.drawing.styled_text import plain_text
 from distprompt_tui.tui.editor.draft_form import DraftForm

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distprompt_tui.core.config.spec import Explicit, Lm, Outlier, Uniform
+from distprompt_tui.core.config.target_specs import Explicit, Lm, Outlier, Uniform
 from distprompt_tui.core.errors import TargetError
 from distprompt_tui.core.text.escapes import escape_field, unescape
 from distprompt_tui.models.vocabulary import Vocabulary

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from distprompt_tui.core.config.spec import Context, Hard, RunSpec, Soft, Temperature
+from distprompt_tui.core.config.search_specs import Hard, Soft
+from distprompt_tui.core.config.spec import Context, RunSpec
+from distprompt_tui.core.config.target_specs import Temperature
 from distprompt_tui.runs.schema import Step
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.drawing.styled_text import plain_text, width_of

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.core.config.spec import Hard, RunSpec, Soft, Uniform
+from distprompt_tui.core.config.search_specs import Hard, Soft
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.target_specs import Uniform
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.runs.events import Tailer, decode_object
 from distprompt_tui.tui.app import DistPromptApp

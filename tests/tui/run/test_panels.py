@@ -11,7 +11,7 @@ from distprompt_tui.tui import keymap
 from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.run.prompt_view import PromptData, prompt_lines, prompt_title
 from distprompt_tui.tui.start.target_preview import PreviewData, preview_lines
-from distprompt_tui.tui.start.target_preview_data import FoundBounds, TargetPreview
+from distprompt_tui.tui.start.target_preview_data import FoundBounds, ServerStatus, TargetPreview
 from distprompt_tui.tui.tools.help_screen import help_lines
 from distprompt_tui.tui.widgets.key_bar import fitting_keys
 from distprompt_tui.tui.widgets.search_form import LENGTHS, next_value
@@ -112,7 +112,7 @@ def test_a_preview_shows_numbers_and_tokens(height: int) -> None:
         (PreviewData(going_on="Building the target…"), "Building the target"),
         (PreviewData(going_on="no such token", failed=True), "no such token"),
         (PreviewData(target=TARGET), "not yet"),
-        (PreviewData(target=TARGET, bounds_going_on="loading smollm2"), "loading smollm2"),
+        (PreviewData(target=TARGET, server=ServerStatus("loading smollm2")), "loading smollm2"),
         (PreviewData(target=TARGET, bounds=FoundBounds(why_no_floor="soft-capping", done=True)), "none: soft-capping"),
     ],
 )

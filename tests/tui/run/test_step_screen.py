@@ -10,7 +10,9 @@ from typing import Any, ClassVar
 import pytest
 from textual.pilot import Pilot
 
-from distprompt_tui.core.config.spec import Context, Lm, RunSpec, Soft, Uniform
+from distprompt_tui.core.config.search_specs import Soft
+from distprompt_tui.core.config.spec import Context, RunSpec
+from distprompt_tui.core.config.target_specs import Lm, Uniform
 from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run import model_queries

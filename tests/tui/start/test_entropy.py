@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from distprompt_tui.core.config.presets import Preset, load_preset
-from distprompt_tui.core.config.spec import Lm, Mixture, MixturePart, Outlier, Uniform, Zipf
+from distprompt_tui.core.config.target_specs import Lm, Mixture, MixturePart, Outlier, Uniform, Zipf
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.runs.directory import create_run
 from distprompt_tui.tui.platform.clipboard import headless_command

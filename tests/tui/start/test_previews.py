@@ -20,7 +20,7 @@ from distprompt_tui.tui.runs.preview_reader import PreviewReader, RunPreview
 from distprompt_tui.tui.runs.run_preview import RunPreviewPanel
 from distprompt_tui.tui.start import preview_service
 from distprompt_tui.tui.start.target_preview import PreviewData, preview_lines
-from distprompt_tui.tui.start.target_preview_data import FoundBounds, TargetPreview
+from distprompt_tui.tui.start.target_preview_data import FoundBounds, ServerStatus, TargetPreview
 from distprompt_tui.tui.start.terms import TERMS
 from distprompt_tui.tui.widgets.dialogs import Question
 from tests.tui.conftest import FakeModelClient, screen_text, until
@@ -129,13 +129,13 @@ async def test_a_search_may_need_the_memory_of_the_model_server(
 
 def wait_lines(width: int, **bounds: Any) -> str:
     target = TargetPreview("recipe", 6.0, 4.8, ((0, " banana", 1.0),), (1.0,))
-    data = PreviewData("Title", "", target, bounds=FoundBounds(**bounds), bounds_going_on="refining, 12 s")
+    data = PreviewData("Title", "", target, bounds=FoundBounds(**bounds), server=ServerStatus("refining", 12))
     return "\n".join(plain_text(line) for line in preview_lines(data, width, 14))
 
 
 def test_a_wait_shows_its_time_at_every_width() -> None:
     target = TargetPreview("recipe", 6.0, 4.8, ((0, " banana", 1.0),), (1.0,))
-    data = PreviewData("Title", "", target, bounds_going_on="loading smollm2, 1:11")
+    data = PreviewData("Title", "", target, server=ServerStatus("loading smollm2", 71))
     lines = {width: [plain_text(line) for line in preview_lines(data, width, 14)] for width in (30, 46)}
     assert "head optimum  loading, 1:11" in lines[30]
     assert "head optimum  loading smollm2, 1:11" in lines[46]

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from distprompt_tui.core.config.presets import Preset, list_presets, load_preset, save_preset
-from distprompt_tui.core.config.spec import Explicit, Lm, RunSpec, Soft, Temperature
+from distprompt_tui.core.config.search_specs import Soft
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.target_specs import Explicit, Lm, Temperature
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.models.prepare import OnProgress
 from distprompt_tui.tui.app import DistPromptApp
