@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -38,7 +38,11 @@ from distprompt_tui.cli.options import (
     stdout,
 )
 from distprompt_tui.cli.output import result_is_in
+from distprompt_tui.core.config.toml_files import find_preset
 from distprompt_tui.core.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from distprompt_tui.core.config.spec import RunSpec
 
 
 def open_app(
@@ -69,13 +73,27 @@ def open_app(
         print(f"distprompt-tui {__version__}")
         return
     options = Options(model, method, steps, seconds, until, seed, changes, witness=witness)
-    spec = None if preset is None else options.apply(preset_spec(preset))
-    if spec is None and options.any:
+    if preset is None and options.any:
         raise UsageError("--model, --method, --steps and similar options need a --preset")
-    if spec is not None and read_only:
+    if preset is not None and read_only:
         raise UsageError("--preset starts a search, which --read-only forbids")
     looks = {"ascii_only": ascii_only, "updates_per_second": fps, "mouse": not no_mouse}
-    _open(runs_dir, spec=spec, read_only=read_only, **looks)
+    if preset is None:
+        _open(runs_dir, read_only=read_only, **looks)
+        return
+
+    def read_spec() -> RunSpec:
+        return options.apply(preset_spec(preset))
+
+    find_preset(preset)
+    try:
+        _require_terminal()
+    except UsageError:
+        read_spec()  # report mistakes in the preset first
+        raise
+    from distprompt_tui.tui.context import FirstSearch
+
+    _open(runs_dir, first_search=FirstSearch(Path(preset).stem, read_spec), **looks)
 
 
 def run(
@@ -199,7 +217,7 @@ def attach(
     _open(folder, attach=found, read_only=read_only, **looks)
 
 
-def _open(runs_dir: Path | None, **how: Any) -> None:
+def _require_terminal() -> None:
     streams = (sys.__stdin__, sys.__stdout__, sys.__stderr__)
     if not all(stream is not None and stream.isatty() for stream in streams):
         raise UsageError("the app needs a terminal; 'distprompt-tui run PRESET' searches without one")
@@ -208,6 +226,10 @@ def _open(runs_dir: Path | None, **how: Any) -> None:
             f"the app does not support a terminal with TERM={term or '(not set)'}: set TERM, for example to "
             "xterm-256color; 'distprompt-tui run PRESET' searches without a terminal"
         )
+
+
+def _open(runs_dir: Path | None, **how: Any) -> None:
+    _require_terminal()
     from distprompt_tui.tui.app import run_app
 
-    raise typer.Exit(run_app(runs_dir=runs_folder(runs_dir), **{"spec": None} | how))
+    raise typer.Exit(run_app(runs_dir=runs_folder(runs_dir), **how))

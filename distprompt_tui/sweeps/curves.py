@@ -18,7 +18,8 @@ from distprompt_tui.sweeps.results import ResultRow, SearchConfig
 class Point:
     """Means of the fields of `ResultRow` over all targets of a series at one entropy, in nats.
 
-    `asked` is the entropy of the grid, `entropy` the mean of the targets as made.
+    `asked` is the entropy of the grid, `entropy` the mean of the targets as made; `kls` is the divergence of each
+    target, the mean over its searches.
     """
 
     asked: float | None
@@ -30,6 +31,7 @@ class Point:
     excess: MeanCI | None
     uniform_kl: MeanCI | None
     witness_kl: MeanCI | None = None
+    kls: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,4 +115,5 @@ def _point(rows: Sequence[ResultRow]) -> Point:
         excess=over_targets("excess"),
         uniform_kl=over_targets("uniform_kl"),
         witness_kl=over_targets("witness_kl"),
+        kls=tuple(table(rows, "kl", targets, [asked])[:, 0].tolist()),
     )

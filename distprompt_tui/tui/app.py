@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     from distprompt_tui.core.config.spec import RunSpec
     from distprompt_tui.runs.directory import RunDirectory
+    from distprompt_tui.tui.context import FirstSearch
     from distprompt_tui.tui.run.screen import RunScreen
     from distprompt_tui.tui.start.opening import Opening
 
@@ -74,7 +75,7 @@ class DistPromptApp(App[int]):
         self,
         *,
         runs_dir: Path,
-        spec: RunSpec | None = None,
+        first_search: FirstSearch | None = None,
         attach: RunDirectory | None = None,
         ascii_only: bool = False,
         read_only: bool = False,
@@ -87,7 +88,8 @@ class DistPromptApp(App[int]):
         self.ascii_only = ascii_only
         self.read_only = read_only
         self.runs_dir = runs_dir
-        self._first_spec = spec
+        self._first_search = first_search
+        self.first_error: DistPromptError | None = None
         self._first_run = attach
         self.animation_level = "none"
         for theme in THEMES:
@@ -130,15 +132,18 @@ class DistPromptApp(App[int]):
             self.notify(message, severity="error", timeout=12, markup=False)
         if self.key_map.problems:
             self.notify(_key_problems(self.key_map), severity="error", timeout=12, markup=False)
-        if self._first_spec is not None:
+        if self._first_search is not None:
             from distprompt_tui.tui.tools.launch_screen import LaunchScreen
 
-            self.push_screen(LaunchScreen())
-            self.start_search(self._first_spec, replace=True)
+            self.push_screen(LaunchScreen(self._first_search, self._end_with))
         elif self._first_run is not None:
             self.watch_run(self._first_run)
         else:
             self.push_screen(self._start_screen())
+
+    def _end_with(self, error: DistPromptError) -> None:
+        self.first_error = error
+        self.exit(return_code=error.exit_code)
 
     def notify(
         self,
@@ -352,8 +357,8 @@ def _key_problems(key_map: KeyMap) -> str:
 
 def run_app(
     *,
-    spec: RunSpec | None,
     runs_dir: Path,
+    first_search: FirstSearch | None = None,
     attach: RunDirectory | None = None,
     ascii_only: bool = False,
     read_only: bool = False,
@@ -363,8 +368,8 @@ def run_app(
     """Run the app until the user quits.
 
     Args:
-        spec: a search to start and watch; None opens the start screen.
         runs_dir: the folder of all runs.
+        first_search: a search to start and watch; None opens the start screen.
         attach: a run to watch instead.
         ascii_only: draw with ASCII only; always on if the locale is not UTF-8.
         read_only: disable starting, pausing and stopping searches.
@@ -373,6 +378,9 @@ def run_app(
 
     Returns:
         The exit code.
+
+    Raises:
+        DistPromptError: the spec of the first search is invalid.
     """
     from distprompt_tui.core.config.paths import keys_file, settings_file
 
@@ -380,11 +388,13 @@ def run_app(
         runs_dir=runs_dir,
         settings_file=settings_file(),
         keys_file=keys_file(),
-        spec=spec,
+        first_search=first_search,
         attach=attach,
         ascii_only=ascii_only or not locale_is_utf8(),
         read_only=read_only,
         updates_per_second=updates_per_second,
     )
     app.run(mouse=mouse)
+    if app.first_error is not None:
+        raise app.first_error
     return app.return_code or 0

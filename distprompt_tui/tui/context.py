@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -14,6 +16,14 @@ if TYPE_CHECKING:
     from distprompt_tui.core.config.spec import RunSpec
     from distprompt_tui.runs.directory import RunDirectory
     from distprompt_tui.runs.summary import RunSummary
+
+
+@dataclass(frozen=True)
+class FirstSearch:
+    """A search that the app starts with. `read_spec` is called in a thread and raises DistPromptError."""
+
+    name: str
+    read_spec: Callable[[], RunSpec]
 
 
 class AppContext(Protocol):

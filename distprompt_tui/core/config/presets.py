@@ -15,7 +15,7 @@ from distprompt_tui.core.config import paths
 from distprompt_tui.core.config import target_specs as specs
 from distprompt_tui.core.config.known_models import absolute_name
 from distprompt_tui.core.config.spec import RunSpec
-from distprompt_tui.core.config.toml_files import find_toml, parse_toml
+from distprompt_tui.core.config.toml_files import find_preset, parse_toml
 from distprompt_tui.core.config.validation import checked, location_of, read_checked
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.core.storage.safe_io import absolute, found_in, write_atomically
@@ -61,7 +61,7 @@ def load_preset(name: str) -> Preset:
         NotFoundError: there is no such preset; the message lists near matches.
         UsageError: the file is invalid; the message gives file, line and field.
     """
-    return _read(find_toml(name, "preset", (paths.user_presets_dir(), paths.shipped_presets_dir())))
+    return _read(find_preset(name))
 
 
 def save_preset(name: str, spec: RunSpec) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from distprompt_tui.core.config import paths
 from distprompt_tui.core.errors import NotFoundError, UsageError, near_matches
 from distprompt_tui.core.storage.safe_io import found_in, is_file, read_text, user_path
 
@@ -29,6 +30,11 @@ def find_toml(name: str, what: str, folders: Sequence[Path]) -> Path:
             return path
     known = [path.stem for folder in folders for path in found_in(folder, "*.toml")]
     raise NotFoundError(f"no {what} {name!r}; {near_matches(name, known)}")
+
+
+def find_preset(name: str) -> Path:
+    """Find a preset, the user's before a shipped one; otherwise as `find_toml`."""
+    return find_toml(name, "preset", (paths.user_presets_dir(), paths.shipped_presets_dir()))
 
 
 def read_toml(path: Path) -> tuple[dict[str, Any], str]:

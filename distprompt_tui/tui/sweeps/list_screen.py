@@ -106,10 +106,9 @@ class SweepsScreen(AppScreen):
             await asyncio.sleep(_PREVIEW_DELAY_SECONDS)
             view = await in_thread(monitor.poll)
         preview, sweeps = self.query_one(SweepPreview), self.query_one(SweepsPanel)
-        preview.show(view)
-        sweeps.styles.height = (
-            min(len(self._entries) + _LIST_FRAME, self.app.size.height // 3) if preview.display else "1fr"
-        )
+        preview.show(view, entry.sweep if entry is not None else None)
+        most = self.app.size.height // (3 if view.report else 2)  # a grid needs fewer lines than curves
+        sweeps.styles.height = min(len(self._entries) + _LIST_FRAME, most) if preview.display else "1fr"
 
     def on_resize(self, event: events.Resize) -> None:
         self.call_after_refresh(self._show_current)

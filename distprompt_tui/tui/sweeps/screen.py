@@ -121,7 +121,7 @@ class SweepScreen(AppScreen):
 
     def _show_findings(self) -> None:
         report, box = self._view.report, self.query_one(Findings)
-        width = self.app.size.width - 4
+        width = self.app.size.width - (2 if self.has_class("-low") else 4)
         lines: list[Line] = []
         if report is not None and self._panels:
             setting = self._panels[self._chosen].setting
@@ -143,7 +143,8 @@ class SweepScreen(AppScreen):
     def _show_panel(self) -> None:
         curves = self._panels[self._chosen].curves if self._panels else ()
         plot, table = self.query_one(SweepPlot), self.query_one(PointTable)
-        plot.show(SweepPicture(curves, self._entropies, self._log, *self._sentence()))
+        planned = None if curves or self._view.problem else self._monitor.sweep
+        plot.show(SweepPicture(curves, self._entropies, self._log, *self._sentence(), planned))
         label_border(plot, title=[(self._title(), "border")])
         points = sum(len(curve.points) for curve in curves)
         is_crowded = self.has_class("-low") and (self._is_whole or self.app.size.height < _FLAT_BELOW_ROWS)

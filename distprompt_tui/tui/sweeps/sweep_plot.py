@@ -8,48 +8,60 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from distprompt_tui.core.text.formatting import Line, nats
-from distprompt_tui.core.text.terminal_text import fit, sanitize
-from distprompt_tui.reports import wording
+from distprompt_tui.core.text.formatting import Line
+from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves, plot_or_message
 from distprompt_tui.tui.drawing.plot import Point as Place
 from distprompt_tui.tui.drawing.styled_text import joined, truncate, width_of, wrapped
+from distprompt_tui.tui.sweeps.bar_plot import bar_lines
+from distprompt_tui.tui.sweeps.plan_lines import plan_lines
 from distprompt_tui.tui.sweeps.sweep_lines import marked
 from distprompt_tui.tui.widgets.line_widget import LineWidget
 
 if TYPE_CHECKING:
     from distprompt_tui.sweeps import curves
     from distprompt_tui.sweeps.bootstrap import MeanCI
+    from distprompt_tui.sweeps.sweep_spec import Sweep
 
 LIMIT_SIGN, FLOOR_SIGN, WITNESS_SIGN = "·", "▁", "w"
 
-_MARGIN = 0.03  # fraction of the axis beside the first and the last point
+_LEAST_PLAN_LINES = 8  # with less room, only the message is shown
 
-_NAME_CELLS = (8, 26)
-_LEAST_BAR = 10
+_MARGIN = 0.03  # fraction of the axis beside the first and the last point
 
 
 @dataclass(frozen=True)
 class SweepPicture:
-    """Curves of a setting, or a message. `entropies`, from the grid, set the axis; with at most one, bars are drawn."""
+    """Curves of a setting, or a message above the grid of the sweep.
+
+    `entropies`, from the grid, set the axis; with at most one, bars are drawn.
+    """
 
     curves: Sequence[curves.Curve] = ()
     entropies: Sequence[float] = ()
     log: bool = False
     sentence: str = ""
     role: str = "quiet"
+    planned: Sweep | None = None
 
 
 class SweepPlot(LineWidget[SweepPicture]):
     def lines(self, width: int, height: int) -> list[Line]:
         curves = self.data.curves
         if not curves:
-            return [[] for _ in range(height // 3)] + wrapped(self.data.sentence, width, self.data.role)
+            return self._without_curves(width, height)
         if len(self.data.entropies) < 2:
-            return bar_lines(curves, width, height)
+            return plot_or_message(lambda: bar_lines(curves, width, height), width)
         legend = legend_lines(curves, width)
         plot = partial(curve_lines, curves, self.data.entropies, width, height - len(legend), log=self.data.log)
         return plot_or_message(lambda: [*plot(), *legend], width)
+
+    def _without_curves(self, width: int, height: int) -> list[Line]:
+        sentence = wrapped(self.data.sentence, width, self.data.role)
+        if self.data.planned is None or height < len(sentence) + _LEAST_PLAN_LINES:
+            return [[] for _ in range(height // 3)] + sentence
+        lines = [*sentence, [], *plan_lines(self.data.planned, width)]
+        return lines if len(lines) <= height else [*lines[: height - 1], [("…", "quiet")]]
 
 
 def curve_lines(
@@ -93,39 +105,6 @@ def legend_lines(curves: Sequence[curves.Curve], width: int) -> list[Line]:
         else:
             lines[-1] = line
     return [truncate(line, width) for line in lines]
-
-
-def bar_lines(curves: Sequence[curves.Curve], width: int, height: int) -> list[Line]:
-    """Draw each series at its single entropy: a bar up to the head optimum, and the excess."""
-    rows = [(letter, number, curve.series, curve.points[0]) for letter, number, curve in marked(curves) if curve.points]
-    longest = max(point.kl.value for *_, point in rows)
-    least, most = _NAME_CELLS
-    names = min(max(least, *(len(sanitize(series)) for _, _, series, _ in rows)), most)
-    numbers = max(len(wording.average(point.kl)) for *_, point in rows)
-    witnesses = [f"  witness {nats(point.witness_kl.value)}" for *_, point in rows if point.witness_kl is not None]
-    cells = width - names - numbers - max(map(len, witnesses), default=0) - 6
-    lines: list[Line] = []
-    for letter, number, series, point in rows:
-        limit = point.head_optimum.value if point.head_optimum else None
-        bar = _bar(point.kl.value, limit, longest, max(cells, _LEAST_BAR), number)
-        label: Line = [(letter, f"series {number}"), (f" {fit(sanitize(series), names)}  ", "")]
-        known: Line = [] if point.witness_kl is None else [(f"  witness {nats(point.witness_kl.value)}", "quiet")]
-        lines += [[*label, *bar, (f"  {wording.average(point.kl)}", "strong"), *known], []]
-    if height < len(lines):
-        lines = lines[::2]
-    parts: list[Line] = []
-    if any(point.head_optimum for *_, point in rows):
-        parts = [[("█", "strong"), (" head optimum", "quiet")], [("░", "strong"), (" excess", "quiet")]]
-    at = "" if rows[0][3].asked is None else f" at entropy {rows[0][3].asked:g}"
-    parts.append([(f"KL in nats{at}, mean and 95 % interval", "quiet")])
-    return [truncate(line, width) for line in [*lines[: max(height - 1, 1)], joined(parts, ("   ", ""))]]
-
-
-def _bar(kl: float, limit: float | None, longest: float, cells: int, number: int) -> Line:
-    reach = round(max(kl, 0.0) / longest * cells) if longest > 0 else 0
-    solid = reach if limit is None else min(round(max(limit, 0.0) / longest * cells) if longest > 0 else 0, reach)
-    parts: Line = [("█" * solid, f"series {number}"), ("░" * (reach - solid), f"series {number}")]
-    return [*(part for part in parts if part[0]), (" " * (cells - reach), "")]
 
 
 def _places(curve: curves.Curve, measure: str) -> list[Place]:

@@ -417,24 +417,6 @@ async def test_no_models_shows_how_to_install_one(
         await until(pilot, lambda: "Select a model and a target first" in screen_text(app))
 
 
-async def test_failed_start_is_reported(app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch) -> None:
-    def start_run(spec: RunSpec, runs_dir: Path) -> None:
-        raise UsageError("no run can be written: disk full")
-
-    monkeypatch.setattr("distprompt_tui.runs.process.start_run", start_run)
-    app = app_on(spec=preset_spec("calm", Temperature(entropy=2.0)))
-    async with app.run_test(size=(120, 40), notifications=True) as pilot:
-        await until(pilot, lambda: "disk full" in screen_text(app))
-        await until(pilot, lambda: isinstance(app.screen, StartScreen))
-
-
-async def test_a_spec_starts_at_once(app_on: Make, small_world: Started) -> None:
-    app = app_on(spec=preset_spec("calm", Temperature(entropy=2.0)))
-    async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: isinstance(app.screen, RunScreen))
-        assert len(small_world) == 1
-
-
 async def test_the_palette_finds_models_targets_and_runs(tmp_path: Path, app_on: Make, small_world: Started) -> None:
     recorded(tmp_path / "runs")
     app = app_on()
