@@ -1,13 +1,16 @@
 """Explore which next-token distributions a language model can be prompted into.
 
 The names in `__all__` are the Python interface. They are imported on first access, so that `import distprompt_tui`
-loads neither torch nor Textual.
+loads neither torch nor Textual. Nothing is imported here, because the command line first removes the working directory
+from `sys.path`.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from distprompt_tui.bounds.values import Bounds
     from distprompt_tui.core.errors import DistPromptError
     from distprompt_tui.models.language_model import LanguageModel
@@ -50,6 +53,8 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
     for module, names in _MODULES.items():
         if name in names:
             globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -69,8 +70,12 @@ def list_all_models(context: typer.Context) -> None:
 
 
 @models_app.command("prepare")
-def prepare_model(name: Annotated[str, typer.Argument()], as_json: JsonOption = False) -> None:
-    """Convert or download a model before its first run."""
+def prepare_model(
+    name: Annotated[str, typer.Argument()],
+    as_json: JsonOption = False,
+    load: Annotated[bool, typer.Option("--load/--no-load", help="Load the model and test it, as a run does.")] = True,
+) -> None:
+    """Convert or download a model before its first run, and check that it can be searched."""
     from distprompt_tui.models.prepare import prepare_by_name
 
     def report(text: str, fraction: float | None) -> None:
@@ -79,8 +84,15 @@ def prepare_model(name: Annotated[str, typer.Argument()], as_json: JsonOption = 
         else:
             print(sanitize(text), file=sys.stderr)
 
-    folder = prepare_by_name(name, report)
-    say(json.dumps({"folder": str(folder)}) if as_json else str(folder))
+    if load:
+        from distprompt_tui.worker.model_check import check_model
+
+        checked = check_model(name, report)
+        report(checked.as_text(), 1.0)
+        found = {field: str(value) if field == "folder" else value for field, value in asdict(checked).items()}
+    else:
+        found = {"folder": str(prepare_by_name(name, report))}
+    say(json.dumps(found) if as_json else str(found["folder"]))
 
 
 def paths() -> None:
@@ -113,8 +125,6 @@ def keys(as_json: JsonOption = False) -> None:
 
 def doctor(as_json: JsonOption = False) -> None:
     """Check terminal, devices, disk, models and versions; give advice on problems."""
-    from dataclasses import asdict
-
     from distprompt_tui.core.text.checks import as_text
     from distprompt_tui.worker.doctor import examine
 

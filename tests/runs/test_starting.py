@@ -19,7 +19,7 @@ from distprompt_tui.runs.summary import summarise
 from tests.tiny_runs import tiny_spec, wait_for_end
 from tests.waiting import until
 
-NAMES = ("statistics", "random", "torch", "numpy", "json", "tokenize", "pydantic")
+NAMES = ("statistics", "random", "torch", "numpy", "json", "tokenize", "pydantic", "typing", "tokenizers/__init__")
 
 
 @pytest.fixture
@@ -28,6 +28,7 @@ def trap(tmp_path: Path) -> Path:
     folder = tmp_path / "trap"
     (folder / "distprompt_tui").mkdir(parents=True)
     mark = f"open({str(tmp_path / 'imported')!r}, 'a').write(__name__ + ' ')\nraise SystemExit(99)\n"
+    (folder / "tokenizers").mkdir()
     for name in (*NAMES, "distprompt_tui/__init__"):
         (folder / f"{name}.py").write_text(mark)
     return folder
@@ -78,16 +79,59 @@ def test_the_command_runs_with_all_streams_closed(preset: Path, tmp_path: Path) 
         assert refused.returncode == 2
 
 
-@pytest.mark.parametrize("paths", ["", ".:trap"])
-def test_nothing_is_imported_from_the_working_directory(paths: str, trap: Path, preset: Path, tmp_path: Path) -> None:
-    """The installed command and its worker; PYTHONPATH contains the working directory."""
-    package = str(Path(sys.modules["distprompt_tui"].__file__ or "").parents[1])
-    environment = {**os.environ, "DISTPROMPT_HOME": str(tmp_path), "PYTHONPATH": f"{package}:{paths}"}
-    begun = [sys.executable, "-P", "-c", "from distprompt_tui.__main__ import main; main()"]
-    done = subprocess.run([*begun, "run", str(preset), "--json"], env=environment, cwd=trap, capture_output=True)
+PACKAGE = str(Path(sys.modules["distprompt_tui"].__file__ or "").parents[1])
+INSTALLED = ("-P", "-c", "from distprompt_tui.__main__ import main; main()")
+"""Python's arguments that start the program as the installed command does."""
+
+
+def run_in(trap: Path, *arguments: str, **environment: str) -> bytes:
+    """Run Python in a folder of traps and return its output; nothing may be imported from the folder."""
+    home = trap.parent
+    found = os.environ | {"DISTPROMPT_HOME": str(home)} | environment
+    done = subprocess.run([sys.executable, *arguments], env=found, cwd=trap, capture_output=True)
     assert done.returncode == 0, done.stderr
-    assert not (tmp_path / "imported").exists(), (tmp_path / "imported").read_text()
-    assert json.loads(done.stdout)["steps"] == 20
+    assert not (home / "imported").exists(), (home / "imported").read_text()
+    return done.stdout
+
+
+def as_source_tree(trap: Path) -> None:
+    (trap / "distprompt_tui" / "__init__.py").unlink()
+    (trap / "distprompt_tui").rmdir()
+    (trap / "distprompt_tui").symlink_to(Path(PACKAGE) / "distprompt_tui")
+    (trap / "typing.py").unlink()  # Python itself imports it for -m
+
+
+@pytest.mark.parametrize("is_source_tree", [False, True])
+def test_a_run_imports_nothing_from_the_working_directory(is_source_tree: bool, trap: Path, preset: Path) -> None:
+    """The command and its worker; PYTHONPATH names the working directory, which may be the program's source tree."""
+    if is_source_tree:
+        as_source_tree(trap)
+        done = run_in(trap, "-m", "distprompt_tui", "run", str(preset), "--json", PYTHONPATH=str(trap))
+    else:
+        done = run_in(trap, *INSTALLED, "run", str(preset), "--json", PYTHONPATH=f"{PACKAGE}:.:{trap}")
+    assert json.loads(done)["steps"] == 20
+
+
+@pytest.mark.parametrize("paths", ["", ":", ".", "../trap", "TRAP", "TRAP/../link", "TRAP/."])
+@pytest.mark.parametrize("safe", ["", "1"])
+def test_the_working_directory_is_not_imported_from(
+    paths: str, safe: str, trap: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each way in which PYTHONPATH can name it; the command, then a process that it starts."""
+    (trap.parent / "link").symlink_to(trap)
+    monkeypatch.chdir(trap)
+    environment = {"PYTHONPATH": f"{PACKAGE}:{paths.replace('TRAP', str(trap))}", "PYTHONSAFEPATH": safe}
+    assert run_in(trap, *INSTALLED, "paths", **environment).startswith(b"runs ")
+    assert run_in(trap, *python("distprompt_tui", "paths")[1:], **isolated(environment)).startswith(b"runs ")
+
+
+@pytest.mark.parametrize("paths", ["", ":", ".", "TRAP"])
+def test_a_source_tree_starts_its_own_package(paths: str, trap: Path) -> None:
+    as_source_tree(trap)
+    code = "from distprompt_tui.runs.isolation import python; print(python('x')[2])"
+    begun = run_in(trap, "-c", code, PYTHONPATH=paths.replace("TRAP", str(trap))).decode().strip()
+    assert begun == str(trap / "distprompt_tui" / "runs" / "isolation.py")
+    assert run_in(trap, "-P", begun, "distprompt_tui", "paths").startswith(b"runs ")
 
 
 @pytest.mark.parametrize(
@@ -125,12 +169,14 @@ def test_a_worker_runs_after_its_working_directory_was_deleted(tmp_path: Path, t
     assert summarise(run).state == "budget"
 
 
-def test_absolute_python_path_entries_are_kept() -> None:
+def test_absolute_python_path_entries_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isolated({"PYTHONPATH": ":/a:.:/b::c:../d", "HOME": "/h"}) == {
         "PYTHONPATH": "/a:/b",
         "PYTHONSAFEPATH": "1",
         "HOME": "/h",
     }
+    monkeypatch.chdir(tmp_path)
+    assert isolated({"PYTHONPATH": f"{tmp_path}:/a:{tmp_path}/."})["PYTHONPATH"] == "/a"
     assert isolated({"PYTHONPATH": "."}) == isolated({"PYTHONPATH": ""}) == isolated({}) == {"PYTHONSAFEPATH": "1"}
 
 

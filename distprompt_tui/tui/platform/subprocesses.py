@@ -20,7 +20,7 @@ Report = Callable[[str, float | None], None]
 
 
 async def prepare_model(name: str, report: Report) -> None:
-    """Convert or download a model. The files are kept for later starts.
+    """Convert or download a model, without loading it. The files are kept for later starts.
 
     Args:
         name: the model's name in the registry.
@@ -29,7 +29,7 @@ async def prepare_model(name: str, report: Report) -> None:
     Raises:
         DistPromptError: it failed; the message is the reason.
     """
-    async with _command("models", "prepare", name) as (process, errors):
+    async with _command("models", "prepare", "--no-load", name) as (process, errors):
         while (answer := await read_answer(process)) is not None:
             if "progress" in answer:
                 report(str(answer["progress"]), answer.get("fraction"))
