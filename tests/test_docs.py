@@ -69,6 +69,30 @@ def test_the_table_of_hard_searches_agrees_with_its_data() -> None:
     assert documented("hard-search.md", "| target | head optimum | random |") == expected
 
 
+def test_the_table_of_nanogcg_agrees_with_its_data() -> None:
+    found, defaults = (
+        [json.loads(line) for line in (DOCS / "benchmarks" / f"{name}-smollm2.jsonl").read_text().splitlines()]
+        for name in ("nanogcg", "hard")
+    )
+    ours = {row["target"]: row["kl"] for row in found if row["arm"] == "hard" and row["seed"] == 0}
+    expected, below = {}, 0
+    for row in found:
+        if row["arm"] != "nanogcg" or row["seed"] != 0:
+            continue
+        ends = [each["path"][-1][-1] for each in defaults if (each["arm"], each["target"]) == ("hard", row["target"])]
+        assert len(ends) == 3
+        below += row["kl"] is None or statistics.mean(ends) < row["kl"]
+        kls = [row["kl"], ours.get(row["target"], "–"), statistics.mean(ends)]
+        cells = [kl if kl == "–" else "failed" if kl is None else f"{kl - row['head_optimum']:.3f}" for kl in kls]
+        works = [f"{row[name]:,}" for name in ("work", "work_as_run")]
+        expected[row["target"]] = [f"{row['head_optimum']:.4f}", *cells, *works]
+    assert documented("hard-search.md", "| target | head optimum | nanoGCG |") == expected
+    page = (DOCS / "hard-search.md").read_text(encoding="utf-8")
+    assert f"`hard` ends below nanoGCG on {below} of {len(expected)} targets" in page
+    assert f"{max(row['positions'] for row in defaults if row['arm'] == 'hard'):,} positions or fewer" in page
+    assert {row["mask_size"] for row in found if row["arm"] == "nanogcg"} == {48085}
+
+
 def test_the_table_of_soft_searches_agrees_with_its_data() -> None:
     arms = ("ours 1200", "ours 300", "adam 300", "recipe", "ours short")
     found = json.loads((DOCS / "benchmarks" / "soft-smollm2.json").read_text())
