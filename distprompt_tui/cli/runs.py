@@ -93,12 +93,14 @@ def stop_run(
 ) -> None:
     """Stop a run after its current step and keep its results."""
     from distprompt_tui.runs.process import stop, worker_pid
+    from distprompt_tui.runs.result_notes import REASONS
     from distprompt_tui.runs.state import FORCED
     from distprompt_tui.runs.summary import summarise
 
     run = find(name, runs_dir)
     if worker_pid(run) is None:
-        raise UsageError(f"{run.name} is not running: {summarise(run).state}")
+        state = summarise(run).state
+        raise UsageError(f"{run.name} is not running: {REASONS.get(state, state)}")
     at_once = threading.Event()
     if force:
         at_once.set()
@@ -117,12 +119,14 @@ def resume_run(name: RunArgument, runs_dir: RunsDirOption = None) -> None:
     """Continue from the last checkpoint in the background; 'attach' opens the run."""
     from distprompt_tui.models.registry import find_model
     from distprompt_tui.runs.process import start_worker
+    from distprompt_tui.runs.result_notes import REASONS
     from distprompt_tui.runs.summary import summarise
 
     run = find(name, runs_dir)
     now = summarise(run)
     if not now.is_live and not now.is_resumable:
-        raise UsageError(f"{run.name} has ended ({now.state}); only a stopped, failed or crashed run can be resumed")
+        why = REASONS.get(now.state, now.state)
+        raise UsageError(f"{run.name} has ended: {why}; only a stopped, failed or crashed run can be resumed")
     if not run.manifest.exists():
         find_model(run.read_spec().model.name)  # the model may have been removed
     start_worker(run)

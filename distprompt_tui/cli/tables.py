@@ -198,9 +198,10 @@ def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
     for name in ("step", "KL", "excess", *(["witness"] if with_witness else [])):
         table.add_column(name, justify="right", no_wrap=True, min_width=5)
     for run in runs:
+        state = REASONS.get(run.state, run.state)
         table.add_row(
             Text(visible_token(run.run.name)),
-            Text(sanitize(f"{run.state}: {run.problem}" if run.problem else run.state)),
+            Text(sanitize(f"{state}: {run.problem}" if run.problem else state)),
             count(run.step),
             nats(run.best_kl),
             nats(run.excess),

@@ -9,6 +9,8 @@ from typing import Any
 
 _WORDS = frozenset({"title", "description"})  # without effect on a run
 
+_TASK = ("target", "model", "context")
+
 
 def spec_differences(specs: Sequence[dict[str, Any]]) -> dict[str, list[str | None]]:
     """Return the fields in which specs differ.
@@ -23,6 +25,11 @@ def spec_differences(specs: Sequence[dict[str, Any]]) -> dict[str, list[str | No
     names = dict.fromkeys(name for fields in flat for name in fields)
     table = {name: [fields.get(name) for fields in flat] for name in names if name not in _WORDS}
     return {name: values for name, values in table.items() if len(set(values)) > 1}
+
+
+def have_same_task(spec: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether two specs, as plain values, have the same target, model and context."""
+    return all(spec.get(part) == other.get(part) for part in _TASK)
 
 
 def _fields(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.core.storage.decode import Count, Finite, read_field
 from distprompt_tui.core.storage.safe_io import read_json
-from distprompt_tui.runs.compare import spec_differences
+from distprompt_tui.runs.compare import have_same_task, spec_differences
 from distprompt_tui.runs.events import Tailer
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.schema import Event, decode_bounds, decode_light_event, read_result
@@ -200,6 +200,14 @@ def repeats_of(run: RunSummary, runs: Iterable[RunSummary]) -> list[RunSummary]:
     return [
         other for other in alike if spec_differences([spec, read_spec_fields(other.run.spec_file)]).keys() <= {"seed"}
     ]
+
+
+def runs_of_same_task(run: RunSummary, runs: Iterable[RunSummary]) -> list[RunSummary]:
+    """Return, in their order, those runs that have a run's target, model and context; reads the specs."""
+    spec = read_spec_fields(run.run.spec_file)
+    names = (run.title.preset, run.title.model)
+    alike = [other for other in runs if (other.title.preset, other.title.model) == names]
+    return [other for other in alike if have_same_task(spec, read_spec_fields(other.run.spec_file))]
 
 
 def title_of(spec: dict[str, Any], name: str) -> RunLabel:

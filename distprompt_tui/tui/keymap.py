@@ -211,7 +211,7 @@ RUNS_KEYS = (
         "c",
         "compare",
         "compare",
-        "Compare the marked runs, or the selected run with its other seeds",
+        "Compare the marked runs, or the selected run with its other seeds or methods",
         "Several runs",
         6,
     ),

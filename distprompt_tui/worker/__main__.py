@@ -14,7 +14,7 @@ import threading
 import traceback
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.runs import schema
@@ -92,5 +92,13 @@ def _heartbeat(heartbeat: Path) -> None:
         threading.Event().wait(HEARTBEAT_SECONDS)
 
 
+def _exit(code: int) -> NoReturn:
+    """End the process without unloading libraries: torch aborts it if the bounds are still being computed."""
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    _exit(main())

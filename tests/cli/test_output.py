@@ -117,10 +117,11 @@ def test_locale_determines_utf8(environment: dict[str, str], expected: bool) -> 
     assert found.stdout == f"{expected}\n", found.stderr
 
 
-def test_the_list_of_runs_names_a_forced_end(tmp_path: Path) -> None:
-    searching(tmp_path).writer.write(schema.Ended(FORCED))
+@pytest.mark.parametrize(("reason", "words"), [(FORCED, "stopped (forced)"), ("budget", "budget spent")])
+def test_the_list_of_runs_names_the_end_in_the_words_of_the_app(tmp_path: Path, reason: str, words: str) -> None:
+    searching(tmp_path).writer.write(schema.Ended(reason))
     console = Console(record=True, width=120, file=io.StringIO())
     print_runs(console, read_runs(tmp_path))
     text = console.export_text()
-    assert "stopped (forced)" in text
+    assert words in text
     assert "crashed" not in text

@@ -216,4 +216,4 @@ def test_a_returned_command_leaves_no_process(preset: Path, tmp_path: Path) -> N
     assert (worker_pid(run), summarise(run).state) == (None, "budget")
     exit_code, said = done("runs", "resume", run.name)
     assert exit_code == 2
-    assert said.startswith(f"distprompt-tui: {run.name} has ended (budget); only a stopped, failed")
+    assert said.startswith(f"distprompt-tui: {run.name} has ended: budget spent; only a stopped, failed")

@@ -61,9 +61,11 @@ class FakeModelClient:
 
     questions: ClassVar[list[tuple[str, str]]] = []
     device = "cpu"
+    loading_since: ClassVar[float | None] = None
 
     def __init__(self, model: str, report: Callable[[str], None]) -> None:
         self.model = model
+        self.report = report
 
     async def ask(self, question: str, **fields: Any) -> AsyncIterator[dict[str, Any]]:
         self.questions.append((question, fields["target"]["family"]))

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import tempfile
+import time
 import weakref
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
@@ -35,10 +36,12 @@ class ModelServer:
 
     Attributes:
         device: of the loaded model; empty until then.
+        loading_since: `time.monotonic()` at which the server started to load its model; None if it is not loading.
     """
 
     def __init__(self) -> None:
         self.device = ""
+        self.loading_since: float | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._started_for: tuple[str, str | None] | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -81,6 +84,7 @@ class ModelServer:
         self._has_open_question = False
         self._stay()
         self.device = ""
+        self.loading_since = None
         if loading is not None:
             loading.cancel()
         if process is not None:
@@ -136,6 +140,7 @@ class ModelServer:
                 env=isolated(os.environ),
             )
             self._started_for = (model, run)
+            self.loading_since = time.monotonic()
             self._loading = asyncio.create_task(self._load(self._process, model))
         if self._loading is not None:
             if not self._loading.done():
@@ -147,6 +152,7 @@ class ModelServer:
         self._tell(f"loading {model}")
         while (answer := await read_answer(process)) is not None:
             if answer.get("ready"):
+                self.loading_since = None
                 self.device = str(answer.get("device", ""))
                 return
             if "error" in answer:
@@ -230,6 +236,11 @@ class ModelClient:
     def device(self) -> str:
         """The device of the loaded model; empty if none is loaded."""
         return shared_server().device
+
+    @property
+    def loading_since(self) -> float | None:
+        """`ModelServer.loading_since` of the shared server."""
+        return shared_server().loading_since
 
     async def ask(self, question: str, **fields: Any) -> AsyncGenerator[dict[str, Any], None]:
         """Yield all answers to a question; the last one has `done`. If the caller is cancelled, so is the question.

@@ -15,6 +15,7 @@ from distprompt_tui.core.text import formatting
 from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.core.text.terminal_text import fit, sanitize
 from distprompt_tui.reports.split import split_line
+from distprompt_tui.runs.compare import have_same_task
 from distprompt_tui.runs.schema import Step
 from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.tui.drawing.plot import Curve, Mark, Reference, plot_curves, plot_or_message
@@ -25,7 +26,6 @@ from distprompt_tui.tui.widgets.line_widget import LineWidget, ScrollLineWidget
 DIGITS_A_CURVE = 4  # number of digits along a curve, besides the one at its end
 
 _FIELD_CELLS = (14, 30)
-_SAME_TASK = ("target", "model", "context")  # parts of a spec that runs must share to be split together
 _SAME_LIMIT = 1e-4  # nats. Head optima of the same target on the same model differ only by the solver's tolerance.
 
 
@@ -170,7 +170,7 @@ def split_lines(runs: Sequence[Compared], width: int) -> list[Line]:
             if other.summary.title.method == "soft"
             and other.summary.best_kl is not None
             and other.summary.title.length == run.summary.title.length
-            and all(other.spec.get(part) == run.spec.get(part) for part in _SAME_TASK)
+            and have_same_task(other.spec, run.spec)
         ]
         reference = min(soft) if soft else run.summary.witness_kl
         if reference is not None:

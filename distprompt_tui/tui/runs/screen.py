@@ -12,7 +12,15 @@ from textual.containers import Container
 from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.core.text.terminal_text import sanitize
-from distprompt_tui.runs.summary import ORDERS, RunSummary, SortKey, matching_runs, repeats_of, sorted_runs
+from distprompt_tui.runs.summary import (
+    ORDERS,
+    RunSummary,
+    SortKey,
+    matching_runs,
+    repeats_of,
+    runs_of_same_task,
+    sorted_runs,
+)
 from distprompt_tui.tui.keymap import RUNS_KEYS
 from distprompt_tui.tui.platform.poller import Poller
 from distprompt_tui.tui.platform.threads import in_thread
@@ -203,23 +211,25 @@ class RunsScreen(AppScreen):
 
     def action_compare(self) -> None:
         if not self._marked and self._current is not None:
-            self._compare_repeats(self._current)
+            self._compare_related(self._current)
             return
         by_name = {summary.run.name: summary for summary in self._all}
         self._compare({number: by_name[name] for name, number in self._marked.items()})
 
     @work(group="compare", exclusive=True)
-    async def _compare_repeats(self, run: RunSummary) -> None:
-        """Compare a run with its newest repeats with other seeds."""
-        repeats = await in_thread(repeats_of, run, self._all)
-        others = [other for other in repeats if other.run != run.run][: MOST_MARKED - 1]
-        self._compare(dict(enumerate([run, *others], 1)))
+    async def _compare_related(self, run: RunSummary) -> None:
+        """Compare a run with its newest repeats with other seeds; without any, with the newest runs of its task."""
+        others: list[RunSummary] = []
+        for related in (repeats_of, runs_of_same_task):
+            if not others:
+                others = [other for other in await in_thread(related, run, self._all) if other.run != run.run]
+        self._compare(dict(enumerate([run, *others[: MOST_MARKED - 1]], 1)))
 
     def _compare(self, numbered: Mapping[int, RunSummary]) -> None:
         from distprompt_tui.tui.runs.compare_screen import CompareScreen
 
         if len(numbered) < 2:
-            self._warn(f"Mark two to {MOST_MARKED} runs with space first. This run has no repeat with another seed.")
+            self._warn(f"Mark two to {MOST_MARKED} runs with space first. No other run has this one's target.")
         elif self.is_current:
             self.app.push_screen(CompareScreen(sorted(numbered.items())))
 

@@ -147,12 +147,14 @@ class TargetPreviewService:
 
     def _client_of(self, entry: ModelEntry, status: str) -> ModelClient:
         self._report(status)
-        return ModelClient(entry.name, self._report)
+        client = ModelClient(entry.name, lambda text: self._report(text, since=client.loading_since))
+        return client
 
-    def _report(self, text: str, *, is_wait: bool = True) -> None:
+    def _report(self, text: str, *, since: float | None = None, is_wait: bool = True) -> None:
+        """Show a status. `since` is the start of its wait; None is now."""
         if text == self._status:
             return
-        self._status, self._status_since = text, time.monotonic()
+        self._status, self._status_since = text, time.monotonic() if since is None else since
         if self._clock is not None:
             self._clock.cancel()
         self._clock = None

@@ -172,6 +172,15 @@ async def test_text_is_previewed_and_converted_to_rows(started: list[RunSpec], a
         assert started[0].target == Lm(text="My food is ", entropy=2.5)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (220, 60)])
+async def test_text_has_the_whole_line(started: list[RunSpec], app_on: Make, size: tuple[int, int]) -> None:
+    app = app_on()
+    async with editor(app, size=size) as pilot:
+        await write(pilot, "<ctrl+t>", "The sky at night is")
+        await until(pilot, lambda: draft(app).recipe["text"] == "The sky at night is")
+        assert "The sky at night is" in screen_text(app)
+
+
 async def test_preview_of_the_previous_target_is_dimmed_until_the_new_one_is_built(
     started: list[RunSpec], app_on: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,17 @@ async def test_screens_share_one_process(said: list[str]) -> None:
     assert other_screen.device == "cpu"
 
 
+async def test_loading_has_a_start_until_the_model_is_loaded(said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[float | None] = []
+    client = ModelClient("tiny", lambda text: starts.append(client.loading_since))
+    monkeypatch.setattr(model_client, "time", SimpleNamespace(monotonic=lambda: 7.0))
+    assert client.loading_since is None
+    await steps(client.ask("distribution", text="a"))
+    assert starts
+    assert set(starts) == {7.0}
+    assert client.loading_since is None
+
+
 async def test_question_about_a_run_uses_the_loaded_model(said: list[str]) -> None:
     assert await steps(client_of("tiny", said).ask("distribution", text="a")) == [1, 2]
     first = shared_server()._process

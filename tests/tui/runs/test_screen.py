@@ -286,29 +286,33 @@ async def test_marked_runs_are_compared(
             await until(pilot, lambda: isinstance(app.screen, RunsScreen))
 
 
-async def test_a_run_is_compared_with_its_other_seeds(tmp_path: Path, app_on: Make, small_world: object) -> None:
-    other = recorded(tmp_path / "runs", "hard", steps=1)
-    runs = [recorded(tmp_path / "runs", steps=1) for _ in range(3)]
-    for seed, run in enumerate(runs):
+async def test_a_run_is_compared_with_its_other_seeds_or_methods(
+    tmp_path: Path, app_on: Make, small_world: object
+) -> None:
+    def change(run: RunDirectory, before: str, after: str) -> None:
         text = run.spec_file.read_text()
-        assert "seed = 0\n" in text
-        run.spec_file.write_text(text.replace("seed = 0\n", f"seed = {seed}\n", 1))
-    longer = recorded(tmp_path / "runs", steps=1)
-    longer.spec_file.write_text(longer.spec_file.read_text().replace("steps = 1000", "steps = 7"))
+        assert before in text
+        run.spec_file.write_text(text.replace(before, after, 1))
+
+    hard, harder = (recorded(tmp_path / "runs", "hard", steps=1) for _ in range(2))
+    change(harder, "entropy = ", "entropy = 1")
+    soft = [recorded(tmp_path / "runs", steps=1) for _ in range(3)]
+    for seed, run in enumerate(soft):
+        change(run, "seed = 0\n", f"seed = {seed}\n")
     app = app_on()
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await at_runs(app, pilot, 5)
-        for run, compared_runs in ((runs[1], {run.name for run in runs}), (other, None), (longer, None)):
+        for run, compared_runs in ((soft[1], soft), (hard, [hard, *soft]), (harder, None)):
             await until(pilot, lambda: isinstance(app.screen, RunsScreen))
+            await pilot.press("home")
             while table(app).current.run.name != run.name:
-                await pilot.press("down" if run is not longer else "up")
+                await pilot.press("down")
             await pilot.press("c")
             if compared_runs is None:
-                await until(pilot, lambda: any("no repeat with" in notice.message for notice in app._notifications))
-                app.clear_notifications()
+                await until(pilot, lambda: any("No other run has" in notice.message for notice in app._notifications))
             else:
                 await until(pilot, lambda: isinstance(app.screen, CompareScreen))
-                assert {each.summary.run.name for each in app.screen._runs} == compared_runs
+                assert {each.summary.run.name for each in app.screen._runs} == {each.name for each in compared_runs}
                 assert app.screen._runs[0].summary.run.name == run.name
                 await pilot.press("escape")
 

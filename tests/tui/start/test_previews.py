@@ -173,6 +173,30 @@ async def test_waiting_for_bounds_counts_the_seconds(
         assert "refining" not in screen_text(app)
 
 
+async def test_another_target_does_not_restart_the_time_of_loading(
+    app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, asked = [100.0], []
+
+    async def ask(self: FakeModelClient, question: str, **fields: Any) -> AsyncIterator[dict[str, Any]]:
+        asked.append(question)
+        self.report("loading tiny")
+        await asyncio.Event().wait()
+        yield {}
+
+    monkeypatch.setattr(FakeModelClient, "ask", ask)
+    monkeypatch.setattr(FakeModelClient, "loading_since", 90.0)
+    monkeypatch.setattr(preview_service, "CLOCK_SECONDS", 0.01)
+    monkeypatch.setattr(preview_service, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    app = app_on()
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "loading tiny, 10 s" in screen_text(app))
+        now[0] += 5
+        await pilot.press("plus")
+        await until(pilot, lambda: len(asked) == 2)
+        await until(pilot, lambda: "loading tiny, 15 s" in screen_text(app))
+
+
 async def test_bounds_that_were_cancelled_keep_the_best_value(
     app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
