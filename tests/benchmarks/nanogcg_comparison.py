@@ -32,7 +32,9 @@ from soft import TARGETS, load
 from torch import Tensor
 
 from distprompt_tui.bounds.cache import solve_bounds
-from distprompt_tui.core.config import spec as specs
+from distprompt_tui.core.config.search_specs import Hard
+from distprompt_tui.core.config.spec import Budget, ModelSpec, RunSpec
+from distprompt_tui.core.config.target_specs import Uniform
 from distprompt_tui.core.metrics.divergence import compare, entropy
 from distprompt_tui.models.bf16_copy import in_half_precision
 from distprompt_tui.models.language_model import LanguageModel
@@ -48,7 +50,7 @@ START = " ".join("x" * LENGTH)
 """nanoGCG's initial prompt, with ten tokens instead of twenty."""
 
 NANOGCG_SETTINGS = {"num_steps": 25, "optim_str_init": START}
-HARD_SETTINGS = specs.Hard(length=LENGTH, init="text", init_text=START)
+HARD_SETTINGS = Hard(length=LENGTH, init="text", init_text=START)
 NO_END = 10**9
 
 SAME_LOGITS = 1e-4  # largest difference of a logit between the environments
@@ -172,7 +174,7 @@ class WorkCounter:
 def hard(model: LanguageModel, p: Tensor, seed: int, until: int, counter: WorkCounter) -> ResultRow:
     """Run `hard` on a target p, (V,). The last step that ends within the work `until` counts."""
     token_features(model)  # once for a model, not counted
-    spec = specs.RunSpec(target=specs.Uniform(), search=HARD_SETTINGS, seed=seed, budget=specs.Budget(steps=NO_END))
+    spec = RunSpec(target=Uniform(), search=HARD_SETTINGS, seed=seed, budget=Budget(steps=NO_END))
     counter.restart()
     began = time.process_time()
     running = make_search(model, p, spec, print)
@@ -202,7 +204,7 @@ def rescore(name: str, string: str, p: Tensor, ids_kl: float) -> ResultRow:
         `kl`, nats; None if the text is another prompt than the search's ids: if it is not `LENGTH` tokens, or differs
         from their divergence, `ids_kl`, by more than `SAME_KL`.
     """
-    model, _ = load_by_name(specs.ModelSpec(name=name, device="cpu", dtype="float32"), ignore_progress)
+    model, _ = load_by_name(ModelSpec(name=name, device="cpu", dtype="float32"), ignore_progress)
     ids = model.encode_prompt(string)
     with torch.no_grad():
         kl = compare(p, model.next_token_logits(torch.tensor([ids]))[0]).numbers.kl
@@ -215,7 +217,7 @@ def logit_difference(environment: Path, name: str) -> float:
     Raises:
         SystemExit: it is above `SAME_LOGITS`.
     """
-    model, folder = load_by_name(specs.ModelSpec(name=name, device="cpu", dtype="float32"), ignore_progress)
+    model, folder = load_by_name(ModelSpec(name=name, device="cpu", dtype="float32"), ignore_progress)
     ids = torch.randint(model.vocab_size, (8, LENGTH), generator=torch.Generator().manual_seed(0))
     with tempfile.TemporaryDirectory() as place:
         asked, answer = Path(place) / "ids.npy", Path(place) / "logits.npy"

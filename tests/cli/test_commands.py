@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from distprompt_tui.core.config.spec import Explicit
+from distprompt_tui.core.config.target_specs import Explicit
 from distprompt_tui.models.vocabulary import load_vocabulary
 from distprompt_tui.targets import build_target
 from tests.tui.recording import Recorder, recorded
