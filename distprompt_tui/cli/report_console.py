@@ -138,7 +138,11 @@ def print_run_report(console: Console, report: RunReport) -> None:
 def _trace(report: RunReport, width: int) -> list[Line]:
     state = report.state
     known = state.witness.kl if state.witness is not None else None
-    limits = [("uniform", state.uniform_kl), ("head optimum", state.bounds.head_optimum), ("floor", state.bounds.floor)]
+    limits = [
+        ("uniform", state.uniform_kl),
+        ("head optimum", state.bounds.head_optimum),
+        ("floor", state.bounds.shown_floor),
+    ]
     limits.append(("witness", known))
     references = [plot.Reference(f"{name} {nats(kl)}", kl, "quiet") for name, kl in limits if kl is not None]
     points = [(float(point.step), point.best_kl) for point in report.curve]

@@ -105,7 +105,11 @@ def forest_svg(rows: Sequence[tuple[str, MeanCI | None]]) -> Markup:
 def run_svg(curve: Sequence[Step], bounds: Bounds, witness: Witness | None = None) -> Markup:
     """Draw the divergence of a run on a logarithmic axis, without lines below a tenth of its minimum."""
     known = witness.kl if witness is not None else None
-    references = (("head optimum", bounds.head_optimum, "--"), ("floor", bounds.floor, ":"), ("witness", known, "-."))
+    references = (
+        ("head optimum", bounds.head_optimum, "--"),
+        ("floor", bounds.shown_floor, ":"),
+        ("witness", known, "-."),
+    )
     drawn = [point for point in curve if point.kl > 0 and point.best_kl > 0]
     steps, lowest = [point.step for point in drawn], min(point.best_kl for point in drawn)
 

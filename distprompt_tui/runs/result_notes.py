@@ -24,7 +24,8 @@ PASTED_TOLERANCE = 1e-3  # nats; rounding difference between the divergences of 
 
 
 def outcome_notes(result: Result) -> list[str]:
-    """Return the notes that apply: on the witness, BOS, retokenization, pruning, the initial prompt and fluency."""
+    """Return the notes that apply: on the witness, BOS, retokenization, pruning, the initial prompt, the sphere bound
+    and fluency."""
     notes = [note] if (note := witness_note(result)) else []
     kl, length, ids = result.kl, result.length_before, result.prompt_ids
     if (bos := result.bos) is not None:
@@ -42,6 +43,8 @@ def outcome_notes(result: Result) -> list[str]:
             f"started from a {sanitize(kind)} prompt with KL {nats(from_kl)}: now {nats(kl)}, "
             f"{nats(abs(kl - from_kl))} nats {where}"
         )
+    if note := _sphere_note(result):
+        notes.append(note)
     if weight := result.fluency_weight:
         likelihood = nats(result.log_likelihood)
         notes.append(f"best by KL − {weight:g} × the prompt's mean log-likelihood, {likelihood} nats a token")
@@ -56,3 +59,14 @@ def witness_note(result: Result) -> str:
     kind = "soft" if result.witness_ids is None else "hard"
     size = "" if result.witness_length is None else f" of {prompt_size(kind, result.witness_length)}"
     return f"a known prompt{size} reaches KL {nats(known)}; the search stopped at {nats(kl)}"
+
+
+def _sphere_note(result: Result) -> str:
+    """Return the note on a sphere bound above the floor, or an empty text."""
+    bound, floor = result.sphere_bound, result.floor
+    if bound is None or floor is None or bound <= floor:
+        return ""
+    if result.sphere_bound_applies:
+        return f"sphere bound {nats(bound)}: proven for every prompt whose last state is normalised, as this one's is"
+    norm = "unknown" if result.state_norm_ratio is None else f"{result.state_norm_ratio:.3f} √d"
+    return f"sphere bound {nats(bound)}: does not cover this prompt, whose last state has the norm {norm}"

@@ -28,6 +28,9 @@ RESULT: dict[str, Any] = {
 }
 SHOWN = (
     *RESULT,
+    "sphere_bound",
+    "state_norm_ratio",
+    "sphere_bound_applies",
     "uniform_kl",
     "floor",
     "head_optimum",
@@ -56,6 +59,16 @@ def test_each_outcome_has_a_note() -> None:
     ]
     assert notes_of(result | {"from_kl": 2.0})[1].endswith("1.480 nats below")
     assert notes_of({"kl": 0.5}) == []
+
+
+def test_a_sphere_bound_above_the_floor_has_a_note() -> None:
+    result = {"kl": 0.5, "floor": 0.19, "sphere_bound": 0.232, "state_norm_ratio": 0.9999, "sphere_bound_applies": True}
+    (note,) = notes_of(result)
+    assert note.startswith("sphere bound 0.232: proven for every prompt")
+    (note,) = notes_of(result | {"sphere_bound_applies": False, "state_norm_ratio": 0.9})
+    assert note.startswith("sphere bound 0.232: does not cover this prompt")
+    assert note.endswith("norm 0.900 √d")
+    assert notes_of(result | {"sphere_bound": 0.19}) == []
 
 
 def test_a_search_that_ends_above_its_witness_says_so() -> None:

@@ -221,7 +221,7 @@ def _updated(bounds: FoundBounds, answer: dict[str, Any]) -> FoundBounds:
         if name == bounds.refining and bounds.so_far is not None:
             so_far = (max if name == "floor" else min)(so_far, bounds.so_far)
         return replace(bounds, refining=name, so_far=so_far)
-    names = ("floor", "head_optimum", "why_no_floor")
+    names = ("floor", "head_optimum", "why_no_floor", "sphere_bound", "sphere_norm_ratio")
     found = {name: answer[name] for name in names if answer.get(name) is not None}
     bounds = replace(bounds, **found, done=bool(answer.get("done")))
     is_refined = bounds.done or bounds.refining in found

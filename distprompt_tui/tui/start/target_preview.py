@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from distprompt_tui.core.text import formatting
@@ -23,7 +24,7 @@ _WORDS = {
     "head optimum": ("lowest KL found for this model", "lowest KL found"),
     "floor": ("certified bound for any prompt", "proven for any prompt"),
 }
-"""Explanations of the numbers, the longest first. The first one that fits is shown."""
+"""Explanations of the numbers, the longest first."""
 
 _FIELDS = {"head optimum": "head_optimum", "floor": "floor"}  # of `FoundBounds`
 _CURVE_FROM_ROWS = 12
@@ -71,10 +72,10 @@ def _preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: bo
     if target is None:
         return [*lines, *wrapped(sanitize(data.going_on), width, "error" if data.failed else "quiet", max_lines=6)]
     lines += [
-        _number("entropy", formatting.nats(target.entropy), "target", width),
-        _number("uniform", formatting.nats(target.uniform_kl), "", width),
+        _number("entropy", formatting.nats(target.entropy), "target", width, _WORDS["entropy"]),
+        _number("uniform", formatting.nats(target.uniform_kl), "", width, _WORDS["uniform"]),
         _bound("head optimum", data.bounds.head_optimum, "accent", data, width),
-        _bound("floor", data.bounds.floor, "", data, width),
+        _floor(data, width),
     ]
     if roomy:
         lines += [[], *wrapped(sanitize(target.recipe), width, "quiet", max_lines=3), []]
@@ -84,16 +85,31 @@ def _preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: bo
     return lines + _tokens(target, width, height - len(lines), ascii_only=ascii_only)
 
 
-def _number(name: str, value: str, role: str, width: int) -> Line:
+def _number(name: str, value: str, role: str, width: int, explanations: Sequence[str]) -> Line:
+    """Draw a number with the first of its explanations, the longest first, that fits."""
     line: Line = [(f"{name:<{_LABEL_CELLS}}", "quiet"), (f"{value:>7}", role or "strong")]
     room = width - width_of(line) - 2
-    words = next((f"  {words}" for words in _WORDS[name] if len(words) <= room), "")
+    words = next((f"  {words}" for words in explanations if len(words) <= room), "")
     return truncate([*line, (words, "faint")], width)
+
+
+def _floor(data: PreviewData, width: int) -> Line:
+    """Draw the floor, or the sphere bound if it is the higher one."""
+    bounds = data.bounds
+    if bounds.floor is None or bounds.sphere_bound is None or bounds.sphere_bound <= bounds.floor:
+        return _bound("floor", bounds.floor, "", data, width)
+    for_any = f"{formatting.nats(bounds.floor)} for any"
+    explanations = (
+        f"for states of norm ≥ {bounds.sphere_norm_ratio:g} √d, {for_any}",
+        f"on the sphere, {for_any}",
+        for_any,
+    )
+    return _number("floor", formatting.nats(bounds.sphere_bound), "", width, explanations)
 
 
 def _bound(name: str, value: float | None, role: str, data: PreviewData, width: int) -> Line:
     if value is not None:
-        return _number(name, formatting.nats(value), role, width)
+        return _number(name, formatting.nats(value), role, width, _WORDS[name])
     if data.bounds.refining == _FIELDS[name] and data.bounds.so_far is not None:
         sign = "≥" if name == "floor" else "≤"
         best = f"{sign} {formatting.nats(data.bounds.so_far)}"

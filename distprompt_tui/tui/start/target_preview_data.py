@@ -33,11 +33,14 @@ class TargetPreview:
 
 @dataclass(frozen=True)
 class FoundBounds:
-    """Bounds of a target, nats. `so_far` is the best value so far of the bound `refining`, by its field name."""
+    """Bounds of a target, nats, as in `Bounds`. `so_far` is the best value so far of the bound `refining`, by its field
+    name."""
 
     floor: float | None = None
     head_optimum: float | None = None
     why_no_floor: str | None = None
+    sphere_bound: float | None = None
+    sphere_norm_ratio: float | None = None
     done: bool = False
     refining: str = ""
     so_far: float | None = None

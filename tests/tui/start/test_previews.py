@@ -148,6 +148,14 @@ def test_a_wait_shows_the_best_value_so_far_and_the_time() -> None:
     assert "head optimum  after the floor" in text
 
 
+def test_a_higher_sphere_bound_is_the_floor_with_its_condition() -> None:
+    found = {"floor": 0.19, "head_optimum": 0.337, "sphere_bound": 0.232, "sphere_norm_ratio": 0.99, "done": True}
+    assert "floor           0.232  for states of norm ≥ 0.99 √d, 0.190 for any" in wait_lines(70, **found)
+    assert "floor           0.232  on the sphere, 0.190 for any" in wait_lines(52, **found)
+    assert "floor           0.232  0.190 for any" in wait_lines(40, **found)
+    assert "floor           0.190  proven for any prompt" in wait_lines(52, **found | {"sphere_bound": 0.19})
+
+
 async def test_waiting_for_bounds_counts_the_seconds(
     app_on: Make, small_world: Started, monkeypatch: pytest.MonkeyPatch
 ) -> None:
