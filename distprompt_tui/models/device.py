@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -112,6 +114,14 @@ def free_bytes_of(devices: Sequence[torch.device]) -> dict[torch.device, int]:
         if all(uuid in known for uuid in uuids):  # parts of a GPU are not listed
             return {device: known[uuid] for device, uuid in zip(devices, uuids, strict=True)}
     return {device: free_bytes(device) or 0 for device in devices}
+
+
+def peak_bytes(device: torch.device) -> int:
+    """Return the largest memory of the process so far, in bytes; on a GPU, of its tensors."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) of macOS counts bytes, that of Linux kilobytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import math
-import resource
 import sys
 import time
 import traceback
@@ -26,7 +25,7 @@ from distprompt_tui.core.config.search_specs import Soft
 from distprompt_tui.core.config.spec import ModelSpec
 from distprompt_tui.core.errors import DistPromptError, ModelError, TargetError
 from distprompt_tui.core.metrics.divergence import Comparison, compare
-from distprompt_tui.models.device import choose_device, is_out_of_memory
+from distprompt_tui.models.device import choose_device, is_out_of_memory, peak_bytes
 from distprompt_tui.models.fingerprint import ModelRecord
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.prepare import OnProgress, ignore_progress
@@ -83,7 +82,7 @@ def _answer(task: Task) -> tuple[dict[str, Any], bool]:
         return {
             "outcomes": [outcome.model_dump(mode="json") for outcome in outcomes],
             "seconds": round(time.perf_counter() - began, 3),
-            "peak_bytes": _peak_bytes(choose_device(task.searches[0].spec.model.device)),
+            "peak_bytes": peak_bytes(choose_device(task.searches[0].spec.model.device)),
         }, False
     except DistPromptError as error:
         return {"error": str(error)}, is_out_of_memory(error)
@@ -251,10 +250,3 @@ def _largest(model: LanguageModel, target: Tensor, before: Comparison, after: Co
 
 def _versions() -> str:
     return " ".join([__version__, *(f"{name} {metadata.version(name)}" for name in ("torch", "transformers"))])
-
-
-def _peak_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) of macOS counts bytes, that of Linux kilobytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

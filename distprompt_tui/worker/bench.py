@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import platform
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from distprompt_tui.core.config.spec import RunSpec
 from distprompt_tui.core.errors import UsageError
-from distprompt_tui.models.device import choose_device, choose_dtype, free_bytes
+from distprompt_tui.models.device import choose_device, choose_dtype, free_bytes, peak_bytes
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.vocabulary import Vocabulary
 from distprompt_tui.models.wrap import from_hf
@@ -378,10 +376,3 @@ def _counted(steps: Iterator[Step], device: torch.device) -> tuple[int, int | No
     calls = [(event.key, event.count) for event in profiler.key_averages()]
     launches, waits = (sum(count for name, count in calls if name.startswith(names)) for names in (LAUNCHES, WAITS))
     return launches, waits, step.index
-
-
-def peak_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    unit = 1 if sys.platform == "darwin" else 1024  # getrusage(2) of macOS counts bytes, that of Linux kilobytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from distprompt_tui.core.config.spec import RunSpec
-from distprompt_tui.models.device import choose_device
+from distprompt_tui.models.device import choose_device, peak_bytes
 from distprompt_tui.models.model_shape import ModelShape, read_shape
 from distprompt_tui.models.wrap import load_language_model
 from distprompt_tui.runs.estimates import memory_estimate
@@ -64,15 +64,15 @@ def main() -> None:
 def measured(folder: Path, device: str, dtype: str) -> dict[str, Any]:
     """Load the model in a folder and run the first steps; return the peaks so far in bytes, and the estimates."""
     place = choose_device(device)
-    peaks = {"program": bench.peak_bytes(place)}
+    peaks = {"program": peak_bytes(place)}
     model = load_language_model("random", folder, device, dtype)
-    peaks["loading"] = bench.peak_bytes(place)
+    peaks["loading"] = peak_bytes(place)
     target = torch.full((model.vocab_size,), 1 / model.vocab_size, dtype=torch.float64)
     for name, settings in SEARCHES.items():
         steps = make_search(model, target, spec_of(settings), lambda text: None).steps()
         next(steps)
         next(steps)
-        peaks[name] = bench.peak_bytes(place)
+        peaks[name] = peak_bytes(place)
     shape = read_shape(folder)
     assert shape is not None
     return {"peaks": peaks, "estimates": estimates(shape, device, dtype)}
