@@ -135,7 +135,7 @@ class PromptView(ScrollLineWidget):
         self._laid_out = key
         self._lines, self._places = prompt_lines(self._data, width, flowing=flowing)
         label_border(
-            self, title=[(prompt_title(self._data, flowing=flowing), "border")], subtitle=prompt_note(self._data)
+            self, title=[(prompt_title(self._data, flowing=flowing), "border")], subtitle=prompt_note(self._data, width)
         )
         self.set_line_count(len(self._lines))
 
@@ -161,8 +161,9 @@ def prompt_title(data: PromptData, *, flowing: bool = False) -> str:
     )
 
 
-def prompt_note(data: PromptData) -> Line:
-    """Return the KL of the nearest tokens for vectors, or a note on the selected token."""
+def prompt_note(data: PromptData, width: int) -> Line:
+    """Return a note on the selected position; without one, the KL of the vectors' nearest tokens, and their distance
+    if `width` columns are enough."""
     if data.chosen is not None:
         token = data.tokens[data.chosen]
         if token.cosine is not None:
@@ -172,8 +173,9 @@ def prompt_note(data: PromptData) -> Line:
         return [(f"{data.chosen + 1} {about}  ", "border"), *key_hints(f"enter inspect   {other_way}")]
     if data.projection is None:
         return []
-    projected = f"as tokens KL {formatting.nats(data.projection.kl)}, {data.projection.median_distance:.2g} norms away"
-    return [(projected, "border")]
+    projected: Line = [(f"nearest tokens: KL {formatting.nats(data.projection.kl)}", "border")]
+    distance: Line = [(f", distance {data.projection.median_distance:.2g} mean norms", "border")]
+    return [*projected, *(distance if width_of(projected) + width_of(distance) <= width else [])]
 
 
 def position_words(token: PromptToken) -> str:

@@ -150,16 +150,16 @@ def notice_lines(data: StatusData, width: int) -> list[Line]:
     if data.note:
         return [truncate(list(data.note), width)]
     if view.health == "crashed":
-        return _crashed(view, width)
+        return _crashed(data, width)
     if state.phase == "ended":
-        return _ended(state, width)
+        return _ended(data, width)
     if data.stops_slowly:
         return [
-            truncate([("The search will stop after the current step.   ", "quiet"), *key_hints("s kill now")], width)
+            truncate([("The search will stop after the current step.   ", "quiet"), *_hints(data, "s kill now")], width)
         ]
     if view.health == "silent":
         text = f"No heartbeat from the worker for {view.silent_seconds} s; it may be in a long step."
-        return [truncate([(f"{text}   ", "warning"), *key_hints("w worker output   s stop")], width)]
+        return [truncate([(f"{text}   ", "warning"), *_hints(data, "w worker output", "s stop")], width)]
     if state.phase in ("starting", "preparing"):
         return [_preparing(state, width)]
     if state.progress is not None:
@@ -201,13 +201,19 @@ def _preparing(state: RunState, width: int) -> Line:
     return truncate(line, width)
 
 
-def _ended(state: RunState, width: int) -> list[Line]:
+def _hints(data: StatusData, *hints: str) -> Line:
+    """Return the keys and their actions; those that change or start a search are left out of a read-only app."""
+    return key_hints("   ".join(hint for hint in hints if not (data.read_only and hint.startswith(("r ", "s ")))))
+
+
+def _ended(data: StatusData, width: int) -> list[Line]:
+    state = data.view.state
     if state.reason == "error":
         text = f"The search failed: {sanitize(state.error or 'unknown error')}"
-        steps = truncate(key_hints("w worker output   r again   esc start screen"), width)
+        steps = truncate(_hints(data, "w worker output", "r again", "esc start screen"), width)
         return [*wrapped(text, width, "error", max_lines=2), steps]
-    copying = "y copy the prompt   " if state.best_kl is not None else ""
-    steps = key_hints(f"{copying}r again with the next seed   esc start screen")
+    copying = ["y copy the prompt"] if state.best_kl is not None else []
+    steps = _hints(data, *copying, "r again with the next seed", "esc start screen")
     if not state.result and state.best_kl is not None:
         unmeasured = "The best prompt was not measured: the panels show the last step."
         return [truncate([(unmeasured, "quiet")], width), truncate(steps, width)]
@@ -218,11 +224,11 @@ def _ended(state: RunState, width: int) -> list[Line]:
     return [*notes, truncate(steps, width)]
 
 
-def _crashed(view: RunView, width: int) -> list[Line]:
+def _crashed(data: StatusData, width: int) -> list[Line]:
     text = "The worker was killed or crashed, without an error message. Its last output:"
-    last = [truncate([(f"  {sanitize(line)}", "")], width) for line in view.log_tail[-2:]] or [[("  (none)", "quiet")]]
-    steps = key_hints("w all output   r start again   esc start screen")
-    return [truncate([(text, "error")], width), *last, truncate(steps, width)]
+    last = [truncate([(f"  {sanitize(line)}", "")], width) for line in data.view.log_tail[-2:]]
+    steps = _hints(data, "w all output", "r start again", "esc start screen")
+    return [truncate([(text, "error")], width), *(last or [[("  (none)", "quiet")]]), truncate(steps, width)]
 
 
 def _name(text: str) -> str:

@@ -268,7 +268,16 @@ def test_improvements_are_beside_the_tokens() -> None:
     assert places == [0, 1, 2]
     assert [plain_text(line).split()[-1] for line in lines] == ["·t0", "−0.50", "+1.25"]
     assert prompt_title(data) == "Prompt  3 tokens, 2 positions changed at step 7"
-    assert plain_text(prompt_note(data)) == "3 changed at step 7, KL +1.25  enter inspect   x lock   "
+    assert plain_text(prompt_note(data, 60)) == "3 changed at step 7, KL +1.25  enter inspect   x lock   "
     flow, places = prompt_lines(data, 14, flowing=True)
     assert [plain_text(line) for line in flow] == ["1 ·t0  ›2 ·t1 ", "›3[·t2]"]
     assert places == [0, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("width", "words"),
+    [(60, "nearest tokens: KL 9.758, distance 20 mean norms"), (44, "nearest tokens: KL 9.758")],
+)
+def test_nearest_tokens_are_named_at_every_width(width: int, words: str) -> None:
+    data = PromptData("soft", projection=schema.Projection(3, (1, 2), 9.758, 20.0))
+    assert plain_text(prompt_note(data, width)) == words

@@ -126,3 +126,21 @@ def test_panels_of_the_last_step_are_announced() -> None:
 
 def test_pending_command_is_shown_at_once() -> None:
     assert "pausing…" in plain_text(status_line(StatusData(VIEWS["running"], "pausing…"), 100))
+
+
+@pytest.mark.parametrize("word", ["budget spent", "stopped", "failed", "crashed", "no heartbeat"])
+def test_a_read_only_app_offers_no_search(word: str) -> None:
+    def offered(data: StatusData) -> str:
+        return " ".join(plain_text(line) for line in notice_lines(data, 100))
+
+    keys = {"no heartbeat": "s stop", "crashed": "r start again"}
+    assert keys.get(word, "r again") in offered(StatusData(VIEWS[word]))
+    assert keys.get(word, "r again") not in offered(StatusData(VIEWS[word], read_only=True))
+
+
+def test_a_read_only_app_offers_no_kill() -> None:
+    data = StatusData(VIEWS["running"], pending="stopping… (4 s)", stops_slowly=True)
+    (line,) = notice_lines(data, 100)
+    assert "s kill now" in plain_text(line)
+    (line,) = notice_lines(replace(data, read_only=True), 100)
+    assert plain_text(line).strip() == "The search will stop after the current step."
