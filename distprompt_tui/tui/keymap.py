@@ -133,6 +133,7 @@ STEP_KEYS = (
         "The path",
         4,
     ),
+    Key("t", "use_target", "target", "Start a search for the distribution after the path", "The path", 3),
     Key("escape", "back", "back", "Back to the run", "Moving", 2, "esc"),
     Key("up,down", "", "", "Select a token; also j and k", "Moving", None, "↑ ↓"),
 )

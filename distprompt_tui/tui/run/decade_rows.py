@@ -88,7 +88,8 @@ def decade_lines(found: Sequence[Decade], missing: Totals, kl: float, width: int
     count = sum(totals.count for _, totals in rows)
     total: Line = [(f"{'all':<{label}}", "quiet"), (f"{count:>{_COUNT_WIDTH},}", "quiet"), ("  KL ", "quiet")]
     total.append((formatting.nats(kl), "strong"))
-    saved = next((text for text in (" nats, as last saved", ", as saved") if width_of(total) + len(text) <= width), "")
+    room = width - width_of(total)
+    saved = next((text for text in (" nats, as last saved", ", as saved", " saved") if len(text) <= room), "")
     return [*lines, truncate([*total, (saved, "quiet")], width)]
 
 

@@ -20,7 +20,7 @@ from distprompt_tui.tui.widgets.visible_input import Field
 if TYPE_CHECKING:
     from distprompt_tui.core.config.spec import RunSpec
 
-_WIDTH = 58
+_WIDTH = 68
 _INSTRUCTION = "Change one value; the others stay the same."
 
 

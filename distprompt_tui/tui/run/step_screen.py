@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 Ask = Callable[[PromptStart, Sequence[int], Sequence[int]], Awaitable[Continuation]]
 """Returns the distribution after a prompt and a path of ids, with rows for some more ids. Raises DistPromptError."""
 
+NO_TEXT = "Vectors are no text, so the distribution after them cannot be the target of a search."
+
 NOTHING_TO_USE = "Append a token first: vectors are no text, so a new search can only use the path."
 
 _PATH_LINES = 8
@@ -234,7 +236,14 @@ class StepScreen(AppScreen):
         self.query_one(StepHeader).show(([("Continue  ", "heading"), *title_line(self._label)], state))
 
     def availability(self) -> Mapping[str, bool | None]:
-        return {"take_back": bool(self.path), "to_start": bool(self.path), "use": not self._read_only or None}
+        found = self.continuation
+        may_target = not self._read_only and (found is None or found.text is not None)
+        return {
+            "take_back": bool(self.path),
+            "to_start": bool(self.path),
+            "use": not self._read_only or None,
+            "use_target": may_target or None,
+        }
 
     def action_append(self) -> None:
         """Append the selected token. During a query, the rows are not those after the path, so nothing happens."""
@@ -269,18 +278,31 @@ class StepScreen(AppScreen):
         elif self.continuation is not None and not self.is_waiting:
             self.run_worker(self._use(self.continuation))
 
+    def action_use_target(self) -> None:
+        """Search for the distribution shown, after a look at the settings."""
+        if self._read_only:
+            self.notify(READ_ONLY, severity="warning")
+        elif self.continuation is not None and not self.is_waiting:
+            if self.continuation.text is None:
+                self.notify(NO_TEXT)
+            else:
+                self.run_worker(self._search_with(self.continuation, "target"))
+
     async def _use(self, continuation: Continuation) -> None:
         """Ask how a new search uses the path, then for its settings, and start it."""
-        from distprompt_tui.tui.run.fork_dialog import ForkDialog
-        from distprompt_tui.tui.run.step_specs import spec_from_path
-
         question = path_question(
             has_text=continuation.text is not None, has_path=bool(self.path), is_stable=continuation.is_stable
         )
-        if (use := await self.app.push_screen_wait(question)) is None:
-            return
+        if (use := await self.app.push_screen_wait(question)) is not None:
+            await self._search_with(continuation, cast("Use", use))
+
+    async def _search_with(self, continuation: Continuation, use: Use) -> None:
+        """Ask for the settings of a new search that uses the path, and start it."""
+        from distprompt_tui.tui.run.fork_dialog import ForkDialog
+        from distprompt_tui.tui.run.step_specs import spec_from_path
+
         try:
-            spec = spec_from_path(await in_thread(self._run.read_spec), continuation, cast("Use", use))
+            spec = spec_from_path(await in_thread(self._run.read_spec), continuation, use)
         except DistPromptError as error:
             self.show_error(error)
             return

@@ -56,7 +56,7 @@ class TokenList(LineTable):
         self.table = TokenTable()
         self.log_scale = False
         self.scale = BarScale()
-        self.empty = "The tokens appear with the first snapshot."
+        self.empty = "Reading the tokens…"
         self._rows: dict[tuple[int, int], list[Line]] = {}
 
     def show(self, table: TokenTable, empty: str) -> None:

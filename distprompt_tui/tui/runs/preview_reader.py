@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.runs.compare import spec_differences
 from distprompt_tui.runs.state import RunState
-from distprompt_tui.runs.summary import RunSummary, read_spec_fields
+from distprompt_tui.runs.summary import RunSummary
 from distprompt_tui.tui.run.monitor import RunMonitor
 
 if TYPE_CHECKING:
@@ -83,6 +83,6 @@ def changes_of(run: RunDirectory) -> Changes | None:
         base = with_method(base, spec.search.method)
     except DistPromptError:
         return None
-    before = base.model_dump(mode="json", exclude_none=True) | {"preset": spec.preset}
-    differences = spec_differences([before, read_spec_fields(run.spec_file)])
+    before, now = (each.model_dump(mode="json", exclude_none=True) for each in (base, spec))
+    differences = spec_differences([before | {"preset": spec.preset}, now])
     return Changes(spec.preset, tuple((name, old or "", new or "") for name, (old, new) in differences.items()))

@@ -23,6 +23,7 @@ from distprompt_tui.tui.widgets.one_line import OneLine
 
 _LOOKING = "Checking terminal, devices, disk, models and versions. This takes a few seconds because it imports torch."
 _MARGIN = 6
+_LINES_AROUND = 4  # header, keys and the frame
 
 
 class DoctorScreen(AppScreen):
@@ -69,7 +70,8 @@ class DoctorScreen(AppScreen):
         if self._failure:
             lines = wrapped(f"The checks failed: {sanitize(self._failure)}", width, "error")
         else:
-            lines = check_lines(self._checks, width) or wrapped(_LOOKING, width, "quiet")
+            lines = spaced_check_lines(self._checks, width, self.app.size.height - _LINES_AROUND)
+            lines = lines or wrapped(_LOOKING, width, "quiet")
         self.query_one("#text", Static).update(content(lines))
         self.query_one("#header", OneLine).show(_headline(self._checks))
         self.show_keys()
@@ -83,6 +85,14 @@ class DoctorScreen(AppScreen):
         kept = await in_thread(clipboard.keep, text, self.context.runs_dir)
         where = f" and kept in {kept.name} of the runs" if kept is not None else ""
         self.notify(f"Sent to the terminal (OSC 52){where}.", markup=False)
+
+
+def spaced_check_lines(checks: Sequence[Check], width: int, height: int) -> list[Line]:
+    """Return the lines of the checks, with a blank line after each check if all fit into the height."""
+    lines = check_lines(checks, width)
+    if len(lines) + len(checks) - 1 > height:
+        return lines
+    return [line for check in checks for line in [*check_lines([check], width), []]][:-1]
 
 
 def check_lines(checks: Sequence[Check], width: int) -> list[Line]:

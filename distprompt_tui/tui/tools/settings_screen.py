@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from distprompt_tui.core.config import paths
 from distprompt_tui.core.text.formatting import Line
 from distprompt_tui.core.text.terminal_text import sanitize
-from distprompt_tui.tui.drawing.styled_text import truncate, wrapped
+from distprompt_tui.tui.drawing.styled_text import truncate, width_of, wrapped
 from distprompt_tui.tui.keymap import SETTINGS_KEYS
 from distprompt_tui.tui.settings import ORDERS, SCALES, SWITCHES, Settings
 from distprompt_tui.tui.widgets.app_screen import AppScreen
@@ -20,7 +21,8 @@ from distprompt_tui.tui.widgets.pick_list import PickList, Row
 
 SPEEDS = (0.5, 1.0, 2.0, 3.0, 5.0)  # values that the keys step through; the file accepts any number between the limits
 
-_VALUE_CELLS = 22
+_VALUE_CELLS, _NAME_CELLS = 22, 20
+_ALL_FROM_LINES = 22  # height from which all settings are described
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,30 @@ CHOICES = (
 )
 
 
-class About(LineWidget[str]):
+@dataclass(frozen=True)
+class AboutData:
+    """The selected setting, and the app's files and folders by name."""
+
+    chosen: Choice = CHOICES[0]
+    places: tuple[tuple[str, str], ...] = ()
+
+
+class About(LineWidget[AboutData]):
+    """Describes the selected setting; on a high terminal all settings, and where the app keeps its files."""
+
     def lines(self, width: int, height: int) -> list[Line]:
-        return wrapped(self.data, width, "quiet", max_lines=height)
+        if height < _ALL_FROM_LINES:
+            return wrapped(self.data.chosen.help, width, "quiet", max_lines=height)
+        lines: list[Line] = []
+        for choice in CHOICES:
+            values = ", ".join(_shown(value) for value in choice.values) or "all themes of the app; ^p shows a list"
+            room = width - _NAME_CELLS
+            text = wrapped(choice.help, room) + wrapped(f"Values: {values}", room, "quiet")
+            role = "key" if choice == self.data.chosen else "strong"
+            lines += [*_beside([(f"{choice.words:<{_NAME_CELLS}}", role)], text), []]
+        for name, path in self.data.places:
+            lines.append([(f"{name:<{_NAME_CELLS}}", "strong"), (sanitize(path), "quiet")])
+        return [truncate(line, width) for line in lines]
 
 
 class SettingsScreen(AppScreen):
@@ -63,11 +86,13 @@ class SettingsScreen(AppScreen):
         yield OneLine([("Settings  ", "heading"), ("Changes are applied and saved at once.", "quiet")], id="header")
         with Vertical(id="body"):
             yield PickList("", id="settings", classes="panel")
-            yield About("", id="about")
+            yield About(AboutData(), id="about", classes="panel")
             yield OneLine(self._place(), id="place")
 
     def on_mount(self) -> None:
         self.query_one("#settings").border_title = "Settings"
+        self.query_one("#about").border_title = "Description"
+        self._show_about()
         self.show_keys()
         self._show()
 
@@ -91,7 +116,13 @@ class SettingsScreen(AppScreen):
         return self.app.theme if choice.field == "theme" else value
 
     def on_option_list_option_highlighted(self, event: PickList.OptionHighlighted) -> None:
-        self.query_one(About).show(self._chosen().help)
+        self._show_about()
+
+    def _show_about(self) -> None:
+        files = {"Keys": paths.keys_file(), "Runs": self.context.runs_dir, "Sweeps": paths.sweeps_dir()}
+        files |= {"Models": paths.models_dir(), "Your presets": paths.user_presets_dir()}
+        places = tuple((name, str(path)) for name, path in files.items())
+        self.query_one(About).show(AboutData(self._chosen(), places))
 
     def on_pick_list_picked(self, event: PickList.Picked) -> None:
         self.action_change(1)
@@ -111,10 +142,20 @@ class SettingsScreen(AppScreen):
 
 
 def setting_row(choice: Choice, value: str | float) -> Row:
-    shown = f"{value:g}" if isinstance(value, float) else value
+    shown = _shown(value)
     role = "quiet" if value == getattr(Settings, choice.field) else "strong"
     text = truncate([(sanitize(shown), role)], _VALUE_CELLS)
-    return Row(choice.field, [(f"{choice.words:<20}", "strong"), ("‹ ", "faint"), *text, (" ›", "faint")])
+    return Row(choice.field, [(f"{choice.words:<{_NAME_CELLS}}", "strong"), ("‹ ", "faint"), *text, (" ›", "faint")])
+
+
+def _shown(value: str | float) -> str:
+    return f"{value:g}" if isinstance(value, float) else value
+
+
+def _beside(name: Line, text: Sequence[Line]) -> list[Line]:
+    """Put a name before the first line of a text, and indent the others."""
+    indent: Line = [(" " * width_of(name), "")]
+    return [[*(indent if number else name), *line] for number, line in enumerate(text)]
 
 
 def next_of(values: Sequence[str | float], now: str | float, by: int) -> str | float:

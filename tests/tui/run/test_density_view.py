@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from distprompt_tui.core.metrics.kl_terms import kl_contributions
 from distprompt_tui.core.metrics.totals import Totals
 from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
+from distprompt_tui.tui.run.decade_rows import decade_lines
 from distprompt_tui.tui.run.density_picture import (
     axes,
     describe_place,
@@ -48,6 +49,13 @@ def data_for(distribution: Distribution, width: int, height: int) -> DensityData
 
 def shown(data: DensityData, width: int, height: int, cursor: tuple[int, int] | None = None) -> str:
     return "\n".join(plain_text(line) for line in density_lines(data, cursor, width, height, ascii_only=False))
+
+
+@pytest.mark.parametrize(("width", "words"), [(36, "KL 2.082 saved"), (80, "KL 2.082 nats, as last saved")])
+def test_the_sum_says_that_it_is_as_saved(width: int, words: str) -> None:
+    """The headline of a running search is newer than the arrays on disk, and may differ."""
+    total = plain_text(decade_lines([], Totals(49_152, 0.5, 0.5, 2.082), 2.082, width)[-1])
+    assert " ".join(total.split()) == f"all 49,152 {words}"
 
 
 @given(

@@ -106,7 +106,7 @@ async def test_tokens_are_appended_and_taken_back(
         assert "entropy 3.500" in text
         assert "word11" in text
         assert "0.9000" in text
-        assert "target" not in text.replace("Target", "")  # it does not describe the second step
+        assert "target" not in text.replace("t target", "")  # it does not describe the second step
         await pilot.press("down", "right")
         await until(pilot, lambda: path(app) == [9, 0])
         assert ("> _banana 0.0500" if ascii_only else "▸ ·banana 0.0500") in screen_text(app)
@@ -153,6 +153,8 @@ async def test_a_soft_prompt_is_continued_from_its_best_vectors(
         assert "best prompt, 10 vectors ▸ ·banana 0.5000" in screen_text(app)
         await pilot.press("left", "n")
         await until(pilot, lambda: "Append a token first" in screen_text(app))
+        await pilot.press("t")
+        await until(pilot, lambda: "cannot be the target" in screen_text(app))
         await pilot.press("right")
         await until(pilot, lambda: path(app) == [0])
         await pilot.press("n")
@@ -188,6 +190,26 @@ async def test_a_path_starts_a_new_search(
         assert spec.search.length == 4
         assert (spec.target == Lm(text="Once upon")) == is_target
         assert spec.context.prefix == ("" if is_target else "Once upon")
+
+
+async def test_one_key_makes_the_distribution_a_target(
+    tmp_path: Path, app_on: Make, small_world: list[RunSpec]
+) -> None:
+    app = app_on(attach=recorded(tmp_path / "runs", "hard"))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await at_the_tokens(app, pilot)
+        await pilot.press("right")
+        await until(pilot, lambda: path(app) == [0])
+        assert "t target" in screen_text(app)
+        await pilot.press("t")
+        await until(pilot, lambda: isinstance(app.screen, ForkDialog))
+        text = screen_text(app)
+        assert "The target is the distribution after this text. One more value may" in text
+        assert "initial_pool" in text.partition("init ")[2][:18]  # the value is not cut
+        assert "soft, hard, gcg, hotflip, random, exhaustive" in text
+        await pilot.press("enter")
+        await until(pilot, lambda: len(small_world) == 1)
+        assert small_world[0].target == Lm(text="Once upon")
 
 
 async def test_keys_during_a_query_append_nothing(tmp_path: Path, app_on: Make) -> None:
@@ -248,8 +270,11 @@ async def test_a_read_only_app_starts_no_search(tmp_path: Path, app_on: Make) ->
         await at_the_tokens(app, pilot)
         await pilot.press("right")
         await until(pilot, lambda: path(app) == [0])
-        await pilot.press("n")
+        await pilot.press("t")
         await until(pilot, lambda: "read-only" in screen_text(app))
+        app.clear_notifications()
+        await until(pilot, lambda: "read-only" not in screen_text(app))
+        await pilot.press("n")
         assert isinstance(app.screen, StepScreen)
 
 

@@ -77,6 +77,15 @@ def test_preview_lists_the_settings_that_differ_from_the_preset(tmp_path: Path) 
     assert "seed 7 (was 0)" in "\n".join(plain_text(line) for line in preview_lines(preview, 80, 30))
 
 
+def test_a_field_that_an_older_run_lacks_is_no_difference(tmp_path: Path) -> None:
+    run = create_run(load_preset("outlier").spec, tmp_path)
+    text = run.spec_file.read_text()
+    assert "compile = false\n" in text
+    run.spec_file.write_text(text.replace("compile = false\n", ""))
+    (summary,) = read_runs(tmp_path)
+    assert PreviewReader().read(summary).changes == Changes("outlier")
+
+
 def test_unchanged_runs_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recorded(tmp_path)
     (summary,) = read_runs(tmp_path)

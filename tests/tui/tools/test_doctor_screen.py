@@ -16,7 +16,7 @@ from distprompt_tui.tui.drawing.styled_text import plain_text, width_of
 from distprompt_tui.tui.platform import subprocesses
 from distprompt_tui.tui.start.screen import StartScreen
 from distprompt_tui.tui.tools import doctor_screen
-from distprompt_tui.tui.tools.doctor_screen import DoctorScreen, check_lines
+from distprompt_tui.tui.tools.doctor_screen import DoctorScreen, check_lines, spaced_check_lines
 from tests.tui.conftest import screen_text, until
 
 Make = Callable[..., DistPromptApp]
@@ -42,6 +42,15 @@ def test_checks_are_wrapped_under_themselves(width: int) -> None:
     text = "\n".join(map(plain_text, lines))
     assert " ".join(text.split()).count("a long way") == 8
     assert text.splitlines()[1][:15].strip() in ("", "! device")
+
+
+def test_checks_are_spaced_where_all_fit() -> None:
+    lines = check_lines(CHECKS, 80)
+    assert spaced_check_lines(CHECKS, 80, len(lines)) == lines
+    spaced = spaced_check_lines(CHECKS, 80, len(lines) + 1)
+    assert [line for line in spaced if line] == lines
+    assert spaced.index([]) == len(check_lines(CHECKS[:1], 80))
+    assert spaced_check_lines([], 80, 10) == []
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (60, 16)])

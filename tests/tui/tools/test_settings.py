@@ -140,6 +140,24 @@ async def test_without_colour_the_theme_is_the_terminals_own(
     assert read_settings(file).theme == LIGHT
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 55)])
+async def test_a_high_terminal_describes_all_settings_and_names_the_folders(
+    app_on: Make, small_world: object, size: tuple[int, int]
+) -> None:
+    app = app_on()
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: isinstance(app.screen, StartScreen))
+        await pilot.press("comma", "down")
+        await until(pilot, lambda: "Updates a second" in screen_text(app))
+        text = screen_text(app)
+        is_high = size[1] >= 40
+        assert ("Ring when a search on the screen ends" in text) == is_high
+        assert ("Values: probability, contribution, target, achieved, gap" in text) == is_high
+        assert ("Your presets" in text and "keys.toml" in text) == is_high
+        await pilot.press("down")
+        await until(pilot, lambda: "o changes it there" in screen_text(app))
+
+
 def test_a_speed_for_one_time_outlives_other_settings(app_on: Make) -> None:
     """`--fps` is not kept, and holds until a speed is set."""
     app = app_on(updates_per_second=0.5)
