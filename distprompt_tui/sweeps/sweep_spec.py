@@ -71,11 +71,11 @@ class Series(StrictModel):
 
 
 class SoftSettings(specs.Soft):
-    steps: Annotated[int, Field(ge=0)] = 300
+    steps: specs.CountFromZero = 300
 
 
 class HardSettings(specs.Hard):
-    steps: Annotated[int, Field(ge=0)] = 300
+    steps: specs.CountFromZero = 300
 
 
 class Sweep(StrictModel):
