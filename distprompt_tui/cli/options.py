@@ -78,6 +78,10 @@ ReadOnlyOption = Annotated[bool, typer.Option("--read-only", help="Only view sea
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout, all else to stderr.")]
 
 
+NARROWEST = 20  # columns; in fewer, tables lose their content
+UNKNOWN_WIDTH = 80  # columns of a terminal that reports none
+
+
 class Options:
     def __init__(
         self,
@@ -187,7 +191,11 @@ def report(text: str, fraction: float | None) -> None:
         print(sanitize(text), file=sys.stderr)
 
 
-def stdout() -> Console:
+def stdout(*, stderr: bool = False) -> Console:
+    """Return a console for standard output, or for standard error, that has room for text."""
     from rich.console import Console
 
-    return Console()
+    console = Console(stderr=stderr)
+    if console.width < NARROWEST:  # for rich, COLUMNS=0 is a width, in which it prints nothing
+        console.width = NARROWEST if console.width else UNKNOWN_WIDTH
+    return console

@@ -112,14 +112,12 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Run one search without the app and print its result."""
-    from rich.console import Console
-
     from distprompt_tui.cli.tables import print_result
     from distprompt_tui.runs.headless import run_to_end
 
     options = Options(model, method, steps, seconds, until, seed, changes, chains, witness)
     spec = options.apply(asked_spec(preset, target))
-    run_directory, state = run_to_end(spec, runs_folder(runs_dir), Console(stderr=True))
+    run_directory, state = run_to_end(spec, runs_folder(runs_dir), stdout(stderr=True))
     result_is_in(run_directory.path)
     if state.result is None:
         ended = "was stopped before its first step"
@@ -128,7 +126,7 @@ def run(
     if as_json:
         print(json.dumps(state.result, allow_nan=False))
     else:
-        print_result(Console(), state, state.result)
+        print_result(stdout(), state, state.result)
     if state.reason == "stopped":
         raise typer.Exit(130)
     if until is not None and state.result["kl"] > until:

@@ -55,8 +55,11 @@ def first_line(error: BaseException) -> str:
     return " ".join(lines[: 2 if lines[0].endswith(":") else 1])
 
 
+MOST_NAMES = 20  # that a hint lists: more than there are fields of a spec's table, far fewer than runs in a folder
+
+
 def near_matches(name: str, known: Iterable[str]) -> str:
-    """Return a hint with the closest known names, or with all of them.
+    """Return a hint with the closest known names, or with the first `MOST_NAMES` of all.
 
     Args:
         name: the requested name.
@@ -69,4 +72,4 @@ def near_matches(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if close:
         return f"did you mean {' or '.join(repr(match) for match in close)}?"
-    return f"available: {', '.join(names)}" if names else "none available"
+    return f"available: {first_few(names, MOST_NAMES)}" if names else "none available"

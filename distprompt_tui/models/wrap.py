@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from textwrap import shorten
@@ -82,6 +83,7 @@ def from_hf(name: str, model: Any, vocabulary: Vocabulary) -> LanguageModel:
     parts = take_apart(model, allowed, probe)
     is_tied = embedder.weight is output.weight
     matrix = _embedding_matrix(embedder, parts.head.weight if is_tied else None)[: vocabulary.size]
+    _refuse_nonfinite(name, matrix, allowed)
     why_ids_only = _why_ids_only(name, parts.backbone, probe, matrix[probe].float(), parts.hidden)
     forward: Forward = run_plain
     if why_ids_only is None and matrix.device.type != "cpu":
@@ -97,6 +99,19 @@ def from_hf(name: str, model: Any, vocabulary: Vocabulary) -> LanguageModel:
         why_ids_only=why_ids_only,
         forward=forward,
     ).in_context("", "")
+
+
+def _refuse_nonfinite(name: str, embeddings: Tensor, allowed: Tensor) -> None:
+    """Raise a ModelError if the embedding of a token, a row of (V, d), is not finite; `allowed` is (V,), bool."""
+    if math.isfinite(embeddings.sum().item()):
+        return
+    finite = embeddings.isfinite().all(1).to(allowed.device)  # rows without a token do not matter
+    if count := int((allowed & ~finite).sum()):
+        one = int((allowed & ~finite).nonzero()[0])
+        tokens = "the embedding of a token is" if count == 1 else f"the embeddings of {count:,} tokens are"
+        dtype = str(embeddings.dtype).removeprefix("torch.")
+        why = f"its weights are damaged, or exceed the range of {dtype}"
+        raise ModelError(f"{name}: {tokens} NaN or infinite, such as that of id {one}: {why}")
 
 
 def _why_ids_only(name: str, backbone: nn.Module, ids: Tensor, embeddings: Tensor, hidden: Tensor) -> str | None:

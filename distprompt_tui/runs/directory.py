@@ -22,6 +22,7 @@ from distprompt_tui.core.errors import NotFoundError, UsageError, near_matches
 from distprompt_tui.core.storage.folder import FileIn
 from distprompt_tui.core.storage.safe_io import (
     Unreadable,
+    is_part,
     list_folders,
     open_private,
     read_json,
@@ -182,13 +183,13 @@ def find_run(name: str, runs_dir: Path) -> RunDirectory:
         if os.sep in name and error.errno not in (errno.ENOTDIR, errno.ENAMETOOLONG):
             raise NotFoundError(f"{name} cannot be read: {why_unreadable(error)}") from error
     runs, unreadable = list_entries(runs_dir)
-    fitting = [run for run in runs if run.name == name] or [run for run in runs if name in run.name]
+    fitting = [run for run in runs if run.name == name] or [run for run in runs if is_part(name, run.name)]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         raise NotFoundError(f"{name!r} matches {len(fitting)} runs: {', '.join(run.name for run in fitting[:4])}")
     for entry in unreadable:
-        if name in entry.path.name:
+        if is_part(name, entry.path.name):
             raise NotFoundError(f"{entry.path} cannot be read: {entry.why}")
     raise NotFoundError(f"no run {name!r} in {runs_dir}: {near_matches(name, [run.name for run in runs])}")
 

@@ -19,7 +19,7 @@ from distprompt_tui.core.errors import NotFoundError, UsageError
 from distprompt_tui.core.storage.decode import Finite, read_field
 from distprompt_tui.core.storage.legacy import with_new_names
 from distprompt_tui.core.storage.prompt_files import VECTORS, prompt_sha256, read_prompt
-from distprompt_tui.core.storage.safe_io import as_json, read_json, user_path, write_atomically, write_out
+from distprompt_tui.core.storage.safe_io import as_json, open_regular, read_json, user_path, write_atomically, write_out
 from distprompt_tui.models.recorded import refuse_changed
 from distprompt_tui.models.registry import find_model
 from distprompt_tui.runs.directory import RunDirectory
@@ -81,6 +81,10 @@ def _write(data: bytes, destination: Path | None, own: Path) -> Path:
 
 
 def _steps(run: RunDirectory) -> bytes:
+    try:
+        open_regular(run.events).close()  # a Tailer finds nothing in a file that it cannot read
+    except OSError as error:
+        raise UsageError(f"{run.events} cannot be read: {error.strerror}") from error
     steps: dict[int, Step] = {}
     for event in Tailer(run.events, decode_light_event).read():
         if isinstance(event, Step):

@@ -22,6 +22,7 @@ from distprompt_tui.core.storage.folder import FileIn
 from distprompt_tui.core.storage.jsonl import append_lines, end_torn_line
 from distprompt_tui.core.storage.lock import take_lock, write_holder
 from distprompt_tui.core.storage.safe_io import (
+    is_part,
     list_folders,
     open_private,
     read_json,
@@ -214,7 +215,7 @@ def find_sweep(name: str, sweeps_dir: Path) -> SweepDirectory:
         pass  # an invalid path may be a part of a name
     found, unreadable = list_folders(sweeps_dir, GRID)
     there = [path for path, _ in found]
-    fitting = [path for path in there if path.name == name] or [path for path in there if name in path.name]
+    fitting = [path for path in there if path.name == name] or [path for path in there if is_part(name, path.name)]
     if fitting:
         return SweepDirectory(max(fitting, key=lambda path: path.stat().st_mtime))
     for entry in unreadable:

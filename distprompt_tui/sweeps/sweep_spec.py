@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_va
 from distprompt_tui.core.config import search_specs
 from distprompt_tui.core.config import spec as specs
 from distprompt_tui.core.config.dtypes import DtypeSetting
-from distprompt_tui.core.config.spec_base import Entropy, StrictModel
+from distprompt_tui.core.config.spec_base import CountFromZero, Entropy, StrictModel
 from distprompt_tui.core.config.target_fields import families
 from distprompt_tui.core.config.validation import checked, describe_error
 from distprompt_tui.core.errors import UsageError
@@ -72,11 +72,11 @@ class Series(StrictModel):
 
 
 class SoftSettings(search_specs.Soft):
-    steps: Annotated[int, Field(ge=0)] = 300
+    steps: CountFromZero = 300
 
 
 class HardSettings(search_specs.Hard):
-    steps: Annotated[int, Field(ge=0)] = 300
+    steps: CountFromZero = 300
 
 
 class Sweep(StrictModel):

@@ -133,7 +133,7 @@ def _read_csv(path: Path) -> list[tuple[str, float]]:
     for row in rows:
         try:
             token, value = row
-            pairs.append((token, float(value)))
+            pairs.append((token, float(value.replace("_", "x"))))  # Python reads "0_5" as 5
         except ValueError as error:
             raise TargetError(f"{path.name}: {','.join(row)!r} does not have the form token,probability") from error
     if not pairs:

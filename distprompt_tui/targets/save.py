@@ -26,7 +26,9 @@ def save_target(target: Target, path: Path) -> None:
     """
     path = user_path(path)
     is_stream = os.path.exists(path) and not (is_file(path) or is_folder(path))  # noqa: PTH110
-    form = ".json" if is_stream and path.suffix not in FORMS else path.suffix
+    form = path.suffix.lower()
+    if is_stream and form not in FORMS:
+        form = ".json"
     if form not in FORMS:
         raise UsageError(f"a target is saved as .npy, .json or .csv, not as {form or 'a file without extension'}")
     try:

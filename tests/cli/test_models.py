@@ -29,6 +29,12 @@ def nan_weights(folder: Path) -> None:
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def one_infinite_embedding(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["model.embed_tokens.weight"][5, 0] = torch.inf
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
 def cut_off(folder: Path) -> None:
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1000])
@@ -48,6 +54,7 @@ def damaged_tokenizer(folder: Path) -> None:
     [
         (without_a_weight, "weights are missing"),
         (nan_weights, "NaN"),
+        (one_infinite_embedding, "the embedding of a token is NaN or infinite, such as that of id 5"),
         (cut_off, "cannot be"),
         (unknown_type, "unheard-of"),
         (damaged_tokenizer, "tokenizer"),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from distprompt_tui.cli.options import stdout
 from distprompt_tui.cli.tables import print_runs
 from distprompt_tui.runs import schema
 from distprompt_tui.runs.state import FORCED
@@ -125,3 +126,15 @@ def test_the_list_of_runs_names_the_end_in_the_words_of_the_app(tmp_path: Path, 
     text = console.export_text()
     assert words in text
     assert "crashed" not in text
+
+
+@pytest.mark.parametrize(("columns", "width"), [("0", 80), ("1", 20), ("20", 20), ("55", 55)])
+def test_text_has_room_in_a_terminal_without_width(
+    columns: str, width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """COLUMNS=0, as some terminals set it, is no width."""
+    monkeypatch.setenv("COLUMNS", columns)
+    console = stdout()
+    assert console.width == stdout(stderr=True).width == width
+    console.print("budget")
+    assert capsys.readouterr().out == "budget\n"

@@ -320,3 +320,19 @@ def test_without_file_locks_runs_are_listed_but_not_started(
     with pytest.raises(UsageError, match="cannot be locked"), SweepDirectory(run.path).locked():
         pass
     assert lock_holder(run.path / "lock") is None
+
+
+@pytest.mark.parametrize("name", ["", " ", ".", ".."])
+def test_an_empty_name_selects_no_run(name: str, tmp_path: Path) -> None:
+    """As of an unset variable in `runs delete "$RUN" --yes`, also where there is only one run."""
+    run = create_run(SPEC.model_copy(update={"preset": "v1.5"}), tmp_path)
+    with pytest.raises(NotFoundError, match="no run "):
+        find_run(name, tmp_path)
+    assert find_run("v1.5", tmp_path).path == run.path
+
+
+def test_an_unknown_name_lists_some_runs_only(tmp_path: Path) -> None:
+    for _ in range(30):
+        create_run(SPEC, tmp_path)
+    with pytest.raises(NotFoundError, match=r" and 10 more$"):
+        find_run("nothing-like-it", tmp_path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -123,6 +124,21 @@ def test_steps_are_exported_as_csv(tiny_folders: dict[str, Path], tmp_path: Path
     trace = np.fromfile(run.trace, dtype="<f4")
     assert (rows[0]["step"], rows[-1]["step"]) == ("0", "15")
     assert [float(row["kl"]) for row in rows] == pytest.approx([trace[int(row["step"])] for row in rows])
+
+
+@pytest.mark.parametrize("what", ["missing", "folder", "pipe"])
+def test_a_table_of_unreadable_steps_is_not_empty_but_an_error(
+    what: str, tiny_folders: dict[str, Path], tmp_path: Path
+) -> None:
+    run = searched(tiny_folders["llama"], tmp_path, budget={"steps": 1})
+    run.events.unlink()
+    if what == "folder":
+        run.events.mkdir()
+    elif what == "pipe":
+        os.mkfifo(run.events)
+    with pytest.raises(UsageError, match=r"events\.jsonl cannot be read: "):
+        export_run(run, "csv", tmp_path / "table.csv")
+    assert not (tmp_path / "table.csv").exists()
 
 
 def test_export_and_import_errors_are_reported(tiny_folders: dict[str, Path], tmp_path: Path) -> None:

@@ -207,6 +207,8 @@ def one(**target: Any) -> dict[str, Any]:
         ({"soft": {"restarts": 3}}, r"soft\.restarts is not allowed in a sweep"),
         ({"hard": {"init": "text", "init_text": "a", "locked": [0]}}, r"hard\.locked is not allowed in a sweep"),
         ({"soft": {"stepz": 3}}, r"soft\.stepz is not a field; did you mean 'steps'"),
+        ({"soft": {"steps": 1 << 40}}, r"soft\.steps: it should be less than or equal to 2147483647"),
+        ({"hard": {"steps": 1 << 40}}, r"hard\.steps: it should be less than or equal to 2147483647"),
         ({"methods": ["warm"]}, "it should be 'soft' or 'hard'"),
         ({"seeds": [1, 1]}, "seeds: 1 is listed twice"),
         ({"texts": ["one"]}, "series 'text': 3 targets need as many texts, found 1$"),

@@ -141,6 +141,7 @@ def test_spaces_of_tokens_in_files_are_kept(byte_level: Vocabulary, tmp_path: Pa
         ("p.json", "[" * 100_000, "is not JSON"),
         ("p.csv", "t1,0.2\nt1,0.3\n", "are the same token"),
         ("p.csv", "t1,O.5\n", "'t1,O.5' does not have the form token,probability"),
+        ("p.csv", "t1,0_5e-1\n", "'t1,0_5e-1' does not have the form token,probability"),
         ("p.csv", "t1,0.5,0.5\n", "does not have the form token,probability"),
         ("p.csv", "t1\n", "does not have the form token,probability"),
         ("p.csv", "t1,nan\n", "probability of 't1' is nan"),

@@ -211,9 +211,11 @@ def _set_value(fields: dict[str, Any], path: list[str], text: str) -> None:
     try:
         value = parse_toml(f"value = {text}")
     except ValueError:
+        value = {}
+    if len(value) != 1:  # no TOML, or further lines, which are not part of the value
         _set(fields, path, text)
         return
-    _set(fields, path, value["value"] if len(value) == 1 else text)
+    _set(fields, path, value["value"])
     if _is_wrong(fields, path) and not isinstance(value["value"], dict | list):
         as_toml = value["value"]
         _set(fields, path, text)

@@ -191,6 +191,11 @@ def _write_all(descriptor: int, data: bytes) -> None:
         left = left[os.write(descriptor, left) :]
 
 
+def is_part(given: str, name: str) -> bool:
+    """Whether a text entered by the user selects a name that contains it; an unset variable (`""`) selects nothing."""
+    return given in name and given.strip(" .") != ""
+
+
 def is_owned_by_user(path: Path) -> bool:
     """Whether the user owns a file or folder; True if it does not exist."""
     try:

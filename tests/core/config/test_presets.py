@@ -144,6 +144,7 @@ def test_override() -> None:
     assert (changed.budget.steps, changed.model.name, changed.seed) == (7, "some/model", 5)
     assert changed.target.tokens == (" a",)  # type: ignore[union-attr]
     assert override(spec, []) == spec
+    assert override(spec, ["title=1\nmodel.name=2"]).title == "1\nmodel.name=2"
 
 
 @pytest.mark.parametrize(
@@ -152,6 +153,7 @@ def test_override() -> None:
         ("search.lr", "does not have the form field=value"),
         ("search.lrr=1", "search.lrr is not a field; did you mean 'lr'"),
         ("search.lr=fast", "search.lr: it should be a number, not 'fast'"),
+        ("search.lr=0.1\nsearch.length=5", r"search.lr: it should be a number, not '0.1\\nsearch.length=5'"),
         ("seed.x=1", "seed is a value"),
         ("target.entropy=-1", "target.entropy: it should be greater than or equal to 0"),
     ],
