@@ -191,7 +191,7 @@ def print_runs(console: Console, runs: Sequence[RunSummary]) -> None:
     if not runs:
         console.print("No runs yet: 'distprompt-tui run outlier' starts a search.")
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="dim")
     table.add_column("run", overflow="fold")  # folded, not truncated, so that it can be copied
     table.add_column("state", no_wrap=True, min_width=7)
     with_witness = any(run.witness_kl is not None for run in runs)

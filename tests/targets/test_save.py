@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distprompt_tui.core.config.spec import Explicit
+from distprompt_tui.core.config.target_specs import Explicit
 from distprompt_tui.targets import Target, build_target, save_target
 
 
