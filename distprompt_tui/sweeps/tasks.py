@@ -111,6 +111,8 @@ def plan_tasks(sweep: Sweep) -> list[Task]:
 
 def spec_key(spec: RunSpec) -> str:
     fields = with_old_spec_names(spec.model_dump(mode="json", exclude={"title", "description", "preset", "witness"}))
+    if fields["search"].get("chains") == 1:
+        del fields["search"]["chains"]  # version 0.1 had no other number; keys are unique within one sweep only
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
 
 

@@ -88,6 +88,9 @@ def test_the_digests_of_specs_and_sweeps_do_not_change_with_names() -> None:
     assert spec_key(RunSpec.model_validate(OLD_SPEC | {"witness": "a text"})) == "5fb900fa0f30a48b"
     assert sweep.folder_name == "finding-outliers-4831c630ca"
     assert all_searches(sweep)[0].key == "8865b7089043c8d3"
+    hard = {search.key for search in all_searches(sweep) if search.spec.search.method == "hard"}
+    recorded = sweep.hard.model_copy(update={"width": 24, "chains": 1})  # what its `sweep.toml` is read as
+    assert {search.key for search in all_searches(sweep.model_copy(update={"hard": recorded}))} >= hard
     quick = {"hard": {"kick": 5, "steps": 3}}
     series = [{"name": "v", "target": {"family": "vanilla"}}]
     named = Sweep.model_validate({"name": "s", "series": series, "entropies": [2.0], "quick": quick})

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.core.config.spec import RunSpec, Temperature
+from distprompt_tui.core.config.spec import RunSpec
+from distprompt_tui.core.config.target_specs import Temperature
 from distprompt_tui.core.errors import UsageError
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.context import FirstSearch
