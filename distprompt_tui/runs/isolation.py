@@ -1,7 +1,7 @@
 """Start processes with open standard streams and without importing modules from the working directory.
 
-`python -P isolation.py MODULE [ARGUMENTS]` runs a module like `python -m`. Until `sys.path` is clean, only modules that
-Python has loaded at its start may be imported here.
+`python -P isolation.py -m MODULE [ARGUMENTS]` runs a module like `python -m`. Until `sys.path` is clean, only modules
+that Python has loaded at its start may be imported here.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def leave_deleted_directory() -> None:
 
 def python(module: str, *arguments: str) -> list[str]:
     """Return the command that runs a module of this very package, like `python -m`."""
-    return [sys.executable, "-P", os.path.abspath(__file__), module, *arguments]  # noqa: PTH100
+    return [sys.executable, "-P", os.path.abspath(__file__), "-m", module, *arguments]  # noqa: PTH100
 
 
 def isolated(environment: Mapping[str, str]) -> dict[str, str]:
@@ -96,7 +96,7 @@ def _run_module() -> None:
     leave_working_directory()
     import runpy
 
-    del sys.argv[0]
+    del sys.argv[:2]  # this file and -m
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 

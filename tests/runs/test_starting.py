@@ -131,7 +131,7 @@ def test_a_source_tree_starts_its_own_package(paths: str, trap: Path) -> None:
     code = "from distprompt_tui.runs.isolation import python; print(python('x')[2])"
     begun = run_in(trap, "-c", code, PYTHONPATH=paths.replace("TRAP", str(trap))).decode().strip()
     assert begun == str(trap / "distprompt_tui" / "runs" / "isolation.py")
-    assert run_in(trap, "-P", begun, "distprompt_tui", "paths").startswith(b"runs ")
+    assert run_in(trap, "-P", begun, "-m", "distprompt_tui", "paths").startswith(b"runs ")
 
 
 @pytest.mark.parametrize(
