@@ -17,6 +17,8 @@ from transformers import (
     Qwen2Config,
 )
 
+from tests.byte_level import byte_level_bpe
+
 ARCHITECTURES = ("llama", "gpt2", "gpt_neox", "gemma3", "qwen2")
 TOKENS = 400
 PADDING_ROWS = 16
@@ -32,7 +34,7 @@ CORPUS = [
 
 def write_tiny_model(architecture: str, folder: Path, tokenizer: Tokenizer | None = None) -> Path:
     """Write config, random weights (fixed seed) and a trained tokenizer of one architecture into a folder."""
-    tokenizer = tokenizer or (sentencepiece_like() if architecture == "gemma3" else _byte_level())
+    tokenizer = tokenizer or (sentencepiece_like() if architecture == "gemma3" else byte_level_bpe(CORPUS, TOKENS))
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|end|>")
     rows = len(fast) + (PADDING_ROWS if architecture in ("gpt_neox", "qwen2") else 0)
     torch.manual_seed(0)
@@ -72,21 +74,7 @@ def _config(architecture: str, rows: int) -> PretrainedConfig:
 
 def byte_level_tokenizer() -> PreTrainedTokenizerFast:
     """A trained tokenizer of `TOKENS` tokens, to be saved beside a model."""
-    return PreTrainedTokenizerFast(tokenizer_object=_byte_level(), eos_token="<|end|>")
-
-
-def _byte_level() -> Tokenizer:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=TOKENS,
-        special_tokens=["<|end|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    return tokenizer
+    return PreTrainedTokenizerFast(tokenizer_object=byte_level_bpe(CORPUS, TOKENS), eos_token="<|end|>")
 
 
 def sentencepiece_like(*, in_words: bool = False) -> Tokenizer:

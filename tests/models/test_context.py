@@ -11,20 +11,20 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from distprompt_tui.core.config.spec import Context, RunSpec
+from distprompt_tui.core.config.spec import Context
 from distprompt_tui.core.config.spec_base import LEGACY_CONTEXT
 from distprompt_tui.core.errors import ModelError, TargetError
 from distprompt_tui.models.language_model import LanguageModel
 from distprompt_tui.models.tokenizer import load_callable_vocabulary
 from distprompt_tui.models.wrap import load_language_model
-from distprompt_tui.runs.directory import RunDirectory, create_run
-from distprompt_tui.runs.events import EventWriter, Tailer, decode_object
+from distprompt_tui.runs.directory import RunDirectory
+from distprompt_tui.runs.events import Tailer, decode_object
 from distprompt_tui.runs.reducer import reduce_all
 from distprompt_tui.runs.result_notes import outcome_notes
 from distprompt_tui.runs.schema import decode_event, read_result
 from distprompt_tui.search.retokenization import is_retokenization_stable
-from distprompt_tui.worker.session import run_session
 from distprompt_tui.worker.verify import verify
+from tests.finished_runs import finished_run
 from tests.tiny_tokenizers import SPACE_FIRST, adding, space_first_model, with_tokenizer
 
 BOS_AND_EOS = {"BOS": (True, False), "EOS": (False, True), "both": (True, True)}
@@ -51,9 +51,7 @@ def searched(folder: Path, runs_dir: Path, **changes: Any) -> RunDirectory:
         "search": {"method": "hard", "length": 4, "width": 16, "initial_pool": 24},
         "budget": {"steps": 5},
     }
-    run = create_run(RunSpec.model_validate(fields | changes), runs_dir)
-    run_session(run, EventWriter(run.events))
-    return run
+    return finished_run(fields | changes, runs_dir)
 
 
 @pytest.mark.parametrize("kind", BOS_AND_EOS)

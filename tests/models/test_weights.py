@@ -14,16 +14,13 @@ from msgspec.json import decode, encode
 
 from distprompt_tui import open_run
 from distprompt_tui.core.config.known_models import KNOWN
-from distprompt_tui.core.config.spec import RunSpec
 from distprompt_tui.core.errors import ModelError, NotFoundError
 from distprompt_tui.models.prepare import prepare
 from distprompt_tui.models.registry import ModelEntry, find_model, list_models
 from distprompt_tui.models.weights import Weights, read_gguf, read_weights
 from distprompt_tui.models.wrap import load_language_model
-from distprompt_tui.runs.directory import create_run
-from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.sweeps.results import ResultRow
-from distprompt_tui.worker.session import run_session
+from tests.finished_runs import finished_run
 from tests.sweeps.factories import row
 
 
@@ -124,8 +121,7 @@ def test_a_run_names_its_weights(tiny_folders: dict[str, Path], tmp_path: Path) 
         "search": {"method": "soft", "length": 2},
         "budget": {"steps": 1},
     }
-    run = create_run(RunSpec.model_validate(fields), tmp_path)
-    run_session(run, EventWriter(run.events))
+    run = finished_run(fields, tmp_path)
     recorded = json.loads(run.manifest.read_text())["weights"]
     assert recorded == {"label": "float32", "source": f"folder {tiny_folders['llama'].name}", "tensor_types": {}}
     assert json.loads(run.result.read_text())["weights"] == "float32"

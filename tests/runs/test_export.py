@@ -19,9 +19,8 @@ from distprompt_tui.core.errors import NotFoundError, UsageError
 from distprompt_tui.core.storage.prompt_files import read_prompt
 from distprompt_tui.models.vocabulary import load_vocabulary
 from distprompt_tui.runs.directory import RunDirectory, create_run
-from distprompt_tui.runs.events import EventWriter
 from distprompt_tui.runs.export import export_run
-from distprompt_tui.worker.session import run_session
+from tests.finished_runs import finished_run
 from tests.tiny_tokenizers import adding, with_tokenizer
 from tests.waiting import DEADLINE_SECONDS
 
@@ -47,9 +46,7 @@ def searched(folder: Path, runs_dir: Path, **changes: Any) -> RunDirectory:
         "search": {"method": "soft", "length": 4},
         "budget": {"steps": 15},
     }
-    run = create_run(RunSpec.model_validate(fields | changes), runs_dir)
-    run_session(run, EventWriter(run.events))
-    return run
+    return finished_run(fields | changes, runs_dir)
 
 
 def result(run: RunDirectory) -> dict[str, Any]:

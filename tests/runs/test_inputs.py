@@ -32,6 +32,7 @@ from distprompt_tui.runs.process import start_worker
 from distprompt_tui.worker.model_server import _asked_model
 from distprompt_tui.worker.session import run_session
 from distprompt_tui.worker.verify import Verification, verify
+from tests.finished_runs import finished_run
 from tests.waiting import DEADLINE_SECONDS
 
 
@@ -50,9 +51,7 @@ def searched(runs_dir: Path, model: Path, **changes: Any) -> RunDirectory:
         "search": {"method": "soft", "length": 3},
         "budget": {"steps": 12},
     }
-    run = create_run(RunSpec.model_validate(fields | changes), runs_dir)
-    go_on(run)
-    return run
+    return finished_run(fields | changes, runs_dir)
 
 
 def go_on(run: RunDirectory) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from distprompt_tui.models.vocabulary import Vocabulary
+from tests.byte_level import byte_level_bpe
 
 WordVocabulary = Callable[..., Vocabulary]
 
@@ -41,16 +42,7 @@ def word_vocabulary() -> WordVocabulary:
 @pytest.fixture(scope="session")
 def byte_level() -> Vocabulary:
     """A byte-level BPE like GPT-2's, with an end-of-text token."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=330,
-        special_tokens=["<|endoftext|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer = byte_level_bpe(CORPUS, 330, "<|endoftext|>")
     return Vocabulary(tokenizer, tokenizer.get_vocab_size())
 
 

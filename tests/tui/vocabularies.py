@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
 from distprompt_tui.models.vocabulary import Vocabulary, load_vocabulary
+from tests.byte_level import byte_level_bpe
 
 CORPUS = [
     "I say yes and you say no, yes or no, a banana or no banana, banana split",
@@ -17,16 +16,7 @@ CORPUS = [
 
 def write_byte_level(folder: Path) -> Vocabulary:
     """Write its `tokenizer.json` into a folder, and load it: " yes", "yes" and " banana" are one token each."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=330,
-        special_tokens=["<|end|>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer = byte_level_bpe(CORPUS, 330)
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / "tokenizer.json"))
     return load_vocabulary(folder, tokenizer.get_vocab_size())

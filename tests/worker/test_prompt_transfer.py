@@ -18,6 +18,7 @@ from distprompt_tui.runs.directory import RunDirectory, create_run
 from distprompt_tui.targets.transfer import transfer
 from distprompt_tui.worker.prompt_transfer import TransferResult, chat_context, transfer_prompt
 from tests.cli.test_commands import distprompt
+from tests.finished_runs import plain_kl
 from tests.models.test_context import searched
 from tests.tiny_models import TOKENS
 from tests.tiny_runs import tiny_spec
@@ -48,16 +49,6 @@ def kls(run: RunDirectory, *others: Path, dtypes: Any = ("float32",)) -> dict[tu
     """Return the results by model's folder, dtype and context."""
     _, results = transfer_prompt(run, [str(other) for other in others], dtypes, ignore_progress)
     return {(Path(one.model).name, one.dtype, one.context): one for one in results}
-
-
-def plain_kl(folder: Path, p: np.ndarray, **inputs: torch.Tensor) -> float:
-    """Compute KL(p‖q) by the whole model in float64."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
-    with torch.no_grad():
-        logits = model(**{name: value[None] for name, value in inputs.items()}).logits[0, -1]
-    log_q = logits[: len(p)].log_softmax(-1).numpy()
-    inside = p > 0
-    return float((p[inside] * (np.log(p[inside]) - log_q[inside])).sum())
 
 
 def ids_of(run: RunDirectory) -> list[int]:
@@ -98,13 +89,9 @@ def test_without_a_usable_template_there_is_no_chat(tiny_folders: dict[str, Path
 def test_a_model_with_the_same_tokens_gets_the_ids(hard: RunDirectory, tiny_folders: dict[str, Path]) -> None:
     """Its head has more rows, which have no token."""
     found = kls(hard, tiny_folders["qwen2"])["qwen2", "float32", "as searched"]
-    model = AutoModelForCausalLM.from_pretrained(tiny_folders["qwen2"], dtype=torch.float64)
-    with torch.no_grad():
-        log_q = model(torch.tensor([ids_of(hard)])).logits[0, -1, :TOKENS].log_softmax(-1).numpy()
-    p = np.load(hard.target)
-    inside = p > 0
+    expected = plain_kl(tiny_folders["qwen2"], np.load(hard.target), input_ids=torch.tensor(ids_of(hard)))
     assert (found.carrier, found.note) == ("ids", "")
-    assert found.kl == pytest.approx(float((p[inside] * (np.log(p[inside]) - log_q[inside])).sum()), abs=1e-5)
+    assert found.kl == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_model_with_another_tokenizer_gets_text_and_moved_target(

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from distprompt_tui.core.config.spec import RunSpec
 from distprompt_tui.core.storage.safe_io import write_json
-from distprompt_tui.runs.directory import RunDirectory, create_run
-from distprompt_tui.runs.events import EventWriter
-from distprompt_tui.worker.session import run_session
+from distprompt_tui.runs.directory import RunDirectory
 from distprompt_tui.worker.verify import HALF_AGREEMENT_NATS, Verification, verify
+from tests.finished_runs import finished_run
 
 
 def searched(runs_dir: Path, model: Path, dtype: str) -> RunDirectory:
@@ -23,9 +21,7 @@ def searched(runs_dir: Path, model: Path, dtype: str) -> RunDirectory:
         "search": {"method": "soft", "length": 3},
         "budget": {"steps": 3},
     }
-    run = create_run(RunSpec.model_validate(fields), runs_dir)
-    run_session(run, EventWriter(run.events))
-    return run
+    return finished_run(fields, runs_dir)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

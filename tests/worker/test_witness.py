@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from numpy.typing import NDArray
 
 from distprompt_tui.core.config.spec import ModelSpec, RunSpec
 from distprompt_tui.core.errors import ModelError, UsageError
@@ -18,6 +19,7 @@ from distprompt_tui.runs.schema import Witness
 from distprompt_tui.targets import build_target
 from distprompt_tui.worker.model_provider import ModelProvider
 from distprompt_tui.worker.witness import find_witness
+from tests.finished_runs import plain_kl
 from tests.tiny_tokenizers import adding, with_tokenizer
 
 TEXT = "My favourite food is"
@@ -28,20 +30,11 @@ def spec_of(target: dict[str, Any], **fields: Any) -> RunSpec:
     return RunSpec.model_validate({"target": target} | fields)
 
 
-def measured(model: LanguageModel, spec: RunSpec) -> tuple[Witness | None, torch.Tensor]:
+def measured(model: LanguageModel, spec: RunSpec) -> tuple[Witness | None, NDArray[np.float64]]:
     """Return the witness and the target, (V,)."""
     source = ModelProvider(model, ModelSpec(device="cpu"), ignore_progress)
-    p = torch.tensor(build_target(spec.target, model.vocabulary, source).probabilities)
-    return find_witness(model, spec, p), p
-
-
-def plain_kl(folder: Path, ids: list[int], p: torch.Tensor) -> float:
-    """Compute KL(p‖q) after ids by the whole model in float64."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
-    with torch.no_grad():
-        log_q = model(torch.tensor([ids])).logits[0, -1].log_softmax(-1)
-    inside = p > 0
-    return float((p[inside] * (p[inside].log() - log_q[inside])).sum())
+    p = build_target(spec.target, model.vocabulary, source).probabilities
+    return find_witness(model, spec, torch.tensor(p)), p
 
 
 def test_the_text_of_an_own_lm_target_gives_it(tiny_models: dict[str, LanguageModel]) -> None:
@@ -63,7 +56,7 @@ def test_the_text_of_another_entropy_or_model(
         found, p = measured(model, spec_of({"family": "lm", "text": TEXT} | target))
         assert found is not None
         ids = model.vocabulary.encode(TEXT)
-        assert found.kl == pytest.approx(plain_kl(tiny_folders[architecture], ids, p), abs=1e-5)
+        assert found.kl == pytest.approx(plain_kl(tiny_folders[architecture], p, input_ids=torch.tensor(ids)), abs=1e-5)
         assert found.kl > 1e-3
 
 
@@ -84,7 +77,7 @@ def test_the_users_witness_stands_in_the_context_and_comes_first(
     assert found.text == OTHER
     encode = model.vocabulary.encode
     ids = [*encode("The dog"), *encode(OTHER, continues=True), *encode(" is", continues=True)]
-    assert found.kl == pytest.approx(plain_kl(tiny_folders["llama"], ids, p), abs=1e-5)
+    assert found.kl == pytest.approx(plain_kl(tiny_folders["llama"], p, input_ids=torch.tensor(ids)), abs=1e-5)
 
 
 def test_a_token_that_the_tokenizer_adds_is_before_the_witness(tiny_folders: dict[str, Path], tmp_path: Path) -> None:
@@ -95,7 +88,7 @@ def test_a_token_that_the_tokenizer_adds_is_before_the_witness(tiny_folders: dic
     assert found is not None
     ids = model.vocabulary.encode(OTHER)
     assert list(found.ids or ()) == ids
-    assert found.kl == pytest.approx(plain_kl(folder, [0, *ids], p), abs=1e-5)
+    assert found.kl == pytest.approx(plain_kl(folder, p, input_ids=torch.tensor([0, *ids])), abs=1e-5)
     own, _ = measured(model, spec_of({"family": "lm", "text": TEXT}))
     assert own is not None
     assert own.kl == pytest.approx(0, abs=1e-6)

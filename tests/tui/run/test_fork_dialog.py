@@ -15,18 +15,14 @@ from distprompt_tui.runs.events import Tailer, decode_object
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.fork_dialog import ForkDialog, forked, settings
 from distprompt_tui.tui.run.screen import RunScreen
-from distprompt_tui.tui.run.token_panel import TokenList
 from distprompt_tui.tui.start.screen import StartScreen
 from tests.tui.conftest import screen_text, until
 from tests.tui.recording import Recorder, recorded
+from tests.tui.run.operating import complete
 
 Make = Callable[..., DistPromptApp]
 SOFT = RunSpec(target=Uniform(), search=Soft(length=7, lr=0.3), seed=5)
 HARD = RunSpec(target=Uniform(), search=Hard(length=7, width=32))
-
-
-def complete(app: DistPromptApp) -> bool:
-    return isinstance(app.screen, RunScreen) and app.screen.query_one(TokenList).table.complete
 
 
 def with_one(spec: RunSpec, **changes: str) -> RunSpec:

@@ -13,9 +13,9 @@ from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run import model_queries
 from distprompt_tui.tui.run.screen import RunScreen
-from distprompt_tui.tui.run.token_panel import TokenList
 from tests.tui.conftest import screen_text, until, watched
 from tests.tui.recording import Recorder, recorded, searching
+from tests.tui.run.operating import bars, complete
 
 Make = Callable[..., DistPromptApp]
 
@@ -53,14 +53,6 @@ def model(monkeypatch: pytest.MonkeyPatch) -> type[Answers]:
     Answers.let.set()
     monkeypatch.setattr(model_queries, "ModelClient", Answers)
     return Answers
-
-
-def bars(app: DistPromptApp) -> TokenList:
-    return app.screen.query_one(TokenList)
-
-
-def complete(app: DistPromptApp) -> bool:
-    return isinstance(app.screen, RunScreen) and bars(app).table.complete
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])

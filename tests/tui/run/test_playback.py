@@ -16,20 +16,12 @@ from distprompt_tui.tui.run.divergence_plot import DivergencePlot
 from distprompt_tui.tui.run.monitor import RunMonitor
 from distprompt_tui.tui.run.playback import Playback
 from distprompt_tui.tui.run.screen import RunScreen
-from distprompt_tui.tui.run.token_panel import TokenList
 from distprompt_tui.tui.start.screen import StartScreen
 from tests.tui.conftest import asked, screen_text, until, watched
 from tests.tui.recording import SIZE, Recorder, recorded, searching
+from tests.tui.run.operating import bars, complete
 
 Make = Callable[..., DistPromptApp]
-
-
-def bars(app: DistPromptApp) -> TokenList:
-    return app.screen.query_one(TokenList)
-
-
-def complete(app: DistPromptApp) -> bool:
-    return isinstance(app.screen, RunScreen) and bars(app).table.complete
 
 
 def plot(app: DistPromptApp) -> str:

@@ -16,21 +16,13 @@ from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run import controls
 from distprompt_tui.tui.run.prompt_view import PromptView
 from distprompt_tui.tui.run.screen import RunScreen
-from distprompt_tui.tui.run.token_panel import TokenList
 from distprompt_tui.tui.start.screen import StartScreen
 from distprompt_tui.tui.widgets.dialogs import Question
 from tests.tui.conftest import asked, screen_text, until, watched
 from tests.tui.recording import Recorder, recorded, searching
+from tests.tui.run.operating import complete
 
 Make = Callable[..., DistPromptApp]
-
-
-def bars(app: DistPromptApp) -> TokenList:
-    return app.screen.query_one(TokenList)
-
-
-def complete(app: DistPromptApp) -> bool:
-    return isinstance(app.screen, RunScreen) and bars(app).table.complete
 
 
 async def test_pause_and_resume_reach_the_worker(tmp_path: Path, app_on: Make) -> None:

@@ -12,20 +12,12 @@ from distprompt_tui.runs.state import FORCED
 from distprompt_tui.tui.app import DistPromptApp
 from distprompt_tui.tui.run.divergence_plot import DivergencePlot
 from distprompt_tui.tui.run.screen import RunScreen
-from distprompt_tui.tui.run.token_panel import TokenList
 from distprompt_tui.tui.widgets.key_bar import KeyBar
 from tests.tui.conftest import screen_text, until, watched
 from tests.tui.recording import SIZE, Recorder, recorded, searching
+from tests.tui.run.operating import bars, complete
 
 Make = Callable[..., DistPromptApp]
-
-
-def bars(app: DistPromptApp) -> TokenList:
-    return app.screen.query_one(TokenList)
-
-
-def complete(app: DistPromptApp) -> bool:
-    return isinstance(app.screen, RunScreen) and bars(app).table.complete
 
 
 @pytest.mark.parametrize("method", ["soft", "hard"])

@@ -17,6 +17,7 @@ from distprompt_tui.tui.run.screen import RunScreen
 from distprompt_tui.tui.run.token_panel import TokenList, TokensPanel
 from tests.tui.conftest import screen_text, until, watched
 from tests.tui.recording import SIZE, distributions, recorded, searching
+from tests.tui.run.operating import complete
 
 Make = Callable[..., DistPromptApp]
 
@@ -27,10 +28,6 @@ def panel(app: DistPromptApp) -> TokensPanel:
 
 def density(app: DistPromptApp) -> DensityView:
     return app.screen.query_one(DensityView)
-
-
-def complete(app: DistPromptApp) -> bool:
-    return isinstance(app.screen, RunScreen) and app.screen.query_one(TokenList).table.complete
 
 
 @pytest.mark.parametrize("ascii_only", [False, True])
