@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
 
 from distprompt_tui.core.config.target_specs import Explicit
 from distprompt_tui.models.vocabulary import load_vocabulary
 from distprompt_tui.targets import build_target
+from tests.finished_runs import plain_kl
 from tests.tui.recording import Recorder, recorded
 from tests.waiting import DEADLINE_SECONDS
 
@@ -56,21 +56,16 @@ def run_json(*arguments: str) -> dict[str, Any]:
     return value
 
 
-def plain_kl(folder: Path, found: dict[str, Any]) -> float:
+def kl_of_saved_prompt(folder: Path, found: dict[str, Any]) -> float:
     """Compute the divergence of a run's saved prompt by plain transformers and NumPy in float64."""
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float64)
     run = Path(found["run"])
-    with torch.no_grad():
-        if found["method"] == "soft":
-            vectors = load_file(run / "best" / "prompt.safetensors")["prompt_embeddings"].double()
-            logits = model(inputs_embeds=vectors[None]).logits[0, -1]
-        else:
-            ids = json.loads((run / "best" / "prompt.json").read_text())["ids"]
-            assert ids == found["prompt_ids"]
-            logits = model(torch.tensor([ids])).logits[0, -1]
-    p, log_q = np.load(run / "target.npy"), logits.log_softmax(-1).numpy()
-    inside = p > 0
-    return float((p[inside] * (np.log(p[inside]) - log_q[inside])).sum())
+    p = np.load(run / "target.npy")
+    if found["method"] == "soft":
+        vectors = load_file(run / "best" / "prompt.safetensors")["prompt_embeddings"].double()
+        return plain_kl(folder, p, inputs_embeds=vectors)
+    ids = json.loads((run / "best" / "prompt.json").read_text())["ids"]
+    assert ids == found["prompt_ids"]
+    return plain_kl(folder, p, input_ids=torch.tensor(ids))
 
 
 @pytest.fixture
@@ -100,7 +95,7 @@ def test_run_prints_one_object_that_a_plain_forward_pass_confirms(
     preset: str, method: str, tiny_folders: dict[str, Path], tmp_path: Path
 ) -> None:
     found = run_json(preset, "--method", method, "--runs-dir", str(tmp_path / "runs"))
-    assert found["kl"] == pytest.approx(plain_kl(tiny_folders["llama"], found), abs=1e-4)
+    assert found["kl"] == pytest.approx(kl_of_saved_prompt(tiny_folders["llama"], found), abs=1e-4)
     assert found["kl"] < 0.8 * found["uniform_kl"]
     assert found["uniform_kl"] == pytest.approx(math.log(400) - found["entropy_target"])
     assert (found["preset"], found["method"], found["reason"]) == ("tiny", method, "budget")
@@ -256,6 +251,6 @@ def test_doctor_reports_without_secrets(tmp_path: Path) -> None:
 def test_outlier_preset_on_the_real_model(method: str, steps: int, share: float, smollm2_folder: Path) -> None:
     found = run_json("outlier", "--method", method, "--steps", str(steps))
     assert found["kl"] < share * found["uniform_kl"]
-    assert found["kl"] == pytest.approx(plain_kl(smollm2_folder, found), abs=1e-4)
+    assert found["kl"] == pytest.approx(kl_of_saved_prompt(smollm2_folder, found), abs=1e-4)
     assert found["floor"] <= found["head_optimum"]
     assert found["kl"] >= found["floor"] - 1e-5
