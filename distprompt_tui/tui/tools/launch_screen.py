@@ -41,9 +41,12 @@ class LaunchScreen(AppScreen):
         yield Static("Starting the search…", markup=False)
 
     def on_mount(self) -> None:
-        self.call_after_refresh(self.run_worker, self._start())
+        self.call_after_refresh(self._begin)
 
-    async def _start(self) -> None:
+    def _begin(self) -> None:
+        self.run_worker(self._read_and_start())
+
+    async def _read_and_start(self) -> None:
         try:
             spec = await in_thread(self._search.read_spec)
         except DistPromptError as error:
