@@ -49,6 +49,6 @@ class LogScreen(ModalScreen[None]):
         lines += [[(sanitize(line), "")] for line in text[-_MAX_LINES:]]
         box = self.query_one(VerticalScroll)
         follows = box.is_vertical_scroll_end
-        self.query_one("#text", Static).update(content(lines or [[("No output yet.", "quiet")]]))
+        self.query_one("#text", Static).update(content(lines or [[("No output.", "quiet")]]))
         if follows:
             box.scroll_end(animate=False)
