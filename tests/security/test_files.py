@@ -215,6 +215,7 @@ def test_deleting_a_run_keeps_destinations_of_links(run: RunDirectory, tmp_path:
 
 def test_export_into_the_run_follows_no_link(run: RunDirectory, tmp_path: Path) -> None:
     write_json(run.result, {"kl": 0.5})
+    run.events.touch()
     (run.path / "adapter").symlink_to(tmp_path)
     with pytest.raises(UsageError, match="symbolic link"):
         export_run(run, "csv")
