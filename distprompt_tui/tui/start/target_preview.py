@@ -28,6 +28,7 @@ _WORDS = {
 
 _FIELDS = {"head optimum": "head_optimum", "floor": "floor"}  # of `FoundBounds`
 _CURVE_FROM_ROWS = 12
+_LONG_RECIPE_FROM_ROWS = 24
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def _preview_lines(data: PreviewData, width: int, height: int, *, ascii_only: bo
         _floor(data, width),
     ]
     if roomy:
-        lines += [[], *wrapped(sanitize(target.recipe), width, "quiet", max_lines=3), []]
+        recipe_rows = 5 if height >= _LONG_RECIPE_FROM_ROWS else 3
+        lines += [[], *wrapped(sanitize(target.recipe), width, "quiet", max_lines=recipe_rows), []]
         lines += [*_by_rank(target, width, _CURVE_ROWS if height >= _TALL_ROWS else 1), []]
     elif height >= _CURVE_FROM_ROWS:
         lines += _by_rank(target, width, 1)
@@ -112,9 +114,9 @@ def _bound(name: str, value: float | None, role: str, data: PreviewData, width: 
         return _number(name, formatting.nats(value), role, width, _WORDS[name])
     if data.bounds.refining == _FIELDS[name] and data.bounds.so_far is not None:
         sign = "≥" if name == "floor" else "≤"
-        best = f"{sign} {formatting.nats(data.bounds.so_far)}"
-        going_on = sanitize(data.server.text()) or "not final"
-        return truncate([(f"{name:<{_LABEL_CELLS}}", "quiet"), (f"{best:>7}", role), (f"  {going_on}", "faint")], width)
+        line: Line = [(f"{name:<{_LABEL_CELLS}}", "quiet"), (f"{sign} {formatting.nats(data.bounds.so_far):>5}", role)]
+        going_on = sanitize(data.server.text(width - width_of(line) - 2)) or "not final"
+        return truncate([*line, (f"  {going_on}", "faint")], width)
     if data.bounds.refining == "floor":
         return truncate([(f"{name:<{_LABEL_CELLS}}", "quiet"), ("after the floor", "faint")], width)
     why = data.bounds.why_no_floor if name == "floor" else None

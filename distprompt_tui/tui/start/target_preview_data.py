@@ -59,11 +59,12 @@ class ServerStatus:
     seconds: int | None = None
 
     def text(self, room: int | None = None) -> str:
-        """Return `loading smollm2, 4 s`; where `room` characters are too few for it, `loading, 4 s`."""
+        """Return `loading smollm2, 4 s`; where `room` characters are too few for it, `loading, 4 s` or `4 s`."""
         if self.seconds is None or not self.action:
             return self.action
-        whole = f"{self.action}, {duration(self.seconds)}"
-        return whole if room is None or len(whole) <= room else f"{self.action.split()[0]}, {duration(self.seconds)}"
+        time = duration(self.seconds)
+        texts = (f"{self.action}, {time}", f"{self.action.split()[0]}, {time}", time)
+        return next((text for text in texts if room is None or len(text) <= room), time)
 
 
 class TargetMaker:

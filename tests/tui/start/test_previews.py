@@ -143,6 +143,7 @@ def test_a_wait_shows_its_time_at_every_width() -> None:
 
 def test_a_wait_shows_the_best_value_so_far_and_the_time() -> None:
     assert "head optimum  ≤ 0.351  refining, 12 s" in wait_lines(46, floor=0.2, refining="head_optimum", so_far=0.351)
+    assert "head optimum  ≤ 0.351  12 s\n" in wait_lines(32, floor=0.2, refining="head_optimum", so_far=0.351)
     text = wait_lines(46, refining="floor", so_far=0.12)
     assert "floor         ≥ 0.120  refining, 12 s" in text
     assert "head optimum  after the floor" in text
