@@ -39,11 +39,11 @@ class FoundBounds:
     floor: float | None = None
     head_optimum: float | None = None
     why_no_floor: str | None = None
-    sphere_bound: float | None = None
-    sphere_norm_ratio: float | None = None
     done: bool = False
     refining: str = ""
     so_far: float | None = None
+    sphere_bound: float | None = None
+    sphere_norm_ratio: float | None = None
 
 
 @dataclass(frozen=True)
