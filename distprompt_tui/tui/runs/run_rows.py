@@ -12,10 +12,10 @@ from distprompt_tui.runs.result_notes import REASONS
 from distprompt_tui.runs.state import FORCED
 from distprompt_tui.runs.summary import RunSummary, SortKey
 
-_ROOMY_FROM = 116  # from this width on, states are written in full and columns are two cells apart
+_ROOMY_FROM = 114  # from this width on, states are written in full and columns are two cells apart
 
 _MARK_CELLS = 3
-_STRETCHED = {"prompt": (9, 16), "target": (12, 30), "model": (8, 24)}
+_STRETCHED = {"prompt": (9, 16), "target": (12, 30), "model": (7, 24)}
 """Minimum and maximum cells of the columns that share the remaining width, first to be widened first."""
 
 _SHORT_WORDS = {"target reached": "reached", "budget": "budget", "plateau": "plateau", FORCED: "forced"}
@@ -36,7 +36,7 @@ class Column:
 COLUMNS = (
     Column("state", 18, 0, "state"),
     Column("target", 12, 0, "target"),
-    Column("model", 8, 5, "model"),
+    Column("model", 7, 5, "model"),
     Column("prompt", 9, 4),
     Column("step", 7, 2, right=True),
     Column("of", 7, 7),
