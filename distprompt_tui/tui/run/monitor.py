@@ -30,6 +30,7 @@ class RunView:
     Attributes:
         health: `crashed`: the run has not ended and no worker holds its lock.
         silent_seconds: whole seconds since a silent worker's last heartbeat.
+        stage_seconds: whole seconds since the start of the stage in `state.progress`; None without one.
         log_tail: last lines of the worker's output, for a crashed run.
         settings: of the run's spec.
     """
@@ -40,6 +41,7 @@ class RunView:
     silent_seconds: int | None = None
     log_tail: tuple[str, ...] = ()
     settings: Settings = ()
+    stage_seconds: int | None = None
 
     @property
     def is_live(self) -> bool:
@@ -57,6 +59,8 @@ class RunMonitor:
         self._settings: Settings = ()
         self._signs: tuple[float, ...] = ()
         self._heard_at = 0.0
+        self._stage: str | None = None
+        self._stage_since = 0.0
 
     @property
     def has_read(self) -> bool:
@@ -71,7 +75,7 @@ class RunMonitor:
         # Before the events: a worker that ends in between writes `ended` first.
         alive = worker_pid(self.run) is not None
         self._state = reduce_all(self.recording.read(), self._state)
-        view = partial(RunView, self._title, self._state, settings=self._settings)
+        view = partial(RunView, self._title, self._state, settings=self._settings, stage_seconds=self._stage_seconds())
         if self._state.phase == "ended":
             return view("ended")
         if not alive:
@@ -80,6 +84,13 @@ class RunMonitor:
         if silent > SILENT_AFTER_SECONDS and self._state.phase != "paused":
             return view("silent", silent_seconds=silent)
         return view("alive")
+
+    def _stage_seconds(self) -> int | None:
+        progress, now = self._state.progress, time.monotonic()
+        stage = None if progress is None else progress.stage
+        if stage != self._stage:
+            self._stage, self._stage_since = stage, now
+        return None if stage is None else int(now - self._stage_since)
 
     def _seconds_since_a_sign(self) -> float:
         """Return the worker's silence in seconds. The clock may change, so only the first read uses it."""

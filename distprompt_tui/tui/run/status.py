@@ -9,7 +9,6 @@ from distprompt_tui.core.text.formatting import Line, Span
 from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.runs.result_notes import REASONS, outcome_notes
 from distprompt_tui.runs.schema import read_result
-from distprompt_tui.runs.state import RunState
 from distprompt_tui.runs.summary import RunLabel
 from distprompt_tui.tui.drawing.styled_text import (
     fit_parts,
@@ -161,9 +160,9 @@ def notice_lines(data: StatusData, width: int) -> list[Line]:
         text = f"No heartbeat from the worker for {view.silent_seconds} s; it may be in a long step."
         return [truncate([(f"{text}   ", "warning"), *_hints(data, "w worker output", "s stop")], width)]
     if state.phase in ("starting", "preparing"):
-        return [_preparing(state, width)]
+        return [_preparing(view, width)]
     if state.progress is not None:
-        return [_preparing(state, width)]
+        return [_preparing(view, width)]
     return []
 
 
@@ -191,13 +190,15 @@ def _meter(fraction: float) -> Line:
     return [("━" * done, "accent"), ("━" * (_METER_CELLS - done), "faint")]
 
 
-def _preparing(state: RunState, width: int) -> Line:
-    if state.progress is None:
+def _preparing(view: RunView, width: int) -> Line:
+    progress = view.state.progress
+    if progress is None:
         return truncate([("Starting the worker: importing Python libraries takes a few seconds.", "quiet")], width)
-    text = sanitize(state.progress.text or state.progress.stage)
-    line: Line = [(text, "quiet")]
-    if state.progress.fraction is not None:
-        line = [*_meter(state.progress.fraction), (f" {100 * state.progress.fraction:.0f} %  ", "strong"), *line]
+    line: Line = [(sanitize(progress.text or progress.stage), "quiet")]
+    if view.stage_seconds:
+        line.append((f", {formatting.duration(view.stage_seconds)}", "quiet"))
+    if progress.fraction is not None:
+        line = [*_meter(progress.fraction), (f" {100 * progress.fraction:.0f} %  ", "strong"), *line]
     return truncate(line, width)
 
 

@@ -58,6 +58,20 @@ def test_a_silent_worker_is_noticed_unless_it_pauses(tmp_path: Path) -> None:
         assert follower.poll().health == "alive"
 
 
+def test_a_stage_has_the_time_since_its_start(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    with recorder.living_worker():
+        follower = RunMonitor(recorder.run)
+        assert follower.poll().stage_seconds is None
+        recorder.writer.write(schema.Progress("model", "loading smollm2"))
+        assert follower.poll().stage_seconds is not None
+        follower._stage_since -= 12
+        recorder.writer.write(schema.Progress("model", "loading smollm2", 0.5))
+        assert (follower.poll().stage_seconds or 0) >= 12
+        recorder.start()
+        assert follower.poll().stage_seconds is None
+
+
 def test_a_log_that_is_not_there_or_not_text(tmp_path: Path) -> None:
     assert read_log(tmp_path / "worker.log") == []
     (tmp_path / "worker.log").write_bytes(b"\xff\xfe\n" + b"x" * 200_000)

@@ -51,6 +51,12 @@ def test_everything_fits(word: str, width: int) -> None:
     assert all(width_of(line) <= width for line in lines)
 
 
+def test_a_stage_of_the_preparation_has_its_time() -> None:
+    view = replace(VIEWS["preparing"], stage_seconds=71)
+    (line,) = notice_lines(StatusData(view), 78)
+    assert plain_text(line).endswith("40 %  loading smollm2, 1:11")
+
+
 def test_eighty_columns_hold_the_essentials() -> None:
     text = plain_text(status_line(StatusData(VIEWS["running"]), 78))
     assert text.startswith("outlier › smollm2 › soft n=10")
