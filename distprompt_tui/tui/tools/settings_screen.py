@@ -66,14 +66,14 @@ class About(LineWidget[AboutData]):
         if height < _ALL_FROM_LINES:
             return wrapped(self.data.chosen.help, width, "quiet", max_lines=height)
         lines: list[Line] = []
+        room = width - _NAME_CELLS
         for choice in CHOICES:
             values = ", ".join(_shown(value) for value in choice.values) or "all themes of the app; ^p shows a list"
-            room = width - _NAME_CELLS
             text = wrapped(choice.help, room) + wrapped(f"Values: {values}", room, "quiet")
             role = "key" if choice == self.data.chosen else "strong"
             lines += [*_beside([(f"{choice.words:<{_NAME_CELLS}}", role)], text), []]
         for name, path in self.data.places:
-            lines.append([(f"{name:<{_NAME_CELLS}}", "strong"), (sanitize(path), "quiet")])
+            lines += _beside([(f"{name:<{_NAME_CELLS}}", "strong")], _broken(sanitize(path), room))
         return [truncate(line, width) for line in lines]
 
 
@@ -150,6 +150,11 @@ def setting_row(choice: Choice, value: str | float) -> Row:
 
 def _shown(value: str | float) -> str:
     return f"{value:g}" if isinstance(value, float) else value
+
+
+def _broken(path: str, width: int) -> list[Line]:
+    """Break a path into lines: whole, it can be copied."""
+    return [[(path[start : start + width], "quiet")] for start in range(0, len(path), width)]
 
 
 def _beside(name: Line, text: Sequence[Line]) -> list[Line]:
