@@ -148,7 +148,8 @@ def seed_lines(runs: Sequence[Compared], width: int) -> list[Line]:
         line += [(f"{run.number} ", f"series {run.number}") for run in group]
         line += [(f"the same search with {len(group)} seeds: KL ", "quiet"), (formatting.nats(mean(values)), "strong")]
         line += [(" ± ", "quiet"), (formatting.nats(stdev(values)), "strong")]
-        line.append((" (mean ± standard deviation)", "faint"))
+        meaning = " (mean ± standard deviation)"
+        line.append((meaning if width_of(line) + len(meaning) <= width else " (mean ± SD)", "faint"))
         lines.append(truncate(line, width))
     return lines
 

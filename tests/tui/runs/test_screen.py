@@ -379,6 +379,7 @@ def test_mean_and_spread_over_seeds() -> None:
     assert plain_text(line).strip() == (
         "1 2 4 the same search with 3 seeds: KL 0.500 ± 0.100 (mean ± standard deviation)"
     )
+    assert plain_text(seed_lines(runs, 76)[0]).endswith("0.500 ± 0.100 (mean ± SD)")
     assert seed_lines(runs[2:], 100) == []
     assert seed_lines([runs[0], compared(5, 0.7, 0.3, seed=1)], 100) == []
     legend = Legend(runs, id="legend", classes="")
