@@ -216,9 +216,11 @@ def relative_difference(ours: Tensor, expected: Tensor) -> float:
 
 
 def factor_difference(ours: Tensor, expected: Tensor) -> float:
-    """Return the deviation from 1 of the factor c that minimises ‖c · ours − expected‖."""
+    """Return the deviation from 1 of the factor c that minimises ‖c · ours − expected‖; 0 if `ours` is zero."""
     ours, expected = ours.cpu().double(), expected.cpu().double()  # some devices lack float64
-    return abs(float((ours * expected).sum() / (ours * ours).sum().clamp_min(1e-30)) - 1)
+    if not ours.any():
+        return 0.0
+    return abs(float((ours * expected).sum() / (ours * ours).sum()) - 1)
 
 
 def is_same(ours: Tensor, expected: Tensor) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from distprompt_tui.core.errors import ModelError
@@ -80,3 +82,14 @@ def test_rounding_does_not_change_the_factor() -> None:
     exact = torch.randn(32, 400, generator=torch.Generator().manual_seed(2))
     assert factor_difference(exact, exact.bfloat16()) < 1e-4
     assert factor_difference(exact, 1.01 * exact) == pytest.approx(0.01, rel=1e-4)
+
+
+@pytest.mark.parametrize("part", ["lm_head", "model.norm", ""])
+def test_weights_of_zero_are_no_unknown_output_layer(part: str, tiny_folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "zero"
+    shutil.copytree(tiny_folders["llama"], folder)
+    weights = load_file(folder / "model.safetensors")
+    zero = {name: torch.zeros_like(weight) if part in name else weight for name, weight in weights.items()}
+    save_file(zero, folder / "model.safetensors", {"format": "pt"})
+    model = load_language_model("zero", folder, "cpu")
+    assert not model.next_token_logits(torch.tensor([[5, 6, 7]])).any()
