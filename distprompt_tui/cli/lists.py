@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from distprompt_tui.cli.options import JsonOption, say, stdout, warn
+from distprompt_tui.cli.options import JsonOption, new_console, say, warn
 from distprompt_tui.core.errors import NotFoundError, UsageError
 from distprompt_tui.core.text.terminal_text import sanitize
 
@@ -26,7 +26,7 @@ def list_all_presets(context: typer.Context) -> None:
         from distprompt_tui.core.config.presets import list_presets
 
         problems: list[str] = []
-        print_presets(stdout(), list_presets(problems))
+        print_presets(new_console(), list_presets(problems))
         warn(problems)
 
 
@@ -65,7 +65,7 @@ def list_all_models(context: typer.Context) -> None:
         from distprompt_tui.models.registry import list_models
 
         problems: list[str] = []
-        print_models(stdout(), list_models(problems))
+        print_models(new_console(), list_models(problems))
         warn(problems)
 
 
@@ -116,7 +116,7 @@ def keys(as_json: JsonOption = False) -> None:
     else:
         from distprompt_tui.cli.tables import print_keys
 
-        print_keys(stdout(), found)
+        print_keys(new_console(), found)
         say(f"your own keys: {file}" if file.exists() else f"your own keys go into {file}")
     warn(found.problems)
     if found.problems:

@@ -191,7 +191,7 @@ def report(text: str, fraction: float | None) -> None:
         print(sanitize(text), file=sys.stderr)
 
 
-def stdout(*, stderr: bool = False) -> Console:
+def new_console(*, stderr: bool = False) -> Console:
     """Return a console for standard output, or for standard error, that has room for text."""
     from rich.console import Console
 

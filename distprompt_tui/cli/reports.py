@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from distprompt_tui.cli.options import RunsDirOption, runs_folder, say, stdout
+from distprompt_tui.cli.options import RunsDirOption, new_console, runs_folder, say
 from distprompt_tui.core.errors import NotFoundError, UsageError
 from distprompt_tui.core.storage.safe_io import user_path, write_out
 
@@ -44,7 +44,7 @@ def _report_sweep(found: SweepDirectory, html: Path | None, figures: Path | None
     from distprompt_tui.reports.sweep_report import report_sweep
 
     made = report_sweep(found)
-    print_sweep_report(stdout(), made)
+    print_sweep_report(new_console(), made)
     with _writing():
         if html is not None:
             _write(html, sweep_page(made, found.read_result).encode())
@@ -62,7 +62,7 @@ def _report_run(found: RunDirectory, html: Path | None, csv: Path | None) -> Non
     from distprompt_tui.runs.export import export_run
 
     made = report_run(found)
-    print_run_report(stdout(), made)
+    print_run_report(new_console(), made)
     with _writing():
         if html is not None:
             _write(html, run_page(made).encode())

@@ -17,11 +17,11 @@ from distprompt_tui.cli.options import (
     RunArgument,
     RunsDirOption,
     find,
+    new_console,
     refuse_options_before,
     report,
     runs_folder,
     say,
-    stdout,
 )
 from distprompt_tui.core.config.dtypes import Dtype
 from distprompt_tui.core.errors import UsageError
@@ -30,8 +30,6 @@ from distprompt_tui.runs.export_formats import ExportFormat
 
 runs_app = typer.Typer(help="List the runs; stop, resume, verify, transfer, export or delete one.")
 
-
-SLOW_STOP_SECONDS = 2.0
 
 SLOW_STOP = "distprompt-tui: waiting for the end of the current step; 'runs stop --force' does not wait"
 """Printed to a terminal if a stop takes longer than `SLOW_STOP_SECONDS`. Ctrl-C ends the wait, not the stop."""
@@ -63,7 +61,7 @@ def list_runs(runs_dir: RunsDirOption = None, as_json: JsonOption = False) -> No
     else:
         from distprompt_tui.cli.tables import print_runs
 
-        print_runs(stdout(), runs)
+        print_runs(new_console(), runs)
 
 
 @runs_app.command("delete")
@@ -92,7 +90,7 @@ def stop_run(
     force: Annotated[bool, typer.Option("--force", help="Kill it at once; do not wait for its step.")] = False,
 ) -> None:
     """Stop a run after its current step and keep its results."""
-    from distprompt_tui.runs.process import stop, worker_pid
+    from distprompt_tui.runs.process import SLOW_STOP_SECONDS, stop, worker_pid
     from distprompt_tui.runs.result_notes import REASONS
     from distprompt_tui.runs.state import FORCED
     from distprompt_tui.runs.summary import summarise
@@ -199,7 +197,7 @@ def transfer_run(
     if as_json:
         print(json.dumps({"run": str(run.path), "kl": kl, "transfers": [asdict(result) for result in results]}))
     else:
-        print_transfer(stdout(), kl, list(results))
+        print_transfer(new_console(), kl, list(results))
 
 
 def _finite(value: float | None) -> float | None:

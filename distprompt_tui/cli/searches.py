@@ -30,12 +30,12 @@ from distprompt_tui.cli.options import (
     WitnessOption,
     asked_spec,
     fail,
+    new_console,
     preset_spec,
     refuse_options_before,
     report,
     runs_folder,
     say,
-    stdout,
 )
 from distprompt_tui.cli.output import result_is_in
 from distprompt_tui.core.config.toml_files import find_preset
@@ -117,7 +117,7 @@ def run(
 
     options = Options(model, method, steps, seconds, until, seed, changes, chains, witness)
     spec = options.apply(asked_spec(preset, target))
-    run_directory, state = run_to_end(spec, runs_folder(runs_dir), stdout(stderr=True))
+    run_directory, state = run_to_end(spec, runs_folder(runs_dir), new_console(stderr=True))
     result_is_in(run_directory.path)
     if state.result is None:
         ended = "was stopped before its first step"
@@ -126,7 +126,7 @@ def run(
     if as_json:
         print(json.dumps(state.result, allow_nan=False))
     else:
-        print_result(stdout(), state, state.result)
+        print_result(new_console(), state, state.result)
     if state.reason == "stopped":
         raise typer.Exit(130)
     if until is not None and state.result["kl"] > until:
@@ -147,7 +147,7 @@ def show_target(
 
     spec = Options(model=model, changes=changes).apply(asked_spec(preset, target))
     made, vocabulary = make_target_by_name(spec, report)
-    print_target(stdout(), made, vocabulary)
+    print_target(new_console(), made, vocabulary)
     if save is not None:
         save_target(made, save)
         say(f"wrote {save}")
@@ -187,7 +187,7 @@ def floor(
     if as_json:
         print(json.dumps(numbers))
     else:
-        print_bounds(stdout(), numbers)
+        print_bounds(new_console(), numbers)
 
 
 def attach(

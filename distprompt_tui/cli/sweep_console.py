@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from distprompt_tui.cli.options import stdout
+from distprompt_tui.cli.options import new_console
 from distprompt_tui.core.text.formatting import counted, duration
 from distprompt_tui.core.text.terminal_text import sanitize
 from distprompt_tui.sweeps.costs import TimeEstimate
@@ -25,7 +25,7 @@ from distprompt_tui.sweeps.runner import OnProgress, Progress, SweepRunner
 @contextmanager
 def progress_line(runner: SweepRunner) -> Iterator[OnProgress]:
     """Yield a function that prints each attempt to stderr, with a progress bar on a terminal."""
-    console = stdout(stderr=True)
+    console = new_console(stderr=True)
     columns = (
         progress.TextColumn("{task.completed} of {task.total} searches"),
         progress.BarColumn(),

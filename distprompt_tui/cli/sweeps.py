@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from distprompt_tui.cli.options import JsonOption, stdout
+from distprompt_tui.cli.options import JsonOption, new_console
 from distprompt_tui.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def sweep(
         end = as_dict(directory, runner, stopped=stopped)
         print(json.dumps(end | {"findings": [finding_as_dict(each) for each in report.findings]}, allow_nan=False))
     else:
-        print_end(stdout(), directory, runner, stopped=stopped, with_estimates=dry_run or estimate)
-        print_findings(stdout(), report)
+        print_end(new_console(), directory, runner, stopped=stopped, with_estimates=dry_run or estimate)
+        print_findings(new_console(), report)
     if stopped:
         raise typer.Exit(130)
     if runner.failed:

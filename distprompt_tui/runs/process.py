@@ -39,6 +39,7 @@ WORKER_ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "pas
 
 STOP_GRACE_SECONDS = 2.0  # between `stop` and SIGTERM
 SILENT_SECONDS = 60.0
+SLOW_STOP_SECONDS = 2.0  # after it, viewers explain a stop that waits for the end of a step
 """A worker that has not acknowledged `stop` is killed after this time without heartbeats or events. The heartbeat
 interval is two seconds, longer on a machine that swaps."""
 

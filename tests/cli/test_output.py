@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from distprompt_tui.cli.options import stdout
+from distprompt_tui.cli.options import new_console
 from distprompt_tui.cli.tables import print_runs
 from distprompt_tui.runs import schema
 from distprompt_tui.runs.state import FORCED
@@ -134,7 +134,7 @@ def test_text_has_room_in_a_terminal_without_width(
 ) -> None:
     """COLUMNS=0, as some terminals set it, is no width."""
     monkeypatch.setenv("COLUMNS", columns)
-    console = stdout()
-    assert console.width == stdout(stderr=True).width == width
+    console = new_console()
+    assert console.width == new_console(stderr=True).width == width
     console.print("budget")
     assert capsys.readouterr().out == "budget\n"

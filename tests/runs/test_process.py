@@ -326,7 +326,7 @@ def test_the_command_explains_a_slow_stop(
     spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, terminal = create_run(spec, tmp_path), Terminal()
-    monkeypatch.setattr(runs_commands, "SLOW_STOP_SECONDS", 0.0)
+    monkeypatch.setattr(process, "SLOW_STOP_SECONDS", 0.0)
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setattr(process, "worker_pid", lambda run: 1)
     monkeypatch.setattr(process, "stop", lambda run, force: terminal.written.wait(DEADLINE_SECONDS))

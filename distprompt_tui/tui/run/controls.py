@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from distprompt_tui.runs.directory import RunDirectory
     from distprompt_tui.runs.process import Command
 
-_SLOW_STOP_SECONDS = 2.0  # after this time, a stop can be turned into a kill
-
 
 class RunControl:
     """Sends requests to one run's worker and stores the unanswered ones."""
@@ -49,7 +47,10 @@ class RunControl:
 
     @property
     def stops_slowly(self) -> bool:
-        return self.is_stopping and self._seconds_stopping > _SLOW_STOP_SECONDS
+        """Whether a stop has been pending for so long that the user may want to kill the worker."""
+        from distprompt_tui.runs.process import SLOW_STOP_SECONDS
+
+        return self.is_stopping and self._seconds_stopping > SLOW_STOP_SECONDS
 
     @property
     def _seconds_stopping(self) -> float:

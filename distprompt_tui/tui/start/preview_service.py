@@ -6,9 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.core.errors import DistPromptError
 from distprompt_tui.tui.platform.model_client import ModelClient, ModelServerClosedError
 from distprompt_tui.tui.platform.subprocesses import prepare_model
@@ -221,8 +222,7 @@ def _updated(bounds: FoundBounds, answer: dict[str, Any]) -> FoundBounds:
         if name == bounds.refining and bounds.so_far is not None:
             so_far = (max if name == "floor" else min)(so_far, bounds.so_far)
         return replace(bounds, refining=name, so_far=so_far)
-    names = ("floor", "head_optimum", "why_no_floor", "sphere_bound", "sphere_norm_ratio")
-    found = {name: answer[name] for name in names if answer.get(name) is not None}
+    found = {field.name: answer[field.name] for field in fields(Bounds) if answer.get(field.name) is not None}
     bounds = replace(bounds, **found, done=bool(answer.get("done")))
     is_refined = bounds.done or bounds.refining in found
     return replace(bounds, refining="", so_far=None) if is_refined else bounds

@@ -98,7 +98,7 @@ def _number(name: str, value: str, role: str, width: int, explanations: Sequence
 def _floor(data: PreviewData, width: int) -> Line:
     """Draw the floor, or the sphere bound if it is the higher one."""
     bounds = data.bounds
-    if bounds.floor is None or bounds.sphere_bound is None or bounds.sphere_bound <= bounds.floor:
+    if bounds.floor is None or bounds.shown_floor == bounds.floor:
         return _bound("floor", bounds.floor, "", data, width)
     for_any = f"{formatting.nats(bounds.floor)} for any"
     explanations = (
@@ -106,7 +106,7 @@ def _floor(data: PreviewData, width: int) -> Line:
         f"on the sphere, {for_any}",
         for_any,
     )
-    return _number("floor", formatting.nats(bounds.sphere_bound), "", width, explanations)
+    return _number("floor", formatting.nats(bounds.shown_floor), "", width, explanations)
 
 
 def _bound(name: str, value: float | None, role: str, data: PreviewData, width: int) -> Line:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distprompt_tui.bounds.values import Bounds
 from distprompt_tui.core.text.formatting import duration
 
 if TYPE_CHECKING:
@@ -32,18 +33,12 @@ class TargetPreview:
 
 
 @dataclass(frozen=True)
-class FoundBounds:
-    """Bounds of a target, nats, as in `Bounds`. `so_far` is the best value so far of the bound `refining`, by its field
-    name."""
+class FoundBounds(Bounds):
+    """Bounds of a target so far. `so_far` is the best value so far of the bound `refining`, by its field name."""
 
-    floor: float | None = None
-    head_optimum: float | None = None
-    why_no_floor: str | None = None
     done: bool = False
     refining: str = ""
     so_far: float | None = None
-    sphere_bound: float | None = None
-    sphere_norm_ratio: float | None = None
 
 
 @dataclass(frozen=True)

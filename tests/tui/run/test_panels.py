@@ -97,7 +97,7 @@ TARGET = TargetPreview(
 
 @pytest.mark.parametrize("height", [8, 16, 30])
 def test_a_preview_shows_numbers_and_tokens(height: int) -> None:
-    data = PreviewData("Title", "What it is", TARGET, bounds=FoundBounds(0.04, 0.19, None, True))
+    data = PreviewData("Title", "What it is", TARGET, bounds=FoundBounds(floor=0.04, head_optimum=0.19, done=True))
     lines = preview_lines(data, 70, height)
     shown = text(lines)
     assert len(lines) <= height

@@ -117,7 +117,7 @@ async def test_a_request_that_cannot_be_written_is_told(
 
 async def test_a_slow_stop_offers_to_kill(tmp_path: Path, app_on: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     recorder = searching(tmp_path / "runs")
-    monkeypatch.setattr("distprompt_tui.tui.run.controls._SLOW_STOP_SECONDS", 0.0)
+    monkeypatch.setattr("distprompt_tui.runs.process.SLOW_STOP_SECONDS", 0.0)
     monkeypatch.setattr("distprompt_tui.runs.process.stop", lambda run, force: not force.wait(60))
     async with watched(recorder, app_on, size=(120, 40), notifications=True) as (app, pilot):
         await until(pilot, lambda: "running" in screen_text(app))
@@ -135,7 +135,7 @@ async def test_another_viewers_stop_is_shown_and_can_be_turned_into_a_kill(
 ) -> None:
     recorder = searching(tmp_path / "runs")
     forced: list[bool] = []
-    monkeypatch.setattr("distprompt_tui.tui.run.controls._SLOW_STOP_SECONDS", 0.0)
+    monkeypatch.setattr("distprompt_tui.runs.process.SLOW_STOP_SECONDS", 0.0)
     monkeypatch.setattr("distprompt_tui.runs.process.stop", lambda run, force: forced.append(force.is_set()))
     async with watched(recorder, app_on, size=(120, 40), notifications=True) as (app, pilot):
         await until(pilot, lambda: "running" in screen_text(app))

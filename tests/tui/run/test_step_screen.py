@@ -84,6 +84,13 @@ def path(app: DistPromptApp) -> list[int]:
     return [token.id for token in app.screen.path] if isinstance(app.screen, StepScreen) else [-1]
 
 
+async def at_the_first_token(app: DistPromptApp, pilot: Pilot[Any]) -> None:
+    """Append the first token to the run's best prompt."""
+    await at_the_tokens(app, pilot)
+    await pilot.press("right")
+    await until(pilot, lambda: path(app) == [0])
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
 @pytest.mark.parametrize("ascii_only", [False, True])
 async def test_tokens_are_appended_and_taken_back(
@@ -146,9 +153,7 @@ async def test_a_soft_prompt_is_continued_from_its_best_vectors(
 ) -> None:
     app = app_on(attach=recorded(tmp_path / "runs"))
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
-        await at_the_tokens(app, pilot)
-        await pilot.press("right")
-        await until(pilot, lambda: path(app) == [0])
+        await at_the_first_token(app, pilot)
         assert Answers.questions[0]["ids"] is None
         assert "best prompt, 10 vectors ▸ ·banana 0.5000" in screen_text(app)
         await pilot.press("left", "n")
@@ -175,9 +180,7 @@ async def test_a_path_starts_a_new_search(
 ) -> None:
     app = app_on(attach=recorded(tmp_path / "runs", "hard"))
     async with app.run_test(size=(80, 24)) as pilot:
-        await at_the_tokens(app, pilot)
-        await pilot.press("right")
-        await until(pilot, lambda: path(app) == [0])
+        await at_the_first_token(app, pilot)
         await pilot.press("right")
         await until(pilot, lambda: path(app) == [0, 13])
         await pilot.press("n")
@@ -197,9 +200,7 @@ async def test_one_key_makes_the_distribution_a_target(
 ) -> None:
     app = app_on(attach=recorded(tmp_path / "runs", "hard"))
     async with app.run_test(size=(80, 24)) as pilot:
-        await at_the_tokens(app, pilot)
-        await pilot.press("right")
-        await until(pilot, lambda: path(app) == [0])
+        await at_the_first_token(app, pilot)
         assert "t target" in screen_text(app)
         await pilot.press("t")
         await until(pilot, lambda: isinstance(app.screen, ForkDialog))
@@ -215,9 +216,7 @@ async def test_one_key_makes_the_distribution_a_target(
 async def test_keys_during_a_query_append_nothing(tmp_path: Path, app_on: Make) -> None:
     app = app_on(attach=recorded(tmp_path / "runs", "hard"))
     async with app.run_test(size=(80, 24)) as pilot:
-        await at_the_tokens(app, pilot)
-        await pilot.press("right")
-        await until(pilot, lambda: path(app) == [0])
+        await at_the_first_token(app, pilot)
         Answers.let.clear()
         await pilot.press("right", "right", "left")
         await until(pilot, lambda: "loading tiny" in screen_text(app))
@@ -242,9 +241,7 @@ async def test_a_failed_step_is_reported_and_keeps_the_path(tmp_path: Path, app_
 async def test_the_path_grows_by_lines_to_a_limit(tmp_path: Path, app_on: Make) -> None:
     app = app_on(attach=recorded(tmp_path / "runs", "hard"))
     async with app.run_test(size=(80, 24)) as pilot:
-        await at_the_tokens(app, pilot)
-        await pilot.press("right")
-        await until(pilot, lambda: path(app) == [0])
+        await at_the_first_token(app, pilot)
         heights = []
         for count in range(2, 20):
             await pilot.press("right")
@@ -267,9 +264,7 @@ async def test_history_keeps_its_arrow_keys(tmp_path: Path, app_on: Make) -> Non
 async def test_a_read_only_app_starts_no_search(tmp_path: Path, app_on: Make) -> None:
     app = app_on(attach=recorded(tmp_path / "runs", "hard"), read_only=True)
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
-        await at_the_tokens(app, pilot)
-        await pilot.press("right")
-        await until(pilot, lambda: path(app) == [0])
+        await at_the_first_token(app, pilot)
         await pilot.press("t")
         await until(pilot, lambda: "read-only" in screen_text(app))
         app.clear_notifications()

@@ -298,7 +298,7 @@ async def test_an_empty_list_of_runs_leaves_the_rows_to_the_target(app_on: Make,
 @pytest.mark.parametrize("width", [34, 46, 78])
 def test_explanations_of_numbers_are_never_cut(width: int) -> None:
     target = TargetPreview("recipe", 6.0, 4.8, ((0, " banana", 1.0),), (1.0,))
-    data = PreviewData("Title", "", target, bounds=FoundBounds(0.19, 0.337, done=True))
+    data = PreviewData("Title", "", target, bounds=FoundBounds(floor=0.19, head_optimum=0.337, done=True))
     text = [plain_text(line) for line in preview_lines(data, width, 14)]
     assert not any("…" in line for line in text)
     if width >= 46:
