@@ -27,7 +27,7 @@ _GAP = "  "
 
 _AXIS_LINES = 2
 _LEAST_BLOCK_LINES = 4  # of a series with its spread: bar, interval, targets and a blank line
-_MOST_BAR_LINES = 6
+_MOST_BAR_LINES = 12
 _CELLS_BETWEEN_TICKS = 16
 
 
